@@ -1,0 +1,173 @@
+//! Messages between processes: transport only, no meaning.
+//!
+//! [`Broker`] is the seam, with two implementations that pass one contract suite: [`rabbitmq`] and [`embedded`]
+//! (in this process). Names of exchanges and queues, and every argument, come from `rabbitmq/definitions.json`
+//! by way of [`topology`].
+
+pub mod embedded;
+pub mod rabbitmq;
+pub mod topology;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+
+pub use topology::{Exchange, Queue};
+
+/// A message to be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// One of ours, or the default exchange for replies.
+    pub exchange: Exchange,
+    /// Routing key; for replies the name of the queue.
+    pub routing_key: String,
+    /// AMQP properties and headers.
+    pub properties: Properties,
+    /// JSON.
+    pub body: String,
+    /// Whether it must reach a queue: unroutable is then an error.
+    pub mandatory: bool,
+}
+
+/// The AMQP 0-9-1 properties that this service reads and writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Properties {
+    /// Unique per message; the idempotency key of a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// The caller's own number for the exchange of messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// Queue for replies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// `application/json`, `application/cloudevents+json`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// What kind of message it is: `order.payment`, `payment.succeeded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The broker's own word on who published (RabbitMQ checks it against the login). Read, never written.
+    #[serde(skip)]
+    pub user_id: Option<String>,
+    /// Text headers, `traceparent` among them; headers of other types are read as text.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Why a message is not known to be at the broker. It may be there all the same: publish it again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// No session to the broker.
+    #[error("not connected to the broker")]
+    NotConnected,
+    /// No confirm came within the time-out, or the session broke before it.
+    #[error("the broker did not confirm in time")]
+    NotConfirmed,
+    /// The broker refused it (a full queue with `reject-publish`).
+    #[error("the broker refused the message")]
+    Refused,
+    /// Mandatory, and no queue is bound for it.
+    #[error("no queue takes the message: {exchange} {routing_key}")]
+    Unroutable {
+        /// Exchange it was published to.
+        exchange: String,
+        /// Its routing key.
+        routing_key: String,
+    },
+}
+
+/// Why a question to the broker has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// No session now.
+    #[error("not connected to the broker")]
+    NotConnected,
+    /// The broker said no.
+    #[error("the broker refused: {0}")]
+    Refused(String),
+    /// The URL, or what it points to, cannot be used.
+    #[error("{0}")]
+    Configuration(String),
+}
+
+/// Whether the broker can be used now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// Never connected so far, or lost and being rebuilt; with the last reason.
+    Down(String),
+    /// Connected, topology in place.
+    Up,
+    /// Connected, but the broker has stopped taking messages (resource alarm).
+    Blocked,
+    /// Connected, but an exchange or queue differs from definitions.json; with its name and the broker's words.
+    Mismatch(String),
+}
+
+/// A message that came in. It must be settled exactly once; dropped unsettled, it comes again when its session ends.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Routing key.
+    pub routing_key: String,
+    /// Properties and headers.
+    pub properties: Properties,
+    /// Whatever was sent.
+    pub body: Vec<u8>,
+    /// The broker has delivered it before.
+    pub redelivered: bool,
+    /// Settles it.
+    pub settle: Box<dyn Settle>,
+}
+
+/// How a delivery ends. Errors are not reported: a session that has ended delivers again.
+#[async_trait]
+pub trait Settle: Send + Sync + std::fmt::Debug {
+    /// Done: forget it.
+    async fn acknowledge(self: Box<Self>);
+    /// "This attempt failed": counts towards the delivery limit, then dead-lettered.
+    async fn reject(self: Box<Self>);
+    /// "I give it back": to be delivered again, to anyone.
+    async fn give_back(self: Box<Self>);
+}
+
+/// A stream of deliveries that outlives its sessions: after a loss it goes on with the next one.
+#[derive(Debug)]
+pub struct Consumer {
+    /// Closed when the broker is closed or the consumer dropped.
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// True while the broker knows this consumer.
+    pub registered: watch::Receiver<bool>,
+}
+
+/// A message broker, as far as this service needs one.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Publishes persistent messages, pipelined, and waits for the confirms; one result each, in their order.
+    /// Ends within the confirm time-out whatever the broker does.
+    async fn publish(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>>;
+
+    /// Consumes one of the durable queues, holding at most `prefetch` unsettled deliveries.
+    fn consume(&self, queue: Queue, prefetch: u16) -> Consumer;
+
+    /// Consumes a private, temporary queue bound to the results exchange with the given keys. What is published
+    /// while the session is down is missed.
+    fn subscribe_results(&self, binding_keys: &[&str]) -> Consumer;
+
+    /// Number of messages that wait in a queue (those being worked on not counted).
+    async fn depth(&self, queue: Queue) -> Result<u64, BrokerError>;
+
+    /// Declares everything of definitions.json; a difference to what exists is an error that names it.
+    async fn declare_topology(&self) -> Result<(), BrokerError>;
+
+    /// Whether the broker can be used, now and on every change.
+    fn connection(&self) -> watch::Receiver<Connection>;
+
+    /// Stops consuming (deliveries in hand can still be settled).
+    async fn stop_consuming(&self);
+
+    /// Closes the sessions.
+    async fn close(&self);
+}

@@ -1,0 +1,278 @@
+//! Card data. In clear it lives only in these types, whose `Debug` shows nothing and which do not serialize.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use time::Date;
+
+/// A card as it is presented: number, code and expiry month.
+#[derive(Debug, Clone)]
+pub struct Card {
+    /// 12 to 19 digits (ISO/IEC 7812).
+    pub number: CardNumber,
+    /// 3 or 4 digits.
+    pub code: CardCode,
+    /// Expiry month.
+    pub expiration: Expiration,
+}
+
+/// A card number (PAN) in clear.
+#[derive(Clone)]
+pub struct CardNumber(SecretString);
+
+/// A card verification code in clear.
+#[derive(Clone)]
+pub struct CardCode(SecretString);
+
+/// The month at whose end a card expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Expiration {
+    year: i32,
+    month: u8,
+}
+
+/// The card scheme, told from the first digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Brand {
+    /// 4…
+    Visa,
+    /// 51 to 55, 2221 to 2720
+    Mastercard,
+    /// 34, 37
+    Amex,
+    /// 6011, 644 to 649, 65
+    Discover,
+    /// Anything else
+    Unknown,
+}
+
+/// What may be kept and shown of a card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardSummary {
+    /// The scheme.
+    pub brand: Brand,
+    /// The last four digits.
+    pub last4: String,
+    /// `YYYY-MM`.
+    pub expiration: Expiration,
+}
+
+/// Why card data is impossible. Possible cards that an issuer would refuse are not errors but declines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCard {
+    /// Letters, or fewer than 12 or more than 19 digits.
+    #[error("must be 12 to 19 digits")]
+    Number,
+    /// Letters, or not 3 or 4 digits.
+    #[error("must be 3 or 4 digits")]
+    Code,
+    /// Not a month in one of the three forms.
+    #[error("must be a month as YYYY-MM-DD, YYYY-MM or MM/YY")]
+    Expiration,
+    /// Further ahead than cards are issued for.
+    #[error("must not be more than 20 years ahead")]
+    TooFarAhead,
+}
+
+impl Card {
+    /// What may be kept and shown.
+    pub fn summary(&self) -> CardSummary {
+        CardSummary {
+            brand: self.number.brand(),
+            last4: self.number.last4().to_owned(),
+            expiration: self.expiration,
+        }
+    }
+}
+
+impl CardNumber {
+    /// Takes 12 to 19 digits; spaces and hyphens between them are left out.
+    pub fn parse(text: &str) -> Result<Self, InvalidCard> {
+        let digits: String = text.chars().filter(|c| *c != ' ' && *c != '-').collect();
+        if !(12..=19).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(InvalidCard::Number);
+        }
+        Ok(Self(digits.into()))
+    }
+
+    /// The digits, for the one who needs them: the processor and the seal.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// The last four digits.
+    pub fn last4(&self) -> &str {
+        let digits = self.expose();
+        &digits[digits.len() - 4..]
+    }
+
+    /// Whether the check digit is right (ISO/IEC 7812-1, annex B).
+    pub fn passes_luhn(&self) -> bool {
+        luhn(self.expose().bytes().map(|b| b - b'0'))
+    }
+
+    /// The scheme, from the first digits.
+    pub fn brand(&self) -> Brand {
+        let digits = self.expose();
+        let prefix = |length: usize| digits[..length].parse::<u32>().unwrap_or(0);
+        match (prefix(2), prefix(3), prefix(4)) {
+            (40..=49, _, _) => Brand::Visa,
+            (51..=55, _, _) | (_, _, 2221..=2720) => Brand::Mastercard,
+            (34 | 37, _, _) => Brand::Amex,
+            (65, _, _) | (_, 644..=649, _) | (_, _, 6011) => Brand::Discover,
+            _ => Brand::Unknown,
+        }
+    }
+}
+
+impl CardCode {
+    /// Takes 3 or 4 digits.
+    pub fn parse(text: &str) -> Result<Self, InvalidCard> {
+        if !(3..=4).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(InvalidCard::Code);
+        }
+        Ok(Self(text.to_owned().into()))
+    }
+
+    /// The digits, for the one who needs them: the processor and the seal.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl Expiration {
+    /// Most years ahead of today that a card can say.
+    pub const MAX_YEARS_AHEAD: i32 = 20;
+
+    /// Reads `YYYY-MM-DD` (the day must exist), `YYYY-MM` or `MM/YY`.
+    pub fn parse(text: &str) -> Result<Self, InvalidCard> {
+        let number = |part: &str, length: usize| {
+            let digits = part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
+            digits
+                .then(|| part.parse::<i32>().ok())
+                .flatten()
+                .ok_or(InvalidCard::Expiration)
+        };
+        let (year, month, day) = if let Some((month, year)) = text.split_once('/') {
+            (2000 + number(year, 2)?, number(month, 2)?, 1)
+        } else {
+            let mut parts = text.splitn(3, '-');
+            let year = number(parts.next().unwrap_or(""), 4)?;
+            let month = number(parts.next().unwrap_or(""), 2)?;
+            (
+                year,
+                month,
+                parts.next().map_or(Ok(1), |day| number(day, 2))?,
+            )
+        };
+        let month = u8::try_from(month).map_err(|_| InvalidCard::Expiration)?;
+        let day = u8::try_from(day).map_err(|_| InvalidCard::Expiration)?;
+        let valid_month = time::Month::try_from(month).map_err(|_| InvalidCard::Expiration)?;
+        Date::from_calendar_date(year, valid_month, day).map_err(|_| InvalidCard::Expiration)?;
+        Ok(Self { year, month })
+    }
+
+    /// Refuses a month more than [`Self::MAX_YEARS_AHEAD`] years after `today`.
+    pub fn not_too_far_ahead(self, today: Date) -> Result<Self, InvalidCard> {
+        let latest = Self {
+            year: today.year() + Self::MAX_YEARS_AHEAD,
+            month: u8::from(today.month()),
+        };
+        if self > latest {
+            Err(InvalidCard::TooFarAhead)
+        } else {
+            Ok(self)
+        }
+    }
+
+    /// A card is good to the end of its month.
+    pub fn is_past(self, today: Date) -> bool {
+        self < Self {
+            year: today.year(),
+            month: u8::from(today.month()),
+        }
+    }
+}
+
+/// `YYYY-MM`
+impl fmt::Display for Expiration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.year, self.month)
+    }
+}
+
+impl TryFrom<String> for Expiration {
+    type Error = InvalidCard;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Expiration> for String {
+    fn from(expiration: Expiration) -> Self {
+        expiration.to_string()
+    }
+}
+
+impl fmt::Debug for CardNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CardNumber(…)")
+    }
+}
+
+impl fmt::Debug for CardCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CardCode(…)")
+    }
+}
+
+impl fmt::Display for Brand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Visa => "visa",
+            Self::Mastercard => "mastercard",
+            Self::Amex => "amex",
+            Self::Discover => "discover",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// Whether a text holds 13 to 19 digits in a row (spaces and hyphens between them do not count) with a right
+/// check digit: what must never be kept, logged or published.
+pub fn holds_card_number(text: &str) -> bool {
+    let mut run: Vec<u8> = Vec::new();
+    for c in text.chars().chain(std::iter::once('.')) {
+        match c.to_digit(10) {
+            Some(digit) => run.push(digit as u8),
+            None if c == ' ' || c == '-' => {}
+            None => {
+                if (13..=19).contains(&run.len()) && luhn(run.iter().copied()) {
+                    return true;
+                }
+                run.clear();
+            }
+        }
+    }
+    false
+}
+
+fn luhn(digits: impl DoubleEndedIterator<Item = u8>) -> bool {
+    let sum: u32 = digits
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let digit = u32::from(digit);
+            if place % 2 == 0 {
+                digit
+            } else {
+                digit * 2 / 10 + digit * 2 % 10
+            }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}

@@ -1,0 +1,94 @@
+//! The history of a payment: what happened, in order, never changed afterwards.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{PaymentId, Timestamp};
+
+/// A UUIDv7: the id in the history and of the published event alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub Uuid);
+
+/// One line of a payment's history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Also the id of the published event, where there is one.
+    pub id: EventId,
+    /// Whose history.
+    pub payment: PaymentId,
+    /// 1, 2, 3 … within the payment; consumers of results order by it.
+    pub sequence: u32,
+    /// What happened.
+    pub kind: EventKind,
+    /// By the database's clock.
+    pub at: Timestamp,
+    /// Attempt that it belongs to; 0 before the first.
+    pub attempt: u32,
+    /// Try within the attempt; 0 where none was made.
+    pub try_number: u32,
+    /// Decline code or reason, where there is one.
+    pub reason: Option<String>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The payment exists.
+    Accepted,
+    /// A card was presented.
+    AttemptStarted,
+    /// A call to the processor gave no decision; another follows.
+    TryFailed,
+    /// The last try gave no answer: from here on the charge is being reversed.
+    ReversalStarted,
+    /// Charged.
+    Succeeded,
+    /// Refused by the issuer.
+    Declined,
+    /// No decision to be had; not charged.
+    Failed,
+    /// Canceled by the client.
+    Canceled,
+}
+
+impl EventKind {
+    /// As in rows and answers: `attempt_started`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::AttemptStarted => "attempt_started",
+            Self::TryFailed => "try_failed",
+            Self::ReversalStarted => "reversal_started",
+            Self::Succeeded => "succeeded",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// The inverse of [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Accepted,
+            Self::AttemptStarted,
+            Self::TryFailed,
+            Self::ReversalStarted,
+            Self::Succeeded,
+            Self::Declined,
+            Self::Failed,
+            Self::Canceled,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

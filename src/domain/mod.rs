@@ -1,0 +1,24 @@
+//! What a payment is and how it moves: types that cannot hold a wrong value and pure functions that decide.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; whoever calls passes those in.
+
+pub mod card;
+pub mod client;
+pub mod event;
+pub mod metadata;
+pub mod money;
+pub mod outcome;
+pub mod payment;
+pub mod transition;
+
+pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration};
+pub use client::ClientName;
+pub use event::{Event, EventId, EventKind};
+pub use metadata::Metadata;
+pub use money::{Currency, Money};
+pub use outcome::{Answer, DeclineCode, Outcome, ReversalAnswer};
+pub use payment::{OrderId, Payment, PaymentId, PaymentStatus, UserId};
+pub use transition::{Next, Phase, Progress, Refusal, Trigger, next};
+
+/// A moment in UTC, to the microsecond: what the database's clock said.
+pub type Timestamp = time::OffsetDateTime;

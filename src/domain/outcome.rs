@@ -1,0 +1,93 @@
+//! What a processor answers and how an attempt ends.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a payment was declined or failed, in snake case: `insufficient_funds`, `issuer_no_answer`.
+/// Processors bring their own codes, so this is an open set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeclineCode(Cow<'static, str>);
+
+/// What one call to a processor's `authorize` came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The card was charged.
+    Approved {
+        /// The issuer's proof.
+        authorization_code: String,
+    },
+    /// The issuer refused the card for good.
+    Declined {
+        /// Its reason.
+        code: DeclineCode,
+    },
+    /// The issuer could not work, and certainly did not charge in this call.
+    NotCharged {
+        /// What was wrong.
+        reason: DeclineCode,
+    },
+    /// No answer came back in time: charged or not, nobody here knows.
+    Unknown,
+}
+
+/// What one call to a processor's `reverse` came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReversalAnswer {
+    /// Nothing is charged under the key, and nothing ever will be.
+    Confirmed,
+    /// No answer: to be asked again.
+    Unknown,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Charged exactly once.
+    Succeeded {
+        /// The issuer's proof.
+        authorization_code: String,
+    },
+    /// Refused by the issuer; not charged.
+    Declined {
+        /// Its reason.
+        code: DeclineCode,
+    },
+    /// No issuer decided; certainly not charged.
+    Failed {
+        /// What went wrong.
+        reason: DeclineCode,
+    },
+}
+
+impl DeclineCode {
+    /// The processor could not be reached, or said that it cannot work now.
+    pub const ISSUER_UNAVAILABLE: Self = Self(Cow::Borrowed("issuer_unavailable"));
+    /// The processor never answered; what it may have charged has been reversed.
+    pub const ISSUER_NO_ANSWER: Self = Self(Cow::Borrowed("issuer_no_answer"));
+    /// The sealed card could not be opened (its key is gone, or the row was changed).
+    pub const CARD_UNREADABLE: Self = Self(Cow::Borrowed("card_unreadable"));
+
+    /// A code that is known when the program is written.
+    pub const fn from_static(code: &'static str) -> Self {
+        Self(Cow::Borrowed(code))
+    }
+
+    /// A code that comes from a row or a processor.
+    pub fn new(code: String) -> Self {
+        Self(Cow::Owned(code))
+    }
+
+    /// Snake case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DeclineCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

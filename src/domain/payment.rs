@@ -1,0 +1,121 @@
+//! The payment itself.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CardSummary, ClientName, DeclineCode, Metadata, Money, Timestamp};
+
+/// Fits a signed 32-bit integer by configuration, because older callers keep it in an INT column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PaymentId(pub i64);
+
+/// The client's number of the order that is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrderId(pub i64);
+
+/// The client's number of the shopper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(pub i64);
+
+/// Where a payment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// Accepted without a card.
+    RequiresPaymentMethod,
+    /// A card was presented; its outcome is being found out.
+    Processing,
+    /// Charged exactly once.
+    Succeeded,
+    /// The issuer refused the card; another may be presented.
+    Declined,
+    /// No issuer decided, nothing is charged; another card may be presented.
+    Failed,
+    /// Given up by the client.
+    Canceled,
+}
+
+/// A payment as its client may see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Payment {
+    /// Its id.
+    pub id: PaymentId,
+    /// Whose it is.
+    pub client: ClientName,
+    /// The client's order.
+    pub order_id: OrderId,
+    /// The client's shopper.
+    pub user_id: UserId,
+    /// How much.
+    pub amount: Money,
+    /// Where it stands.
+    pub status: PaymentStatus,
+    /// Why it was declined or failed.
+    pub decline_code: Option<DeclineCode>,
+    /// The issuer's proof of the charge.
+    pub authorization_code: Option<String>,
+    /// The card of the current attempt.
+    pub card: Option<CardSummary>,
+    /// Cards presented so far.
+    pub attempt: u32,
+    /// The client's own texts.
+    pub metadata: Metadata,
+    /// Sequence of its last event: grows with every change.
+    pub sequence: u32,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Payment {
+    /// Exactly `succeeded`.
+    pub fn is_paid(&self) -> bool {
+        self.status == PaymentStatus::Succeeded
+    }
+}
+
+impl PaymentStatus {
+    /// All of them, in the order of a payment's life.
+    pub const ALL: [Self; 6] = [
+        Self::RequiresPaymentMethod,
+        Self::Processing,
+        Self::Succeeded,
+        Self::Declined,
+        Self::Failed,
+        Self::Canceled,
+    ];
+
+    /// As in rows, answers and routing keys: `requires_payment_method`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RequiresPaymentMethod => "requires_payment_method",
+            Self::Processing => "processing",
+            Self::Succeeded => "succeeded",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// The inverse of [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl fmt::Display for PaymentStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for PaymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,87 @@
+//! The one `Payment` object: in answers, lists, event data and replies.
+
+use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
+
+use crate::domain::{Brand, Expiration, Metadata, Payment, PaymentId, PaymentStatus, Timestamp};
+
+/// A payment as JSON. Absent values are null; no field is ever left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PaymentObject {
+    /// Its id.
+    pub payment_id: PaymentId,
+    /// The same, for callers of the service that this one succeeds.
+    pub id: PaymentId,
+    /// The client's order.
+    pub order_id: i64,
+    /// The client's shopper.
+    pub user_id: i64,
+    /// Major units; exact to the minor unit.
+    pub total_amount: f64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Where it stands.
+    pub status: PaymentStatus,
+    /// Exactly `succeeded`.
+    pub is_paid: bool,
+    /// Why it was declined or failed.
+    pub decline_code: Option<String>,
+    /// The issuer's proof of the charge.
+    pub authorization_code: Option<String>,
+    /// The card of the current attempt.
+    pub payment_method: Option<PaymentMethodObject>,
+    /// Cards presented so far.
+    pub attempt: u32,
+    /// The client's own texts.
+    pub metadata: Metadata,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// RFC 3339, UTC.
+    pub updated_at: String,
+}
+
+/// What is shown of a card.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PaymentMethodObject {
+    /// `card`
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The scheme.
+    pub brand: Brand,
+    /// Last four digits.
+    pub last4: String,
+    /// `YYYY-MM`
+    pub expiration: Expiration,
+}
+
+impl From<&Payment> for PaymentObject {
+    fn from(payment: &Payment) -> Self {
+        Self {
+            payment_id: payment.id,
+            id: payment.id,
+            order_id: payment.order_id.0,
+            user_id: payment.user_id.0,
+            total_amount: payment.amount.major_number(),
+            currency: payment.amount.currency().code().to_owned(),
+            status: payment.status,
+            is_paid: payment.is_paid(),
+            decline_code: payment.decline_code.as_ref().map(ToString::to_string),
+            authorization_code: payment.authorization_code.clone(),
+            payment_method: payment.card.as_ref().map(|card| PaymentMethodObject {
+                kind: "card".to_owned(),
+                brand: card.brand,
+                last4: card.last4.clone(),
+                expiration: card.expiration,
+            }),
+            attempt: payment.attempt,
+            metadata: payment.metadata.clone(),
+            created_at: rfc3339(payment.created_at),
+            updated_at: rfc3339(payment.updated_at),
+        }
+    }
+}
+
+/// RFC 3339 in UTC, to the microsecond.
+pub fn rfc3339(moment: Timestamp) -> String {
+    moment.format(&Rfc3339).unwrap_or_default()
+}

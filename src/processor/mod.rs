@@ -1,0 +1,48 @@
+//! Who authorizes: the seam to processors. The simulated issuer is the one that exists; real platforms come next.
+
+pub mod simulated;
+
+use async_trait::async_trait;
+
+use crate::domain::{Answer, Card, Money, PaymentId, ReversalAnswer};
+
+/// One try to charge a card.
+#[derive(Debug, Clone)]
+pub struct Authorization {
+    /// Which attempt of which payment: the idempotency key.
+    pub key: AttemptKey,
+    /// Which try within the attempt, from 1. For simulation and logs; it must not change whether a charge is made.
+    pub try_number: u32,
+    /// How much.
+    pub amount: Money,
+    /// The card in clear.
+    pub card: Card,
+}
+
+/// `{payment_id}-{attempt}`: every try of an attempt carries the same, so that a processor charges it once at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AttemptKey {
+    /// The payment.
+    pub payment: PaymentId,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
+/// A processor. Its caller adds the time-out and treats it as [`Answer::Unknown`].
+#[async_trait]
+pub trait Processor: Send + Sync + 'static {
+    /// Charges a card, or says why not. The same key never charges twice, and never after its reversal.
+    async fn authorize(&self, authorization: &Authorization) -> Answer;
+
+    /// Takes back whatever was charged under a key and refuses any later charge under it. Idempotent.
+    async fn reverse(&self, key: AttemptKey, amount: Money) -> ReversalAnswer;
+
+    /// The card behind one of the processor's own reusable test tokens (`tok_visa`), if it has such.
+    fn test_card(&self, token: &str) -> Option<Card>;
+}
+
+impl std::fmt::Display for AttemptKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.payment, self.attempt)
+    }
+}

@@ -1,0 +1,202 @@
+//! What is kept: payments, their history, the outbox, card tokens.
+//!
+//! [`Database`] is the seam between this service and a database, with two implementations that pass one contract
+//! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, nothing of
+//! payments' rules. [`commands`] write (grouped by [`batch`] into multi-row transactions), [`queries`] read.
+
+pub mod batch;
+pub mod commands;
+pub mod ids;
+pub mod mysql;
+pub mod queries;
+pub mod rows;
+pub mod sqlite;
+
+use async_trait::async_trait;
+
+use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
+use rows::{
+    CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
+};
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection, too many of them, or a server that is read-only or shutting down. Nothing was written.
+    #[error("the database cannot be used now: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// Deadlock, lock time-out, or a cluster's certification conflict. Rolled back; to be run again.
+    #[error("the transaction collided with another: {0}")]
+    Conflict(#[source] sqlx::Error),
+    /// The connection broke while committing: written or not, only writing the same rows again will tell.
+    #[error("the commit's result is unknown: {0}")]
+    CommitUnknown(#[source] sqlx::Error),
+    /// The database refused the rows themselves (too long, out of range). Running it again changes nothing.
+    #[error("the database refused the data: {0}")]
+    Rejected(#[source] sqlx::Error),
+    /// A row that this version of the service cannot read.
+    #[error("a row cannot be read: {0}")]
+    Corrupt(String),
+    /// The schema is missing, older or newer than this program.
+    #[error("the schema does not fit this program: {0}")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// More is asked of the store than it can follow; the queue of waiting commands is full.
+    #[error("the store cannot follow; try again shortly")]
+    Busy,
+    /// `PAYMENT_ID_MAX` is reached.
+    #[error("all payment ids up to PAYMENT_ID_MAX are used up")]
+    IdsExhausted,
+}
+
+/// A database, as far as this service needs one.
+#[async_trait]
+pub trait Database: Send + Sync + 'static {
+    /// Brings the schema up to date. Safe to repeat and to run from several processes.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Whether the database answers and its schema is this program's.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Starts a transaction (READ COMMITTED, or stricter). Dropping it rolls it back.
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
+
+    /// Reserves `count` consecutive payment ids, durably, and returns the first; the very first is `first_ever`.
+    async fn reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError>;
+
+    /// One payment, whoever's it is.
+    async fn payment(&self, id: PaymentId) -> Result<Option<StoredPayment>, StoreError>;
+
+    /// The payment that was accepted under an idempotency key.
+    async fn payment_by_key(
+        &self,
+        client: &ClientName,
+        key: &str,
+    ) -> Result<Option<StoredPayment>, StoreError>;
+
+    /// A page of one client's payments, newest first (`created_at`, then id), at most `filter.limit`.
+    async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError>;
+
+    /// A payment's history, by sequence.
+    async fn events(&self, id: PaymentId) -> Result<Vec<Event>, StoreError>;
+
+    /// A card token, used up and expired ones included.
+    async fn card_token(&self, token: &TokenId) -> Result<Option<CardToken>, StoreError>;
+
+    /// Number of rows in the outbox, and how many of them are due.
+    async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError>;
+
+    /// Every line of the simulated issuer's ledger for one payment, by key.
+    async fn ledger(&self, payment: PaymentId) -> Result<Vec<LedgerEntry>, StoreError>;
+
+    /// Whether the store holds payments of any client but this one.
+    async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError>;
+
+    /// Closes all connections; nothing can be asked afterwards.
+    async fn close(&self);
+}
+
+/// Rows in the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxDepth {
+    /// All rows, delayed tries included.
+    pub total: u64,
+    /// Rows whose time has come.
+    pub due: u64,
+}
+
+/// One transaction. Every method takes many rows and runs one statement whose text does not depend on their number.
+/// Inserts leave a row that is there already (same primary key) as it is, so that running a batch again is harmless.
+#[async_trait]
+pub trait Transaction: Send {
+    /// The database's clock, UTC, to the microsecond. The only clock that rows are written and compared by.
+    async fn now(&mut self) -> Result<Timestamp, StoreError>;
+
+    /// Those of the given (client, idempotency key) pairs that exist.
+    async fn payments_by_key(
+        &mut self,
+        keys: &[(ClientName, String)],
+    ) -> Result<Vec<StoredPayment>, StoreError>;
+
+    /// Locks payments for update in the order of their ids; unknown ids are left out.
+    async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError>;
+
+    /// Inserts payments. A row whose (client, idempotency key) exists is skipped: read the keys back.
+    async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
+
+    /// Writes what can change of locked payments: everything but client, order, user, amount, metadata,
+    /// origin, idempotency and `created_at`.
+    async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
+
+    /// Marks locked payments as taken by a worker until the given moment.
+    async fn claim_payments(
+        &mut self,
+        ids: &[PaymentId],
+        until: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Locks up to `limit` payments whose `check_at` has passed and that have no outbox row, skipping locked ones.
+    async fn lock_forgotten_payments(
+        &mut self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<StoredPayment>, StoreError>;
+
+    /// Appends to histories.
+    async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
+
+    /// Those of the given events that are in a history.
+    async fn existing_events(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, StoreError>;
+
+    /// Adds to the outbox.
+    async fn insert_outbox(&mut self, rows: &[OutboxRow]) -> Result<(), StoreError>;
+
+    /// Removes published rows, in the order of their ids; missing ones are no error.
+    async fn delete_outbox(&mut self, ids: &[OutboxId]) -> Result<(), StoreError>;
+
+    /// Locks up to `limit` rows with `due_at <= now`, oldest first, skipping rows that another sweeper has locked.
+    async fn lock_due_outbox(
+        &mut self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OutboxRow>, StoreError>;
+
+    /// Moves locked outbox rows to a later due time.
+    async fn postpone_outbox(
+        &mut self,
+        ids: &[OutboxId],
+        due_at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Adds card tokens.
+    async fn insert_tokens(&mut self, tokens: &[CardToken]) -> Result<(), StoreError>;
+
+    /// Locks card tokens in the order of their ids; unknown ones are left out.
+    async fn lock_tokens(&mut self, tokens: &[TokenId]) -> Result<Vec<CardToken>, StoreError>;
+
+    /// Marks locked tokens as used by a payment and erases their sealed cards.
+    async fn use_tokens(&mut self, uses: &[(TokenId, PaymentId)]) -> Result<(), StoreError>;
+
+    /// Erases the sealed cards of up to `limit` tokens that expired before `now`; returns how many.
+    async fn erase_expired_tokens(&mut self, now: Timestamp, limit: u32)
+    -> Result<u64, StoreError>;
+
+    /// Notes charges in the simulated issuer's ledger; a key that is charged or reversed already stays as it is.
+    async fn ledger_charge(
+        &mut self,
+        lines: &[LedgerLine],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Notes reversals; a key that was never charged gets a line too, which refuses any later charge.
+    async fn ledger_reverse(
+        &mut self,
+        lines: &[LedgerLine],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// What the ledger says of the given keys.
+    async fn ledger_entries(&mut self, keys: &[String]) -> Result<Vec<LedgerEntry>, StoreError>;
+
+    /// Commits. An error of the connection here is [`StoreError::CommitUnknown`].
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
