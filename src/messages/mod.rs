@@ -1,5 +1,8 @@
 //! Wire formats: what goes over REST and AMQP, apart from the domain and from the rows.
 
+pub mod dead_letter;
+pub mod order;
+pub mod orders;
 pub mod payment;
 pub mod result;
 pub mod work;
