@@ -56,7 +56,7 @@ impl PaymentIds {
                 .database
                 .reserve_ids(Self::BLOCK, self.space.first)
                 .await?;
-            *block = first..first + Self::BLOCK;
+            *block = first..first.saturating_add(Self::BLOCK);
             if self.space.used(first) >= IdSpace::WARN_AT {
                 tracing::warn!(
                     payment.id = first,
@@ -65,12 +65,10 @@ impl PaymentIds {
                 );
             }
         }
-        match block.next() {
-            Some(id) if id <= self.space.last => Ok(PaymentId(id)),
-            _ => {
-                *block = 0..0;
-                Err(StoreError::IdsExhausted)
-            }
+        // Past the end the block is kept as it is, so that refusals cost nothing.
+        if block.start > self.space.last {
+            return Err(StoreError::IdsExhausted);
         }
+        block.next().map(PaymentId).ok_or(StoreError::IdsExhausted)
     }
 }
