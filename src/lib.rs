@@ -6,3 +6,4 @@ pub mod domain;
 pub mod messages;
 pub mod processor;
 pub mod store;
+pub mod worker;

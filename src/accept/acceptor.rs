@@ -161,7 +161,7 @@ impl Acceptor {
         let id = TokenId(format!("tok_{}", Alphanumeric.sample_string(&mut rand::rng(), 32)));
         let sealed = self
             .seal
-            .seal(&card, &Owner::Token { id: &id.0, client })
+            .seal(&card, Owner::Token(&id.0, client))
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
         let draft = |now: Timestamp| CardToken {
             id,
@@ -213,7 +213,7 @@ impl Acceptor {
         let sealed = row.sealed_card.filter(|_| !expired).ok_or(AcceptError::TokenExpired)?;
         let card = self
             .seal
-            .open(&sealed, &Owner::Token { id: &id.0, client })
+            .open(&sealed, Owner::Token(&id.0, client))
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
         Ok(Resolved { card: Some(card), token: Some(id) })
     }
@@ -226,7 +226,7 @@ impl Acceptor {
     ) -> Result<PresentedCard, AcceptError> {
         let sealed = self
             .seal
-            .seal(card, &Owner::Payment { id: payment, attempt })
+            .seal(card, Owner::Payment(payment, attempt))
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
         Ok(PresentedCard { summary: card.summary(), sealed })
     }

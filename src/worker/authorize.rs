@@ -43,8 +43,8 @@ impl Authorizer {
 
     async fn authorize(&self, stored: &StoredPayment) -> Answer {
         let key = key(stored);
-        let owner = Owner::Payment { id: key.payment, attempt: key.attempt };
-        let card = stored.sealed_card.as_ref().map(|sealed| self.seal.open(sealed, &owner));
+        let owner = Owner::Payment(key.payment, key.attempt);
+        let card = stored.sealed_card.as_ref().map(|sealed| self.seal.open(sealed, owner));
         let card = match card {
             Some(Ok(card)) => card,
             Some(Err(error)) => {
