@@ -61,6 +61,8 @@ impl Refusal {
 pub struct OrderReader {
     /// Who is who at the broker.
     pub clients: Clients,
+    /// `DEFAULT_CLIENT`
+    pub default_client: Option<ClientName>,
     /// Where a request names none.
     pub default_currency: Currency,
 }
@@ -88,7 +90,7 @@ impl OrderReader {
             Some(user) => self.clients.by_rabbitmq_user(user).ok_or_else(|| {
                 Refusal::new("client_unknown", format!("No client has the RabbitMQ user `{user}`."))
             }),
-            None => self.clients.default_client().ok_or_else(|| {
+            None => self.default_client.clone().ok_or_else(|| {
                 Refusal::new(
                     "user_id_missing",
                     "The AMQP property user-id is missing: set it to the RabbitMQ user that publishes.",
