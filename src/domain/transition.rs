@@ -225,4 +225,6 @@ impl Progress {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
