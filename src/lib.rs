@@ -2,7 +2,9 @@
 pub mod accept;
 pub mod broker;
 pub mod card_seal;
+pub mod clients;
 pub mod domain;
+pub mod http;
 pub mod messages;
 pub mod processor;
 pub mod store;

@@ -1,6 +1,13 @@
 //! Where both ways in meet: one validation, one idempotency space, one table.
 
+mod canonical;
+pub mod card_fields;
+mod did_you_mean;
+pub mod fields;
 pub mod request;
+mod stub;
+
+pub use stub::Acceptor;
 
 use crate::domain::{
     Card, CardSummary, ClientName, Metadata, Money, OrderId, Payment, PaymentId, Refusal,
