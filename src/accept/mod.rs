@@ -2,7 +2,7 @@
 
 mod canonical;
 pub mod card_fields;
-mod did_you_mean;
+pub mod did_you_mean;
 pub mod fields;
 pub mod request;
 mod stub;
