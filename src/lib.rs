@@ -8,3 +8,4 @@ pub mod http;
 pub mod messages;
 pub mod processor;
 pub mod store;
+pub mod worker;

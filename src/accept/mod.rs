@@ -1,13 +1,13 @@
 //! Where both ways in meet: one validation, one idempotency space, one table.
 
+mod acceptor;
 mod canonical;
 pub mod card_fields;
 pub mod did_you_mean;
 pub mod fields;
 pub mod request;
-mod stub;
 
-pub use stub::Acceptor;
+pub use acceptor::Acceptor;
 
 use crate::domain::{
     Card, CardSummary, ClientName, Metadata, Money, OrderId, Payment, PaymentId, Refusal,
@@ -105,6 +105,9 @@ pub enum AcceptError {
     /// Too old.
     #[error("the card token has expired: make a new one")]
     TokenExpired,
+    /// So many payments wait for the broker that no more are taken.
+    #[error("too many payments are waiting to be dispatched; try again shortly")]
+    BacklogFull,
     /// No such payment of this client.
     #[error("there is no payment {0}")]
     NotFound(PaymentId),

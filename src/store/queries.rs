@@ -1,34 +1,60 @@
-//! Stands in for the reading side until it lands: the store is always busy.
+//! Reads, each within one client's payments.
 
-use super::StoreError;
+use std::sync::Arc;
+
 use super::rows::PaymentFilter;
+use super::{Database, OutboxDepth, StoreError};
 use crate::domain::{ClientName, Event, Payment, PaymentId};
 
-/// Reads.
-#[derive(Debug, Clone)]
-pub struct Queries;
+/// The reading half of the store.
+#[derive(Clone)]
+pub struct Queries {
+    database: Arc<dyn Database>,
+}
 
 impl Queries {
-    /// One payment.
+    /// Reads from this database.
+    pub fn new(database: Arc<dyn Database>) -> Self {
+        Self { database }
+    }
+
+    /// One payment of the client.
     pub async fn payment(
         &self,
-        _client: &ClientName,
-        _id: PaymentId,
+        client: &ClientName,
+        id: PaymentId,
     ) -> Result<Option<Payment>, StoreError> {
-        Err(StoreError::Busy)
+        let found = self.database.payment(id).await?;
+        Ok(found
+            .map(|stored| stored.payment)
+            .filter(|payment| payment.client == *client))
     }
 
-    /// A page of payments.
-    pub async fn payments(&self, _filter: &PaymentFilter) -> Result<Vec<Payment>, StoreError> {
-        Err(StoreError::Busy)
+    /// A page of the client's payments.
+    pub async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<Payment>, StoreError> {
+        let found = self.database.payments(filter).await?;
+        Ok(found.into_iter().map(|stored| stored.payment).collect())
     }
 
-    /// A history.
+    /// The history of one payment of the client.
     pub async fn events(
         &self,
-        _client: &ClientName,
-        _id: PaymentId,
+        client: &ClientName,
+        id: PaymentId,
     ) -> Result<Option<Vec<Event>>, StoreError> {
-        Err(StoreError::Busy)
+        match self.payment(client, id).await? {
+            Some(_) => self.database.events(id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How much waits in the outbox.
+    pub async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
+        self.database.outbox_depth().await
+    }
+
+    /// Whether the database answers and has this program's schema.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.database.check().await
     }
 }

@@ -1,0 +1,6 @@
+//! What one runs from the command line: the service in its roles, and what goes with it.
+
+pub mod cli;
+pub mod keys;
+pub mod serve;
+pub mod setup;
