@@ -55,6 +55,7 @@ fn a_card_opens_for_nobody_else() {
         HERE,
         Owner::Payment(PaymentId(7), 2),
         Owner::Payment(PaymentId(71), 1),
+        Owner::Payment(PaymentId(7), 11),
         Owner::Token("1", &client),
         Owner::Token("1", &other),
         Owner::Token("7/1", &client),

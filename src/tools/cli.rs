@@ -84,7 +84,15 @@ async fn run_setup() -> ExitCode {
 
 /// The configuration, or the exit code after all its faults were printed.
 pub fn load(role: Role) -> Result<Config, ExitCode> {
-    Config::load(role, &|name| std::env::var(name).ok()).map_err(|faults| report(&faults))
+    load_with(role, &|name| std::env::var(name).ok())
+}
+
+/// As [`load`], from other variables than the environment's.
+pub fn load_with(
+    role: Role,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ExitCode> {
+    Config::load(role, variable).map_err(|faults| report(&faults))
 }
 
 fn report(faults: &[Fault]) -> ExitCode {

@@ -10,29 +10,21 @@ use crate::domain::Card;
 
 /// What the issuer does with one try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether the card is charged, unless that happened already or the attempt has been reversed.
-    pub charge: bool,
-    /// How much longer than usual it takes.
-    pub extra_delay: Duration,
-    /// What the caller hears.
-    pub reply: Reply,
-}
-
-/// What the caller hears of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reply {
-    /// An approval.
-    Approved,
-    /// A refusal, with its decline code.
-    Declined(&'static str),
-    /// A refusal that came true with the calendar: an earlier try, before midnight, may have charged.
+pub enum Decision {
+    /// Charges the card, unless that happened already or the attempt has been reversed.
+    Charge {
+        /// How much longer than usual it takes.
+        extra_delay: Duration,
+        /// Whether the connection breaks before the answer.
+        answer_lost: bool,
+    },
+    /// Refuses, with this decline code.
+    Decline(&'static str),
+    /// Refuses because the month has passed; an earlier try, before midnight, may have charged.
     Expired,
-    /// "Not now", and certainly nothing charged.
+    /// Says "not now", and certainly charges nothing.
     Unavailable,
-    /// Nothing, because the connection broke.
-    Lost,
-    /// Nothing at all, for as long as the caller waits.
+    /// Neither charges nor answers, for as long as the caller waits.
     Silence,
 }
 
@@ -49,44 +41,36 @@ pub fn decide(card: &Card, today: Date, try_number: u32) -> Decision {
         None if card.number.passes_luhn() => Behaviour::Approve,
         None => Behaviour::Decline("incorrect_number"),
     };
-    if let Behaviour::Decline(code) = behaviour {
-        return Decision::without_charge(Reply::Declined(code));
-    }
-    if card.expiration.is_past(today) {
-        return Decision::without_charge(Reply::Expired);
-    }
+    let charge = Decision::Charge {
+        extra_delay: Duration::ZERO,
+        answer_lost: false,
+    };
+    let unheard_charge = Decision::Charge {
+        extra_delay: Duration::ZERO,
+        answer_lost: true,
+    };
     match behaviour {
-        Behaviour::DownFor(tries) if try_number <= tries => {
-            Decision::without_charge(Reply::Unavailable)
-        }
-        Behaviour::AlwaysDown => Decision::without_charge(Reply::Unavailable),
-        Behaviour::StaySilent => Decision::without_charge(Reply::Silence),
-        Behaviour::LoseFirstAnswer if try_number == 1 => Decision::charging(Reply::Lost),
-        Behaviour::LoseEveryAnswer | Behaviour::LoseReversals(_) => Decision::charging(Reply::Lost),
-        Behaviour::ApproveSlowly => Decision {
+        Behaviour::Decline(code) => Decision::Decline(code),
+        _ if card.expiration.is_past(today) => Decision::Expired,
+        Behaviour::DownFor(tries) if try_number <= tries => Decision::Unavailable,
+        Behaviour::AlwaysDown => Decision::Unavailable,
+        Behaviour::StaySilent => Decision::Silence,
+        Behaviour::LoseFirstAnswer if try_number == 1 => unheard_charge,
+        Behaviour::LoseEveryAnswer | Behaviour::LoseReversals(_) => unheard_charge,
+        Behaviour::ApproveSlowly => Decision::Charge {
             extra_delay: SLOW,
-            ..Decision::charging(Reply::Approved)
+            answer_lost: false,
         },
-        Behaviour::Decline(code) => Decision::without_charge(Reply::Declined(code)),
-        Behaviour::Approve | Behaviour::DownFor(_) | Behaviour::LoseFirstAnswer => {
-            Decision::charging(Reply::Approved)
-        }
+        Behaviour::Approve | Behaviour::DownFor(_) | Behaviour::LoseFirstAnswer => charge,
     }
 }
 
 impl Decision {
-    fn charging(reply: Reply) -> Self {
-        Self {
-            charge: true,
-            extra_delay: Duration::ZERO,
-            reply,
-        }
-    }
-
-    fn without_charge(reply: Reply) -> Self {
-        Self {
-            charge: false,
-            ..Self::charging(reply)
+    /// How much longer than usual it takes.
+    pub fn extra_delay(self) -> Duration {
+        match self {
+            Self::Charge { extra_delay, .. } => extra_delay,
+            Self::Decline(_) | Self::Expired | Self::Unavailable | Self::Silence => Duration::ZERO,
         }
     }
 }
@@ -110,14 +94,22 @@ mod tests {
         }
     }
 
-    /// Number, tries 1 to 5: what is charged (C or -) and heard.
+    const fn charge(answer_lost: bool) -> Decision {
+        let extra_delay = Duration::ZERO;
+        Decision::Charge {
+            extra_delay,
+            answer_lost,
+        }
+    }
+
+    /// Number, and what becomes of tries 1 to 5.
     #[rustfmt::skip]
-    const EXPECTED: &[(&str, [(char, Reply); 5])] = {
-        const OK: (char, Reply) = ('C', Reply::Approved);
-        const DOWN: (char, Reply) = ('-', Reply::Unavailable);
-        const LOST: (char, Reply) = ('C', Reply::Lost);
-        const MUTE: (char, Reply) = ('-', Reply::Silence);
-        const fn no(code: &'static str) -> [(char, Reply); 5] { [('-', Reply::Declined(code)); 5] }
+    const EXPECTED: &[(&str, [Decision; 5])] = {
+        const OK: Decision = charge(false);
+        const LOST: Decision = charge(true);
+        const LATE: Decision = Decision::Charge { extra_delay: SLOW, answer_lost: false };
+        const DOWN: Decision = Decision::Unavailable;
+        const fn no(code: &'static str) -> [Decision; 5] { [Decision::Decline(code); 5] }
         &[
             ("4242424242424242", [OK; 5]), ("5555555555554444", [OK; 5]), ("378282246310005", [OK; 5]),
             ("6011111111111117", [OK; 5]), ("9999999999999", [OK; 5]),
@@ -126,11 +118,12 @@ mod tests {
             ("4000000000000069", no("expired_card")), ("4000000000000127", no("incorrect_cvc")),
             ("4000000000000119", no("processing_error")), ("4000000000006975", no("card_velocity_exceeded")),
             ("4242424242424241", no("incorrect_number")), ("4100000000000019", no("fraudulent")),
-            ("4000009900000509", [OK; 5]),
+            ("4000009900000509", [LATE; 5]),
             ("4000009900000012", [DOWN, OK, OK, OK, OK]), ("4000009900000020", [DOWN, DOWN, OK, OK, OK]),
             ("4000009900000038", [DOWN, DOWN, DOWN, OK, OK]), ("4000009900000046", [DOWN, DOWN, DOWN, DOWN, OK]),
             ("4000009900000103", [DOWN; 5]), ("4000009900000202", [LOST, OK, OK, OK, OK]),
-            ("4000009900000301", [LOST; 5]), ("4000009900000400", [MUTE; 5]), ("4000009900000319", [LOST; 5]),
+            ("4000009900000301", [LOST; 5]), ("4000009900000400", [Decision::Silence; 5]),
+            ("4000009900000319", [LOST; 5]),
             // Not listed: any card with a right check digit, and one with a wrong one.
             ("4111111111111111", [OK; 5]), ("4111111111111112", no("incorrect_number")),
         ]
@@ -146,37 +139,24 @@ mod tests {
             );
         }
         for (number, tries) in EXPECTED {
-            for (try_number, (charge, reply)) in (1..).zip(tries) {
+            for (try_number, expected) in (1..).zip(tries) {
                 let decision = decide(&card(number, "2026-11"), TODAY, try_number);
-                assert_eq!(
-                    decision.charge,
-                    *charge == 'C',
-                    "{number} on try {try_number}"
-                );
-                assert_eq!(decision.reply, *reply, "{number} on try {try_number}");
+                assert_eq!(decision, *expected, "{number} on try {try_number}");
             }
         }
     }
 
     #[test]
     fn a_card_is_good_to_the_end_of_its_month() {
-        let reply = |today| decide(&card("4242424242424242", "2026-11"), today, 1).reply;
-        assert_eq!(reply(date!(2026 - 11 - 30)), Reply::Approved);
-        assert_eq!(reply(date!(2026 - 12 - 01)), Reply::Expired);
+        let on = |today| decide(&card("4242424242424242", "2026-11"), today, 1);
+        assert_eq!(on(date!(2026 - 11 - 30)), charge(false));
+        assert_eq!(on(date!(2026 - 12 - 01)), Decision::Expired);
         assert_eq!(
-            decide(&card("9999999999999", "2026-10"), TODAY, 1).reply,
-            Reply::Expired
+            decide(&card("9999999999999", "2026-10"), TODAY, 1),
+            Decision::Expired
         );
         let wrong = decide(&card("4111111111111112", "2026-10"), TODAY, 1);
-        assert_eq!(wrong.reply, Reply::Declined("incorrect_number"));
-    }
-
-    #[test]
-    fn only_the_slow_card_is_slow() {
-        for listed in TEST_CARDS {
-            let delay = decide(&card(listed.number, "2026-11"), TODAY, 1).extra_delay;
-            assert_eq!(delay == SLOW, listed.token == "tok_issuer_slow");
-        }
+        assert_eq!(wrong, Decision::Decline("incorrect_number"));
     }
 
     proptest! {
@@ -187,10 +167,8 @@ mod tests {
         ) {
             let card = card(TEST_CARDS[index].number, "2030-01");
             let (first, second) = (decide(&card, TODAY, earlier), decide(&card, TODAY, earlier + more));
-            if first.charge {
-                prop_assert!(second.charge);
-                prop_assert!(matches!(second.reply, Reply::Approved | Reply::Lost));
-            }
+            let charges = |decision| matches!(decision, Decision::Charge { .. });
+            prop_assert!(!charges(first) || charges(second));
         }
     }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use time::Date;
 
 use super::cards::{self, Behaviour};
-use super::decision::{Reply, decide};
+use super::decision::{Decision, decide};
 use super::ledger::{Ledger, Standing};
 use crate::domain::ReversalAnswer;
 use crate::domain::{Answer, Card, CardCode, CardNumber, DeclineCode, Expiration, Money};
@@ -83,11 +83,11 @@ impl SimulatedIssuer {
         }
     }
 
-    async fn answer_after_charge(&self, authorization: &Authorization, reply: Reply) -> Answer {
+    async fn answer_after_charge(&self, authorization: &Authorization) -> Answer {
         match self.charge(authorization).await {
-            Ok(_) if reply == Reply::Lost => Answer::Unknown,
-            Ok(Standing::Charged | Standing::Blank) => approved(authorization.key),
+            Ok(Standing::Charged) => approved(authorization.key),
             Ok(Standing::Reversed) => declined("attempt_reversed"),
+            Ok(Standing::Blank) => Answer::Unknown,
             Err(error) => unnoted(&error),
         }
     }
@@ -134,30 +134,23 @@ impl SimulatedIssuer {
 #[async_trait]
 impl Processor for SimulatedIssuer {
     async fn authorize(&self, authorization: &Authorization) -> Answer {
-        let Authorization {
-            key,
-            try_number,
-            card,
-            ..
-        } = authorization;
+        let (key, try_number) = (authorization.key, authorization.try_number);
         self.expect_reversal(authorization);
-        let decision = decide(card, (self.options.today)(), *try_number);
-        self.take_time(*key, *try_number, decision.extra_delay)
+        let decision = decide(&authorization.card, (self.options.today)(), try_number);
+        self.take_time(key, try_number, decision.extra_delay())
             .await;
-        if decision.charge {
-            return self
-                .answer_after_charge(authorization, decision.reply)
-                .await;
-        }
-        match decision.reply {
-            Reply::Declined(code) => declined(code),
-            Reply::Expired => self.answer_expired(*key).await,
-            Reply::Unavailable => Answer::NotCharged {
+        match decision {
+            Decision::Charge { answer_lost, .. } => {
+                let answer = self.answer_after_charge(authorization).await;
+                if answer_lost { Answer::Unknown } else { answer }
+            }
+            Decision::Decline(code) => declined(code),
+            Decision::Expired => self.answer_expired(key).await,
+            Decision::Unavailable => Answer::NotCharged {
                 reason: DeclineCode::ISSUER_UNAVAILABLE,
             },
             // Without end: the caller's time-out is what ends it.
-            Reply::Silence => std::future::pending().await,
-            Reply::Lost | Reply::Approved => Answer::Unknown,
+            Decision::Silence => std::future::pending().await,
         }
     }
 

@@ -144,3 +144,8 @@ impl Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;

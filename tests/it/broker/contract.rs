@@ -26,7 +26,11 @@ pub async fn several_tasks_publish_at_once(place: Place) {
     let client = place.client().await;
     let calls = (0..100).map(|call| {
         let client = client.clone();
-        tokio::spawn(async move { client.publish(&[work(&format!("{call}a")), work(&format!("{call}b"))]).await })
+        tokio::spawn(async move {
+            client
+                .publish(&[work(&format!("{call}a")), work(&format!("{call}b"))])
+                .await
+        })
     });
     for results in futures::future::join_all(calls).await {
         assert_eq!(results.unwrap(), [Ok(()), Ok(())]);
@@ -45,9 +49,18 @@ pub async fn properties_and_headers_arrive_as_they_were_sent(place: Place) {
         content_type: Some("application/json".to_owned()),
         kind: Some("order.payment".to_owned()),
         user_id: None,
-        headers: [("traceparent".to_owned(), "00-ab-cd-01".to_owned()), ("é".to_owned(), "ü".to_owned())].into(),
+        headers: [
+            ("traceparent".to_owned(), "00-ab-cd-01".to_owned()),
+            ("é".to_owned(), "ü".to_owned()),
+        ]
+        .into(),
     };
-    let mut sent = message(Exchange::Requests, "order.payment", "{\"order_id\": 1}", true);
+    let mut sent = message(
+        Exchange::Requests,
+        "order.payment",
+        "{\"order_id\": 1}",
+        true,
+    );
     sent.properties = properties.clone();
     publish(&*client, sent).await;
 
@@ -108,7 +121,11 @@ pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(
         routing_key: "payment.nowhere".to_owned(),
     });
     for (index, result) in results.iter().enumerate() {
-        let expected = if index == 20 || index == 40 { &unroutable } else { &Ok(()) };
+        let expected = if index == 20 || index == 40 {
+            &unroutable
+        } else {
+            &Ok(())
+        };
         assert_eq!(result, expected, "message {index}");
     }
     depth_becomes(&*client, Queue::Work, 50).await;
@@ -117,14 +134,26 @@ pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(
 
 pub async fn what_nobody_hears_is_no_error(place: Place) {
     let client = place.client().await;
-    publish(&*client, message(Exchange::Results, "payment.succeeded.nobody", "{}", false)).await;
-    publish(&*client, message(Exchange::Default, "a.reply.queue.that.is.gone", "{}", false)).await;
+    publish(
+        &*client,
+        message(Exchange::Results, "payment.succeeded.nobody", "{}", false),
+    )
+    .await;
+    publish(
+        &*client,
+        message(Exchange::Default, "a.reply.queue.that.is.gone", "{}", false),
+    )
+    .await;
     client.close().await;
 }
 
 pub async fn the_default_exchange_leads_to_a_queue_by_its_name(place: Place) {
     let client = place.client().await;
-    publish(&*client, message(Exchange::Default, "payments.dead-letters", "by name", true)).await;
+    publish(
+        &*client,
+        message(Exchange::Default, "payments.dead-letters", "by name", true),
+    )
+    .await;
     depth_becomes(&*client, Queue::DeadLetters, 1).await;
     client.close().await;
 }
@@ -139,14 +168,20 @@ pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(place: Plac
         assert!(taken < 1000, "never full");
     }
     assert!(taken >= 3, "took {taken}");
-    assert_eq!(client.publish(&[work("one more")]).await, [Err(PublishError::Refused)]);
+    assert_eq!(
+        client.publish(&[work("one more")]).await,
+        [Err(PublishError::Refused)]
+    );
 
     let mut consumer = client.consume(Queue::Work, 10);
     for _ in 0..taken {
         next(&mut consumer).await.settle.acknowledge().await;
     }
     let client = &*client;
-    super::place::eventually("room again", || async { client.publish(&[work("again")]).await == [Ok(())] }).await;
+    super::place::eventually("room again", || async {
+        client.publish(&[work("again")]).await == [Ok(())]
+    })
+    .await;
     next(&mut consumer).await.settle.acknowledge().await;
     client.close().await;
 }
@@ -159,11 +194,18 @@ pub async fn results_reach_every_subscriber_whose_pattern_fits(place: Place) {
     for consumer in [&all, &shop, &ended] {
         is_registered(consumer).await;
     }
-    for (key, body) in [("payment.canceled.other", "1"), ("payment.succeeded.shop", "2"), ("payment.declined.a", "3")] {
+    for (key, body) in [
+        ("payment.canceled.other", "1"),
+        ("payment.succeeded.shop", "2"),
+        ("payment.declined.a", "3"),
+    ] {
         publish(&*client, message(Exchange::Results, key, body, false)).await;
     }
-    for (consumer, expected) in [(&mut all, vec!["1", "2", "3"]), (&mut shop, vec!["2"]), (&mut ended, vec!["2", "3"])]
-    {
+    for (consumer, expected) in [
+        (&mut all, vec!["1", "2", "3"]),
+        (&mut shop, vec!["2"]),
+        (&mut ended, vec!["2", "3"]),
+    ] {
         for body in expected {
             let delivery = next(consumer).await;
             assert_eq!(text(&delivery), body);
@@ -197,7 +239,10 @@ pub async fn two_consumers_share_the_work(place: Place) {
     let mut two = other.consume(Queue::Work, 1);
     is_registered(&one).await;
     is_registered(&two).await;
-    assert_eq!(client.publish(&[work("a"), work("b")]).await, [Ok(()), Ok(())]);
+    assert_eq!(
+        client.publish(&[work("a"), work("b")]).await,
+        [Ok(()), Ok(())]
+    );
     let (first, second) = (next(&mut one).await, next(&mut two).await);
     assert_ne!(text(&first), text(&second));
     first.settle.acknowledge().await;
@@ -209,11 +254,12 @@ pub async fn two_consumers_share_the_work(place: Place) {
 pub async fn what_is_unsettled_when_its_client_closes_comes_again(place: Place) {
     let (client, other) = (place.client().await, place.client().await);
     let mut consumer = client.consume(Queue::Work, 10);
-    assert_eq!(client.publish(&[work("settled"), work("in hand"), work("not looked at")]).await, [
-        Ok(()),
-        Ok(()),
-        Ok(())
-    ]);
+    assert_eq!(
+        client
+            .publish(&[work("settled"), work("in hand"), work("not looked at")])
+            .await,
+        [Ok(()), Ok(()), Ok(())]
+    );
     next(&mut consumer).await.settle.acknowledge().await;
     let in_hand = next(&mut consumer).await;
     client.close().await;
@@ -234,7 +280,10 @@ pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(place: Place
     let client = place.client().await;
     let consumer = client.consume(Queue::Work, 10);
     is_registered(&consumer).await;
-    assert_eq!(client.publish(&[work("a"), work("b")]).await, [Ok(()), Ok(())]);
+    assert_eq!(
+        client.publish(&[work("a"), work("b")]).await,
+        [Ok(()), Ok(())]
+    );
     depth_becomes(&*client, Queue::Work, 0).await;
     drop(consumer);
     let mut again = client.consume(Queue::Work, 10);
@@ -249,7 +298,10 @@ pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(place: Place
 pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Place) {
     let client = place.client().await;
     let mut consumer = client.consume(Queue::Work, 2);
-    assert_eq!(client.publish(&[work("a"), work("b"), work("c")]).await, [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(
+        client.publish(&[work("a"), work("b"), work("c")]).await,
+        [Ok(()), Ok(()), Ok(())]
+    );
     let first = next(&mut consumer).await;
     depth_becomes(&*client, Queue::Work, 1).await;
     client.stop_consuming().await;
@@ -258,7 +310,11 @@ pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Pla
         rest.push(delivery);
     }
     assert!(!*consumer.registered.borrow());
-    assert_eq!(rest.len(), 1, "what had been received is still handed out, and no more");
+    assert_eq!(
+        rest.len(),
+        1,
+        "what had been received is still handed out, and no more"
+    );
     first.settle.acknowledge().await;
     for delivery in rest {
         delivery.settle.acknowledge().await;
@@ -281,7 +337,10 @@ pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Pla
 pub async fn depth_counts_what_waits_and_not_what_is_worked_on(place: Place) {
     let client = place.client().await;
     depth_becomes(&*client, Queue::Work, 0).await;
-    assert_eq!(client.publish(&[work("a"), work("b"), work("c")]).await, [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(
+        client.publish(&[work("a"), work("b"), work("c")]).await,
+        [Ok(()), Ok(()), Ok(())]
+    );
     depth_becomes(&*client, Queue::Work, 3).await;
     let mut consumer = client.consume(Queue::Work, 1);
     let delivery = next(&mut consumer).await;
@@ -296,6 +355,9 @@ pub async fn after_closing_nothing_is_connected(place: Place) {
     let mut consumer = client.consume(Queue::Work, 1);
     client.close().await;
     assert!(consumer.deliveries.recv().await.is_none());
-    assert_eq!(client.publish(&[work("a")]).await, [Err(PublishError::NotConnected)]);
+    assert_eq!(
+        client.publish(&[work("a")]).await,
+        [Err(PublishError::NotConnected)]
+    );
     assert!(client.depth(Queue::Work).await.is_err());
 }

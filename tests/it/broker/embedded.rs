@@ -4,7 +4,8 @@ use super::{contract, place::Place};
 
 #[tokio::test]
 async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged() {
-    contract::what_is_published_is_delivered_in_order_and_gone_once_acknowledged(Place::memory()).await;
+    contract::what_is_published_is_delivered_in_order_and_gone_once_acknowledged(Place::memory())
+        .await;
 }
 
 #[tokio::test]
@@ -29,7 +30,8 @@ async fn given_back_it_comes_again_and_is_no_dead_letter() {
 
 #[tokio::test]
 async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not() {
-    contract::mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(Place::memory()).await;
+    contract::mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(Place::memory())
+        .await;
 }
 
 #[tokio::test]
@@ -44,7 +46,10 @@ async fn the_default_exchange_leads_to_a_queue_by_its_name() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
-    contract::a_full_queue_refuses_and_takes_again_when_there_is_room(Place::memory_with_work_length(3)).await;
+    contract::a_full_queue_refuses_and_takes_again_when_there_is_room(
+        Place::memory_with_work_length(3),
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -4,5 +4,3 @@ mod contract;
 mod embedded;
 mod place;
 mod rabbitmq;
-
-

@@ -30,12 +30,18 @@ impl Place {
 
     pub async fn rabbitmq() -> Self {
         let url = fresh_vhost().await.unwrap().to_string();
-        Self::RabbitMq { url, topology: Topology::of_definitions().unwrap() }
+        Self::RabbitMq {
+            url,
+            topology: Topology::of_definitions().unwrap(),
+        }
     }
 
     pub async fn rabbitmq_with_work_length(longest: u64) -> Self {
         let url = fresh_vhost().await.unwrap().to_string();
-        Self::RabbitMq { url, topology: topology_with_work_length(longest) }
+        Self::RabbitMq {
+            url,
+            topology: topology_with_work_length(longest),
+        }
     }
 
     /// Another process, as it were.
@@ -54,7 +60,9 @@ impl Place {
 }
 
 fn topology_with_work_length(longest: u64) -> Topology {
-    Topology::of_definitions().unwrap().with_max_length(Queue::Work, longest)
+    Topology::of_definitions()
+        .unwrap()
+        .with_max_length(Queue::Work, longest)
 }
 
 pub fn options(url: &str) -> RabbitMqOptions {
@@ -64,12 +72,18 @@ pub fn options(url: &str) -> RabbitMqOptions {
 pub async fn is_up(client: &dyn Broker) {
     let mut connection = client.connection();
     let up = connection.wait_for(|state| *state == Connection::Up);
-    tokio::time::timeout(LIMIT, up).await.expect("up in time").expect("not closed");
+    tokio::time::timeout(LIMIT, up)
+        .await
+        .expect("up in time")
+        .expect("not closed");
 }
 
 pub async fn is_registered(consumer: &Consumer) {
     let mut registered = consumer.registered.clone();
-    tokio::time::timeout(LIMIT, registered.wait_for(|it| *it)).await.expect("registered in time").expect("not closed");
+    tokio::time::timeout(LIMIT, registered.wait_for(|it| *it))
+        .await
+        .expect("registered in time")
+        .expect("not closed");
 }
 
 /// Asks again and again until the answer is yes.
@@ -79,18 +93,26 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMu
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(LIMIT, asking).await.unwrap_or_else(|_| panic!("{what}: not in time"));
+    tokio::time::timeout(LIMIT, asking)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not in time"));
 }
 
 pub async fn depth_becomes(client: &dyn Broker, queue: Queue, expected: u64) {
     eventually(&format!("{queue:?} holds {expected}"), || async {
-        client.depth(queue).await.is_ok_and(|depth| depth == expected)
+        client
+            .depth(queue)
+            .await
+            .is_ok_and(|depth| depth == expected)
     })
     .await;
 }
 
 pub async fn next(consumer: &mut Consumer) -> Delivery {
-    tokio::time::timeout(LIMIT, consumer.deliveries.recv()).await.expect("a delivery in time").expect("not closed")
+    tokio::time::timeout(LIMIT, consumer.deliveries.recv())
+        .await
+        .expect("a delivery in time")
+        .expect("not closed")
 }
 
 pub fn text(delivery: &Delivery) -> &str {

@@ -59,7 +59,6 @@ impl Database {
         let place = &self.place;
         place.make_folder("files")?;
         let data = format!("--datadir={}", place.inside("files/data"));
-        // The files belong to the user that runs this; the server would look for a `user` of its own otherwise.
         let command: Vec<String> = match self.flavor {
             Flavor::Old => {
                 place.require("/usr/sbin/mariadbd", "mariadb-server")?;
@@ -169,7 +168,7 @@ impl Database {
 
     /// The server's process.
     pub fn pid(&self) -> Option<u32> {
-        std::fs::read_to_string(self.place.outside("files/data/../pid"))
+        std::fs::read_to_string(self.place.outside("files/pid"))
             .ok()?
             .trim()
             .parse()

@@ -27,6 +27,8 @@ end() {
         tenths=$((tenths - 1))
         sleep 0.1
     done
+    # A zombie may have threads that still hold its files and ports: this returns when all is over.
+    [ -z "$pid" ] || wait "$pid"
     eval "pid_$1="
 }
 
