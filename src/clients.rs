@@ -31,7 +31,11 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// The clients as they are known now. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Clients(Arc<ArcSwap<Directory>>);
+pub struct Clients {
+    known: Arc<ArcSwap<Directory>>,
+    /// Where they come from, unless they were not read from a file.
+    file: Option<Arc<Path>>,
+}
 
 /// What one reading of the file gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +81,7 @@ fn sentences(faults: &[FieldError]) -> String {
 
 impl Clients {
     /// Without a file: the one client `default`.
-    pub fn default_only() -> Self {
+    pub fn single() -> Self {
         let everyone = ClientName::parse("default").ok();
         Self::of(Directory {
             entries: Vec::new(),
@@ -87,7 +91,11 @@ impl Clients {
 
     /// Reads a clients file.
     pub fn load(path: &Path) -> Result<Self, ClientsFileError> {
-        read(path).map(Self::of)
+        let directory = read(path)?;
+        Ok(Self {
+            file: Some(path.into()),
+            ..Self::of(directory)
+        })
     }
 
     /// Reads the content of a clients file.
@@ -97,12 +105,12 @@ impl Clients {
 
     /// The client that everyone is when there is no file.
     pub fn default_client(&self) -> Option<ClientName> {
-        self.0.load().everyone.clone()
+        self.known.load().everyone.clone()
     }
 
     /// The client that has this API key. Takes the same time whichever key it is compared with.
     pub fn by_api_key(&self, key: &str) -> Option<ClientName> {
-        let directory = self.0.load();
+        let directory = self.known.load();
         let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let mut found = u32::MAX;
         for (number, entry) in (0_u32..).zip(&directory.entries) {
@@ -116,7 +124,7 @@ impl Clients {
 
     /// The client that logs in to RabbitMQ under this name; without a file, whatever the name, `default`.
     pub fn by_rabbitmq_user(&self, user: &str) -> Option<ClientName> {
-        let directory = self.0.load();
+        let directory = self.known.load();
         let known = |entry: &&Entry| entry.rabbitmq_user.as_deref() == Some(user);
         let entry = directory.entries.iter().find(known);
         entry
@@ -126,7 +134,10 @@ impl Clients {
 
     /// Looks at the file every second and reads it again when it has changed, until told to stop. A file that cannot
     /// be used leaves the clients as they are.
-    pub async fn follow(self, path: PathBuf, stop: CancellationToken) {
+    pub async fn watch(self, stop: CancellationToken) {
+        let Some(path) = self.file.clone() else {
+            return stop.cancelled().await;
+        };
         // What is there now is read once more: it may have changed since it was loaded.
         let mut seen = None;
         loop {
@@ -146,10 +157,10 @@ impl Clients {
         let owned = path.to_owned();
         let read = tokio::task::spawn_blocking(move || read(&owned)).await;
         match read {
-            Ok(Ok(directory)) if **self.0.load() == directory => {}
+            Ok(Ok(directory)) if **self.known.load() == directory => {}
             Ok(Ok(directory)) => {
                 let number = directory.entries.len();
-                self.0.store(Arc::new(directory));
+                self.known.store(Arc::new(directory));
                 tracing::info!(clients = number, "the clients file was read again");
             }
             Ok(Err(error)) => {
@@ -160,7 +171,10 @@ impl Clients {
     }
 
     fn of(directory: Directory) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(directory)))
+        Self {
+            known: Arc::new(ArcSwap::from_pointee(directory)),
+            file: None,
+        }
     }
 }
 

@@ -39,7 +39,7 @@ fn each_key_and_each_user_leads_to_its_client() {
 
 #[test]
 fn without_a_file_there_is_one_client() {
-    let clients = Clients::default_only();
+    let clients = Clients::single();
     let default = ClientName::parse("default").ok();
     assert_eq!(clients.default_client(), default);
     assert_eq!(clients.by_rabbitmq_user("guest"), default);
@@ -86,7 +86,7 @@ async fn a_changed_file_is_read_again_and_a_bad_one_changes_nothing() {
     write(&named("one", &[]).to_string());
     let clients = Clients::load(&path).expect("a good file");
     let stop = CancellationToken::new();
-    let following = tokio::spawn(clients.clone().follow(path.clone(), stop.clone()));
+    let following = tokio::spawn(clients.clone().watch(stop.clone()));
     let knows = async |user: &str| {
         for _ in 0..100 {
             if clients.by_rabbitmq_user(user).is_some() {

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn without_a_file_everyone_is_the_default_client() {
-        let clients = Clients::default_only();
+        let clients = Clients::single();
         assert_eq!(status(&clients, None), Ok("default".to_owned()));
         assert_eq!(status(&clients, Some("Bearer x")), Ok("default".to_owned()));
     }

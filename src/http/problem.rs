@@ -220,6 +220,10 @@ impl From<AcceptError> for Problem {
                 tracing::error!(error = %reason, "a card could not be sealed");
                 Self::internal()
             }
+            AcceptError::BacklogFull => Self::new(
+                Kind::Unavailable,
+                "Too many payments wait for the broker already; try again shortly.",
+            ),
             AcceptError::Store(error) => error.into(),
         }
     }

@@ -11,7 +11,7 @@ use axum::response::Response;
 
 use super::auth::Caller;
 use super::body::JsonBody;
-use super::headers::{PathId, traceparent};
+use super::headers::PathId;
 use super::prefer::Prefer;
 use super::problem::Problem;
 use super::{Api, answer, payments};
@@ -28,10 +28,7 @@ pub async fn present(
 ) -> Result<Response, Problem> {
     let method = parse_method(&body, (api.now)().date())?;
     drop(body);
-    let presented = api
-        .acceptor
-        .present_card(&client, id, method, traceparent(&headers))
-        .await?;
+    let presented = api.acceptor.present_card(&client, id, method).await?;
     let prefer = Prefer::parse(&headers, api.max_wait);
     let (payment, by_itself) = match presented {
         Presented::Started(payment) if prefer.respond_async => (payment, Duration::ZERO),

@@ -58,10 +58,7 @@ pub fn router(api: Api) -> Router {
 }
 
 /// What the operators' address serves: `/metrics` (whatever `render` gives, in Prometheus' text form) and `/health/*`.
-pub fn admin_router(
-    health: Health,
-    render: impl Fn() -> String + Clone + Send + Sync + 'static,
-) -> Router {
+pub fn admin_router(health: Health, render: Arc<dyn Fn() -> String + Send + Sync>) -> Router {
     let metrics = move || {
         let text = render();
         let text_form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

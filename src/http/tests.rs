@@ -28,7 +28,7 @@ fn api(clients: Clients) -> Api {
 }
 
 fn open() -> Router {
-    router(api(Clients::default_only()))
+    router(api(Clients::single()))
 }
 
 async fn answer(router: Router, request: Request<Body>) -> (Response<Body>, Value) {
@@ -259,7 +259,7 @@ async fn with_a_clients_file_only_a_key_gets_in() {
 
 #[tokio::test]
 async fn a_panic_is_a_problem() {
-    let mut broken = api(Clients::default_only());
+    let mut broken = api(Clients::single());
     broken.now = || panic!("the clock stopped");
     let (response, document) = answer(router(broken), post("/payments", PAYMENT)).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
