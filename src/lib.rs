@@ -1,8 +1,32 @@
-//! Payment Service
+//! A message-driven payment service.
+//!
+//! An application delegates a payment by REST or by message; the service answers at once, authorizes the card through
+//! a queue and workers, and tells how it ended. The way of a payment, with the file of each step:
+//!
+//! 1. A request is read and checked: [`http`] (`POST /payments`) or [`messages`] (`order.payment`).
+//! 2. Both ways meet in [`accept`], which writes payment, history and an outbox row in one transaction ([`store`]).
+//! 3. [`relay`] publishes the outbox row to the work queue ([`broker`]) and forgets it when it is confirmed.
+//! 4. A [`worker`] takes the message and claims the try for one lease.
+//! 5. It opens the card ([`card_seal`]) and asks the [`processor`].
+//! 6. It records the answer: outcome, history and an outbox row in one transaction, which also erases the card.
+//! 7. [`relay`] publishes the result to the topic, and to whoever asked for a reply.
+//! 8. A request that waits is woken and reads the outcome ([`http::wait`]).
+//!
+//! What may happen to a payment is decided in [`domain`], by one pure function, [`domain::next`]. [`app`] starts and
+//! stops the tasks that a role needs, [`config`] says which, [`tools`] has the commands around them.
+
 pub mod accept;
+pub mod app;
 pub mod broker;
 pub mod card_seal;
+pub mod clients;
+pub mod config;
 pub mod domain;
+pub mod http;
 pub mod messages;
 pub mod processor;
+pub mod relay;
 pub mod store;
+pub mod telemetry;
+pub mod tools;
+pub mod worker;

@@ -1,6 +1,9 @@
 //! Where both ways in meet: one validation, one idempotency space, one table.
 
+mod acceptor;
 pub mod request;
+
+pub use acceptor::Acceptor;
 
 use crate::domain::{
     Card, CardSummary, ClientName, Metadata, Money, OrderId, Payment, PaymentId, Refusal,
@@ -98,6 +101,9 @@ pub enum AcceptError {
     /// Too old.
     #[error("the card token has expired: make a new one")]
     TokenExpired,
+    /// So many payments wait for the broker that no more are taken.
+    #[error("too many payments are waiting to be dispatched; try again shortly")]
+    BacklogFull,
     /// No such payment of this client.
     #[error("there is no payment {0}")]
     NotFound(PaymentId),

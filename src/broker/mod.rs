@@ -14,7 +14,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
-pub use topology::{Exchange, Queue};
+pub use topology::{Exchange, Queue, Topology};
+
+/// Results that a subscription holds for a receiver that is behind; more are let go, because they are hints.
+const RESULTS_BUFFER: usize = 10_000;
 
 /// A message to be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

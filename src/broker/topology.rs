@@ -1,6 +1,16 @@
 //! Exchanges and queues by name, and everything that `rabbitmq/definitions.json` says of them.
+//!
+//! The file is part of the program: what a broker loads, what the sessions declare and what the embedded broker does
+//! is one and the same text. Users and permissions in it concern the broker alone and are not read here.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::BrokerError;
+
+const DEFINITIONS: &str = include_str!("../../rabbitmq/definitions.json");
 
 /// The exchanges that this service writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,7 +24,7 @@ pub enum Exchange {
     /// Results for everyone who listens.
     #[serde(rename = "payments.results")]
     Results,
-    /// What could not be used.
+    /// What could not be used. Its routing key is the name of the queue where the message came from.
     #[serde(rename = "payments.dead-letters")]
     DeadLetters,
     /// The default exchange, which leads to a queue by its name: replies.
@@ -53,6 +63,228 @@ impl Queue {
             Self::Requests => "payments.requests",
             Self::Work => "payments.work",
             Self::DeadLetters => "payments.dead-letters",
+        }
+    }
+}
+
+/// Exchanges, queues and bindings with their arguments, in the broker's own words.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Topology {
+    /// Declared first.
+    pub exchanges: Vec<ExchangeDefinition>,
+    /// Declared second.
+    pub queues: Vec<QueueDefinition>,
+    /// Exchange to queue.
+    pub bindings: Vec<BindingDefinition>,
+}
+
+/// One exchange.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ExchangeDefinition {
+    /// Name.
+    pub name: String,
+    /// `direct` or `topic`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Survives a restart of the broker.
+    pub durable: bool,
+}
+
+/// One queue.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct QueueDefinition {
+    /// Name.
+    pub name: String,
+    /// Survives a restart of the broker.
+    pub durable: bool,
+    /// `x-queue-type` and so on: texts and whole numbers.
+    pub arguments: BTreeMap<String, Value>,
+}
+
+/// What leads from an exchange to a queue.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct BindingDefinition {
+    /// Name of the exchange.
+    pub source: String,
+    /// Name of the queue.
+    pub destination: String,
+    /// For a topic exchange a pattern, see [`topic_matches`].
+    pub routing_key: String,
+}
+
+impl Topology {
+    /// What `rabbitmq/definitions.json` says.
+    pub fn of_definitions() -> Result<Self, BrokerError> {
+        serde_json::from_str(DEFINITIONS).map_err(|error| {
+            BrokerError::Configuration(format!("rabbitmq/definitions.json: {error}"))
+        })
+    }
+
+    /// The same with another length for one queue. A broker that has the queue already calls it a mismatch, so this
+    /// is for a virtual host or an embedded broker of one's own: tests fill a queue of three sooner than of a million.
+    #[must_use]
+    pub fn with_max_length(mut self, queue: Queue, max_length: u64) -> Self {
+        for definition in self.queues.iter_mut().filter(|it| it.name == queue.name()) {
+            definition
+                .arguments
+                .insert("x-max-length".to_owned(), max_length.into());
+        }
+        self
+    }
+}
+
+impl QueueDefinition {
+    /// A whole number among the arguments.
+    pub fn number(&self, argument: &str) -> Option<u64> {
+        self.arguments.get(argument).and_then(Value::as_u64)
+    }
+
+    /// A text among the arguments.
+    pub fn text(&self, argument: &str) -> Option<&str> {
+        self.arguments.get(argument).and_then(Value::as_str)
+    }
+}
+
+/// Whether a routing key fits the pattern of a topic binding: words between dots, `*` for exactly one word, `#` for
+/// any number of them, none included.
+pub fn topic_matches(pattern: &str, routing_key: &str) -> bool {
+    let pattern: Vec<&str> = pattern.split('.').collect();
+    let words: Vec<&str> = routing_key.split('.').collect();
+    words_match(&pattern, &words)
+}
+
+fn words_match(pattern: &[&str], words: &[&str]) -> bool {
+    match (pattern.split_first(), words.split_first()) {
+        (None, None) => true,
+        (Some((&"#", rest)), _) => {
+            words_match(rest, words)
+                || words
+                    .split_first()
+                    .is_some_and(|(_, after)| words_match(pattern, after))
+        }
+        (Some((&"*", rest)), Some((_, after))) => words_match(rest, after),
+        (Some((expected, rest)), Some((word, after))) => {
+            expected == word && words_match(rest, after)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXCHANGES: [Exchange; 4] = [
+        Exchange::Requests,
+        Exchange::Work,
+        Exchange::Results,
+        Exchange::DeadLetters,
+    ];
+    const QUEUES: [Queue; 3] = [Queue::Requests, Queue::Work, Queue::DeadLetters];
+
+    #[test]
+    fn every_name_of_the_code_is_defined_and_durable() {
+        let topology = Topology::of_definitions().expect("definitions");
+        for exchange in EXCHANGES {
+            assert!(
+                topology
+                    .exchanges
+                    .iter()
+                    .any(|it| it.name == exchange.name() && it.durable),
+                "{exchange:?}"
+            );
+        }
+        for queue in QUEUES {
+            assert!(
+                topology
+                    .queues
+                    .iter()
+                    .any(|it| it.name == queue.name() && it.durable),
+                "{queue:?}"
+            );
+            assert!(
+                topology
+                    .bindings
+                    .iter()
+                    .any(|it| it.destination == queue.name()),
+                "{queue:?}"
+            );
+        }
+        for binding in &topology.bindings {
+            assert!(
+                EXCHANGES.iter().any(|it| it.name() == binding.source),
+                "{binding:?}"
+            );
+            assert!(
+                QUEUES.iter().any(|it| it.name() == binding.destination),
+                "{binding:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_queue_is_bounded_refuses_rather_than_drops_and_states_its_delivery_limit() {
+        for queue in Topology::of_definitions().expect("definitions").queues {
+            assert_eq!(queue.text("x-queue-type"), Some("quorum"), "{}", queue.name);
+            assert_eq!(
+                queue.text("x-overflow"),
+                Some("reject-publish"),
+                "{}",
+                queue.name
+            );
+            assert!(queue.number("x-max-length").is_some(), "{}", queue.name);
+            assert!(queue.number("x-delivery-limit").is_some(), "{}", queue.name);
+        }
+    }
+
+    /// The broker says nothing when it falls back to dead-lettering at most once.
+    #[test]
+    fn dead_lettering_at_least_once_has_what_it_needs_to_be_in_force() {
+        let topology = Topology::of_definitions().expect("definitions");
+        let mut found = 0;
+        for queue in topology
+            .queues
+            .iter()
+            .filter(|it| it.text("x-dead-letter-strategy") == Some("at-least-once"))
+        {
+            assert_eq!(
+                queue.text("x-overflow"),
+                Some("reject-publish"),
+                "{}",
+                queue.name
+            );
+            let exchange = queue.text("x-dead-letter-exchange");
+            let key = queue.text("x-dead-letter-routing-key");
+            assert!(
+                topology
+                    .bindings
+                    .iter()
+                    .any(|it| Some(it.source.as_str()) == exchange
+                        && Some(it.routing_key.as_str()) == key
+                        && it.destination == Queue::DeadLetters.name()),
+                "the dead letters of {} lead nowhere",
+                queue.name
+            );
+            found += 1;
+        }
+        assert_eq!(found, 2);
+    }
+
+    #[test]
+    fn topic_patterns_match_as_they_do_at_the_broker() {
+        for (pattern, key, expected) in [
+            ("payment.succeeded.*", "payment.succeeded.shop", true),
+            ("payment.*.shop", "payment.declined.shop", true),
+            ("payment.*.shop", "payment.shop", false),
+            ("payment.*", "payment.declined.shop", false),
+            ("payment.#", "payment", true),
+            ("payment.#", "payment.declined.shop", true),
+            ("#.shop", "payment.declined.shop", true),
+            ("#.declined.#", "payment.declined.shop", true),
+            ("#", "anything.at.all", true),
+            ("", "payment", false),
+        ] {
+            assert_eq!(topic_matches(pattern, key), expected, "{pattern} {key}");
         }
     }
 }

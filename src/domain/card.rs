@@ -1,10 +1,15 @@
 //! Card data. In clear it lives only in these types, whose `Debug` shows nothing and which do not serialize.
 
+mod digits;
+
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::Date;
+use zeroize::Zeroizing;
+
+pub use digits::holds_card_number;
 
 /// A card as it is presented: number, code and expiry month.
 #[derive(Debug, Clone)]
@@ -89,13 +94,25 @@ impl Card {
 }
 
 impl CardNumber {
+    /// Fewest digits.
+    pub const MIN_DIGITS: usize = 12;
+    /// Most digits.
+    pub const MAX_DIGITS: usize = 19;
+
     /// Takes 12 to 19 digits; spaces and hyphens between them are left out.
     pub fn parse(text: &str) -> Result<Self, InvalidCard> {
-        let digits: String = text.chars().filter(|c| *c != ' ' && *c != '-').collect();
-        if !(12..=19).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        // Room for the longest number from the start: a buffer that grows leaves copies behind.
+        let mut digits = Zeroizing::new(String::with_capacity(Self::MAX_DIGITS));
+        for c in text.chars().filter(|c| *c != ' ' && *c != '-') {
+            if !c.is_ascii_digit() || digits.len() == Self::MAX_DIGITS {
+                return Err(InvalidCard::Number);
+            }
+            digits.push(c);
+        }
+        if digits.len() < Self::MIN_DIGITS {
             return Err(InvalidCard::Number);
         }
-        Ok(Self(digits.into()))
+        Ok(Self(SecretString::from(digits.as_str())))
     }
 
     /// The digits, for the one who needs them: the processor and the seal.
@@ -111,7 +128,7 @@ impl CardNumber {
 
     /// Whether the check digit is right (ISO/IEC 7812-1, annex B).
     pub fn passes_luhn(&self) -> bool {
-        luhn(self.expose().bytes().map(|b| b - b'0'))
+        digits::luhn(self.expose())
     }
 
     /// The scheme, from the first digits.
@@ -134,7 +151,7 @@ impl CardCode {
         if !(3..=4).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(InvalidCard::Code);
         }
-        Ok(Self(text.to_owned().into()))
+        Ok(Self(SecretString::from(text)))
     }
 
     /// The digits, for the one who needs them: the processor and the seal.
@@ -242,37 +259,5 @@ impl fmt::Display for Brand {
     }
 }
 
-/// Whether a text holds 13 to 19 digits in a row (spaces and hyphens between them do not count) with a right
-/// check digit: what must never be kept, logged or published.
-pub fn holds_card_number(text: &str) -> bool {
-    let mut run: Vec<u8> = Vec::new();
-    for c in text.chars().chain(std::iter::once('.')) {
-        match c.to_digit(10) {
-            Some(digit) => run.push(digit as u8),
-            None if c == ' ' || c == '-' => {}
-            None => {
-                if (13..=19).contains(&run.len()) && luhn(run.iter().copied()) {
-                    return true;
-                }
-                run.clear();
-            }
-        }
-    }
-    false
-}
-
-fn luhn(digits: impl DoubleEndedIterator<Item = u8>) -> bool {
-    let sum: u32 = digits
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let digit = u32::from(digit);
-            if place % 2 == 0 {
-                digit
-            } else {
-                digit * 2 / 10 + digit * 2 % 10
-            }
-        })
-        .sum();
-    sum.is_multiple_of(10)
-}
+#[cfg(test)]
+mod tests;

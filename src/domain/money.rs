@@ -196,9 +196,16 @@ struct Decimal<'a> {
 
 impl<'a> Decimal<'a> {
     fn parse(text: &'a str) -> Result<Self, InvalidAmount> {
-        if text.starts_with('-') && Self::parse(&text[1..]).is_ok() {
-            return Err(InvalidAmount::NotPositive);
+        if let Some(rest) = text.strip_prefix('-') {
+            return Err(match Self::parse_unsigned(rest) {
+                Ok(_) => InvalidAmount::NotPositive,
+                Err(error) => error,
+            });
         }
+        Self::parse_unsigned(text)
+    }
+
+    fn parse_unsigned(text: &'a str) -> Result<Self, InvalidAmount> {
         let (whole, fraction) = text
             .split_once('.')
             .map_or((text, None), |(whole, rest)| (whole, Some(rest)));
@@ -213,3 +220,6 @@ impl<'a> Decimal<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

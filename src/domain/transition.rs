@@ -210,7 +210,21 @@ impl Progress {
         uncertain: false,
     };
 
+    /// The try is made once more because whoever made it first never told what came of it: that call may have charged,
+    /// whatever the next one answers.
+    pub fn asked_again(self) -> Self {
+        Self {
+            uncertain: true,
+            ..self
+        }
+    }
+
     fn moved_to(self, status: PaymentStatus) -> Self {
         Self { status, ..self }
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

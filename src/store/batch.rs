@@ -1,1 +1,161 @@
-//! To come.
+//! Group commit: what queued up while the last transaction was committing runs as one multi-row transaction.
+//!
+//! Nothing waits when idle. A caller that hangs up cancels nothing. Collisions and lost connections run the whole
+//! batch again; refused data is split by halves, so that one bad row does not hurt its neighbours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::StoreError;
+
+/// A command that runs over many items in one transaction.
+#[async_trait]
+pub trait Batch: Send + Sync + 'static {
+    /// For logs and metrics.
+    const NAME: &'static str;
+    /// What is asked.
+    type Item: Clone + Send + Sync + 'static;
+    /// What comes back, for each item.
+    type Outcome: Send + 'static;
+
+    /// Runs one transaction; one outcome for each item, in their order. It may run again with the same items after
+    /// any error, also when the first run was committed after all: it must then come to the same outcomes.
+    async fn run(&self, items: &[Self::Item]) -> Result<Vec<Self::Outcome>, StoreError>;
+}
+
+/// How much a group commit takes and how long it tries.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Items that may wait; beyond, [`StoreError::Busy`].
+    pub waiting: usize,
+    /// Items in one transaction.
+    pub rows: usize,
+    /// For how long a batch is run again after transient errors; `None`: for ever.
+    pub patience: Option<Duration>,
+    /// After this long, a transaction's result counts as unknown.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            waiting: 8192,
+            rows: 256,
+            patience: Some(Duration::from_secs(8)),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+type Waiting<B> = (
+    <B as Batch>::Item,
+    oneshot::Sender<Result<<B as Batch>::Outcome, StoreError>>,
+);
+
+/// The sending side of a group commit. Its task ends when the last clone is dropped.
+#[derive(Debug)]
+pub struct Batcher<B: Batch> {
+    sender: mpsc::Sender<Waiting<B>>,
+}
+
+impl<B: Batch> Clone for Batcher<B> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+        }
+    }
+}
+
+impl<B: Batch> Batcher<B> {
+    /// Starts the task that runs the batches, one transaction at a time.
+    pub fn spawn(batch: B, limits: Limits) -> Self {
+        let (sender, receiver) = mpsc::channel(limits.waiting);
+        tokio::spawn(work_off(Arc::new(batch), limits, receiver));
+        Self { sender }
+    }
+
+    /// Has an item done with whatever else is waiting. Fails at once when too much is.
+    pub async fn submit(&self, item: B::Item) -> Result<B::Outcome, StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        self.sender
+            .try_send((item, reply))
+            .map_err(|_| StoreError::Busy)?;
+        outcome.await.unwrap_or(Err(StoreError::Busy))
+    }
+
+    /// As [`Self::submit`], but waits for a place: for callers that hold work back on their own.
+    pub async fn submit_patiently(&self, item: B::Item) -> Result<B::Outcome, StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        self.sender
+            .send((item, reply))
+            .await
+            .map_err(|_| StoreError::Busy)?;
+        outcome.await.unwrap_or(Err(StoreError::Busy))
+    }
+}
+
+async fn work_off<B: Batch>(batch: Arc<B>, limits: Limits, mut queue: mpsc::Receiver<Waiting<B>>) {
+    let mut waiting = Vec::with_capacity(limits.rows);
+    while queue.recv_many(&mut waiting, limits.rows).await > 0 {
+        let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+        metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
+        let outcomes = run_to_the_end(batch.as_ref(), &items, limits).await;
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            // An error here is a caller that has hung up; its item is done all the same.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+async fn run_to_the_end<B: Batch>(
+    batch: &B,
+    items: &[B::Item],
+    limits: Limits,
+) -> Vec<Result<B::Outcome, StoreError>> {
+    match run_again_while_transient(batch, items, limits).await {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(StoreError::Rejected(_)) if items.len() > 1 => {
+            let (left, right) = items.split_at(items.len() / 2);
+            let mut outcomes = Box::pin(run_to_the_end(batch, left, limits)).await;
+            outcomes.extend(Box::pin(run_to_the_end(batch, right, limits)).await);
+            outcomes
+        }
+        Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
+    }
+}
+
+async fn run_again_while_transient<B: Batch>(
+    batch: &B,
+    items: &[B::Item],
+    limits: Limits,
+) -> Result<Vec<B::Outcome>, StoreError> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(5);
+    loop {
+        let result = match tokio::time::timeout(limits.timeout, batch.run(items)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::CommitUnknown(Arc::new(
+                sqlx::Error::PoolTimedOut,
+            ))),
+        };
+        match result {
+            Err(error) if error.is_transient() => {
+                metrics::counter!("store_batch_repeats", "batch" => B::NAME).increment(1);
+                if limits
+                    .patience
+                    .is_some_and(|patience| started.elapsed() >= patience)
+                {
+                    return Err(error);
+                }
+                tracing::debug!(batch = B::NAME, rows = items.len(), %error, "running the batch again");
+                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+            settled => return settled,
+        }
+    }
+}

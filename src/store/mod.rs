@@ -19,6 +19,8 @@ pub mod sqlite;
 mod statements;
 mod transaction;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
@@ -27,32 +29,42 @@ use rows::{
 };
 
 /// Why the store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// No connection, too many of them, or a server that is read-only or shutting down. Nothing was written.
     #[error("the database cannot be used now: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Arc<sqlx::Error>),
     /// Deadlock, lock time-out, or a cluster's certification conflict. Rolled back; to be run again.
     #[error("the transaction collided with another: {0}")]
-    Conflict(#[source] sqlx::Error),
+    Conflict(#[source] Arc<sqlx::Error>),
     /// The connection broke while committing: written or not, only writing the same rows again will tell.
     #[error("the commit's result is unknown: {0}")]
-    CommitUnknown(#[source] sqlx::Error),
+    CommitUnknown(#[source] Arc<sqlx::Error>),
     /// The database refused the rows themselves (too long, out of range). Running it again changes nothing.
     #[error("the database refused the data: {0}")]
-    Rejected(#[source] sqlx::Error),
+    Rejected(#[source] Arc<sqlx::Error>),
     /// A row that this version of the service cannot read.
     #[error("a row cannot be read: {0}")]
     Corrupt(String),
     /// The schema is missing, older or newer than this program.
     #[error("the schema does not fit this program: {0}")]
-    Migration(#[source] sqlx::migrate::MigrateError),
+    Migration(#[source] Arc<sqlx::migrate::MigrateError>),
     /// More is asked of the store than it can follow; the queue of waiting commands is full.
     #[error("the store cannot follow; try again shortly")]
     Busy,
     /// `PAYMENT_ID_MAX` is reached.
     #[error("all payment ids up to PAYMENT_ID_MAX are used up")]
     IdsExhausted,
+}
+
+impl StoreError {
+    /// Whether running the same command again may succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Conflict(_) | Self::CommitUnknown(_)
+        )
+    }
 }
 
 /// A database, as far as this service needs one.

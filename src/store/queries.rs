@@ -1,1 +1,60 @@
-//! To come.
+//! Reads, each within one client's payments.
+
+use std::sync::Arc;
+
+use super::rows::PaymentFilter;
+use super::{Database, OutboxDepth, StoreError};
+use crate::domain::{ClientName, Event, Payment, PaymentId};
+
+/// The reading half of the store.
+#[derive(Clone)]
+pub struct Queries {
+    database: Arc<dyn Database>,
+}
+
+impl Queries {
+    /// Reads from this database.
+    pub fn new(database: Arc<dyn Database>) -> Self {
+        Self { database }
+    }
+
+    /// One payment of the client.
+    pub async fn payment(
+        &self,
+        client: &ClientName,
+        id: PaymentId,
+    ) -> Result<Option<Payment>, StoreError> {
+        let found = self.database.payment(id).await?;
+        Ok(found
+            .map(|stored| stored.payment)
+            .filter(|payment| payment.client == *client))
+    }
+
+    /// A page of the client's payments.
+    pub async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<Payment>, StoreError> {
+        let found = self.database.payments(filter).await?;
+        Ok(found.into_iter().map(|stored| stored.payment).collect())
+    }
+
+    /// The history of one payment of the client.
+    pub async fn events(
+        &self,
+        client: &ClientName,
+        id: PaymentId,
+    ) -> Result<Option<Vec<Event>>, StoreError> {
+        match self.payment(client, id).await? {
+            Some(_) => self.database.events(id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How much waits in the outbox.
+    pub async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
+        self.database.outbox_depth().await
+    }
+
+    /// Whether the database answers and has this program's schema.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.database.check().await
+    }
+}

@@ -1,1 +1,10 @@
-//! To come.
+//! The simulated issuer: known test cards, faults on demand, and a ledger that shows what was charged.
+
+pub mod cards;
+pub mod decision;
+pub mod issuer;
+pub mod ledger;
+
+pub use cards::{Behaviour, TEST_CARDS, TestCard};
+pub use issuer::{Latency, Options, SimulatedIssuer};
+pub use ledger::Ledger;

@@ -1,1 +1,198 @@
-//! To come.
+//! Everything that writes, as group commits. Each file is one command; each command is one transaction.
+
+mod accept;
+mod advance;
+mod claim;
+mod outbox;
+mod tokens;
+
+pub use accept::{AcceptOutcome, NewPayment};
+pub use advance::{Advance, Advanced};
+pub use claim::Claim;
+pub use outbox::Refused;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::batch::{Batcher, Limits};
+use super::ids::{IdSpace, PaymentIds};
+use super::rows::{CardToken, OutboxId, OutboxRow};
+use super::{Database, StoreError};
+use crate::broker::Publication;
+use crate::card_seal::SealedCard;
+use crate::domain::{CardSummary, EventId, PaymentId, Timestamp};
+use crate::messages::work::WorkMessage;
+
+/// How long things take before someone else looks after them.
+#[derive(Debug, Clone, Copy)]
+pub struct Leases {
+    /// A committed outbox row belongs to the process that wrote it; then any sweeper may publish it.
+    pub outbox: Duration,
+    /// A claimed payment belongs to its worker; longer than the processor's time-out.
+    pub claim: Duration,
+    /// A payment that is processing is looked at by the last net.
+    pub check: Duration,
+}
+
+/// The writing half of the store.
+#[derive(Clone)]
+pub struct Commands {
+    database: Arc<dyn Database>,
+    ids: Arc<PaymentIds>,
+    leases: Leases,
+    accept: Batcher<accept::AcceptPayments>,
+    advance: Batcher<advance::AdvancePayments>,
+    claim: Batcher<claim::ClaimPayments>,
+    refuse: Batcher<outbox::RefuseRequests>,
+    published: Batcher<outbox::DeletePublished>,
+}
+
+/// A card as it goes into a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentedCard {
+    /// What may be shown.
+    pub summary: CardSummary,
+    /// Sealed for its payment and attempt.
+    pub sealed: SealedCard,
+}
+
+/// Ids for the rows that a command may write, drawn before it runs, so that running it again writes the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowIds {
+    /// History events.
+    pub events: [EventId; 2],
+    /// Outbox rows.
+    pub outbox: [OutboxId; 2],
+}
+
+impl RowIds {
+    /// Fresh UUIDv7s.
+    pub fn draw() -> Self {
+        let event = || EventId(Uuid::now_v7());
+        let outbox = || OutboxId(Uuid::now_v7());
+        Self {
+            events: [event(), event()],
+            outbox: [outbox(), outbox()],
+        }
+    }
+
+    fn outbox_rows(
+        &self,
+        payment: Option<PaymentId>,
+        due_at: Timestamp,
+        publications: Vec<Publication>,
+    ) -> Vec<OutboxRow> {
+        self.outbox
+            .iter()
+            .zip(publications)
+            .map(|(id, publication)| OutboxRow {
+                id: *id,
+                payment,
+                due_at,
+                publication,
+            })
+            .collect()
+    }
+}
+
+impl Commands {
+    /// Starts the group commits on a database.
+    pub fn new(database: Arc<dyn Database>, space: IdSpace, leases: Leases) -> Self {
+        let limits = Limits::default();
+        // What a worker or the relay holds in hand cannot be answered with an error: it waits for the database.
+        let endless = Limits {
+            patience: None,
+            ..limits
+        };
+        let db = || Arc::clone(&database);
+        Self {
+            ids: Arc::new(PaymentIds::new(db(), space)),
+            leases,
+            accept: Batcher::spawn(
+                accept::AcceptPayments {
+                    database: db(),
+                    leases,
+                },
+                limits,
+            ),
+            advance: Batcher::spawn(
+                advance::AdvancePayments {
+                    database: db(),
+                    leases,
+                },
+                limits,
+            ),
+            claim: Batcher::spawn(
+                claim::ClaimPayments {
+                    database: db(),
+                    leases,
+                },
+                endless,
+            ),
+            refuse: Batcher::spawn(
+                outbox::RefuseRequests {
+                    database: db(),
+                    leases,
+                },
+                endless,
+            ),
+            published: Batcher::spawn(outbox::DeletePublished { database: db() }, endless),
+            database,
+        }
+    }
+
+    /// An id for a payment that is about to be accepted.
+    pub async fn next_payment_id(&self) -> Result<PaymentId, StoreError> {
+        self.ids.next().await
+    }
+
+    /// Writes a new payment, its history and, if it has a card, the outbox row for its first try.
+    pub async fn accept(&self, payment: NewPayment) -> Result<AcceptOutcome, StoreError> {
+        self.accept.submit(payment).await
+    }
+
+    /// Moves a payment, if the domain allows it.
+    pub async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        self.advance.submit_patiently(advance).await
+    }
+
+    /// Takes a try for a worker.
+    pub async fn claim(&self, work: WorkMessage) -> Result<Claim, StoreError> {
+        self.claim.submit_patiently(work).await
+    }
+
+    /// Puts what says that a request was refused into the outbox.
+    pub async fn refuse(&self, refused: Refused) -> Result<Vec<OutboxRow>, StoreError> {
+        self.refuse.submit_patiently(refused).await
+    }
+
+    /// Forgets a published outbox row.
+    pub async fn published(&self, row: OutboxId) -> Result<(), StoreError> {
+        self.published.submit_patiently(row).await
+    }
+
+    /// Takes up to `limit` due outbox rows for this process, for one lease.
+    pub async fn sweep(&self, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        outbox::sweep(self.database.as_ref(), self.leases, limit).await
+    }
+
+    /// Dispatches again up to `limit` payments whose message seems lost; returns the rows to publish.
+    pub async fn dispatch_forgotten(&self, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        outbox::dispatch_forgotten(self.database.as_ref(), self.leases, limit).await
+    }
+
+    /// Keeps a card token.
+    pub async fn add_token(
+        &self,
+        draft: impl FnOnce(Timestamp) -> CardToken + Send,
+    ) -> Result<CardToken, StoreError> {
+        tokens::add(self.database.as_ref(), draft).await
+    }
+
+    /// Erases the cards of expired tokens.
+    pub async fn erase_expired_tokens(&self) -> Result<u64, StoreError> {
+        tokens::erase_expired(self.database.as_ref()).await
+    }
+}

@@ -1,0 +1,193 @@
+//! A broker inside this process, in memory, with the rules of definitions.json: what the embedded default runs on.
+//!
+//! It keeps nothing over a restart. That loses no payment: the outbox and the last net publish again what is due.
+
+mod queue;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Broker, BrokerError, Connection, Consumer, Delivery, Publication, PublishError, Queue,
+    RESULTS_BUFFER, Settle, Topology,
+};
+use state::{ConsumerId, State};
+
+/// One client of an in-memory broker; [`Embedded::another`] makes more of the same broker.
+#[derive(Debug)]
+pub struct Embedded {
+    state: Arc<Mutex<State>>,
+    connection: watch::Sender<Connection>,
+    consumers: Mutex<Vec<ConsumerId>>,
+    /// Tells every consumer of this client what it is registered as.
+    registered: watch::Sender<bool>,
+    stopping: CancellationToken,
+}
+
+impl Embedded {
+    /// An empty broker with the topology of definitions.json.
+    pub fn new() -> Result<Self, BrokerError> {
+        Topology::of_definitions().map(Self::with_topology)
+    }
+
+    /// An empty broker with a topology of one's own.
+    pub fn with_topology(topology: Topology) -> Self {
+        Self::client(Arc::new(Mutex::new(State::new(topology))))
+    }
+
+    /// Another client of the same broker, with consumers of its own.
+    pub fn another(&self) -> Self {
+        Self::client(Arc::clone(&self.state))
+    }
+
+    fn client(state: Arc<Mutex<State>>) -> Self {
+        Self {
+            state,
+            connection: watch::Sender::new(Connection::Up),
+            consumers: Mutex::default(),
+            registered: watch::Sender::new(true),
+            stopping: CancellationToken::new(),
+        }
+    }
+
+    /// A consumer whose receiver is dropped gives back what it holds.
+    fn watch_receiver(&self, id: ConsumerId, deliveries: mpsc::Sender<Delivery>) {
+        let (state, stopping) = (Arc::clone(&self.state), self.stopping.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = deliveries.closed() => lock(&state).remove(&state, id),
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(*self.connection.borrow(), Connection::Down(_))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Broker for Embedded {
+    async fn publish(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
+        if self.is_closed() {
+            return vec![Err(PublishError::NotConnected); messages.len()];
+        }
+        let mut state = lock(&self.state);
+        messages
+            .iter()
+            .map(|message| state.publish(&self.state, message))
+            .collect()
+    }
+
+    fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
+        // As many places as there can be unsettled deliveries: it is never full.
+        let (sender, deliveries) = mpsc::channel(usize::from(prefetch).max(1));
+        let consumer = Consumer {
+            deliveries,
+            registered: self.registered.subscribe(),
+        };
+        if !self.stopping.is_cancelled() {
+            let id = lock(&self.state).consume(&self.state, queue, prefetch, sender.clone());
+            lock(&self.consumers).push(id);
+            self.watch_receiver(id, sender);
+        }
+        consumer
+    }
+
+    fn subscribe_results(&self, binding_keys: &[&str]) -> Consumer {
+        let (sender, deliveries) = mpsc::channel(RESULTS_BUFFER);
+        let consumer = Consumer {
+            deliveries,
+            registered: self.registered.subscribe(),
+        };
+        if !self.stopping.is_cancelled() {
+            let keys = binding_keys.iter().map(|key| (*key).to_owned()).collect();
+            let id = lock(&self.state).subscribe(keys, sender.clone());
+            lock(&self.consumers).push(id);
+            self.watch_receiver(id, sender);
+        }
+        consumer
+    }
+
+    async fn depth(&self, queue: Queue) -> Result<u64, BrokerError> {
+        if self.is_closed() {
+            return Err(BrokerError::NotConnected);
+        }
+        let depth = lock(&self.state).depth(queue.name());
+        depth.ok_or_else(|| BrokerError::Refused(format!("no queue {}", queue.name())))
+    }
+
+    async fn declare_topology(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    fn connection(&self) -> watch::Receiver<Connection> {
+        self.connection.subscribe()
+    }
+
+    async fn stop_consuming(&self) {
+        self.stopping.cancel();
+        self.registered.send_replace(false);
+        let mut state = lock(&self.state);
+        for id in lock(&self.consumers).iter() {
+            state.cancel(*id);
+        }
+    }
+
+    async fn close(&self) {
+        self.stop_consuming().await;
+        self.connection
+            .send_replace(Connection::Down("closed".to_owned()));
+        let mut state = lock(&self.state);
+        for id in lock(&self.consumers).drain(..) {
+            state.remove(&self.state, id);
+        }
+    }
+}
+
+/// Settles a delivery, unless its consumer is gone.
+#[derive(Debug)]
+struct Settlement {
+    state: Arc<Mutex<State>>,
+    consumer: ConsumerId,
+    tag: u64,
+}
+
+#[async_trait]
+impl Settle for Settlement {
+    async fn acknowledge(self: Box<Self>) {
+        lock(&self.state).settle(&self.state, self.consumer, self.tag, state::Verdict::Done);
+    }
+
+    async fn reject(self: Box<Self>) {
+        lock(&self.state).settle(&self.state, self.consumer, self.tag, state::Verdict::Failed);
+    }
+
+    async fn give_back(self: Box<Self>) {
+        lock(&self.state).settle(
+            &self.state,
+            self.consumer,
+            self.tag,
+            state::Verdict::GivenBack,
+        );
+    }
+}
+
+/// Results are not settled.
+#[derive(Debug)]
+struct Settled;
+
+#[async_trait]
+impl Settle for Settled {
+    async fn acknowledge(self: Box<Self>) {}
+    async fn reject(self: Box<Self>) {}
+    async fn give_back(self: Box<Self>) {}
+}

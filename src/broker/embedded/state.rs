@@ -1,0 +1,321 @@
+//! The whole broker under one lock: routing, consumers, what is unsettled. Decides and moves; waits for nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+
+use super::queue::{MemoryQueue, Message};
+use super::{Settled, Settlement};
+use crate::broker::topology::{BindingDefinition, ExchangeDefinition, topic_matches};
+use crate::broker::{Delivery, Exchange, Publication, PublishError, Queue, Topology};
+
+/// Names a consumer or subscription for as long as the broker lives.
+pub(super) type ConsumerId = u64;
+
+/// What became of a delivery.
+pub(super) enum Verdict {
+    Done,
+    Failed,
+    GivenBack,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    exchanges: Vec<ExchangeDefinition>,
+    bindings: Vec<BindingDefinition>,
+    queues: Vec<MemoryQueue>,
+    /// In the order of their last delivery: the first one is next.
+    consumers: Vec<MemoryConsumer>,
+    subscriptions: BTreeMap<ConsumerId, Subscription>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct MemoryConsumer {
+    id: ConsumerId,
+    queue: &'static str,
+    prefetch: usize,
+    /// None once it has been canceled: it gets no more, and can settle what it has.
+    deliveries: Option<mpsc::Sender<Delivery>>,
+    /// By tag, so in the order of delivery.
+    unsettled: BTreeMap<u64, Message>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    keys: Vec<String>,
+    deliveries: mpsc::Sender<Delivery>,
+}
+
+impl State {
+    pub(super) fn new(topology: Topology) -> Self {
+        Self {
+            queues: topology.queues.iter().map(MemoryQueue::new).collect(),
+            exchanges: topology.exchanges,
+            bindings: topology.bindings,
+            consumers: Vec::new(),
+            subscriptions: BTreeMap::new(),
+            last_id: 0,
+        }
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        this: &Arc<Mutex<State>>,
+        publication: &Publication,
+    ) -> Result<(), PublishError> {
+        let message = Message {
+            routing_key: publication.routing_key.clone(),
+            properties: publication.properties.clone(),
+            body: publication.body.clone(),
+            redelivered: false,
+            failures: 0,
+        };
+        let exchange = publication.exchange.name();
+        let targets = self.route(exchange, &message.routing_key);
+        let heard = publication.exchange == Exchange::Results && self.tell_subscribers(&message);
+        if targets.is_empty() && !heard && publication.mandatory {
+            let routing_key = message.routing_key;
+            return Err(PublishError::Unroutable {
+                exchange: exchange.to_owned(),
+                routing_key,
+            });
+        }
+        if targets.iter().any(|index| self.queues[*index].is_full()) {
+            return Err(PublishError::Refused);
+        }
+        for index in targets {
+            self.queues[index].waiting.push_back(message.clone());
+            self.deliver(this, index);
+        }
+        Ok(())
+    }
+
+    pub(super) fn consume(
+        &mut self,
+        this: &Arc<Mutex<State>>,
+        queue: Queue,
+        prefetch: u16,
+        deliveries: mpsc::Sender<Delivery>,
+    ) -> ConsumerId {
+        let id = self.next_id();
+        self.consumers.push(MemoryConsumer {
+            id,
+            queue: queue.name(),
+            prefetch: usize::from(prefetch).max(1),
+            deliveries: Some(deliveries),
+            unsettled: BTreeMap::new(),
+        });
+        self.deliver_from(this, queue.name());
+        id
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        keys: Vec<String>,
+        deliveries: mpsc::Sender<Delivery>,
+    ) -> ConsumerId {
+        let id = self.next_id();
+        self.subscriptions
+            .insert(id, Subscription { keys, deliveries });
+        id
+    }
+
+    /// No more deliveries; those in hand can still be settled.
+    pub(super) fn cancel(&mut self, id: ConsumerId) {
+        self.subscriptions.remove(&id);
+        for consumer in self.consumers.iter_mut().filter(|it| it.id == id) {
+            consumer.deliveries = None;
+        }
+    }
+
+    /// The consumer is gone: what it held goes back in its order.
+    pub(super) fn remove(&mut self, this: &Arc<Mutex<State>>, id: ConsumerId) {
+        self.subscriptions.remove(&id);
+        let Some(position) = self.consumers.iter().position(|it| it.id == id) else {
+            return;
+        };
+        let consumer = self.consumers.remove(position);
+        if let Some(queue) = self.queues.iter_mut().find(|it| it.name == consumer.queue) {
+            for message in consumer.unsettled.into_values().rev() {
+                queue.take_back(message);
+            }
+        }
+        self.deliver_from(this, consumer.queue);
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        this: &Arc<Mutex<State>>,
+        consumer: ConsumerId,
+        tag: u64,
+        verdict: Verdict,
+    ) {
+        let Some(consumer) = self.consumers.iter_mut().find(|it| it.id == consumer) else {
+            return;
+        };
+        let queue = consumer.queue;
+        let Some(mut message) = consumer.unsettled.remove(&tag) else {
+            return;
+        };
+        let Some(index) = self.queues.iter().position(|it| it.name == queue) else {
+            return;
+        };
+        match verdict {
+            Verdict::Done => {}
+            Verdict::GivenBack => self.queues[index].take_back(message),
+            Verdict::Failed => {
+                message.failures += 1;
+                if self.queues[index].is_dead(&message) {
+                    self.bury(this, index, message);
+                } else {
+                    self.queues[index].take_back(message);
+                }
+            }
+        }
+        self.deliver(this, index);
+    }
+
+    pub(super) fn depth(&self, queue: &str) -> Option<u64> {
+        self.queues
+            .iter()
+            .find(|it| it.name == queue)
+            .map(|it| it.waiting.len() as u64)
+    }
+
+    /// Never lost for want of room: the dead-letter queue takes these beyond its length, as at the broker they would
+    /// be kept where they came from until there is room.
+    fn bury(&mut self, this: &Arc<Mutex<State>>, from: usize, mut message: Message) {
+        let Some((exchange, key)) = self.queues[from].dead_letter_place(&message) else {
+            return;
+        };
+        for index in self.route(&exchange, &key) {
+            message.routing_key.clone_from(&key);
+            message.redelivered = false;
+            message.failures = 0;
+            self.queues[index].waiting.push_back(message.clone());
+            self.deliver(this, index);
+        }
+    }
+
+    fn route(&self, exchange: &str, routing_key: &str) -> Vec<usize> {
+        let position = |name: &str| self.queues.iter().position(|it| it.name == name);
+        if exchange == Exchange::Default.name() {
+            return position(routing_key).into_iter().collect();
+        }
+        let is_topic = self
+            .exchanges
+            .iter()
+            .any(|it| it.name == exchange && it.kind == "topic");
+        let fits = |binding: &&BindingDefinition| {
+            binding.source == exchange
+                && if is_topic {
+                    topic_matches(&binding.routing_key, routing_key)
+                } else {
+                    binding.routing_key == routing_key
+                }
+        };
+        let mut targets: Vec<usize> = self
+            .bindings
+            .iter()
+            .filter(fits)
+            .filter_map(|it| position(&it.destination))
+            .collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    }
+
+    /// Whether anyone was there to hear it. What a receiver that is behind has no room for is let go.
+    fn tell_subscribers(&self, message: &Message) -> bool {
+        let mut heard = false;
+        for subscription in self.subscriptions.values() {
+            if subscription
+                .keys
+                .iter()
+                .any(|key| topic_matches(key, &message.routing_key))
+            {
+                heard = true;
+                let _ = subscription.deliveries.try_send(Delivery {
+                    routing_key: message.routing_key.clone(),
+                    properties: message.properties.clone(),
+                    body: message.body.clone().into_bytes(),
+                    redelivered: false,
+                    settle: Box::new(Settled),
+                });
+            }
+        }
+        heard
+    }
+
+    fn deliver_from(&mut self, this: &Arc<Mutex<State>>, queue: &str) {
+        if let Some(index) = self.queues.iter().position(|it| it.name == queue) {
+            self.deliver(this, index);
+        }
+    }
+
+    /// Hands out what waits, one to each consumer in turn, as far as their prefetch goes.
+    fn deliver(&mut self, this: &Arc<Mutex<State>>, index: usize) {
+        let queue = &mut self.queues[index];
+        while !queue.waiting.is_empty() {
+            let ready = self
+                .consumers
+                .iter()
+                .position(|it| it.queue == queue.name && it.has_room());
+            let Some(position) = ready else { return };
+            let Some(message) = queue.waiting.pop_front() else {
+                return;
+            };
+            let mut consumer = self.consumers.remove(position);
+            self.last_id += 1;
+            if let Err(message) = consumer.take(this, self.last_id, message) {
+                // Its receiver is gone; it will be removed in a moment.
+                consumer.deliveries = None;
+                queue.waiting.push_front(message);
+            }
+            self.consumers.push(consumer);
+        }
+    }
+
+    fn next_id(&mut self) -> ConsumerId {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+impl MemoryConsumer {
+    fn has_room(&self) -> bool {
+        self.deliveries.is_some() && self.unsettled.len() < self.prefetch
+    }
+
+    fn take(
+        &mut self,
+        this: &Arc<Mutex<State>>,
+        tag: u64,
+        message: Message,
+    ) -> Result<(), Message> {
+        let delivery = Delivery {
+            routing_key: message.routing_key.clone(),
+            properties: message.properties.clone(),
+            body: message.body.clone().into_bytes(),
+            redelivered: message.redelivered,
+            settle: Box::new(Settlement {
+                state: Arc::clone(this),
+                consumer: self.id,
+                tag,
+            }),
+        };
+        match self
+            .deliveries
+            .as_ref()
+            .map(|sender| sender.try_send(delivery))
+        {
+            Some(Ok(())) => {
+                self.unsettled.insert(tag, message);
+                Ok(())
+            }
+            _ => Err(message),
+        }
+    }
+}

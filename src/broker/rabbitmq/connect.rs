@@ -1,0 +1,148 @@
+//! One TCP or TLS connection to one host, with a time-out on everything, and the means to cut it.
+
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lapin::tcp::OwnedTLSConfig;
+use lapin::types::LongString;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::RabbitMqOptions;
+use super::board::Purpose;
+
+/// How a half-open connection is noticed: nothing heard for twice this long.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// A second handle on the socket of a connection. lapin's I/O thread waits without end for a peer that has fallen
+/// silent during the handshake or the closing; shutting the socket down ends the thread.
+#[derive(Clone, Default)]
+pub(super) struct Socket(Arc<Mutex<Option<TcpStream>>>);
+
+impl Socket {
+    fn keep(&self, stream: &impl AsFd) -> std::io::Result<()> {
+        let handle = TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        Ok(())
+    }
+
+    /// Ends the connection whatever state it is in.
+    pub(super) fn cut(&self) {
+        if let Some(stream) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // It may be closed already, which is what is wanted.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Connects and logs in within the time-out, or cuts and says why not.
+pub(super) async fn connect(
+    uri: &AMQPUri,
+    purpose: Purpose,
+    options: &RabbitMqOptions,
+) -> Result<(Connection, Socket), String> {
+    // rustls wants one provider per process; that another part of the process was first is no fault.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut uri = uri.clone();
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    let socket = Socket::default();
+    match timeout(
+        options.connect_timeout,
+        log_in(uri, purpose, options, socket.clone()),
+    )
+    .await
+    {
+        Ok(Ok(connection)) => Ok((connection, socket)),
+        Ok(Err(error)) => {
+            socket.cut();
+            Err(error.to_string())
+        }
+        Err(_) => {
+            socket.cut();
+            Err("no answer in time".to_owned())
+        }
+    }
+}
+
+async fn log_in(
+    uri: AMQPUri,
+    purpose: Purpose,
+    options: &RabbitMqOptions,
+    socket: Socket,
+) -> lapin::Result<Connection> {
+    let runtime = lapin::runtime::default_runtime()?;
+    let tls = OwnedTLSConfig {
+        identity: None,
+        cert_chain: options.ca_certificates.clone(),
+    };
+    // Shown in the broker's own tools.
+    let name = LongString::from(format!("{} ({})", options.connection_name, purpose.name()));
+    let properties = ConnectionProperties::default().with_connection_name(name);
+    let time = options.connect_timeout;
+    Connection::connector(
+        uri,
+        runtime,
+        async move |uri, runtime| {
+            // Its own time-out, because this runs on a thread that outlives the future that waits for it.
+            let stream = async {
+                let host = uri.authority.host.as_str();
+                let addresses: Vec<SocketAddr> =
+                    lookup_host((host, uri.authority.port)).await?.collect();
+                // Sets TCP_NODELAY.
+                let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+                if let AsyncTcpStream::Plain(tcp) = &stream {
+                    socket.keep(tcp.get_ref())?;
+                }
+                match uri.scheme {
+                    AMQPScheme::AMQP => Ok(stream),
+                    AMQPScheme::AMQPS => stream.into_tls(host, tls.as_ref()).await,
+                }
+            };
+            match timeout(time, stream).await {
+                Ok(stream) => stream.map_err(lapin::Error::from),
+                Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            }
+        },
+        properties,
+    )
+    .await
+}
+
+/// How long to wait before the next attempt: doubling from 200 ms to 5 s, less up to half of it by chance so that the
+/// processes of a deployment do not come back all at once.
+pub(super) fn delay(attempt: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(5);
+    let longest = FIRST.saturating_mul(1 << attempt.min(10)).min(LONGEST);
+    longest.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_five_seconds_and_stay_there() {
+        for (attempt, longest) in [
+            (0, 200),
+            (1, 400),
+            (4, 3200),
+            (5, 5000),
+            (40, 5000),
+            (u32::MAX, 5000),
+        ] {
+            let longest = Duration::from_millis(longest);
+            for _ in 0..100 {
+                let delay = delay(attempt);
+                assert!(
+                    delay >= longest / 2 && delay <= longest,
+                    "{attempt}: {delay:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Consumers that outlive sessions: each waits for a session, registers on a channel of its own, forwards deliveries,
+//! and when that ends begins anew, on the same receiver.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    BasicRejectOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Acker, Channel};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connect::delay;
+use super::properties::{from_amqp, short};
+use super::session::Session;
+use crate::broker::{Delivery, Exchange, Queue, Settle};
+
+/// What is consumed.
+pub(super) enum Source {
+    /// A durable queue, with acknowledgements, at most `prefetch` unsettled.
+    Durable { queue: Queue, prefetch: u16 },
+    /// A private queue bound to the results by these keys, without acknowledgements: hints, not work.
+    Results(Vec<String>),
+}
+
+/// One consumer, through all its sessions.
+pub(super) struct Subscription {
+    pub(super) source: Source,
+    pub(super) deliveries: mpsc::Sender<Delivery>,
+    pub(super) registered: watch::Sender<bool>,
+    pub(super) sessions: watch::Receiver<Option<Arc<Session>>>,
+    pub(super) stopping: CancellationToken,
+    /// For every question to the broker.
+    pub(super) time: Duration,
+}
+
+enum End {
+    /// Asked to stop, or nobody receives any more.
+    Wanted,
+    Lost(String),
+}
+
+impl Subscription {
+    pub(super) async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let session = tokio::select! {
+                session = next_session(&mut self.sessions) => session,
+                () = self.stopping.cancelled() => None,
+                () = self.deliveries.closed() => None,
+            };
+            let Some(session) = session else { break };
+            let end = self.serve(&session).await;
+            let was_registered = self.registered.send_replace(false);
+            let End::Lost(reason) = end else { break };
+            failures = if was_registered { 0 } else { failures + 1 };
+            tracing::warn!(broker.queue = self.source.name(), reason, "consumer lost");
+            // On a live session it was the queue or the channel: see that the queue is there, then try again.
+            session.report_missing();
+            tokio::select! {
+                () = sleep(delay(failures)), if session.is_alive() => {}
+                () = session.broken() => {}
+                () = self.stopping.cancelled() => break,
+            }
+        }
+    }
+
+    async fn serve(&self, session: &Session) -> End {
+        let (channel, mut consumer) = match timeout(self.time, self.register(session)).await {
+            Ok(Ok(registered)) => registered,
+            Ok(Err(error)) => return End::Lost(error.to_string()),
+            Err(_) => return End::Lost("no answer in time".to_owned()),
+        };
+        self.registered.send_replace(true);
+        let tag = consumer.tag();
+        let channel = Arc::new(channel);
+        loop {
+            let next = tokio::select! {
+                next = consumer.next() => next,
+                () = session.broken() => return End::Lost("session lost".to_owned()),
+                () = self.stopping.cancelled() => return self.stop(&channel, consumer, tag).await,
+                () = self.deliveries.closed() => return End::Wanted,
+            };
+            match next {
+                Some(Ok(delivery)) => {
+                    if self.forward(&channel, delivery).await.is_err() {
+                        return End::Wanted;
+                    }
+                }
+                Some(Err(error)) => return End::Lost(error.to_string()),
+                None => return End::Lost("canceled by the broker".to_owned()),
+            }
+        }
+    }
+
+    async fn register(&self, session: &Session) -> lapin::Result<(Channel, lapin::Consumer)> {
+        let channel = session.connection.create_channel().await?;
+        let (queue, no_ack) = match &self.source {
+            Source::Durable { queue, prefetch } => {
+                // Per consumer, never global: quorum queues do not have a global one.
+                channel
+                    .basic_qos(*prefetch, BasicQosOptions { global: false })
+                    .await?;
+                (ShortString::from(queue.name()), false)
+            }
+            Source::Results(keys) => (results_queue(&channel, keys).await?, true),
+        };
+        let options = BasicConsumeOptions {
+            no_ack,
+            ..Default::default()
+        };
+        let consumer = channel
+            .basic_consume(
+                queue,
+                ShortString::default(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
+        Ok((channel, consumer))
+    }
+
+    /// What has been received is forwarded; the channel stays open as long as a delivery of it is in someone's hands.
+    async fn stop(
+        &self,
+        channel: &Arc<Channel>,
+        mut consumer: lapin::Consumer,
+        tag: ShortString,
+    ) -> End {
+        let canceled = timeout(
+            self.time,
+            channel.basic_cancel(tag, BasicCancelOptions::default()),
+        )
+        .await;
+        if matches!(canceled, Ok(Ok(()))) {
+            while let Some(Ok(delivery)) = consumer.next().await {
+                if self.forward(channel, delivery).await.is_err() {
+                    break;
+                }
+            }
+        }
+        End::Wanted
+    }
+
+    async fn forward(
+        &self,
+        channel: &Arc<Channel>,
+        delivery: lapin::message::Delivery,
+    ) -> Result<(), ()> {
+        let settle: Box<dyn Settle> = match self.source {
+            Source::Durable { .. } => Box::new(Settlement {
+                acker: delivery.acker,
+                _channel: Arc::clone(channel),
+                time: self.time,
+            }),
+            Source::Results(_) => Box::new(Settled),
+        };
+        let delivery = Delivery {
+            routing_key: delivery.routing_key.to_string(),
+            properties: from_amqp(&delivery.properties),
+            body: delivery.data,
+            redelivered: delivery.redelivered,
+            settle,
+        };
+        match self.source {
+            Source::Durable { .. } => self.deliveries.send(delivery).await.map_err(|_| ()),
+            // Nothing holds the broker back from sending these, so what nobody takes is let go rather than piled up.
+            Source::Results(_) => match self.deliveries.try_send(delivery) {
+                Ok(()) => Ok(()),
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    tracing::debug!("a result was let go: the receiver is behind");
+                    Ok(())
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => Err(()),
+            },
+        }
+    }
+}
+
+impl Source {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Durable { queue, .. } => queue.name(),
+            Self::Results(_) => Exchange::Results.name(),
+        }
+    }
+}
+
+/// Named by the broker: after a lost connection the old name may still be held by its half-open remains. Exclusive and
+/// deleted with the session; not durable, since nobody could use it after a restart.
+async fn results_queue(channel: &Channel, keys: &[String]) -> lapin::Result<ShortString> {
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..Default::default()
+    };
+    let queue = channel
+        .queue_declare(ShortString::default(), options, FieldTable::default())
+        .await?
+        .name()
+        .clone();
+    for key in keys {
+        let key =
+            short("binding key", key).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let exchange = ShortString::from(Exchange::Results.name());
+        channel
+            .queue_bind(
+                queue.clone(),
+                exchange,
+                key,
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+    }
+    Ok(queue)
+}
+
+async fn next_session(
+    sessions: &mut watch::Receiver<Option<Arc<Session>>>,
+) -> Option<Arc<Session>> {
+    let found = sessions
+        .wait_for(|session| session.as_ref().is_some_and(|it| it.is_alive()))
+        .await;
+    found.ok().and_then(|session| session.clone())
+}
+
+/// Settles a delivery in its own session; after that session it does nothing.
+#[derive(Debug)]
+struct Settlement {
+    acker: Acker,
+    /// Keeps the channel open: closing it would give back what is unsettled.
+    _channel: Arc<Channel>,
+    time: Duration,
+}
+
+#[async_trait]
+impl Settle for Settlement {
+    async fn acknowledge(self: Box<Self>) {
+        let _ = timeout(self.time, self.acker.ack(BasicAckOptions::default())).await;
+    }
+
+    /// By `basic.reject`, which every version counts towards the delivery limit.
+    async fn reject(self: Box<Self>) {
+        let _ = timeout(
+            self.time,
+            self.acker.reject(BasicRejectOptions { requeue: true }),
+        )
+        .await;
+    }
+
+    /// By `basic.nack`, which counts up to 4.2 (hence a limit of 20) and does not from 4.3.
+    async fn give_back(self: Box<Self>) {
+        let _ = timeout(
+            self.time,
+            self.acker.nack(BasicNackOptions {
+                requeue: true,
+                multiple: false,
+            }),
+        )
+        .await;
+    }
+}
+
+/// What came without acknowledgement has nothing left to settle.
+#[derive(Debug)]
+struct Settled;
+
+#[async_trait]
+impl Settle for Settled {
+    async fn acknowledge(self: Box<Self>) {}
+    async fn reject(self: Box<Self>) {}
+    async fn give_back(self: Box<Self>) {}
+}

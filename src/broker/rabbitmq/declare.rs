@@ -1,0 +1,223 @@
+//! Declares the exchanges, queues and bindings of a [`Topology`], and names what differs from it.
+
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::properties::short;
+use crate::broker::topology::{BindingDefinition, ExchangeDefinition, QueueDefinition, Topology};
+
+/// Declares everything. What exists and differs, or may not be declared, is a finding with the broker's words and
+/// keeps nothing else from being declared. An error means that the connection is of no use.
+pub(super) async fn declare(
+    connection: &Connection,
+    topology: &Topology,
+    time: Duration,
+) -> lapin::Result<Vec<String>> {
+    let mut declaring = Declaring {
+        connection,
+        time,
+        channel: None,
+        findings: Vec::new(),
+    };
+    for exchange in &topology.exchanges {
+        declaring.exchange(exchange).await?;
+    }
+    for queue in &topology.queues {
+        declaring.queue(queue).await?;
+    }
+    for binding in &topology.bindings {
+        declaring.binding(binding).await?;
+    }
+    Ok(declaring.findings)
+}
+
+struct Declaring<'a> {
+    connection: &'a Connection,
+    time: Duration,
+    /// None at first, and after a fault: a refusal closes the channel it was spoken on.
+    channel: Option<Channel>,
+    findings: Vec<String>,
+}
+
+impl Declaring<'_> {
+    async fn exchange(&mut self, exchange: &ExchangeDefinition) -> lapin::Result<()> {
+        let options = ExchangeDeclareOptions {
+            durable: exchange.durable,
+            ..Default::default()
+        };
+        let declared = self.exchange_as(exchange, options).await?;
+        let declared = match declared {
+            // A login without the right to configure is fine as long as someone else has declared it.
+            Outcome::Forbidden(_) => {
+                self.exchange_as(
+                    exchange,
+                    ExchangeDeclareOptions {
+                        passive: true,
+                        ..options
+                    },
+                )
+                .await?
+            }
+            other => other,
+        };
+        self.note(&exchange.name, declared);
+        Ok(())
+    }
+
+    async fn exchange_as(
+        &mut self,
+        exchange: &ExchangeDefinition,
+        options: ExchangeDeclareOptions,
+    ) -> lapin::Result<Outcome> {
+        let kind = match exchange.kind.as_str() {
+            "topic" => ExchangeKind::Topic,
+            "direct" => ExchangeKind::Direct,
+            other => ExchangeKind::Custom(other.to_owned()),
+        };
+        let Ok(name) = short("exchange", &exchange.name) else {
+            return Ok(Outcome::Refused("name too long".into()));
+        };
+        let channel = self.channel().await?;
+        self.run(channel.exchange_declare(name, kind, options, FieldTable::default()))
+            .await
+    }
+
+    async fn queue(&mut self, queue: &QueueDefinition) -> lapin::Result<()> {
+        let options = QueueDeclareOptions {
+            durable: queue.durable,
+            ..Default::default()
+        };
+        let declared = match self.queue_as(queue, options).await? {
+            Outcome::Forbidden(_) => {
+                self.queue_as(
+                    queue,
+                    QueueDeclareOptions {
+                        passive: true,
+                        ..options
+                    },
+                )
+                .await?
+            }
+            other => other,
+        };
+        self.note(&queue.name, declared);
+        Ok(())
+    }
+
+    async fn queue_as(
+        &mut self,
+        queue: &QueueDefinition,
+        options: QueueDeclareOptions,
+    ) -> lapin::Result<Outcome> {
+        let Ok(name) = short("queue", &queue.name) else {
+            return Ok(Outcome::Refused("name too long".into()));
+        };
+        let channel = self.channel().await?;
+        self.run(channel.queue_declare(name, options, arguments(queue)))
+            .await
+    }
+
+    async fn binding(&mut self, binding: &BindingDefinition) -> lapin::Result<()> {
+        let names = (
+            short("queue", &binding.destination),
+            short("exchange", &binding.source),
+            short("binding key", &binding.routing_key),
+        );
+        let (Ok(queue), Ok(exchange), Ok(key)) = names else {
+            return Ok(());
+        };
+        let channel = self.channel().await?;
+        let bound = self
+            .run(channel.queue_bind(
+                queue,
+                exchange,
+                key,
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            ))
+            .await?;
+        // Without the right to bind it cannot be known either: AMQP has no way to ask.
+        if !matches!(bound, Outcome::Forbidden(_)) {
+            self.note(
+                &format!("{} → {}", binding.source, binding.destination),
+                bound,
+            );
+        }
+        Ok(())
+    }
+
+    async fn channel(&mut self) -> lapin::Result<Channel> {
+        if let Some(channel) = &self.channel {
+            return Ok(channel.clone());
+        }
+        let channel = timeout(self.time, self.connection.create_channel())
+            .await
+            .map_err(|_| timed_out())??;
+        Ok(self.channel.insert(channel).clone())
+    }
+
+    async fn run<T>(
+        &mut self,
+        operation: impl Future<Output = lapin::Result<T>>,
+    ) -> lapin::Result<Outcome> {
+        let error = match timeout(self.time, operation).await {
+            Ok(Ok(_)) => return Ok(Outcome::Done),
+            // One queue whose leader does not answer must not keep the others from being used.
+            Err(_) => timed_out(),
+            Ok(Err(error)) => error,
+        };
+        self.channel = None;
+        match error.kind() {
+            ErrorKind::ProtocolError(refusal) => match refusal.kind() {
+                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+                    Ok(Outcome::Forbidden(error.to_string()))
+                }
+                AMQPErrorKind::Soft(_) => Ok(Outcome::Refused(error.to_string())),
+                AMQPErrorKind::Hard(_) => Err(error),
+            },
+            _ if self.connection.status().connected() => Ok(Outcome::Refused(error.to_string())),
+            _ => Err(error),
+        }
+    }
+
+    fn note(&mut self, name: &str, outcome: Outcome) {
+        if let Outcome::Forbidden(words) | Outcome::Refused(words) = outcome {
+            self.findings.push(format!("{name}: {words}"));
+        }
+    }
+}
+
+enum Outcome {
+    Done,
+    Forbidden(String),
+    Refused(String),
+}
+
+fn timed_out() -> lapin::Error {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into()
+}
+
+fn arguments(queue: &QueueDefinition) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in &queue.arguments {
+        let value = match value {
+            Value::String(text) => AMQPValue::LongString(LongString::from(text.as_str())),
+            Value::Bool(it) => AMQPValue::Boolean(*it),
+            // The broker compares numbers by value, whatever their width.
+            Value::Number(number) => number
+                .as_i64()
+                .map_or(AMQPValue::Void, AMQPValue::LongLongInt),
+            _ => AMQPValue::Void,
+        };
+        if let Ok(name) = short("argument", name) {
+            table.insert(name, value);
+        }
+    }
+    table
+}

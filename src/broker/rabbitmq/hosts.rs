@@ -1,0 +1,211 @@
+//! Broker URLs: one or several hosts, never shown with their password.
+//!
+//! lapin's own parser takes one host, turns an IPv6 address into `localhost` and repeats a faulty URL in its error,
+//! password included; so the hosts are taken apart here and it reads only what is around them.
+
+use std::fmt;
+
+use lapin::uri::AMQPUri;
+
+/// The hosts of one broker or cluster, in the order in which they are tried.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hosts(Vec<AMQPUri>);
+
+/// Why a broker URL cannot be used. Says nothing of what was in it, since it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAmqpUrl {
+    /// Empty, or not of that form.
+    #[error(
+        "expected amqp://USER:PASSWORD@HOST:PORT/VHOST (hosts may be several, separated by commas)"
+    )]
+    Malformed,
+    /// Not a scheme that we speak.
+    #[error("expected a URL that begins with amqp:// or amqps://")]
+    Scheme,
+    /// A host is missing or cannot be one.
+    #[error("a host name is missing or malformed")]
+    Host,
+    /// Not a port number.
+    #[error("a port is not a number between 1 and 65535")]
+    Port,
+}
+
+/// Reads `amqp://user:password@host1:5672,host2:5673/vhost`, or whole URLs separated by commas.
+/// Without a virtual host, or with an empty one, it is `/`.
+pub fn parse_urls(text: &str) -> Result<Hosts, InvalidAmqpUrl> {
+    let mut hosts = Vec::new();
+    for url in whole_urls(text.trim()) {
+        hosts.extend(hosts_of(url)?);
+    }
+    if hosts.is_empty() {
+        Err(InvalidAmqpUrl::Malformed)
+    } else {
+        Ok(Hosts(hosts))
+    }
+}
+
+impl Hosts {
+    /// All of them; at least one.
+    pub(super) fn uris(&self) -> &[AMQPUri] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(address)).finish()
+    }
+}
+
+/// `host:port`, for logs and reasons.
+pub(super) fn address(uri: &AMQPUri) -> String {
+    format!("{}:{}", uri.authority.host, uri.authority.port)
+}
+
+/// Splits at commas behind which another URL begins.
+fn whole_urls(text: &str) -> Vec<&str> {
+    let mut urls = Vec::new();
+    let mut start = 0;
+    for (comma, _) in text.match_indices(',') {
+        let next = text[comma + 1..].trim_start();
+        if next.starts_with("amqp://") || next.starts_with("amqps://") {
+            urls.push(text[start..comma].trim());
+            start = comma + 1;
+        }
+    }
+    urls.push(text[start..].trim());
+    urls
+}
+
+fn hosts_of(url: &str) -> Result<Vec<AMQPUri>, InvalidAmqpUrl> {
+    let (scheme, rest) = url.split_once("://").ok_or(InvalidAmqpUrl::Scheme)?;
+    if scheme != "amqp" && scheme != "amqps" {
+        return Err(InvalidAmqpUrl::Scheme);
+    }
+    let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(authority_end);
+    let (login, hosts) = match authority.rsplit_once('@') {
+        Some((login, hosts)) => (format!("{login}@"), hosts),
+        None => (String::new(), authority),
+    };
+    let (vhost, query) = after.split_once('?').unwrap_or((after, ""));
+    // The path `/` alone would be the virtual host with the empty name, which nobody has and many URLs end in.
+    let vhost = if vhost.len() > 1 { vhost } else { "" };
+    let around: AMQPUri = format!("{scheme}://{login}host{vhost}?{query}")
+        .parse()
+        .map_err(|_| InvalidAmqpUrl::Malformed)?;
+    hosts
+        .split(',')
+        .map(|host| with_host(&around, host.trim()))
+        .collect()
+}
+
+fn with_host(around: &AMQPUri, host: &str) -> Result<AMQPUri, InvalidAmqpUrl> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']').ok_or(InvalidAmqpUrl::Host)?;
+            (
+                address,
+                if after.is_empty() {
+                    None
+                } else {
+                    Some(after.strip_prefix(':').ok_or(InvalidAmqpUrl::Port)?)
+                },
+            )
+        }
+        None => host
+            .split_once(':')
+            .map_or((host, None), |(name, port)| (name, Some(port))),
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if name.is_empty() || !name.chars().all(allowed) {
+        return Err(InvalidAmqpUrl::Host);
+    }
+    let port = match port {
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or(InvalidAmqpUrl::Port)?,
+        None => around.scheme.default_port(),
+    };
+    let mut uri = around.clone();
+    uri.authority.host = name.to_owned();
+    uri.authority.port = port;
+    Ok(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(text: &str) -> Vec<String> {
+        parse_urls(text)
+            .expect(text)
+            .uris()
+            .iter()
+            .map(address)
+            .collect()
+    }
+
+    #[test]
+    fn several_hosts_share_one_login_and_virtual_host() {
+        let hosts = parse_urls("amqp://shop:p%40ss,word@one:5673,two,[::1]:5674/odd%2Fone%20%25")
+            .expect("hosts");
+        assert_eq!(
+            hosts.uris().iter().map(address).collect::<Vec<_>>(),
+            ["one:5673", "two:5672", "::1:5674"]
+        );
+        for uri in hosts.uris() {
+            assert_eq!(uri.authority.userinfo.username, "shop");
+            assert_eq!(uri.authority.userinfo.password, "p@ss,word");
+            assert_eq!(uri.vhost, "odd/one %");
+        }
+    }
+
+    #[test]
+    fn whole_urls_may_be_separated_by_commas() {
+        assert_eq!(
+            addresses("amqp://a@one, amqps://b@two/x"),
+            ["one:5672", "two:5671"]
+        );
+    }
+
+    #[test]
+    fn without_a_virtual_host_it_is_the_slash() {
+        for url in [
+            "amqp://one",
+            "amqp://one/",
+            "amqp://one/%2f",
+            "amqp://one?heartbeat=3",
+            "amqp://one/?heartbeat=3",
+        ] {
+            assert_eq!(parse_urls(url).expect(url).uris()[0].vhost, "/", "{url}");
+        }
+    }
+
+    #[test]
+    fn faults_are_named_without_the_password() {
+        for (url, fault) in [
+            ("", InvalidAmqpUrl::Scheme),
+            ("secret", InvalidAmqpUrl::Scheme),
+            ("http://u:secret@host", InvalidAmqpUrl::Scheme),
+            ("amqp://u:secret@", InvalidAmqpUrl::Host),
+            ("amqp://u:secret@host,", InvalidAmqpUrl::Host),
+            ("amqp://u:secret@ho st", InvalidAmqpUrl::Host),
+            ("amqp://u:secret@host:0", InvalidAmqpUrl::Port),
+            ("amqp://u:secret@host:70000", InvalidAmqpUrl::Port),
+            ("amqp://u:%ff@host", InvalidAmqpUrl::Malformed),
+        ] {
+            let error = parse_urls(url).expect_err(url);
+            assert_eq!(error, fault, "{url}");
+            assert!(!error.to_string().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        let hosts = parse_urls("amqp://u:secret@host").expect("hosts");
+        assert_eq!(format!("{hosts:?}"), r#"["host:5672"]"#);
+    }
+}

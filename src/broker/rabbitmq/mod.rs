@@ -1,0 +1,247 @@
+//! RabbitMQ behind the seam: two supervised connections, one to publish and one to consume.
+//!
+//! Nothing here needs the broker to be up: what cannot be done now fails at once (publishing, depth) or waits for the
+//! next session (consuming).
+
+mod board;
+mod connect;
+mod consumer;
+mod declare;
+mod hosts;
+mod properties;
+mod publisher;
+mod session;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{FieldTable, ShortString};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use hosts::{Hosts, InvalidAmqpUrl, parse_urls};
+
+use super::{
+    Broker, BrokerError, Connection, Consumer, Delivery, Publication, PublishError, Queue,
+    RESULTS_BUFFER, Topology,
+};
+use board::{Board, Purpose};
+use consumer::{Source, Subscription};
+use session::{Session, Supervisor};
+
+/// How to reach the broker, and what to expect of it.
+#[derive(Debug, Clone)]
+pub struct RabbitMqOptions {
+    /// Tried in turn.
+    pub hosts: Hosts,
+    /// Shown in the broker's tools.
+    pub connection_name: String,
+    /// For connecting, logging in and every question.
+    pub connect_timeout: Duration,
+    /// For a whole call of `publish`. A broker killed at the wrong moment never answers.
+    pub confirm_timeout: Duration,
+    /// PEM, beside the system's: a certificate authority of one's own, for `amqps`.
+    pub ca_certificates: Option<String>,
+    /// What is declared.
+    pub topology: Topology,
+}
+
+impl RabbitMqOptions {
+    /// With time-outs of 5 seconds, the system's certificates and the topology of definitions.json.
+    pub fn new(hosts: Hosts, connection_name: impl Into<String>) -> Result<Self, BrokerError> {
+        Ok(Self {
+            hosts,
+            connection_name: connection_name.into(),
+            connect_timeout: Duration::from_secs(5),
+            confirm_timeout: Duration::from_secs(5),
+            ca_certificates: None,
+            topology: Topology::of_definitions()?,
+        })
+    }
+}
+
+/// A RabbitMQ broker or cluster.
+pub struct RabbitMq {
+    options: Arc<RabbitMqOptions>,
+    board: Arc<Board>,
+    publishing: watch::Receiver<Option<Arc<Session>>>,
+    /// Connected by the first consumer: many processes never consume.
+    consuming: OnceLock<watch::Receiver<Option<Arc<Session>>>>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    closing: CancellationToken,
+}
+
+impl RabbitMq {
+    /// Starts connecting in the background, within the current tokio runtime.
+    pub fn new(options: RabbitMqOptions) -> Self {
+        let options = Arc::new(options);
+        let board = Arc::new(Board::new());
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let publishing = supervise(&options, Purpose::Publish, &board, &tasks, &closing);
+        Self {
+            options,
+            board,
+            publishing,
+            consuming: OnceLock::new(),
+            tasks,
+            stopping: closing.child_token(),
+            closing,
+        }
+    }
+
+    fn session(&self) -> Option<Arc<Session>> {
+        self.publishing
+            .borrow()
+            .clone()
+            .filter(|session| session.is_alive())
+    }
+
+    fn subscribe(&self, source: Source, buffer: usize) -> Consumer {
+        let sessions = self
+            .consuming
+            .get_or_init(|| {
+                supervise(
+                    &self.options,
+                    Purpose::Consume,
+                    &self.board,
+                    &self.tasks,
+                    &self.closing,
+                )
+            })
+            .clone();
+        let (sender, deliveries) = mpsc::channel::<Delivery>(buffer.max(1));
+        let registered = watch::Sender::new(false);
+        let consumer = Consumer {
+            deliveries,
+            registered: registered.subscribe(),
+        };
+        let stopping = self.stopping.clone();
+        let time = self.options.connect_timeout;
+        self.tasks.spawn(
+            Subscription {
+                source,
+                deliveries: sender,
+                registered,
+                sessions,
+                stopping,
+                time,
+            }
+            .run(),
+        );
+        consumer
+    }
+
+    async fn count(&self, session: &Session, queue: Queue) -> lapin::Result<u64> {
+        // A missing queue closes the channel, so it has one to itself.
+        let channel = session.connection.create_channel().await?;
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let queue = channel
+            .queue_declare(
+                ShortString::from(queue.name()),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(u64::from(queue.message_count()))
+    }
+}
+
+fn supervise(
+    options: &Arc<RabbitMqOptions>,
+    purpose: Purpose,
+    board: &Arc<Board>,
+    tasks: &TaskTracker,
+    closing: &CancellationToken,
+) -> watch::Receiver<Option<Arc<Session>>> {
+    let sessions = watch::Sender::new(None);
+    let receiver = sessions.subscribe();
+    let (options, board, closing) = (Arc::clone(options), Arc::clone(board), closing.clone());
+    tasks.spawn(
+        Supervisor {
+            options,
+            purpose,
+            board,
+            sessions,
+            closing,
+        }
+        .run(),
+    );
+    receiver
+}
+
+#[async_trait]
+impl Broker for RabbitMq {
+    async fn publish(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
+        let deadline = Instant::now() + self.options.confirm_timeout;
+        match self.session() {
+            // A blocked broker reads nothing: what is written would only wait in memory.
+            Some(session) if !session.is_blocked() => {
+                publisher::publish(&session, messages, deadline).await
+            }
+            _ => vec![Err(PublishError::NotConnected); messages.len()],
+        }
+    }
+
+    fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
+        self.subscribe(Source::Durable { queue, prefetch }, usize::from(prefetch))
+    }
+
+    fn subscribe_results(&self, binding_keys: &[&str]) -> Consumer {
+        let keys = binding_keys.iter().map(|key| (*key).to_owned()).collect();
+        self.subscribe(Source::Results(keys), RESULTS_BUFFER)
+    }
+
+    async fn depth(&self, queue: Queue) -> Result<u64, BrokerError> {
+        let session = self
+            .session()
+            .filter(|session| !session.is_blocked())
+            .ok_or(BrokerError::NotConnected)?;
+        match timeout(self.options.connect_timeout, self.count(&session, queue)).await {
+            Ok(Ok(count)) => Ok(count),
+            Ok(Err(error)) => Err(BrokerError::Refused(error.to_string())),
+            Err(_) => Err(BrokerError::NotConnected),
+        }
+    }
+
+    async fn declare_topology(&self) -> Result<(), BrokerError> {
+        let session = self.session().ok_or(BrokerError::NotConnected)?;
+        match declare::declare(
+            &session.connection,
+            &self.options.topology,
+            self.options.connect_timeout,
+        )
+        .await
+        {
+            Ok(findings) if findings.is_empty() => Ok(()),
+            Ok(findings) => Err(BrokerError::Refused(findings.join("; "))),
+            Err(error) => {
+                session.fail(error.to_string());
+                Err(BrokerError::NotConnected)
+            }
+        }
+    }
+
+    fn connection(&self) -> watch::Receiver<Connection> {
+        self.board.watch()
+    }
+
+    async fn stop_consuming(&self) {
+        self.stopping.cancel();
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        // Closing answers within its own time-outs; this is for what nobody thought of.
+        let _ = timeout(self.options.connect_timeout * 2, self.tasks.wait()).await;
+    }
+}

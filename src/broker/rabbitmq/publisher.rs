@@ -1,0 +1,274 @@
+//! Publishing with confirms: everything is written first, then the confirms are awaited.
+//!
+//! Each call has a channel to itself for as long as it lasts. lapin hands a returned (unroutable) message to whichever
+//! confirm comes next on the channel, which with confirms for several messages at once is any of them; so what came
+//! back is collected over the whole call, and a message counts as unroutable if one for the same place came back.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+
+use futures::FutureExt;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{Channel, Confirmation, Connection, PublisherConfirm};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until};
+
+use super::properties::{TooLong, short, to_amqp};
+use super::session::Session;
+use crate::broker::{Exchange, Publication, PublishError};
+
+/// Calls that can be under way at a time; more wait. A channel is a handful of processes at the broker.
+const CHANNELS: usize = 64;
+
+type Outcome = Result<(), PublishError>;
+
+/// Channels in confirm mode, each lent to one call at a time.
+pub(super) struct ConfirmChannels {
+    idle: Mutex<Vec<Channel>>,
+    permits: Semaphore,
+}
+
+impl Default for ConfirmChannels {
+    fn default() -> Self {
+        Self {
+            idle: Mutex::default(),
+            permits: Semaphore::new(CHANNELS),
+        }
+    }
+}
+
+impl ConfirmChannels {
+    async fn lend(
+        &self,
+        connection: &Connection,
+    ) -> Result<(Channel, SemaphorePermit<'_>), String> {
+        let permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|error| error.to_string())?;
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let channel = match idle {
+            Some(channel) => channel,
+            None => open(connection).await.map_err(|error| error.to_string())?,
+        };
+        Ok((channel, permit))
+    }
+
+    fn give_back(&self, channel: Channel) {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(channel);
+    }
+}
+
+async fn open(connection: &Connection) -> lapin::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    Ok(channel)
+}
+
+/// Publishes on this session until the deadline. Whatever has no confirm by then makes the session a broken one,
+/// except while the broker blocks it, which says itself why nothing comes.
+pub(super) async fn publish(
+    session: &Session,
+    messages: &[Publication],
+    deadline: Instant,
+) -> Vec<Outcome> {
+    let mut call = Call::new(messages);
+    let mut end = pin!(async {
+        tokio::select! {
+            () = sleep_until(deadline) => "no confirm in time".to_owned(),
+            () = session.broken() => "session lost".to_owned(),
+        }
+    });
+    tokio::select! {
+        biased;
+        lent = session.confirm_channels.lend(&session.connection) => match lent {
+            Ok((channel, _permit)) => {
+                let written = call.write(&channel, end.as_mut()).await;
+                call.collect(written, end.as_mut()).await;
+                // One that still has confirms to come is dropped, which closes it.
+                if call.fault.is_none() {
+                    session.confirm_channels.give_back(channel);
+                }
+            }
+            Err(fault) => call.fault = Some(fault),
+        },
+        fault = end.as_mut() => call.fault = Some(fault),
+    }
+    if let Some(fault) = call.fault.take().filter(|_| !session.is_blocked()) {
+        session.fail(fault);
+    }
+    call.judge();
+    if call.misses_topology() {
+        session.report_missing();
+    }
+    call.outcomes
+}
+
+struct Call<'a> {
+    messages: &'a [Publication],
+    outcomes: Vec<Outcome>,
+    acknowledged: Vec<usize>,
+    /// Exchange and routing key of every message that came back.
+    returned: HashSet<(String, String)>,
+    /// What makes the session useless.
+    fault: Option<String>,
+}
+
+impl<'a> Call<'a> {
+    fn new(messages: &'a [Publication]) -> Self {
+        let outcomes = vec![Err(PublishError::NotConfirmed); messages.len()];
+        Self {
+            messages,
+            outcomes,
+            acknowledged: Vec::new(),
+            returned: HashSet::new(),
+            fault: None,
+        }
+    }
+
+    /// Stops at the first fault.
+    async fn write(
+        &mut self,
+        channel: &Channel,
+        mut end: impl Future<Output = String> + Unpin,
+    ) -> Vec<(usize, PublisherConfirm)> {
+        let mut written = Vec::with_capacity(self.messages.len());
+        for (index, message) in self.messages.iter().enumerate() {
+            let result = tokio::select! {
+                biased;
+                result = write(channel, message) => result,
+                reason = &mut end => {
+                    self.fault = Some(reason);
+                    break;
+                }
+            };
+            match result {
+                Ok(Ok(confirm)) => written.push((index, confirm)),
+                Ok(Err(error)) => {
+                    self.fault = Some(error.to_string());
+                    break;
+                }
+                Err(too_long) => {
+                    tracing::error!(broker.exchange = message.exchange.name(), %too_long, "cannot be published");
+                    self.outcomes[index] = Err(PublishError::Refused);
+                }
+            }
+        }
+        written
+    }
+
+    /// After a fault it waits no longer, but takes what has come by then: a return may be among it.
+    async fn collect(
+        &mut self,
+        written: Vec<(usize, PublisherConfirm)>,
+        mut end: impl Future<Output = String> + Unpin,
+    ) {
+        for (index, mut confirm) in written {
+            let confirmation = if self.fault.is_some() {
+                confirm.now_or_never()
+            } else {
+                tokio::select! {
+                    biased;
+                    confirmation = &mut confirm => Some(confirmation),
+                    reason = &mut end => {
+                        self.fault = Some(reason);
+                        None
+                    }
+                }
+            };
+            if let Some(confirmation) = confirmation {
+                self.note(index, confirmation);
+            }
+        }
+    }
+
+    fn note(&mut self, index: usize, confirmation: lapin::Result<Confirmation>) {
+        let returned = match confirmation {
+            Ok(Confirmation::Ack(returned)) => {
+                self.acknowledged.push(index);
+                returned
+            }
+            Ok(Confirmation::Nack(returned)) => {
+                self.outcomes[index] = Err(PublishError::Refused);
+                returned
+            }
+            Ok(Confirmation::NotRequested) => {
+                self.fault = Some("the channel is not in confirm mode".to_owned());
+                None
+            }
+            Err(error) => {
+                self.fault = Some(error.to_string());
+                None
+            }
+        };
+        if let Some(message) = returned {
+            self.returned.insert((
+                message.exchange.to_string(),
+                message.routing_key.to_string(),
+            ));
+        }
+    }
+
+    /// An unroutable message is acknowledged too: only what came back tells.
+    fn judge(&mut self) {
+        for index in std::mem::take(&mut self.acknowledged) {
+            let message = &self.messages[index];
+            let place = (
+                message.exchange.name().to_owned(),
+                message.routing_key.clone(),
+            );
+            self.outcomes[index] = if message.mandatory && self.returned.contains(&place) {
+                Err(PublishError::Unroutable {
+                    exchange: place.0,
+                    routing_key: place.1,
+                })
+            } else {
+                Ok(())
+            };
+        }
+    }
+
+    /// A reply queue may be gone; a queue of ours may not.
+    fn misses_topology(&self) -> bool {
+        self.messages
+            .iter()
+            .zip(&self.outcomes)
+            .any(|(message, outcome)| {
+                message.exchange != Exchange::Default
+                    && matches!(outcome, Err(PublishError::Unroutable { .. }))
+            })
+    }
+}
+
+async fn write(
+    channel: &Channel,
+    message: &Publication,
+) -> Result<lapin::Result<PublisherConfirm>, TooLong> {
+    let exchange = short("exchange", message.exchange.name())?;
+    let routing_key = short("routing key", &message.routing_key)?;
+    let options = BasicPublishOptions {
+        mandatory: message.mandatory,
+        ..Default::default()
+    };
+    let properties = to_amqp(message)?;
+    Ok(channel
+        .basic_publish(
+            exchange,
+            routing_key,
+            options,
+            message.body.as_bytes(),
+            properties,
+        )
+        .await)
+}

@@ -1,0 +1,215 @@
+//! The keys that cards are sealed with, from configuration or from a file of the embedded service, and the keys for
+//! idempotency fingerprints that are derived from them.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Generate, Key};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// One key or more. The first seals, all of them open: a new key is put in front, and the old one is taken away when
+/// nothing is sealed with it any more.
+#[derive(Clone)]
+pub struct SealKeys {
+    current: SealKey,
+    older: Vec<SealKey>,
+}
+
+/// A key with its name.
+#[derive(Clone)]
+pub(super) struct SealKey {
+    id: String,
+    secret: Zeroizing<[u8; SealKeys::LENGTH]>,
+    /// Derived, so that a fingerprint tells nothing of the key that seals.
+    fingerprint: Zeroizing<[u8; 32]>,
+}
+
+/// Why there are no keys. Never holds a key.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSealKeys {
+    /// Nothing there.
+    #[error("SEAL_KEYS is empty: set it to id:key, with a key from `openssl rand -hex 32`")]
+    Missing,
+    /// One entry is not `id:key`; entries are counted from 1, since their text may be a key.
+    #[error("SEAL_KEYS, entry {0}: write id:key, with an id of 1 to 16 of a-z and 0-9")]
+    Id(usize),
+    /// One key is not 32 bytes in hexadecimal.
+    #[error(
+        "SEAL_KEYS, key `{0}`: must be 64 hexadecimal digits, as `openssl rand -hex 32` makes them"
+    )]
+    Key(String),
+    /// Two keys have one name.
+    #[error("SEAL_KEYS, key `{0}` is listed twice: give each key an id of its own")]
+    Twice(String),
+    /// The key file is there, but holds something else.
+    #[error(
+        "the key file {path} is damaged ({source}): put it back from a backup; without it no stored card opens"
+    )]
+    DamagedFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: Box<InvalidSealKeys>,
+    },
+    /// The key file cannot be read or made.
+    #[error("the key file {path} cannot be used: {source}; check DATA_DIR and its permissions")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl SealKeys {
+    /// Bytes in a key.
+    pub const LENGTH: usize = 32;
+
+    /// Longest key id, in characters; it is stored with every sealed card.
+    pub const MAX_ID: usize = 16;
+
+    /// Reads `id:key[,id:key…]`, keys in hexadecimal.
+    pub fn parse(text: &str) -> Result<Self, InvalidSealKeys> {
+        let mut keys: Vec<SealKey> = Vec::new();
+        let entries = text.split(',').map(str::trim);
+        for (number, entry) in (1..).zip(entries.filter(|entry| !entry.is_empty())) {
+            let key = SealKey::parse(entry, number)?;
+            if keys.iter().any(|other| other.id == key.id) {
+                return Err(InvalidSealKeys::Twice(key.id));
+            }
+            keys.push(key);
+        }
+        let mut keys = keys.into_iter();
+        Ok(Self {
+            current: keys.next().ok_or(InvalidSealKeys::Missing)?,
+            older: keys.collect(),
+        })
+    }
+
+    /// One fresh key from the system's random source, with an id of its own.
+    pub fn generate() -> Self {
+        let secret = Zeroizing::new(Key::<XChaCha20Poly1305>::generate().into());
+        let id = hex::encode(<[u8; 4]>::generate());
+        Self {
+            current: SealKey::new(id, secret),
+            older: Vec::new(),
+        }
+    }
+
+    /// The keys of the embedded service: reads the file, or makes it with a fresh key, readable by its owner alone.
+    pub fn load_or_create(path: &Path) -> Result<Self, InvalidSealKeys> {
+        let unusable = |source| InvalidSealKeys::File {
+            path: path.to_owned(),
+            source,
+        };
+        match std::fs::read_to_string(path).map(Zeroizing::new) {
+            Ok(text) => Self::parse(&text).map_err(|source| InvalidSealKeys::DamagedFile {
+                path: path.to_owned(),
+                source: Box::new(source),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let keys = Self::generate();
+                keys.write_new(path).map_err(unusable)?;
+                Ok(keys)
+            }
+            Err(error) => Err(unusable(error)),
+        }
+    }
+
+    /// An HMAC-SHA-256 by which a request is known again, without it telling what it holds.
+    pub fn fingerprint(&self, message: &[u8]) -> [u8; 32] {
+        mac(&self.current.fingerprint, message)
+    }
+
+    /// Whether a stored fingerprint is this message's, under any listed key; takes the same time either way.
+    pub fn matches(&self, fingerprint: &[u8; 32], message: &[u8]) -> bool {
+        self.all().fold(false, |found, key| {
+            let same = subtle::ConstantTimeEq::ct_eq(
+                mac(&key.fingerprint, message).as_slice(),
+                fingerprint.as_slice(),
+            );
+            found | bool::from(same)
+        })
+    }
+
+    pub(super) fn current(&self) -> &SealKey {
+        &self.current
+    }
+
+    pub(super) fn by_id(&self, id: &str) -> Option<&SealKey> {
+        self.all().find(|key| key.id == id)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &SealKey> {
+        std::iter::once(&self.current).chain(&self.older)
+    }
+
+    /// Complete or not at all, even if the machine stops: a key that is half written is a key lost.
+    fn write_new(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        // Made with permissions 0600.
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let digits = Zeroizing::new(hex::encode(*self.current.secret));
+        writeln!(file, "{}:{}", self.current.id, *digits)?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path)?;
+        #[cfg(unix)]
+        std::fs::File::open(folder)?.sync_all()?;
+        Ok(())
+    }
+}
+
+impl SealKey {
+    fn new(id: String, secret: Zeroizing<[u8; SealKeys::LENGTH]>) -> Self {
+        let fingerprint = Zeroizing::new(mac(&secret, b"idempotency-fingerprint v1"));
+        Self {
+            id,
+            secret,
+            fingerprint,
+        }
+    }
+
+    fn parse(entry: &str, number: usize) -> Result<Self, InvalidSealKeys> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let (id, digits) = entry.split_once(':').ok_or(InvalidSealKeys::Id(number))?;
+        if !(1..=SealKeys::MAX_ID).contains(&id.len()) || !id.bytes().all(allowed) {
+            return Err(InvalidSealKeys::Id(number));
+        }
+        let mut secret = Zeroizing::new([0; SealKeys::LENGTH]);
+        hex::decode_to_slice(digits, secret.as_mut_slice())
+            .map_err(|_| InvalidSealKeys::Key(id.to_owned()))?;
+        Ok(Self::new(id.to_owned(), secret))
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn secret(&self) -> &[u8; SealKeys::LENGTH] {
+        &self.secret
+    }
+}
+
+/// The ids; never a key.
+impl fmt::Debug for SealKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<&str> = self.all().map(SealKey::id).collect();
+        f.debug_tuple("SealKeys").field(&ids).finish()
+    }
+}
+
+fn mac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
+    // HMAC fills a shorter key up with zeros to the hash's block.
+    let mut block = Zeroizing::new([0; 64]);
+    block[..key.len()].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new((&*block).into());
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! The configuration: environment variables, read once, all faults reported together before a port is bound.
+//!
+//! `.env.example` lists every variable with its default and its meaning.
+
+mod reader;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use reader::Fault;
+use reader::Reader;
+
+use crate::broker::rabbitmq::{Hosts as AmqpHosts, parse_urls};
+use crate::card_seal::SealKeys;
+use crate::clients::Clients;
+use crate::domain::{ClientName, Currency};
+use crate::relay::RelaySettings;
+use crate::store::commands::Leases;
+use crate::store::ids::IdSpace;
+use crate::store::mysql::{Hosts as DatabaseHosts, parse_url};
+use crate::worker::retry::RetrySchedule;
+
+/// What a process is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything in one process, set up by itself.
+    All,
+    /// REST and the requests by message.
+    Api,
+    /// Tries.
+    Worker,
+}
+
+/// Everything that can be set.
+pub struct Config {
+    /// Which tasks run.
+    pub role: Role,
+    /// Servers, or none.
+    pub backend: Backend,
+    /// `LISTEN_ADDR`
+    pub listen_addr: SocketAddr,
+    /// `ADMIN_ADDR`, and whether another free port will do (it was not set).
+    pub admin_addr: (SocketAddr, bool),
+    /// `CLIENTS_FILE`
+    pub clients: Clients,
+    /// `DEFAULT_CLIENT`: whose messages without `user-id` are.
+    pub default_client: Option<ClientName>,
+    /// `SEAL_KEYS`, or the file of the embedded service.
+    pub seal_keys: SealKeys,
+    /// `DEFAULT_CURRENCY`
+    pub default_currency: Currency,
+    /// `FIRST_PAYMENT_ID`, `PAYMENT_ID_MAX`
+    pub ids: IdSpace,
+    /// `MAX_WAIT`: the longest `Prefer: wait`.
+    pub max_wait: Duration,
+    /// `WORKER_CONCURRENCY`: tries under way at the same time.
+    pub worker_concurrency: usize,
+    /// `PROCESSOR_TIMEOUT`
+    pub processor_timeout: Duration,
+    /// `MAX_TRIES`, `RETRY_*`
+    pub retry: RetrySchedule,
+    /// `OUTBOX_LEASE`, `CHECK_AFTER`, and the claim's, which follows the processor's time-out.
+    pub leases: Leases,
+    /// `SWEEP_EVERY`, `BACKLOG_LIMIT`
+    pub relay: RelaySettings,
+    /// `SHUTDOWN_TIMEOUT`
+    pub shutdown_timeout: Duration,
+    /// `ISSUER_LATENCY`, `ISSUER_SEED`, `ISSUER_LEDGER`
+    pub issuer: IssuerSettings,
+}
+
+/// Where data and messages live.
+pub enum Backend {
+    /// In this process and below `DATA_DIR`.
+    Embedded {
+        /// `DATA_DIR`
+        data_dir: PathBuf,
+    },
+    /// On servers.
+    Servers {
+        /// `DATABASE_URL`
+        database: DatabaseHosts,
+        /// `DATABASE_CONNECTIONS`
+        connections: u32,
+        /// `AMQP_URL`
+        amqp: AmqpHosts,
+    },
+}
+
+/// How the simulated issuer behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct IssuerSettings {
+    /// Mean time to an answer.
+    pub latency: Duration,
+    /// Another seed, other times.
+    pub seed: u64,
+    /// Whether charges and reversals are noted.
+    pub ledger: bool,
+}
+
+impl Config {
+    /// Reads the configuration; `variable` is [`std::env::var`] or a test's own table.
+    pub fn load(role: Role, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(variable);
+        let config = Self::read(role, &mut reader);
+        reader.finish(config)
+    }
+
+    fn read(role: Role, reader: &mut Reader<'_>) -> Option<Self> {
+        let backend = backend(role, reader);
+        let embedded = matches!(backend, Some(Backend::Embedded { .. }));
+        let seal_keys = seal_keys(backend.as_ref(), reader);
+        let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
+        let listen_addr = listen_addr(role, clients_file.is_some(), reader);
+        let clients = clients_file.map_or(Ok(Clients::single()), |file| Clients::load(&file));
+        let clients = reader.checked("CLIENTS_FILE", clients);
+        let admin_set = reader.is_set("ADMIN_ADDR");
+        let admin_addr = reader.parsed("ADMIN_ADDR", "127.0.0.1:9009", "an address such as 127.0.0.1:9009");
+        let processor_timeout = reader.duration("PROCESSOR_TIMEOUT", Duration::from_secs(5));
+        let ids = id_space(reader);
+        let relay = RelaySettings {
+            sweep_every: reader.duration("SWEEP_EVERY", Duration::from_millis(250)),
+            check_every: reader.duration("CHECK_EVERY", Duration::from_secs(if embedded { 2 } else { 10 })),
+            backlog_limit: reader.number("BACKLOG_LIMIT", 100_000, 1..=u64::from(u32::MAX)),
+        };
+        let leases = Leases {
+            outbox: reader.duration("OUTBOX_LEASE", Duration::from_secs(10)),
+            // Longer than any call to the processor, with room for the commit behind it.
+            claim: processor_timeout * 2 + Duration::from_secs(2),
+            check: reader.duration("CHECK_AFTER", Duration::from_secs(60)),
+        };
+        let default_client = reader.optional("DEFAULT_CLIENT", "1 to 64 of a-z, 0-9, - and _", |text| {
+            ClientName::parse(text).ok()
+        });
+        let default_currency =
+            reader.with("DEFAULT_CURRENCY", "CAD", "an ISO 4217 code such as CAD", |text| Currency::parse(text).ok());
+        let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
+        let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000) as usize;
+        let retry = retry(reader);
+        let shutdown_timeout = reader.duration("SHUTDOWN_TIMEOUT", Duration::from_secs(20));
+        let issuer = IssuerSettings {
+            latency: reader.duration("ISSUER_LATENCY", Duration::from_millis(25)),
+            seed: reader.number("ISSUER_SEED", 0, 0..=u64::MAX),
+            ledger: reader.switch("ISSUER_LEDGER", true),
+        };
+        // Only now may it end early: every fault is noted.
+        Some(Self {
+            role,
+            backend: backend?,
+            listen_addr: listen_addr?,
+            admin_addr: (admin_addr?, !admin_set),
+            clients: clients?,
+            default_client,
+            seal_keys: seal_keys?,
+            default_currency: default_currency?,
+            ids,
+            max_wait,
+            worker_concurrency,
+            processor_timeout,
+            retry,
+            leases,
+            relay,
+            shutdown_timeout,
+            issuer,
+        })
+    }
+}
+
+fn backend(role: Role, reader: &mut Reader<'_>) -> Option<Backend> {
+    let database = reader.text("DATABASE_URL");
+    let amqp = reader.text("AMQP_URL");
+    let connections = reader.number("DATABASE_CONNECTIONS", 16, 4..=1000) as u32;
+    let data_dir = PathBuf::from(reader.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()));
+    match (database, amqp) {
+        (Some(database), Some(amqp)) => {
+            let database = reader.checked("DATABASE_URL", parse_url(&database));
+            let amqp = reader.checked("AMQP_URL", parse_urls(&amqp));
+            Some(Backend::Servers { database: database?, connections, amqp: amqp? })
+        }
+        (None, None) if role == Role::All => Some(Backend::Embedded { data_dir }),
+        (database, amqp) => {
+            let why = "DATABASE_URL and AMQP_URL go together";
+            for (name, missing) in [("DATABASE_URL", database.is_none()), ("AMQP_URL", amqp.is_none())] {
+                if missing {
+                    let role = if role == Role::All { "set both, or neither for the embedded service" } else { "this role needs both" };
+                    reader.fault(name, format!("is missing: {why}; {role}"));
+                }
+            }
+            None
+        }
+    }
+}
+
+fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealKeys> {
+    match (reader.text("SEAL_KEYS"), backend) {
+        (Some(text), _) => reader.checked("SEAL_KEYS", SealKeys::parse(&text)),
+        (None, Some(Backend::Embedded { data_dir })) => {
+            let made = std::fs::create_dir_all(data_dir)
+                .map_err(|error| format!("{} cannot be made: {error}", data_dir.display()));
+            reader.checked("DATA_DIR", made)?;
+            reader.checked("DATA_DIR", SealKeys::load_or_create(&data_dir.join("seal.keys")))
+        }
+        (None, _) => {
+            reader.fault(
+                "SEAL_KEYS",
+                "is missing: all processes need the same keys to seal and open cards; \
+                 `payment-service keys` makes one"
+                    .to_owned(),
+            );
+            None
+        }
+    }
+}
+
+fn listen_addr(role: Role, has_clients: bool, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let address: SocketAddr =
+        reader.parsed("LISTEN_ADDR", "127.0.0.1:5009", "an address such as 127.0.0.1:5009")?;
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback(),
+    };
+    if role != Role::Worker && !loopback && !has_clients {
+        reader.fault(
+            "LISTEN_ADDR",
+            format!(
+                "{address} can be reached from elsewhere, where callers need API keys: set CLIENTS_FILE \
+                 (`payment-service keys` makes a key and shows the file), or listen on 127.0.0.1"
+            ),
+        );
+    }
+    Some(address)
+}
+
+fn id_space(reader: &mut Reader<'_>) -> IdSpace {
+    let last = i64::MAX as u64;
+    let first = reader.number("FIRST_PAYMENT_ID", 1, 1..=last) as i64;
+    // Store Manager keeps the id in a signed 32-bit column.
+    let last = reader.number("PAYMENT_ID_MAX", i32::MAX as u64, 1..=last) as i64;
+    if first > last {
+        reader.fault("FIRST_PAYMENT_ID", format!("{first} is above PAYMENT_ID_MAX {last}"));
+    }
+    IdSpace { first, last }
+}
+
+fn retry(reader: &mut Reader<'_>) -> RetrySchedule {
+    let default = RetrySchedule::default();
+    RetrySchedule {
+        initial: reader.duration("RETRY_INITIAL", default.initial),
+        max_interval: reader.duration("RETRY_MAX_INTERVAL", default.max_interval),
+        max_tries: reader.number("MAX_TRIES", u64::from(default.max_tries), 1..=100) as u32,
+        ..default
+    }
+}

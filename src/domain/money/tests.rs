@@ -1,0 +1,184 @@
+//! Amounts as they come in and go out.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Every exponent that ISO 4217 has.
+const CURRENCIES: [(&str, u32); 4] = [("JPY", 0), ("CAD", 2), ("KWD", 3), ("CLF", 4)];
+
+fn currency(code: &str) -> Currency {
+    Currency::parse(code).unwrap()
+}
+
+fn any_currency() -> impl Strategy<Value = Currency> {
+    prop::sample::select(CURRENCIES.map(|(code, _)| currency(code)).to_vec())
+}
+
+fn number(float: f64) -> Number {
+    Number::from_f64(float).unwrap()
+}
+
+fn cad(json: &str) -> Result<i64, InvalidAmount> {
+    Money::parse_number(&serde_json::from_str(json).unwrap(), currency("CAD")).map(Money::minor)
+}
+
+fn cad_text(text: &str) -> Result<i64, InvalidAmount> {
+    Money::parse_text(text, currency("CAD")).map(Money::minor)
+}
+
+fn too_precise() -> Result<i64, InvalidAmount> {
+    Err(InvalidAmount::TooPrecise {
+        currency: "CAD",
+        exponent: 2,
+    })
+}
+
+#[test]
+fn currencies_know_their_decimals_and_what_has_none_is_refused() {
+    for (code, exponent) in CURRENCIES {
+        assert_eq!(currency(code).exponent(), exponent, "{code}");
+    }
+    for code in ["", "cad", "CA", "CADX", "XAU", "XXX", "€", "ZZZ"] {
+        assert_eq!(Currency::parse(code), Err(UnknownCurrency), "{code}");
+    }
+}
+
+#[test]
+fn noise_of_binary_floats_is_taken() {
+    assert_eq!(cad("13999.930000000002"), Ok(1_399_993));
+    assert_eq!(cad("0.30000000000000004"), Ok(30));
+    assert_eq!(cad("1.1500000000000001"), Ok(115));
+    assert_eq!(cad("9.999999999999998"), Ok(1_000));
+    assert_eq!(cad("9.9999991"), Ok(1_000));
+    assert_eq!(cad("99.53"), Ok(9_953));
+    assert_eq!(cad("5"), Ok(500));
+    assert_eq!(cad("1e2"), Ok(10_000));
+}
+
+#[test]
+fn a_third_decimal_is_refused_in_words_that_name_the_currency() {
+    for json in [
+        "99.535", "0.001", "9.999", "9.9999", "0.00999", "1.000001", "1.00499",
+    ] {
+        assert_eq!(cad(json), too_precise(), "{json}");
+        assert_eq!(cad_text(json), too_precise(), "{json}");
+    }
+    // Strings are exact: what is noise in a number is intent in a text.
+    assert_eq!(cad_text("13999.930000000002"), too_precise());
+    assert_eq!(cad_text("99.5300"), Ok(9_953));
+    assert_eq!(
+        cad_text("99.535").unwrap_err().to_string(),
+        "has more than the 2 decimals of CAD"
+    );
+    let yen = Money::parse_text("99.5", currency("JPY")).unwrap_err();
+    assert_eq!(yen.to_string(), "has more than the 0 decimals of JPY");
+}
+
+#[test]
+fn nothing_and_less_than_nothing_are_refused() {
+    for json in [
+        "0",
+        "0.0",
+        "-0.0",
+        "-0",
+        "-5",
+        "-99.53",
+        "-1e300",
+        "-9223372036854775808",
+        "1e-9",
+        "1e-320",
+    ] {
+        assert_eq!(cad(json), Err(InvalidAmount::NotPositive), "{json}");
+    }
+    for text in ["0", "0.00", "-0", "-0.0", "-5", "-99.535"] {
+        assert_eq!(cad_text(text), Err(InvalidAmount::NotPositive), "{text}");
+    }
+}
+
+#[test]
+fn too_much_is_refused_and_the_most_is_taken() {
+    for json in [
+        "1000000000",
+        "1e15",
+        "1e300",
+        "18446744073709551615",
+        "999999999.9999999",
+    ] {
+        assert_eq!(cad(json), Err(InvalidAmount::TooLarge), "{json}");
+    }
+    for text in ["1000000000.00", &"9".repeat(10_000), "18446744073709551616"] {
+        assert_eq!(cad_text(text), Err(InvalidAmount::TooLarge), "{text}");
+    }
+    assert_eq!(cad("999999999.99"), Ok(Money::MAX_MINOR));
+    assert_eq!(
+        cad_text(&format!("{}999999999.99", "0".repeat(10_000))),
+        Ok(Money::MAX_MINOR)
+    );
+    assert!(serde_json::from_str::<Number>("1e400").is_err());
+}
+
+#[test]
+fn what_only_looks_like_a_number_is_refused() {
+    for text in [
+        "", " ", "NaN", "inf", "-inf", "1e5", "1E5", "+1", "1.", ".", ".5", " 1", "1 ", "1,000",
+        "1_000", "0x10", "٣", "１", "-", "--1", "-é", "1.2.3", "1.-2", "$5", "null",
+    ] {
+        assert_eq!(cad_text(text), Err(InvalidAmount::NotANumber), "{text:?}");
+    }
+}
+
+#[test]
+fn a_body_full_of_signs_does_not_exhaust_the_stack() {
+    assert_eq!(
+        cad_text(&"-".repeat(1_000_000)),
+        Err(InvalidAmount::NotANumber)
+    );
+}
+
+proptest! {
+    #[test]
+    fn amounts_come_back_as_text_and_as_number(minor in 1..=Money::MAX_MINOR, currency in any_currency()) {
+        let money = Money::from_minor(minor, currency).unwrap();
+        prop_assert_eq!(Money::parse_text(&money.major(), currency), Ok(money));
+        prop_assert_eq!(Money::parse_number(&number(money.major_number()), currency), Ok(money));
+        let json = serde_json::to_string(&money.major_number()).unwrap();
+        prop_assert_eq!(Money::parse_number(&serde_json::from_str(&json).unwrap(), currency), Ok(money));
+        let decimals = money.major().split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        prop_assert_eq!(decimals, currency.exponent() as usize);
+    }
+
+    #[test]
+    fn totals_that_were_added_up_in_floats_mean_their_sum(
+        prices in prop::collection::vec((1_i64..1_000_000, 1_i64..20), 1..50), currency in any_currency(),
+    ) {
+        let unit = 10_f64.powi(currency.exponent() as i32);
+        let total: f64 = prices.iter().map(|(price, count)| *price as f64 / unit * *count as f64).sum();
+        let minor: i64 = prices.iter().map(|(price, count)| price * count).sum();
+        prop_assert_eq!(Money::parse_number(&number(total), currency).map(Money::minor), Ok(minor));
+    }
+
+    #[test]
+    fn one_decimal_too_many_is_refused(minor in 0..Money::MAX_MINOR / 10, digit in 1..10, currency in any_currency()) {
+        let unit = 10_i64.pow(currency.exponent());
+        let width = currency.exponent() as usize;
+        let fraction = if width == 0 { String::new() } else { format!("{:0width$}", minor % unit) };
+        let text = format!("{}.{fraction}{digit}", minor / unit);
+        let refusal = Err(InvalidAmount::TooPrecise { currency: currency.code(), exponent: currency.exponent() });
+        prop_assert_eq!(Money::parse_text(&text, currency), refusal.clone());
+        prop_assert_eq!(Money::parse_number(&number(text.parse().unwrap()), currency), refusal);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in r"\PC*|-?[0-9.é٣-]{0,30}", currency in any_currency()) {
+        let _ = Money::parse_text(&text, currency);
+    }
+
+    #[test]
+    fn a_number_is_taken_only_next_to_a_whole_minor_unit(float in prop_oneof![prop::num::f64::NORMAL, 0.0..1e10], currency in any_currency()) {
+        if let Ok(money) = Money::parse_number(&number(float), currency) {
+            prop_assert!((money.major_number() - float).abs() < 1.1e-6);
+            prop_assert!(money.minor() > 0 && money.minor() <= Money::MAX_MINOR);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! For tests: a payment and a pretend issuer that knows the truth about charges.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use PaymentStatus::{
+    Canceled, Declined, Failed, Processing, RequiresPaymentMethod as Waiting, Succeeded,
+};
+
+/// One thing that can happen, whether it makes sense at that moment or not.
+#[derive(Debug, Clone)]
+pub enum Step {
+    PresentCard {
+        good: bool,
+    },
+    Cancel,
+    Ask(Way),
+    /// The worker dies over its call; another finds the try still due.
+    WorkerDies(Way),
+    /// A call that timed out reaches the issuer after all.
+    LateCall,
+    Reverse(Way),
+    /// An answer that was delivered before is delivered again.
+    Repeat(prop::sample::Index),
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Way {
+    Answered,
+    AnswerLost,
+    /// Lost for now: it may reach the issuer later.
+    Delayed,
+    /// The issuer says that it cannot work now.
+    Down,
+}
+
+/// The issuer's truth about one attempt.
+#[derive(Debug, Default)]
+pub struct Account {
+    good: bool,
+    charged: bool,
+    reversed: bool,
+    calls_on_their_way: u32,
+}
+
+impl Account {
+    fn authorize(&mut self) -> Answer {
+        if self.reversed || !self.good {
+            return Answer::Declined {
+                code: DeclineCode::from_static("generic_decline"),
+            };
+        }
+        self.charged = true;
+        Answer::Approved {
+            authorization_code: "A1B2C3".to_owned(),
+        }
+    }
+
+    fn holds_money(&self) -> bool {
+        self.charged && !self.reversed
+    }
+}
+
+pub struct World {
+    pub now: Progress,
+    max_tries: u32,
+    accounts: BTreeMap<u32, Account>,
+    delivered: Vec<Trigger>,
+}
+
+impl World {
+    pub fn new(max_tries: u32) -> Self {
+        Self {
+            now: Progress::NEW,
+            max_tries,
+            accounts: BTreeMap::new(),
+            delivered: Vec::new(),
+        }
+    }
+
+    fn account(&mut self) -> &mut Account {
+        self.accounts.entry(self.now.attempt).or_default()
+    }
+
+    fn asked(&self) -> (u32, u32) {
+        (self.now.attempt, self.now.try_number)
+    }
+
+    fn call(&mut self, way: Way) -> Answer {
+        match way {
+            Way::Answered => self.account().authorize(),
+            Way::AnswerLost => {
+                self.account().authorize();
+                Answer::Unknown
+            }
+            Way::Delayed => {
+                self.account().calls_on_their_way += 1;
+                Answer::Unknown
+            }
+            Way::Down => Answer::NotCharged {
+                reason: DeclineCode::ISSUER_UNAVAILABLE,
+            },
+        }
+    }
+
+    fn reverse(&mut self, way: Way) -> ReversalAnswer {
+        if matches!(way, Way::Answered | Way::AnswerLost) {
+            self.account().reversed = true;
+        }
+        match way {
+            Way::Answered => ReversalAnswer::Confirmed,
+            Way::AnswerLost | Way::Delayed | Way::Down => ReversalAnswer::Unknown,
+        }
+    }
+
+    pub fn all_late_calls_arrive(&mut self) {
+        for account in self.accounts.values_mut() {
+            if std::mem::take(&mut account.calls_on_their_way) > 0 {
+                account.authorize();
+            }
+        }
+    }
+
+    pub fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        let authorizing = self.now.status == Processing && self.now.phase == Phase::Authorize;
+        let reversing = self.now.status == Processing && self.now.phase == Phase::Reverse;
+        let asked = self.asked();
+        match step {
+            Step::PresentCard { good } => {
+                let before = self.now.attempt;
+                self.deliver(Trigger::PresentCard)?;
+                if self.now.attempt > before {
+                    self.account().good = *good;
+                }
+                Ok(())
+            }
+            Step::Cancel => self.deliver(Trigger::Cancel),
+            Step::Ask(way) => {
+                let answer = if authorizing {
+                    self.call(*way)
+                } else {
+                    Answer::Unknown
+                };
+                let max_tries = self.max_tries;
+                self.deliver(Trigger::Answered {
+                    asked,
+                    answer,
+                    max_tries,
+                })
+            }
+            Step::WorkerDies(way) if authorizing => {
+                self.call(*way);
+                self.now = self.now.asked_again();
+                Ok(())
+            }
+            Step::WorkerDies(way) if reversing => {
+                self.reverse(*way);
+                self.now = self.now.asked_again();
+                Ok(())
+            }
+            Step::WorkerDies(_) => Ok(()),
+            Step::LateCall => {
+                self.all_late_calls_arrive();
+                Ok(())
+            }
+            Step::Reverse(way) => {
+                let answer = if reversing {
+                    self.reverse(*way)
+                } else {
+                    ReversalAnswer::Confirmed
+                };
+                self.deliver(Trigger::Reversal { asked, answer })
+            }
+            Step::Repeat(_) if self.delivered.is_empty() => Ok(()),
+            Step::Repeat(index) => {
+                let old = index.get(&self.delivered).clone();
+                prop_assert_eq!(next(self.now, &old), Err(Refusal::Stale));
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves the payment and checks that the step itself is a legal one.
+    fn deliver(&mut self, trigger: Trigger) -> Result<(), TestCaseError> {
+        let before = self.now;
+        let moved = next(before, &trigger);
+        let asks_processor = matches!(trigger, Trigger::Answered { .. } | Trigger::Reversal { .. });
+        let Ok(moved) = moved else {
+            // Only what does not fit the moment is refused.
+            prop_assert!(!asks_processor || moved == Err(Refusal::Stale));
+            return Ok(());
+        };
+        let after = match &moved {
+            Next::Attempt(progress)
+            | Next::TryAgain { progress, .. }
+            | Next::Ended(progress, _)
+            | Next::Canceled(progress) => *progress,
+        };
+        let edge = (before.status, after.status);
+        let legal = match trigger {
+            Trigger::PresentCard => matches!(edge, (Waiting | Declined | Failed, Processing)),
+            Trigger::Cancel => matches!(edge, (Waiting | Declined | Failed, Canceled)),
+            Trigger::Answered { .. } => matches!(
+                edge,
+                (Processing, Processing | Succeeded | Declined | Failed)
+            ),
+            Trigger::Reversal { .. } => matches!(edge, (Processing, Processing | Failed)),
+        };
+        prop_assert!(legal, "{:?} led from {:?} to {:?}", trigger, before, after);
+        let new_card = u32::from(trigger == Trigger::PresentCard);
+        prop_assert_eq!(after.attempt, before.attempt + new_card);
+        if matches!(moved, Next::TryAgain { .. }) {
+            prop_assert_eq!(after.try_number, before.try_number + 1);
+            prop_assert!(after.phase == Phase::Reverse || after.try_number <= self.max_tries);
+            prop_assert!(before.phase == Phase::Authorize || after.phase == Phase::Reverse);
+        }
+        if asks_processor {
+            self.delivered.push(trigger);
+        }
+        self.now = after;
+        Ok(())
+    }
+
+    /// What the payment says against what the issuer did.
+    pub fn check_money(&self) -> Result<(), TestCaseError> {
+        let holding: Vec<u32> = self
+            .accounts
+            .iter()
+            .filter(|(_, account)| account.holds_money())
+            .map(|(attempt, _)| *attempt)
+            .collect();
+        match self.now.status {
+            Succeeded => prop_assert_eq!(holding, vec![self.now.attempt]),
+            Waiting | Declined | Failed | Canceled => prop_assert_eq!(holding, Vec::<u32>::new()),
+            Processing => prop_assert!(holding.iter().all(|attempt| *attempt == self.now.attempt)),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! `order.payment`: a payment request by message. Reads a delivery into the same request that REST makes.
+
+use serde_json::{Value, json};
+
+use super::TRACEPARENT;
+use crate::accept::fields::FieldError;
+use crate::accept::request::{CardsAllowed, parse_payment};
+use crate::accept::{Submission, WayIn};
+use crate::broker::Delivery;
+use crate::clients::Clients;
+use crate::domain::{ClientName, Currency};
+use crate::store::rows::Origin;
+
+/// The routing key, and the `type` property where a client sets one.
+pub const ORDER_PAYMENT: &str = "order.payment";
+
+/// Header with the version of the body's form; absent means [`SCHEMA_VERSION`].
+pub const SCHEMA_VERSION_HEADER: &str = "schema-version";
+
+/// The one form that there is so far.
+pub const SCHEMA_VERSION: &str = "1";
+
+/// RabbitMQ's direct reply-to: an address that only the requester's own channel reads.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
+
+/// Why a message is refused. Nothing loops: it becomes a dead letter and, where the client is known, an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Snake case, for programs: `not_json`, `message_id_missing`.
+    pub reason: &'static str,
+    /// One plain sentence.
+    pub error: String,
+    /// Every field at fault.
+    pub errors: Vec<FieldError>,
+    /// Who sent it, if that is known.
+    pub client: Option<ClientName>,
+}
+
+impl Refusal {
+    /// A refusal without single fields.
+    pub fn new(reason: &'static str, error: impl Into<String>) -> Self {
+        Self { reason, error: error.into(), errors: Vec::new(), client: None }
+    }
+
+    fn of(self, client: &ClientName) -> Self {
+        Self { client: Some(client.clone()), ..self }
+    }
+
+    /// As JSON, for the event and the dead letter.
+    pub fn problem(&self, message_id: Option<&str>) -> Value {
+        json!({
+            "reason": self.reason,
+            "error": self.error,
+            "errors": self.errors,
+            "message_id": message_id,
+        })
+    }
+}
+
+/// What reading a message needs to know.
+pub struct OrderReader {
+    /// Who is who at the broker.
+    pub clients: Clients,
+    /// `DEFAULT_CLIENT`
+    pub default_client: Option<ClientName>,
+    /// Where a request names none.
+    pub default_currency: Currency,
+}
+
+impl OrderReader {
+    /// Reads a delivery, or says why it is refused.
+    pub fn read(&self, delivery: &Delivery, today: time::Date) -> Result<Submission, Refusal> {
+        let client = self.client(delivery)?;
+        self.read_body(delivery, &client, today).map_err(|refusal| refusal.of(&client))
+    }
+
+    /// Where answers to this delivery go, whether or not it can be read.
+    pub fn origin(delivery: &Delivery, client: Option<&ClientName>) -> Origin {
+        let properties = &delivery.properties;
+        let own = |queue: &&String| client.is_some_and(|client| may_reply_to(queue, client));
+        Origin {
+            correlation_id: properties.correlation_id.clone(),
+            reply_to: properties.reply_to.as_ref().filter(own).cloned(),
+            traceparent: properties.headers.get(TRACEPARENT).cloned(),
+        }
+    }
+
+    fn client(&self, delivery: &Delivery) -> Result<ClientName, Refusal> {
+        match &delivery.properties.user_id {
+            Some(user) => self.clients.by_rabbitmq_user(user).ok_or_else(|| {
+                Refusal::new("client_unknown", format!("No client has the RabbitMQ user `{user}`."))
+            }),
+            None => self.default_client.clone().ok_or_else(|| {
+                Refusal::new(
+                    "user_id_missing",
+                    "The AMQP property user-id is missing: set it to the RabbitMQ user that publishes.",
+                )
+            }),
+        }
+    }
+
+    fn read_body(
+        &self,
+        delivery: &Delivery,
+        client: &ClientName,
+        today: time::Date,
+    ) -> Result<Submission, Refusal> {
+        let properties = &delivery.properties;
+        let version = properties.headers.get(SCHEMA_VERSION_HEADER);
+        if let Some(version) = version.filter(|version| *version != SCHEMA_VERSION) {
+            return Err(Refusal::new(
+                "schema_version_unknown",
+                format!("The schema version `{version}` is unknown: this service reads version 1."),
+            ));
+        }
+        let key = properties.message_id.clone().ok_or_else(|| {
+            Refusal::new("message_id_missing", "The AMQP property message-id is missing: it is the idempotency key.")
+        })?;
+        if key.is_empty() || key.len() > 255 || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Refusal::new("message_id_invalid", "The message-id must be 1 to 255 visible ASCII characters."));
+        }
+        let reply_to = properties.reply_to.as_ref();
+        if let Some(queue) = reply_to.filter(|queue| !may_reply_to(queue, client)) {
+            return Err(Refusal::new(
+                "reply_to_foreign",
+                format!("The reply-to `{queue}` is not yours: use direct reply-to or a queue whose name begins with `{client}.`."),
+            ));
+        }
+        let body: Value = serde_json::from_slice(&delivery.body)
+            .map_err(|_| Refusal::new("not_json", "The body is not JSON."))?;
+        let request = parse_payment(&body, self.default_currency, today, CardsAllowed::No)
+            .map_err(|errors| Refusal { errors, ..Refusal::new("invalid", "The body has fields at fault.") })?;
+        Ok(Submission {
+            client: client.clone(),
+            request,
+            idempotency_key: Some(key),
+            origin: Self::origin(delivery, Some(client)),
+            way_in: WayIn::Message,
+        })
+    }
+}
+
+fn may_reply_to(queue: &str, client: &ClientName) -> bool {
+    queue.starts_with(DIRECT_REPLY_TO)
+        || queue.strip_prefix(client.as_str()).is_some_and(|rest| rest.starts_with('.'))
+}

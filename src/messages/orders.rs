@@ -1,0 +1,159 @@
+//! The second way in: consumes `order.payment` messages and hands them to the one `accept`.
+//!
+//! The fate of each message is decided in one table, [`Fate`]; nothing is dropped silently and nothing loops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::order::{OrderReader, Refusal};
+use super::{dead_letter, result};
+use crate::accept::{AcceptError, Acceptor};
+use crate::broker::{Broker, Delivery, Queue};
+use crate::relay::Relay;
+use crate::store::StoreError;
+use crate::store::commands::{Commands, Refused, RowIds};
+
+/// Messages worked on at the same time: about what one group commit takes.
+const UNDER_WAY: u16 = 256;
+
+/// Pause before a message that the store could not take is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Consumes requests by message.
+pub struct Orders {
+    /// Where they come from.
+    pub broker: Arc<dyn Broker>,
+    /// Reads them.
+    pub reader: OrderReader,
+    /// Accepts them.
+    pub acceptor: Arc<Acceptor>,
+    /// Notes refusals.
+    pub commands: Commands,
+    /// Takes what is to be published.
+    pub relay: Relay,
+}
+
+/// What becomes of a message that was not accepted.
+enum Fate {
+    /// Dead letter and event, then acknowledged.
+    Refuse(Refusal),
+    /// Kept in hand and tried again: while the store or the backlog cannot take it, consumption stops by itself.
+    Hold,
+}
+
+impl Orders {
+    /// Runs until `stop`, then finishes what is in hand.
+    pub async fn run(self, stop: CancellationToken, registered: watch::Sender<bool>) {
+        let mut consumer = self.broker.consume(Queue::Requests, UNDER_WAY);
+        let permits = Arc::new(Semaphore::new(usize::from(UNDER_WAY)));
+        let under_way = TaskTracker::new();
+        let this = Arc::new(self);
+        let mut registration = consumer.registered.clone();
+        loop {
+            registered.send_replace(*registration.borrow_and_update());
+            let delivery = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                changed = registration.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => break,
+                },
+                delivery = consumer.deliveries.recv() => delivery,
+            };
+            let (Some(delivery), Ok(permit)) = (delivery, Arc::clone(&permits).acquire_owned().await) else {
+                break;
+            };
+            let (this, stop) = (Arc::clone(&this), stop.clone());
+            under_way.spawn(async move {
+                let span = tracing::debug_span!("order", message.id = delivery.properties.message_id);
+                this.work_off(delivery, stop).instrument(span).await;
+                drop(permit);
+            });
+        }
+        consumer.deliveries.close();
+        while let Some(delivery) = consumer.deliveries.recv().await {
+            delivery.settle.give_back().await;
+        }
+        under_way.close();
+        under_way.wait().await;
+    }
+
+    async fn work_off(&self, delivery: Delivery, stop: CancellationToken) {
+        loop {
+            let refusal = match self.reader.read(&delivery, OffsetDateTime::now_utc().date()) {
+                Err(refusal) => refusal,
+                Ok(submission) => {
+                    let client = submission.client.clone();
+                    match self.acceptor.accept(submission).await {
+                        Ok(accepted) => {
+                            tracing::debug!(payment.id = accepted.payment.id.0, accepted.replayed, "accepted");
+                            return delivery.settle.acknowledge().await;
+                        }
+                        Err(error) => match fate(&error) {
+                            Fate::Refuse(refusal) => Refusal { client: Some(client), ..refusal },
+                            Fate::Hold => {
+                                tracing::debug!(%error, "held until it can be taken");
+                                tokio::select! {
+                                    () = tokio::time::sleep(PAUSE) => continue,
+                                    () = stop.cancelled() => return delivery.settle.give_back().await,
+                                }
+                            }
+                        },
+                    }
+                }
+            };
+            return self.refuse(delivery, refusal).await;
+        }
+    }
+
+    /// Commits the dead letter and the event, then acknowledges.
+    async fn refuse(&self, delivery: Delivery, refusal: Refusal) {
+        tracing::info!(reason = refusal.reason, client = refusal.client.as_ref().map(|c| c.as_str()),
+            message.id = delivery.properties.message_id, "a request by message was refused");
+        metrics::counter!("requests_refused", "reason" => refusal.reason).increment(1);
+        let mut publications = vec![dead_letter::publication(&delivery, &refusal)];
+        let ids = [RowIds::draw(), RowIds::draw()];
+        if let Some(client) = &refusal.client {
+            let message_id = delivery.properties.message_id.as_deref();
+            let origin = OrderReader::origin(&delivery, Some(client));
+            publications.extend(result::rejection(
+                client,
+                message_id,
+                ids[0].events[0],
+                OffsetDateTime::now_utc(),
+                &origin,
+                &refusal.problem(message_id),
+            ));
+        }
+        match self.commands.refuse(Refused { publications, ids }).await {
+            Ok(rows) => {
+                self.relay.hand_over(rows);
+                delivery.settle.acknowledge().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a refusal could not be noted; the message is rejected");
+                delivery.settle.reject().await;
+            }
+        }
+    }
+}
+
+/// The table of fates.
+fn fate(error: &AcceptError) -> Fate {
+    let refuse = |reason| Fate::Refuse(Refusal::new(reason, format!("{error}.")));
+    match error {
+        AcceptError::KeyReused => refuse("message_id_reused"),
+        AcceptError::TokenUnusable => refuse("card_token_unusable"),
+        AcceptError::TokenExpired => refuse("card_token_expired"),
+        AcceptError::NotFound(_) | AcceptError::Refused(_) => refuse("not_possible"),
+        AcceptError::Seal(_) => refuse("card_token_unreadable"),
+        AcceptError::Store(StoreError::Rejected(_)) => refuse("data_refused"),
+        AcceptError::BacklogFull | AcceptError::Store(_) => Fate::Hold,
+    }
+}

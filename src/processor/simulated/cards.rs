@@ -1,0 +1,172 @@
+//! The one table of test cards and reusable test tokens: what the issuer does with a card, what the documents
+//! list and what the demonstration expects all come from here.
+//!
+//! Cards that approve or decline have the numbers that people know from other test systems. Cards with faults lie
+//! in a range of their own, 4000 0099 0000 …; their digits before the check digit tell the faults apart.
+
+use crate::domain::Brand;
+
+/// A card that the issuer knows, and the token that stands for it where no card may be sent in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestCard {
+    /// The digits. Any future month and any code go with them.
+    pub number: &'static str,
+    /// The scheme, as [`crate::domain::CardNumber::brand`] tells it.
+    pub brand: Brand,
+    /// Reusable, by every client, for any number of payments.
+    pub token: &'static str,
+    /// What the issuer does with it.
+    pub behaviour: Behaviour,
+    /// One plain line for the documents.
+    pub line: &'static str,
+}
+
+/// What the issuer does with a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Charges, and says so.
+    Approve,
+    /// Refuses with this decline code.
+    Decline(&'static str),
+    /// Charges, and says so two seconds late.
+    ApproveSlowly,
+    /// Cannot work for this many tries of each attempt, and says so; then approves.
+    DownFor(u32),
+    /// Cannot work, ever, and says so.
+    AlwaysDown,
+    /// Charges at once, but the connection breaks before the answer to the first try; later tries get it.
+    LoseFirstAnswer,
+    /// Charges at once, but the connection breaks before every answer.
+    LoseEveryAnswer,
+    /// Neither charges nor answers: the call stays open until its caller gives up.
+    StaySilent,
+    /// As [`Self::LoseEveryAnswer`]; then the reversal too goes unanswered this many times.
+    LoseReversals(u32),
+}
+
+/// The card with these digits.
+pub fn by_number(digits: &str) -> Option<&'static TestCard> {
+    TEST_CARDS.iter().find(|card| card.number == digits)
+}
+
+/// The card behind a token.
+pub fn by_token(token: &str) -> Option<&'static TestCard> {
+    TEST_CARDS.iter().find(|card| card.token == token)
+}
+
+const fn card(
+    number: &'static str,
+    brand: Brand,
+    token: &'static str,
+    behaviour: Behaviour,
+    line: &'static str,
+) -> TestCard {
+    TestCard {
+        number,
+        brand,
+        token,
+        behaviour,
+        line,
+    }
+}
+
+const fn declined(
+    number: &'static str,
+    token: &'static str,
+    code: &'static str,
+    line: &'static str,
+) -> TestCard {
+    card(number, Brand::Visa, token, Behaviour::Decline(code), line)
+}
+
+const fn faulty(
+    number: &'static str,
+    token: &'static str,
+    behaviour: Behaviour,
+    line: &'static str,
+) -> TestCard {
+    card(number, Brand::Visa, token, behaviour, line)
+}
+
+/// All of them: approvals, declines, faults.
+#[rustfmt::skip] // one card, one line: this is a table
+pub const TEST_CARDS: &[TestCard] = &[
+    card("4242424242424242", Brand::Visa, "tok_visa", Behaviour::Approve, "Approved."),
+    card("5555555555554444", Brand::Mastercard, "tok_mastercard", Behaviour::Approve, "Approved."),
+    card("378282246310005", Brand::Amex, "tok_amex", Behaviour::Approve, "Approved."),
+    card("6011111111111117", Brand::Discover, "tok_discover", Behaviour::Approve, "Approved."),
+    card("9999999999999", Brand::Unknown, "tok_all_nines", Behaviour::Approve,
+        "Approved, although its check digit is wrong: existing callers use it."),
+
+    declined("4000000000000002", "tok_generic_decline", "generic_decline", "Declined without a reason."),
+    declined("4000000000009995", "tok_insufficient_funds", "insufficient_funds", "Declined: not enough money."),
+    declined("4000000000009987", "tok_lost_card", "lost_card", "Declined: reported lost."),
+    declined("4000000000009979", "tok_stolen_card", "stolen_card", "Declined: reported stolen."),
+    declined("4000000000000069", "tok_expired_card", "expired_card", "Declined as expired, whatever its month."),
+    declined("4000000000000127", "tok_incorrect_cvc", "incorrect_cvc", "Declined: wrong code, whatever its code."),
+    declined("4000000000000119", "tok_processing_error", "processing_error", "Declined: the issuer made an error."),
+    declined("4000000000006975", "tok_card_velocity_exceeded", "card_velocity_exceeded", "Declined: used too often."),
+    declined("4242424242424241", "tok_incorrect_number", "incorrect_number", "Declined: its check digit is wrong."),
+    declined("4100000000000019", "tok_fraudulent", "fraudulent", "Declined: blocked as fraudulent."),
+
+    faulty("4000009900000509", "tok_issuer_slow", Behaviour::ApproveSlowly, "Approved after two seconds."),
+    faulty("4000009900000012", "tok_issuer_down_1", Behaviour::DownFor(1), "The issuer is down once, then approves."),
+    faulty("4000009900000020", "tok_issuer_down_2", Behaviour::DownFor(2), "The issuer is down twice, then approves."),
+    faulty("4000009900000038", "tok_issuer_down_3", Behaviour::DownFor(3), "The issuer is down for three tries, then approves."),
+    faulty("4000009900000046", "tok_issuer_down_4", Behaviour::DownFor(4), "The issuer is down for four tries, then approves."),
+    faulty("4000009900000103", "tok_issuer_down", Behaviour::AlwaysDown, "The issuer is never reachable: failed, nothing charged."),
+    faulty("4000009900000202", "tok_answer_lost_once", Behaviour::LoseFirstAnswer, "Charged, but the first answer is lost; the next try learns of it: succeeded, one charge."),
+    faulty("4000009900000301", "tok_answer_lost", Behaviour::LoseEveryAnswer, "Charged, but every answer is lost: reversed, failed."),
+    faulty("4000009900000400", "tok_issuer_silent", Behaviour::StaySilent, "Never answers and never charges; as nobody can know that: reversed, failed."),
+    faulty("4000009900000319", "tok_reversal_lost_2", Behaviour::LoseReversals(2), "Charged, every answer is lost, and so are the first two of the reversal: reversed in the end, failed."),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::domain::{CardNumber, card::holds_card_number};
+
+    #[test]
+    fn each_card_is_possible_has_the_brand_it_names_and_a_right_check_digit_but_for_two() {
+        for card in TEST_CARDS {
+            let number = CardNumber::parse(card.number).unwrap();
+            assert_eq!(number.brand(), card.brand, "{}", card.token);
+            let wrong_by_intent = ["tok_all_nines", "tok_incorrect_number"].contains(&card.token);
+            assert_eq!(number.passes_luhn(), !wrong_by_intent, "{}", card.token);
+        }
+    }
+
+    #[test]
+    fn numbers_and_tokens_stand_once_and_are_found() {
+        let numbers: HashSet<_> = TEST_CARDS.iter().map(|card| card.number).collect();
+        let tokens: HashSet<_> = TEST_CARDS.iter().map(|card| card.token).collect();
+        assert_eq!(
+            (numbers.len(), tokens.len()),
+            (TEST_CARDS.len(), TEST_CARDS.len())
+        );
+        for card in TEST_CARDS {
+            assert_eq!(by_number(card.number), Some(card));
+            assert_eq!(by_token(card.token), Some(card));
+        }
+        assert_eq!(by_token("tok_unheard_of"), None);
+    }
+
+    #[test]
+    fn faults_lie_in_their_own_range_and_nothing_else_does() {
+        for card in TEST_CARDS {
+            let fault = !matches!(card.behaviour, Behaviour::Approve | Behaviour::Decline(_));
+            assert_eq!(card.number.starts_with("40000099"), fault, "{}", card.token);
+        }
+    }
+
+    #[test]
+    fn tokens_and_lines_can_be_shown_anywhere() {
+        for card in TEST_CARDS {
+            assert!(card.token.starts_with("tok_") && card.token.len() <= 36);
+            assert!(!holds_card_number(card.token) && !holds_card_number(card.line));
+            assert!(card.line.ends_with('.'));
+        }
+    }
+}

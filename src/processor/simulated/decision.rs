@@ -1,0 +1,174 @@
+//! What the issuer does with a try: one pure function. Whether it charges never depends on which worker asks, or
+//! how often; whether the answer arrives depends on the number of the try.
+
+use std::time::Duration;
+
+use time::Date;
+
+use super::cards::{self, Behaviour};
+use crate::domain::Card;
+
+/// What the issuer does with one try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Charges the card, unless that happened already or the attempt has been reversed.
+    Charge {
+        /// How much longer than usual it takes.
+        extra_delay: Duration,
+        /// Whether the connection breaks before the answer.
+        answer_lost: bool,
+    },
+    /// Refuses, with this decline code.
+    Decline(&'static str),
+    /// Refuses because the month has passed; an earlier try, before midnight, may have charged.
+    Expired,
+    /// Says "not now", and certainly charges nothing.
+    Unavailable,
+    /// Neither charges nor answers, for as long as the caller waits.
+    Silence,
+}
+
+/// How much longer a slow issuer takes.
+pub const SLOW: Duration = Duration::from_secs(2);
+
+/// Decides about a try, from 1, on a day.
+///
+/// Listed cards do what the table says, so that 9999999999999 is approved; any other card is declined if its check
+/// digit is wrong and approved if not. A card that would be charged is declined after its month.
+pub fn decide(card: &Card, today: Date, try_number: u32) -> Decision {
+    let behaviour = match cards::by_number(card.number.expose()) {
+        Some(listed) => listed.behaviour,
+        None if card.number.passes_luhn() => Behaviour::Approve,
+        None => Behaviour::Decline("incorrect_number"),
+    };
+    let charge = Decision::Charge {
+        extra_delay: Duration::ZERO,
+        answer_lost: false,
+    };
+    let unheard_charge = Decision::Charge {
+        extra_delay: Duration::ZERO,
+        answer_lost: true,
+    };
+    match behaviour {
+        Behaviour::Decline(code) => Decision::Decline(code),
+        _ if card.expiration.is_past(today) => Decision::Expired,
+        Behaviour::DownFor(tries) if try_number <= tries => Decision::Unavailable,
+        Behaviour::AlwaysDown => Decision::Unavailable,
+        Behaviour::StaySilent => Decision::Silence,
+        Behaviour::LoseFirstAnswer if try_number == 1 => unheard_charge,
+        Behaviour::LoseEveryAnswer | Behaviour::LoseReversals(_) => unheard_charge,
+        Behaviour::ApproveSlowly => Decision::Charge {
+            extra_delay: SLOW,
+            answer_lost: false,
+        },
+        Behaviour::Approve | Behaviour::DownFor(_) | Behaviour::LoseFirstAnswer => charge,
+    }
+}
+
+impl Decision {
+    /// How much longer than usual it takes.
+    pub fn extra_delay(self) -> Duration {
+        match self {
+            Self::Charge { extra_delay, .. } => extra_delay,
+            Self::Decline(_) | Self::Expired | Self::Unavailable | Self::Silence => Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::date;
+
+    use super::super::TEST_CARDS;
+    use super::*;
+    use crate::domain::{CardCode, CardNumber, Expiration};
+
+    const TODAY: Date = date!(2026 - 11 - 22);
+
+    fn card(number: &str, expiration: &str) -> Card {
+        Card {
+            number: CardNumber::parse(number).unwrap(),
+            code: CardCode::parse("123").unwrap(),
+            expiration: Expiration::parse(expiration).unwrap(),
+        }
+    }
+
+    const fn charge(answer_lost: bool) -> Decision {
+        let extra_delay = Duration::ZERO;
+        Decision::Charge {
+            extra_delay,
+            answer_lost,
+        }
+    }
+
+    /// Number, and what becomes of tries 1 to 5.
+    #[rustfmt::skip]
+    const EXPECTED: &[(&str, [Decision; 5])] = {
+        const OK: Decision = charge(false);
+        const LOST: Decision = charge(true);
+        const LATE: Decision = Decision::Charge { extra_delay: SLOW, answer_lost: false };
+        const DOWN: Decision = Decision::Unavailable;
+        const fn no(code: &'static str) -> [Decision; 5] { [Decision::Decline(code); 5] }
+        &[
+            ("4242424242424242", [OK; 5]), ("5555555555554444", [OK; 5]), ("378282246310005", [OK; 5]),
+            ("6011111111111117", [OK; 5]), ("9999999999999", [OK; 5]),
+            ("4000000000000002", no("generic_decline")), ("4000000000009995", no("insufficient_funds")),
+            ("4000000000009987", no("lost_card")), ("4000000000009979", no("stolen_card")),
+            ("4000000000000069", no("expired_card")), ("4000000000000127", no("incorrect_cvc")),
+            ("4000000000000119", no("processing_error")), ("4000000000006975", no("card_velocity_exceeded")),
+            ("4242424242424241", no("incorrect_number")), ("4100000000000019", no("fraudulent")),
+            ("4000009900000509", [LATE; 5]),
+            ("4000009900000012", [DOWN, OK, OK, OK, OK]), ("4000009900000020", [DOWN, DOWN, OK, OK, OK]),
+            ("4000009900000038", [DOWN, DOWN, DOWN, OK, OK]), ("4000009900000046", [DOWN, DOWN, DOWN, DOWN, OK]),
+            ("4000009900000103", [DOWN; 5]), ("4000009900000202", [LOST, OK, OK, OK, OK]),
+            ("4000009900000301", [LOST; 5]), ("4000009900000400", [Decision::Silence; 5]),
+            ("4000009900000319", [LOST; 5]),
+            // Not listed: any card with a right check digit, and one with a wrong one.
+            ("4111111111111111", [OK; 5]), ("4111111111111112", no("incorrect_number")),
+        ]
+    };
+
+    #[test]
+    fn every_listed_card_does_what_the_table_promises_on_every_try() {
+        for card in TEST_CARDS {
+            assert!(
+                EXPECTED.iter().any(|(number, _)| *number == card.number),
+                "{}",
+                card.token
+            );
+        }
+        for (number, tries) in EXPECTED {
+            for (try_number, expected) in (1..).zip(tries) {
+                let decision = decide(&card(number, "2026-11"), TODAY, try_number);
+                assert_eq!(decision, *expected, "{number} on try {try_number}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_card_is_good_to_the_end_of_its_month() {
+        let on = |today| decide(&card("4242424242424242", "2026-11"), today, 1);
+        assert_eq!(on(date!(2026 - 11 - 30)), charge(false));
+        assert_eq!(on(date!(2026 - 12 - 01)), Decision::Expired);
+        assert_eq!(
+            decide(&card("9999999999999", "2026-10"), TODAY, 1),
+            Decision::Expired
+        );
+        let wrong = decide(&card("4111111111111112", "2026-10"), TODAY, 1);
+        assert_eq!(wrong, Decision::Decline("incorrect_number"));
+    }
+
+    proptest! {
+        /// Once charged, an attempt is charged on every later try, so that a repeat can only confirm.
+        #[test]
+        fn a_later_try_never_takes_an_earlier_charge_back(
+            index in 0..TEST_CARDS.len(), earlier in 1_u32..40, more in 0_u32..40,
+        ) {
+            let card = card(TEST_CARDS[index].number, "2030-01");
+            let (first, second) = (decide(&card, TODAY, earlier), decide(&card, TODAY, earlier + more));
+            let charges = |decision| matches!(decision, Decision::Charge { .. });
+            prop_assert!(!charges(first) || charges(second));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The issuer without its ledger: answers, codes and times.
+
+use time::macros::date;
+
+use super::super::TEST_CARDS;
+use super::*;
+use crate::domain::{Currency, PaymentId};
+
+fn issuer(mean: Duration) -> SimulatedIssuer {
+    let options = Options {
+        latency: Latency { mean, seed: 1 },
+        today: || date!(2026 - 11 - 22),
+    };
+    SimulatedIssuer::new(options, None)
+}
+
+fn amount() -> Money {
+    Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap()
+}
+
+fn attempt(issuer: &SimulatedIssuer, token: &str, try_number: u32) -> Authorization {
+    Authorization {
+        key: AttemptKey {
+            payment: PaymentId(3),
+            attempt: 1,
+        },
+        try_number,
+        amount: amount(),
+        card: issuer.test_card(token).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_carries_the_same_authorization_code_and_another_attempt_another() {
+    let issuer = issuer(Duration::ZERO);
+    let mut authorization = attempt(&issuer, "tok_visa", 1);
+    let first = issuer.authorize(&authorization).await;
+    authorization.try_number = 2;
+    assert_eq!(issuer.authorize(&authorization).await, first);
+    authorization.key.attempt = 2;
+    assert_ne!(issuer.authorize(&authorization).await, first);
+    let Answer::Approved { authorization_code } = first else {
+        panic!("{first:?}");
+    };
+    assert_eq!(authorization_code.len(), 6);
+    assert!(
+        authorization_code
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_issuer_answers_only_to_a_time_out() {
+    let issuer = issuer(Duration::ZERO);
+    let authorization = attempt(&issuer, "tok_issuer_silent", 1);
+    let hour = Duration::from_secs(3600);
+    assert!(
+        tokio::time::timeout(hour, issuer.authorize(&authorization))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_lies_around_its_mean_and_is_the_same_for_the_same_try() {
+    let issuer = issuer(Duration::from_millis(200));
+    let latency = issuer.options.latency;
+    let mut times = std::collections::HashSet::new();
+    for payment in 1..200 {
+        let key = AttemptKey {
+            payment: PaymentId(payment),
+            attempt: 1,
+        };
+        let time = latency.of(key, 1);
+        assert_eq!(time, latency.of(key, 1));
+        assert!((100..=300).contains(&time.as_millis()), "{time:?}");
+        times.insert(time);
+    }
+    assert!(times.len() > 150);
+    let start = tokio::time::Instant::now();
+    issuer
+        .authorize(&attempt(&issuer, "tok_issuer_slow", 1))
+        .await;
+    let taken = start.elapsed().as_millis();
+    assert!((2100..=2302).contains(&taken), "{taken}");
+}
+
+#[tokio::test]
+async fn without_latency_no_timer_is_used() {
+    // A runtime without a timer would panic at the first sleep.
+    let issuer = issuer(Duration::ZERO);
+    let runtime = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(issuer.authorize(&attempt(&issuer, "tok_visa", 1)))
+    });
+    assert!(matches!(runtime.join().unwrap(), Answer::Approved { .. }));
+}
+
+#[tokio::test]
+async fn a_reversal_that_gets_lost_twice_is_confirmed_the_third_time() {
+    let issuer = issuer(Duration::ZERO);
+    let authorization = attempt(&issuer, "tok_reversal_lost_2", 1);
+    assert_eq!(issuer.authorize(&authorization).await, Answer::Unknown);
+    for expected in [
+        ReversalAnswer::Unknown,
+        ReversalAnswer::Unknown,
+        ReversalAnswer::Confirmed,
+    ] {
+        assert_eq!(issuer.reverse(authorization.key, amount()).await, expected);
+    }
+    assert!(lock(&issuer.unanswered_reversals).is_empty());
+}
+
+#[tokio::test]
+async fn every_test_token_stands_for_a_card_that_has_not_expired() {
+    let issuer = issuer(Duration::ZERO);
+    for listed in TEST_CARDS {
+        let card = issuer.test_card(listed.token).unwrap();
+        assert_eq!(card.number.expose(), listed.number);
+        assert!(!card.expiration.is_past(date!(2026 - 12 - 31)));
+    }
+    assert!(
+        issuer
+            .test_card("tok_0123456789abcdef0123456789abcdef")
+            .is_none()
+    );
+}

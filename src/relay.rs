@@ -1,0 +1,261 @@
+//! From the outbox to the broker: the only code that publishes, and the only code that deletes outbox rows.
+//!
+//! Whoever commits rows hands them over at once, through a bounded queue in memory. The sweep finds what is left:
+//! rows that did not fit, that could not be published, whose process has died, or whose delay is over. A row may be
+//! published twice; whatever receives it must not mind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::broker::{Broker, Connection, Publication, Queue};
+use crate::store::Database;
+use crate::store::commands::Commands;
+use crate::store::rows::OutboxRow;
+
+/// How the relay works.
+#[derive(Debug, Clone, Copy)]
+pub struct RelaySettings {
+    /// Pause between two sweeps that found nothing.
+    pub sweep_every: Duration,
+    /// Pause between two looks for payments whose message was lost.
+    pub check_every: Duration,
+    /// Outbox rows at which no more payments are taken.
+    pub backlog_limit: u64,
+}
+
+/// Rows that may wait in memory for their first publication.
+const HANDED_OVER: usize = 16_384;
+/// Rows published together.
+const CHUNK: usize = 256;
+/// Chunks under way at the same time, so that one confirm does not hold up the next publish.
+const CHUNKS_UNDER_WAY: usize = 4;
+/// Rows taken by one sweep.
+const SWEPT: u32 = 512;
+/// Payments dispatched again at once.
+const DISPATCHED_AGAIN: u32 = 100;
+
+/// Takes rows that were just committed.
+#[derive(Clone)]
+pub struct Relay {
+    sender: mpsc::Sender<OutboxRow>,
+    backlog_full: Arc<AtomicBool>,
+}
+
+/// The tasks behind a [`Relay`].
+pub struct RelayTasks {
+    receiver: mpsc::Receiver<OutboxRow>,
+    publisher: Publisher,
+    database: Arc<dyn Database>,
+    settings: RelaySettings,
+    backlog_full: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+struct Publisher {
+    broker: Arc<dyn Broker>,
+    commands: Commands,
+}
+
+/// A relay and its tasks, to be run by the caller.
+pub fn relay(
+    broker: Arc<dyn Broker>,
+    database: Arc<dyn Database>,
+    commands: Commands,
+    settings: RelaySettings,
+) -> (Relay, RelayTasks) {
+    let (sender, receiver) = mpsc::channel(HANDED_OVER);
+    let backlog_full = Arc::new(AtomicBool::new(false));
+    let tasks = RelayTasks {
+        receiver,
+        publisher: Publisher { broker, commands },
+        database,
+        settings,
+        backlog_full: Arc::clone(&backlog_full),
+    };
+    (Relay { sender, backlog_full }, tasks)
+}
+
+impl Relay {
+    /// Takes committed rows. What does not fit is left to the sweep.
+    pub fn hand_over(&self, rows: Vec<OutboxRow>) {
+        for row in rows {
+            if self.sender.try_send(row).is_err() {
+                metrics::counter!("relay_left_to_sweep").increment(1);
+            }
+        }
+    }
+
+    /// Whether so many rows wait in the outbox that no more payments should be taken.
+    pub fn backlog_is_full(&self) -> bool {
+        self.backlog_full.load(Ordering::Relaxed)
+    }
+}
+
+impl RelayTasks {
+    /// Runs until `stop`, then publishes what was handed over before and ends.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { receiver, publisher, database, settings, backlog_full } = self;
+        tokio::join!(
+            publish_handed_over(receiver, publisher.clone(), stop.clone()),
+            sweep(publisher.clone(), settings, stop.clone()),
+            dispatch_forgotten(publisher.clone(), settings, stop.clone()),
+            measure(database, settings, backlog_full, stop.clone()),
+            erase_expired_tokens(publisher.commands, stop),
+        );
+    }
+}
+
+async fn publish_handed_over(
+    mut rows: mpsc::Receiver<OutboxRow>,
+    publisher: Publisher,
+    stop: CancellationToken,
+) {
+    let under_way = Arc::new(Semaphore::new(CHUNKS_UNDER_WAY));
+    let chunks = TaskTracker::new();
+    loop {
+        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else { break };
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let stopped = tokio::select! {
+            biased;
+            received = rows.recv_many(&mut chunk, CHUNK) => received == 0,
+            () = stop.cancelled() => {
+                while chunk.len() < CHUNK && let Ok(row) = rows.try_recv() {
+                    chunk.push(row);
+                }
+                chunk.is_empty()
+            }
+        };
+        if stopped {
+            break;
+        }
+        let publisher = publisher.clone();
+        chunks.spawn(async move {
+            publisher.publish(chunk).await;
+            drop(permit);
+        });
+    }
+    chunks.close();
+    chunks.wait().await;
+}
+
+impl Publisher {
+    /// Publishes rows and forgets those that the broker has confirmed.
+    async fn publish(&self, rows: Vec<OutboxRow>) -> usize {
+        let (rows, publications): (Vec<_>, Vec<Publication>) =
+            rows.into_iter().map(|row| ((row.id, row.payment), row.publication)).unzip();
+        let spans: Vec<tracing::Span> = rows
+            .iter()
+            .zip(&publications)
+            .map(|((_, payment), publication)| step_span(payment.map(|id| id.0), publication))
+            .collect();
+        let results = self.broker.publish(&publications).await;
+        drop(spans);
+        let mut confirmed = Vec::with_capacity(rows.len());
+        for (((id, payment), publication), result) in rows.into_iter().zip(&publications).zip(results) {
+            match result {
+                Ok(()) => confirmed.push(id),
+                Err(error) => {
+                    metrics::counter!("relay_failures").increment(1);
+                    tracing::debug!(payment.id = payment.map(|id| id.0), routing_key = publication.routing_key,
+                        %error, "not published; the sweep will try again");
+                }
+            }
+        }
+        metrics::counter!("relay_published").increment(confirmed.len() as u64);
+        let deletions = confirmed.iter().map(|id| self.commands.published(*id));
+        for deleted in futures::future::join_all(deletions).await {
+            if let Err(error) = deleted {
+                tracing::warn!(%error, "a published outbox row was not deleted: it will be published again");
+            }
+        }
+        confirmed.len()
+    }
+
+    fn connected(&self) -> bool {
+        matches!(*self.broker.connection().borrow(), Connection::Up | Connection::Mismatch(_))
+    }
+}
+
+fn step_span(payment: Option<i64>, publication: &Publication) -> tracing::Span {
+    let kind = publication.properties.kind.as_deref().unwrap_or("");
+    tracing::debug_span!("relay", payment.id = payment, messaging.destination = publication.exchange.name(), kind)
+}
+
+async fn sweep(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
+    while pause(settings.sweep_every, &stop).await {
+        while publisher.connected() && !stop.is_cancelled() {
+            let rows = match publisher.commands.sweep(SWEPT).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::debug!(%error, "no sweep");
+                    break;
+                }
+            };
+            let found = rows.len();
+            metrics::counter!("relay_swept").increment(found as u64);
+            let confirmed = publisher.publish(rows).in_current_span().await;
+            // A broker that takes nothing is not asked again at once.
+            if found < SWEPT as usize || confirmed == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// The last net. Only while the work queue is empty: a message that waits there is not lost.
+async fn dispatch_forgotten(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
+    while pause(settings.check_every, &stop).await {
+        if !publisher.connected() || publisher.broker.depth(Queue::Work).await.is_ok_and(|depth| depth > 0) {
+            continue;
+        }
+        match publisher.commands.dispatch_forgotten(DISPATCHED_AGAIN).await {
+            Ok(rows) if !rows.is_empty() => {
+                tracing::warn!(payments = rows.len(), "dispatched again: their messages seem lost");
+                metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
+                publisher.publish(rows).await;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "could not look for forgotten payments"),
+        }
+    }
+}
+
+async fn measure(
+    database: Arc<dyn Database>,
+    settings: RelaySettings,
+    backlog_full: Arc<AtomicBool>,
+    stop: CancellationToken,
+) {
+    while pause(Duration::from_secs(2), &stop).await {
+        let Ok(depth) = database.outbox_depth().await else { continue };
+        metrics::gauge!("outbox_rows").set(depth.total as f64);
+        metrics::gauge!("outbox_rows_due").set(depth.due as f64);
+        let full = depth.total >= settings.backlog_limit;
+        if full != backlog_full.swap(full, Ordering::Relaxed) {
+            tracing::warn!(outbox.rows = depth.total, full, "the backlog limit was crossed");
+        }
+    }
+}
+
+async fn erase_expired_tokens(commands: Commands, stop: CancellationToken) {
+    while pause(Duration::from_secs(60), &stop).await {
+        if let Err(error) = commands.erase_expired_tokens().await {
+            tracing::debug!(%error, "expired card tokens were not erased");
+        }
+    }
+}
+
+/// Waits about this long; false when it is time to stop. The jitter keeps processes from sweeping in step.
+async fn pause(about: Duration, stop: &CancellationToken) -> bool {
+    let jittered = about.mul_f64(rand::random_range(0.75..1.25));
+    tokio::select! {
+        () = tokio::time::sleep(jittered) => true,
+        () = stop.cancelled() => false,
+    }
+}

@@ -1,0 +1,326 @@
+//! Accepting payments: payment, history and outbox row in one transaction; an idempotency key makes one payment.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Leases, PresentedCard, RowIds};
+use crate::domain::{
+    ClientName, Event, EventKind, Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus,
+    Phase, Progress, Timestamp, UserId,
+};
+use crate::messages::{result, work::WorkMessage};
+use crate::store::batch::Batch;
+use crate::store::rows::{CardToken, Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
+use crate::store::{Database, StoreError, Transaction};
+
+/// A payment that is about to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewPayment {
+    /// From [`super::Commands::next_payment_id`].
+    pub id: PaymentId,
+    /// Whose.
+    pub client: ClientName,
+    /// The client's order.
+    pub order_id: OrderId,
+    /// The client's shopper.
+    pub user_id: UserId,
+    /// How much.
+    pub amount: Money,
+    /// The client's own texts.
+    pub metadata: Metadata,
+    /// The first attempt's card, sealed for this payment and attempt 1.
+    pub card: Option<PresentedCard>,
+    /// The card token that the card came from, to be used up.
+    pub token: Option<TokenId>,
+    /// Under which key it is asked for.
+    pub idempotency: Option<Idempotency>,
+    /// Where its results go besides the topic.
+    pub origin: Origin,
+    /// Whether accepting it without a card is published (`requires_payment_method`).
+    pub announce: bool,
+    /// Ids of the rows to write.
+    pub ids: RowIds,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AcceptOutcome {
+    /// Written, with the outbox rows to publish now.
+    Accepted(Payment, Vec<OutboxRow>),
+    /// The key was used before; this is the payment that it made.
+    Existing(Box<StoredPayment>),
+    /// Its card token is gone, expired or was used by another payment; nothing was written.
+    TokenUnusable,
+}
+
+pub(super) struct AcceptPayments {
+    pub database: Arc<dyn Database>,
+    pub leases: Leases,
+}
+
+type Keys = HashMap<(ClientName, String), StoredPayment>;
+
+#[async_trait]
+impl Batch for AcceptPayments {
+    const NAME: &'static str = "accept";
+    type Item = NewPayment;
+    type Outcome = AcceptOutcome;
+
+    async fn run(&self, items: &[NewPayment]) -> Result<Vec<AcceptOutcome>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let now = tx.now().await?;
+        let known = read_keys(tx.as_mut(), items.iter()).await?;
+        let refused = unusable_tokens(tx.as_mut(), items, &known, now).await?;
+        let first_of_key = first_items_by_key(items, &refused);
+        let candidates: Vec<Draft> = items
+            .iter()
+            .filter(|item| !refused.contains(&item.id))
+            .filter(|item| key(item).is_none_or(|key| !known.contains_key(&key)))
+            .filter(|item| key(item).is_none_or(|key| first_of_key.get(&key) == Some(&item.id)))
+            .map(|item| self.draft(item, now))
+            .collect();
+        let mut written = HashMap::new();
+        if !candidates.is_empty() {
+            written = insert(tx.as_mut(), candidates).await?;
+        }
+        // After the inserts every key has its payment: a winner here, in this batch or in another process.
+        let winners = read_keys(
+            tx.as_mut(),
+            items.iter().filter(|i| !written.contains_key(&i.id)),
+        )
+        .await?;
+        if !written.is_empty() {
+            tx.commit().await?;
+        }
+        Ok(items
+            .iter()
+            .map(|item| outcome(item, &mut written, &winners))
+            .collect())
+    }
+}
+
+fn key(item: &NewPayment) -> Option<(ClientName, String)> {
+    item.idempotency
+        .as_ref()
+        .map(|idempotency| (item.client.clone(), idempotency.key.clone()))
+}
+
+fn outcome(
+    item: &NewPayment,
+    written: &mut HashMap<PaymentId, (Payment, Vec<OutboxRow>)>,
+    winners: &Keys,
+) -> AcceptOutcome {
+    if let Some((payment, outbox)) = written.remove(&item.id) {
+        return AcceptOutcome::Accepted(payment, outbox);
+    }
+    match key(item).and_then(|key| winners.get(&key)) {
+        // An earlier run of this very batch was committed after all.
+        Some(winner) if winner.payment.id == item.id => {
+            AcceptOutcome::Accepted(winner.payment.clone(), Vec::new())
+        }
+        Some(winner) => AcceptOutcome::Existing(Box::new(winner.clone())),
+        None => AcceptOutcome::TokenUnusable,
+    }
+}
+
+async fn read_keys(
+    tx: &mut dyn Transaction,
+    items: impl Iterator<Item = &NewPayment>,
+) -> Result<Keys, StoreError> {
+    let keys: Vec<_> = items.filter_map(key).collect();
+    if keys.is_empty() {
+        return Ok(Keys::new());
+    }
+    let found = tx.payments_by_key(&keys).await?;
+    let by_key = found.into_iter().filter_map(|stored| {
+        let key = stored.idempotency.as_ref()?.key.clone();
+        Some(((stored.payment.client.clone(), key), stored))
+    });
+    Ok(by_key.collect())
+}
+
+/// Payments whose card token another payment has used, or that has expired. Locks the tokens.
+async fn unusable_tokens(
+    tx: &mut dyn Transaction,
+    items: &[NewPayment],
+    known: &Keys,
+    now: Timestamp,
+) -> Result<HashSet<PaymentId>, StoreError> {
+    let wanted: Vec<(&NewPayment, &TokenId)> = items
+        .iter()
+        .filter(|item| key(item).is_none_or(|key| !known.contains_key(&key)))
+        .filter_map(|item| Some((item, item.token.as_ref()?)))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let ids: Vec<TokenId> = wanted.iter().map(|(_, token)| (*token).clone()).collect();
+    let locked = tx.lock_tokens(&ids).await?;
+    let mut taken: HashMap<&TokenId, PaymentId> = HashMap::new();
+    let mut refused = HashSet::new();
+    for (item, token) in wanted {
+        let row = locked.iter().find(|row| row.id == *token);
+        let holder = *taken.entry(token).or_insert(item.id);
+        if holder != item.id || !row.is_some_and(|row| usable(row, item, now)) {
+            refused.insert(item.id);
+        }
+    }
+    Ok(refused)
+}
+
+fn usable(token: &CardToken, item: &NewPayment, now: Timestamp) -> bool {
+    let free = token.used_by.is_none() && token.expires_at > now;
+    token.client == item.client && (free || token.used_by == Some(item.id))
+}
+
+fn first_items_by_key(
+    items: &[NewPayment],
+    refused: &HashSet<PaymentId>,
+) -> HashMap<(ClientName, String), PaymentId> {
+    let mut first = HashMap::new();
+    for item in items.iter().filter(|item| !refused.contains(&item.id)) {
+        if let Some(key) = key(item) {
+            first.entry(key).or_insert(item.id);
+        }
+    }
+    first
+}
+
+/// Inserts the payments and, for those that won their key, everything that goes with them.
+async fn insert(
+    tx: &mut dyn Transaction,
+    drafts: Vec<Draft>,
+) -> Result<HashMap<PaymentId, (Payment, Vec<OutboxRow>)>, StoreError> {
+    let rows: Vec<StoredPayment> = drafts.iter().map(|draft| draft.row.clone()).collect();
+    tx.insert_payments(&rows).await?;
+    let keys: Vec<_> = drafts
+        .iter()
+        .filter_map(|draft| {
+            Some((
+                draft.row.payment.client.clone(),
+                draft.row.idempotency.as_ref()?.key.clone(),
+            ))
+        })
+        .collect();
+    let owners: HashSet<PaymentId> = match keys.is_empty() {
+        true => HashSet::new(),
+        false => tx
+            .payments_by_key(&keys)
+            .await?
+            .iter()
+            .map(|stored| stored.payment.id)
+            .collect(),
+    };
+    let won =
+        |draft: &Draft| draft.row.idempotency.is_none() || owners.contains(&draft.row.payment.id);
+    let winners: Vec<Draft> = drafts.into_iter().filter(won).collect();
+    let events: Vec<Event> = winners
+        .iter()
+        .flat_map(|draft| draft.events.clone())
+        .collect();
+    let outbox: Vec<OutboxRow> = winners
+        .iter()
+        .flat_map(|draft| draft.outbox.clone())
+        .collect();
+    let uses: Vec<(TokenId, PaymentId)> = winners
+        .iter()
+        .filter_map(|draft| Some((draft.token.clone()?, draft.row.payment.id)))
+        .collect();
+    tx.insert_events(&events).await?;
+    if !outbox.is_empty() {
+        tx.insert_outbox(&outbox).await?;
+    }
+    if !uses.is_empty() {
+        tx.use_tokens(&uses).await?;
+    }
+    Ok(winners
+        .into_iter()
+        .map(|draft| (draft.row.payment.id, (draft.row.payment, draft.outbox)))
+        .collect())
+}
+
+/// The rows that one accepted payment consists of.
+struct Draft {
+    row: StoredPayment,
+    events: Vec<Event>,
+    outbox: Vec<OutboxRow>,
+    token: Option<TokenId>,
+}
+
+impl AcceptPayments {
+    fn draft(&self, item: &NewPayment, now: Timestamp) -> Draft {
+        let has_card = item.card.is_some();
+        let progress = match has_card {
+            true => Progress {
+                status: PaymentStatus::Processing,
+                attempt: 1,
+                try_number: 1,
+                ..Progress::NEW
+            },
+            false => Progress::NEW,
+        };
+        let event = |index: usize, kind| Event {
+            id: item.ids.events[index],
+            payment: item.id,
+            sequence: index as u32 + 1,
+            kind,
+            at: now,
+            attempt: index as u32,
+            try_number: 0,
+            reason: None,
+        };
+        let mut events = vec![event(0, EventKind::Accepted)];
+        if has_card {
+            events.push(event(1, EventKind::AttemptStarted));
+        }
+        let payment = Payment {
+            id: item.id,
+            client: item.client.clone(),
+            order_id: item.order_id,
+            user_id: item.user_id,
+            amount: item.amount,
+            status: progress.status,
+            decline_code: None,
+            authorization_code: None,
+            card: item.card.as_ref().map(|card| card.summary.clone()),
+            attempt: progress.attempt,
+            metadata: item.metadata.clone(),
+            sequence: events.len() as u32,
+            created_at: now,
+            updated_at: now,
+        };
+        let publications = match (has_card, item.announce) {
+            (true, _) => vec![
+                WorkMessage {
+                    payment_id: item.id,
+                    attempt: 1,
+                    try_number: 1,
+                }
+                .publication(item.origin.traceparent.as_deref()),
+            ],
+            (false, true) => result::publications(&payment, item.ids.events[0], &item.origin),
+            (false, false) => Vec::new(),
+        };
+        let outbox = item
+            .ids
+            .outbox_rows(Some(item.id), now + self.leases.outbox, publications);
+        Draft {
+            row: StoredPayment {
+                payment,
+                try_number: progress.try_number,
+                phase: Phase::Authorize,
+                uncertain: false,
+                sealed_card: item.card.as_ref().map(|card| card.sealed.clone()),
+                claimed_until: None,
+                check_at: has_card.then(|| now + self.leases.check),
+                idempotency: item.idempotency.clone(),
+                origin: item.origin.clone(),
+            },
+            events,
+            outbox,
+            token: item.token.clone(),
+        }
+    }
+}

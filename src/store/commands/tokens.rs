@@ -1,0 +1,32 @@
+//! Card tokens: kept until they are used or expire.
+
+use crate::domain::Timestamp;
+use crate::store::rows::CardToken;
+use crate::store::{Database, StoreError};
+
+/// Expired tokens whose cards are erased at once.
+const ERASED_AT_ONCE: u32 = 500;
+
+/// Keeps a token that is drafted with the database's time.
+pub(super) async fn add(
+    database: &dyn Database,
+    draft: impl FnOnce(Timestamp) -> CardToken + Send,
+) -> Result<CardToken, StoreError> {
+    let mut tx = database.begin().await?;
+    let now = tx.now().await?;
+    let token = draft(now);
+    tx.insert_tokens(std::slice::from_ref(&token)).await?;
+    tx.commit().await?;
+    Ok(token)
+}
+
+/// Erases the cards of expired tokens; returns how many.
+pub(super) async fn erase_expired(database: &dyn Database) -> Result<u64, StoreError> {
+    let mut tx = database.begin().await?;
+    let now = tx.now().await?;
+    let erased = tx.erase_expired_tokens(now, ERASED_AT_ONCE).await?;
+    if erased > 0 {
+        tx.commit().await?;
+    }
+    Ok(erased)
+}

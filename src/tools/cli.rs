@@ -1,0 +1,110 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::{demo, keys, serve, setup};
+use crate::config::{Config, Fault, Role};
+use crate::telemetry;
+
+/// sysexits.h: the configuration cannot be used.
+const EX_USAGE: u8 = 64;
+
+/// A message-driven payment service. Without a command: everything in one process, with nothing else needed.
+#[derive(Parser)]
+#[command(version, about, after_help = "Configured by environment variables: .env.example lists them all.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// REST and requests by message, on MySQL and RabbitMQ
+    Api,
+    /// Authorizes payments; start as many as you need
+    Worker,
+    /// Brings database and broker up to date; safe to repeat
+    Setup,
+    /// Sends payments of every kind through the service and shows how each one ended
+    Demo(demo::Options),
+    /// Makes an API key and a key to seal cards with
+    Keys,
+}
+
+/// Runs what the arguments say.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let code = match arguments.command {
+        None => runtime.block_on(run_role(Role::All)),
+        Some(Command::Api) => runtime.block_on(run_role(Role::Api)),
+        Some(Command::Worker) => runtime.block_on(run_role(Role::Worker)),
+        Some(Command::Setup) => runtime.block_on(run_setup()),
+        Some(Command::Demo(options)) => runtime.block_on(demo::run(options)),
+        Some(Command::Keys) => keys::print(),
+    };
+    // Whatever is still running has had its time.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run_role(role: Role) -> ExitCode {
+    let config = match load(role) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let metrics = match telemetry::install("info", None) {
+        Ok(metrics) => metrics,
+        Err(error) => return failed(error.as_ref()),
+    };
+    match serve::run(config, metrics).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run_setup() -> ExitCode {
+    let config = match load(Role::Api) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(error) = telemetry::install("info", None) {
+        return failed(error.as_ref());
+    }
+    match setup::run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(error.as_ref()),
+    }
+}
+
+/// The configuration, or the exit code after all its faults were printed.
+pub fn load(role: Role) -> Result<Config, ExitCode> {
+    load_with(role, &|name| std::env::var(name).ok())
+}
+
+/// As [`load`], from other variables than the environment's.
+pub fn load_with(
+    role: Role,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ExitCode> {
+    Config::load(role, variable).map_err(|faults| report(&faults))
+}
+
+fn report(faults: &[Fault]) -> ExitCode {
+    eprintln!("payment-service cannot start; the configuration has {} fault(s):", faults.len());
+    for fault in faults {
+        eprintln!("  {fault}");
+    }
+    ExitCode::from(EX_USAGE)
+}
+
+/// Prints an error with its causes.
+pub fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("payment-service: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,7 @@
+//! What one runs from the command line: the service in its roles, and what goes with it.
+
+pub mod cli;
+pub mod demo;
+pub mod keys;
+pub mod serve;
+pub mod setup;

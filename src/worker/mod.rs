@@ -1,0 +1,149 @@
+//! Works off tries: claim, authorize (or reverse), record the answer, acknowledge. In that order.
+//!
+//! A delivery is acknowledged only after its outcome is committed, so that a worker that dies loses nothing: the
+//! broker delivers again, and claim and transition decide what is left to do.
+
+mod authorize;
+pub mod retry;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::broker::{Broker, Delivery, Queue};
+use crate::domain::{ClientName, Payment};
+use crate::messages::work::WorkMessage;
+use crate::relay::Relay;
+use crate::store::StoreError;
+use crate::store::commands::{Advance, Advanced, Claim, Commands, RowIds};
+
+pub use authorize::Authorizer;
+
+/// Takes tries from the work queue.
+pub struct Worker {
+    /// Where they come from.
+    pub broker: Arc<dyn Broker>,
+    /// Where they are claimed and recorded.
+    pub commands: Commands,
+    /// Who asks the processor.
+    pub authorizer: Authorizer,
+    /// Takes what is to be published.
+    pub relay: Relay,
+    /// Tries under way at the same time.
+    pub permits: usize,
+}
+
+impl Worker {
+    /// Runs until `stop`, then finishes what is in hand. `registered` follows the consumer's registration.
+    pub async fn run(self, stop: CancellationToken, registered: watch::Sender<bool>) {
+        // A few more than can be worked on, so that a permit that comes free finds work.
+        let prefetch = u16::try_from(self.permits + self.permits / 4 + 1).unwrap_or(u16::MAX);
+        let mut consumer = self.broker.consume(Queue::Work, prefetch);
+        let permits = Arc::new(Semaphore::new(self.permits));
+        let tries = TaskTracker::new();
+        let this = Arc::new(self);
+        let forward = forward(consumer.registered.clone(), registered);
+        tokio::pin!(forward);
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = &mut forward => break,
+                delivery = consumer.deliveries.recv() => delivery,
+            };
+            let Some(delivery) = delivery else { break };
+            let permit = tokio::select! {
+                permit = Arc::clone(&permits).acquire_owned() => permit,
+                () = stop.cancelled() => {
+                    delivery.settle.give_back().await;
+                    break;
+                }
+            };
+            let this = Arc::clone(&this);
+            tries.spawn(async move {
+                this.work_off(delivery).await;
+                drop(permit);
+            });
+        }
+        give_back_the_rest(&mut consumer.deliveries).await;
+        tries.close();
+        tries.wait().await;
+    }
+
+    async fn work_off(&self, delivery: Delivery) {
+        let work = match WorkMessage::parse(&delivery.body) {
+            Ok(work) => work,
+            Err(error) => {
+                // Only the relay writes here, so this is a foreign message: it ends among the dead letters.
+                tracing::warn!(%error, "a work message cannot be read");
+                return delivery.settle.reject().await;
+            }
+        };
+        let span = tracing::debug_span!(
+            "work", payment.id = work.payment_id.0, attempt = work.attempt, try_number = work.try_number
+        );
+        match self.take_and_try(work).instrument(span).await {
+            Ok(()) => delivery.settle.acknowledge().await,
+            Err(error) => {
+                tracing::error!(payment.id = work.payment_id.0, %error, "a try could not be recorded");
+                delivery.settle.reject().await;
+            }
+        }
+    }
+
+    async fn take_and_try(&self, work: WorkMessage) -> Result<(), StoreError> {
+        let claimed = self
+            .commands
+            .claim(work)
+            .instrument(tracing::debug_span!("claim", payment.id = work.payment_id.0))
+            .await?;
+        let Claim::Taken(stored) = claimed else {
+            tracing::debug!(?claimed, "nothing to do");
+            return Ok(());
+        };
+        let (trigger, delay) = self.authorizer.ask(&stored).await;
+        let advance = Advance {
+            payment: work.payment_id,
+            client: None::<ClientName>,
+            trigger,
+            card: None,
+            token: None,
+            delay,
+            ids: RowIds::draw(),
+        };
+        let recorded = self
+            .commands
+            .advance(advance)
+            .instrument(tracing::debug_span!("record", payment.id = work.payment_id.0))
+            .await?;
+        if let Advanced::Moved(payment, outbox) = recorded {
+            report(&payment);
+            self.relay.hand_over(outbox);
+        }
+        Ok(())
+    }
+}
+
+fn report(payment: &Payment) {
+    metrics::counter!("payments_tried", "status" => payment.status.as_str()).increment(1);
+    tracing::debug!(payment.id = payment.id.0, status = %payment.status, "recorded");
+}
+
+async fn forward(mut from: watch::Receiver<bool>, to: watch::Sender<bool>) {
+    loop {
+        to.send_replace(*from.borrow_and_update());
+        if from.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn give_back_the_rest(deliveries: &mut tokio::sync::mpsc::Receiver<Delivery>) {
+    deliveries.close();
+    while let Some(delivery) = deliveries.recv().await {
+        delivery.settle.give_back().await;
+    }
+}

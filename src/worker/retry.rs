@@ -1,0 +1,128 @@
+//! When a try follows another. The only file that uses the crate `backoff`, so that one edit replaces it.
+
+use std::time::Duration;
+
+use backoff::SystemClock;
+use backoff::backoff::Backoff;
+use backoff::exponential::ExponentialBackoff;
+
+/// Exponential backoff with jitter. Authorizations stop at `max_tries`; reversals go on without limit, at most
+/// [`Self::longest_delay`] apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetrySchedule {
+    /// Between the first try and the second.
+    pub initial: Duration,
+    /// How much longer each interval is than the one before.
+    pub multiplier: f64,
+    /// Where the intervals stop growing.
+    pub max_interval: Duration,
+    /// 0 to 1: each delay lies this share of its interval around it, at random, so that tries that failed together do
+    /// not come back together.
+    pub jitter: f64,
+    /// Calls that ask for a charge, in one attempt.
+    pub max_tries: u32,
+}
+
+impl Default for RetrySchedule {
+    /// About 0.5, 1, 2 and 4 s between five tries; reversals at most a minute and a half apart.
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(500),
+            multiplier: 2.0,
+            max_interval: Duration::from_secs(60),
+            jitter: 0.5,
+            max_tries: 5,
+        }
+    }
+}
+
+impl RetrySchedule {
+    /// How long to wait after the given try (from 1), whether it asked for a charge or for a reversal.
+    pub fn delay_after(&self, try_number: u32) -> Duration {
+        let interval = self.interval_after(try_number);
+        let mut backoff: ExponentialBackoff<SystemClock> = ExponentialBackoff {
+            current_interval: interval,
+            initial_interval: interval,
+            randomization_factor: self.jitter.clamp(0.0, 1.0),
+            multiplier: 1.0,
+            max_interval: self.max_interval,
+            // The number of tries is the limit, not the time since this value was made.
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        backoff.next_backoff().unwrap_or(interval)
+    }
+
+    /// No delay is longer.
+    pub fn longest_delay(&self) -> Duration {
+        self.max_interval.mul_f64(1.0 + self.jitter.clamp(0.0, 1.0))
+    }
+
+    /// The interval around which the delay after a try lies. Worked out from the number alone, because tries of one
+    /// attempt are made by different workers.
+    fn interval_after(&self, try_number: u32) -> Duration {
+        let steps = i32::try_from(try_number.saturating_sub(1)).unwrap_or(i32::MAX);
+        let seconds = self.initial.as_secs_f64() * self.multiplier.max(1.0).powi(steps);
+        Duration::from_secs_f64(seconds.min(self.max_interval.as_secs_f64()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn intervals_double_up_to_the_cap() {
+        let schedule = RetrySchedule {
+            jitter: 0.0,
+            ..RetrySchedule::default()
+        };
+        let seconds: Vec<f64> = (1..=10)
+            .map(|try_number| schedule.delay_after(try_number).as_secs_f64())
+            .collect();
+        assert_eq!(
+            seconds,
+            [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+        );
+        assert_eq!(schedule.delay_after(u32::MAX), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn jitter_spreads_the_delays() {
+        let delays: std::collections::HashSet<Duration> = (0..50)
+            .map(|_| RetrySchedule::default().delay_after(1))
+            .collect();
+        assert!(delays.len() > 40, "{delays:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_delay_lies_within_its_jitter_and_never_beyond_the_longest(
+            initial in 0_u64..100_000, multiplier in 0.0..10.0_f64, max in 1_u64..1_000_000,
+            jitter in 0.0..=1.0_f64, try_number: u32,
+        ) {
+            let schedule = RetrySchedule {
+                initial: Duration::from_millis(initial),
+                multiplier,
+                max_interval: Duration::from_millis(max),
+                jitter,
+                max_tries: 5,
+            };
+            let interval = schedule.interval_after(try_number);
+            let delay = schedule.delay_after(try_number);
+            let rounding = Duration::from_micros(1);
+            prop_assert!(interval <= schedule.max_interval);
+            prop_assert!(delay + rounding >= interval.mul_f64(1.0 - jitter));
+            prop_assert!(delay <= interval.mul_f64(1.0 + jitter) + rounding);
+            prop_assert!(delay <= schedule.longest_delay() + rounding);
+        }
+
+        #[test]
+        fn a_later_try_never_has_a_shorter_interval(try_number in 1_u32..10_000) {
+            let schedule = RetrySchedule::default();
+            prop_assert!(schedule.interval_after(try_number) <= schedule.interval_after(try_number + 1));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The broker seam: one contract, kept by both implementations, and what only RabbitMQ can do.
+
+mod contract;
+mod embedded;
+mod place;
+mod rabbitmq;

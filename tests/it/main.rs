@@ -1,0 +1,14 @@
+//! The tests of the whole service, one binary: it starts its servers once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says so when something is wrong"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod broker;
+mod servers;

@@ -1,0 +1,3 @@
+//! What the tests share. It knows nothing of the crate's insides that its public interface does not show.
+
+pub mod servers;

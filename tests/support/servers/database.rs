@@ -1,0 +1,212 @@
+//! A private MariaDB (old) or MySQL (new). Everything here blocks; call it from a blocking thread in async tests.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{Flavor, Result, ServerError, place::Place, port};
+
+const NAME: &str = "database";
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// A port may be taken between choosing and using it.
+const START_TRIES: u32 = 3;
+
+/// What a test may want otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct DatabaseOptions {
+    /// None: the one that `TEST_SERVERS` names.
+    pub flavor: Option<Flavor>,
+    /// Flush to the disk at every commit, as in production. False is faster and still survives [`Database::kill`],
+    /// though not the end of the machine.
+    pub durable: bool,
+    /// More options for the server, such as `--wsrep-on=ON`.
+    pub arguments: Vec<String>,
+}
+
+/// Ended and its folder removed when dropped, or when the process that holds it is gone.
+#[derive(Debug)]
+pub struct Database {
+    place: Place,
+    port: u16,
+    flavor: Flavor,
+    options: DatabaseOptions,
+}
+
+impl Database {
+    pub fn start(options: &DatabaseOptions) -> Result<Self> {
+        let flavor = options.flavor.map_or_else(Flavor::from_env, Ok)?;
+        let place = match flavor {
+            Flavor::Old => Place::new(flavor, "database", "mysql")?,
+            Flavor::New => Place::new(flavor, "database", "nobody")?,
+        };
+        let mut database = Self {
+            place,
+            port: 0,
+            flavor,
+            options: options.clone(),
+        };
+        database.install()?;
+        for tries_left in (0..START_TRIES).rev() {
+            database.port = port::free();
+            match database.start_again() {
+                Err(_) if tries_left > 0 => {}
+                outcome => return outcome.map(|()| database),
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// Writes the system tables: an empty server with an administrator that needs no password from loopback.
+    fn install(&self) -> Result<()> {
+        let place = &self.place;
+        place.make_folder("files")?;
+        let data = format!("--datadir={}", place.inside("files/data"));
+        let command: Vec<String> = match self.flavor {
+            Flavor::Old => {
+                place.require("/usr/sbin/mariadbd", "mariadb-server")?;
+                let options = [
+                    "--no-defaults",
+                    "--auth-root-authentication-method=normal",
+                    "--skip-test-db",
+                    &data,
+                ];
+                [&["/usr/bin/mariadb-install-db"], &options[..]].concat()
+            }
+            Flavor::New => {
+                place.require("/usr/sbin/mysqld", "mysql-server-core")?;
+                vec![
+                    "/usr/sbin/mysqld",
+                    "--no-defaults",
+                    "--initialize-insecure",
+                    &data,
+                ]
+            }
+        }
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+        place.run(&[], &command, "")?;
+        place.write(
+            "files/init.sql",
+            "CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';\n\
+             GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;\n",
+        )
+    }
+
+    fn command(&self) -> Vec<String> {
+        let (program, own_options): (_, &[&str]) = match self.flavor {
+            Flavor::Old => ("/usr/sbin/mariadbd", &[]),
+            Flavor::New => ("/usr/sbin/mysqld", &["--mysqlx=OFF", "--secure-file-priv="]),
+        };
+        let (flush, sync) = if self.options.durable { (1, 1) } else { (2, 0) };
+        let fixed = [
+            program.to_owned(),
+            "--no-defaults".to_owned(),
+            format!("--datadir={}", self.place.inside("files/data")),
+            format!("--socket={}", self.place.inside("files/socket")),
+            format!("--pid-file={}", self.place.inside("files/pid")),
+            format!("--tmpdir={}", self.place.inside("files")),
+            format!("--init-file={}", self.place.inside("files/init.sql")),
+            format!("--port={}", self.port),
+            "--bind-address=127.0.0.1".to_owned(),
+            // The client's address counts, not what a resolver makes of it.
+            "--skip-name-resolve".to_owned(),
+            // Always a binary log, as in production: it costs time and it holds what statements carried.
+            "--log-bin=binlog".to_owned(),
+            "--binlog-format=ROW".to_owned(),
+            "--server-id=1".to_owned(),
+            format!("--innodb-flush-log-at-trx-commit={flush}"),
+            format!("--sync-binlog={sync}"),
+            "--innodb-buffer-pool-size=256M".to_owned(),
+            "--max-connections=500".to_owned(),
+        ];
+        let own_options = own_options.iter().map(|option| (*option).to_owned());
+        fixed
+            .into_iter()
+            .chain(own_options)
+            .chain(self.options.arguments.iter().cloned())
+            .collect()
+    }
+
+    /// Starts a stopped or killed server: same files, same port.
+    pub fn start_again(&self) -> Result<()> {
+        self.place.start(NAME, &[], &self.command())?;
+        let supervisor = &self.place.supervisor;
+        let mut alive = true;
+        let up = port::eventually(START_LIMIT, || {
+            alive = supervisor.is_alive(NAME)?;
+            // A greeting of protocol version 10, behind a header of four bytes; an error packet has 255 there.
+            Ok::<_, ServerError>(
+                !alive || port::answers(self.port, b"", |greeting| greeting.get(4) == Some(&10)),
+            )
+        })?;
+        if up && alive {
+            return Ok(());
+        }
+        supervisor.end(NAME, "KILL", 1)?;
+        Err(ServerError::failed(
+            "the database server did not start",
+            self.place.tail("database.log"),
+        ))
+    }
+
+    /// For the database of that name, as an administrator. The name need not exist yet.
+    pub fn url(&self, database: &str) -> String {
+        format!("mysql://root@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// For the server as such.
+    pub fn admin_url(&self) -> String {
+        self.url("mysql")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn flavor(&self) -> Flavor {
+        self.flavor
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(self.place.outside("files/pid"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// Tables and binary log, as this process sees them.
+    pub fn data_dir(&self) -> PathBuf {
+        self.place.outside("files/data")
+    }
+
+    /// What the server says of itself.
+    pub fn log_file(&self) -> PathBuf {
+        self.place.outside("database.log")
+    }
+
+    /// Stops in order.
+    pub fn stop(&self) -> Result<()> {
+        self.place.supervisor.end(NAME, "TERM", 30)
+    }
+
+    /// kill -9.
+    pub fn kill(&self) -> Result<()> {
+        self.place.supervisor.end(NAME, "KILL", 10)
+    }
+
+    /// Stops in order and starts again.
+    pub fn restart(&self) -> Result<()> {
+        self.stop()?;
+        self.start_again()
+    }
+
+    /// Holds the process where it is: connections stay open and nothing answers.
+    pub fn pause(&self) -> Result<()> {
+        self.place.supervisor.signal(NAME, "STOP").map(drop)
+    }
+
+    pub fn resume(&self) -> Result<()> {
+        self.place.supervisor.signal(NAME, "CONT").map(drop)
+    }
+}

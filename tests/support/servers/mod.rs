@@ -1,0 +1,61 @@
+//! Private database and broker servers for tests and benches: real ones, on free loopback ports, in temporary
+//! folders, gone when the process that asked for them is gone, however it went.
+//!
+//! Most tests want [`fresh_database`] and [`fresh_vhost`]: one pair of servers for the whole test process, a database
+//! and a virtual host for every test. A test that stops or kills a server starts its own [`Database`] or [`Broker`].
+//!
+//! It uses nothing of the crate under test, so that benches can include it by path. Linux only (setpriv, /proc).
+
+#![allow(
+    dead_code,
+    reason = "each binary that includes this uses its own part of it"
+)]
+#![allow(
+    unused_imports,
+    reason = "each binary that includes this uses its own part of it"
+)]
+
+mod broker;
+mod database;
+mod flavor;
+mod given;
+mod place;
+mod port;
+mod shared;
+mod supervisor;
+
+pub use broker::{Broker, BrokerOptions};
+pub use database::{Database, DatabaseOptions};
+pub use flavor::Flavor;
+pub use shared::{
+    AmqpUrl, DatabaseUrl, fresh_database, fresh_servers, fresh_vhost, shared_broker,
+    shared_database,
+};
+
+/// Why there is no server. Clonable, because one failed start is told to every test that wanted the server.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ServerError {
+    /// A program or folder is not there; says what to do about it.
+    #[error("{what} is missing: {remedy}")]
+    Missing { what: String, remedy: String },
+    /// A server did not come up, or did not do what it was asked; ends with the tail of its log.
+    #[error("{what}\n{log}")]
+    Failed { what: String, log: String },
+    /// A server that the environment names refused.
+    #[error("{variable}: {reason}")]
+    Given {
+        variable: &'static str,
+        reason: String,
+    },
+}
+
+impl ServerError {
+    fn failed(what: impl std::fmt::Display, cause: impl std::fmt::Display) -> Self {
+        Self::Failed {
+            what: what.to_string(),
+            log: cause.to_string(),
+        }
+    }
+}
+
+pub type Result<T, E = ServerError> = std::result::Result<T, E>;

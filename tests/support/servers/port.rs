@@ -1,0 +1,70 @@
+//! Free ports, and waiting until somebody answers on them.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Below the range from which Linux takes the ports of outgoing connections. In that range, a client that keeps
+/// trying a server that is down can connect to itself, and the server then finds its port taken when it comes back.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port of 127.0.0.1 that is free now. It may be taken before it is used: whoever starts a server tries again.
+pub fn free() -> u16 {
+    let span = u64::from(PORTS.end - PORTS.start);
+    loop {
+        // RandomState is the standard library's only source of randomness.
+        let offset = RandomState::new().hash_one(()) % span;
+        let port = PORTS.start + u16::try_from(offset).unwrap_or_default();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Asks again and again until `ready` says yes (true) or gives up (an error), or the time is over (false).
+pub fn eventually<E>(
+    limit: Duration,
+    mut ready: impl FnMut() -> Result<bool, E>,
+) -> Result<bool, E> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if ready()? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether anybody takes a connection there.
+pub fn is_open(port: u16) -> bool {
+    connect(port).is_some()
+}
+
+fn connect(port: u16) -> Option<TcpStream> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()
+}
+
+/// Whether the server on this port, spoken to with `hello`, answers with bytes that `accepts` takes. An open port is
+/// not enough: servers listen before they serve.
+pub fn answers(port: u16, hello: &[u8], accepts: impl Fn(&[u8]) -> bool) -> bool {
+    let Some(mut stream) = connect(port) else {
+        return false;
+    };
+    let mut answer = [0_u8; 64];
+    let asked = stream
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .and_then(|()| stream.write_all(hello));
+    match asked.and_then(|()| stream.read(&mut answer)) {
+        Ok(length) => accepts(&answer[..length]),
+        Err(_) => false,
+    }
+}
