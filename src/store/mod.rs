@@ -5,12 +5,19 @@
 //! payments' rules. [`commands`] write (grouped by [`batch`] into multi-row transactions), [`queries`] read.
 
 pub mod batch;
+mod cells;
 pub mod commands;
+mod database;
+mod decode;
+mod encode;
+mod engine;
 pub mod ids;
 pub mod mysql;
 pub mod queries;
 pub mod rows;
 pub mod sqlite;
+mod statements;
+mod transaction;
 
 use std::sync::Arc;
 

@@ -1,1 +1,86 @@
-//! To come.
+//! MySQL and MariaDB, single, in a Galera cluster or behind a proxy.
+
+mod connection;
+mod errors;
+mod failover;
+mod hosts;
+mod server;
+mod statements;
+
+use std::sync::Arc;
+
+use sqlx::migrate::Migrator;
+
+use self::connection::Session;
+use self::server::Pool;
+use super::StoreError;
+use super::database::SqlDatabase;
+use super::engine::{Engine, Statements};
+
+pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
+
+/// A MySQL or MariaDB database.
+pub type MySql = SqlDatabase<Server>;
+
+/// The server's connections.
+#[derive(Debug)]
+pub struct Server {
+    pool: Arc<Pool>,
+}
+
+impl MySql {
+    /// Reads the URL; connects when something is asked, so the server may still be starting. Must be called within
+    /// a runtime. [`parse_url`] says what is wrong with a URL.
+    pub fn connect(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        let hosts = parse_url(url)
+            .map_err(|fault| StoreError::Unavailable(sqlx::Error::Configuration(fault.into())))?;
+        Ok(Self::with_hosts(hosts, max_connections))
+    }
+
+    /// The same with a URL that has been read.
+    pub fn with_hosts(hosts: Hosts, max_connections: u32) -> Self {
+        let pool = Arc::new(Pool::new(hosts, max_connections));
+        Self {
+            engine: Server { pool },
+        }
+    }
+}
+
+impl Engine for Server {
+    type Connection = Session;
+
+    const STATEMENTS: Statements = statements::STATEMENTS;
+
+    async fn reader(&self) -> Result<Session, StoreError> {
+        let connection = self.pool.acquire().await?;
+        Ok(Session::reader(Arc::clone(&self.pool), connection))
+    }
+
+    async fn begin(&self) -> Result<Session, StoreError> {
+        let connection = self.pool.acquire().await?;
+        Session::begin(Arc::clone(&self.pool), connection).await
+    }
+
+    /// One process at a time, by `GET_LOCK`. That lock is not cluster-wide on Galera: there, all processes have to
+    /// name the same host first.
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        // Not `run`, whose bounds do not hold in a future that is sent between threads.
+        let result = MIGRATIONS.run_direct(None, &mut *connection, false).await;
+        if result.is_err() {
+            // The lock belongs to the connection: a failed run leaves it locked.
+            connection.close_on_drop();
+        }
+        result.map_err(StoreError::Migration)
+    }
+
+    fn migrations(&self) -> &'static Migrator {
+        &MIGRATIONS
+    }
+
+    async fn close(&self) {
+        self.pool.connections.close().await;
+    }
+}

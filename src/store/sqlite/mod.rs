@@ -1,1 +1,105 @@
-//! To come.
+//! SQLite: the embedded database, one file that one process uses.
+
+mod connection;
+mod errors;
+mod statements;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use self::connection::Session;
+use self::errors::classify;
+use super::StoreError;
+use super::database::SqlDatabase;
+use super::engine::{Engine, Statements};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a writer waits for its turn. Writers are quick; whoever waits longer hears that the store is overrun.
+const TURN: Duration = Duration::from_secs(10);
+
+/// Connections to read with: reads are short, and they share two or three processor cores with everything else.
+const READERS: u32 = 4;
+
+/// The embedded database.
+pub type Sqlite = SqlDatabase<File>;
+
+/// The file's connections.
+#[derive(Debug)]
+pub struct File {
+    /// One connection, because SQLite knows one writer at a time: the others wait here, in order, instead of
+    /// polling the file's lock.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it. It is read or written only when something is asked.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            // Readers go on while a transaction is being written.
+            .journal_mode(SqliteJournalMode::Wal)
+            // In WAL mode NORMAL could lose the last commits in a power cut; what is answered with 202 is kept.
+            .synchronous(SqliteSynchronous::Full)
+            // Only someone else's tool can hold the lock (a backup, a shell).
+            .busy_timeout(Duration::from_secs(5))
+            // The tables have none: rows are written in an order that makes them unnecessary.
+            .foreign_keys(false)
+            .statement_cache_capacity(256);
+        let pool = |most| {
+            SqlitePoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(TURN)
+                // A file does not hang up.
+                .test_before_acquire(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connect_lazy_with(options.clone())
+        };
+        Ok(Self {
+            engine: File {
+                writer: pool(1),
+                readers: pool(READERS),
+            },
+        })
+    }
+}
+
+impl Engine for File {
+    type Connection = Session;
+
+    const STATEMENTS: Statements = statements::STATEMENTS;
+
+    async fn reader(&self) -> Result<Session, StoreError> {
+        let connection = self.readers.acquire().await.map_err(classify)?;
+        Ok(Session::reader(connection))
+    }
+
+    async fn begin(&self) -> Result<Session, StoreError> {
+        let connection = self.writer.acquire().await.map_err(classify)?;
+        Session::begin(connection).await
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        MIGRATIONS
+            .run(&self.writer)
+            .await
+            .map_err(StoreError::Migration)
+    }
+
+    fn migrations(&self) -> &'static Migrator {
+        &MIGRATIONS
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

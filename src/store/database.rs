@@ -1,0 +1,196 @@
+//! A database, for both kinds: what is read outside of transactions, ids in blocks, and the check of the schema.
+
+use async_trait::async_trait;
+use sqlx::migrate::{MigrateError, Migrator};
+use time::macros::datetime;
+
+use super::decode::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord, all};
+use super::engine::{Connection, Engine, Parameter};
+use super::rows::{CardToken, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
+use super::transaction::OpenTransaction;
+use super::{Database, OutboxDepth, StoreError, Transaction, statements};
+use crate::domain::{ClientName, Event, PaymentId, Timestamp};
+
+/// Later than every payment: where a list without a cursor starts.
+const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
+
+/// A database of one kind.
+#[derive(Debug)]
+pub struct SqlDatabase<E> {
+    /// Its connections.
+    pub(super) engine: E,
+}
+
+impl<E: Engine> SqlDatabase<E> {
+    async fn read<R: Record>(
+        &self,
+        sql: &'static str,
+        parameters: &[Parameter],
+    ) -> Result<Vec<R>, StoreError> {
+        self.engine.reader().await?.fetch(sql, parameters).await
+    }
+
+    async fn one_payment(
+        &self,
+        sql: &'static str,
+        parameters: &[Parameter],
+    ) -> Result<Option<StoredPayment>, StoreError> {
+        let found: Vec<PaymentRecord> = self.read(sql, parameters).await?;
+        found.into_iter().next().map(TryInto::try_into).transpose()
+    }
+
+    async fn try_reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError> {
+        let mut connection = self.engine.begin().await?;
+        let lock = E::STATEMENTS.lock_next_id;
+        let mut found: Vec<(i64,)> = connection.fetch(lock, &[]).await?;
+        if found.is_empty() {
+            // Another process may do the same at this moment; whichever comes second finds the first one's row.
+            let insert = E::STATEMENTS.insert_next_id;
+            connection.execute(insert, &[first_ever.into()]).await?;
+            found = connection.fetch(lock, &[]).await?;
+        }
+        let Some((first,)) = found.pop() else {
+            return Err(StoreError::Corrupt("table id_blocks has no row".to_owned()));
+        };
+        let next = first.checked_add(count).ok_or(StoreError::IdsExhausted)?;
+        connection
+            .execute(statements::UPDATE_NEXT_ID, &[next.into()])
+            .await?;
+        connection.commit().await?;
+        Ok(first)
+    }
+}
+
+#[async_trait]
+impl<E: Engine> Database for SqlDatabase<E> {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.engine.migrate().await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let applied = self.read(statements::APPLIED_MIGRATIONS, &[]).await?;
+        same_schema(self.engine.migrations(), &applied).map_err(StoreError::Migration)
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        let connection = self.engine.begin().await?;
+        Ok(Box::new(OpenTransaction::<E>::new(connection)))
+    }
+
+    async fn reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError> {
+        // A block that was lost in a commit without an answer is a gap, which harms nobody.
+        const TRIES: usize = 5;
+        for _ in 1..TRIES {
+            match self.try_reserve_ids(count, first_ever).await {
+                Err(StoreError::Conflict(_) | StoreError::CommitUnknown(_)) => {}
+                result => return result,
+            }
+        }
+        self.try_reserve_ids(count, first_ever).await
+    }
+
+    async fn payment(&self, id: PaymentId) -> Result<Option<StoredPayment>, StoreError> {
+        self.one_payment(statements::PAYMENT, &[id.0.into()]).await
+    }
+
+    async fn payment_by_key(
+        &self,
+        client: &ClientName,
+        key: &str,
+    ) -> Result<Option<StoredPayment>, StoreError> {
+        let parameters = [client.as_str().into(), hex::encode(key).into()];
+        self.one_payment(statements::PAYMENT_BY_KEY, &parameters)
+            .await
+    }
+
+    async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError> {
+        let (sql, parameters) = list(filter);
+        all(self.read::<PaymentRecord>(sql, &parameters).await?)
+    }
+
+    async fn events(&self, id: PaymentId) -> Result<Vec<Event>, StoreError> {
+        let parameters = [id.0.into()];
+        all(self
+            .read::<EventRecord>(statements::EVENTS, &parameters)
+            .await?)
+    }
+
+    async fn card_token(&self, token: &TokenId) -> Result<Option<CardToken>, StoreError> {
+        let parameters = [hex::encode(&token.0).into()];
+        let found: Vec<TokenRecord> = self.read(statements::TOKEN, &parameters).await?;
+        found.into_iter().next().map(TryInto::try_into).transpose()
+    }
+
+    async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
+        let mut connection = self.engine.reader().await?;
+        let now = connection.now().await?;
+        let counts: Vec<(i64, i64)> = connection
+            .fetch(statements::OUTBOX_DEPTH, &[now.into()])
+            .await?;
+        let (total, due) = counts.into_iter().next().unwrap_or_default();
+        Ok(OutboxDepth {
+            total: total.unsigned_abs(),
+            due: due.unsigned_abs(),
+        })
+    }
+
+    async fn ledger(&self, payment: PaymentId) -> Result<Vec<LedgerEntry>, StoreError> {
+        let parameters = [payment.0.into()];
+        all(self
+            .read::<LedgerRecord>(statements::LEDGER_OF_PAYMENT, &parameters)
+            .await?)
+    }
+
+    async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError> {
+        let parameters = [client.as_str().into(), client.as_str().into()];
+        let found: Vec<(i64,)> = self.read(statements::OTHERS_THAN, &parameters).await?;
+        Ok(!found.is_empty())
+    }
+
+    async fn close(&self) {
+        self.engine.close().await;
+    }
+}
+
+/// The statement for a list, by the index that serves it best, and its parameters.
+fn list(filter: &PaymentFilter) -> (&'static str, Vec<Parameter>) {
+    let user = filter.user_id.map(|user| user.0);
+    let (sql, mut parameters): (_, Vec<Parameter>) = match (filter.order_id, user) {
+        (Some(order), user) => (
+            statements::PAYMENTS_BY_ORDER,
+            vec![order.0.into(), user.into()],
+        ),
+        (None, Some(user)) => (statements::PAYMENTS_BY_USER, vec![user.into()]),
+        (None, None) => (statements::PAYMENTS_BY_CLIENT, vec![]),
+    };
+    let (before, id) = filter.before.unwrap_or((END_OF_TIME, PaymentId(i64::MAX)));
+    parameters.insert(0, filter.client.as_str().into());
+    parameters.extend([before.into(), before.into(), id.0.into()]);
+    parameters.push(filter.status.map(|status| status.as_str()).into());
+    parameters.push(filter.limit.into());
+    (sql, parameters)
+}
+
+/// Whether exactly the migrations of this program are applied, each as it is here.
+fn same_schema(
+    migrations: &Migrator,
+    applied: &[(i64, Vec<u8>, bool)],
+) -> Result<(), MigrateError> {
+    for (version, checksum, success) in applied {
+        let Some(ours) = migrations.iter().find(|ours| ours.version == *version) else {
+            return Err(MigrateError::VersionMissing(*version));
+        };
+        if !success {
+            return Err(MigrateError::Dirty(*version));
+        }
+        if ours.checksum != checksum.as_slice() {
+            return Err(MigrateError::VersionMismatch(*version));
+        }
+    }
+    let is_applied = |version| applied.iter().any(|(applied, ..)| *applied == version);
+    let latest = applied.last().map_or(0, |(version, ..)| *version);
+    match migrations.iter().find(|ours| !is_applied(ours.version)) {
+        Some(missing) => Err(MigrateError::VersionTooNew(missing.version, latest)),
+        None => Ok(()),
+    }
+}

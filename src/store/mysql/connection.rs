@@ -1,0 +1,153 @@
+//! A connection to the server, with or without a transaction. Nothing waits for ever on it: a server that vanished
+//! without a word would otherwise hold each connection until TCP gives up, a quarter of an hour later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::mysql::MySqlArguments;
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, MySql, query_as_with, query_with};
+use time::PrimitiveDateTime;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::errors::{another_host_may_help, classify, classify_commit};
+use super::server::Pool;
+use crate::domain::Timestamp;
+use crate::store::StoreError;
+use crate::store::decode::Record;
+use crate::store::engine::{Connection, Parameter, arguments};
+
+/// Longer than any statement may wait for a lock (5 s), by far.
+const STATEMENT: Duration = Duration::from_secs(20);
+
+/// A rollback has nothing to wait for.
+const ROLLBACK: Duration = Duration::from_secs(5);
+
+/// A connection that is borrowed from the pool; dropped within a transaction, it rolls back.
+#[derive(Debug)]
+pub struct Session {
+    connection: Option<PoolConnection<MySql>>,
+    in_transaction: bool,
+    pool: Arc<Pool>,
+}
+
+impl Session {
+    /// To read with, each statement on its own.
+    pub fn reader(pool: Arc<Pool>, connection: PoolConnection<MySql>) -> Self {
+        Self {
+            connection: Some(connection),
+            in_transaction: false,
+            pool,
+        }
+    }
+
+    /// Begins a transaction, READ COMMITTED by the session's settings.
+    pub async fn begin(
+        pool: Arc<Pool>,
+        connection: PoolConnection<MySql>,
+    ) -> Result<Self, StoreError> {
+        let mut session = Self::reader(pool, connection);
+        session.in_transaction = true;
+        session
+            .run(classify, async |connection| {
+                connection.execute("START TRANSACTION").await
+            })
+            .await?;
+        Ok(session)
+    }
+
+    /// Runs something on the connection, at most as long as a statement may take. A connection that did not answer
+    /// is closed, never used again.
+    async fn run<T>(
+        &mut self,
+        sort: fn(sqlx::Error) -> StoreError,
+        work: impl AsyncFnOnce(&mut PoolConnection<MySql>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+        };
+        let result = match timeout(STATEMENT, work(connection)).await {
+            Ok(result) => result,
+            Err(_) => {
+                connection.close_on_drop();
+                self.in_transaction = false;
+                Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
+            }
+        };
+        result.map_err(sort).inspect_err(|error| {
+            if another_host_may_help(error) {
+                self.pool.suspect_host();
+            }
+        })
+    }
+}
+
+impl Connection for Session {
+    async fn execute(
+        &mut self,
+        sql: &'static str,
+        parameters: &[Parameter],
+    ) -> Result<u64, StoreError> {
+        let query = query_with(
+            sql,
+            arguments::<MySqlArguments>(parameters).map_err(classify)?,
+        );
+        let done = self
+            .run(classify, async |connection| {
+                query.execute(&mut **connection).await
+            })
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn fetch<R: Record>(
+        &mut self,
+        sql: &'static str,
+        parameters: &[Parameter],
+    ) -> Result<Vec<R>, StoreError> {
+        let query = query_as_with(
+            sql,
+            arguments::<MySqlArguments>(parameters).map_err(classify)?,
+        );
+        self.run(classify, async |connection| {
+            query.fetch_all(&mut **connection).await
+        })
+        .await
+    }
+
+    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        let rows: Vec<(PrimitiveDateTime,)> = self.fetch("SELECT UTC_TIMESTAMP(6)", &[]).await?;
+        match rows.first() {
+            Some((now,)) => Ok(now.assume_utc()),
+            None => Err(StoreError::Unavailable(sqlx::Error::RowNotFound)),
+        }
+    }
+
+    async fn commit(mut self) -> Result<(), StoreError> {
+        self.run(classify_commit, async |connection| {
+            connection.execute("COMMIT").await
+        })
+        .await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.in_transaction {
+            return;
+        }
+        // Outside of a runtime the connection is closed with the pool, which rolls back as well.
+        if let (Some(mut connection), Ok(runtime)) = (self.connection.take(), Handle::try_current())
+        {
+            runtime.spawn(async move {
+                let rollback = timeout(ROLLBACK, connection.execute("ROLLBACK"));
+                if !matches!(rollback.await, Ok(Ok(_))) {
+                    connection.close_on_drop();
+                }
+            });
+        }
+    }
+}

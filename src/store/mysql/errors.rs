@@ -1,0 +1,161 @@
+//! What MySQL's and MariaDB's error codes mean to this service.
+
+use sqlx::Error;
+use sqlx::migrate::MigrateError;
+use sqlx::mysql::MySqlDatabaseError;
+
+use crate::store::StoreError;
+
+/// Sorts an error of a statement or of connecting.
+pub fn classify(error: Error) -> StoreError {
+    match &error {
+        Error::ColumnDecode { .. } | Error::ColumnNotFound(_) | Error::Decode(_) => {
+            StoreError::Corrupt(error.to_string())
+        }
+        Error::Database(database) => {
+            let code = database
+                .try_downcast_ref()
+                .map_or(0, MySqlDatabaseError::number);
+            let state = database.code();
+            match meaning(code, state.as_deref().unwrap_or("")) {
+                Meaning::Conflict => StoreError::Conflict(error),
+                Meaning::Unavailable => StoreError::Unavailable(error),
+                Meaning::Rejected => StoreError::Rejected(error),
+                Meaning::Schema => StoreError::Migration(MigrateError::Execute(error)),
+            }
+        }
+        // No connection, or one that broke: input and output, TLS, the protocol, the pool.
+        _ => StoreError::Unavailable(error),
+    }
+}
+
+/// Sorts an error of a commit: unless the server says that it rolled back, nobody knows.
+pub fn classify_commit(error: Error) -> StoreError {
+    match classify(error) {
+        StoreError::Conflict(error) => StoreError::Conflict(error),
+        StoreError::Unavailable(error) | StoreError::Rejected(error) => {
+            StoreError::CommitUnknown(error)
+        }
+        other => other,
+    }
+}
+
+/// Whether another host may do better: this one is gone, or cannot write.
+pub fn another_host_may_help(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Unavailable(_) | StoreError::CommitUnknown(_)
+    )
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Conflict,
+    Unavailable,
+    Rejected,
+    Schema,
+}
+
+/// Codes below 1900 mean the same on both; above, each has its own.
+fn meaning(code: u16, state: &str) -> Meaning {
+    match code {
+        // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_TABLE_FULL, ER_LOCK_DEADLOCK (also what Galera's certification says),
+        // ER_ERROR_DURING_COMMIT (Galera, when it fails at the commit itself), ER_CHECKREAD (MariaDB: the row has
+        // changed since it was read), ER_LOCK_ABORTED (a table is being altered),
+        // ER_TRANSACTION_ROLLBACK_DURING_COMMIT (MySQL group replication)
+        1205 | 1206 | 1213 | 1180 | 1020 | 1689 | 3101 => Meaning::Conflict,
+        // ER_BAD_FIELD_ERROR, ER_NO_SUCH_TABLE
+        1054 | 1146 => Meaning::Schema,
+        // ER_CON_COUNT_ERROR, ER_OUT_OF_RESOURCES, ER_BAD_HOST_ERROR, ER_HANDSHAKE_ERROR, ER_DBACCESS_DENIED,
+        // ER_ACCESS_DENIED, ER_NO_DB, ER_UNKNOWN_COM (1047: a Galera node that is not ready), ER_BAD_DB,
+        // ER_SERVER_SHUTDOWN, ER_NORMAL_SHUTDOWN, ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_HOST_IS_BLOCKED,
+        // ER_TABLEACCESS_DENIED, ER_NET_READ_ERROR and its like
+        1040..=1047 | 1049 | 1053 | 1077 | 1021 | 1114 | 1129 | 1130 | 1142 | 1158..=1161 => {
+            Meaning::Unavailable
+        }
+        // ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED, ER_OPTION_PREVENTS_STATEMENT (1290: read-only),
+        // ER_QUERY_INTERRUPTED, ER_TOO_MANY_CONCURRENT_TRXS, ER_READ_ONLY_MODE, ER_MUST_CHANGE_PASSWORD,
+        // ER_CONNECTION_KILLED (MariaDB), ER_STATEMENT_TIMEOUT (MariaDB), ER_QUERY_TIMEOUT (MySQL),
+        // ER_SERVER_ISNT_AVAILABLE, ER_SERVER_OFFLINE_MODE, ER_CLIENT_INTERACTION_TIMEOUT (MySQL)
+        1203 | 1226 | 1290 | 1317 | 1637 | 1836 | 1820 | 1927 | 1969 | 3024 | 3168 | 3032
+        | 4031 => Meaning::Unavailable,
+        // What clients say of a connection that is gone
+        2000..=2055 => Meaning::Unavailable,
+        // ER_NET_PACKET_TOO_LARGE: half of the rows may pass.
+        1153 => Meaning::Rejected,
+        // ER_WRONG_VALUE_FOR_FUNCTION and others of state HY000 that speak of a value: ER_TRUNCATED_WRONG_VALUE,
+        // ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, ER_WRONG_VALUE_FOR_TYPE, invalid JSON (MySQL, MariaDB)
+        1292 | 1366 | 1411 | 3140..=3160 | 4036..=4044 | 4174..=4180 => Meaning::Rejected,
+        _ => by_state(state),
+    }
+}
+
+/// The class of the SQLSTATE, for codes that are not listed. What nobody knows is worth another try.
+fn by_state(state: &str) -> Meaning {
+    match state.get(..2).unwrap_or("") {
+        // Cardinality, data and integrity; a statement that the server does not understand.
+        "21" | "22" | "23" | "42" => Meaning::Rejected,
+        "40" => Meaning::Conflict,
+        _ => Meaning::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_mean_what_both_servers_document() {
+        let table = [
+            (1213, "40001", Meaning::Conflict),
+            (1205, "HY000", Meaning::Conflict),
+            (1180, "HY000", Meaning::Conflict),
+            (1020, "HY000", Meaning::Conflict),
+            (3101, "40000", Meaning::Conflict),
+            (1040, "08004", Meaning::Unavailable),
+            (1203, "42000", Meaning::Unavailable),
+            (1045, "28000", Meaning::Unavailable),
+            (1047, "08S01", Meaning::Unavailable),
+            (1053, "08S01", Meaning::Unavailable),
+            (1129, "HY000", Meaning::Unavailable),
+            (1290, "HY000", Meaning::Unavailable),
+            (1317, "70100", Meaning::Unavailable),
+            (1836, "HY000", Meaning::Unavailable),
+            (1927, "70100", Meaning::Unavailable),
+            (2006, "HY000", Meaning::Unavailable),
+            (2013, "HY000", Meaning::Unavailable),
+            (4031, "HY000", Meaning::Unavailable),
+            (9999, "HY000", Meaning::Unavailable),
+            (1048, "23000", Meaning::Rejected),
+            (1062, "23000", Meaning::Rejected),
+            (1153, "08S01", Meaning::Rejected),
+            (1264, "22003", Meaning::Rejected),
+            (1292, "22007", Meaning::Rejected),
+            (1366, "HY000", Meaning::Rejected),
+            (1406, "22001", Meaning::Rejected),
+            (1411, "HY000", Meaning::Rejected),
+            (3141, "22032", Meaning::Rejected),
+            (3156, "22018", Meaning::Rejected),
+            (4038, "HY000", Meaning::Rejected),
+            (1064, "42000", Meaning::Rejected),
+            (1146, "42S02", Meaning::Schema),
+            (1054, "42S22", Meaning::Schema),
+        ];
+        for (code, state, expected) in table {
+            assert_eq!(meaning(code, state), expected, "code {code}, state {state}");
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_leaves_only_a_commit_in_doubt() {
+        let broken = || Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert!(matches!(
+            classify(broken()),
+            StoreError::Unavailable(Error::Io(_))
+        ));
+        assert!(matches!(
+            classify_commit(broken()),
+            StoreError::CommitUnknown(Error::Io(_))
+        ));
+    }
+}

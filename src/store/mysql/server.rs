@@ -1,0 +1,140 @@
+//! The pool of connections, the settings of each, and the way to another host when one fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
+use sqlx::{Connection, Executor, MySql};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::errors::classify;
+use super::failover::{Failover, LastSwitch};
+use super::hosts::Hosts;
+use crate::store::StoreError;
+
+/// How long one waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// With several hosts, how long one waits before asking whether another is better.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A connection that has lain idle for longer is tried with a ping before it is used.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// `innodb_lock_wait_timeout` in seconds, instead of 50: a batch that waits holds up all that queue behind it.
+/// `STRICT_ALL_TABLES`: what does not fit is an error, never shortened. Lost on neither server's default.
+const SESSION: &str = "SET SESSION \
+    sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION', \
+    innodb_lock_wait_timeout = 5";
+
+/// No gap locks, so that batches of neighbours do not wait for each other; every locked row is read as it is now.
+const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+/// On Galera a node may lag behind the one that wrote: reads wait until it has caught up.
+const READ_YOUR_WRITES: &str = "SET SESSION wsrep_sync_wait = 1";
+
+/// Connections to one of the hosts.
+#[derive(Debug)]
+pub struct Pool {
+    pub(super) connections: MySqlPool,
+    failover: Failover,
+}
+
+impl Pool {
+    /// Connects when something is asked, not before. Must be called within a runtime.
+    pub fn new(hosts: Hosts, max_connections: u32) -> Self {
+        let hosts = Hosts(hosts.0.into_iter().map(with_settings).collect());
+        let first = hosts.0.first().cloned().unwrap_or_default();
+        let failover = Failover::new(hosts);
+        let last_switch = failover.last_switch();
+        let connections = MySqlPoolOptions::new()
+            .max_connections(max_connections)
+            .min_connections(1)
+            .acquire_timeout(ACQUIRE)
+            // A connection is tried when it is given back; to try a busy one again when it is taken would add a
+            // round trip to every transaction. One that has lain idle is tried (below).
+            .test_before_acquire(false)
+            .before_acquire(move |connection, about| {
+                let last_switch = Arc::clone(&last_switch);
+                Box::pin(async move { is_usable(&last_switch, connection, &about).await })
+            })
+            .after_connect(|connection, _| Box::pin(prepare_session(connection)))
+            .connect_lazy_with(first);
+        Self {
+            connections,
+            failover,
+        }
+    }
+
+    /// A connection to a host that can be written to, as far as that is known.
+    pub async fn acquire(&self) -> Result<PoolConnection<MySql>, StoreError> {
+        if !self.failover.has_choice() {
+            return self.connections.acquire().await.map_err(classify);
+        }
+        if self.failover.is_untried().await {
+            self.failover.elect(&self.connections).await;
+        }
+        let mut waiting = std::pin::pin!(self.connections.acquire());
+        match timeout(PATIENCE, &mut waiting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(_)) => {
+                self.failover.elect(&self.connections).await;
+                self.connections.acquire().await.map_err(classify)
+            }
+            // The pool reads its options again before every try to connect.
+            Err(_) => {
+                self.failover.elect(&self.connections).await;
+                waiting.await.map_err(classify)
+            }
+        }
+    }
+
+    /// Looks for another host in the background, if there is one.
+    pub fn suspect_host(self: &Arc<Self>) {
+        if let (true, Ok(runtime)) = (self.failover.has_choice(), Handle::try_current()) {
+            let pool = Arc::clone(self);
+            runtime.spawn(async move { pool.failover.elect(&pool.connections).await });
+        }
+    }
+}
+
+fn with_settings(host: MySqlConnectOptions) -> MySqlConnectOptions {
+    host.charset("utf8mb4")
+        .collation("utf8mb4_bin")
+        .timezone("+00:00".to_owned())
+        // The session's own list replaces the server's.
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        // Far above the number of texts: each eviction closes a statement, which gets no answer, and the command
+        // after it then waits 40 ms for the server's delayed acknowledgment.
+        .statement_cache_capacity(256)
+}
+
+async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    connection.execute(SESSION).await?;
+    connection.execute(ISOLATION).await?;
+    let galera: Option<(String, String)> =
+        sqlx::query_as("SHOW VARIABLES WHERE Variable_name = 'wsrep_on'")
+            .fetch_optional(&mut *connection)
+            .await?;
+    if galera.is_some_and(|(_, value)| value == "ON") {
+        connection.execute(READ_YOUR_WRITES).await?;
+    }
+    Ok(())
+}
+
+async fn is_usable(
+    last_switch: &LastSwitch,
+    connection: &mut MySqlConnection,
+    about: &PoolConnectionMetadata,
+) -> Result<bool, sqlx::Error> {
+    if last_switch.is_after(about.age) {
+        return Ok(false);
+    }
+    if about.idle_for > IDLE {
+        connection.ping().await?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,112 @@
+//! A connection to the file, with or without a transaction.
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Executor, Sqlite, query_as_with, query_with};
+use time::OffsetDateTime;
+use tokio::runtime::Handle;
+
+use super::errors::{classify, classify_commit};
+use crate::domain::Timestamp;
+use crate::store::StoreError;
+use crate::store::decode::Record;
+use crate::store::engine::{Connection, Parameter, arguments};
+
+/// A connection that is borrowed from a pool; dropped within a transaction, it rolls back.
+#[derive(Debug)]
+pub struct Session {
+    connection: Option<PoolConnection<Sqlite>>,
+    in_transaction: bool,
+}
+
+impl Session {
+    /// To read with, each statement on its own.
+    pub fn reader(connection: PoolConnection<Sqlite>) -> Self {
+        Self {
+            connection: Some(connection),
+            in_transaction: false,
+        }
+    }
+
+    /// Begins a transaction as the only writer: a later change of mind (`BEGIN` alone) can fail half-way.
+    pub async fn begin(connection: PoolConnection<Sqlite>) -> Result<Self, StoreError> {
+        let mut session = Self {
+            connection: Some(connection),
+            in_transaction: true,
+        };
+        let connection = session.connection()?;
+        connection
+            .execute("BEGIN IMMEDIATE")
+            .await
+            .map_err(classify)?;
+        Ok(session)
+    }
+
+    fn connection(&mut self) -> Result<&mut PoolConnection<Sqlite>, StoreError> {
+        let gone = || StoreError::Unavailable(sqlx::Error::PoolClosed);
+        self.connection.as_mut().ok_or_else(gone)
+    }
+}
+
+impl Connection for Session {
+    async fn execute(
+        &mut self,
+        sql: &'static str,
+        parameters: &[Parameter],
+    ) -> Result<u64, StoreError> {
+        let query = query_with(
+            sql,
+            arguments::<SqliteArguments>(parameters).map_err(classify)?,
+        );
+        let connection = self.connection()?;
+        let done = query.execute(&mut **connection).await.map_err(classify)?;
+        Ok(done.rows_affected())
+    }
+
+    async fn fetch<R: Record>(
+        &mut self,
+        sql: &'static str,
+        parameters: &[Parameter],
+    ) -> Result<Vec<R>, StoreError> {
+        let query = query_as_with(
+            sql,
+            arguments::<SqliteArguments>(parameters).map_err(classify)?,
+        );
+        let connection = self.connection()?;
+        query.fetch_all(&mut **connection).await.map_err(classify)
+    }
+
+    /// This process is the only one that uses the file, so its clock is the database's.
+    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        let now = OffsetDateTime::now_utc();
+        let whole = now.replace_nanosecond(now.microsecond() * 1000);
+        Ok(whole.unwrap_or(now))
+    }
+
+    async fn commit(mut self) -> Result<(), StoreError> {
+        let connection = self.connection()?;
+        connection
+            .execute("COMMIT")
+            .await
+            .map_err(classify_commit)?;
+        self.in_transaction = false;
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.in_transaction {
+            return;
+        }
+        // Outside of a runtime the connection is closed with the pool, which rolls back as well.
+        if let (Some(mut connection), Ok(runtime)) = (self.connection.take(), Handle::try_current())
+        {
+            runtime.spawn(async move {
+                if connection.execute("ROLLBACK").await.is_err() {
+                    connection.close_on_drop();
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What SQLite's result codes mean to this service.
+
+use sqlx::Error;
+use sqlx::migrate::MigrateError;
+
+use crate::store::StoreError;
+
+/// Sorts an error; codes as in <https://www.sqlite.org/rescode.html>.
+pub fn classify(error: Error) -> StoreError {
+    let Error::Database(database) = &error else {
+        return match error {
+            Error::ColumnDecode { .. } | Error::ColumnNotFound(_) | Error::Decode(_) => {
+                StoreError::Corrupt(error.to_string())
+            }
+            _ => StoreError::Unavailable(error),
+        };
+    };
+    let extended = database.code().and_then(|code| code.parse().ok());
+    let message = database.message();
+    // The primary code is the low byte of the extended one.
+    match extended.map(|code: i32| code & 0xff) {
+        // SQLITE_BUSY, SQLITE_LOCKED
+        Some(5 | 6) => StoreError::Conflict(error),
+        // SQLITE_ERROR has no finer code for a missing table or column.
+        Some(1) if message.starts_with("no such table") || message.contains("column named") => {
+            StoreError::Migration(MigrateError::Execute(error))
+        }
+        // SQLITE_ERROR, SQLITE_TOOBIG, SQLITE_CONSTRAINT (CHECK, NOT NULL, UNIQUE, STRICT types), SQLITE_MISMATCH,
+        // SQLITE_RANGE
+        Some(1 | 18 | 19 | 20 | 25) => StoreError::Rejected(error),
+        // A full disk, an unreadable or read-only file, and everything else
+        _ => StoreError::Unavailable(error),
+    }
+}
+
+/// An error while committing.
+pub fn classify_commit(error: Error) -> StoreError {
+    match classify(error) {
+        StoreError::Unavailable(error) => StoreError::CommitUnknown(error),
+        other => other,
+    }
+}

@@ -1,0 +1,67 @@
+//! The statements that both databases understand as they stand. Columns are read by name, so `*` is safe when a
+//! later version adds one.
+
+/// (id) → payment
+pub const PAYMENT: &str = "SELECT * FROM payments WHERE id = ?";
+
+/// (client, hexadecimal key) → payment
+pub const PAYMENT_BY_KEY: &str =
+    "SELECT * FROM payments WHERE client = ? AND idempotency_key = UNHEX(?)";
+
+/// (client, latest `created_at` twice, id, status or null twice, limit) → payments. The row comparison is spelled
+/// out, with a plain bound before it, because neither MySQL nor MariaDB reads an index by `(a, b) < (?, ?)`.
+pub const PAYMENTS_BY_CLIENT: &str = "
+SELECT * FROM payments
+WHERE client = ? AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+ORDER BY created_at DESC, id DESC LIMIT ?";
+
+/// As [`PAYMENTS_BY_CLIENT`], with the user after the client.
+pub const PAYMENTS_BY_USER: &str = "
+SELECT * FROM payments
+WHERE client = ? AND user_id = ?
+  AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+ORDER BY created_at DESC, id DESC LIMIT ?";
+
+/// As [`PAYMENTS_BY_CLIENT`], with the order and the user (or null) after the client.
+pub const PAYMENTS_BY_ORDER: &str = "
+SELECT * FROM payments
+WHERE client = ? AND order_id = ? AND user_id = COALESCE(?, user_id)
+  AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+ORDER BY created_at DESC, id DESC LIMIT ?";
+
+/// (payment id) → events
+pub const EVENTS: &str = "SELECT * FROM payment_events WHERE payment_id = ? ORDER BY sequence";
+
+/// (hexadecimal id) → token
+pub const TOKEN: &str = "SELECT * FROM card_tokens WHERE id = UNHEX(?)";
+
+/// (now) → all rows, rows that are due
+pub const OUTBOX_DEPTH: &str = "
+SELECT (SELECT COUNT(*) FROM outbox), (SELECT COUNT(*) FROM outbox WHERE due_at <= ?)";
+
+/// (payment id) → ledger entries
+pub const LEDGER_OF_PAYMENT: &str =
+    "SELECT * FROM issuer_ledger WHERE payment_id = ? ORDER BY idempotency_key";
+
+/// (client twice) → a row, if there are payments of others. Two ranges of an index; `<>` would read all of it.
+pub const OTHERS_THAN: &str = "
+SELECT id FROM payments WHERE client < ? OR client > ? LIMIT 1";
+
+/// () → version, checksum, success
+pub const APPLIED_MIGRATIONS: &str =
+    "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";
+
+/// (now, limit) → ids of payments that no message is under way for. Locks nothing: usually there are none.
+pub const FORGOTTEN_PAYMENTS: &str = "
+SELECT id FROM payments
+WHERE check_at <= ? AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.payment_id = payments.id)
+ORDER BY check_at LIMIT ?";
+
+/// (now) → a row, if anything is due. Locks nothing: usually there is nothing.
+pub const OUTBOX_IS_DUE: &str = "SELECT id FROM outbox WHERE due_at <= ? LIMIT 1";
+
+/// (now) → a row, if any card is to be erased. Locks nothing: usually there is none.
+pub const TOKENS_ARE_EXPIRED: &str = "SELECT id FROM card_tokens WHERE erase_at < ? LIMIT 1";
+
+/// (first id that is not reserved)
+pub const UPDATE_NEXT_ID: &str = "UPDATE id_blocks SET next_id = ? WHERE id = 1";

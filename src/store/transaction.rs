@@ -1,0 +1,251 @@
+//! One transaction, for both databases: turns rows into parameters and records into rows. Which connection it runs
+//! on, and in which words, is the [`Engine`]'s affair.
+
+use std::marker::PhantomData;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::decode::{LedgerRecord, OutboxRecord, PaymentRecord, TokenRecord, all};
+use super::engine::{Connection, Engine, Parameter};
+use super::rows::{
+    CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
+};
+use super::{StoreError, Transaction, encode, statements};
+use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
+
+/// A transaction that has begun.
+pub struct OpenTransaction<E: Engine> {
+    connection: E::Connection,
+    engine: PhantomData<fn() -> E>,
+}
+
+impl<E: Engine> OpenTransaction<E> {
+    /// Takes over a connection whose transaction has begun.
+    pub fn new(connection: E::Connection) -> Self {
+        Self {
+            connection,
+            engine: PhantomData,
+        }
+    }
+
+    /// Runs a statement over rows; none at all need no statement.
+    async fn write(&mut self, sql: &'static str, rows: String) -> Result<(), StoreError> {
+        self.write_with(sql, rows, None).await
+    }
+
+    /// The same, with a second parameter.
+    async fn write_with(
+        &mut self,
+        sql: &'static str,
+        rows: String,
+        second: Option<Parameter>,
+    ) -> Result<(), StoreError> {
+        if rows == "[]" {
+            return Ok(());
+        }
+        let parameters: Vec<Parameter> = [rows.into()].into_iter().chain(second).collect();
+        self.connection.execute(sql, &parameters).await?;
+        Ok(())
+    }
+
+    async fn payments(
+        &mut self,
+        sql: &'static str,
+        parameters: &[Parameter],
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        all(self
+            .connection
+            .fetch::<PaymentRecord>(sql, parameters)
+            .await?)
+    }
+}
+
+#[async_trait]
+impl<E: Engine> Transaction for OpenTransaction<E> {
+    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        self.connection.now().await
+    }
+
+    async fn payments_by_key(
+        &mut self,
+        keys: &[(ClientName, String)],
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let rows = encode::keys(keys)?;
+        self.payments(E::STATEMENTS.payments_by_keys, &[rows.into()])
+            .await
+    }
+
+    async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError> {
+        let rows = encode::payment_ids(ids)?;
+        self.payments(E::STATEMENTS.lock_payments, &[rows.into()])
+            .await
+    }
+
+    async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
+        self.write(E::STATEMENTS.insert_payments, encode::payments(rows)?)
+            .await
+    }
+
+    async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
+        self.write(E::STATEMENTS.update_payments, encode::changes(rows)?)
+            .await
+    }
+
+    async fn claim_payments(
+        &mut self,
+        ids: &[PaymentId],
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let rows = encode::payment_ids(ids)?;
+        self.write_with(E::STATEMENTS.claim_payments, rows, Some(until.into()))
+            .await
+    }
+
+    async fn lock_forgotten_payments(
+        &mut self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let found: Vec<(i64,)> = self
+            .connection
+            .fetch(statements::FORGOTTEN_PAYMENTS, &[now.into(), limit.into()])
+            .await?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = found.into_iter().map(|(id,)| PaymentId(id)).collect();
+        let rows = encode::payment_ids(&ids)?;
+        self.payments(
+            E::STATEMENTS.lock_forgotten_payments,
+            &[rows.into(), now.into()],
+        )
+        .await
+    }
+
+    async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        self.write(E::STATEMENTS.insert_events, encode::events(events)?)
+            .await
+    }
+
+    async fn existing_events(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, StoreError> {
+        let rows = encode::event_ids(ids)?;
+        let found: Vec<(Uuid,)> = self
+            .connection
+            .fetch(E::STATEMENTS.existing_events, &[rows.into()])
+            .await?;
+        Ok(found.into_iter().map(|(id,)| EventId(id)).collect())
+    }
+
+    async fn insert_outbox(&mut self, rows: &[OutboxRow]) -> Result<(), StoreError> {
+        self.write(E::STATEMENTS.insert_outbox, encode::outbox(rows)?)
+            .await
+    }
+
+    async fn delete_outbox(&mut self, ids: &[OutboxId]) -> Result<(), StoreError> {
+        self.write(E::STATEMENTS.delete_outbox, encode::outbox_ids(ids)?)
+            .await
+    }
+
+    async fn lock_due_outbox(
+        &mut self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        let due: Vec<(Uuid,)> = self
+            .connection
+            .fetch(statements::OUTBOX_IS_DUE, &[now.into()])
+            .await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parameters = [now.into(), limit.into()];
+        let sql = E::STATEMENTS.lock_due_outbox;
+        all(self
+            .connection
+            .fetch::<OutboxRecord>(sql, &parameters)
+            .await?)
+    }
+
+    async fn postpone_outbox(
+        &mut self,
+        ids: &[OutboxId],
+        due_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let rows = encode::outbox_ids(ids)?;
+        self.write_with(E::STATEMENTS.postpone_outbox, rows, Some(due_at.into()))
+            .await
+    }
+
+    async fn insert_tokens(&mut self, tokens: &[CardToken]) -> Result<(), StoreError> {
+        self.write(E::STATEMENTS.insert_tokens, encode::tokens(tokens)?)
+            .await
+    }
+
+    async fn lock_tokens(&mut self, tokens: &[TokenId]) -> Result<Vec<CardToken>, StoreError> {
+        let rows = encode::token_ids(tokens)?;
+        let sql = E::STATEMENTS.lock_tokens;
+        all(self
+            .connection
+            .fetch::<TokenRecord>(sql, &[rows.into()])
+            .await?)
+    }
+
+    async fn use_tokens(&mut self, uses: &[(TokenId, PaymentId)]) -> Result<(), StoreError> {
+        self.write(E::STATEMENTS.use_tokens, encode::uses(uses)?)
+            .await
+    }
+
+    async fn erase_expired_tokens(
+        &mut self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let expired: Vec<(Vec<u8>,)> = self
+            .connection
+            .fetch(statements::TOKENS_ARE_EXPIRED, &[now.into()])
+            .await?;
+        if expired.is_empty() {
+            return Ok(0);
+        }
+        let parameters = [now.into(), limit.into()];
+        let locked: Vec<(Vec<u8>,)> = self
+            .connection
+            .fetch(E::STATEMENTS.lock_expired_tokens, &parameters)
+            .await?;
+        let rows = encode::binary_ids(locked.iter().map(|(id,)| id.as_slice()))?;
+        self.write(E::STATEMENTS.erase_tokens, rows).await?;
+        Ok(locked.len() as u64)
+    }
+
+    async fn ledger_charge(
+        &mut self,
+        lines: &[LedgerLine],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let rows = encode::ledger(lines, now)?;
+        self.write(E::STATEMENTS.ledger_charge, rows).await
+    }
+
+    async fn ledger_reverse(
+        &mut self,
+        lines: &[LedgerLine],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let rows = encode::ledger(lines, now)?;
+        self.write(E::STATEMENTS.ledger_reverse, rows).await
+    }
+
+    async fn ledger_entries(&mut self, keys: &[String]) -> Result<Vec<LedgerEntry>, StoreError> {
+        let rows = encode::texts(keys)?;
+        let sql = E::STATEMENTS.ledger_entries;
+        all(self
+            .connection
+            .fetch::<LedgerRecord>(sql, &[rows.into()])
+            .await?)
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.connection.commit().await
+    }
+}
