@@ -1,6 +1,10 @@
 //! Where both ways in meet: one validation, one idempotency space, one table.
 
 mod acceptor;
+mod canonical;
+pub mod card_fields;
+pub mod did_you_mean;
+pub mod fields;
 pub mod request;
 
 pub use acceptor::Acceptor;

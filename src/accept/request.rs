@@ -1,1 +1,212 @@
-//! To come.
+//! From JSON to the domain: what `POST /payments`, `process`, `card-tokens` and `order.payment` carry.
+//!
+//! Every fault is found and named. Knows nothing of HTTP or AMQP, writes nothing, reads no clock.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use time::Date;
+
+use super::card_fields::{self, CARD_FIELDS};
+use super::fields::{Faults, FieldError, Object, shown};
+use super::{PaymentMethod, PaymentRequest};
+use crate::domain::money::InvalidAmount;
+use crate::domain::{Card, Currency, Metadata, Money, OrderId, UserId};
+
+/// Whether a request may carry a card in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CardsAllowed {
+    /// Over HTTP.
+    Yes,
+    /// In a message: a broker writes what it carries to disk.
+    No,
+}
+
+const PAYMENT_FIELDS: [&str; 7] = [
+    "order_id",
+    "user_id",
+    "total_amount",
+    "currency",
+    "card",
+    "card_token",
+    "metadata",
+];
+const CARD_PATHS: [&str; 3] = ["card.cardNumber", "card.cardCode", "card.expirationDate"];
+
+/// Longest decimal that is read: far beyond any amount, far below a body's size.
+const LONGEST_AMOUNT: usize = 40;
+
+/// Reads a request for a payment. `today` (UTC) bounds how far ahead a card may expire.
+pub fn parse_payment(
+    body: &Value,
+    default_currency: Currency,
+    today: Date,
+    cards: CardsAllowed,
+) -> Result<PaymentRequest, Vec<FieldError>> {
+    let mut faults = Faults::default();
+    let request = Object::root(body, &mut faults).and_then(|fields| {
+        let order_id = fields.positive_integer("order_id", &mut faults);
+        let user_id = fields.positive_integer("user_id", &mut faults);
+        let amount = amount(&fields, default_currency, &mut faults);
+        let method = match cards {
+            CardsAllowed::Yes => optional_method(&fields, today, &mut faults),
+            CardsAllowed::No => token_only(&fields, &mut faults),
+        };
+        let metadata = metadata(&fields, &mut faults);
+        refuse_unknown(&fields, cards, &mut faults);
+        Some(PaymentRequest {
+            order_id: OrderId(order_id?),
+            user_id: UserId(user_id?),
+            amount: amount?,
+            method,
+            metadata,
+        })
+    });
+    faults.settle(request)
+}
+
+/// Reads how a payment is to be paid: the three card fields, or `card_token`.
+pub fn parse_method(body: &Value, today: Date) -> Result<PaymentMethod, Vec<FieldError>> {
+    let mut faults = Faults::default();
+    let method = Object::root(body, &mut faults).and_then(|fields| {
+        let known = [CARD_FIELDS.as_slice(), &["card_token"]].concat();
+        fields.refuse_unknown(&known, &[], &mut faults);
+        if fields.get("card_token").is_none() {
+            return card_fields::card(&fields, today, &mut faults).map(PaymentMethod::Card);
+        }
+        if CARD_FIELDS.iter().any(|name| fields.get(name).is_some()) {
+            faults.add(
+                fields.path("card_token"),
+                "conflicting_fields",
+                "must not come together with a card: send one of them",
+            );
+        }
+        card_fields::token(&fields, &mut faults).map(PaymentMethod::Token)
+    });
+    faults.settle(method)
+}
+
+/// Reads a card that is handed in for a token.
+pub fn parse_card(body: &Value, today: Date) -> Result<Card, Vec<FieldError>> {
+    let mut faults = Faults::default();
+    let card = Object::root(body, &mut faults).and_then(|fields| {
+        fields.refuse_unknown(&CARD_FIELDS, &[], &mut faults);
+        card_fields::card(&fields, today, &mut faults)
+    });
+    faults.settle(card)
+}
+
+fn amount(fields: &Object, default_currency: Currency, faults: &mut Faults) -> Option<Money> {
+    let currency = currency(fields, default_currency, faults);
+    let value = fields.required("total_amount", "a number such as 99.53", faults)?;
+    // With an unknown currency all that can be said of an amount is what holds for every currency.
+    let assumed = currency.unwrap_or(default_currency);
+    let read = match value {
+        Value::Number(number) => Money::parse_number(number, assumed),
+        Value::String(text) if text.len() > LONGEST_AMOUNT => Err(InvalidAmount::NotANumber),
+        Value::String(text) => Money::parse_text(text, assumed),
+        _ => Err(InvalidAmount::NotANumber),
+    };
+    let invalid = match read {
+        Ok(money) => return currency.map(|_| money),
+        Err(InvalidAmount::TooPrecise { .. }) if currency.is_none() => return None,
+        Err(invalid) => invalid,
+    };
+    let code = match invalid {
+        InvalidAmount::NotANumber if value.is_string() => "not_a_number",
+        InvalidAmount::NotANumber => "wrong_type",
+        InvalidAmount::NotPositive => "not_positive",
+        InvalidAmount::TooLarge => "too_large",
+        InvalidAmount::TooPrecise { .. } => "too_precise",
+    };
+    faults.add(fields.path("total_amount"), code, invalid.to_string());
+    None
+}
+
+fn currency(fields: &Object, default: Currency, faults: &mut Faults) -> Option<Currency> {
+    if fields.get("currency").is_none() {
+        return Some(default);
+    }
+    let code = fields.text("currency", "an ISO 4217 code such as CAD", faults)?;
+    let currency = Currency::parse(code).ok();
+    if currency.is_none() {
+        let message = match Currency::parse(&code.to_ascii_uppercase()) {
+            Ok(meant) => format!("must be in upper case: send {}", meant.code()),
+            Err(_) => "is unknown: send an ISO 4217 code such as CAD, EUR or JPY".to_owned(),
+        };
+        faults.add(fields.path("currency"), "unknown_currency", message);
+    }
+    currency
+}
+
+fn optional_method(fields: &Object, today: Date, faults: &mut Faults) -> Option<PaymentMethod> {
+    let card = fields.get("card").and_then(|card| {
+        let card = Object::of(card, fields.path("card"), faults)?;
+        card.refuse_unknown(&CARD_FIELDS, &[], faults);
+        card_fields::card(&card, today, faults)
+    });
+    if fields.get("card_token").is_none() {
+        return card.map(PaymentMethod::Card);
+    }
+    if fields.get("card").is_some() {
+        faults.add(
+            fields.path("card_token"),
+            "conflicting_fields",
+            "must not come together with card: send one of them",
+        );
+    }
+    card_fields::token(fields, faults).map(PaymentMethod::Token)
+}
+
+fn token_only(fields: &Object, faults: &mut Faults) -> Option<PaymentMethod> {
+    for name in ["card"].iter().chain(&CARD_FIELDS) {
+        if fields.get(name).is_some() {
+            let message = "must not be sent in a message, which a broker writes to disk: make a token \
+                           with POST /card-tokens and send it as card_token";
+            faults.add(fields.path(name), "card_in_clear", message);
+        }
+    }
+    fields.get("card_token")?;
+    card_fields::token(fields, faults).map(PaymentMethod::Token)
+}
+
+fn metadata(fields: &Object, faults: &mut Faults) -> Metadata {
+    let Some(value) = fields.get("metadata") else {
+        return Metadata::default();
+    };
+    let path = fields.path("metadata");
+    let Some(object) = Object::of(value, path.clone(), faults) else {
+        return Metadata::default();
+    };
+    let mut texts = BTreeMap::new();
+    for (key, value) in object.entries() {
+        match value {
+            Value::String(text) => {
+                texts.insert(key.clone(), text.clone());
+            }
+            _ => {
+                let message = "must be a string: put numbers and flags in quotes";
+                faults.add(object.path(&shown(key)), "wrong_type", message);
+            }
+        }
+    }
+    Metadata::parse(texts).unwrap_or_else(|invalid| {
+        let message = format!("cannot be kept: {invalid}");
+        faults.add(path, "invalid_metadata", message);
+        Metadata::default()
+    })
+}
+
+fn refuse_unknown(fields: &Object, cards: CardsAllowed, faults: &mut Faults) {
+    match cards {
+        CardsAllowed::Yes => fields.refuse_unknown(&PAYMENT_FIELDS, &CARD_PATHS, faults),
+        // Card fields have been named as such already.
+        CardsAllowed::No => {
+            let known = [PAYMENT_FIELDS.as_slice(), &CARD_FIELDS].concat();
+            fields.refuse_unknown(&known, &[], faults);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

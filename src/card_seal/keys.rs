@@ -28,22 +28,20 @@ pub(super) struct SealKey {
     fingerprint: Zeroizing<[u8; 32]>,
 }
 
-/// Why there are no keys. Never holds a key.
+/// Why there are no keys, and what to do. Never holds a key; the caller names the variable.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSealKeys {
     /// Nothing there.
-    #[error("SEAL_KEYS is empty: set it to id:key, with a key from `openssl rand -hex 32`")]
+    #[error("no key in it: write id:key, as `payment-service keys` prints it")]
     Missing,
     /// One entry is not `id:key`; entries are counted from 1, since their text may be a key.
-    #[error("SEAL_KEYS, entry {0}: write id:key, with an id of 1 to 16 of a-z and 0-9")]
+    #[error("entry {0}: write id:key, with an id of 1 to 16 of a-z and 0-9")]
     Id(usize),
     /// One key is not 32 bytes in hexadecimal.
-    #[error(
-        "SEAL_KEYS, key `{0}`: must be 64 hexadecimal digits, as `openssl rand -hex 32` makes them"
-    )]
+    #[error("key `{0}`: must be 64 hexadecimal digits, as `openssl rand -hex 32` makes them")]
     Key(String),
     /// Two keys have one name.
-    #[error("SEAL_KEYS, key `{0}` is listed twice: give each key an id of its own")]
+    #[error("key `{0}` is listed twice: give each key an id of its own")]
     Twice(String),
     /// The key file is there, but holds something else.
     #[error(
@@ -56,7 +54,7 @@ pub enum InvalidSealKeys {
         source: Box<InvalidSealKeys>,
     },
     /// The key file cannot be read or made.
-    #[error("the key file {path} cannot be used: {source}; check DATA_DIR and its permissions")]
+    #[error("the key file {path} cannot be read or made: {source}")]
     File {
         /// Which file.
         path: PathBuf,
@@ -120,6 +118,20 @@ impl SealKeys {
         }
     }
 
+    /// What [`Self::parse`] reads. It holds the keys: for the one who configures them, and the key file.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let length = (Self::MAX_ID + 2 * Self::LENGTH + 2) * (1 + self.older.len());
+        let mut text = Zeroizing::new(String::with_capacity(length));
+        for key in self.all() {
+            let separator = if text.is_empty() { "" } else { "," };
+            let digits = Zeroizing::new(hex::encode(*key.secret));
+            for part in [separator, &key.id, ":", &digits] {
+                text.push_str(part);
+            }
+        }
+        text
+    }
+
     /// An HMAC-SHA-256 by which a request is known again, without it telling what it holds.
     pub fn fingerprint(&self, message: &[u8]) -> [u8; 32] {
         mac(&self.current.fingerprint, message)
@@ -153,8 +165,7 @@ impl SealKeys {
         let folder = path.parent().unwrap_or(Path::new("."));
         // Made with permissions 0600.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        let digits = Zeroizing::new(hex::encode(*self.current.secret));
-        writeln!(file, "{}:{}", self.current.id, *digits)?;
+        writeln!(file, "{}", *self.to_text())?;
         file.as_file().sync_all()?;
         file.persist_noclobber(path)?;
         #[cfg(unix)]

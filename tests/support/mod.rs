@@ -1,3 +1,4 @@
 //! What the tests share. It knows nothing of the crate's insides that its public interface does not show.
 
+pub mod process;
 pub mod servers;

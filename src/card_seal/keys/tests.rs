@@ -10,8 +10,8 @@ fn fault(text: &str) -> String {
 }
 
 #[test]
-fn faults_name_the_variable_and_what_to_do_but_never_a_key() {
-    assert!(fault(" ,").contains("SEAL_KEYS is empty"));
+fn faults_name_the_entry_and_what_to_do_but_never_a_key() {
+    assert!(fault(" ,").contains("write id:key"));
     assert!(fault(&OLD[4..]).contains("entry 1: write id:key"));
     assert!(fault(&format!("{OLD},UPPER:00")).contains("entry 2"));
     assert!(fault(&OLD.replace("old", "")).contains("entry 1"));
@@ -70,5 +70,18 @@ fn a_damaged_or_unreachable_key_file_is_named_and_left_alone() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "half a k");
     let nowhere = folder.path().join("missing/seal.key");
     let fault = SealKeys::load_or_create(&nowhere).unwrap_err().to_string();
-    assert!(fault.contains("missing/seal.key cannot be used"), "{fault}");
+    assert!(
+        fault.contains("missing/seal.key cannot be read or made"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn keys_come_back_from_their_text() {
+    let text = format!("{NEW},{OLD}");
+    assert_eq!(*SealKeys::parse(&text).unwrap().to_text(), text);
+    let made = SealKeys::generate();
+    let read = SealKeys::parse(&made.to_text()).unwrap();
+    assert_eq!(made.fingerprint(b"m"), read.fingerprint(b"m"));
+    assert!(!format!("{made:?}").contains(&made.to_text().as_str()[10..20]));
 }

@@ -1,0 +1,89 @@
+//! Asks the servers themselves: single-row rate, commits, depths.
+
+use std::time::{Duration, Instant};
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use sqlx::{Executor, MySqlPool, Row};
+
+use crate::support::servers::Database;
+
+/// An observer of the database.
+pub struct Probe {
+    pool: MySqlPool,
+}
+
+impl Probe {
+    pub async fn new(database: &Database) -> Self {
+        let pool = MySqlPool::connect(&database.admin_url()).await.expect("the database");
+        pool.execute("CREATE DATABASE bench").await.expect("a database");
+        pool.execute("CREATE DATABASE probe").await.expect("a database");
+        pool.execute("CREATE TABLE probe.single (id BIGINT PRIMARY KEY, text VARCHAR(200) NOT NULL) ENGINE = InnoDB")
+            .await
+            .expect("a table");
+        Self { pool }
+    }
+
+    pub async fn version(&self) -> String {
+        let row = sqlx::query("SELECT VERSION(), @@sync_binlog, @@innodb_flush_log_at_trx_commit").fetch_one(&self.pool).await.expect("a version");
+        let (version, binlog, flush): (String, i64, i64) = (row.get(0), row.get::<u64, _>(1) as i64, row.get::<u64, _>(2) as i64);
+        format!("{version}, sync_binlog={binlog}, innodb_flush_log_at_trx_commit={flush}")
+    }
+
+    /// Inserts one row per transaction on one connection, for so long.
+    pub async fn single_row_rate(&self, longest: Duration) -> f64 {
+        let mut connection = self.pool.acquire().await.expect("a connection");
+        let first: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM probe.single")
+            .fetch_one(&mut *connection)
+            .await
+            .expect("a number");
+        let (began, mut rows) = (Instant::now(), 0);
+        while began.elapsed() < longest {
+            rows += 1;
+            sqlx::query("INSERT INTO probe.single (id, text) VALUES (?, ?)")
+                .bind(first + rows)
+                .bind("one row in a transaction of its own")
+                .execute(&mut *connection)
+                .await
+                .expect("a row");
+        }
+        rows as f64 / began.elapsed().as_secs_f64()
+    }
+
+    /// Transactions written to the binary log so far.
+    pub async fn commits(&self) -> i64 {
+        let row = sqlx::query("SHOW GLOBAL STATUS LIKE 'Binlog_commits'").fetch_one(&self.pool).await.expect("a status");
+        row.get::<String, _>(1).parse().expect("a number")
+    }
+
+    /// Commits since `before`, once the relay has forgotten everything.
+    pub async fn commits_after_outbox_is_empty(&self, before: i64) -> i64 {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.outbox_depth().await > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.commits().await - before
+    }
+
+    pub async fn outbox_depth(&self) -> i64 {
+        sqlx::query_scalar("SELECT COUNT(*) FROM bench.outbox").fetch_one(&self.pool).await.expect("a count")
+    }
+}
+
+/// Messages that wait in the work queue.
+pub async fn queue_depth(amqp_url: &str) -> u32 {
+    let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await.expect("a broker");
+    let channel = connection.create_channel().await.expect("a channel");
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = channel.queue_declare("payments.work".into(), options, FieldTable::default()).await.expect("the queue");
+    queue.message_count()
+}
+
+/// Resident memory of a process.
+pub fn memory_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    kib / 1024
+}

@@ -1,0 +1,67 @@
+//! Which known name a caller most likely meant. Runs only when a request is refused anyway.
+
+/// The candidate that is the name in another spelling, contains it, or is at most two letters away from it.
+/// A candidate may be a dotted path; its last part is compared.
+pub fn closest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    let wanted = plain(name);
+    if !(3..=40).contains(&wanted.len()) {
+        return None;
+    }
+    candidates
+        .filter_map(|candidate| Some((distance(&wanted, &plain(last_part(candidate)))?, candidate)))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn last_part(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+/// Small letters and digits alone: `card_number` and `cardNumber` are one.
+fn plain(name: &str) -> Vec<u8> {
+    name.bytes()
+        .filter(u8::is_ascii_alphanumeric)
+        .map(|byte| byte.to_ascii_lowercase())
+        .collect()
+}
+
+fn distance(wanted: &[u8], candidate: &[u8]) -> Option<usize> {
+    let edits = levenshtein(wanted, candidate);
+    if edits <= 2 && edits < wanted.len() / 2 {
+        return Some(edits);
+    }
+    let contained = candidate.windows(wanted.len()).any(|part| part == wanted);
+    (contained && wanted.len() >= 4).then_some(3)
+}
+
+fn levenshtein(left: &[u8], right: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_other_spellings_parts_and_slips() {
+        let known = ["order_id", "user_id", "total_amount", "card.cardNumber"];
+        let closest = |name| closest(name, known.into_iter());
+        assert_eq!(closest("orderId"), Some("order_id"));
+        assert_eq!(closest("totl_amuont"), None);
+        assert_eq!(closest("total_amuont"), Some("total_amount"));
+        assert_eq!(closest("amount"), Some("total_amount"));
+        assert_eq!(closest("card_number"), Some("card.cardNumber"));
+        assert_eq!(closest("x"), None);
+        assert_eq!(closest("colour"), None);
+    }
+}

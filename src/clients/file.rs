@@ -1,0 +1,127 @@
+//! The content of a clients file. Every fault is named, so that one reading is enough to mend it.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{Directory, Entry};
+use crate::accept::fields::{Faults, FieldError, Object};
+use crate::domain::ClientName;
+
+/// Reads the file's content.
+pub fn parse(content: &[u8]) -> Result<Directory, Vec<FieldError>> {
+    let mut faults = Faults::default();
+    let document: Option<Value> = serde_json::from_slice(content)
+        .map_err(|error| {
+            let message = format!("It is not JSON: {error}.");
+            faults.add_sentence(String::new(), "malformed_json", message);
+        })
+        .ok();
+    let entries = document
+        .as_ref()
+        .and_then(|document| Object::root(document, &mut faults))
+        .and_then(|fields| clients(&fields, &mut faults));
+    faults.settle(entries.map(|entries| Directory {
+        entries,
+        everyone: None,
+    }))
+}
+
+fn clients(fields: &Object, faults: &mut Faults) -> Option<Vec<Entry>> {
+    fields.refuse_unknown(&["clients"], &[], faults);
+    let listed = fields.required("clients", "a list of clients", faults)?;
+    let Some(listed) = listed.as_array().filter(|listed| !listed.is_empty()) else {
+        let message = "must be a list of at least one client";
+        faults.add("clients".to_owned(), "wrong_type", message);
+        return None;
+    };
+    let mut taken = Taken::default();
+    let entries: Vec<Option<Entry>> = listed
+        .iter()
+        .enumerate()
+        .map(|(place, value)| {
+            let fields = Object::of(value, format!("clients[{place}]"), faults)?;
+            client(&fields, &mut taken, faults)
+        })
+        .collect();
+    entries.into_iter().collect()
+}
+
+/// What may occur once only.
+#[derive(Default)]
+struct Taken {
+    names: HashSet<ClientName>,
+    keys: HashSet<[u8; 32]>,
+    users: HashSet<String>,
+}
+
+fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Entry> {
+    fields.refuse_unknown(&["name", "api_key_sha256", "rabbitmq_user"], &[], faults);
+    let name = name(fields, taken, faults);
+    let keys = keys(fields, taken, faults);
+    let rabbitmq_user = user(fields, taken, faults);
+    Some(Entry {
+        name: name?,
+        keys: keys?,
+        rabbitmq_user,
+    })
+}
+
+fn name(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<ClientName> {
+    let text = fields.text("name", "1 to 64 of a-z, 0-9, - and _", faults)?;
+    let Ok(name) = ClientName::parse(text) else {
+        let message = "must be 1 to 64 of a-z, 0-9, - and _";
+        faults.add(fields.path("name"), "invalid_name", message);
+        return None;
+    };
+    if !taken.names.insert(name.clone()) {
+        faults.add(
+            fields.path("name"),
+            "repeated",
+            "is taken by a client before",
+        );
+    }
+    Some(name)
+}
+
+fn keys(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Vec<[u8; 32]>> {
+    let path = fields.path("api_key_sha256");
+    let wanted = "a list with the SHA-256 of each API key";
+    let Some(listed) = fields
+        .required("api_key_sha256", wanted, faults)?
+        .as_array()
+    else {
+        faults.add(path, "wrong_type", format!("must be {wanted}"));
+        return None;
+    };
+    let mut keys = Vec::with_capacity(listed.len());
+    for (place, value) in listed.iter().enumerate() {
+        let path = format!("{path}[{place}]");
+        let mut digest = [0; 32];
+        let decoded = value
+            .as_str()
+            .and_then(|text| hex::decode_to_slice(text, &mut digest).ok());
+        if decoded.is_none() {
+            let message = "must be a SHA-256 as 64 hexadecimal digits";
+            faults.add(path, "invalid_digest", message);
+        } else if !taken.keys.insert(digest) {
+            faults.add(path, "repeated", "stands there twice");
+        } else {
+            keys.push(digest);
+        }
+    }
+    Some(keys)
+}
+
+fn user(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<String> {
+    fields.get("rabbitmq_user")?;
+    let user = fields.text("rabbitmq_user", "the name of a RabbitMQ user", faults)?;
+    if user.is_empty() {
+        let message = "must not be empty: leave it out for a client that sends no messages";
+        faults.add(fields.path("rabbitmq_user"), "invalid_user", message);
+    } else if !taken.users.insert(user.to_owned()) {
+        let message = "belongs to a client before";
+        faults.add(fields.path("rabbitmq_user"), "repeated", message);
+    }
+    Some(user.to_owned())
+}

@@ -1,0 +1,89 @@
+//! Who calls: `Authorization: Bearer <api key>` (RFC 6750) against the known clients.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+
+use super::Api;
+use super::problem::{Kind, Problem};
+use crate::clients::Clients;
+use crate::domain::ClientName;
+
+/// The client that makes a request. A handler that takes it serves nobody else.
+#[derive(Debug, Clone)]
+pub struct Caller(pub ClientName);
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        identify(&api.clients, &parts.headers).map(Self)
+    }
+}
+
+fn identify(clients: &Clients, headers: &HeaderMap) -> Result<ClientName, Problem> {
+    if let Some(client) = clients.default_client() {
+        return Ok(client);
+    }
+    let key = bearer(headers).ok_or_else(|| {
+        let sentence = "Send your API key: the header is Authorization: Bearer <api key>.";
+        Problem::new(Kind::Unauthorized, sentence)
+    })?;
+    clients
+        .by_api_key(key)
+        .ok_or_else(|| Problem::new(Kind::Unauthorized, "The API key is unknown."))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::new_api_key;
+
+    fn status(clients: &Clients, authorization: Option<&str>) -> Result<String, Kind> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(AUTHORIZATION, value.parse().expect("a header"));
+        }
+        identify(clients, &headers)
+            .map(|client| client.to_string())
+            .map_err(|problem| problem.kind())
+    }
+
+    #[test]
+    fn only_a_known_key_gets_in() {
+        let (key, digest) = new_api_key();
+        let file =
+            format!(r#"{{"clients": [{{"name": "shop", "api_key_sha256": ["{digest}"]}}]}}"#);
+        let clients = Clients::parse(file.as_bytes()).expect("a good file");
+        let shop = Ok("shop".to_owned());
+        assert_eq!(status(&clients, Some(&format!("Bearer {key}"))), shop);
+        assert_eq!(status(&clients, Some(&format!("bearer  {key}"))), shop);
+        for wrong in [
+            None,
+            Some(key.clone()),
+            Some("Bearer".to_owned()),
+            Some("Bearer ".to_owned()),
+            Some(format!("Basic {key}")),
+            Some(format!("Bearer {key}x")),
+            Some(format!("Bearer {digest}")),
+        ] {
+            assert_eq!(status(&clients, wrong.as_deref()), Err(Kind::Unauthorized));
+        }
+    }
+
+    #[test]
+    fn without_a_file_everyone_is_the_default_client() {
+        let clients = Clients::single();
+        assert_eq!(status(&clients, None), Ok("default".to_owned()));
+        assert_eq!(status(&clients, Some("Bearer x")), Ok("default".to_owned()));
+    }
+}

@@ -1,0 +1,69 @@
+//! Request bodies: JSON, said to be JSON, at most 64 KiB, in reasonable time.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use serde_json::Value;
+
+use super::problem::{Kind, Problem};
+
+/// Longest body, in bytes.
+pub const LIMIT: usize = 64 * 1024;
+
+/// How long a caller may take to send its body.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A body as parsed JSON. It may hold a card in clear, so it has no `Debug`.
+pub struct JsonBody(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        let received = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
+        let bytes = received
+            .map_err(|_| Problem::new(Kind::Timeout, "The body did not arrive within 10 seconds."))?
+            .map_err(not_received)?;
+        if bytes.trim_ascii().is_empty() {
+            let sentence = "The body is empty: send a JSON object.";
+            return Err(Problem::new(Kind::MalformedJson, sentence));
+        }
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            let sentence = format!(
+                "The body is not JSON: look at line {}, column {}.",
+                error.line(),
+                error.column()
+            );
+            Problem::new(Kind::MalformedJson, sentence)
+        })
+    }
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|media_type| media_type.trim().to_ascii_lowercase())
+        .unwrap_or_default();
+    let subtype = media_type.strip_prefix("application/").unwrap_or("");
+    if subtype == "json" || subtype.ends_with("+json") {
+        return Ok(());
+    }
+    let sentence = "Send a JSON object, with the header Content-Type: application/json.";
+    Err(Problem::new(Kind::UnsupportedMediaType, sentence))
+}
+
+fn not_received(rejection: BytesRejection) -> Problem {
+    match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            Problem::new(Kind::TooLarge, "The body is longer than 64 KiB.")
+        }
+        _ => Problem::new(Kind::BadRequest, "The body broke off."),
+    }
+}

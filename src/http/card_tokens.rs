@@ -1,0 +1,43 @@
+//! `POST /card-tokens`: takes a card ahead of its payment, so that the payment can come by message.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Api;
+use super::auth::Caller;
+use super::body::JsonBody;
+use super::problem::Problem;
+use crate::accept::request::parse_card;
+use crate::domain::Brand;
+use crate::messages::payment::rfc3339;
+
+#[derive(Serialize)]
+struct CardTokenObject<'t> {
+    card_token: &'t str,
+    brand: Brand,
+    last4: &'t str,
+    expires_at: String,
+}
+
+/// 201 with a token for one payment of the same client.
+pub async fn create(
+    State(api): State<Arc<Api>>,
+    Caller(client): Caller,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let card = parse_card(&body, (api.now)().date())?;
+    drop(body);
+    let token = api.acceptor.issue_token(&client, card).await?;
+    let object = CardTokenObject {
+        card_token: &token.card_token,
+        brand: token.card.brand,
+        last4: &token.card.last4,
+        expires_at: rfc3339(token.expires_at),
+    };
+    Ok((StatusCode::CREATED, Json(object)).into_response())
+}

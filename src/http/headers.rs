@@ -1,0 +1,168 @@
+//! What else a request says in its path and headers: payment id, idempotency key, trace, known version.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::HeaderMap;
+use axum::http::header::IF_NONE_MATCH;
+use axum::http::request::Parts;
+
+use super::problem::{Kind, Problem};
+use crate::domain::PaymentId;
+
+/// The payment that a path names.
+pub struct PathId(pub PaymentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let number = id.ok().and_then(|Path(text)| text.parse::<i64>().ok());
+        let Some(number) = number.filter(|number| *number > 0) else {
+            let sentence =
+                "There is no such payment: payment ids are whole numbers, as in /payments/42.";
+            return Err(Problem::new(Kind::NotFound, sentence));
+        };
+        tracing::Span::current().record("payment.id", number);
+        Ok(Self(PaymentId(number)))
+    }
+}
+
+/// `Idempotency-Key`, quoted (as a structured field, RFC 9651) or bare: 1 to 255 visible ASCII characters.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let key = value.to_str().ok().and_then(unquoted);
+    match key {
+        Some(key) if values.next().is_none() && is_key(&key) => Ok(Some(key)),
+        _ => Err(Problem::field(
+            Kind::BadRequest,
+            "Idempotency-Key",
+            "invalid_idempotency_key",
+            "Idempotency-Key must be sent once, as 1 to 255 visible ASCII characters, such as a UUID.",
+        )),
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A structured field's string without quotes and escapes; any other text as it is.
+fn unquoted(text: &str) -> Option<String> {
+    let Some(rest) = text.strip_prefix('"') else {
+        return Some(text.to_owned());
+    };
+    let mut key = String::with_capacity(rest.len());
+    let mut characters = rest.chars();
+    loop {
+        match characters.next()? {
+            '"' => break,
+            '\\' => key.push(characters.next().filter(|c| matches!(c, '"' | '\\'))?),
+            c => key.push(c),
+        }
+    }
+    characters.next().is_none().then_some(key)
+}
+
+/// `traceparent` (W3C Trace Context), if it is well-formed; anything else starts a new trace.
+pub fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let mut parts = text.split('-');
+    let mut hex = |length: usize| {
+        let part = parts.next()?;
+        let lower_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (part.len() == length && part.bytes().all(lower_hex)).then_some(part)
+    };
+    let (version, trace, parent, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    let all = |part: &str, byte: u8| part.bytes().all(|b| b == byte);
+    let valid = !all(version, b'f') && !all(trace, b'0') && !all(parent, b'0');
+    // A later version may have more parts; this one has not.
+    (valid && (version != "00" || text.len() == 55) && text.len() <= 128).then(|| text.to_owned())
+}
+
+/// Whether the caller has this version already: `If-None-Match` compares weakly (RFC 9110, section 13.1.2).
+pub fn has_version(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, value.parse().expect("a header"));
+        }
+        headers
+    }
+
+    #[test]
+    fn an_idempotency_key_is_quoted_or_bare() {
+        let key = |values: &[&str]| {
+            idempotency_key(&headers("idempotency-key", values)).map_err(|problem| problem.kind())
+        };
+        let some = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(key(&[]), Ok(None));
+        assert_eq!(key(&["order-1"]), some("order-1"));
+        assert_eq!(key(&["\"order-1\""]), some("order-1"));
+        assert_eq!(key(&[r#""a\"b\\c""#]), some(r#"a"b\c"#));
+        assert_eq!(key(&[&"k".repeat(255)]), some(&"k".repeat(255)));
+        let too_long = "k".repeat(256);
+        for wrong in [
+            "",
+            "\"\"",
+            "a b",
+            "\"a",
+            "\"a\"b",
+            r#""a\x""#,
+            "é",
+            too_long.as_str(),
+        ] {
+            assert_eq!(key(&[wrong]), Err(Kind::BadRequest), "{wrong}");
+        }
+        assert_eq!(key(&["a", "a"]), Err(Kind::BadRequest));
+    }
+
+    #[test]
+    fn a_trace_goes_on_only_if_it_is_well_formed() {
+        let trace = |value: &str| traceparent(&headers("traceparent", &[value])).is_some();
+        assert!(trace(
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        ));
+        assert!(trace(
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x"
+        ));
+        for wrong in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        ] {
+            assert!(!trace(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_known_version_is_recognized_weak_or_strong_and_in_lists() {
+        let known = |values: &[&str]| has_version(&headers("if-none-match", values), "\"7-3\"");
+        assert!(known(&["\"7-3\""]));
+        assert!(known(&["W/\"7-3\""]));
+        assert!(known(&["\"7-1\", W/\"7-3\""]));
+        assert!(known(&["\"7-1\"", "\"7-3\""]));
+        assert!(known(&["*"]));
+        assert!(!known(&[]));
+        assert!(!known(&["\"7-2\"", "7-3", "\"17-3\""]));
+    }
+}

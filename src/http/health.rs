@@ -1,0 +1,89 @@
+//! How this process is, for whoever keeps it running: `GET /health/live` and `GET /health/ready`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// Whether this process's own tasks make progress. No dependency turns it red.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Liveness {
+    /// They do.
+    Live,
+    /// One does not; restart the process.
+    Stuck(String),
+}
+
+/// Whether this process can do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It can.
+    Ready,
+    /// It can, although something is missing; with what that is.
+    Degraded(String),
+    /// It cannot; with the reason.
+    NotReady(String),
+}
+
+/// Answers both questions by asking whoever knows. Asked for every probe, so neither may block.
+#[derive(Clone)]
+pub struct Health {
+    live: Arc<dyn Fn() -> Liveness + Send + Sync>,
+    ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+impl Health {
+    /// From the two questions.
+    pub fn new(
+        live: impl Fn() -> Liveness + Send + Sync + 'static,
+        ready: impl Fn() -> Readiness + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            live: Arc::new(live),
+            ready: Arc::new(ready),
+        }
+    }
+
+    /// Whether its tasks make progress.
+    pub fn live(&self) -> Liveness {
+        (self.live)()
+    }
+
+    /// Whether it can do its work.
+    pub fn ready(&self) -> Readiness {
+        (self.ready)()
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").finish_non_exhaustive()
+    }
+}
+
+/// 200 `live`, 503 `stuck`.
+pub async fn live(State(health): State<Health>) -> Response {
+    match health.live() {
+        Liveness::Live => answer(StatusCode::OK, "live", Value::Null),
+        Liveness::Stuck(why) => answer(StatusCode::SERVICE_UNAVAILABLE, "stuck", why.into()),
+    }
+}
+
+/// 200 `ready`, 200 `degraded`, 503 `not_ready`.
+pub async fn ready(State(health): State<Health>) -> Response {
+    match health.ready() {
+        Readiness::Ready => answer(StatusCode::OK, "ready", Value::Null),
+        Readiness::Degraded(why) => answer(StatusCode::OK, "degraded", why.into()),
+        Readiness::NotReady(why) => {
+            answer(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why.into())
+        }
+    }
+}
+
+fn answer(code: StatusCode, status: &str, reason: Value) -> Response {
+    (code, Json(json!({ "status": status, "reason": reason }))).into_response()
+}

@@ -1,0 +1,63 @@
+//! REST: one way in, and the way to see how a payment stands.
+//!
+//! Parses requests, asks the accepting side or the store's queries, and words the answers. It decides nothing about
+//! payments and publishes nothing.
+
+mod answer;
+pub mod auth;
+pub mod body;
+mod card_tokens;
+mod events;
+mod headers;
+pub mod health;
+mod list;
+mod payments;
+pub mod prefer;
+pub mod problem;
+mod process;
+mod router;
+pub mod wait;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::accept::Acceptor;
+use crate::clients::Clients;
+use crate::domain::{Currency, Timestamp};
+use crate::store::queries::Queries;
+use health::Health;
+use wait::Waiters;
+
+pub use router::{admin_router, router};
+
+/// What the handlers work with.
+pub struct Api {
+    /// Where both ways in meet.
+    pub acceptor: Arc<Acceptor>,
+    /// Reads of the store.
+    pub queries: Queries,
+    /// Who may call.
+    pub clients: Clients,
+    /// Requests that wait for an outcome.
+    pub waiters: Arc<Waiters>,
+    /// How this process is.
+    pub health: Health,
+    /// For requests that name no currency.
+    pub default_currency: Currency,
+    /// The longest `Prefer: wait` that is granted.
+    pub max_wait: Duration,
+    /// How long `process` waits unless told otherwise: its callers are synchronous.
+    pub process_wait: Duration,
+    /// The clock; only for telling how far ahead a card may expire.
+    pub now: fn() -> Timestamp,
+}
+
+impl Api {
+    /// Default of [`Self::max_wait`].
+    pub const MAX_WAIT: Duration = Duration::from_secs(30);
+    /// Default of [`Self::process_wait`].
+    pub const PROCESS_WAIT: Duration = Duration::from_secs(4);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! `POST /payments`, `GET /payments/{payment_id}`, `POST /payments/{payment_id}/cancel`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::auth::Caller;
+use super::body::JsonBody;
+use super::headers::{PathId, idempotency_key, traceparent};
+use super::prefer::Prefer;
+use super::problem::Problem;
+use super::{Api, answer, wait};
+use crate::accept::request::{CardsAllowed, parse_payment};
+use crate::accept::{Submission, WayIn};
+use crate::domain::{ClientName, Payment};
+use crate::store::rows::Origin;
+
+/// Accepts a payment: 202, or 200 if its outcome is there (in the time that the caller waits).
+pub async fn create(
+    State(api): State<Arc<Api>>,
+    Caller(client): Caller,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let idempotency_key = idempotency_key(&headers)?;
+    let today = (api.now)().date();
+    let request = parse_payment(&body, api.default_currency, today, CardsAllowed::Yes)?;
+    drop(body);
+    let submission = Submission {
+        client: client.clone(),
+        request,
+        idempotency_key,
+        origin: Origin {
+            traceparent: traceparent(&headers),
+            ..Origin::default()
+        },
+        way_in: WayIn::Rest,
+    };
+    let accepted = api.acceptor.accept(submission).await?;
+    tracing::Span::current().record("payment.id", accepted.payment.id.0);
+    let prefer = Prefer::parse(&headers, api.max_wait);
+    let longest = prefer.wait.unwrap_or_default();
+    let payment = outcome(&api, &client, accepted.payment, longest).await;
+    let response = answer::accepted(&payment, prefer);
+    Ok(if accepted.replayed {
+        answer::replayed(response)
+    } else {
+        response
+    })
+}
+
+/// A payment as it stands; with `Prefer: wait` not before its outcome, if that comes in time.
+pub async fn show(
+    State(api): State<Arc<Api>>,
+    Caller(client): Caller,
+    PathId(id): PathId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let payment = api.queries.payment(&client, id).await?;
+    let payment = payment.ok_or_else(|| Problem::no_payment(id))?;
+    let prefer = Prefer::parse(&headers, api.max_wait);
+    let longest = prefer.wait.unwrap_or_default();
+    let payment = outcome(&api, &client, payment, longest).await;
+    Ok(answer::version(&payment, prefer, &headers))
+}
+
+/// Gives a payment up that waits for a card.
+pub async fn cancel(
+    State(api): State<Arc<Api>>,
+    Caller(client): Caller,
+    PathId(id): PathId,
+) -> Result<Response, Problem> {
+    let payment = api.acceptor.cancel(&client, id).await?;
+    Ok(answer::as_it_stands(&payment))
+}
+
+/// Waits for a payment's outcome, at most for so long.
+pub(super) async fn outcome(
+    api: &Api,
+    client: &ClientName,
+    payment: Payment,
+    longest: Duration,
+) -> Payment {
+    let id = payment.id;
+    let read = || api.queries.payment(client, id);
+    wait::for_outcome(&api.waiters, payment, longest, read).await
+}

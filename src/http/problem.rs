@@ -1,0 +1,314 @@
+//! Errors as `application/problem+json` (RFC 9457), and the one table that gives each its status.
+//!
+//! Besides the RFC's members an answer has `error`, one plain sentence (what older callers read), and `errors`, every
+//! field at fault.
+
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::accept::AcceptError;
+use crate::accept::fields::FieldError;
+use crate::domain::PaymentId;
+use crate::store::StoreError;
+
+/// A request that got no good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: Kind,
+    sentence: String,
+    errors: Vec<FieldError>,
+}
+
+/// What went wrong, as far as the answer's status goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The body is not JSON.
+    MalformedJson,
+    /// A header, the query or the body's transfer is wrong.
+    BadRequest,
+    /// No API key, or none that is known.
+    Unauthorized,
+    /// No such address, no such payment, or another client's.
+    NotFound,
+    /// The address exists, the method does not.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    Timeout,
+    /// The payment's state forbids it.
+    Conflict,
+    /// The body is longer than [`super::body::LIMIT`].
+    TooLarge,
+    /// The body is not said to be JSON.
+    UnsupportedMediaType,
+    /// Fields of the body are at fault.
+    InvalidFields,
+    /// The idempotency key belongs to another request.
+    KeyReused,
+    /// More is asked than can be followed.
+    Overloaded,
+    /// A fault of this service.
+    Internal,
+    /// The store cannot be used for now.
+    Unavailable,
+    /// No payment ids are left; it takes an operator.
+    Exhausted,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::MalformedJson,
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Timeout,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::InvalidFields,
+        Self::KeyReused,
+        Self::Overloaded,
+        Self::Internal,
+        Self::Unavailable,
+        Self::Exhausted,
+    ];
+
+    /// The table: status, name within the problem's `type`, `title`.
+    fn row(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedJson => (S::BAD_REQUEST, "malformed-json", "The body is not JSON"),
+            Self::BadRequest => (S::BAD_REQUEST, "bad-request", "The request is malformed"),
+            Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "An API key is needed"),
+            Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+            ),
+            Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "The body came too slowly"),
+            Self::Conflict => (S::CONFLICT, "conflict", "The payment's state forbids this"),
+            Self::TooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "The body is too large",
+            ),
+            Self::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body must be JSON",
+            ),
+            Self::InvalidFields => (
+                S::UNPROCESSABLE_ENTITY,
+                "invalid-fields",
+                "Fields are at fault",
+            ),
+            Self::KeyReused => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The idempotency key belongs to another request",
+            ),
+            Self::Overloaded => (S::TOO_MANY_REQUESTS, "overloaded", "Too many requests"),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Not available now"),
+            Self::Exhausted => (
+                S::SERVICE_UNAVAILABLE,
+                "ids-exhausted",
+                "No payment ids are left",
+            ),
+        }
+    }
+
+    /// After how many seconds it is worth trying again.
+    fn retry_after(self) -> Option<u16> {
+        match self {
+            Self::Overloaded => Some(1),
+            Self::Unavailable => Some(2),
+            Self::Exhausted => Some(3600),
+            _ => None,
+        }
+    }
+}
+
+impl Problem {
+    /// A problem with its one plain sentence.
+    pub fn new(kind: Kind, sentence: impl Into<String>) -> Self {
+        Self {
+            kind,
+            sentence: sentence.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// A problem with every field at fault; the sentence is theirs.
+    pub fn with_errors(kind: Kind, errors: Vec<FieldError>) -> Self {
+        let sentence = match errors.as_slice() {
+            [only] => only.message.clone(),
+            several => {
+                let names: Vec<&str> = several.iter().map(|fault| fault.field.as_str()).collect();
+                format!(
+                    "{} faults, in {}: each is described under errors.",
+                    names.len(),
+                    names.join(", ")
+                )
+            }
+        };
+        Self {
+            kind,
+            sentence,
+            errors,
+        }
+    }
+
+    /// One field at fault.
+    pub fn field(kind: Kind, field: &str, code: &'static str, message: &str) -> Self {
+        let fault = FieldError {
+            field: field.to_owned(),
+            code,
+            message: message.to_owned(),
+        };
+        Self::with_errors(kind, vec![fault])
+    }
+
+    /// No such payment, for this client.
+    pub fn no_payment(id: PaymentId) -> Self {
+        Self::new(Kind::NotFound, format!("There is no payment {id}."))
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl From<Vec<FieldError>> for Problem {
+    fn from(errors: Vec<FieldError>) -> Self {
+        Self::with_errors(Kind::InvalidFields, errors)
+    }
+}
+
+impl From<AcceptError> for Problem {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::KeyReused => Self::field(
+                Kind::KeyReused,
+                "Idempotency-Key",
+                "key_reused",
+                "Idempotency-Key was used for a different request: send a new key for a new request.",
+            ),
+            AcceptError::TokenUnusable => Self::field(
+                Kind::InvalidFields,
+                "card_token",
+                "token_unusable",
+                "card_token is unknown or was used already: make a new one with POST /card-tokens.",
+            ),
+            AcceptError::TokenExpired => Self::field(
+                Kind::InvalidFields,
+                "card_token",
+                "token_expired",
+                "card_token has expired: make a new one with POST /card-tokens.",
+            ),
+            AcceptError::NotFound(id) => Self::no_payment(id),
+            AcceptError::Refused(refusal) => {
+                Self::new(Kind::Conflict, format!("This cannot be done: {refusal}."))
+            }
+            AcceptError::Seal(reason) => {
+                tracing::error!(error = %reason, "a card could not be sealed");
+                Self::internal()
+            }
+            AcceptError::BacklogFull => Self::new(
+                Kind::Unavailable,
+                "Too many payments wait for the broker already; try again shortly.",
+            ),
+            AcceptError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::new(
+                Kind::Overloaded,
+                "More is asked of the service than it can follow; try again shortly.",
+            ),
+            StoreError::IdsExhausted => Self::new(
+                Kind::Exhausted,
+                "No payment ids are left; the service takes no new payments until its operator raises the limit.",
+            ),
+            StoreError::Unavailable(_)
+            | StoreError::Conflict(_)
+            | StoreError::CommitUnknown(_)
+            | StoreError::Migration(_) => {
+                // An outage is reported by the readiness check, once; this is one of very many requests in it.
+                tracing::debug!(error = %error, "a request found the store unavailable");
+                Self::new(
+                    Kind::Unavailable,
+                    "The payment store cannot be used now; try again shortly, with the same Idempotency-Key if there \
+                     was one.",
+                )
+            }
+            StoreError::Rejected(_) | StoreError::Corrupt(_) => {
+                tracing::error!(error = %error, "a request failed in the store");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl Problem {
+    /// A fault of this service; the log says more.
+    pub fn internal() -> Self {
+        Self::new(
+            Kind::Internal,
+            "The service made a mistake; it has been logged.",
+        )
+    }
+}
+
+/// Members of RFC 9457, then ours.
+#[derive(Serialize)]
+struct Document<'p> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'p str,
+    error: &'p str,
+    errors: &'p [FieldError],
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, name, title) = self.kind.row();
+        let document = Document {
+            kind: format!("urn:problem-type:payment-service:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.sentence,
+            error: &self.sentence,
+            errors: &self.errors,
+        };
+        let mut response = (status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = self.kind.retry_after() {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if self.kind == Kind::Unauthorized {
+            let challenge = HeaderValue::from_static("Bearer realm=\"payment-service\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

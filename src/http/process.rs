@@ -1,0 +1,42 @@
+//! `POST /payments/{payment_id}/process`: presents a card, or another card, to a payment.
+//!
+//! Its callers are synchronous: it waits by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::auth::Caller;
+use super::body::JsonBody;
+use super::headers::PathId;
+use super::prefer::Prefer;
+use super::problem::Problem;
+use super::{Api, answer, payments};
+use crate::accept::Presented;
+use crate::accept::request::parse_method;
+
+/// 200 with the outcome; 202 if it comes later, or the caller prefers so, or another card is being processed.
+pub async fn present(
+    State(api): State<Arc<Api>>,
+    Caller(client): Caller,
+    PathId(id): PathId,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let method = parse_method(&body, (api.now)().date())?;
+    drop(body);
+    let presented = api.acceptor.present_card(&client, id, method).await?;
+    let prefer = Prefer::parse(&headers, api.max_wait);
+    let (payment, by_itself) = match presented {
+        Presented::Started(payment) if prefer.respond_async => (payment, Duration::ZERO),
+        Presented::Started(payment) => (payment, api.process_wait),
+        // The card that this caller sent is not the one that is being processed.
+        Presented::AsItStands(payment) => (payment, Duration::ZERO),
+    };
+    let longest = prefer.wait.unwrap_or(by_itself);
+    let payment = payments::outcome(&api, &client, payment, longest).await;
+    Ok(answer::accepted(&payment, prefer))
+}

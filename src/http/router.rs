@@ -1,0 +1,151 @@
+//! Which address leads to which handler, and what holds for all of them: limits, panics, traces.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
+use tracing::{Span, debug_span, field};
+
+use super::health::{self, Health};
+use super::problem::{Kind, Problem};
+use super::{Api, body, card_tokens, events, list, payments, process};
+
+/// What a request may take besides waiting: reading a slow body, and a store at its limit.
+const WORKING_TIME: Duration = Duration::from_secs(30);
+
+/// The REST interface.
+pub fn router(api: Api) -> Router {
+    let longest = api.max_wait.max(api.process_wait) + WORKING_TIME;
+    let health = health_routes(api.health.clone());
+    let routes = Router::new()
+        .route("/", get(about))
+        .route("/payments", post(payments::create).get(list::list))
+        .route("/payments/{payment_id}", get(payments::show))
+        .route("/payments/{payment_id}/process", post(process::present))
+        // The address of the service that this one succeeds.
+        .route("/payments/process/{payment_id}", post(process::present))
+        .route("/payments/{payment_id}/events", get(events::list))
+        .route("/payments/{payment_id}/cancel", post(payments::cancel))
+        .route("/card-tokens", post(card_tokens::create))
+        .with_state(Arc::new(api))
+        .merge(health);
+    guarded(routes)
+        .layer(middleware::from_fn_with_state(longest, within))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::map_response(not_stored))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(())
+                .on_body_chunk(())
+                .on_eos(())
+                .on_failure(())
+                .on_response(|response: &Response, took: Duration, span: &Span| {
+                    span.record("http.status", response.status().as_u16());
+                    tracing::debug!(took_ms = took.as_millis() as u64, "answered");
+                }),
+        )
+}
+
+/// What the operators' address serves: `/metrics` (whatever `render` gives, in Prometheus' text form) and `/health/*`.
+pub fn admin_router(health: Health, render: Arc<dyn Fn() -> String + Send + Sync>) -> Router {
+    let metrics = move || {
+        let text = render();
+        let text_form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        async move { ([(CONTENT_TYPE, text_form)], text) }
+    };
+    let routes = Router::new()
+        .route("/metrics", get(metrics))
+        .merge(health_routes(health));
+    guarded(routes)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::map_response(not_stored))
+}
+
+fn health_routes(health: Health) -> Router {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .with_state(health)
+}
+
+fn guarded(routes: Router) -> Router {
+    routes
+        .fallback(unknown_address)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(body::LIMIT))
+}
+
+async fn about() -> Json<Value> {
+    Json(json!({
+        "service": env!("CARGO_PKG_NAME"),
+        "status": "running",
+        "version": env!("CARGO_PKG_VERSION"),
+    }))
+}
+
+async fn unknown_address(uri: Uri) -> Problem {
+    // The query stays out: it is the caller's own affair, and may hold anything.
+    let path: String = uri.path().chars().take(100).collect();
+    Problem::new(Kind::NotFound, format!("There is nothing at {path}."))
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(100).collect();
+    let sentence = format!("{method} is not possible at {path}; the header Allow says what is.");
+    Problem::new(Kind::MethodNotAllowed, sentence)
+}
+
+/// No answer takes longer than that, whatever hangs behind it. What was accepted meanwhile stays accepted.
+async fn within(State(longest): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(longest, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::warn!("a request was given up: it took longer than any may");
+            let sentence = "The service took too long; try again, with the same Idempotency-Key if there was one.";
+            Problem::new(Kind::Unavailable, sentence).into_response()
+        }
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("nothing");
+    tracing::error!(panic = said, "a handler panicked");
+    Problem::internal().into_response()
+}
+
+/// A status is true for a moment only; caches between here and the caller must not keep it.
+async fn not_stored(mut response: Response) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response
+}
+
+/// One span for each request, without header, query and body: they hold keys and cards.
+fn span(request: &Request) -> Span {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str);
+    debug_span!(
+        "http",
+        http.method = %request.method(),
+        http.route = route,
+        http.status = field::Empty,
+        payment.id = field::Empty,
+    )
+}

@@ -1,0 +1,162 @@
+//! Requests that wait for an outcome, and what wakes them.
+//!
+//! A wake-up is a hint, never the outcome itself: whoever waits registers first, then reads the store, then waits,
+//! and reads once more whatever ended the wait. So an outcome that comes in between is not missed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, debug_span};
+
+use crate::domain::{Payment, PaymentId, PaymentStatus};
+
+/// All requests of this process that wait, by payment.
+#[derive(Debug)]
+pub struct Waiters {
+    waiting: Mutex<Waiting>,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    payments: HashMap<PaymentId, watch::Sender<()>>,
+    number: usize,
+    closed: bool,
+}
+
+/// One request that waits; dropping it removes it.
+#[derive(Debug)]
+pub struct Waiter {
+    waiters: Arc<Waiters>,
+    payment: PaymentId,
+    hints: watch::Receiver<()>,
+}
+
+/// Why a waiter stopped waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// Something may have happened: read the store.
+    Hint,
+    /// The service is stopping: answer now.
+    Closed,
+}
+
+impl Waiters {
+    /// At most so many requests wait at a time; further ones are answered at once.
+    pub fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            waiting: Mutex::default(),
+            most,
+        })
+    }
+
+    /// Registers a request; `None` when there are too many, or the service is stopping.
+    pub fn register(self: &Arc<Self>, payment: PaymentId) -> Option<Waiter> {
+        let mut waiting = self.lock();
+        if waiting.closed || waiting.number >= self.most {
+            return None;
+        }
+        waiting.number += 1;
+        let sender = waiting.payments.entry(payment).or_default();
+        let hints = sender.subscribe();
+        Some(Waiter {
+            waiters: Arc::clone(self),
+            payment,
+            hints,
+        })
+    }
+
+    /// Something has happened to a payment.
+    pub fn wake(&self, payment: PaymentId) {
+        if let Some(sender) = self.lock().payments.get(&payment) {
+            sender.send_replace(());
+        }
+    }
+
+    /// Hints may have been missed (the connection that brings them was lost): everyone reads again.
+    pub fn wake_all(&self) {
+        for sender in self.lock().payments.values() {
+            sender.send_replace(());
+        }
+    }
+
+    /// The service is stopping: everyone is answered now, and nobody waits any more.
+    pub fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.payments.clear();
+    }
+
+    /// How many requests wait now.
+    pub fn number(&self) -> usize {
+        self.lock().number
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    /// Waits for a hint; one that came since registering, or since the last call, counts.
+    pub async fn woken(&mut self) -> Woken {
+        match self.hints.changed().await {
+            Ok(()) => Woken::Hint,
+            Err(_) => Woken::Closed,
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self.waiters.lock();
+        waiting.number -= 1;
+        // The receiver of this waiter is counted until it is dropped, right after this.
+        let last = |sender: &watch::Sender<()>| sender.receiver_count() <= 1;
+        if waiting.payments.get(&self.payment).is_some_and(last) {
+            waiting.payments.remove(&self.payment);
+        }
+    }
+}
+
+/// Waits until a payment is no longer processing, at most for so long, and returns it as it stands then. A store that
+/// cannot be read ends the wait: the caller has an accepted payment in hand, which is an answer too.
+pub async fn for_outcome<E, R>(
+    waiters: &Arc<Waiters>,
+    mut payment: Payment,
+    longest: Duration,
+    read: impl Fn() -> R,
+) -> Payment
+where
+    R: Future<Output = Result<Option<Payment>, E>>,
+{
+    if payment.status != PaymentStatus::Processing || longest.is_zero() {
+        return payment;
+    }
+    let deadline = Instant::now() + longest;
+    let Some(mut waiter) = waiters.register(payment.id) else {
+        return payment;
+    };
+    let span = debug_span!("wait", payment.id = payment.id.0);
+    async {
+        let mut time_is_left = true;
+        loop {
+            match read().await {
+                Ok(Some(read)) => payment = read,
+                Ok(None) | Err(_) => return payment,
+            }
+            if payment.status != PaymentStatus::Processing || !time_is_left {
+                return payment;
+            }
+            time_is_left = matches!(timeout_at(deadline, waiter.woken()).await, Ok(Woken::Hint));
+        }
+    }
+    .instrument(span)
+    .await
+}
+
+#[cfg(test)]
+mod tests;

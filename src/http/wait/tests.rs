@@ -1,0 +1,174 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::domain::{ClientName, Currency, Metadata, Money, OrderId, UserId};
+
+const ID: PaymentId = PaymentId(7);
+const LONG: Duration = Duration::from_secs(30);
+
+fn payment(status: PaymentStatus) -> Payment {
+    Payment {
+        id: ID,
+        client: ClientName::parse("default").expect("a name"),
+        order_id: OrderId(1),
+        user_id: UserId(1),
+        amount: Money::from_minor(100, Currency::parse("CAD").expect("CAD")).expect("an amount"),
+        status,
+        decline_code: None,
+        authorization_code: None,
+        card: None,
+        attempt: 1,
+        metadata: Metadata::default(),
+        sequence: 2,
+        created_at: OffsetDateTime::UNIX_EPOCH,
+        updated_at: OffsetDateTime::UNIX_EPOCH,
+    }
+}
+
+/// A store that says `processing` until the given read.
+struct Store {
+    reads: AtomicUsize,
+    succeeded_from: usize,
+}
+
+impl Store {
+    fn new(succeeded_from: usize) -> Arc<Self> {
+        Arc::new(Self {
+            reads: AtomicUsize::new(0),
+            succeeded_from,
+        })
+    }
+
+    async fn read(&self) -> Result<Option<Payment>, ()> {
+        let read = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        let status = if read >= self.succeeded_from {
+            PaymentStatus::Succeeded
+        } else {
+            PaymentStatus::Processing
+        };
+        Ok(Some(payment(status)))
+    }
+}
+
+fn start(waiters: &Arc<Waiters>, store: &Arc<Store>) -> JoinHandle<PaymentStatus> {
+    let (waiters, store) = (Arc::clone(waiters), Arc::clone(store));
+    tokio::spawn(async move {
+        let processing = payment(PaymentStatus::Processing);
+        for_outcome(&waiters, processing, LONG, || store.read())
+            .await
+            .status
+    })
+}
+
+/// Lets spawned tasks run until they wait.
+async fn settle() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_ends_the_wait_and_the_store_decides() {
+    let (waiters, store) = (Waiters::new(10), Store::new(3));
+    let began = Instant::now();
+    let answer = start(&waiters, &store);
+    settle().await;
+    waiters.wake(PaymentId(8));
+    waiters.wake(ID);
+    settle().await;
+    assert!(!answer.is_finished(), "the second read said processing");
+    waiters.wake_all();
+    assert_eq!(answer.await.expect("an answer"), PaymentStatus::Succeeded);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(waiters.number(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_between_accepting_and_waiting_is_not_missed() {
+    let (waiters, store) = (Waiters::new(10), Store::new(1));
+    let began = Instant::now();
+    let answer = start(&waiters, &store).await.expect("an answer");
+    assert_eq!(answer, PaymentStatus::Succeeded);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_comes_while_the_store_is_read_is_not_missed() {
+    let waiters = Waiters::new(10);
+    let store = Store::new(2);
+    let began = Instant::now();
+    let answer = for_outcome(
+        &waiters,
+        payment(PaymentStatus::Processing),
+        LONG,
+        || async {
+            let read = store.read().await;
+            waiters.wake(ID);
+            read
+        },
+    );
+    assert_eq!(answer.await.status, PaymentStatus::Succeeded);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_the_wait_with_one_more_read() {
+    let began = Instant::now();
+    let (waiters, store) = (Waiters::new(10), Store::new(2));
+    let answer = start(&waiters, &store).await.expect("an answer");
+    assert_eq!(
+        answer,
+        PaymentStatus::Succeeded,
+        "a missed hint costs time only"
+    );
+    assert_eq!(began.elapsed(), LONG);
+
+    let store = Store::new(usize::MAX);
+    let answer = start(&waiters, &store).await.expect("an answer");
+    assert_eq!(answer, PaymentStatus::Processing);
+    assert_eq!(store.reads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_answers_everyone_as_it_stands() {
+    let (waiters, store) = (Waiters::new(10), Store::new(usize::MAX));
+    let began = Instant::now();
+    let answers = [start(&waiters, &store), start(&waiters, &store)];
+    settle().await;
+    assert_eq!(waiters.number(), 2);
+    waiters.close();
+    for answer in answers {
+        assert_eq!(answer.await.expect("an answer"), PaymentStatus::Processing);
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(waiters.register(ID).is_none());
+}
+
+#[tokio::test]
+async fn an_unreadable_store_ends_the_wait_with_what_is_in_hand() {
+    let waiters = Waiters::new(10);
+    let answer = for_outcome(
+        &waiters,
+        payment(PaymentStatus::Processing),
+        LONG,
+        || async { Err::<Option<Payment>, ()>(()) },
+    );
+    assert_eq!(answer.await.status, PaymentStatus::Processing);
+}
+
+#[test]
+fn the_number_of_waiters_is_bounded_and_nothing_stays_behind() {
+    let waiters = Waiters::new(2);
+    let first = waiters.register(ID);
+    let second = waiters.register(ID);
+    assert!(first.is_some() && second.is_some());
+    assert!(waiters.register(PaymentId(8)).is_none());
+    drop(first);
+    assert!(waiters.lock().payments.contains_key(&ID));
+    drop(second);
+    assert_eq!(waiters.number(), 0);
+    assert!(waiters.lock().payments.is_empty());
+}

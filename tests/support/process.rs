@@ -1,0 +1,128 @@
+//! The service's own roles as processes of their own, with a configuration of the test's.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Any fixed key will do where all processes share it.
+pub const SEAL_KEYS: &str =
+    "test:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// A running role; killed when dropped.
+pub struct Process {
+    child: Child,
+    pub api: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+/// What a process is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// On servers.
+    pub fn servers(database_url: &str, amqp_url: &str) -> Self {
+        Self::default()
+            .with("DATABASE_URL", database_url)
+            .with("AMQP_URL", amqp_url)
+            .with("SEAL_KEYS", SEAL_KEYS)
+    }
+
+    /// In one process, with its data below this folder.
+    pub fn embedded(data_dir: &std::path::Path) -> Self {
+        Self::default().with("DATA_DIR", &data_dir.display().to_string())
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.to_owned(), value.to_owned());
+        self
+    }
+}
+
+impl Process {
+    /// Starts a role (`""` for all of them) on free ports and waits until it is ready.
+    pub async fn start(program: &str, role: &str, settings: &Settings) -> Self {
+        let process = Self::spawn(program, role, settings);
+        process.until_ready(Duration::from_secs(60)).await;
+        process
+    }
+
+    /// Starts a role on free ports.
+    pub fn spawn(program: &str, role: &str, settings: &Settings) -> Self {
+        let (api, admin) = (free_address(), free_address());
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .envs(std::env::vars().filter(|(name, _)| matches!(name.as_str(), "PATH" | "HOME" | "TMPDIR" | "LOG")))
+            .envs(&settings.0)
+            .env("LISTEN_ADDR", api.to_string())
+            .env("ADMIN_ADDR", admin.to_string())
+            .stdin(Stdio::null());
+        if !role.is_empty() {
+            command.arg(role);
+        }
+        let child = command.spawn().expect("the service's program starts");
+        Self { child, api, admin }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.api)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for 200 on `/health/ready`.
+    pub async fn until_ready(&self, longest: Duration) {
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let deadline = Instant::now() + longest;
+        loop {
+            let answer = http.get(format!("http://{}/health/ready", self.admin)).send().await;
+            let status = match answer {
+                Ok(answer) => answer.json::<serde_json::Value>().await.unwrap_or_default(),
+                Err(error) => error.to_string().into(),
+            };
+            if status["status"] == "ready" {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the service is not ready: {status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it ends by itself; true if it exited with 0.
+    pub fn wait(&mut self) -> bool {
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "signal {name}");
+    }
+
+    /// Ends it with SIGTERM and waits; true if it exited with 0.
+    pub fn stop(&mut self) -> bool {
+        self.signal("TERM");
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address")
+}
