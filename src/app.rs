@@ -334,7 +334,7 @@ async fn watch_store(
                 Ok(()) => tracing::info!("the database can be used"),
                 Err(reason) => tracing::warn!(reason, "the database cannot be used; trying again"),
             }
-            state.send_replace(seen);
+            let _previous = state.send_replace(seen);
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
