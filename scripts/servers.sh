@@ -10,7 +10,9 @@ require_build_tools() {
         echo "cargo is missing; https://rustup.rs installs it (rust-toolchain.toml picks the version)" >&2
         exit 69
     fi
-    command -v cc >/dev/null || install_packages "a C compiler" gcc libc6-dev
+    if ! command -v cc >/dev/null; then
+        install_packages "A C compiler" gcc libc6-dev
+    fi
 }
 
 # old | new
@@ -18,10 +20,15 @@ require_servers() {
     if [ -n "${TEST_DATABASE_URL:-}" ] && [ -n "${TEST_AMQP_URL:-}" ]; then
         return
     fi
+    # Not `have … || get …`: that would turn `set -e` off within.
     if [ "$1" = old ]; then
-        have_old_servers || install_packages "MariaDB or RabbitMQ" "${old_packages[@]}"
+        if ! have_old_servers; then
+            install_packages "MariaDB or RabbitMQ" "${old_packages[@]}"
+        fi
     else
-        have_new_servers || build_new_servers
+        if ! have_new_servers; then
+            build_new_servers
+        fi
         export TEST_SERVERS_ROOT=$new_root
     fi
 }
@@ -101,7 +108,9 @@ build_new_servers() {
         echo "The new servers run in a chroot of Debian sid: as root on Debian or Ubuntu, run scripts/test --servers new" >&2
         exit 69
     fi
-    command -v debootstrap >/dev/null || install_packages debootstrap debootstrap
+    if ! command -v debootstrap >/dev/null; then
+        install_packages debootstrap debootstrap
+    fi
     local packages site proxy
     packages=$(IFS=, && echo "${new_packages[*]}")
     # The machine's own mirror, where it is one of Debian's, by the machine's own way to the network.

@@ -30,7 +30,6 @@ use crate::relay::{Relay, RelayTasks, relay};
 use crate::store::batch::Limits;
 use crate::store::commands::Commands;
 use crate::store::mysql::MySql;
-use crate::store::queries::Queries;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Database, StoreError};
 use crate::worker::{Authorizer, Worker};
@@ -152,6 +151,7 @@ impl App {
         let waiters = Arc::clone(&self.parts.waiters);
         let (mut tasks, relaying) = self.start(stop.clone());
         let failure = tokio::select! {
+            biased;
             () = stop.cancelled() => None,
             failure = tasks.failures.recv() => failure,
         };
@@ -258,7 +258,7 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
         Backend::Embedded { data_dir } => {
             let database = Sqlite::open(&data_dir.join("payments.db"))?;
             database.migrate().await?;
-            Ok((Arc::new(database), Arc::new(Embedded::new())))
+            Ok((Arc::new(database), Arc::new(Embedded::new()?)))
         }
         Backend::Servers { database, connections, amqp } => {
             let database = MySql::connect(database.clone(), *connections)?;
@@ -334,7 +334,7 @@ async fn watch_store(
                 Ok(()) => tracing::info!("the database can be used"),
                 Err(reason) => tracing::warn!(reason, "the database cannot be used; trying again"),
             }
-            state.send_replace(seen);
+            let _previous = state.send_replace(seen);
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

@@ -16,7 +16,7 @@ impl PaymentRequest {
         let entries = self.metadata.entries();
         let texts: usize = entries
             .iter()
-            .map(|(key, value)| key.len() + value.len() + 8)
+            .map(|(key, value)| key.len() + value.len() + 16)
             .sum();
         // Room for everything at once: a vector that grows leaves copies of its content behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(256 + texts));
@@ -47,7 +47,7 @@ impl PaymentRequest {
 }
 
 fn text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend_from_slice(&(text.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
     bytes.extend_from_slice(text.as_bytes());
 }
 

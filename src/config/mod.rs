@@ -42,7 +42,7 @@ pub struct Config {
     pub listen_addr: SocketAddr,
     /// `ADMIN_ADDR`, and whether another free port will do (it was not set).
     pub admin_addr: (SocketAddr, bool),
-    /// `CLIENTS_FILE`
+    /// Who may call, as `CLIENTS_FILE` said.
     pub clients: Clients,
     /// `DEFAULT_CLIENT`: whose messages without `user-id` are.
     pub default_client: Option<ClientName>,
@@ -113,7 +113,7 @@ impl Config {
         let seal_keys = seal_keys(backend.as_ref(), reader);
         let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
         let listen_addr = listen_addr(role, clients_file.is_some(), reader);
-        let clients = clients_file.map_or(Ok(Clients::single()), |file| Clients::load(&file));
+        let clients = clients_file.as_deref().map_or(Ok(Clients::single()), Clients::load);
         let clients = reader.checked("CLIENTS_FILE", clients);
         let admin_set = reader.is_set("ADMIN_ADDR");
         let admin_addr = reader.parsed("ADMIN_ADDR", "127.0.0.1:9009", "an address such as 127.0.0.1:9009");
@@ -150,8 +150,8 @@ impl Config {
             backend: backend?,
             listen_addr: listen_addr?,
             admin_addr: (admin_addr?, !admin_set),
+            default_client: default_client.or_else(|| clients.as_ref()?.default_client()),
             clients: clients?,
-            default_client,
             seal_keys: seal_keys?,
             default_currency: default_currency?,
             ids,

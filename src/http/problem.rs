@@ -1,11 +1,11 @@
-//! Errors as `application/problem+json` (RFC 9457), and the one table that gives each its status.
+//! Errors as `application/problem+json` (RFC 9457), and which error of the layers below is which [`Kind`].
 //!
 //! Besides the RFC's members an answer has `error`, one plain sentence (what older callers read), and `errors`, every
 //! field at fault.
 
 use axum::Json;
+use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -14,124 +14,16 @@ use crate::accept::fields::FieldError;
 use crate::domain::PaymentId;
 use crate::store::StoreError;
 
+mod kind;
+
+pub use kind::Kind;
+
 /// A request that got no good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     kind: Kind,
     sentence: String,
     errors: Vec<FieldError>,
-}
-
-/// What went wrong, as far as the answer's status goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The body is not JSON.
-    MalformedJson,
-    /// A header, the query or the body's transfer is wrong.
-    BadRequest,
-    /// No API key, or none that is known.
-    Unauthorized,
-    /// No such address, no such payment, or another client's.
-    NotFound,
-    /// The address exists, the method does not.
-    MethodNotAllowed,
-    /// The body did not arrive in time.
-    Timeout,
-    /// The payment's state forbids it.
-    Conflict,
-    /// The body is longer than [`super::body::LIMIT`].
-    TooLarge,
-    /// The body is not said to be JSON.
-    UnsupportedMediaType,
-    /// Fields of the body are at fault.
-    InvalidFields,
-    /// The idempotency key belongs to another request.
-    KeyReused,
-    /// More is asked than can be followed.
-    Overloaded,
-    /// A fault of this service.
-    Internal,
-    /// The store cannot be used for now.
-    Unavailable,
-    /// No payment ids are left; it takes an operator.
-    Exhausted,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::MalformedJson,
-        Self::BadRequest,
-        Self::Unauthorized,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::Timeout,
-        Self::Conflict,
-        Self::TooLarge,
-        Self::UnsupportedMediaType,
-        Self::InvalidFields,
-        Self::KeyReused,
-        Self::Overloaded,
-        Self::Internal,
-        Self::Unavailable,
-        Self::Exhausted,
-    ];
-
-    /// The table: status, name within the problem's `type`, `title`.
-    fn row(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::MalformedJson => (S::BAD_REQUEST, "malformed-json", "The body is not JSON"),
-            Self::BadRequest => (S::BAD_REQUEST, "bad-request", "The request is malformed"),
-            Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "An API key is needed"),
-            Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "Method not allowed",
-            ),
-            Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "The body came too slowly"),
-            Self::Conflict => (S::CONFLICT, "conflict", "The payment's state forbids this"),
-            Self::TooLarge => (
-                S::PAYLOAD_TOO_LARGE,
-                "body-too-large",
-                "The body is too large",
-            ),
-            Self::UnsupportedMediaType => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "The body must be JSON",
-            ),
-            Self::InvalidFields => (
-                S::UNPROCESSABLE_ENTITY,
-                "invalid-fields",
-                "Fields are at fault",
-            ),
-            Self::KeyReused => (
-                S::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "The idempotency key belongs to another request",
-            ),
-            Self::Overloaded => (S::TOO_MANY_REQUESTS, "overloaded", "Too many requests"),
-            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
-            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Not available now"),
-            Self::Exhausted => (
-                S::SERVICE_UNAVAILABLE,
-                "ids-exhausted",
-                "No payment ids are left",
-            ),
-        }
-    }
-
-    /// After how many seconds it is worth trying again.
-    fn retry_after(self) -> Option<u16> {
-        match self {
-            Self::Overloaded => Some(1),
-            Self::Unavailable => Some(2),
-            Self::Exhausted => Some(3600),
-            _ => None,
-        }
-    }
 }
 
 impl Problem {

@@ -52,7 +52,7 @@ pub fn router(api: Api) -> Router {
                 .on_failure(())
                 .on_response(|response: &Response, took: Duration, span: &Span| {
                     span.record("http.status", response.status().as_u16());
-                    tracing::debug!(took_ms = took.as_millis() as u64, "answered");
+                    tracing::debug!(took = ?took, "answered");
                 }),
         )
 }

@@ -69,7 +69,8 @@ impl<E: Engine> Database for SqlDatabase<E> {
 
     async fn check(&self) -> Result<(), StoreError> {
         let applied = self.read(statements::APPLIED_MIGRATIONS, &[]).await?;
-        same_schema(self.engine.migrations(), &applied).map_err(StoreError::Migration)
+        same_schema(self.engine.migrations(), &applied)
+            .map_err(|error| StoreError::Migration(error.into()))
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
@@ -169,6 +170,14 @@ fn list(filter: &PaymentFilter) -> (&'static str, Vec<Parameter>) {
     parameters.push(filter.status.map(|status| status.as_str()).into());
     parameters.push(filter.limit.into());
     (sql, parameters)
+}
+
+/// A migration that failed because the database could not be used says nothing about the schema.
+pub fn migration_error(error: MigrateError, classify: fn(sqlx::Error) -> StoreError) -> StoreError {
+    match error {
+        MigrateError::Execute(cause) => classify(cause),
+        error => StoreError::Migration(error.into()),
+    }
 }
 
 /// Whether exactly the migrations of this program are applied, each as it is here.

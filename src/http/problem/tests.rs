@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -52,7 +54,7 @@ async fn each_kind_has_its_status_and_headers() {
 
 #[tokio::test]
 async fn every_error_of_the_layers_below_has_its_status() {
-    let io = || sqlx::Error::PoolTimedOut;
+    let io = || Arc::new(sqlx::Error::PoolTimedOut);
     let cases: [(Problem, u16, &str); 14] = [
         (AcceptError::KeyReused.into(), 422, "idempotency-key-reused"),
         (AcceptError::TokenUnusable.into(), 422, "invalid-fields"),

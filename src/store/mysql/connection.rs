@@ -65,7 +65,7 @@ impl Session {
         work: impl AsyncFnOnce(&mut PoolConnection<MySql>) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
         let Some(connection) = self.connection.as_mut() else {
-            return Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+            return Err(classify(sqlx::Error::PoolClosed));
         };
         let result = match timeout(STATEMENT, work(connection)).await {
             Ok(result) => result,
@@ -120,7 +120,7 @@ impl Connection for Session {
         let rows: Vec<(PrimitiveDateTime,)> = self.fetch("SELECT UTC_TIMESTAMP(6)", &[]).await?;
         match rows.first() {
             Some((now,)) => Ok(now.assume_utc()),
-            None => Err(StoreError::Unavailable(sqlx::Error::RowNotFound)),
+            None => Err(classify(sqlx::Error::RowNotFound)),
         }
     }
 

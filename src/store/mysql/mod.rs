@@ -12,9 +12,10 @@ use std::sync::Arc;
 use sqlx::migrate::Migrator;
 
 use self::connection::Session;
+use self::errors::classify;
 use self::server::Pool;
 use super::StoreError;
-use super::database::SqlDatabase;
+use super::database::{SqlDatabase, migration_error};
 use super::engine::{Engine, Statements};
 
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
@@ -31,20 +32,12 @@ pub struct Server {
 }
 
 impl MySql {
-    /// Reads the URL; connects when something is asked, so the server may still be starting. Must be called within
-    /// a runtime. [`parse_url`] says what is wrong with a URL.
-    pub fn connect(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        let hosts = parse_url(url)
-            .map_err(|fault| StoreError::Unavailable(sqlx::Error::Configuration(fault.into())))?;
-        Ok(Self::with_hosts(hosts, max_connections))
-    }
-
-    /// The same with a URL that has been read.
-    pub fn with_hosts(hosts: Hosts, max_connections: u32) -> Self {
+    /// Connects when something is asked, so the servers may still be starting. Must be called within a runtime.
+    pub fn connect(hosts: Hosts, max_connections: u32) -> Result<Self, StoreError> {
         let pool = Arc::new(Pool::new(hosts, max_connections));
-        Self {
+        Ok(Self {
             engine: Server { pool },
-        }
+        })
     }
 }
 
@@ -73,7 +66,7 @@ impl Engine for Server {
             // The lock belongs to the connection: a failed run leaves it locked.
             connection.close_on_drop();
         }
-        result.map_err(StoreError::Migration)
+        result.map_err(|error| migration_error(error, classify))
     }
 
     fn migrations(&self) -> &'static Migrator {

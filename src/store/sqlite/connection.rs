@@ -43,8 +43,9 @@ impl Session {
     }
 
     fn connection(&mut self) -> Result<&mut PoolConnection<Sqlite>, StoreError> {
-        let gone = || StoreError::Unavailable(sqlx::Error::PoolClosed);
-        self.connection.as_mut().ok_or_else(gone)
+        self.connection
+            .as_mut()
+            .ok_or_else(|| classify(sqlx::Error::PoolClosed))
     }
 }
 

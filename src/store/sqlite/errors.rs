@@ -12,7 +12,7 @@ pub fn classify(error: Error) -> StoreError {
             Error::ColumnDecode { .. } | Error::ColumnNotFound(_) | Error::Decode(_) => {
                 StoreError::Corrupt(error.to_string())
             }
-            _ => StoreError::Unavailable(error),
+            _ => StoreError::Unavailable(error.into()),
         };
     };
     let extended = database.code().and_then(|code| code.parse().ok());
@@ -20,16 +20,16 @@ pub fn classify(error: Error) -> StoreError {
     // The primary code is the low byte of the extended one.
     match extended.map(|code: i32| code & 0xff) {
         // SQLITE_BUSY, SQLITE_LOCKED
-        Some(5 | 6) => StoreError::Conflict(error),
+        Some(5 | 6) => StoreError::Conflict(error.into()),
         // SQLITE_ERROR has no finer code for a missing table or column.
         Some(1) if message.starts_with("no such table") || message.contains("column named") => {
-            StoreError::Migration(MigrateError::Execute(error))
+            StoreError::Migration(MigrateError::Execute(error).into())
         }
         // SQLITE_ERROR, SQLITE_TOOBIG, SQLITE_CONSTRAINT (CHECK, NOT NULL, UNIQUE, STRICT types), SQLITE_MISMATCH,
         // SQLITE_RANGE
-        Some(1 | 18 | 19 | 20 | 25) => StoreError::Rejected(error),
+        Some(1 | 18 | 19 | 20 | 25) => StoreError::Rejected(error.into()),
         // A full disk, an unreadable or read-only file, and everything else
-        _ => StoreError::Unavailable(error),
+        _ => StoreError::Unavailable(error.into()),
     }
 }
 

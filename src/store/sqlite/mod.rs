@@ -15,7 +15,7 @@ use sqlx::sqlite::{
 use self::connection::Session;
 use self::errors::classify;
 use super::StoreError;
-use super::database::SqlDatabase;
+use super::database::{SqlDatabase, migration_error};
 use super::engine::{Engine, Statements};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -88,10 +88,8 @@ impl Engine for File {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        MIGRATIONS
-            .run(&self.writer)
-            .await
-            .map_err(StoreError::Migration)
+        let result = MIGRATIONS.run(&self.writer).await;
+        result.map_err(|error| migration_error(error, classify))
     }
 
     fn migrations(&self) -> &'static Migrator {

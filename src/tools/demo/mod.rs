@@ -78,7 +78,7 @@ async fn demonstrate(
     render_metrics: crate::app::RenderMetrics,
     spans: &SpanLog,
     keep: bool,
-) -> Result<bool, Box<dyn Error>> {
+) -> Result<bool, Box<dyn Error + Send + Sync>> {
     let where_it_runs = match &config.backend {
         Backend::Embedded { .. } => "embedded, in a temporary folder, with no servers",
         Backend::Servers { .. } => "over MySQL and RabbitMQ, as DATABASE_URL and AMQP_URL say",

@@ -4,3 +4,6 @@ mod contract;
 mod embedded;
 mod place;
 mod rabbitmq;
+mod rabbitmq_faults;
+mod rabbitmq_permissions;
+mod rates;

@@ -1,0 +1,368 @@
+//! What RabbitMQ can do to a client, and that everything comes back by itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lapin::{ConnectionProperties, options::QueueDeleteOptions};
+use payment_service::broker::{
+    Broker, Connection, PublishError, Queue, Topology,
+    rabbitmq::{RabbitMq, parse_urls},
+};
+
+use super::place::{
+    Place, depth_becomes, eventually, is_registered, is_up, next, options, publish, text, work,
+};
+use crate::support::servers::{Broker as Server, BrokerOptions, fresh_vhost, shared_broker};
+
+/// How soon after the broker everything must be back: its own start, and the longest delay between attempts.
+const BACK: Duration = Duration::from_secs(10);
+
+async fn own_server() -> (Arc<Server>, String) {
+    let server = blocking(|| Server::start(&BrokerOptions::default()).unwrap()).await;
+    let url = server.url(&server.vhost().unwrap());
+    (Arc::new(server), url)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+async fn state_becomes(client: &RabbitMq, what: &str, fits: impl Fn(&Connection) -> bool) {
+    let mut connection = client.connection();
+    let found = tokio::time::timeout(
+        Duration::from_secs(30),
+        connection.wait_for(|state| fits(state)),
+    )
+    .await;
+    assert!(
+        found.is_ok(),
+        "{what}: still {:?}",
+        client.connection().borrow()
+    );
+}
+
+#[tokio::test]
+async fn after_a_kill_of_the_broker_publisher_and_consumer_come_back() {
+    let (server, url) = own_server().await;
+    let mut quick = options(&url);
+    quick.confirm_timeout = Duration::from_secs(2);
+    let client = RabbitMq::new(quick);
+    is_up(&client).await;
+    let mut consumer = client.consume(Queue::Work, 10);
+    publish(&client, work("before")).await;
+    let in_hand = next(&mut consumer).await;
+
+    let killed = Arc::clone(&server);
+    blocking(move || killed.kill().unwrap()).await;
+    let begin = Instant::now();
+    let outcome = client.publish(&[work("during")]).await;
+    assert!(
+        matches!(
+            outcome[..],
+            [Err(PublishError::NotConnected | PublishError::NotConfirmed)]
+        ),
+        "{outcome:?}"
+    );
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begin.elapsed()
+    );
+    state_becomes(&client, "down", |state| {
+        matches!(state, Connection::Down(_))
+    })
+    .await;
+    eventually("consumer gone", || async { !*consumer.registered.borrow() }).await;
+    // Of a session that is over: nothing happens.
+    in_hand.settle.acknowledge().await;
+
+    let started = Arc::clone(&server);
+    blocking(move || started.start_again().unwrap()).await;
+    let begin = Instant::now();
+    is_up(&client).await;
+    is_registered(&consumer).await;
+    println!(
+        "back {:.1} s after the broker",
+        begin.elapsed().as_secs_f32()
+    );
+    assert!(begin.elapsed() < BACK);
+    let again = next(&mut consumer).await;
+    assert_eq!(text(&again), "before");
+    again.settle.acknowledge().await;
+    publish(&client, work("after")).await;
+    let after = next(&mut consumer).await;
+    assert_eq!(text(&after), "after");
+    after.settle.acknowledge().await;
+    depth_becomes(&client, Queue::Work, 0).await;
+    client.close().await;
+}
+
+/// A process that is held keeps its connections open and answers nothing: half-open, as behind a cut cable.
+#[tokio::test]
+async fn a_broker_that_falls_silent_costs_the_confirm_time_out_and_no_more() {
+    let (server, url) = own_server().await;
+    let mut quick = options(&url);
+    quick.confirm_timeout = Duration::from_secs(1);
+    quick.connect_timeout = Duration::from_secs(1);
+    let client = RabbitMq::new(quick);
+    is_up(&client).await;
+
+    server.pause().unwrap();
+    let begin = Instant::now();
+    let outcome = client.publish(&[work("into the silence")]).await;
+    assert_eq!(outcome, [Err(PublishError::NotConfirmed)]);
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
+    state_becomes(&client, "down", |state| {
+        matches!(state, Connection::Down(_))
+    })
+    .await;
+    assert_eq!(
+        client.publish(&[work("at once")]).await,
+        [Err(PublishError::NotConnected)]
+    );
+
+    // Attempts to log in time out; each must end its thread.
+    tokio::time::timeout(Duration::from_secs(20), async {
+        let mut states = client.connection();
+        for _ in 0..2 {
+            states.changed().await.unwrap();
+        }
+    })
+    .await
+    .ok();
+    server.resume().unwrap();
+    let begin = Instant::now();
+    is_up(&client).await;
+    assert!(begin.elapsed() < BACK);
+    publish(&client, work("after")).await;
+    client.close().await;
+    drop(client);
+    eventually("lapin's threads end", || async { io_threads() == 0 }).await;
+}
+
+/// Threads of lapin in this process that belong to no live connection would pile up over a long outage. Other tests
+/// have connections too, hence only in a process of one test.
+fn io_threads() -> usize {
+    if !std::env::args().any(|argument| argument.contains("falls_silent")) {
+        return 0;
+    }
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names
+        .filter(|name| name.starts_with("lapin-io-loop"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
+    let (server, url) = own_server().await;
+    let mut quick = options(&url);
+    quick.confirm_timeout = Duration::from_secs(2);
+    let client = RabbitMq::new(quick);
+    is_up(&client).await;
+    let mut consumer = client.consume(Queue::Work, 10);
+    publish(&client, work("before")).await;
+    let in_hand = next(&mut consumer).await;
+
+    let low = Arc::clone(&server);
+    blocking(move || {
+        low.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "1000"])
+            .unwrap()
+    })
+    .await;
+    // The broker blocks whoever publishes, when they do.
+    eventually("blocked", || async {
+        client.publish(&[work("during")]).await;
+        *client.connection().borrow() == Connection::Blocked
+    })
+    .await;
+    let begin = Instant::now();
+    assert_eq!(
+        client.publish(&[work("during")]).await,
+        [Err(PublishError::NotConnected)]
+    );
+    assert!(
+        begin.elapsed() < Duration::from_millis(100),
+        "a blocked broker is not waited for"
+    );
+    // Acknowledgements travel on a connection of their own.
+    in_hand.settle.acknowledge().await;
+
+    let high = Arc::clone(&server);
+    blocking(move || {
+        high.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "1GB"])
+            .unwrap()
+    })
+    .await;
+    is_up(&client).await;
+    publish(&client, work("after")).await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn connections_closed_by_the_server_are_built_again() {
+    let (server, url) = own_server().await;
+    let client = RabbitMq::new(options(&url));
+    is_up(&client).await;
+    let mut consumer = client.consume(Queue::Work, 10);
+    is_registered(&consumer).await;
+    let mut states = client.connection();
+    states.mark_unchanged();
+    let closer = Arc::clone(&server);
+    blocking(move || {
+        closer
+            .rabbitmqctl(&["close_all_connections", "maintenance"])
+            .unwrap()
+    })
+    .await;
+    let begin = Instant::now();
+    // It may be up again by now, but it was down.
+    states.changed().await.unwrap();
+    is_up(&client).await;
+    assert!(begin.elapsed() < BACK);
+    publish(&client, work("after")).await;
+    let delivery = next(&mut consumer).await;
+    assert_eq!(text(&delivery), "after");
+    delivery.settle.acknowledge().await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_queue_deleted_under_its_consumer_comes_back_with_it() {
+    let place = Place::rabbitmq().await;
+    let client = place.client().await;
+    let mut consumer = client.consume(Queue::Work, 10);
+    is_registered(&consumer).await;
+    delete_work_queue(&place).await;
+    let mut registered = consumer.registered.clone();
+    registered.wait_for(|it| !it).await.unwrap();
+    let begin = Instant::now();
+    is_registered(&consumer).await;
+    assert!(begin.elapsed() < BACK);
+    publish(&*client, work("after")).await;
+    let delivery = next(&mut consumer).await;
+    assert_eq!(text(&delivery), "after");
+    delivery.settle.acknowledge().await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_queue_deleted_under_its_publisher_is_unroutable_until_it_is_declared_again() {
+    let place = Place::rabbitmq().await;
+    let client = place.client().await;
+    publish(&*client, work("before")).await;
+    delete_work_queue(&place).await;
+    let outcome = client.publish(&[work("during")]).await;
+    assert!(
+        matches!(outcome[..], [Err(PublishError::Unroutable { .. })]),
+        "{outcome:?}"
+    );
+    let publisher = &*client;
+    eventually("declared again", || async {
+        publisher.publish(&[work("after")]).await == [Ok(())]
+    })
+    .await;
+    depth_becomes(publisher, Queue::Work, 1).await;
+    client.close().await;
+}
+
+async fn delete_work_queue(place: &Place) {
+    let Place::RabbitMq { url, .. } = place else {
+        panic!("not at RabbitMQ")
+    };
+    let operator = lapin::Connection::connect(url, ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = operator.create_channel().await.unwrap();
+    channel
+        .queue_delete(Queue::Work.name().into(), QueueDeleteOptions::default())
+        .await
+        .unwrap();
+    operator.close(200, "done".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_that_differs_is_named_and_everything_goes_on() {
+    let url = fresh_vhost().await.unwrap().to_string();
+    let mut other = options(&url);
+    other.topology = Topology::of_definitions()
+        .unwrap()
+        .with_max_length(Queue::Work, 5);
+    let first = RabbitMq::new(other);
+    is_up(&first).await;
+
+    let client = RabbitMq::new(options(&url));
+    state_becomes(&client, "mismatch", |state| {
+        matches!(state, Connection::Mismatch(words) if words.contains("payments.work") && words.contains("x-max-length"))
+    })
+    .await;
+    let refused = client.declare_topology().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("payments.work") && !refused.contains("payments.requests"),
+        "{refused}"
+    );
+    let mut consumer = client.consume(Queue::Work, 1);
+    publish(&client, work("all the same")).await;
+    next(&mut consumer).await.settle.acknowledge().await;
+    first.close().await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn the_second_host_is_used_when_the_first_is_dead() {
+    let url = fresh_vhost()
+        .await
+        .unwrap()
+        .replace("@127.0.0.1:", "@127.0.0.1:1,127.0.0.1:");
+    let client = RabbitMq::new(options(&url));
+    let begin = Instant::now();
+    is_up(&client).await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begin.elapsed()
+    );
+    publish(&client, work("a")).await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn without_any_host_it_says_why_and_shows_no_password() {
+    let client = RabbitMq::new(options("amqp://user:secret@127.0.0.1:1/x"));
+    state_becomes(&client, "down", |state| {
+        matches!(state, Connection::Down(reason) if reason.contains("127.0.0.1:1") && !reason.contains("secret"))
+    })
+    .await;
+    assert_eq!(
+        client.publish(&[work("a")]).await,
+        [Err(PublishError::NotConnected)]
+    );
+    assert!(client.depth(Queue::Work).await.is_err());
+    assert!(client.declare_topology().await.is_err());
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_virtual_host_may_have_odd_characters() {
+    let vhost = "odd/vhost %&?#ü";
+    let url = blocking(move || {
+        let server = shared_broker().unwrap();
+        server.rabbitmqctl(&["add_vhost", vhost]).unwrap();
+        server
+            .rabbitmqctl(&["set_permissions", "-p", vhost, "guest", ".*", ".*", ".*"])
+            .unwrap();
+        server.url("odd%2Fvhost%20%25%26%3F%23%C3%BC")
+    })
+    .await;
+    assert!(parse_urls(&url).is_ok());
+    let client = RabbitMq::new(options(&url));
+    is_up(&client).await;
+    publish(&client, work("a")).await;
+    client.close().await;
+}

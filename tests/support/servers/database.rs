@@ -66,6 +66,8 @@ impl Database {
                     "--no-defaults",
                     "--auth-root-authentication-method=normal",
                     "--skip-test-db",
+                    // Does not insist that the machine's own name resolves.
+                    "--force",
                     &data,
                 ];
                 [&["/usr/bin/mariadb-install-db"], &options[..]].concat()

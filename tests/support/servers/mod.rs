@@ -15,10 +15,13 @@
     reason = "each binary that includes this uses its own part of it"
 )]
 
+use std::fmt;
+
 mod broker;
 mod database;
 mod flavor;
 mod given;
+mod node;
 mod place;
 mod port;
 mod shared;
@@ -33,7 +36,7 @@ pub use shared::{
 };
 
 /// Why there is no server. Clonable, because one failed start is told to every test that wanted the server.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 pub enum ServerError {
     /// A program or folder is not there; says what to do about it.
     #[error("{what} is missing: {remedy}")]
@@ -49,8 +52,15 @@ pub enum ServerError {
     },
 }
 
+/// As its display, because a test shows it by `unwrap` and a log in one line is hard to read.
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl ServerError {
-    fn failed(what: impl std::fmt::Display, cause: impl std::fmt::Display) -> Self {
+    fn failed(what: impl fmt::Display, cause: impl fmt::Display) -> Self {
         Self::Failed {
             what: what.to_string(),
             log: cause.to_string(),

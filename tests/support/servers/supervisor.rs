@@ -24,11 +24,13 @@ pub struct Supervisor {
 impl Supervisor {
     /// From here on `folder` is removed whatever happens.
     pub fn start(folder: &Path) -> Result<Self> {
-        let log = fs::File::create(folder.join("supervisor.log"));
+        // A file, since ps would show a script given as an argument, whole.
+        let script = folder.join("supervisor.sh");
+        let log = fs::write(&script, SCRIPT)
+            .and_then(|()| fs::File::create(folder.join("supervisor.log")));
         let spawned = log.and_then(|log| {
             Command::new("sh")
-                .args(["-c", SCRIPT, "supervisor"])
-                .arg(folder)
+                .args([&script, folder])
                 .current_dir("/")
                 // Not in the terminal's foreground group: Ctrl-C must not reach it before it has cleaned up.
                 .process_group(0)

@@ -1,0 +1,184 @@
+//! The interface over a real, embedded store; nothing authorizes here, so outcomes come when a test says so.
+
+mod answers;
+mod refusals;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tower::ServiceExt;
+
+use super::health::{Liveness, Readiness};
+use super::*;
+use crate::broker::embedded::Embedded;
+use crate::card_seal::SealKeys;
+use crate::domain::{Answer, PaymentId, Trigger};
+use crate::processor::simulated::{Latency, Options, SimulatedIssuer};
+use crate::relay::{RelaySettings, relay};
+use crate::store::Database;
+use crate::store::commands::{Advance, Advanced, Commands, Leases, RowIds};
+use crate::store::ids::IdSpace;
+use crate::store::sqlite::Sqlite;
+
+const PAYMENT: &str = r#"{"order_id": 1, "user_id": 1, "total_amount": 99.53}"#;
+const WITH_CARD: &str = r#"{"order_id": 1, "user_id": 1, "total_amount": 99.53,
+    "card": {"cardNumber": 4242424242424242, "cardCode": 123, "expirationDate": "2030-01-05"}}"#;
+const CARD: &str =
+    r#"{"cardNumber": 9999999999999, "cardCode": 123, "expirationDate": "2030-01-05"}"#;
+
+/// 15 January 2027.
+fn now() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+struct Served {
+    router: Router,
+    commands: Commands,
+    waiters: Arc<Waiters>,
+    _folder: TempDir,
+}
+
+impl Served {
+    async fn start() -> Self {
+        Self::with(Clients::single(), now).await
+    }
+
+    async fn with(clients: Clients, now: fn() -> OffsetDateTime) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Sqlite::open(&folder.path().join("payments.db")).expect("a store");
+        store.migrate().await.expect("a schema");
+        let database: Arc<dyn Database> = Arc::new(store);
+        let minute = Duration::from_secs(60);
+        let leases = Leases {
+            outbox: minute,
+            claim: minute,
+            check: minute,
+        };
+        let ids = IdSpace {
+            first: 1,
+            last: 1000,
+        };
+        let commands = Commands::new(Arc::clone(&database), ids, leases);
+        let settings = RelaySettings {
+            sweep_every: minute,
+            check_every: minute,
+            backlog_limit: 1000,
+        };
+        let broker = Arc::new(Embedded::new().expect("a broker"));
+        let (relay, _never_run) = relay(broker, Arc::clone(&database), commands.clone(), settings);
+        let issuer = Options {
+            latency: Latency {
+                mean: Duration::ZERO,
+                seed: 0,
+            },
+            today: || OffsetDateTime::UNIX_EPOCH.date(),
+        };
+        let waiters = Waiters::new(100);
+        let router = router(Api {
+            acceptor: Arc::new(Acceptor {
+                commands: commands.clone(),
+                database: Arc::clone(&database),
+                seal: Arc::new(SealKeys::generate()),
+                processor: Arc::new(SimulatedIssuer::new(issuer, None)),
+                relay,
+            }),
+            queries: Queries::new(database),
+            clients,
+            waiters: Arc::clone(&waiters),
+            health: Health::new(
+                || Liveness::Live,
+                || Readiness::Degraded("no broker".to_owned()),
+            ),
+            default_currency: Currency::parse("CAD").expect("CAD"),
+            max_wait: Api::MAX_WAIT,
+            process_wait: Duration::from_millis(200),
+            now,
+        });
+        Self {
+            router,
+            commands,
+            waiters,
+            _folder: folder,
+        }
+    }
+
+    async fn answer(&self, request: Request<Body>) -> (Response<Body>, Value) {
+        answer(self.router.clone(), request).await
+    }
+
+    async fn status(&self, request: Request<Body>) -> u16 {
+        self.answer(request).await.0.status().as_u16()
+    }
+
+    /// What a worker would do: the outcome is recorded, then whoever waits is woken.
+    async fn approve(&self, id: i64, attempt: u32) {
+        let advance = Advance {
+            payment: PaymentId(id),
+            client: None,
+            trigger: Trigger::Answered {
+                asked: (attempt, 1),
+                answer: Answer::Approved {
+                    authorization_code: "A1".to_owned(),
+                },
+                max_tries: 1,
+            },
+            card: None,
+            token: None,
+            delay: Duration::ZERO,
+            ids: RowIds::draw(),
+        };
+        let advanced = self.commands.advance(advance).await.expect("recorded");
+        assert!(matches!(advanced, Advanced::Moved(..)), "{advanced:?}");
+        self.waiters.wake(PaymentId(id));
+    }
+
+    /// Answers a request that waits: the outcome comes once it does.
+    async fn answer_with_outcome(
+        &self,
+        request: Request<Body>,
+        id: i64,
+    ) -> (Response<Body>, Value) {
+        let outcome = async {
+            while self.waiters.number() == 0 {
+                tokio::task::yield_now().await;
+            }
+            self.approve(id, 1).await;
+        };
+        tokio::join!(self.answer(request), outcome).0
+    }
+}
+
+/// Checks what holds for every answer.
+async fn answer(router: Router, request: Request<Body>) -> (Response<Body>, Value) {
+    let response = router.oneshot(request).await.expect("an answer");
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+    let document: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    assert_eq!(parts.headers["cache-control"], "no-store");
+    if parts.status.is_client_error() || parts.status.is_server_error() {
+        assert_eq!(parts.headers["content-type"], "application/problem+json");
+        let sentence = document["error"].as_str();
+        assert!(sentence.is_some_and(|sentence| !sentence.is_empty()));
+    }
+    (Response::from_parts(parts, Body::empty()), document)
+}
+
+fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path)
+        .header("content-type", "application/json")
+        .body(body.into())
+        .expect("a request")
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).expect("a request")
+}
+
+fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    let value = value.parse().expect("a header");
+    request.headers_mut().insert(name, value);
+    request
+}
