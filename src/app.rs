@@ -107,8 +107,12 @@ impl App {
             bound => bound?,
         };
         let commands = Commands::new(Arc::clone(&database), config.ids, config.leases);
-        let (relay, relay_tasks) =
-            relay(Arc::clone(&broker), Arc::clone(&database), commands.clone(), config.relay);
+        let (relay, relay_tasks) = relay(
+            Arc::clone(&broker),
+            Arc::clone(&database),
+            commands.clone(),
+            config.relay,
+        );
         let processor = simulated_issuer(config.issuer, &database);
         let seal = Arc::new(config.seal_keys.clone());
         let acceptor = Arc::new(Acceptor {
@@ -119,13 +123,31 @@ impl App {
             relay: relay.clone(),
         });
         let waiters = Waiters::new(10_000);
-        let parts = Parts { database, broker, commands, acceptor, processor, seal, relay, waiters };
-        Ok(Self { config, parts, relay_tasks, api, admin, render_metrics })
+        let parts = Parts {
+            database,
+            broker,
+            commands,
+            acceptor,
+            processor,
+            seal,
+            relay,
+            waiters,
+        };
+        Ok(Self {
+            config,
+            parts,
+            relay_tasks,
+            api,
+            admin,
+            render_metrics,
+        })
     }
 
     /// Where REST is served, if this role serves it.
     pub fn api_addr(&self) -> Option<SocketAddr> {
-        self.api.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.api
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
     }
 
     /// Where health and metrics are served.
@@ -177,7 +199,14 @@ impl App {
     }
 
     fn start(self, stop: CancellationToken) -> (Tasks, CancellationToken) {
-        let Self { config, parts, relay_tasks, api, admin, render_metrics } = self;
+        let Self {
+            config,
+            parts,
+            relay_tasks,
+            api,
+            admin,
+            render_metrics,
+        } = self;
         let (tasks, failed) = Tasks::new();
         // The relay goes on until everything that was taken is finished.
         let relaying = CancellationToken::new();
@@ -186,11 +215,20 @@ impl App {
         let (store_ready, store_state) = watch::channel(Err("not reached yet".to_owned()));
         let start = |tracker: &TaskTracker, name, task| spawn(tracker, name, failed.clone(), task);
 
-        start(&tasks.background, "relay", Box::pin(relay_tasks.run(relaying.clone())));
+        start(
+            &tasks.background,
+            "relay",
+            Box::pin(relay_tasks.run(relaying.clone())),
+        );
         start(
             &tasks.background,
             "store watch",
-            Box::pin(watch_store(Arc::clone(&parts.database), config.role, store_ready, relaying.clone())),
+            Box::pin(watch_store(
+                Arc::clone(&parts.database),
+                config.role,
+                store_ready,
+                relaying.clone(),
+            )),
         );
         let consumers = vec![work_consumer, orders_consumer];
         let missing = watch_consumers(parts.broker.connection(), consumers.clone(), stop.clone());
@@ -202,21 +240,41 @@ impl App {
         });
         let health = serve::health(&parts, config.role, store_state, consumers, stop.clone());
         let admin_router = crate::http::admin_router(health.clone(), render_metrics);
-        start(&tasks.background, "admin", Box::pin(serve::serve(admin, admin_router, relaying.clone())));
+        start(
+            &tasks.background,
+            "admin",
+            Box::pin(serve::serve(admin, admin_router, relaying.clone())),
+        );
 
         if let Some(listener) = api {
             let router = crate::http::router(serve::api(&parts, &config, health));
-            start(&tasks.taking, "http", Box::pin(serve::serve(listener, router, stop.clone())));
-            let results = wake_waiters(Arc::clone(&parts.broker), Arc::clone(&parts.waiters), stop.clone());
+            start(
+                &tasks.taking,
+                "http",
+                Box::pin(serve::serve(listener, router, stop.clone())),
+            );
+            let results = wake_waiters(
+                Arc::clone(&parts.broker),
+                Arc::clone(&parts.waiters),
+                stop.clone(),
+            );
             start(&tasks.taking, "results", Box::pin(results));
             let clients = config.clients.clone().watch(stop.clone());
             start(&tasks.taking, "clients", Box::pin(clients));
             let orders = orders(&parts, &config);
-            start(&tasks.taking, "orders", Box::pin(orders.run(stop.clone(), orders_registered)));
+            start(
+                &tasks.taking,
+                "orders",
+                Box::pin(orders.run(stop.clone(), orders_registered)),
+            );
         }
         if matches!(config.role, Role::All | Role::Worker) {
             let worker = worker(&parts, &config);
-            start(&tasks.taking, "worker", Box::pin(worker.run(stop, work_registered)));
+            start(
+                &tasks.taking,
+                "worker",
+                Box::pin(worker.run(stop, work_registered)),
+            );
         }
         (tasks, relaying)
     }
@@ -235,14 +293,26 @@ struct Tasks {
 impl Tasks {
     fn new() -> (Self, mpsc::UnboundedSender<AppError>) {
         let (failed, failures) = mpsc::unbounded_channel();
-        (Self { taking: TaskTracker::new(), background: TaskTracker::new(), failures }, failed)
+        (
+            Self {
+                taking: TaskTracker::new(),
+                background: TaskTracker::new(),
+                failures,
+            },
+            failed,
+        )
     }
 }
 
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A task that ends before it was told to, by a panic or otherwise, ends the process.
-fn spawn(tracker: &TaskTracker, name: &'static str, failed: mpsc::UnboundedSender<AppError>, task: Task) {
+fn spawn(
+    tracker: &TaskTracker,
+    name: &'static str,
+    failed: mpsc::UnboundedSender<AppError>,
+    task: Task,
+) {
     let running = tokio::spawn(task);
     tracker.spawn(async move {
         if let Err(error) = running.await {
@@ -260,7 +330,11 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
             database.migrate().await?;
             Ok((Arc::new(database), Arc::new(Embedded::new()?)))
         }
-        Backend::Servers { database, connections, amqp } => {
+        Backend::Servers {
+            database,
+            connections,
+            amqp,
+        } => {
             let database = MySql::connect(database.clone(), *connections)?;
             let name = format!("payment-service {:?}", config.role).to_lowercase();
             let broker = RabbitMq::new(RabbitMqOptions::new(amqp.clone(), name)?);
@@ -272,15 +346,24 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
 async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, AppError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| AppError::Listen { address, variable, source })
+        .map_err(|source| AppError::Listen {
+            address,
+            variable,
+            source,
+        })
 }
 
 fn simulated_issuer(settings: IssuerSettings, database: &Arc<dyn Database>) -> Arc<dyn Processor> {
     let options = Options {
-        latency: Latency { mean: settings.latency, seed: settings.seed },
+        latency: Latency {
+            mean: settings.latency,
+            seed: settings.seed,
+        },
         today: || time::OffsetDateTime::now_utc().date(),
     };
-    let ledger = settings.ledger.then(|| Ledger::spawn(Arc::clone(database), Limits::default()));
+    let ledger = settings
+        .ledger
+        .then(|| Ledger::spawn(Arc::clone(database), Limits::default()));
     Arc::new(SimulatedIssuer::new(options, ledger))
 }
 
@@ -322,7 +405,11 @@ async fn watch_store(
 ) {
     let mut migrated = role != Role::All;
     loop {
-        let mut seen = if migrated { Ok(()) } else { database.migrate().await };
+        let mut seen = if migrated {
+            Ok(())
+        } else {
+            database.migrate().await
+        };
         if seen.is_ok() {
             migrated = true;
             seen = database.check().await;
@@ -355,7 +442,11 @@ async fn watch_consumers(
         let up = matches!(*connection.borrow(), Connection::Up);
         if all_there || !up {
             missing_since = None;
-        } else if missing_since.get_or_insert_with(tokio::time::Instant::now).elapsed() > CONSUMER_MISSING {
+        } else if missing_since
+            .get_or_insert_with(tokio::time::Instant::now)
+            .elapsed()
+            > CONSUMER_MISSING
+        {
             return true;
         }
         tokio::select! {

@@ -78,7 +78,13 @@ pub fn relay(
         settings,
         backlog_full: Arc::clone(&backlog_full),
     };
-    (Relay { sender, backlog_full }, tasks)
+    (
+        Relay {
+            sender,
+            backlog_full,
+        },
+        tasks,
+    )
 }
 
 impl Relay {
@@ -100,7 +106,13 @@ impl Relay {
 impl RelayTasks {
     /// Runs until `stop`, then publishes what was handed over before and ends.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { receiver, publisher, database, settings, backlog_full } = self;
+        let Self {
+            receiver,
+            publisher,
+            database,
+            settings,
+            backlog_full,
+        } = self;
         tokio::join!(
             publish_handed_over(receiver, publisher.clone(), stop.clone()),
             sweep(publisher.clone(), settings, stop.clone()),
@@ -119,7 +131,9 @@ async fn publish_handed_over(
     let under_way = Arc::new(Semaphore::new(CHUNKS_UNDER_WAY));
     let chunks = TaskTracker::new();
     loop {
-        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else { break };
+        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else {
+            break;
+        };
         let mut chunk = Vec::with_capacity(CHUNK);
         let stopped = tokio::select! {
             biased;
@@ -147,8 +161,10 @@ async fn publish_handed_over(
 impl Publisher {
     /// Publishes rows and forgets those that the broker has confirmed.
     async fn publish(&self, rows: Vec<OutboxRow>) -> usize {
-        let (rows, publications): (Vec<_>, Vec<Publication>) =
-            rows.into_iter().map(|row| ((row.id, row.payment), row.publication)).unzip();
+        let (rows, publications): (Vec<_>, Vec<Publication>) = rows
+            .into_iter()
+            .map(|row| ((row.id, row.payment), row.publication))
+            .unzip();
         let spans: Vec<tracing::Span> = rows
             .iter()
             .zip(&publications)
@@ -157,7 +173,9 @@ impl Publisher {
         let results = self.broker.publish(&publications).await;
         drop(spans);
         let mut confirmed = Vec::with_capacity(rows.len());
-        for (((id, payment), publication), result) in rows.into_iter().zip(&publications).zip(results) {
+        for (((id, payment), publication), result) in
+            rows.into_iter().zip(&publications).zip(results)
+        {
             match result {
                 Ok(()) => confirmed.push(id),
                 Err(error) => {
@@ -178,13 +196,21 @@ impl Publisher {
     }
 
     fn connected(&self) -> bool {
-        matches!(*self.broker.connection().borrow(), Connection::Up | Connection::Mismatch(_))
+        matches!(
+            *self.broker.connection().borrow(),
+            Connection::Up | Connection::Mismatch(_)
+        )
     }
 }
 
 fn step_span(payment: Option<i64>, publication: &Publication) -> tracing::Span {
     let kind = publication.properties.kind.as_deref().unwrap_or("");
-    tracing::debug_span!("relay", payment.id = payment, messaging.destination = publication.exchange.name(), kind)
+    tracing::debug_span!(
+        "relay",
+        payment.id = payment,
+        messaging.destination = publication.exchange.name(),
+        kind
+    )
 }
 
 async fn sweep(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
@@ -209,14 +235,31 @@ async fn sweep(publisher: Publisher, settings: RelaySettings, stop: Cancellation
 }
 
 /// The last net. Only while the work queue is empty: a message that waits there is not lost.
-async fn dispatch_forgotten(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
+async fn dispatch_forgotten(
+    publisher: Publisher,
+    settings: RelaySettings,
+    stop: CancellationToken,
+) {
     while pause(settings.check_every, &stop).await {
-        if !publisher.connected() || publisher.broker.depth(Queue::Work).await.is_ok_and(|depth| depth > 0) {
+        if !publisher.connected()
+            || publisher
+                .broker
+                .depth(Queue::Work)
+                .await
+                .is_ok_and(|depth| depth > 0)
+        {
             continue;
         }
-        match publisher.commands.dispatch_forgotten(DISPATCHED_AGAIN).await {
+        match publisher
+            .commands
+            .dispatch_forgotten(DISPATCHED_AGAIN)
+            .await
+        {
             Ok(rows) if !rows.is_empty() => {
-                tracing::warn!(payments = rows.len(), "dispatched again: their messages seem lost");
+                tracing::warn!(
+                    payments = rows.len(),
+                    "dispatched again: their messages seem lost"
+                );
                 metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
                 publisher.publish(rows).await;
             }
@@ -233,12 +276,18 @@ async fn measure(
     stop: CancellationToken,
 ) {
     while pause(Duration::from_secs(2), &stop).await {
-        let Ok(depth) = database.outbox_depth().await else { continue };
+        let Ok(depth) = database.outbox_depth().await else {
+            continue;
+        };
         metrics::gauge!("outbox_rows").set(depth.total as f64);
         metrics::gauge!("outbox_rows_due").set(depth.due as f64);
         let full = depth.total >= settings.backlog_limit;
         if full != backlog_full.swap(full, Ordering::Relaxed) {
-            tracing::warn!(outbox.rows = depth.total, full, "the backlog limit was crossed");
+            tracing::warn!(
+                outbox.rows = depth.total,
+                full,
+                "the backlog limit was crossed"
+            );
         }
     }
 }

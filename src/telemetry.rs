@@ -21,6 +21,8 @@ pub fn install(
         Ok("json") => lines.json().with_filter(filter).boxed(),
         _ => lines.with_filter(filter).boxed(),
     };
-    tracing_subscriber::registry().with(extra.into_iter().chain([lines]).collect::<Vec<_>>()).try_init()?;
+    tracing_subscriber::registry()
+        .with(extra.into_iter().chain([lines]).collect::<Vec<_>>())
+        .try_init()?;
     Ok(PrometheusBuilder::new().install_recorder()?)
 }

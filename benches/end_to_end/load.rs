@@ -26,8 +26,12 @@ impl Sent {
     pub fn latency(&self) -> String {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
-        let at = |share: f64| sorted.get(((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1)));
-        let shown = |latency: Option<&Duration>| latency.map_or(0.0, |latency| latency.as_secs_f64() * 1000.0);
+        let at = |share: f64| {
+            sorted.get(((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1)))
+        };
+        let shown = |latency: Option<&Duration>| {
+            latency.map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+        };
         format!(
             "{:.1} / {:.1} / {:.1} / {:.1} ms",
             shown(at(0.5)),
@@ -47,17 +51,38 @@ pub struct Results {
 
 impl Results {
     pub async fn subscribe(amqp_url: &str) -> Self {
-        let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await.expect("a broker");
+        let connection = Connection::connect(amqp_url, ConnectionProperties::default())
+            .await
+            .expect("a broker");
         let channel = connection.create_channel().await.expect("a channel");
-        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await.expect("a queue");
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            auto_delete: true,
+            ..Default::default()
+        };
+        let queue = channel
+            .queue_declare("".into(), options, FieldTable::default())
+            .await
+            .expect("a queue");
         let name = queue.name().clone();
         channel
-            .queue_bind(name.clone(), "payments.results".into(), "payment.#".into(), QueueBindOptions::default(), FieldTable::default())
+            .queue_bind(
+                name.clone(),
+                "payments.results".into(),
+                "payment.#".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
             .await
             .expect("a binding");
-        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let mut deliveries = channel.basic_consume(name, "".into(), options, FieldTable::default()).await.expect("a consumer");
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            ..Default::default()
+        };
+        let mut deliveries = channel
+            .basic_consume(name, "".into(), options, FieldTable::default())
+            .await
+            .expect("a consumer");
         let ended = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&ended);
         tokio::spawn(async move {
@@ -66,7 +91,10 @@ impl Results {
             }
             drop(channel);
         });
-        Self { ended, _connection: Arc::new(connection) }
+        Self {
+            ended,
+            _connection: Arc::new(connection),
+        }
     }
 
     pub fn ended(&self) -> u64 {
@@ -86,7 +114,12 @@ impl Results {
 }
 
 /// Posts payments on every connection for so long.
-pub async fn run(api: SocketAddr, connections: usize, longest: Duration, results: &Results) -> Sent {
+pub async fn run(
+    api: SocketAddr,
+    connections: usize,
+    longest: Duration,
+    results: &Results,
+) -> Sent {
     let deadline = Instant::now() + longest;
     let accepted = Arc::new(AtomicU64::new(0));
     let mut running = tokio::task::JoinSet::new();
@@ -94,7 +127,11 @@ pub async fn run(api: SocketAddr, connections: usize, longest: Duration, results
         let (accepted, results) = (Arc::clone(&accepted), results.clone());
         running.spawn(async move { post(api, number, deadline, accepted, results).await });
     }
-    let mut sent = Sent { accepted: 0, failed: 0, latencies: Vec::new() };
+    let mut sent = Sent {
+        accepted: 0,
+        failed: 0,
+        latencies: Vec::new(),
+    };
     while let Some(Ok((latencies, failed))) = running.join_next().await {
         sent.accepted += latencies.len() as u64;
         sent.failed += failed;
@@ -128,7 +165,10 @@ async fn post(
             continue;
         }
         let began = Instant::now();
-        stream.write_all(request.as_bytes()).await.expect("a request");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("a request");
         if answered_202(&mut stream, &mut buffer).await {
             accepted.fetch_add(1, Ordering::Relaxed);
             latencies.push(began.elapsed());
@@ -143,10 +183,20 @@ async fn post(
 async fn answered_202(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
     buffer.clear();
     loop {
-        assert!(stream.read_buf(buffer).await.expect("an answer") > 0, "the api closed the connection");
-        let Some(head) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        assert!(
+            stream.read_buf(buffer).await.expect("an answer") > 0,
+            "the api closed the connection"
+        );
+        let Some(head) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
+            continue;
+        };
         let headers = String::from_utf8_lossy(&buffer[..head]).to_lowercase();
-        let length = headers.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+        let length = headers.lines().find_map(|line| {
+            line.strip_prefix("content-length:")?
+                .trim()
+                .parse::<usize>()
+                .ok()
+        });
         if buffer.len() >= head + 4 + length.expect("a length") {
             return headers.starts_with("http/1.1 202");
         }

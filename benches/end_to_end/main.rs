@@ -5,8 +5,16 @@
 //! it. The rate of single-row durable transactions is measured on the same server, right before and right after, so
 //! that the figures can be compared on a noisy machine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot be set up ends")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "figures for people")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that cannot be set up ends"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "figures for people"
+)]
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -26,16 +34,29 @@ async fn main() {
     let seconds = number("BENCH_SECONDS", 60);
     let connections = number("BENCH_CONNECTIONS", 256) as usize;
     let workers = number("BENCH_WORKERS", 1);
-    let database = Database::start(&DatabaseOptions { durable: true, ..DatabaseOptions::default() }).expect("a database");
+    let database = Database::start(&DatabaseOptions {
+        durable: true,
+        ..DatabaseOptions::default()
+    })
+    .expect("a database");
     let broker = Broker::start(&BrokerOptions::default()).expect("a broker");
     let probe = probe::Probe::new(&database).await;
     let vhost = broker.vhost().expect("a virtual host");
     let (database_url, amqp_url) = (database.url("bench"), broker.url(&vhost));
     let settings = Settings::servers(&database_url, &amqp_url)
         .with("LOG", "warn")
-        .with("ISSUER_LATENCY", &std::env::var("ISSUER_LATENCY").unwrap_or_else(|_| "25ms".to_owned()))
-        .with("WORKER_CONCURRENCY", &std::env::var("WORKER_CONCURRENCY").unwrap_or_else(|_| "512".to_owned()))
-        .with("ISSUER_LEDGER", &std::env::var("ISSUER_LEDGER").unwrap_or_else(|_| "on".to_owned()));
+        .with(
+            "ISSUER_LATENCY",
+            &std::env::var("ISSUER_LATENCY").unwrap_or_else(|_| "25ms".to_owned()),
+        )
+        .with(
+            "WORKER_CONCURRENCY",
+            &std::env::var("WORKER_CONCURRENCY").unwrap_or_else(|_| "512".to_owned()),
+        )
+        .with(
+            "ISSUER_LEDGER",
+            &std::env::var("ISSUER_LEDGER").unwrap_or_else(|_| "on".to_owned()),
+        );
     let mut setup = Process::spawn(PROGRAM, "setup", &settings);
     assert!(setup.wait(), "setup failed");
     let api = Process::start(PROGRAM, "api", &settings).await;
@@ -44,7 +65,10 @@ async fn main() {
         running.push(Process::start(PROGRAM, "worker", &settings).await);
     }
 
-    println!("{seconds} s, {connections} connections, 1 api, {workers} worker(s), {}", probe.version().await);
+    println!(
+        "{seconds} s, {connections} connections, 1 api, {workers} worker(s), {}",
+        probe.version().await
+    );
     let single_before = probe.single_row_rate(Duration::from_secs(5)).await;
     let commits = probe.commits().await;
     let results = load::Results::subscribe(&amqp_url).await;
@@ -61,16 +85,42 @@ async fn main() {
 
     let single = f64::midpoint(single_before, single_after);
     let rate = ended_in_time as f64 / load_took.as_secs_f64();
-    println!("payments accepted                   {:>10}   refused or failed {}", sent.accepted, sent.failed);
-    println!("payments ended during the load      {ended_in_time:>10}   in {:.1} s", load_took.as_secs_f64());
+    println!(
+        "payments accepted                   {:>10}   refused or failed {}",
+        sent.accepted, sent.failed
+    );
+    println!(
+        "payments ended during the load      {ended_in_time:>10}   in {:.1} s",
+        load_took.as_secs_f64()
+    );
     println!("payments ended per second           {rate:>10.0}");
     println!("202 latency p50 / p95 / p99 / max   {}", sent.latency());
-    println!("queue and outbox at the load's end  {queue:>10} / {outbox}   (work queue, outbox rows)");
-    println!("all ended after                     {:>10.1} s   ({})", took.as_secs_f64(), if drained { "every one" } else { "NOT ALL" });
-    println!("durable transactions per payment    {:>10.3}", transactions as f64 / sent.accepted.max(1) as f64);
-    println!("single-row transactions per second  {single:>10.0}   (one connection: {single_before:.0} before, {single_after:.0} after)");
-    println!("payments ended per single-row transaction rate: {:.2}", rate / single);
-    println!("memory of api / worker              {:>7} MiB / {} MiB", probe::memory_mib(api.pid()), running.first().map_or(0, |worker| probe::memory_mib(worker.pid())));
+    println!(
+        "queue and outbox at the load's end  {queue:>10} / {outbox}   (work queue, outbox rows)"
+    );
+    println!(
+        "all ended after                     {:>10.1} s   ({})",
+        took.as_secs_f64(),
+        if drained { "every one" } else { "NOT ALL" }
+    );
+    println!(
+        "durable transactions per payment    {:>10.3}",
+        transactions as f64 / sent.accepted.max(1) as f64
+    );
+    println!(
+        "single-row transactions per second  {single:>10.0}   (one connection: {single_before:.0} before, {single_after:.0} after)"
+    );
+    println!(
+        "payments ended per single-row transaction rate: {:.2}",
+        rate / single
+    );
+    println!(
+        "memory of api / worker              {:>7} MiB / {} MiB",
+        probe::memory_mib(api.pid()),
+        running
+            .first()
+            .map_or(0, |worker| probe::memory_mib(worker.pid()))
+    );
     assert!(drained, "accepted payments have no outcome");
 }
 

@@ -16,9 +16,15 @@ pub struct Probe {
 
 impl Probe {
     pub async fn new(database: &Database) -> Self {
-        let pool = MySqlPool::connect(&database.admin_url()).await.expect("the database");
-        pool.execute("CREATE DATABASE bench").await.expect("a database");
-        pool.execute("CREATE DATABASE probe").await.expect("a database");
+        let pool = MySqlPool::connect(&database.admin_url())
+            .await
+            .expect("the database");
+        pool.execute("CREATE DATABASE bench")
+            .await
+            .expect("a database");
+        pool.execute("CREATE DATABASE probe")
+            .await
+            .expect("a database");
         pool.execute("CREATE TABLE probe.single (id BIGINT PRIMARY KEY, text VARCHAR(200) NOT NULL) ENGINE = InnoDB")
             .await
             .expect("a table");
@@ -26,8 +32,15 @@ impl Probe {
     }
 
     pub async fn version(&self) -> String {
-        let row = sqlx::query("SELECT VERSION(), @@sync_binlog, @@innodb_flush_log_at_trx_commit").fetch_one(&self.pool).await.expect("a version");
-        let (version, binlog, flush): (String, i64, i64) = (row.get(0), row.get::<u64, _>(1) as i64, row.get::<u64, _>(2) as i64);
+        let row = sqlx::query("SELECT VERSION(), @@sync_binlog, @@innodb_flush_log_at_trx_commit")
+            .fetch_one(&self.pool)
+            .await
+            .expect("a version");
+        let (version, binlog, flush): (String, i64, i64) = (
+            row.get(0),
+            row.get::<u64, _>(1) as i64,
+            row.get::<u64, _>(2) as i64,
+        );
         format!("{version}, sync_binlog={binlog}, innodb_flush_log_at_trx_commit={flush}")
     }
 
@@ -53,7 +66,10 @@ impl Probe {
 
     /// Transactions written to the binary log so far.
     pub async fn commits(&self) -> i64 {
-        let row = sqlx::query("SHOW GLOBAL STATUS LIKE 'Binlog_commits'").fetch_one(&self.pool).await.expect("a status");
+        let row = sqlx::query("SHOW GLOBAL STATUS LIKE 'Binlog_commits'")
+            .fetch_one(&self.pool)
+            .await
+            .expect("a status");
         row.get::<String, _>(1).parse().expect("a number")
     }
 
@@ -67,16 +83,27 @@ impl Probe {
     }
 
     pub async fn outbox_depth(&self) -> i64 {
-        sqlx::query_scalar("SELECT COUNT(*) FROM bench.outbox").fetch_one(&self.pool).await.expect("a count")
+        sqlx::query_scalar("SELECT COUNT(*) FROM bench.outbox")
+            .fetch_one(&self.pool)
+            .await
+            .expect("a count")
     }
 }
 
 /// Messages that wait in the work queue.
 pub async fn queue_depth(amqp_url: &str) -> u32 {
-    let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await.expect("a broker");
+    let connection = Connection::connect(amqp_url, ConnectionProperties::default())
+        .await
+        .expect("a broker");
     let channel = connection.create_channel().await.expect("a channel");
-    let options = QueueDeclareOptions { passive: true, ..Default::default() };
-    let queue = channel.queue_declare("payments.work".into(), options, FieldTable::default()).await.expect("the queue");
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..Default::default()
+    };
+    let queue = channel
+        .queue_declare("payments.work".into(), options, FieldTable::default())
+        .await
+        .expect("the queue");
     queue.message_count()
 }
 
@@ -84,6 +111,8 @@ pub async fn queue_depth(amqp_url: &str) -> u32 {
 pub fn memory_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    let kib: u64 = line
+        .and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
     kib / 1024
 }

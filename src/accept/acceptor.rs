@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::distr::{Alphanumeric, SampleString};
+use tracing::Instrument;
 
-use super::{
-    AcceptError, Accepted, IssuedToken, PaymentMethod, Presented, Submission, WayIn,
-};
+use super::{AcceptError, Accepted, IssuedToken, PaymentMethod, Presented, Submission, WayIn};
 use crate::card_seal::{Owner, SealKeys};
 use crate::domain::{Card, ClientName, Payment, PaymentId, Refusal, Timestamp, Trigger};
 use crate::processor::Processor;
@@ -45,10 +44,23 @@ struct Resolved {
 impl Acceptor {
     /// Accepts a payment, or answers with the one that its idempotency key made before.
     pub async fn accept(&self, submission: Submission) -> Result<Accepted, AcceptError> {
+        let span = tracing::debug_span!("accept", payment.id = tracing::field::Empty);
+        let accepted = self
+            .accept_or_replay(submission)
+            .instrument(span.clone())
+            .await?;
+        span.record("payment.id", accepted.payment.id.0);
+        Ok(accepted)
+    }
+
+    async fn accept_or_replay(&self, submission: Submission) -> Result<Accepted, AcceptError> {
         let fingerprinted = submission.request.canonical();
         if let Some(key) = &submission.idempotency_key {
             // A key is looked up before its token is touched and before an id is spent.
-            let known = self.database.payment_by_key(&submission.client, key).await?;
+            let known = self
+                .database
+                .payment_by_key(&submission.client, key)
+                .await?;
             if let Some(known) = known {
                 return self.replay(&known, &fingerprinted);
             }
@@ -57,11 +69,16 @@ impl Acceptor {
             return Err(AcceptError::BacklogFull);
         }
         let resolved = match self.resolve(&submission).await {
-            Err(AcceptError::TokenExpired) if submission.way_in == WayIn::Message => Resolved::default(),
+            Err(AcceptError::TokenExpired) if submission.way_in == WayIn::Message => {
+                Resolved::default()
+            }
             resolved => resolved?,
         };
         let id = self.commands.next_payment_id().await?;
-        let card = resolved.card.map(|card| self.seal_card(&card, id, 1)).transpose()?;
+        let card = resolved
+            .card
+            .map(|card| self.seal_card(&card, id, 1))
+            .transpose()?;
         let payment = NewPayment {
             id,
             order_id: submission.request.order_id,
@@ -82,7 +99,10 @@ impl Acceptor {
         match self.commands.accept(payment).await? {
             AcceptOutcome::Accepted(payment, outbox) => {
                 self.relay.hand_over(outbox);
-                Ok(Accepted { payment, replayed: false })
+                Ok(Accepted {
+                    payment,
+                    replayed: false,
+                })
             }
             AcceptOutcome::Existing(known) => self.replay(&known, &fingerprinted),
             AcceptOutcome::TokenUnusable => Err(AcceptError::TokenUnusable),
@@ -105,7 +125,10 @@ impl Acceptor {
         }
         let resolved = self.resolve_method(client, method).await?;
         let attempt = stored.payment.attempt + 1;
-        let card = resolved.card.map(|card| self.seal_card(&card, id, attempt)).transpose()?;
+        let card = resolved
+            .card
+            .map(|card| self.seal_card(&card, id, attempt))
+            .transpose()?;
         let advance = Advance {
             payment: id,
             client: Some(client.clone()),
@@ -158,7 +181,10 @@ impl Acceptor {
         client: &ClientName,
         card: Card,
     ) -> Result<IssuedToken, AcceptError> {
-        let id = TokenId(format!("tok_{}", Alphanumeric.sample_string(&mut rand::rng(), 32)));
+        let id = TokenId(format!(
+            "tok_{}",
+            Alphanumeric.sample_string(&mut rand::rng(), 32)
+        ));
         let sealed = self
             .seal
             .seal(&card, Owner::Token(&id.0, client))
@@ -172,17 +198,25 @@ impl Acceptor {
             used_by: None,
         };
         let token = self.commands.add_token(draft).await?;
-        Ok(IssuedToken { card_token: token.id.0, card: token.card, expires_at: token.expires_at })
+        Ok(IssuedToken {
+            card_token: token.id.0,
+            card: token.card,
+            expires_at: token.expires_at,
+        })
     }
 
     fn replay(&self, known: &StoredPayment, fingerprinted: &[u8]) -> Result<Accepted, AcceptError> {
-        let same = known.idempotency.as_ref().is_some_and(|idempotency| {
-            self.seal.matches(&idempotency.fingerprint, fingerprinted)
-        });
+        let same = known
+            .idempotency
+            .as_ref()
+            .is_some_and(|idempotency| self.seal.matches(&idempotency.fingerprint, fingerprinted));
         if !same {
             return Err(AcceptError::KeyReused);
         }
-        Ok(Accepted { payment: known.payment.clone(), replayed: true })
+        Ok(Accepted {
+            payment: known.payment.clone(),
+            replayed: true,
+        })
     }
 
     async fn resolve(&self, submission: &Submission) -> Result<Resolved, AcceptError> {
@@ -198,11 +232,19 @@ impl Acceptor {
         method: PaymentMethod,
     ) -> Result<Resolved, AcceptError> {
         let token = match method {
-            PaymentMethod::Card(card) => return Ok(Resolved { card: Some(card), token: None }),
+            PaymentMethod::Card(card) => {
+                return Ok(Resolved {
+                    card: Some(card),
+                    token: None,
+                });
+            }
             PaymentMethod::Token(token) => token,
         };
         if let Some(card) = self.processor.test_card(&token) {
-            return Ok(Resolved { card: Some(card), token: None });
+            return Ok(Resolved {
+                card: Some(card),
+                token: None,
+            });
         }
         let id = TokenId(token);
         let row = self.database.card_token(&id).await?;
@@ -210,12 +252,18 @@ impl Acceptor {
         let row = row.ok_or(AcceptError::TokenUnusable)?;
         // The commit compares by the database's clock; here an erased card already tells that it is too late.
         let expired = row.expires_at <= time::OffsetDateTime::now_utc();
-        let sealed = row.sealed_card.filter(|_| !expired).ok_or(AcceptError::TokenExpired)?;
+        let sealed = row
+            .sealed_card
+            .filter(|_| !expired)
+            .ok_or(AcceptError::TokenExpired)?;
         let card = self
             .seal
             .open(&sealed, Owner::Token(&id.0, client))
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        Ok(Resolved { card: Some(card), token: Some(id) })
+        Ok(Resolved {
+            card: Some(card),
+            token: Some(id),
+        })
     }
 
     fn seal_card(
@@ -228,7 +276,10 @@ impl Acceptor {
             .seal
             .seal(card, Owner::Payment(payment, attempt))
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        Ok(PresentedCard { summary: card.summary(), sealed })
+        Ok(PresentedCard {
+            summary: card.summary(),
+            sealed,
+        })
     }
 }
 

@@ -113,15 +113,24 @@ impl Config {
         let seal_keys = seal_keys(backend.as_ref(), reader);
         let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
         let listen_addr = listen_addr(role, clients_file.is_some(), reader);
-        let clients = clients_file.as_deref().map_or(Ok(Clients::single()), Clients::load);
+        let clients = clients_file
+            .as_deref()
+            .map_or(Ok(Clients::single()), Clients::load);
         let clients = reader.checked("CLIENTS_FILE", clients);
         let admin_set = reader.is_set("ADMIN_ADDR");
-        let admin_addr = reader.parsed("ADMIN_ADDR", "127.0.0.1:9009", "an address such as 127.0.0.1:9009");
+        let admin_addr = reader.parsed(
+            "ADMIN_ADDR",
+            "127.0.0.1:9009",
+            "an address such as 127.0.0.1:9009",
+        );
         let processor_timeout = reader.duration("PROCESSOR_TIMEOUT", Duration::from_secs(5));
         let ids = id_space(reader);
         let relay = RelaySettings {
             sweep_every: reader.duration("SWEEP_EVERY", Duration::from_millis(250)),
-            check_every: reader.duration("CHECK_EVERY", Duration::from_secs(if embedded { 2 } else { 10 })),
+            check_every: reader.duration(
+                "CHECK_EVERY",
+                Duration::from_secs(if embedded { 2 } else { 10 }),
+            ),
             backlog_limit: reader.number("BACKLOG_LIMIT", 100_000, 1..=u64::from(u32::MAX)),
         };
         let leases = Leases {
@@ -130,11 +139,16 @@ impl Config {
             claim: processor_timeout * 2 + Duration::from_secs(2),
             check: reader.duration("CHECK_AFTER", Duration::from_secs(60)),
         };
-        let default_client = reader.optional("DEFAULT_CLIENT", "1 to 64 of a-z, 0-9, - and _", |text| {
-            ClientName::parse(text).ok()
-        });
-        let default_currency =
-            reader.with("DEFAULT_CURRENCY", "CAD", "an ISO 4217 code such as CAD", |text| Currency::parse(text).ok());
+        let default_client =
+            reader.optional("DEFAULT_CLIENT", "1 to 64 of a-z, 0-9, - and _", |text| {
+                ClientName::parse(text).ok()
+            });
+        let default_currency = reader.with(
+            "DEFAULT_CURRENCY",
+            "CAD",
+            "an ISO 4217 code such as CAD",
+            |text| Currency::parse(text).ok(),
+        );
         let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
         let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000) as usize;
         let retry = retry(reader);
@@ -171,19 +185,34 @@ fn backend(role: Role, reader: &mut Reader<'_>) -> Option<Backend> {
     let database = reader.text("DATABASE_URL");
     let amqp = reader.text("AMQP_URL");
     let connections = reader.number("DATABASE_CONNECTIONS", 16, 4..=1000) as u32;
-    let data_dir = PathBuf::from(reader.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()));
+    let data_dir = PathBuf::from(
+        reader
+            .text("DATA_DIR")
+            .unwrap_or_else(|| "./data".to_owned()),
+    );
     match (database, amqp) {
         (Some(database), Some(amqp)) => {
             let database = reader.checked("DATABASE_URL", parse_url(&database));
             let amqp = reader.checked("AMQP_URL", parse_urls(&amqp));
-            Some(Backend::Servers { database: database?, connections, amqp: amqp? })
+            Some(Backend::Servers {
+                database: database?,
+                connections,
+                amqp: amqp?,
+            })
         }
         (None, None) if role == Role::All => Some(Backend::Embedded { data_dir }),
         (database, amqp) => {
             let why = "DATABASE_URL and AMQP_URL go together";
-            for (name, missing) in [("DATABASE_URL", database.is_none()), ("AMQP_URL", amqp.is_none())] {
+            for (name, missing) in [
+                ("DATABASE_URL", database.is_none()),
+                ("AMQP_URL", amqp.is_none()),
+            ] {
                 if missing {
-                    let role = if role == Role::All { "set both, or neither for the embedded service" } else { "this role needs both" };
+                    let role = if role == Role::All {
+                        "set both, or neither for the embedded service"
+                    } else {
+                        "this role needs both"
+                    };
                     reader.fault(name, format!("is missing: {why}; {role}"));
                 }
             }
@@ -199,7 +228,10 @@ fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealK
             let made = std::fs::create_dir_all(data_dir)
                 .map_err(|error| format!("{} cannot be made: {error}", data_dir.display()));
             reader.checked("DATA_DIR", made)?;
-            reader.checked("DATA_DIR", SealKeys::load_or_create(&data_dir.join("seal.keys")))
+            reader.checked(
+                "DATA_DIR",
+                SealKeys::load_or_create(&data_dir.join("seal.keys")),
+            )
         }
         (None, _) => {
             reader.fault(
@@ -214,8 +246,11 @@ fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealK
 }
 
 fn listen_addr(role: Role, has_clients: bool, reader: &mut Reader<'_>) -> Option<SocketAddr> {
-    let address: SocketAddr =
-        reader.parsed("LISTEN_ADDR", "127.0.0.1:5009", "an address such as 127.0.0.1:5009")?;
+    let address: SocketAddr = reader.parsed(
+        "LISTEN_ADDR",
+        "127.0.0.1:5009",
+        "an address such as 127.0.0.1:5009",
+    )?;
     let loopback = match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_loopback(),
@@ -238,7 +273,10 @@ fn id_space(reader: &mut Reader<'_>) -> IdSpace {
     // Store Manager keeps the id in a signed 32-bit column.
     let last = reader.number("PAYMENT_ID_MAX", i32::MAX as u64, 1..=last) as i64;
     if first > last {
-        reader.fault("FIRST_PAYMENT_ID", format!("{first} is above PAYMENT_ID_MAX {last}"));
+        reader.fault(
+            "FIRST_PAYMENT_ID",
+            format!("{first} is above PAYMENT_ID_MAX {last}"),
+        );
     }
     IdSpace { first, last }
 }

@@ -28,7 +28,10 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { variable, faults: Vec::new() }
+        Self {
+            variable,
+            faults: Vec::new(),
+        }
     }
 
     pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, Vec<Fault>> {
@@ -43,7 +46,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn text(&self, name: &'static str) -> Option<String> {
-        (self.variable)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        (self.variable)(name)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
     }
 
     pub(super) fn is_set(&self, name: &'static str) -> bool {
@@ -55,7 +60,8 @@ impl<'a> Reader<'a> {
         name: &'static str,
         read: Result<T, E>,
     ) -> Option<T> {
-        read.map_err(|error| self.fault(name, format!("cannot be used: {error}"))).ok()
+        read.map_err(|error| self.fault(name, format!("cannot be used: {error}")))
+            .ok()
     }
 
     pub(super) fn optional<T>(
@@ -79,7 +85,11 @@ impl<'a> Reader<'a> {
         wanted: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<T> {
-        if self.is_set(name) { self.optional(name, wanted, parse) } else { parse(default) }
+        if self.is_set(name) {
+            self.optional(name, wanted, parse)
+        } else {
+            parse(default)
+        }
     }
 
     pub(super) fn parsed<T: FromStr>(
@@ -104,7 +114,8 @@ impl<'a> Reader<'a> {
 
     pub(super) fn duration(&mut self, name: &'static str, default: Duration) -> Duration {
         let parse = |text: &str| humantime::parse_duration(text).ok();
-        self.optional(name, "a duration such as 250ms, 5s or 2m", parse).unwrap_or(default)
+        self.optional(name, "a duration such as 250ms, 5s or 2m", parse)
+            .unwrap_or(default)
     }
 
     pub(super) fn switch(&mut self, name: &'static str, default: bool) -> bool {

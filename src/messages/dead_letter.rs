@@ -44,7 +44,12 @@ fn received(body: &[u8]) -> Value {
         Err(_) => {
             // No telling what it is: every digit goes.
             let text = String::from_utf8_lossy(body);
-            Value::String(text.chars().take(4096).map(|c| if c.is_numeric() { '#' } else { c }).collect())
+            Value::String(
+                text.chars()
+                    .take(4096)
+                    .map(|c| if c.is_numeric() { '#' } else { c })
+                    .collect(),
+            )
         }
     }
 }
@@ -55,7 +60,11 @@ fn masked(value: Value) -> Value {
         Value::Object(entries) => entries
             .into_iter()
             .map(|(key, value)| {
-                let value = if names_card_data(&key) { masked_field(value) } else { masked(value) };
+                let value = if names_card_data(&key) {
+                    masked_field(value)
+                } else {
+                    masked(value)
+                };
                 (key, value)
             })
             .collect(),
@@ -74,7 +83,21 @@ fn masked_field(value: Value) -> Value {
 }
 
 fn names_card_data(key: &str) -> bool {
-    let key: String = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
-    let names = ["cardnumber", "number", "pan", "cardcode", "code", "cvc", "cvv", "securitycode", "cardtoken"];
+    let key: String = key
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_lowercase();
+    let names = [
+        "cardnumber",
+        "number",
+        "pan",
+        "cardcode",
+        "code",
+        "cvc",
+        "cvv",
+        "securitycode",
+        "cardtoken",
+    ];
     names.contains(&key.as_str())
 }

@@ -39,11 +39,19 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without single fields.
     pub fn new(reason: &'static str, error: impl Into<String>) -> Self {
-        Self { reason, error: error.into(), errors: Vec::new(), client: None }
+        Self {
+            reason,
+            error: error.into(),
+            errors: Vec::new(),
+            client: None,
+        }
     }
 
     fn of(self, client: &ClientName) -> Self {
-        Self { client: Some(client.clone()), ..self }
+        Self {
+            client: Some(client.clone()),
+            ..self
+        }
     }
 
     /// As JSON, for the event and the dead letter.
@@ -71,7 +79,8 @@ impl OrderReader {
     /// Reads a delivery, or says why it is refused.
     pub fn read(&self, delivery: &Delivery, today: time::Date) -> Result<Submission, Refusal> {
         let client = self.client(delivery)?;
-        self.read_body(delivery, &client, today).map_err(|refusal| refusal.of(&client))
+        self.read_body(delivery, &client, today)
+            .map_err(|refusal| refusal.of(&client))
     }
 
     /// Where answers to this delivery go, whether or not it can be read.
@@ -114,22 +123,33 @@ impl OrderReader {
             ));
         }
         let key = properties.message_id.clone().ok_or_else(|| {
-            Refusal::new("message_id_missing", "The AMQP property message-id is missing: it is the idempotency key.")
+            Refusal::new(
+                "message_id_missing",
+                "The AMQP property message-id is missing: it is the idempotency key.",
+            )
         })?;
         if key.is_empty() || key.len() > 255 || !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Refusal::new("message_id_invalid", "The message-id must be 1 to 255 visible ASCII characters."));
+            return Err(Refusal::new(
+                "message_id_invalid",
+                "The message-id must be 1 to 255 visible ASCII characters.",
+            ));
         }
         let reply_to = properties.reply_to.as_ref();
         if let Some(queue) = reply_to.filter(|queue| !may_reply_to(queue, client)) {
             return Err(Refusal::new(
                 "reply_to_foreign",
-                format!("The reply-to `{queue}` is not yours: use direct reply-to or a queue whose name begins with `{client}.`."),
+                format!(
+                    "The reply-to `{queue}` is not yours: use direct reply-to or a queue whose name begins with `{client}.`."
+                ),
             ));
         }
         let body: Value = serde_json::from_slice(&delivery.body)
             .map_err(|_| Refusal::new("not_json", "The body is not JSON."))?;
         let request = parse_payment(&body, self.default_currency, today, CardsAllowed::No)
-            .map_err(|errors| Refusal { errors, ..Refusal::new("invalid", "The body has fields at fault.") })?;
+            .map_err(|errors| Refusal {
+                errors,
+                ..Refusal::new("invalid", "The body has fields at fault.")
+            })?;
         Ok(Submission {
             client: client.clone(),
             request,
@@ -142,5 +162,7 @@ impl OrderReader {
 
 fn may_reply_to(queue: &str, client: &ClientName) -> bool {
     queue.starts_with(DIRECT_REPLY_TO)
-        || queue.strip_prefix(client.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        || queue
+            .strip_prefix(client.as_str())
+            .is_some_and(|rest| rest.starts_with('.'))
 }

@@ -66,12 +66,15 @@ impl Orders {
                 },
                 delivery = consumer.deliveries.recv() => delivery,
             };
-            let (Some(delivery), Ok(permit)) = (delivery, Arc::clone(&permits).acquire_owned().await) else {
+            let (Some(delivery), Ok(permit)) =
+                (delivery, Arc::clone(&permits).acquire_owned().await)
+            else {
                 break;
             };
             let (this, stop) = (Arc::clone(&this), stop.clone());
             under_way.spawn(async move {
-                let span = tracing::debug_span!("order", message.id = delivery.properties.message_id);
+                let span =
+                    tracing::debug_span!("order", message.id = delivery.properties.message_id);
                 this.work_off(delivery, stop).instrument(span).await;
                 drop(permit);
             });
@@ -86,17 +89,27 @@ impl Orders {
 
     async fn work_off(&self, delivery: Delivery, stop: CancellationToken) {
         loop {
-            let refusal = match self.reader.read(&delivery, OffsetDateTime::now_utc().date()) {
+            let refusal = match self
+                .reader
+                .read(&delivery, OffsetDateTime::now_utc().date())
+            {
                 Err(refusal) => refusal,
                 Ok(submission) => {
                     let client = submission.client.clone();
                     match self.acceptor.accept(submission).await {
                         Ok(accepted) => {
-                            tracing::debug!(payment.id = accepted.payment.id.0, accepted.replayed, "accepted");
+                            tracing::debug!(
+                                payment.id = accepted.payment.id.0,
+                                accepted.replayed,
+                                "accepted"
+                            );
                             return delivery.settle.acknowledge().await;
                         }
                         Err(error) => match fate(&error) {
-                            Fate::Refuse(refusal) => Refusal { client: Some(client), ..refusal },
+                            Fate::Refuse(refusal) => Refusal {
+                                client: Some(client),
+                                ..refusal
+                            },
                             Fate::Hold => {
                                 tracing::debug!(%error, "held until it can be taken");
                                 tokio::select! {
@@ -114,8 +127,12 @@ impl Orders {
 
     /// Commits the dead letter and the event, then acknowledges.
     async fn refuse(&self, delivery: Delivery, refusal: Refusal) {
-        tracing::info!(reason = refusal.reason, client = refusal.client.as_ref().map(|c| c.as_str()),
-            message.id = delivery.properties.message_id, "a request by message was refused");
+        tracing::info!(
+            reason = refusal.reason,
+            client = refusal.client.as_ref().map(|c| c.as_str()),
+            message.id = delivery.properties.message_id,
+            "a request by message was refused"
+        );
         metrics::counter!("requests_refused", "reason" => refusal.reason).increment(1);
         let mut publications = vec![dead_letter::publication(&delivery, &refusal)];
         let ids = [RowIds::draw(), RowIds::draw()];

@@ -13,7 +13,11 @@ const EX_USAGE: u8 = 64;
 
 /// A message-driven payment service. Without a command: everything in one process, with nothing else needed.
 #[derive(Parser)]
-#[command(version, about, after_help = "Configured by environment variables: .env.example lists them all.")]
+#[command(
+    version,
+    about,
+    after_help = "Configured by environment variables: .env.example lists them all."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -96,7 +100,10 @@ pub fn load_with(
 }
 
 fn report(faults: &[Fault]) -> ExitCode {
-    eprintln!("payment-service cannot start; the configuration has {} fault(s):", faults.len());
+    eprintln!(
+        "payment-service cannot start; the configuration has {} fault(s):",
+        faults.len()
+    );
     for fault in faults {
         eprintln!("  {fault}");
     }

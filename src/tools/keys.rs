@@ -13,6 +13,9 @@ pub fn print() -> ExitCode {
     });
     println!("API key, for the client alone:\n  {key}\n");
     println!("CLIENTS_FILE, which knows only its SHA-256:\n  {clients}\n");
-    println!("SEAL_KEYS, the same for every process:\n  {}", SealKeys::generate().to_text().as_str());
+    println!(
+        "SEAL_KEYS, the same for every process:\n  {}",
+        SealKeys::generate().to_text().as_str()
+    );
     ExitCode::SUCCESS
 }

@@ -19,7 +19,11 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
     if let Some(address) = app.admin_addr() {
         tracing::info!("health and metrics on http://{address}");
     }
-    tracing::info!(?role, version = env!("CARGO_PKG_VERSION"), "payment-service is up");
+    tracing::info!(
+        ?role,
+        version = env!("CARGO_PKG_VERSION"),
+        "payment-service is up"
+    );
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     app.run(stop).await
@@ -27,9 +31,10 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
 
 /// Cancels the token at SIGTERM or SIGINT; a second one ends the process at once.
 pub async fn stop_on_signal(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::error!("signals cannot be received: stop this process with kill -9");
         return;
     };
@@ -39,7 +44,9 @@ pub async fn stop_on_signal(stop: CancellationToken) {
             _ = interrupt.recv() => {}
         }
         if stop.is_cancelled() {
-            tracing::warn!("second signal: ending at once; what is in hand will be delivered again");
+            tracing::warn!(
+                "second signal: ending at once; what is in hand will be delivered again"
+            );
             std::process::exit(1);
         }
         stop.cancel();

@@ -16,13 +16,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Brings both servers up to date.
 pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
-    let Backend::Servers { database, connections, amqp } = config.backend else {
+    let Backend::Servers {
+        database,
+        connections,
+        amqp,
+    } = config.backend
+    else {
         return Ok(());
     };
     let deadline = Instant::now() + PATIENCE;
     let database = MySql::connect(database, connections)?;
     while let Err(error) = database.migrate().await {
-        if !matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_)) || Instant::now() > deadline {
+        if !matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_))
+            || Instant::now() > deadline
+        {
             return Err(error.into());
         }
         tracing::warn!(%error, "the database is not there yet");

@@ -31,7 +31,11 @@ impl Authorizer {
         let trigger = match stored.phase {
             Phase::Authorize => {
                 let answer = self.authorize(stored).instrument(span).await;
-                Trigger::Answered { asked, answer, max_tries: self.schedule.max_tries }
+                Trigger::Answered {
+                    asked,
+                    answer,
+                    max_tries: self.schedule.max_tries,
+                }
             }
             Phase::Reverse => {
                 let answer = self.reverse(stored).instrument(span).await;
@@ -44,14 +48,23 @@ impl Authorizer {
     async fn authorize(&self, stored: &StoredPayment) -> Answer {
         let key = key(stored);
         let owner = Owner::Payment(key.payment, key.attempt);
-        let card = stored.sealed_card.as_ref().map(|sealed| self.seal.open(sealed, owner));
+        let card = stored
+            .sealed_card
+            .as_ref()
+            .map(|sealed| self.seal.open(sealed, owner));
         let card = match card {
             Some(Ok(card)) => card,
             Some(Err(error)) => {
                 tracing::error!(payment.id = key.payment.0, %error, "the sealed card cannot be opened");
-                return Answer::NotCharged { reason: DeclineCode::CARD_UNREADABLE };
+                return Answer::NotCharged {
+                    reason: DeclineCode::CARD_UNREADABLE,
+                };
             }
-            None => return Answer::NotCharged { reason: DeclineCode::CARD_UNREADABLE },
+            None => {
+                return Answer::NotCharged {
+                    reason: DeclineCode::CARD_UNREADABLE,
+                };
+            }
         };
         let authorization = Authorization {
             key,
@@ -65,12 +78,18 @@ impl Authorizer {
     }
 
     async fn reverse(&self, stored: &StoredPayment) -> ReversalAnswer {
-        tokio::time::timeout(self.timeout, self.processor.reverse(key(stored), stored.payment.amount))
-            .await
-            .unwrap_or(ReversalAnswer::Unknown)
+        tokio::time::timeout(
+            self.timeout,
+            self.processor.reverse(key(stored), stored.payment.amount),
+        )
+        .await
+        .unwrap_or(ReversalAnswer::Unknown)
     }
 }
 
 fn key(stored: &StoredPayment) -> AttemptKey {
-    AttemptKey { payment: stored.payment.id, attempt: stored.payment.attempt }
+    AttemptKey {
+        payment: stored.payment.id,
+        attempt: stored.payment.attempt,
+    }
 }

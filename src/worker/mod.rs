@@ -83,7 +83,10 @@ impl Worker {
             }
         };
         let span = tracing::debug_span!(
-            "work", payment.id = work.payment_id.0, attempt = work.attempt, try_number = work.try_number
+            "work",
+            payment.id = work.payment_id.0,
+            attempt = work.attempt,
+            try_number = work.try_number
         );
         match self.take_and_try(work).instrument(span).await {
             Ok(()) => delivery.settle.acknowledge().await,
@@ -98,7 +101,10 @@ impl Worker {
         let claimed = self
             .commands
             .claim(work)
-            .instrument(tracing::debug_span!("claim", payment.id = work.payment_id.0))
+            .instrument(tracing::debug_span!(
+                "claim",
+                payment.id = work.payment_id.0
+            ))
             .await?;
         let Claim::Taken(stored) = claimed else {
             tracing::debug!(?claimed, "nothing to do");
@@ -117,7 +123,10 @@ impl Worker {
         let recorded = self
             .commands
             .advance(advance)
-            .instrument(tracing::debug_span!("record", payment.id = work.payment_id.0))
+            .instrument(tracing::debug_span!(
+                "record",
+                payment.id = work.payment_id.0
+            ))
             .await?;
         if let Advanced::Moved(payment, outbox) = recorded {
             report(&payment);

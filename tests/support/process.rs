@@ -6,8 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Any fixed key will do where all processes share it.
-pub const SEAL_KEYS: &str =
-    "test:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub const SEAL_KEYS: &str = "test:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A running role; killed when dropped.
 pub struct Process {
@@ -54,7 +53,11 @@ impl Process {
         let mut command = Command::new(program);
         command
             .env_clear()
-            .envs(std::env::vars().filter(|(name, _)| matches!(name.as_str(), "PATH" | "HOME" | "TMPDIR" | "LOG")))
+            .envs(
+                std::env::vars().filter(|(name, _)| {
+                    matches!(name.as_str(), "PATH" | "HOME" | "TMPDIR" | "LOG")
+                }),
+            )
             .envs(&settings.0)
             .env("LISTEN_ADDR", api.to_string())
             .env("ADMIN_ADDR", admin.to_string())
@@ -76,10 +79,16 @@ impl Process {
 
     /// Waits for 200 on `/health/ready`.
     pub async fn until_ready(&self, longest: Duration) {
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client");
         let deadline = Instant::now() + longest;
         loop {
-            let answer = http.get(format!("http://{}/health/ready", self.admin)).send().await;
+            let answer = http
+                .get(format!("http://{}/health/ready", self.admin))
+                .send()
+                .await;
             let status = match answer {
                 Ok(answer) => answer.json::<serde_json::Value>().await.unwrap_or_default(),
                 Err(error) => error.to_string().into(),
@@ -87,7 +96,10 @@ impl Process {
             if status["status"] == "ready" {
                 return;
             }
-            assert!(Instant::now() < deadline, "the service is not ready: {status}");
+            assert!(
+                Instant::now() < deadline,
+                "the service is not ready: {status}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -105,7 +117,10 @@ impl Process {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
         assert!(sent.is_ok_and(|status| status.success()), "signal {name}");
     }
 

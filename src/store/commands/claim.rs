@@ -48,31 +48,44 @@ impl Batch for ClaimPayments {
             .into_iter()
             .map(|row| (row.payment.id, row))
             .collect();
-        let mut put_back = Vec::new();
+        let mut writes = Writes::default();
         let claims: Vec<Claim> = items
             .iter()
             .map(|item| match rows.get_mut(&item.payment_id) {
-                Some(row) => claim(row, *item, now, until, &mut put_back),
+                Some(row) => claim(row, *item, now, until, &mut writes),
                 None => Claim::Over,
             })
             .collect();
-        let taken: Vec<PaymentId> = claims
-            .iter()
-            .filter_map(|claim| match claim {
-                Claim::Taken(row) => Some(row.payment.id),
-                _ => None,
-            })
-            .collect();
-        if !taken.is_empty() {
-            tx.claim_payments(&taken, until).await?;
+        if !writes.taken.is_empty() {
+            tx.claim_payments(&writes.taken, until).await?;
         }
-        if !put_back.is_empty() {
-            tx.insert_outbox(&put_back).await?;
+        if !writes.retaken.is_empty() {
+            tx.update_payments(&writes.retaken).await?;
         }
-        if !taken.is_empty() || !put_back.is_empty() {
+        if !writes.put_back.is_empty() {
+            tx.insert_outbox(&writes.put_back).await?;
+        }
+        if !writes.is_empty() {
             tx.commit().await?;
         }
         Ok(claims)
+    }
+}
+
+/// What a batch writes.
+#[derive(Default)]
+struct Writes {
+    /// Tries that nobody had before.
+    taken: Vec<PaymentId>,
+    /// Tries whose worker never told what came of them.
+    retaken: Vec<StoredPayment>,
+    /// Tries that another worker has.
+    put_back: Vec<OutboxRow>,
+}
+
+impl Writes {
+    fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.retaken.is_empty() && self.put_back.is_empty()
     }
 }
 
@@ -81,14 +94,14 @@ fn claim(
     item: WorkMessage,
     now: Timestamp,
     until: Timestamp,
-    put_back: &mut Vec<OutboxRow>,
+    writes: &mut Writes,
 ) -> Claim {
     let current = (row.payment.attempt, row.try_number) == (item.attempt, item.try_number);
     if row.payment.status != PaymentStatus::Processing || !current {
         return Claim::Over;
     }
     if let Some(held_until) = row.claimed_until.filter(|held_until| *held_until > now) {
-        put_back.push(OutboxRow {
+        writes.put_back.push(OutboxRow {
             id: OutboxId(Uuid::now_v7()),
             payment: Some(item.payment_id),
             due_at: held_until,
@@ -96,6 +109,12 @@ fn claim(
         });
         return Claim::Held;
     }
-    row.claimed_until = Some(until);
+    let retaken = row.claimed_until.replace(until).is_some();
+    if retaken {
+        row.uncertain = row.progress().asked_again().uncertain;
+        writes.retaken.push(row.clone());
+    } else {
+        writes.taken.push(row.payment.id);
+    }
     Claim::Taken(Box::new(row.clone()))
 }

@@ -91,9 +91,14 @@ async fn demonstrate(
     let service = tokio::spawn(app.run(stop.clone()));
     let sender = Sender::new(api, broker)?;
     sender.until_ready().await?;
-    if database.holds_others_than(&ClientName::parse("default")?).await? {
+    if database
+        .holds_others_than(&ClientName::parse("default")?)
+        .await?
+    {
         stop.cancel();
-        return Err("this database holds payments of other clients: demonstrate on an empty one".into());
+        return Err(
+            "this database holds payments of other clients: demonstrate on an empty one".into(),
+        );
     }
     println!("The service runs at http://{api} ({where_it_runs}).\n");
     let sent = payments::all();
@@ -110,7 +115,11 @@ async fn demonstrate(
 }
 
 fn print_next_lines(api: SocketAddr, keep: bool) {
-    let address = if keep { api.to_string() } else { "127.0.0.1:5009".to_owned() };
+    let address = if keep {
+        api.to_string()
+    } else {
+        "127.0.0.1:5009".to_owned()
+    };
     if keep {
         println!("The service is still running; Ctrl-C stops it.");
     }

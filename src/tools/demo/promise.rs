@@ -14,7 +14,11 @@ pub(super) struct Promise {
 impl Promise {
     /// With so many tries per attempt.
     pub(super) fn of(behaviour: Behaviour, max_tries: u32) -> Self {
-        let succeeded = |tries| Self { status: PaymentStatus::Succeeded, reason: None, tries };
+        let succeeded = |tries| Self {
+            status: PaymentStatus::Succeeded,
+            reason: None,
+            tries,
+        };
         let failed = |reason: DeclineCode, tries| Self {
             status: PaymentStatus::Failed,
             reason: Some(reason.to_string()),
@@ -22,9 +26,11 @@ impl Promise {
         };
         match behaviour {
             Behaviour::Approve | Behaviour::ApproveSlowly => succeeded(1),
-            Behaviour::Decline(code) => {
-                Self { status: PaymentStatus::Declined, reason: Some(code.to_owned()), tries: 1 }
-            }
+            Behaviour::Decline(code) => Self {
+                status: PaymentStatus::Declined,
+                reason: Some(code.to_owned()),
+                tries: 1,
+            },
             Behaviour::DownFor(times) if times < max_tries => succeeded(times + 1),
             Behaviour::DownFor(_) | Behaviour::AlwaysDown => {
                 failed(DeclineCode::ISSUER_UNAVAILABLE, max_tries)

@@ -19,10 +19,16 @@ pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
     let broken: Vec<&Ended> = ended.iter().filter(|ended| !ended.kept()).collect();
     println!();
     if broken.is_empty() {
-        println!("All {} outcomes are the ones that the cards promise.", ended.len());
+        println!(
+            "All {} outcomes are the ones that the cards promise.",
+            ended.len()
+        );
     }
     for payment in &broken {
-        println!("Order {} broke its promise: {:?} was expected.", payment.sent.order_id, payment.promise);
+        println!(
+            "Order {} broke its promise: {:?} was expected.",
+            payment.sent.order_id, payment.promise
+        );
     }
     if let Some(first) = ended.iter().find(|ended| ended.sent.way == Way::Rest) {
         print_way(first, spans);
@@ -33,7 +39,9 @@ pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
 fn line(ended: &Ended) -> String {
     let payment = &ended.payment;
     let card = payment.payment_method.as_ref();
-    let card = card.map_or_else(String::new, |card| format!("{} …{}", card.brand, card.last4));
+    let card = card.map_or_else(String::new, |card| {
+        format!("{} …{}", card.brand, card.last4)
+    });
     format!(
         "{:<6} {:>12}  {:<17} {:<17} {:<10} {:<20} {:>5} {:>10}",
         payment.order_id,
@@ -49,10 +57,24 @@ fn line(ended: &Ended) -> String {
 
 fn print_way(ended: &Ended, spans: &SpanLog) {
     let steps = spans.way_of(ended.payment.payment_id.0);
-    println!("\nThe way of order {}, step by step:", ended.payment.order_id);
+    println!(
+        "\nThe way of order {}, step by step:",
+        ended.payment.order_id
+    );
     println!("      {:>9} {:>9}  {:<62} source", "at", "took", "step");
-    for Step { number, what, file, at, took } in steps {
-        println!("  {number}.  {:>9} {:>9}  {what:<62} {file}", milliseconds(at), milliseconds(took));
+    for Step {
+        number,
+        what,
+        file,
+        at,
+        took,
+    } in steps
+    {
+        println!(
+            "  {number}.  {:>9} {:>9}  {what:<62} {file}",
+            milliseconds(at),
+            milliseconds(took)
+        );
     }
     println!();
 }

@@ -55,14 +55,22 @@ impl Sender {
     pub(super) fn new(api: SocketAddr, broker: Arc<dyn Broker>) -> Result<Self> {
         // No payment leaves this machine, whatever proxy the environment names.
         let http = Client::builder().no_proxy().build()?;
-        Ok(Self { http, base: format!("http://{api}"), broker })
+        Ok(Self {
+            http,
+            base: format!("http://{api}"),
+            broker,
+        })
     }
 
     /// Waits until the service says that it can work.
     pub(super) async fn until_ready(&self) -> Result<()> {
         let deadline = Instant::now() + LONGEST;
         loop {
-            let answer = self.http.get(format!("{}/health/ready", self.base)).send().await?;
+            let answer = self
+                .http
+                .get(format!("{}/health/ready", self.base))
+                .send()
+                .await?;
             let body: Value = answer.json().await?;
             if body["status"] == "ready" {
                 return Ok(());
@@ -102,7 +110,8 @@ impl Sender {
         let card = cards::by_token(sent.token).ok_or("no such test card")?;
         let started = Instant::now();
         let order = json!({ "order_id": sent.order_id, "user_id": 1, "total_amount": sent.amount });
-        let details = json!({ "cardNumber": card.number, "cardCode": "123", "expirationDate": "2035-01" });
+        let details =
+            json!({ "cardNumber": card.number, "cardCode": "123", "expirationDate": "2035-01" });
         let id = match sent.way {
             Way::Rest => self.create(with(&order, "card", details), None).await?,
             Way::RestRepeated => {
@@ -117,16 +126,29 @@ impl Sender {
             }
             Way::TwoSteps => {
                 let id = self.create(order, None).await?;
-                let process = self.http.post(format!("{}/payments/{id}/process", self.base)).json(&details);
+                let process = self
+                    .http
+                    .post(format!("{}/payments/{id}/process", self.base))
+                    .json(&details);
                 answer(process).await?;
                 id
             }
             Way::CardToken => {
-                let token = answer(self.http.post(format!("{}/card-tokens", self.base)).json(&details)).await?;
-                self.create(with(&order, "card_token", token["card_token"].clone()), None).await?
+                let token = answer(
+                    self.http
+                        .post(format!("{}/card-tokens", self.base))
+                        .json(&details),
+                )
+                .await?;
+                self.create(
+                    with(&order, "card_token", token["card_token"].clone()),
+                    None,
+                )
+                .await?
             }
             Way::Message => {
-                self.publish(with(&order, "card_token", sent.token.into()), sent.order_id).await?;
+                self.publish(with(&order, "card_token", sent.token.into()), sent.order_id)
+                    .await?;
                 self.find(sent.order_id).await?
             }
         };
@@ -141,11 +163,16 @@ impl Sender {
     }
 
     async fn create(&self, body: Value, key: Option<&str>) -> Result<i64> {
-        let mut request = self.http.post(format!("{}/payments", self.base)).json(&body);
+        let mut request = self
+            .http
+            .post(format!("{}/payments", self.base))
+            .json(&body);
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
-        answer(request).await?["payment_id"].as_i64().ok_or_else(|| "no payment_id".into())
+        answer(request).await?["payment_id"]
+            .as_i64()
+            .ok_or_else(|| "no payment_id".into())
     }
 
     async fn publish(&self, body: Value, order_id: i64) -> Result<()> {
@@ -161,7 +188,11 @@ impl Sender {
             mandatory: true,
         };
         let results = self.broker.publish(&[message]).await;
-        results.into_iter().next().ok_or("nothing was published")?.map_err(Into::into)
+        results
+            .into_iter()
+            .next()
+            .ok_or("nothing was published")?
+            .map_err(Into::into)
     }
 
     /// The newest payment of an order: a message gets no answer with an id.
@@ -196,7 +227,10 @@ impl Sender {
     async fn tries(&self, id: i64) -> Result<u32> {
         let history = answer(self.http.get(format!("{}/payments/{id}/events", self.base))).await?;
         let events = history["data"].as_array().ok_or("no events")?;
-        let tries = events.iter().filter_map(|event| event["try"].as_u64()).max();
+        let tries = events
+            .iter()
+            .filter_map(|event| event["try"].as_u64())
+            .max();
         Ok(u32::try_from(tries.unwrap_or(0))?)
     }
 }
@@ -211,5 +245,9 @@ async fn answer(request: RequestBuilder) -> Result<Value> {
     let answer = request.send().await?;
     let (status, url) = (answer.status(), answer.url().clone());
     let body: Value = answer.json().await?;
-    if status.is_success() { Ok(body) } else { Err(format!("{url} answered {status}: {body}").into()) }
+    if status.is_success() {
+        Ok(body)
+    } else {
+        Err(format!("{url} answered {status}: {body}").into())
+    }
 }

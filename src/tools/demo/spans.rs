@@ -4,23 +4,53 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 /// The steps by span name (and, where one name serves two steps, its `kind`), numbered as in `lib.rs`.
 const STEPS: &[(u8, &str, &str, &str)] = &[
-    (1, "request", "", "the request is read and checked"),
-    (2, "accept", "", "payment, history and outbox row are committed"),
-    (3, "relay", "payment.authorize", "the work message is published and confirmed"),
+    (
+        1,
+        "http",
+        "",
+        "a request is read and checked; its answer is on the way",
+    ),
+    (
+        2,
+        "accept",
+        "",
+        "payment, history and outbox row are committed",
+    ),
+    (
+        3,
+        "relay",
+        "payment.authorize",
+        "the work message is published and confirmed",
+    ),
     (4, "claim", "", "a worker takes the try, for one lease"),
     (5, "authorize", "", "the simulated issuer is asked"),
-    (6, "record", "", "outcome, history and outbox row are committed, the card erased"),
-    (7, "relay", "payment.succeeded", "the result is published and confirmed"),
-    (8, "wait", "", "a waiting request is woken and reads the outcome"),
+    (
+        6,
+        "record",
+        "",
+        "outcome, history and outbox row are committed, the card erased",
+    ),
+    (
+        7,
+        "relay",
+        "payment.succeeded",
+        "the result is published and confirmed",
+    ),
+    (
+        8,
+        "wait",
+        "",
+        "a waiting request is woken and reads the outcome",
+    ),
 ];
 
 /// A step of a payment's way, as it was measured.
@@ -83,7 +113,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLog {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(Open { began: Instant::now(), fields });
+            span.extensions_mut().insert(Open {
+                began: Instant::now(),
+                fields,
+            });
         }
     }
 
@@ -96,9 +129,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLog {
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let Some(span) = context.span(&id) else { return };
-        let Some(open) = span.extensions_mut().remove::<Open>() else { return };
-        let Some(payment) = open.fields.payment else { return };
+        let Some(span) = context.span(&id) else {
+            return;
+        };
+        let Some(open) = span.extensions_mut().remove::<Open>() else {
+            return;
+        };
+        let Some(payment) = open.fields.payment else {
+            return;
+        };
         let metadata = span.metadata();
         let seen = Seen {
             name: metadata.name(),
@@ -117,9 +156,13 @@ impl SpanLog {
     pub(super) fn way_of(&self, payment: i64) -> Vec<Step> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = ended.get(&payment).map_or(&[][..], Vec::as_slice);
-        let Some(began) = seen.iter().map(|seen| seen.began).min() else { return Vec::new() };
+        let Some(began) = seen.iter().map(|seen| seen.began).min() else {
+            return Vec::new();
+        };
         let step = |(number, name, kind, what): &(u8, &str, &str, &'static str)| {
-            let seen = seen.iter().find(|seen| seen.name == *name && (kind.is_empty() || seen.kind == *kind))?;
+            let seen = seen
+                .iter()
+                .find(|seen| seen.name == *name && (kind.is_empty() || seen.kind == *kind))?;
             Some(Step {
                 number: *number,
                 what,
