@@ -100,7 +100,7 @@ impl Acceptor {
             AcceptOutcome::Accepted(payment, outbox) => {
                 self.relay.hand_over(outbox);
                 Ok(Accepted {
-                    payment,
+                    payment: *payment,
                     replayed: false,
                 })
             }

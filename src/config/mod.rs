@@ -150,7 +150,7 @@ impl Config {
             |text| Currency::parse(text).ok(),
         );
         let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
-        let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000) as usize;
+        let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000);
         let retry = retry(reader);
         let shutdown_timeout = reader.duration("SHUTDOWN_TIMEOUT", Duration::from_secs(20));
         let issuer = IssuerSettings {
@@ -184,7 +184,7 @@ impl Config {
 fn backend(role: Role, reader: &mut Reader<'_>) -> Option<Backend> {
     let database = reader.text("DATABASE_URL");
     let amqp = reader.text("AMQP_URL");
-    let connections = reader.number("DATABASE_CONNECTIONS", 16, 4..=1000) as u32;
+    let connections = reader.number("DATABASE_CONNECTIONS", 16, 4..=1000);
     let data_dir = PathBuf::from(
         reader
             .text("DATA_DIR")
@@ -268,10 +268,9 @@ fn listen_addr(role: Role, has_clients: bool, reader: &mut Reader<'_>) -> Option
 }
 
 fn id_space(reader: &mut Reader<'_>) -> IdSpace {
-    let last = i64::MAX as u64;
-    let first = reader.number("FIRST_PAYMENT_ID", 1, 1..=last) as i64;
+    let first = reader.number("FIRST_PAYMENT_ID", 1, 1..=i64::MAX);
     // Store Manager keeps the id in a signed 32-bit column.
-    let last = reader.number("PAYMENT_ID_MAX", i32::MAX as u64, 1..=last) as i64;
+    let last = reader.number("PAYMENT_ID_MAX", i64::from(i32::MAX), 1..=i64::MAX);
     if first > last {
         reader.fault(
             "FIRST_PAYMENT_ID",
@@ -286,7 +285,7 @@ fn retry(reader: &mut Reader<'_>) -> RetrySchedule {
     RetrySchedule {
         initial: reader.duration("RETRY_INITIAL", default.initial),
         max_interval: reader.duration("RETRY_MAX_INTERVAL", default.max_interval),
-        max_tries: reader.number("MAX_TRIES", u64::from(default.max_tries), 1..=100) as u32,
+        max_tries: reader.number("MAX_TRIES", default.max_tries, 1..=100),
         ..default
     }
 }

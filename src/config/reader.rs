@@ -101,12 +101,12 @@ impl<'a> Reader<'a> {
         self.with(name, default, wanted, |text| text.parse().ok())
     }
 
-    pub(super) fn number(
+    pub(super) fn number<N: FromStr + PartialOrd + fmt::Display>(
         &mut self,
         name: &'static str,
-        default: u64,
-        range: RangeInclusive<u64>,
-    ) -> u64 {
+        default: N,
+        range: RangeInclusive<N>,
+    ) -> N {
         let wanted = format!("a whole number from {} to {}", range.start(), range.end());
         let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
         self.optional(name, &wanted, parse).unwrap_or(default)

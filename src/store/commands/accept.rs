@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::draft::Draft;
 use super::{Leases, PresentedCard, RowIds};
 use crate::domain::{
-    ClientName, Event, EventKind, Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus,
-    Phase, Progress, Timestamp, UserId,
+    ClientName, Event, Metadata, Money, OrderId, Payment, PaymentId, Timestamp, UserId,
 };
-use crate::messages::{result, work::WorkMessage};
 use crate::store::batch::Batch;
 use crate::store::rows::{CardToken, Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
 use crate::store::{Database, StoreError, Transaction};
@@ -48,7 +47,7 @@ pub struct NewPayment {
 #[derive(Debug, Clone, PartialEq)]
 pub enum AcceptOutcome {
     /// Written, with the outbox rows to publish now.
-    Accepted(Payment, Vec<OutboxRow>),
+    Accepted(Box<Payment>, Vec<OutboxRow>),
     /// The key was used before; this is the payment that it made.
     Existing(Box<StoredPayment>),
     /// Its card token is gone, expired or was used by another payment; nothing was written.
@@ -79,7 +78,7 @@ impl Batch for AcceptPayments {
             .filter(|item| !refused.contains(&item.id))
             .filter(|item| key(item).is_none_or(|key| !known.contains_key(&key)))
             .filter(|item| key(item).is_none_or(|key| first_of_key.get(&key) == Some(&item.id)))
-            .map(|item| self.draft(item, now))
+            .map(|item| Draft::of(item, now, self.leases))
             .collect();
         let mut written = HashMap::new();
         if !candidates.is_empty() {
@@ -113,12 +112,12 @@ fn outcome(
     winners: &Keys,
 ) -> AcceptOutcome {
     if let Some((payment, outbox)) = written.remove(&item.id) {
-        return AcceptOutcome::Accepted(payment, outbox);
+        return AcceptOutcome::Accepted(Box::new(payment), outbox);
     }
     match key(item).and_then(|key| winners.get(&key)) {
         // An earlier run of this very batch was committed after all.
         Some(winner) if winner.payment.id == item.id => {
-            AcceptOutcome::Accepted(winner.payment.clone(), Vec::new())
+            AcceptOutcome::Accepted(Box::new(winner.payment.clone()), Vec::new())
         }
         Some(winner) => AcceptOutcome::Existing(Box::new(winner.clone())),
         None => AcceptOutcome::TokenUnusable,
@@ -239,88 +238,4 @@ async fn insert(
         .into_iter()
         .map(|draft| (draft.row.payment.id, (draft.row.payment, draft.outbox)))
         .collect())
-}
-
-/// The rows that one accepted payment consists of.
-struct Draft {
-    row: StoredPayment,
-    events: Vec<Event>,
-    outbox: Vec<OutboxRow>,
-    token: Option<TokenId>,
-}
-
-impl AcceptPayments {
-    fn draft(&self, item: &NewPayment, now: Timestamp) -> Draft {
-        let has_card = item.card.is_some();
-        let progress = match has_card {
-            true => Progress {
-                status: PaymentStatus::Processing,
-                attempt: 1,
-                try_number: 1,
-                ..Progress::NEW
-            },
-            false => Progress::NEW,
-        };
-        let event = |index: usize, kind| Event {
-            id: item.ids.events[index],
-            payment: item.id,
-            sequence: index as u32 + 1,
-            kind,
-            at: now,
-            attempt: index as u32,
-            try_number: 0,
-            reason: None,
-        };
-        let mut events = vec![event(0, EventKind::Accepted)];
-        if has_card {
-            events.push(event(1, EventKind::AttemptStarted));
-        }
-        let payment = Payment {
-            id: item.id,
-            client: item.client.clone(),
-            order_id: item.order_id,
-            user_id: item.user_id,
-            amount: item.amount,
-            status: progress.status,
-            decline_code: None,
-            authorization_code: None,
-            card: item.card.as_ref().map(|card| card.summary.clone()),
-            attempt: progress.attempt,
-            metadata: item.metadata.clone(),
-            sequence: events.len() as u32,
-            created_at: now,
-            updated_at: now,
-        };
-        let publications = match (has_card, item.announce) {
-            (true, _) => vec![
-                WorkMessage {
-                    payment_id: item.id,
-                    attempt: 1,
-                    try_number: 1,
-                }
-                .publication(item.origin.traceparent.as_deref()),
-            ],
-            (false, true) => result::publications(&payment, item.ids.events[0], &item.origin),
-            (false, false) => Vec::new(),
-        };
-        let outbox = item
-            .ids
-            .outbox_rows(Some(item.id), now + self.leases.outbox, publications);
-        Draft {
-            row: StoredPayment {
-                payment,
-                try_number: progress.try_number,
-                phase: Phase::Authorize,
-                uncertain: false,
-                sealed_card: item.card.as_ref().map(|card| card.sealed.clone()),
-                claimed_until: None,
-                check_at: has_card.then(|| now + self.leases.check),
-                idempotency: item.idempotency.clone(),
-                origin: item.origin.clone(),
-            },
-            events,
-            outbox,
-            token: item.token.clone(),
-        }
-    }
 }

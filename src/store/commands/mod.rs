@@ -3,6 +3,7 @@
 mod accept;
 mod advance;
 mod claim;
+mod draft;
 mod outbox;
 mod tokens;
 

@@ -34,7 +34,7 @@ pub fn classify_commit(error: Error) -> StoreError {
     match classify(error) {
         StoreError::Conflict(error) => StoreError::Conflict(error),
         StoreError::Unavailable(error) | StoreError::Rejected(error) => {
-            StoreError::CommitUnknown(error.into())
+            StoreError::CommitUnknown(error)
         }
         other => other,
     }
