@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
+use lapin::Channel;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     BasicRejectOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Acker, Channel};
+use lapin::types::{DeliveryTag, FieldTable, ShortString};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -155,9 +155,8 @@ impl Subscription {
     ) -> Result<(), ()> {
         let settle: Box<dyn Settle> = match self.source {
             Source::Durable { .. } => Box::new(Settlement {
-                acker: delivery.acker,
-                _channel: Arc::clone(channel),
-                time: self.time,
+                channel: Arc::clone(channel),
+                tag: delivery.delivery_tag,
             }),
             Source::Results(_) => Box::new(Settled),
         };
@@ -232,39 +231,37 @@ async fn next_session(
 }
 
 /// Settles a delivery in its own session; after that session it does nothing.
+///
+/// It writes on the channel rather than by lapin's acker, which starts a task for each and so may be overtaken by the
+/// closing of the connection; and it only puts the frame into the connection's queue, which keeps its order: waiting
+/// for it to be written would cost a change of threads, and proves nothing, since acknowledgements have no answer.
 #[derive(Debug)]
 struct Settlement {
-    acker: Acker,
-    /// Keeps the channel open: closing it would give back what is unsettled.
-    _channel: Arc<Channel>,
-    time: Duration,
+    /// Also keeps it open: closing it would give back what is unsettled.
+    channel: Arc<Channel>,
+    tag: DeliveryTag,
 }
 
 #[async_trait]
 impl Settle for Settlement {
     async fn acknowledge(self: Box<Self>) {
-        let _ = timeout(self.time, self.acker.ack(BasicAckOptions::default())).await;
+        let written = self.channel.basic_ack(self.tag, BasicAckOptions::default());
+        let _ = written.now_or_never();
     }
 
     /// By `basic.reject`, which every version counts towards the delivery limit.
     async fn reject(self: Box<Self>) {
-        let _ = timeout(
-            self.time,
-            self.acker.reject(BasicRejectOptions { requeue: true }),
-        )
-        .await;
+        let options = BasicRejectOptions { requeue: true };
+        let _ = self.channel.basic_reject(self.tag, options).now_or_never();
     }
 
     /// By `basic.nack`, which counts up to 4.2 (hence a limit of 20) and does not from 4.3.
     async fn give_back(self: Box<Self>) {
-        let _ = timeout(
-            self.time,
-            self.acker.nack(BasicNackOptions {
-                requeue: true,
-                multiple: false,
-            }),
-        )
-        .await;
+        let options = BasicNackOptions {
+            requeue: true,
+            multiple: false,
+        };
+        let _ = self.channel.basic_nack(self.tag, options).now_or_never();
     }
 }
 

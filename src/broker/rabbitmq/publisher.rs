@@ -1,16 +1,16 @@
-//! Publishing with confirms: everything is written first, then the confirms are awaited.
+//! Publishing with confirms: everything is handed over first, then the confirms are awaited.
 //!
 //! Each call has a channel to itself for as long as it lasts. lapin hands a returned (unroutable) message to whichever
 //! confirm comes next on the channel, which with confirms for several messages at once is any of them; so what came
 //! back is collected over the whole call, and a message counts as unroutable if one for the same place came back.
 
 use std::collections::HashSet;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, PoisonError};
 
 use futures::FutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, Connection, PublisherConfirm};
+use lapin::{Channel, Confirmation, Connection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
@@ -22,6 +22,9 @@ use crate::broker::{Exchange, Publication, PublishError};
 const CHANNELS: usize = 64;
 
 type Outcome = Result<(), PublishError>;
+
+/// From the first byte to the broker's word on it.
+type Confirming<'c> = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send + 'c>>;
 
 /// Channels in confirm mode, each lent to one call at a time.
 pub(super) struct ConfirmChannels {
@@ -94,7 +97,7 @@ pub(super) async fn publish(
         biased;
         lent = session.confirm_channels.lend(&session.connection) => match lent {
             Ok((channel, _permit)) => {
-                let written = call.write(&channel, end.as_mut()).await;
+                let written = call.write(&channel);
                 call.collect(written, end.as_mut()).await;
                 // One that still has confirms to come is dropped, which closes it.
                 if call.fault.is_none() {
@@ -137,30 +140,22 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Stops at the first fault.
-    async fn write(
-        &mut self,
-        channel: &Channel,
-        mut end: impl Future<Output = String> + Unpin,
-    ) -> Vec<(usize, PublisherConfirm)> {
+    /// Hands everything to the connection in its order, waiting for nothing.
+    fn write<'c>(&mut self, channel: &'c Channel) -> Vec<(usize, Confirming<'c>)>
+    where
+        'a: 'c,
+    {
         let mut written = Vec::with_capacity(self.messages.len());
         for (index, message) in self.messages.iter().enumerate() {
-            let result = tokio::select! {
-                biased;
-                result = write(channel, message) => result,
-                reason = &mut end => {
-                    self.fault = Some(reason);
-                    break;
-                }
-            };
-            match result {
-                Ok(Ok(confirm)) => written.push((index, confirm)),
-                Ok(Err(error)) => {
-                    self.fault = Some(error.to_string());
-                    break;
-                }
+            match write(channel, message) {
+                // Its first poll puts the frames into the connection's queue.
+                Ok(mut confirming) => match (&mut confirming).now_or_never() {
+                    Some(confirmation) => self.note(index, confirmation),
+                    None => written.push((index, confirming)),
+                },
                 Err(too_long) => {
-                    tracing::error!(broker.exchange = message.exchange.name(), %too_long, "cannot be published");
+                    let exchange = message.exchange.name();
+                    tracing::error!(broker.exchange = exchange, %too_long, "cannot be published");
                     self.outcomes[index] = Err(PublishError::Refused);
                 }
             }
@@ -171,7 +166,7 @@ impl<'a> Call<'a> {
     /// After a fault it waits no longer, but takes what has come by then: a return may be among it.
     async fn collect(
         &mut self,
-        written: Vec<(usize, PublisherConfirm)>,
+        written: Vec<(usize, Confirming<'_>)>,
         mut end: impl Future<Output = String> + Unpin,
     ) {
         for (index, mut confirm) in written {
@@ -251,10 +246,7 @@ impl<'a> Call<'a> {
     }
 }
 
-async fn write(
-    channel: &Channel,
-    message: &Publication,
-) -> Result<lapin::Result<PublisherConfirm>, TooLong> {
+fn write<'c>(channel: &'c Channel, message: &'c Publication) -> Result<Confirming<'c>, TooLong> {
     let exchange = short("exchange", message.exchange.name())?;
     let routing_key = short("routing key", &message.routing_key)?;
     let options = BasicPublishOptions {
@@ -262,13 +254,9 @@ async fn write(
         ..Default::default()
     };
     let properties = to_amqp(message)?;
-    Ok(channel
-        .basic_publish(
-            exchange,
-            routing_key,
-            options,
-            message.body.as_bytes(),
-            properties,
-        )
-        .await)
+    let body = message.body.as_bytes();
+    Ok(Box::pin(async move {
+        let written = channel.basic_publish(exchange, routing_key, options, body, properties);
+        written.await?.await
+    }))
 }
