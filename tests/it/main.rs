@@ -12,3 +12,4 @@ mod support;
 
 mod broker;
 mod servers;
+mod store;
