@@ -27,7 +27,14 @@ impl<E: Engine> SqlDatabase<E> {
         sql: &'static str,
         parameters: &[Parameter],
     ) -> Result<Vec<R>, StoreError> {
-        self.engine.reader().await?.fetch(sql, parameters).await
+        let mut connection = self.engine.reader().await?;
+        match connection.fetch(sql, parameters).await {
+            Err(error) if is_broken_connection(&error) => {
+                drop(connection);
+                self.engine.reader().await?.fetch(sql, parameters).await
+            }
+            result => result,
+        }
     }
 
     async fn one_payment(
@@ -170,6 +177,19 @@ fn list(filter: &PaymentFilter) -> (&'static str, Vec<Parameter>) {
     parameters.push(filter.status.map(|status| status.as_str()).into());
     parameters.push(filter.limit.into());
     (sql, parameters)
+}
+
+/// Whether another connection may do better at once, as after a restart of the server. Not after a time-out: who asked
+/// has waited long enough.
+pub fn is_broken_connection(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unavailable(cause) => match cause.as_ref() {
+            sqlx::Error::Io(io) => io.kind() != std::io::ErrorKind::TimedOut,
+            sqlx::Error::Database(_) | sqlx::Error::Protocol(_) => true,
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// A migration that failed because the database could not be used says nothing about the schema.

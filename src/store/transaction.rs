@@ -6,13 +6,16 @@ use std::marker::PhantomData;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::decode::{LedgerRecord, OutboxRecord, PaymentRecord, TokenRecord, all};
+use super::decode::{LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, all};
 use super::engine::{Connection, Engine, Parameter};
 use super::rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
 use super::{StoreError, Transaction, encode, statements};
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
+
+/// A statement's rows, when there are none.
+const NONE: &str = "[]";
 
 /// A transaction that has begun.
 pub struct OpenTransaction<E: Engine> {
@@ -41,7 +44,7 @@ impl<E: Engine> OpenTransaction<E> {
         rows: String,
         second: Option<Parameter>,
     ) -> Result<(), StoreError> {
-        if rows == "[]" {
+        if rows == NONE {
             return Ok(());
         }
         let parameters: Vec<Parameter> = [rows.into()].into_iter().chain(second).collect();
@@ -49,15 +52,16 @@ impl<E: Engine> OpenTransaction<E> {
         Ok(())
     }
 
-    async fn payments(
+    /// Looks rows up by rows of keys; none at all need no statement.
+    async fn look_up<R: Record>(
         &mut self,
         sql: &'static str,
-        parameters: &[Parameter],
-    ) -> Result<Vec<StoredPayment>, StoreError> {
-        all(self
-            .connection
-            .fetch::<PaymentRecord>(sql, parameters)
-            .await?)
+        keys: String,
+    ) -> Result<Vec<R>, StoreError> {
+        if keys == NONE {
+            return Ok(Vec::new());
+        }
+        self.connection.fetch(sql, &[keys.into()]).await
     }
 }
 
@@ -71,15 +75,15 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         &mut self,
         keys: &[(ClientName, String)],
     ) -> Result<Vec<StoredPayment>, StoreError> {
-        let rows = encode::keys(keys)?;
-        self.payments(E::STATEMENTS.payments_by_keys, &[rows.into()])
-            .await
+        let found =
+            self.look_up::<PaymentRecord>(E::STATEMENTS.payments_by_keys, encode::keys(keys)?);
+        all(found.await?)
     }
 
     async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError> {
-        let rows = encode::payment_ids(ids)?;
-        self.payments(E::STATEMENTS.lock_payments, &[rows.into()])
-            .await
+        let ids = encode::payment_ids(ids)?;
+        let found = self.look_up::<PaymentRecord>(E::STATEMENTS.lock_payments, ids);
+        all(found.await?)
     }
 
     async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
@@ -115,12 +119,12 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
             return Ok(Vec::new());
         }
         let ids: Vec<_> = found.into_iter().map(|(id,)| PaymentId(id)).collect();
-        let rows = encode::payment_ids(&ids)?;
-        self.payments(
-            E::STATEMENTS.lock_forgotten_payments,
-            &[rows.into(), now.into()],
-        )
-        .await
+        let parameters = [encode::payment_ids(&ids)?.into(), now.into()];
+        let sql = E::STATEMENTS.lock_forgotten_payments;
+        all(self
+            .connection
+            .fetch::<PaymentRecord>(sql, &parameters)
+            .await?)
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
@@ -129,10 +133,8 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
     }
 
     async fn existing_events(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, StoreError> {
-        let rows = encode::event_ids(ids)?;
         let found: Vec<(Uuid,)> = self
-            .connection
-            .fetch(E::STATEMENTS.existing_events, &[rows.into()])
+            .look_up(E::STATEMENTS.existing_events, encode::event_ids(ids)?)
             .await?;
         Ok(found.into_iter().map(|(id,)| EventId(id)).collect())
     }
@@ -183,12 +185,9 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
     }
 
     async fn lock_tokens(&mut self, tokens: &[TokenId]) -> Result<Vec<CardToken>, StoreError> {
-        let rows = encode::token_ids(tokens)?;
-        let sql = E::STATEMENTS.lock_tokens;
-        all(self
-            .connection
-            .fetch::<TokenRecord>(sql, &[rows.into()])
-            .await?)
+        let ids = encode::token_ids(tokens)?;
+        let found = self.look_up::<TokenRecord>(E::STATEMENTS.lock_tokens, ids);
+        all(found.await?)
     }
 
     async fn use_tokens(&mut self, uses: &[(TokenId, PaymentId)]) -> Result<(), StoreError> {
@@ -237,12 +236,9 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
     }
 
     async fn ledger_entries(&mut self, keys: &[String]) -> Result<Vec<LedgerEntry>, StoreError> {
-        let rows = encode::texts(keys)?;
-        let sql = E::STATEMENTS.ledger_entries;
-        all(self
-            .connection
-            .fetch::<LedgerRecord>(sql, &[rows.into()])
-            .await?)
+        let keys = encode::texts(keys)?;
+        let found = self.look_up::<LedgerRecord>(E::STATEMENTS.ledger_entries, keys);
+        all(found.await?)
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {

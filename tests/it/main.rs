@@ -13,3 +13,4 @@ mod support;
 mod broker;
 mod servers;
 mod servers_end;
+mod store;

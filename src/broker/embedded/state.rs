@@ -269,7 +269,7 @@ impl State {
             };
             let mut consumer = self.consumers.remove(position);
             self.last_id += 1;
-            if let Err(message) = consumer.take(this, self.last_id, message) {
+            if let Some(message) = consumer.take(this, self.last_id, message) {
                 // Its receiver is gone; it will be removed in a moment.
                 consumer.deliveries = None;
                 queue.waiting.push_front(message);
@@ -289,13 +289,16 @@ impl MemoryConsumer {
         self.deliveries.is_some() && self.unsettled.len() < self.prefetch
     }
 
-    fn take(
-        &mut self,
-        this: &Arc<Mutex<State>>,
-        tag: u64,
-        message: Message,
-    ) -> Result<(), Message> {
-        let delivery = Delivery {
+    /// Takes a message, or gives it back when nobody receives any more.
+    fn take(&mut self, this: &Arc<Mutex<State>>, tag: u64, message: Message) -> Option<Message> {
+        let Some(place) = self
+            .deliveries
+            .as_ref()
+            .and_then(|sender| sender.try_reserve().ok())
+        else {
+            return Some(message);
+        };
+        place.send(Delivery {
             routing_key: message.routing_key.clone(),
             properties: message.properties.clone(),
             body: message.body.clone().into_bytes(),
@@ -305,17 +308,8 @@ impl MemoryConsumer {
                 consumer: self.id,
                 tag,
             }),
-        };
-        match self
-            .deliveries
-            .as_ref()
-            .map(|sender| sender.try_send(delivery))
-        {
-            Some(Ok(())) => {
-                self.unsettled.insert(tag, message);
-                Ok(())
-            }
-            _ => Err(message),
-        }
+        });
+        self.unsettled.insert(tag, message);
+        None
     }
 }

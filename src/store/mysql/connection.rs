@@ -11,7 +11,7 @@ use time::PrimitiveDateTime;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::errors::{another_host_may_help, classify, classify_commit};
+use super::errors::{classify, classify_commit, is_of_the_connection};
 use super::server::Pool;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
@@ -76,8 +76,8 @@ impl Session {
             }
         };
         result.map_err(sort).inspect_err(|error| {
-            if another_host_may_help(error) {
-                self.pool.suspect_host();
+            if is_of_the_connection(error) {
+                self.pool.connection_failed();
             }
         })
     }

@@ -40,8 +40,8 @@ pub fn classify_commit(error: Error) -> StoreError {
     }
 }
 
-/// Whether another host may do better: this one is gone, or cannot write.
-pub fn another_host_may_help(error: &StoreError) -> bool {
+/// Whether the connection or its host is at fault: gone, or not to be written to.
+pub fn is_of_the_connection(error: &StoreError) -> bool {
     matches!(
         error,
         StoreError::Unavailable(_) | StoreError::CommitUnknown(_)

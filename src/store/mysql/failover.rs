@@ -2,7 +2,7 @@
 //! a host that comes and goes does not drag everyone back and forth.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
@@ -23,27 +23,24 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct Failover {
     hosts: Hosts,
     current: AtomicUsize,
-    last_switch: Arc<LastSwitch>,
+    last_switch: Arc<Moment>,
     last_election: Mutex<Option<Instant>>,
 }
 
-/// When the last change of hosts was; connections that are older lead to the wrong host.
+/// When something happened last, if ever.
 #[derive(Debug, Default)]
-pub struct LastSwitch(RwLock<Option<Instant>>);
+pub struct Moment(RwLock<Option<Instant>>);
 
-impl LastSwitch {
-    /// Whether a connection of this age leads to a host that is no longer used.
-    pub fn is_after(&self, age: Duration) -> bool {
-        let switched = self
-            .0
-            .read()
-            .map_or_else(|lock| *lock.into_inner(), |at| *at);
-        switched.is_some_and(|at| at.elapsed() < age)
+impl Moment {
+    /// Whether it happened within the given time.
+    pub fn is_within(&self, time: Duration) -> bool {
+        let at = *self.0.read().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at.elapsed() <= time)
     }
 
-    fn set(&self) {
-        let mut switched = self.0.write().unwrap_or_else(|lock| lock.into_inner());
-        *switched = Some(Instant::now());
+    /// It happens now.
+    pub fn set(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 
@@ -63,8 +60,8 @@ impl Failover {
         self.hosts.0.len() > 1
     }
 
-    /// For the pool, which closes connections that are older.
-    pub fn last_switch(&self) -> Arc<LastSwitch> {
+    /// When another host was chosen: for the pool, which closes connections that are older.
+    pub fn last_switch(&self) -> Arc<Moment> {
         Arc::clone(&self.last_switch)
     }
 
@@ -116,15 +113,26 @@ async fn can_be_used(host: &MySqlConnectOptions) -> bool {
     matches!(timeout(PROBE, probe).await, Ok(Ok(true)))
 }
 
-/// Not a replica, and not a Galera node that is out of its cluster (which answers a plain `SELECT` with 1047, so
-/// that this fails).
+/// Not a replica, and not a Galera node that is out of its cluster.
 async fn is_writable(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
     let read_only: i64 = sqlx::query_scalar("SELECT CAST(@@GLOBAL.read_only AS SIGNED)")
         .fetch_one(&mut *connection)
         .await?;
+    if read_only != 0 || !is_galera(connection).await? {
+        return Ok(read_only == 0);
+    }
     let ready: Option<(String, String)> =
         sqlx::query_as("SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_ready'")
             .fetch_optional(connection)
             .await?;
-    Ok(read_only == 0 && ready.is_none_or(|(_, value)| value != "OFF"))
+    Ok(ready.is_some_and(|(_, value)| value == "ON"))
+}
+
+/// Whether the server is a node of a cluster. A MariaDB that is none has the variables as well, all of them off.
+pub async fn is_galera(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    let wsrep: Option<(String, String)> =
+        sqlx::query_as("SHOW VARIABLES WHERE Variable_name = 'wsrep_on'")
+            .fetch_optional(connection)
+            .await?;
+    Ok(wsrep.is_some_and(|(_, value)| value == "ON"))
 }

@@ -15,12 +15,17 @@ use self::connection::Session;
 use self::errors::classify;
 use self::server::Pool;
 use super::StoreError;
-use super::database::{SqlDatabase, migration_error};
+use super::database::{SqlDatabase, is_broken_connection, migration_error};
 use super::engine::{Engine, Statements};
 
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
+
+/// Waits for another process's migrations for a minute. Locks are the server's, so the name holds the database's
+/// (shortened: 64 characters are the most; MySQL 9 has no `MD5` any more).
+const LOCK_MIGRATIONS: &str =
+    "SELECT GET_LOCK(CONCAT('payments ', LEFT(SHA2(DATABASE(), 256), 40)), 60)";
 
 /// A MySQL or MariaDB database.
 pub type MySql = SqlDatabase<Server>;
@@ -53,19 +58,32 @@ impl Engine for Server {
 
     async fn begin(&self) -> Result<Session, StoreError> {
         let connection = self.pool.acquire().await?;
-        Session::begin(Arc::clone(&self.pool), connection).await
+        match Session::begin(Arc::clone(&self.pool), connection).await {
+            // Nothing has been done yet, and after a break the pool tries its connections before it gives them out.
+            Err(error) if is_broken_connection(&error) => {
+                let connection = self.pool.acquire().await?;
+                Session::begin(Arc::clone(&self.pool), connection).await
+            }
+            result => result,
+        }
     }
 
-    /// One process at a time, by `GET_LOCK`. That lock is not cluster-wide on Galera: there, all processes have to
-    /// name the same host first.
+    /// One process at a time. The lock is not cluster-wide on Galera: there, all processes have to name the same
+    /// host first.
     async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
+        // The lock belongs to the connection and goes with it, however this ends.
+        connection.close_on_drop();
+        // The migrator takes a lock of its own without a time limit, which MariaDB takes for a mistake: no lock.
+        let locked: Option<i64> = sqlx::query_scalar(LOCK_MIGRATIONS)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(classify)?;
+        if locked != Some(1) {
+            return Err(classify(sqlx::Error::PoolTimedOut));
+        }
         // Not `run`, whose bounds do not hold in a future that is sent between threads.
         let result = MIGRATIONS.run_direct(None, &mut *connection, false).await;
-        if result.is_err() {
-            // The lock belongs to the connection: a failed run leaves it locked.
-            connection.close_on_drop();
-        }
         result.map_err(|error| migration_error(error, classify))
     }
 

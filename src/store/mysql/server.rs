@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::errors::classify;
-use super::failover::{Failover, LastSwitch};
+use super::failover::{Failover, Moment, is_galera};
 use super::hosts::Hosts;
 use crate::store::StoreError;
 
@@ -40,6 +40,14 @@ const READ_YOUR_WRITES: &str = "SET SESSION wsrep_sync_wait = 1";
 pub struct Pool {
     pub(super) connections: MySqlPool,
     failover: Failover,
+    last_break: Arc<Moment>,
+}
+
+/// What tells a good connection from one that only looks so.
+#[derive(Debug, Clone)]
+struct Watch {
+    last_switch: Arc<Moment>,
+    last_break: Arc<Moment>,
 }
 
 impl Pool {
@@ -48,23 +56,28 @@ impl Pool {
         let hosts = Hosts(hosts.0.into_iter().map(with_settings).collect());
         let first = hosts.0.first().cloned().unwrap_or_default();
         let failover = Failover::new(hosts);
-        let last_switch = failover.last_switch();
+        let watch = Watch {
+            last_switch: failover.last_switch(),
+            last_break: Arc::default(),
+        };
+        let last_break = Arc::clone(&watch.last_break);
         let connections = MySqlPoolOptions::new()
             .max_connections(max_connections)
             .min_connections(1)
             .acquire_timeout(ACQUIRE)
             // A connection is tried when it is given back; to try a busy one again when it is taken would add a
-            // round trip to every transaction. One that has lain idle is tried (below).
+            // round trip to every transaction. One that has lain idle is tried, see `Watch`.
             .test_before_acquire(false)
             .before_acquire(move |connection, about| {
-                let last_switch = Arc::clone(&last_switch);
-                Box::pin(async move { is_usable(&last_switch, connection, &about).await })
+                let watch = watch.clone();
+                Box::pin(async move { watch.is_usable(connection, &about).await })
             })
             .after_connect(|connection, _| Box::pin(prepare_session(connection)))
             .connect_lazy_with(first);
         Self {
             connections,
             failover,
+            last_break,
         }
     }
 
@@ -91,12 +104,31 @@ impl Pool {
         }
     }
 
-    /// Looks for another host in the background, if there is one.
-    pub fn suspect_host(self: &Arc<Self>) {
+    /// A connection has failed: the idle ones are tried before they are used, and another host, if there is one, is
+    /// looked for in the background.
+    pub fn connection_failed(self: &Arc<Self>) {
+        self.last_break.set();
         if let (true, Ok(runtime)) = (self.failover.has_choice(), Handle::try_current()) {
             let pool = Arc::clone(self);
             runtime.spawn(async move { pool.failover.elect(&pool.connections).await });
         }
+    }
+}
+
+impl Watch {
+    /// Not if it leads to the former host; not, when there is reason to ask, if it does not answer.
+    async fn is_usable(
+        &self,
+        connection: &mut MySqlConnection,
+        about: &PoolConnectionMetadata,
+    ) -> Result<bool, sqlx::Error> {
+        if self.last_switch.is_within(about.age) {
+            return Ok(false);
+        }
+        if about.idle_for > IDLE || self.last_break.is_within(about.idle_for) {
+            connection.ping().await?;
+        }
+        Ok(true)
     }
 }
 
@@ -115,26 +147,8 @@ fn with_settings(host: MySqlConnectOptions) -> MySqlConnectOptions {
 async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     connection.execute(SESSION).await?;
     connection.execute(ISOLATION).await?;
-    let galera: Option<(String, String)> =
-        sqlx::query_as("SHOW VARIABLES WHERE Variable_name = 'wsrep_on'")
-            .fetch_optional(&mut *connection)
-            .await?;
-    if galera.is_some_and(|(_, value)| value == "ON") {
+    if is_galera(connection).await? {
         connection.execute(READ_YOUR_WRITES).await?;
     }
     Ok(())
-}
-
-async fn is_usable(
-    last_switch: &LastSwitch,
-    connection: &mut MySqlConnection,
-    about: &PoolConnectionMetadata,
-) -> Result<bool, sqlx::Error> {
-    if last_switch.is_after(about.age) {
-        return Ok(false);
-    }
-    if about.idle_for > IDLE {
-        connection.ping().await?;
-    }
-    Ok(true)
 }

@@ -4,6 +4,8 @@
 //! - `ERROR ON ERROR`: the default turns what cannot be converted into null. MariaDB shortens a text to the width
 //!   given here without a word, even so; hence each is one wider than its column (numbers are BIGINT, moments are
 //!   texts), and the insert itself refuses what does not fit, in strict mode.
+//! - `CONCAT` of one long text: MariaDB copies a longer text column into a shorter one by its length modulo 65536,
+//!   without a word; the result of a function is checked.
 //! - `STRAIGHT_JOIN` and `FORCE INDEX`: both optimizers think nothing of scanning a small table for a join, which
 //!   would lock all of it; the rows are read first, in their order, and each looks up its one row by key.
 //! - `ON DUPLICATE KEY UPDATE id = id` instead of `INSERT IGNORE`, which turns every error into a warning.
@@ -36,9 +38,9 @@ INSERT INTO payments (
 SELECT
     given.id, given.client, given.order_id, given.user_id, given.amount_minor, given.currency, given.status,
     given.decline_code, given.authorization_code, given.card_brand, given.card_last4, given.card_expiration,
-    given.attempt, given.metadata, given.sequence, given.created_at, given.updated_at, given.try_number,
-    given.phase, given.uncertain, UNHEX(given.sealed_card), given.claimed_until, given.check_at,
-    UNHEX(given.idempotency_key), UNHEX(given.fingerprint), given.origin
+    given.attempt, CONCAT(given.metadata), given.sequence, given.created_at, given.updated_at,
+    given.try_number, given.phase, given.uncertain, UNHEX(given.sealed_card), given.claimed_until,
+    given.check_at, UNHEX(given.idempotency_key), UNHEX(given.fingerprint), CONCAT(given.origin)
 FROM JSON_TABLE(?, '$[*]' COLUMNS (
     id BIGINT PATH '$[0]' ERROR ON ERROR,
     client VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[1]' ERROR ON ERROR,
@@ -147,7 +149,7 @@ INSERT INTO outbox (
     id, payment_id, due_at, publication
 )
 SELECT
-    UNHEX(given.id), given.payment_id, given.due_at, given.publication
+    UNHEX(given.id), given.payment_id, given.due_at, CONCAT(given.publication)
 FROM JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
     payment_id BIGINT PATH '$[1]' ERROR ON ERROR,

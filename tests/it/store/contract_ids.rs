@@ -1,0 +1,53 @@
+//! What both databases promise of ids in blocks and of the schema.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use payment_service::store::{Database, StoreError};
+
+pub async fn blocks_of_ids_start_where_told_and_follow_each_other(database: Arc<dyn Database>) {
+    assert_eq!(database.reserve_ids(10, 1000).await.unwrap(), 1000);
+    assert_eq!(database.reserve_ids(5, 7).await.unwrap(), 1010);
+    assert_eq!(database.reserve_ids(1, 1000).await.unwrap(), 1015);
+}
+
+pub async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint(database: Arc<dyn Database>) {
+    let tasks = (0..20).map(|task| {
+        let database = Arc::clone(&database);
+        tokio::spawn(async move {
+            let mut blocks = Vec::new();
+            for count in 1..=5 {
+                let count = count + task;
+                let first = database.reserve_ids(count, 100).await.unwrap();
+                blocks.push(first..first + count);
+            }
+            blocks
+        })
+    });
+    let mut ids = BTreeSet::new();
+    let mut number = 0;
+    for blocks in join_all(tasks).await {
+        for id in blocks.unwrap().into_iter().flatten() {
+            assert!(ids.insert(id), "{id} was given twice");
+            number += 1;
+        }
+    }
+    assert_eq!(ids.first(), Some(&100));
+    assert_eq!(ids.last(), Some(&(99 + number)), "no gaps either");
+}
+
+/// Takes a database whose schema has not been made.
+pub async fn the_schema_is_made_once_however_often_it_is_asked_for(database: Arc<dyn Database>) {
+    let missing = database.check().await;
+    assert!(
+        matches!(missing, Err(StoreError::Migration(_))),
+        "{missing:?}"
+    );
+    let several = (0..4).map(|_| database.migrate());
+    for result in join_all(several).await {
+        result.unwrap();
+    }
+    database.migrate().await.unwrap();
+    database.check().await.unwrap();
+}

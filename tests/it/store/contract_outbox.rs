@@ -1,0 +1,115 @@
+//! What both databases promise of the outbox and of payments that were forgotten.
+
+use std::sync::Arc;
+
+use payment_service::domain::PaymentId;
+use payment_service::store::rows::OutboxId;
+use payment_service::store::{Database, OutboxDepth};
+use time::Duration;
+
+use super::samples::*;
+
+pub async fn an_outbox_row_comes_back_as_it_was_written(database: Arc<dyn Database>) {
+    let mut long = outbox(None, seconds(1));
+    long.publication.body = "é\"\\😀".repeat(30_000);
+    let rows = [outbox(Some(1), NOON), long];
+    keep_outbox(&database, &rows).await;
+    let mut tx = begin(&database).await;
+    assert_eq!(tx.lock_due_outbox(seconds(1), 10).await.unwrap(), rows);
+}
+
+pub async fn due_rows_come_oldest_first_and_later_ones_not_at_all(database: Arc<dyn Database>) {
+    let rows: Vec<_> = [3, 1, 2, 60].map(|at| outbox(Some(at), seconds(at))).into();
+    keep_outbox(&database, &rows).await;
+    let due = async |now, limit| -> Vec<OutboxId> {
+        let mut tx = begin(&database).await;
+        let due = tx.lock_due_outbox(now, limit).await.unwrap();
+        due.into_iter().map(|row| row.id).collect()
+    };
+    assert_eq!(due(seconds(0), 10).await, []);
+    assert_eq!(
+        due(seconds(3), 10).await,
+        [rows[1].id, rows[2].id, rows[0].id]
+    );
+    assert_eq!(due(seconds(59), 2).await, [rows[1].id, rows[2].id]);
+}
+
+pub async fn postponed_rows_are_not_due(database: Arc<dyn Database>) {
+    let rows = [outbox(Some(1), seconds(1)), outbox(Some(2), seconds(2))];
+    keep_outbox(&database, &rows).await;
+    let mut tx = begin(&database).await;
+    let due = tx.lock_due_outbox(seconds(5), 1).await.unwrap();
+    tx.postpone_outbox(&[due[0].id], seconds(35)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = begin(&database).await;
+    let due = tx.lock_due_outbox(seconds(5), 10).await.unwrap();
+    assert_eq!(due, [rows[1].clone()]);
+    let all = tx.lock_due_outbox(seconds(35), 10).await.unwrap();
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[1].due_at, seconds(35));
+}
+
+pub async fn deleted_rows_are_gone_and_missing_ones_no_error(database: Arc<dyn Database>) {
+    let rows: Vec<_> = (1..=5).map(|id| outbox(Some(id), NOON)).collect();
+    keep_outbox(&database, &rows).await;
+    let mut wanted: Vec<_> = rows[..4].iter().map(|row| row.id).collect();
+    wanted.reverse();
+    wanted.push(outbox(None, NOON).id);
+    for _ in 0..2 {
+        let mut tx = begin(&database).await;
+        tx.delete_outbox(&wanted).await.unwrap();
+        tx.delete_outbox(&[]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let mut tx = begin(&database).await;
+    let left = tx.lock_due_outbox(NOON, 10).await.unwrap();
+    assert_eq!(left, rows[4..]);
+}
+
+pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Arc<dyn Database>) {
+    assert_eq!(
+        database.outbox_depth().await.unwrap(),
+        OutboxDepth::default()
+    );
+    let now = begin(&database).await.now().await.unwrap();
+    assert_eq!(now.nanosecond() % 1000, 0, "to the microsecond");
+    let distance = (time::OffsetDateTime::now_utc() - now).abs();
+    assert!(distance < Duration::minutes(1), "{now} is not UTC");
+    let due_in = |minutes| outbox(None, now + Duration::minutes(minutes));
+    keep_outbox(&database, &[due_in(-60), due_in(-1), due_in(2)]).await;
+    assert_eq!(
+        database.outbox_depth().await.unwrap(),
+        OutboxDepth { total: 3, due: 2 }
+    );
+}
+
+pub async fn forgotten_payments_have_no_outbox_row_and_their_time_has_passed(
+    database: Arc<dyn Database>,
+) {
+    let rows = [
+        processing(1, seconds(3)),
+        processing(2, seconds(1)),
+        processing(3, seconds(2)),
+        processing(4, seconds(60)),
+        payment(5),
+    ];
+    keep(&database, &rows).await;
+    let delayed = outbox(Some(2), seconds(600));
+    keep_outbox(&database, &[delayed.clone(), outbox(None, NOON)]).await;
+    let forgotten = async |limit| {
+        let mut tx = begin(&database).await;
+        let found = tx.lock_forgotten_payments(seconds(10), limit).await;
+        ids(&found.unwrap())
+    };
+    let mut found = forgotten(10).await;
+    found.sort_unstable();
+    assert_eq!(found, [1, 3]);
+    assert_eq!(forgotten(1).await, [3], "the one that has waited longest");
+
+    let mut tx = begin(&database).await;
+    tx.delete_outbox(&[delayed.id]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(forgotten(1).await, [2]);
+    assert_eq!(read(&database, 2).await.unwrap().payment.id, PaymentId(2));
+}

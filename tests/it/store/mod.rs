@@ -1,0 +1,12 @@
+//! The store seam: one contract, kept by both databases, and what only servers can show.
+
+mod contract_ids;
+mod contract_lists;
+mod contract_outbox;
+mod contract_payments;
+mod contract_tokens;
+mod mysql;
+mod mysql_faults;
+mod mysql_locks;
+mod samples;
+mod sqlite;

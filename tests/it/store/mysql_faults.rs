@@ -1,0 +1,170 @@
+//! What only servers can show: connections that end, hosts that fail.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use payment_service::domain::PaymentId;
+use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::{Database, StoreError};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+
+use super::samples::*;
+use crate::support::servers::{Database as Server, DatabaseOptions, fresh_database};
+
+fn connect(url: &str) -> Arc<dyn Database> {
+    Arc::new(MySql::connect(parse_url(url).unwrap(), 5).unwrap())
+}
+
+async fn ready() -> (Arc<dyn Database>, MySqlConnection) {
+    let url = fresh_database().await.unwrap();
+    let database = connect(&url);
+    database.migrate().await.unwrap();
+    (database, MySqlConnection::connect(&url).await.unwrap())
+}
+
+/// Ends every other connection to this test's database.
+async fn kill_others(administrator: &mut MySqlConnection) {
+    let others: Vec<(i64,)> = sqlx::query_as(
+        "SELECT CAST(id AS SIGNED) FROM information_schema.processlist
+         WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+    )
+    .fetch_all(&mut *administrator)
+    .await
+    .unwrap();
+    assert!(!others.is_empty());
+    for (id,) in others {
+        // One that has gone by itself is no error.
+        let _ = administrator
+            .execute(AssertSqlSafe(format!("KILL {id}")))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_on_a_killed_connection_is_unknown_and_writing_again_settles_it() {
+    let (database, mut administrator) = ready().await;
+    let row = with_key(1, "killed");
+    let mut tx = begin(&database).await;
+    tx.insert_payments(std::slice::from_ref(&row))
+        .await
+        .unwrap();
+    kill_others(&mut administrator).await;
+    let result = tx.commit().await;
+    assert!(
+        matches!(result, Err(StoreError::CommitUnknown(_))),
+        "{result:?}"
+    );
+    for _ in 0..2 {
+        keep(&database, std::slice::from_ref(&row)).await;
+    }
+    assert_eq!(read(&database, 1).await, Some(row));
+}
+
+#[tokio::test]
+async fn a_statement_on_a_killed_connection_says_unavailable_and_the_next_transaction_works() {
+    let (database, mut administrator) = ready().await;
+    let mut tx = begin(&database).await;
+    tx.insert_payments(&[payment(1)]).await.unwrap();
+    kill_others(&mut administrator).await;
+    let result = tx.lock_payments(&[PaymentId(1)]).await;
+    assert!(
+        matches!(result, Err(StoreError::Unavailable(_))),
+        "{result:?}"
+    );
+    drop(tx);
+    assert_eq!(read(&database, 1).await, None);
+    keep(&database, &[payment(1)]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_unavailable_within_seconds() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port();
+    let database = connect(&format!("mysql://root:secret@127.0.0.1:{port}/payments"));
+    let begun = Instant::now();
+    for result in [database.check().await, database.migrate().await] {
+        assert!(
+            matches!(result, Err(StoreError::Unavailable(_))),
+            "{result:?}"
+        );
+        assert!(!format!("{result:?}").contains("secret"));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test]
+async fn the_first_host_that_answers_and_can_be_written_to_is_used_until_it_fails() {
+    let [first, second] = [(); 2].map(|()| Server::start(&DatabaseOptions::default()).unwrap());
+    for server in [&first, &second] {
+        let mut connection = MySqlConnection::connect(&server.admin_url()).await.unwrap();
+        connection.execute("CREATE DATABASE pair").await.unwrap();
+        connect(&server.url("pair")).migrate().await.unwrap();
+    }
+    let authority = |server: &Server| {
+        let url = server.url("pair");
+        let (_, rest) = url.split_once("://").unwrap();
+        rest.split_once('/').unwrap().0.to_owned()
+    };
+    let (one, two) = (authority(&first), authority(&second));
+    let second_host = two.rsplit_once('@').map_or(two.as_str(), |(_, host)| host);
+    let url = format!("mysql://{one},{second_host}/pair");
+    let database = connect(&url);
+    keep(&database, &[payment(1)]).await;
+    assert_eq!(where_it_is(&first, &second, 1).await, [true, false]);
+
+    // Read-only for everyone: whatever stands in its way, the next ones go to the other host.
+    let mut administrator = MySqlConnection::connect(&first.admin_url()).await.unwrap();
+    let limited = "CREATE USER pair IDENTIFIED BY 'pair'; GRANT ALL ON pair.* TO pair";
+    for server in [&first, &second] {
+        let mut connection = MySqlConnection::connect(&server.admin_url()).await.unwrap();
+        connection.execute(sqlx::raw_sql(limited)).await.unwrap();
+    }
+    let host = |server: &Server| format!("127.0.0.1:{}", server.port());
+    let url = format!("mysql://pair:pair@{},{}/pair", host(&first), host(&second));
+    let database = connect(&url);
+    keep(&database, &[payment(2)]).await;
+    administrator
+        .execute("SET GLOBAL read_only = 1")
+        .await
+        .unwrap();
+    assert!(eventually_kept(&database, 3).await);
+    assert_eq!(where_it_is(&first, &second, 2).await, [true, false]);
+    assert_eq!(where_it_is(&first, &second, 3).await, [false, true]);
+
+    administrator
+        .execute("SET GLOBAL read_only = 0")
+        .await
+        .unwrap();
+    second.kill().unwrap();
+    assert!(eventually_kept(&database, 4).await);
+    assert_eq!(
+        read(&connect(&first.url("pair")), 4).await,
+        Some(payment(4))
+    );
+}
+
+async fn where_it_is(first: &Server, second: &Server, id: i64) -> [bool; 2] {
+    let is_at = async |server: &Server| read(&connect(&server.url("pair")), id).await.is_some();
+    [is_at(first).await, is_at(second).await]
+}
+
+/// As a batch would: again until it is written.
+async fn eventually_kept(database: &Arc<dyn Database>, id: i64) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        let attempt = async {
+            let mut tx = database.begin().await?;
+            tx.insert_payments(&[payment(id)]).await?;
+            tx.commit().await
+        };
+        match attempt.await {
+            Ok(()) => return true,
+            Err(StoreError::Unavailable(_) | StoreError::CommitUnknown(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    false
+}
