@@ -328,6 +328,8 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
         Backend::Embedded { data_dir } => {
             let database = Sqlite::open(&data_dir.join("payments.db"))?;
             database.migrate().await?;
+            // One process at a time: what was under way has died with the last one, and its messages with it.
+            database.end_all_claims().await?;
             Ok((Arc::new(database), Arc::new(Embedded::new()?)))
         }
         Backend::Servers {

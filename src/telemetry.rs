@@ -1,5 +1,7 @@
 //! Logs and metrics of the process: set up once, by `main`.
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -14,15 +16,24 @@ pub fn install(
     default_filter: &str,
     extra: Option<ExtraLayer>,
 ) -> Result<PrometheusHandle, Box<dyn std::error::Error>> {
-    let filter = std::env::var("LOG").unwrap_or_else(|_| default_filter.to_owned());
+    let filter = variable("LOG").unwrap_or_else(|| default_filter.to_owned());
     let filter = EnvFilter::try_new(filter)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines: ExtraLayer = match std::env::var("LOG_FORMAT").as_deref() {
-        Ok("json") => lines.json().with_filter(filter).boxed(),
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let lines: ExtraLayer = match variable("LOG_FORMAT").as_deref() {
+        Some("json") => lines.json().with_filter(filter).boxed(),
         _ => lines.with_filter(filter).boxed(),
     };
     tracing_subscriber::registry()
         .with(extra.into_iter().chain([lines]).collect::<Vec<_>>())
         .try_init()?;
     Ok(PrometheusBuilder::new().install_recorder()?)
+}
+
+/// An empty variable counts as not set, as everywhere.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name)
+        .ok()
+        .filter(|text| !text.trim().is_empty())
 }

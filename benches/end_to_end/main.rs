@@ -12,7 +12,8 @@
 )]
 #![allow(
     clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
     reason = "figures for people"
 )]
 

@@ -134,7 +134,10 @@ impl Config {
             backlog_limit: reader.number("BACKLOG_LIMIT", 100_000, 1..=u64::from(u32::MAX)),
         };
         let leases = Leases {
-            outbox: reader.duration("OUTBOX_LEASE", Duration::from_secs(10)),
+            outbox: reader.duration(
+                "OUTBOX_LEASE",
+                Duration::from_secs(if embedded { 2 } else { 10 }),
+            ),
             // Longer than any call to the processor, with room for the commit behind it.
             claim: processor_timeout * 2 + Duration::from_secs(2),
             check: reader.duration("CHECK_AFTER", Duration::from_secs(60)),

@@ -23,7 +23,8 @@ pub trait Batch: Send + Sync + 'static {
     type Outcome: Send + 'static;
 
     /// Runs one transaction; one outcome for each item, in their order. It may run again with the same items after
-    /// any error, also when the first run was committed after all: it must then come to the same outcomes.
+    /// any error, also when the first run was committed after all: it must then come to the same outcomes, or to ones
+    /// that lose nothing but time.
     async fn run(&self, items: &[Self::Item]) -> Result<Vec<Self::Outcome>, StoreError>;
 }
 

@@ -149,6 +149,15 @@ impl<E: Engine> Database for SqlDatabase<E> {
             .await?)
     }
 
+    async fn end_all_claims(&self) -> Result<(), StoreError> {
+        let mut connection = self.engine.begin().await?;
+        let now = connection.now().await?;
+        connection
+            .execute(statements::END_ALL_CLAIMS, &[now.into(), now.into()])
+            .await?;
+        connection.commit().await
+    }
+
     async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError> {
         let parameters = [client.as_str().into(), client.as_str().into()];
         let found: Vec<(i64,)> = self.read(statements::OTHERS_THAN, &parameters).await?;

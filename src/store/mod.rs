@@ -107,6 +107,10 @@ pub trait Database: Send + Sync + 'static {
     /// Every line of the simulated issuer's ledger for one payment, by key.
     async fn ledger(&self, payment: PaymentId) -> Result<Vec<LedgerEntry>, StoreError>;
 
+    /// Ends every claim now and has every payment that is processing checked now. Only for a process that knows that
+    /// it is the only one.
+    async fn end_all_claims(&self) -> Result<(), StoreError>;
+
     /// Whether the store holds payments of any client but this one.
     async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError>;
 

@@ -47,6 +47,12 @@ pub const LEDGER_OF_PAYMENT: &str =
 pub const OTHERS_THAN: &str = "
 SELECT id FROM payments WHERE client < ? OR client > ? LIMIT 1";
 
+/// (now twice)
+pub const END_ALL_CLAIMS: &str = "
+UPDATE payments
+SET check_at = ?, claimed_until = CASE WHEN claimed_until IS NULL THEN NULL ELSE ? END
+WHERE status = 'processing'";
+
 /// () → version, checksum, success
 pub const APPLIED_MIGRATIONS: &str =
     "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";

@@ -122,7 +122,7 @@ impl Worker {
         };
         let recorded = self
             .commands
-            .advance(advance)
+            .record(advance)
             .instrument(tracing::debug_span!(
                 "record",
                 payment.id = work.payment_id.0

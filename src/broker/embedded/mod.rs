@@ -2,6 +2,7 @@
 //!
 //! It keeps nothing over a restart. That loses no payment: the outbox and the last net publish again what is due.
 
+mod consumer;
 mod queue;
 mod state;
 
@@ -15,7 +16,8 @@ use super::{
     Broker, BrokerError, Connection, Consumer, Delivery, Publication, PublishError, Queue,
     RESULTS_BUFFER, Settle, Topology,
 };
-use state::{ConsumerId, State};
+use consumer::ConsumerId;
+use state::State;
 
 /// One client of an in-memory broker; [`Embedded::another`] makes more of the same broker.
 #[derive(Debug)]

@@ -5,13 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 
+use super::consumer::{ConsumerId, MemoryConsumer, Subscription};
 use super::queue::{MemoryQueue, Message};
-use super::{Settled, Settlement};
 use crate::broker::topology::{BindingDefinition, ExchangeDefinition, topic_matches};
 use crate::broker::{Delivery, Exchange, Publication, PublishError, Queue, Topology};
-
-/// Names a consumer or subscription for as long as the broker lives.
-pub(super) type ConsumerId = u64;
 
 /// What became of a delivery.
 pub(super) enum Verdict {
@@ -29,23 +26,6 @@ pub(super) struct State {
     consumers: Vec<MemoryConsumer>,
     subscriptions: BTreeMap<ConsumerId, Subscription>,
     last_id: u64,
-}
-
-#[derive(Debug)]
-struct MemoryConsumer {
-    id: ConsumerId,
-    queue: &'static str,
-    prefetch: usize,
-    /// None once it has been canceled: it gets no more, and can settle what it has.
-    deliveries: Option<mpsc::Sender<Delivery>>,
-    /// By tag, so in the order of delivery.
-    unsettled: BTreeMap<u64, Message>,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    keys: Vec<String>,
-    deliveries: mpsc::Sender<Delivery>,
 }
 
 impl State {
@@ -100,13 +80,8 @@ impl State {
         deliveries: mpsc::Sender<Delivery>,
     ) -> ConsumerId {
         let id = self.next_id();
-        self.consumers.push(MemoryConsumer {
-            id,
-            queue: queue.name(),
-            prefetch: usize::from(prefetch).max(1),
-            deliveries: Some(deliveries),
-            unsettled: BTreeMap::new(),
-        });
+        let consumer = MemoryConsumer::new(id, queue.name(), prefetch, deliveries);
+        self.consumers.push(consumer);
         self.deliver_from(this, queue.name());
         id
     }
@@ -126,7 +101,7 @@ impl State {
     pub(super) fn cancel(&mut self, id: ConsumerId) {
         self.subscriptions.remove(&id);
         for consumer in self.consumers.iter_mut().filter(|it| it.id == id) {
-            consumer.deliveries = None;
+            consumer.cancel();
         }
     }
 
@@ -227,26 +202,10 @@ impl State {
         targets
     }
 
-    /// Whether anyone was there to hear it. What a receiver that is behind has no room for is let go.
+    /// Whether anyone was there to hear it.
     fn tell_subscribers(&self, message: &Message) -> bool {
-        let mut heard = false;
-        for subscription in self.subscriptions.values() {
-            if subscription
-                .keys
-                .iter()
-                .any(|key| topic_matches(key, &message.routing_key))
-            {
-                heard = true;
-                let _ = subscription.deliveries.try_send(Delivery {
-                    routing_key: message.routing_key.clone(),
-                    properties: message.properties.clone(),
-                    body: message.body.clone().into_bytes(),
-                    redelivered: false,
-                    settle: Box::new(Settled),
-                });
-            }
-        }
-        heard
+        let listening = self.subscriptions.values();
+        listening.filter(|it| it.hear(message)).count() > 0
     }
 
     fn deliver_from(&mut self, this: &Arc<Mutex<State>>, queue: &str) {
@@ -271,7 +230,7 @@ impl State {
             self.last_id += 1;
             if let Some(message) = consumer.take(this, self.last_id, message) {
                 // Its receiver is gone; it will be removed in a moment.
-                consumer.deliveries = None;
+                consumer.cancel();
                 queue.waiting.push_front(message);
             }
             self.consumers.push(consumer);
@@ -281,35 +240,5 @@ impl State {
     fn next_id(&mut self) -> ConsumerId {
         self.last_id += 1;
         self.last_id
-    }
-}
-
-impl MemoryConsumer {
-    fn has_room(&self) -> bool {
-        self.deliveries.is_some() && self.unsettled.len() < self.prefetch
-    }
-
-    /// Takes a message, or gives it back when nobody receives any more.
-    fn take(&mut self, this: &Arc<Mutex<State>>, tag: u64, message: Message) -> Option<Message> {
-        let Some(place) = self
-            .deliveries
-            .as_ref()
-            .and_then(|sender| sender.try_reserve().ok())
-        else {
-            return Some(message);
-        };
-        place.send(Delivery {
-            routing_key: message.routing_key.clone(),
-            properties: message.properties.clone(),
-            body: message.body.clone().into_bytes(),
-            redelivered: message.redelivered,
-            settle: Box::new(Settlement {
-                state: Arc::clone(this),
-                consumer: self.id,
-                tag,
-            }),
-        });
-        self.unsettled.insert(tag, message);
-        None
     }
 }

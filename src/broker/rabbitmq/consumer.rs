@@ -4,14 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use lapin::Channel;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
-    BasicRejectOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{DeliveryTag, FieldTable, ShortString};
+use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::connect::delay;
 use super::properties::{from_amqp, short};
 use super::session::Session;
+use super::settlement::{LastSettled, Settled, Settlement};
 use crate::broker::{Delivery, Exchange, Queue, Settle};
 
 /// What is consumed.
@@ -35,6 +34,7 @@ pub(super) struct Subscription {
     pub(super) deliveries: mpsc::Sender<Delivery>,
     pub(super) registered: watch::Sender<bool>,
     pub(super) sessions: watch::Receiver<Option<Arc<Session>>>,
+    pub(super) settled: Arc<LastSettled>,
     pub(super) stopping: CancellationToken,
     /// For every question to the broker.
     pub(super) time: Duration,
@@ -89,7 +89,11 @@ impl Subscription {
             };
             match next {
                 Some(Ok(delivery)) => {
-                    if self.forward(&channel, delivery).await.is_err() {
+                    let forwarded = tokio::select! {
+                        forwarded = self.forward(&channel, delivery) => forwarded,
+                        () = session.broken() => return End::Lost("session lost".to_owned()),
+                    };
+                    if forwarded.is_err() {
                         return End::Wanted;
                     }
                 }
@@ -139,11 +143,15 @@ impl Subscription {
         )
         .await;
         if matches!(canceled, Ok(Ok(()))) {
-            while let Some(Ok(delivery)) = consumer.next().await {
-                if self.forward(channel, delivery).await.is_err() {
-                    break;
+            let rest = async {
+                while let Some(Ok(delivery)) = consumer.next().await {
+                    if self.forward(channel, delivery).await.is_err() {
+                        break;
+                    }
                 }
-            }
+            };
+            // The receiver has room for all of it, unless it still holds deliveries of an earlier session.
+            let _ = timeout(self.time, rest).await;
         }
         End::Wanted
     }
@@ -157,6 +165,7 @@ impl Subscription {
             Source::Durable { .. } => Box::new(Settlement {
                 channel: Arc::clone(channel),
                 tag: delivery.delivery_tag,
+                settled: Arc::clone(&self.settled),
             }),
             Source::Results(_) => Box::new(Settled),
         };
@@ -228,50 +237,4 @@ async fn next_session(
         .wait_for(|session| session.as_ref().is_some_and(|it| it.is_alive()))
         .await;
     found.ok().and_then(|session| session.clone())
-}
-
-/// Settles a delivery in its own session; after that session it does nothing.
-///
-/// It writes on the channel rather than by lapin's acker, which starts a task for each and so may be overtaken by the
-/// closing of the connection; and it only puts the frame into the connection's queue, which keeps its order: waiting
-/// for it to be written would cost a change of threads, and proves nothing, since acknowledgements have no answer.
-#[derive(Debug)]
-struct Settlement {
-    /// Also keeps it open: closing it would give back what is unsettled.
-    channel: Arc<Channel>,
-    tag: DeliveryTag,
-}
-
-#[async_trait]
-impl Settle for Settlement {
-    async fn acknowledge(self: Box<Self>) {
-        let written = self.channel.basic_ack(self.tag, BasicAckOptions::default());
-        let _ = written.now_or_never();
-    }
-
-    /// By `basic.reject`, which every version counts towards the delivery limit.
-    async fn reject(self: Box<Self>) {
-        let options = BasicRejectOptions { requeue: true };
-        let _ = self.channel.basic_reject(self.tag, options).now_or_never();
-    }
-
-    /// By `basic.nack`, which counts up to 4.2 (hence a limit of 20) and does not from 4.3.
-    async fn give_back(self: Box<Self>) {
-        let options = BasicNackOptions {
-            requeue: true,
-            multiple: false,
-        };
-        let _ = self.channel.basic_nack(self.tag, options).now_or_never();
-    }
-}
-
-/// What came without acknowledgement has nothing left to settle.
-#[derive(Debug)]
-struct Settled;
-
-#[async_trait]
-impl Settle for Settled {
-    async fn acknowledge(self: Box<Self>) {}
-    async fn reject(self: Box<Self>) {}
-    async fn give_back(self: Box<Self>) {}
 }

@@ -11,6 +11,7 @@ mod hosts;
 mod properties;
 mod publisher;
 mod session;
+mod settlement;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -32,6 +33,7 @@ use super::{
 use board::{Board, Purpose};
 use consumer::{Source, Subscription};
 use session::{Session, Supervisor};
+use settlement::LastSettled;
 
 /// How to reach the broker, and what to expect of it.
 #[derive(Debug, Clone)]
@@ -71,7 +73,9 @@ pub struct RabbitMq {
     publishing: watch::Receiver<Option<Arc<Session>>>,
     /// Connected by the first consumer: many processes never consume.
     consuming: OnceLock<watch::Receiver<Option<Arc<Session>>>>,
-    tasks: TaskTracker,
+    supervisors: TaskTracker,
+    subscriptions: TaskTracker,
+    settled: Arc<LastSettled>,
     stopping: CancellationToken,
     closing: CancellationToken,
 }
@@ -81,15 +85,17 @@ impl RabbitMq {
     pub fn new(options: RabbitMqOptions) -> Self {
         let options = Arc::new(options);
         let board = Arc::new(Board::new());
-        let tasks = TaskTracker::new();
+        let supervisors = TaskTracker::new();
         let closing = CancellationToken::new();
-        let publishing = supervise(&options, Purpose::Publish, &board, &tasks, &closing);
+        let publishing = supervise(&options, Purpose::Publish, &board, &supervisors, &closing);
         Self {
             options,
             board,
             publishing,
             consuming: OnceLock::new(),
-            tasks,
+            supervisors,
+            subscriptions: TaskTracker::new(),
+            settled: Arc::default(),
             stopping: closing.child_token(),
             closing,
         }
@@ -110,7 +116,7 @@ impl RabbitMq {
                     &self.options,
                     Purpose::Consume,
                     &self.board,
-                    &self.tasks,
+                    &self.supervisors,
                     &self.closing,
                 )
             })
@@ -121,19 +127,16 @@ impl RabbitMq {
             deliveries,
             registered: registered.subscribe(),
         };
-        let stopping = self.stopping.clone();
-        let time = self.options.connect_timeout;
-        self.tasks.spawn(
-            Subscription {
-                source,
-                deliveries: sender,
-                registered,
-                sessions,
-                stopping,
-                time,
-            }
-            .run(),
-        );
+        let subscription = Subscription {
+            source,
+            deliveries: sender,
+            registered,
+            sessions,
+            settled: Arc::clone(&self.settled),
+            stopping: self.stopping.clone(),
+            time: self.options.connect_timeout,
+        };
+        self.subscriptions.spawn(subscription.run());
         consumer
     }
 
@@ -176,6 +179,12 @@ fn supervise(
         .run(),
     );
     receiver
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
 }
 
 #[async_trait]
@@ -239,9 +248,17 @@ impl Broker for RabbitMq {
     }
 
     async fn close(&self) {
+        self.stopping.cancel();
+        self.subscriptions.close();
+        self.supervisors.close();
+        let ending = async {
+            self.subscriptions.wait().await;
+            self.settled.has_sunk_in().await;
+            self.closing.cancel();
+            self.supervisors.wait().await;
+        };
+        // Each step has its own time-out; this is for what nobody thought of.
+        let _ = timeout(self.options.connect_timeout * 3, ending).await;
         self.closing.cancel();
-        self.tasks.close();
-        // Closing answers within its own time-outs; this is for what nobody thought of.
-        let _ = timeout(self.options.connect_timeout * 2, self.tasks.wait()).await;
     }
 }

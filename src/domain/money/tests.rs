@@ -152,7 +152,7 @@ proptest! {
     fn totals_that_were_added_up_in_floats_mean_their_sum(
         prices in prop::collection::vec((1_i64..1_000_000, 1_i64..20), 1..50), currency in any_currency(),
     ) {
-        let unit = 10_f64.powi(currency.exponent() as i32);
+        let unit = 10_f64.powi(currency.exponent().cast_signed());
         let total: f64 = prices.iter().map(|(price, count)| *price as f64 / unit * *count as f64).sum();
         let minor: i64 = prices.iter().map(|(price, count)| price * count).sum();
         prop_assert_eq!(Money::parse_number(&number(total), currency).map(Money::minor), Ok(minor));

@@ -1,4 +1,7 @@
 //! Claiming tries: a worker takes a payment for one lease, by the database's clock, before it calls the processor.
+//!
+//! A batch that runs again after a commit in doubt may meet its own claims. It takes them for another worker's and
+//! puts the tries back until the lease ends: that costs time, never a charge.
 
 use std::collections::HashMap;
 use std::sync::Arc;

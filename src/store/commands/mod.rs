@@ -45,6 +45,7 @@ pub struct Commands {
     leases: Leases,
     accept: Batcher<accept::AcceptPayments>,
     advance: Batcher<advance::AdvancePayments>,
+    record: Batcher<advance::AdvancePayments>,
     claim: Batcher<claim::ClaimPayments>,
     refuse: Batcher<outbox::RefuseRequests>,
     published: Batcher<outbox::DeletePublished>,
@@ -125,6 +126,13 @@ impl Commands {
                 },
                 limits,
             ),
+            record: Batcher::spawn(
+                advance::AdvancePayments {
+                    database: db(),
+                    leases,
+                },
+                endless,
+            ),
             claim: Batcher::spawn(
                 claim::ClaimPayments {
                     database: db(),
@@ -154,9 +162,15 @@ impl Commands {
         self.accept.submit(payment).await
     }
 
-    /// Moves a payment, if the domain allows it.
+    /// Moves a payment for its client, if the domain allows it.
     pub async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
-        self.advance.submit_patiently(advance).await
+        self.advance.submit(advance).await
+    }
+
+    /// Moves a payment by what its processor answered. Waits for the database as long as it takes: an answer in hand
+    /// must not be dropped.
+    pub async fn record(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        self.record.submit_patiently(advance).await
     }
 
     /// Takes a try for a worker.

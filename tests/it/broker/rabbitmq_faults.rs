@@ -168,12 +168,9 @@ async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
     publish(&client, work("before")).await;
     let in_hand = next(&mut consumer).await;
 
-    let low = Arc::clone(&server);
-    blocking(move || {
-        low.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "1000"])
-            .unwrap()
-    })
-    .await;
+    let alarmed = Arc::clone(&server);
+    let alarm = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).";
+    blocking(move || alarmed.rabbitmqctl(&["eval", alarm]).unwrap()).await;
     // The broker blocks whoever publishes, when they do.
     eventually("blocked", || async {
         client.publish(&[work("during")]).await;
@@ -192,12 +189,9 @@ async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
     // Acknowledgements travel on a connection of their own.
     in_hand.settle.acknowledge().await;
 
-    let high = Arc::clone(&server);
-    blocking(move || {
-        high.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "1GB"])
-            .unwrap()
-    })
-    .await;
+    let calmed = Arc::clone(&server);
+    let calm = "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).";
+    blocking(move || calmed.rabbitmqctl(&["eval", calm]).unwrap()).await;
     is_up(&client).await;
     publish(&client, work("after")).await;
     client.close().await;

@@ -1,0 +1,109 @@
+//! Who receives: consumers with what they have not settled yet, and subscriptions to results.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+
+use super::queue::Message;
+use super::state::State;
+use super::{Settled, Settlement};
+use crate::broker::Delivery;
+use crate::broker::topology::topic_matches;
+
+/// Names a consumer or subscription for as long as the broker lives.
+pub(super) type ConsumerId = u64;
+
+#[derive(Debug)]
+pub(super) struct MemoryConsumer {
+    pub(super) id: ConsumerId,
+    pub(super) queue: &'static str,
+    /// By tag, so in the order of delivery.
+    pub(super) unsettled: BTreeMap<u64, Message>,
+    prefetch: usize,
+    /// None once it has been canceled: it gets no more, and can settle what it has.
+    deliveries: Option<mpsc::Sender<Delivery>>,
+}
+
+impl MemoryConsumer {
+    pub(super) fn new(
+        id: ConsumerId,
+        queue: &'static str,
+        prefetch: u16,
+        deliveries: mpsc::Sender<Delivery>,
+    ) -> Self {
+        let prefetch = usize::from(prefetch).max(1);
+        Self {
+            id,
+            queue,
+            unsettled: BTreeMap::new(),
+            prefetch,
+            deliveries: Some(deliveries),
+        }
+    }
+
+    pub(super) fn cancel(&mut self) {
+        self.deliveries = None;
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.deliveries.is_some() && self.unsettled.len() < self.prefetch
+    }
+
+    /// Delivers, or hands the message back if nobody receives any more.
+    pub(super) fn take(
+        &mut self,
+        broker: &Arc<Mutex<State>>,
+        tag: u64,
+        message: Message,
+    ) -> Option<Message> {
+        let settle = Settlement {
+            state: Arc::clone(broker),
+            consumer: self.id,
+            tag,
+        };
+        let delivery = Delivery {
+            routing_key: message.routing_key.clone(),
+            properties: message.properties.clone(),
+            body: message.body.clone().into_bytes(),
+            redelivered: message.redelivered,
+            settle: Box::new(settle),
+        };
+        if self
+            .deliveries
+            .as_ref()
+            .is_some_and(|sender| sender.try_send(delivery).is_ok())
+        {
+            self.unsettled.insert(tag, message);
+            None
+        } else {
+            Some(message)
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) keys: Vec<String>,
+    pub(super) deliveries: mpsc::Sender<Delivery>,
+}
+
+impl Subscription {
+    /// Whether one of its patterns fits. What a receiver that is behind has no room for is let go.
+    pub(super) fn hear(&self, message: &Message) -> bool {
+        let fits = self
+            .keys
+            .iter()
+            .any(|key| topic_matches(key, &message.routing_key));
+        if fits {
+            let _ = self.deliveries.try_send(Delivery {
+                routing_key: message.routing_key.clone(),
+                properties: message.properties.clone(),
+                body: message.body.clone().into_bytes(),
+                redelivered: false,
+                settle: Box::new(Settled),
+            });
+        }
+        fits
+    }
+}
