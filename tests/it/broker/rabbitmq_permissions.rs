@@ -24,11 +24,16 @@ impl Loaded {
     async fn start() -> Self {
         let loaded = tokio::task::spawn_blocking(|| {
             let server = Server::start(&BrokerOptions::default()).unwrap();
-            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("rabbitmq/definitions.json");
-            server.import_definitions(&file).unwrap();
-            Self { server }
+            let loaded = Self { server };
+            loaded.import();
+            loaded
         });
         loaded.await.unwrap()
+    }
+
+    fn import(&self) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("rabbitmq/definitions.json");
+        self.server.import_definitions(&file).unwrap();
     }
 
     fn give_password(&self, user: &str) {
@@ -65,6 +70,18 @@ async fn loaded_definitions_let_nobody_in_until_a_password_is_given() {
     service_does_its_work(&loaded).await;
     client_does_its_work(&loaded).await;
     client_may_not_do_more(&loaded).await;
+    // As the README warns.
+    let loaded = tokio::task::spawn_blocking(move || {
+        loaded.import();
+        loaded
+    });
+    let again = loaded.await.unwrap();
+    assert!(
+        again
+            .connect("payment-service", "from-the-deployment")
+            .await
+            .is_err()
+    );
 }
 
 /// With what the broker loaded, declared over AMQP from the same file: no difference, and every right it needs.
