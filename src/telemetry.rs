@@ -10,6 +10,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 /// Another place where spans go, besides the log.
 pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
+/// What is logged unless `LOG` says otherwise. lapin logs returned messages with their bodies: not in our logs.
+pub const DEFAULT_FILTER: &str = "info,lapin=error";
+
 /// Starts logging to standard error: `LOG` is a filter such as `info,payment_service=debug`, `LOG_FORMAT` is
 /// `text` or `json`. Returns what renders the metrics.
 pub fn install(

@@ -62,7 +62,7 @@ async fn run_role(role: Role) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let metrics = match telemetry::install("info", None) {
+    let metrics = match telemetry::install(telemetry::DEFAULT_FILTER, None) {
         Ok(metrics) => metrics,
         Err(error) => return failed(error.as_ref()),
     };
@@ -77,7 +77,7 @@ async fn run_setup() -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(error) = telemetry::install("info", None) {
+    if let Err(error) = telemetry::install(telemetry::DEFAULT_FILTER, None) {
         return failed(error.as_ref());
     }
     match setup::run(config).await {

@@ -101,10 +101,10 @@ pub fn full(id: i64) -> StoredPayment {
     row.try_number = i32::MAX as u32;
     row.phase = Phase::Reverse;
     row.uncertain = true;
-    row.sealed_card = Some(SealedCard((0..1024).map(|byte| byte as u8).collect()));
+    row.sealed_card = Some(SealedCard((0..=u8::MAX).cycle().take(1024).collect()));
     row.claimed_until = Some(seconds(30));
     let key: String = ('!'..='~').cycle().take(255).collect();
-    let fingerprint = std::array::from_fn(|byte| byte as u8 + 200);
+    let fingerprint = std::array::from_fn(|byte| 200 + u8::try_from(byte).unwrap());
     row.idempotency = Some(Idempotency { key, fingerprint });
     row.origin = Origin {
         correlation_id: Some("c\"".repeat(100)),
