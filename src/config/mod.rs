@@ -2,12 +2,14 @@
 //!
 //! `.env.example` lists every variable with its default and its meaning.
 
+mod admin;
 mod reader;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use admin::admin_addr;
 pub use reader::Fault;
 use reader::Reader;
 
@@ -118,11 +120,7 @@ impl Config {
             .map_or(Ok(Clients::single()), Clients::load);
         let clients = reader.checked("CLIENTS_FILE", clients);
         let admin_set = reader.is_set("ADMIN_ADDR");
-        let admin_addr = reader.parsed(
-            "ADMIN_ADDR",
-            "127.0.0.1:9009",
-            "an address such as 127.0.0.1:9009",
-        );
+        let admin_addr = admin::read(reader);
         let processor_timeout = reader.duration("PROCESSOR_TIMEOUT", Duration::from_secs(5));
         let ids = id_space(reader);
         let relay = RelaySettings {

@@ -14,3 +14,4 @@ mod broker;
 mod servers;
 mod servers_end;
 mod store;
+mod tools;
