@@ -330,7 +330,9 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
             database.migrate().await?;
             // One process at a time: what was under way has died with the last one, and its messages with it.
             database.end_all_claims().await?;
-            Ok((Arc::new(database), Arc::new(Embedded::new()?)))
+            let database = Arc::new(database);
+            let broker = Embedded::keeping_dead_letters(Arc::clone(&database) as _)?;
+            Ok((database, Arc::new(broker)))
         }
         Backend::Servers {
             database,
@@ -376,6 +378,7 @@ fn orders(parts: &Parts, config: &Config) -> Orders {
             clients: config.clients.clone(),
             default_client: config.default_client.clone(),
             default_currency: config.default_currency,
+            seal: Arc::clone(&parts.seal),
         },
         acceptor: Arc::clone(&parts.acceptor),
         commands: parts.commands.clone(),
