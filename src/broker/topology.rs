@@ -133,6 +133,47 @@ impl Topology {
     }
 }
 
+impl Topology {
+    /// What keeps a queue from dead-lettering at least once; the broker falls back to at most once and says nothing.
+    pub fn dead_letter_faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for queue in self
+            .queues
+            .iter()
+            .filter(|it| it.name != Queue::DeadLetters.name())
+        {
+            let exchange = queue.text("x-dead-letter-exchange");
+            let key = queue.text("x-dead-letter-routing-key");
+            let leads_there = |it: &BindingDefinition| {
+                Some(it.source.as_str()) == exchange
+                    && Some(it.routing_key.as_str()) == key
+                    && it.destination == Queue::DeadLetters.name()
+            };
+            let needed = [
+                (
+                    queue.text("x-queue-type") == Some("quorum"),
+                    "is no quorum queue",
+                ),
+                (
+                    queue.text("x-overflow") == Some("reject-publish"),
+                    "does not refuse when it is full",
+                ),
+                (
+                    queue.text("x-dead-letter-strategy") == Some("at-least-once"),
+                    "has another strategy",
+                ),
+                (
+                    self.bindings.iter().any(leads_there),
+                    "has dead letters that lead nowhere",
+                ),
+            ];
+            let missing = needed.iter().filter(|(met, _)| !met);
+            faults.extend(missing.map(|(_, fault)| format!("{} {fault}", queue.name)));
+        }
+        faults
+    }
+}
+
 impl QueueDefinition {
     /// A whole number among the arguments.
     pub fn number(&self, argument: &str) -> Option<u64> {
@@ -241,33 +282,16 @@ mod tests {
     #[test]
     fn dead_lettering_at_least_once_has_what_it_needs_to_be_in_force() {
         let topology = Topology::of_definitions().expect("definitions");
-        let mut found = 0;
-        for queue in topology
-            .queues
-            .iter()
-            .filter(|it| it.text("x-dead-letter-strategy") == Some("at-least-once"))
-        {
-            assert_eq!(
-                queue.text("x-overflow"),
-                Some("reject-publish"),
-                "{}",
-                queue.name
-            );
-            let exchange = queue.text("x-dead-letter-exchange");
-            let key = queue.text("x-dead-letter-routing-key");
-            assert!(
-                topology
-                    .bindings
-                    .iter()
-                    .any(|it| Some(it.source.as_str()) == exchange
-                        && Some(it.routing_key.as_str()) == key
-                        && it.destination == Queue::DeadLetters.name()),
-                "the dead letters of {} lead nowhere",
-                queue.name
-            );
-            found += 1;
+        assert_eq!(topology.dead_letter_faults(), Vec::<String>::new());
+        for argument in [
+            "x-overflow",
+            "x-dead-letter-strategy",
+            "x-dead-letter-routing-key",
+        ] {
+            let mut broken = topology.clone();
+            broken.queues[0].arguments.remove(argument);
+            assert_eq!(broken.dead_letter_faults().len(), 1, "{argument}");
         }
-        assert_eq!(found, 2);
     }
 
     #[test]
