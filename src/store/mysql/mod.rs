@@ -17,10 +17,9 @@ use self::server::Pool;
 use super::StoreError;
 use super::database::{SqlDatabase, migration_error};
 use super::engine::{Engine, Statements};
+use super::migrations;
 
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
 /// A MySQL or MariaDB database.
 pub type MySql = SqlDatabase<Server>;
@@ -61,7 +60,9 @@ impl Engine for Server {
     async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         // Not `run`, whose bounds do not hold in a future that is sent between threads.
-        let result = MIGRATIONS.run_direct(None, &mut *connection, false).await;
+        let result = migrations::MYSQL
+            .run_direct(None, &mut *connection, false)
+            .await;
         if result.is_err() {
             // The lock belongs to the connection: a failed run leaves it locked.
             connection.close_on_drop();
@@ -70,7 +71,7 @@ impl Engine for Server {
     }
 
     fn migrations(&self) -> &'static Migrator {
-        &MIGRATIONS
+        &migrations::MYSQL
     }
 
     async fn close(&self) {
