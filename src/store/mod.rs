@@ -6,12 +6,14 @@
 
 pub mod batch;
 mod cells;
+mod columns;
 pub mod commands;
 mod database;
 mod decode;
 mod encode;
 mod engine;
 pub mod ids;
+mod migrations;
 pub mod mysql;
 pub mod queries;
 pub mod rows;
