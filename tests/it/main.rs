@@ -10,6 +10,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod app;
 mod broker;
+mod end_to_end;
 mod servers;
 mod servers_end;
