@@ -16,6 +16,7 @@ use payment_service::app::{App, AppError};
 use payment_service::broker::{Broker, Queue};
 use payment_service::config::{Config, Role};
 use payment_service::domain::PaymentId;
+use payment_service::store::mysql::{MySql, parse_url};
 use payment_service::store::{Database, rows::LedgerEntry};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -36,6 +37,7 @@ pub enum Backend {
 pub struct Setup {
     variables: Vec<(&'static str, String)>,
     clients: bool,
+    without_worker: bool,
 }
 
 /// Two clients; the first one logs in to RabbitMQ as the tests do.
@@ -57,6 +59,12 @@ impl Setup {
     /// With [`STORE`] and [`KIOSK`] as clients, instead of the one client that needs no key.
     pub fn with_clients(mut self) -> Self {
         self.clients = true;
+        self
+    }
+
+    /// On servers: an api alone.
+    pub fn without_worker(mut self) -> Self {
+        self.without_worker = true;
         self
     }
 
@@ -103,14 +111,20 @@ impl Setup {
             }
         };
         let variables = self.clone().variables(&place, folder.path());
-        let first = Instance::start(Role::All, &variables).await;
+        let role = match &place {
+            Place::Servers(database, _) if self.without_worker => {
+                migrate(database).await;
+                Role::Api
+            }
+            _ => Role::All,
+        };
+        let first = Instance::start(role, &variables).await;
         TestApp {
             api: first.api.clone(),
             broker: Arc::clone(&first.broker),
             database: Arc::clone(&first.database),
             instances: Mutex::new(vec![first]),
             lapin: tokio::sync::OnceCell::new(),
-            clients: self.clients,
             place,
             variables,
             folder,
@@ -163,7 +177,6 @@ pub struct TestApp {
     instances: Mutex<Vec<Instance>>,
     /// A connection as a calling application has one.
     lapin: tokio::sync::OnceCell<lapin::Connection>,
-    clients: bool,
     place: Place,
     variables: Vec<(&'static str, String)>,
     folder: TempDir,
@@ -218,6 +231,15 @@ impl TestApp {
         }
     }
 
+    /// As if all card tokens were older than they are.
+    pub async fn expire_tokens(&self) {
+        let sql = match self.backend() {
+            Backend::Embedded => "UPDATE card_tokens SET expires_at = '2020-01-01 00:00:00.000000'",
+            Backend::Servers => "UPDATE card_tokens SET expires_at = '2020-01-01'",
+        };
+        assert!(self.execute(sql).await > 0);
+    }
+
     pub fn amqp_url(&self) -> &str {
         match &self.place {
             Place::Embedded => panic!("the embedded broker has no URL"),
@@ -266,7 +288,7 @@ impl TestApp {
         }
     }
 
-    async fn lapin(&self) -> &lapin::Connection {
+    pub async fn lapin(&self) -> &lapin::Connection {
         let connect = || async {
             let properties = lapin::ConnectionProperties::default();
             lapin::Connection::connect(self.amqp_url(), properties)
@@ -330,6 +352,13 @@ impl Drop for TestApp {
             instance.stop.cancel();
         }
     }
+}
+
+/// What `payment-service setup` does to the database.
+async fn migrate(url: &str) {
+    let database = MySql::connect(parse_url(url).unwrap(), 4).unwrap();
+    database.migrate().await.unwrap();
+    database.close().await;
 }
 
 fn clients_file(folder: &Path) -> String {
