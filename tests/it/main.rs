@@ -10,8 +10,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod app;
 mod broker;
 mod demo;
+mod end_to_end;
 mod servers;
 mod servers_end;
 mod store;

@@ -1,0 +1,12 @@
+//! The whole service from outside, embedded and on servers.
+
+mod bad_input;
+mod clients;
+mod faults;
+mod idempotency;
+mod last_net;
+mod messages;
+mod old_callers;
+mod refused_messages;
+mod rest;
+mod tokens;
