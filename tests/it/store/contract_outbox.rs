@@ -100,6 +100,8 @@ pub async fn forgotten_payments_have_no_outbox_row_and_their_time_has_passed(
     let forgotten = async |limit| {
         let mut tx = begin(&database).await;
         let found = tx.lock_forgotten_payments(seconds(10), limit).await;
+        // Committed, not dropped: a dropped transaction ends its locks only when its connection is used again.
+        tx.commit().await.unwrap();
         ids(&found.unwrap())
     };
     let mut found = forgotten(10).await;
