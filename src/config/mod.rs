@@ -3,6 +3,8 @@
 //! `.env.example` lists every variable with its default and its meaning.
 
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
