@@ -1,5 +1,10 @@
 //! The service's own roles as processes of their own, with a configuration of the test's.
 
+#![allow(
+    dead_code,
+    reason = "each binary that includes this uses its own part of it"
+)]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
