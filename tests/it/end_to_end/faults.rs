@@ -189,4 +189,25 @@ async fn twenty_doubled(app: Arc<TestApp>) {
     for id in join_all(doubled).await {
         paid_once(&app, id).await;
     }
+    asked_once(&app).await;
+}
+
+/// The issuer is idempotent, so that a second question would leave no charge to be seen. But a try that was asked twice
+/// counts as uncertain, and would be reversed in the end; this one, refused by an issuer that is down, is not.
+async fn asked_once(app: &TestApp) {
+    let mut ids = Vec::new();
+    for order_id in 31..=35 {
+        let id = app.api.pay(order_id, "tok_issuer_down").await;
+        duplicate(app, id, 4).await;
+        ids.push(id);
+    }
+    for id in ids {
+        assert_eq!(app.api.outcome(id).await["status"], "failed");
+        let history = app.api.history(id).await;
+        assert!(
+            !history.contains(&"reversal_started".to_owned()),
+            "{history:?}"
+        );
+        assert_eq!(app.ledger(id).await, []);
+    }
 }

@@ -53,7 +53,7 @@ impl Watch {
     }
 
     /// Nothing else was left behind.
-    async fn end(mut self, payments: usize) {
+    async fn left_nothing_else(mut self, payments: usize) {
         self.app.until_settled().await;
         assert_eq!(self.app.broker.depth(Queue::Requests).await.unwrap(), 0);
         assert!(
@@ -97,7 +97,7 @@ async fn what_cannot_be_read_is_refused() {
         let order = Order::new("m-4", &body())
             .with(|properties| properties.reply_to = Some("kiosk.replies".to_owned()));
         watch.refused(order, "reply_to_foreign").await;
-        watch.end(0).await;
+        watch.left_nothing_else(0).await;
     })
     .await;
 }
@@ -126,7 +126,7 @@ async fn a_card_in_clear_is_refused_and_masked_wherever_it_stands() {
                 "{letter}"
             );
         }
-        watch.end(0).await;
+        watch.left_nothing_else(0).await;
     })
     .await;
 }
@@ -145,7 +145,7 @@ async fn card_tokens_that_are_used_up_foreign_or_unknown_are_refused() {
             let order = Order::paid_with(&format!("m-{place}"), 2, token);
             watch.refused(order, "card_token_unusable").await;
         }
-        watch.end(1).await;
+        watch.left_nothing_else(1).await;
         // Trying it has not used it up.
         let id = kiosk.pay(1, &foreign).await;
         assert_eq!(kiosk.outcome(id).await["is_paid"], true);
@@ -162,7 +162,7 @@ async fn a_message_id_that_was_used_for_another_order_is_refused() {
         store.post_with("/payments", &key, body()).await.is(202);
         let order = Order::new("m-1", &with("order_id", json!(2)));
         watch.refused(order, "message_id_reused").await;
-        watch.end(1).await;
+        watch.left_nothing_else(1).await;
     })
     .await;
 }
@@ -173,7 +173,7 @@ async fn a_message_that_names_no_client_is_refused() {
         let mut watch = Watch::over(app).await;
         let order = Order::new("m-1", &body()).with(|properties| properties.user_id = None);
         watch.refused_silently(order, "user_id_missing").await;
-        watch.end(0).await;
+        watch.left_nothing_else(0).await;
     })
     .await;
 }
@@ -191,7 +191,7 @@ async fn a_message_of_an_unknown_broker_user_is_refused() {
             };
             let order = Order::new("m-1", &body()).with(stranger);
             watch.refused_silently(order, "client_unknown").await;
-            watch.end(0).await;
+            watch.left_nothing_else(0).await;
         },
     )
     .await;

@@ -6,21 +6,19 @@
 //! more than a few times: if codes leaked, each payment would leave one.
 
 mod search;
+mod servers;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use futures::StreamExt;
 use futures::stream;
-use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::app::{Api, field};
 use crate::support::process::{Process, Settings};
-use crate::support::servers::{Broker, BrokerOptions, Database, DatabaseOptions};
 use search::{CODE, Search};
+use servers::{overheard, publish, servers};
 
 use super::processes::PROGRAM;
 
@@ -148,107 +146,6 @@ async fn the_embedded_service_leaves_no_card_in_its_folder_or_its_log() {
     assert!(found.lone_codes > 0);
 }
 
-/// Servers of this test's own: their files are searched.
-struct Servers {
-    database: Database,
-    broker: Broker,
-    vhost: String,
-}
-
-async fn servers() -> Arc<Servers> {
-    let start = || {
-        let options = DatabaseOptions {
-            durable: true,
-            ..DatabaseOptions::default()
-        };
-        let broker = Broker::start(&BrokerOptions::default()).unwrap();
-        Servers {
-            database: Database::start(&options).unwrap(),
-            vhost: broker.vhost().unwrap(),
-            broker,
-        }
-    };
-    Arc::new(tokio::task::spawn_blocking(start).await.unwrap())
-}
-
-impl Servers {
-    async fn execute(&self, sql: &'static str, value: &str) {
-        use sqlx::Connection;
-        let url = self.database.url("mysql");
-        let mut connection = sqlx::MySqlConnection::connect(&url).await.unwrap();
-        let mut query = sqlx::query(sql);
-        if !value.is_empty() {
-            query = query.bind(value.to_owned());
-        }
-        query.execute(&mut connection).await.unwrap();
-    }
-
-    /// Leaves a number in a table and in a queue, as a leak would.
-    async fn plant(&self, in_table: &str, channel: &lapin::Channel, in_queue: &str) {
-        self.execute("CREATE TABLE payments.planted (leak VARCHAR(64))", "")
-            .await;
-        self.execute("INSERT INTO payments.planted VALUES (?)", in_table)
-            .await;
-        let durable = QueueDeclareOptions {
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
-        let mut quorum = FieldTable::default();
-        let kind = lapin::types::AMQPValue::LongString("quorum".into());
-        quorum.insert("x-queue-type".into(), kind);
-        channel
-            .queue_declare("planted".into(), durable, quorum)
-            .await
-            .unwrap();
-        publish(channel, "", "planted", in_queue, "planted").await;
-    }
-}
-
-async fn publish(channel: &lapin::Channel, exchange: &str, key: &str, body: &str, id: &str) {
-    let properties = lapin::BasicProperties::default()
-        .with_delivery_mode(2)
-        .with_message_id(id.into());
-    let options = lapin::options::BasicPublishOptions::default();
-    let confirm = channel
-        .basic_publish(
-            exchange.into(),
-            key.into(),
-            options,
-            body.as_bytes(),
-            properties,
-        )
-        .await
-        .unwrap();
-    confirm.await.unwrap();
-}
-
-/// Every message that goes through the results exchange, one after the other.
-async fn overheard(channel: &lapin::Channel) -> lapin::Consumer {
-    let exclusive = QueueDeclareOptions {
-        exclusive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let table = FieldTable::default;
-    let queue = channel
-        .queue_declare("".into(), exclusive, table())
-        .await
-        .unwrap();
-    let queue = queue.name().clone();
-    let (results, bind) = ("payments.results".into(), Default::default());
-    channel
-        .queue_bind(queue.clone(), results, "#".into(), bind, table())
-        .await
-        .unwrap();
-    let no_ack = lapin::options::BasicConsumeOptions {
-        no_ack: true,
-        ..Default::default()
-    };
-    channel
-        .basic_consume(queue, "".into(), no_ack, table())
-        .await
-        .unwrap()
-}
-
 #[tokio::test]
 async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files() {
     let servers = servers().await;
@@ -306,7 +203,7 @@ async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files
     servers.plant(&planted[0], &channel, &planted[1]).await;
     all.kill();
     worker.kill();
-    let places = places(&servers, folder.path());
+    let places = servers.places(folder.path());
     let found = tokio::task::spawn_blocking(move || {
         // Killed, not stopped: a stop would clear away what was only on its way.
         servers.database.kill().unwrap();
@@ -350,14 +247,4 @@ async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files
         "the code stands alone {} times",
         found.lone_codes
     );
-}
-
-fn places(servers: &Servers, folder: &Path) -> Vec<PathBuf> {
-    vec![
-        folder.to_owned(),
-        servers.database.data_dir(),
-        servers.database.log_file(),
-        servers.broker.data_dir(),
-        servers.broker.log_dir(),
-    ]
 }

@@ -95,7 +95,7 @@ fn look_for_codes(path: &Path, bytes: &[u8], found: &mut Found) {
             }
         }
     }
-    let part_of_a_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.:_".contains(byte);
+    let part_of_a_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
     let words = bytes.split(|byte| !part_of_a_word(byte));
     found.lone_codes += words.filter(|word| *word == CODE.as_bytes()).count();
 }
