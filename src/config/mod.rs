@@ -2,6 +2,7 @@
 //!
 //! `.env.example` lists every variable with its default and its meaning.
 
+mod admin;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use admin::admin_addr;
 pub use reader::Fault;
 use reader::Reader;
 
@@ -120,11 +122,7 @@ impl Config {
             .map_or(Ok(Clients::single()), Clients::load);
         let clients = reader.checked("CLIENTS_FILE", clients);
         let admin_set = reader.is_set("ADMIN_ADDR");
-        let admin_addr = reader.parsed(
-            "ADMIN_ADDR",
-            "127.0.0.1:9009",
-            "an address such as 127.0.0.1:9009",
-        );
+        let admin_addr = admin::read(reader);
         let processor_timeout = reader.duration("PROCESSOR_TIMEOUT", Duration::from_secs(5));
         let ids = id_space(reader);
         let relay = RelaySettings {

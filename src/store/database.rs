@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migrator};
 use time::macros::datetime;
 
+use super::audit::{self, Audit, Bounds};
 use super::decode::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord, all};
 use super::engine::{Connection, Engine, Parameter};
 use super::rows::{CardToken, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
@@ -162,6 +163,10 @@ impl<E: Engine> Database for SqlDatabase<E> {
         let parameters = [client.as_str().into(), client.as_str().into()];
         let found: Vec<(i64,)> = self.read(statements::OTHERS_THAN, &parameters).await?;
         Ok(!found.is_empty())
+    }
+
+    async fn audit(&self, bounds: Bounds) -> Result<Audit, StoreError> {
+        audit::run(&mut self.engine.reader().await?, bounds).await
     }
 
     async fn close(&self) {

@@ -4,6 +4,7 @@
 //! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, nothing of
 //! payments' rules. [`commands`] write (grouped by [`batch`] into multi-row transactions), [`queries`] read.
 
+pub mod audit;
 pub mod batch;
 mod cells;
 mod columns;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
+use audit::{Audit, Bounds};
 use rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
 };
@@ -115,6 +117,9 @@ pub trait Database: Send + Sync + 'static {
 
     /// Whether the store holds payments of any client but this one.
     async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError>;
+
+    /// Whether what is stored keeps the service's promises.
+    async fn audit(&self, bounds: Bounds) -> Result<Audit, StoreError>;
 
     /// Closes all connections; nothing can be asked afterwards.
     async fn close(&self);

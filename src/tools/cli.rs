@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{demo, keys, serve, setup};
+use super::{check, demo, keys, serve, setup};
 use crate::config::{Config, Fault, Role};
 use crate::telemetry;
 
@@ -31,6 +31,8 @@ enum Command {
     Worker,
     /// Brings database and broker up to date; safe to repeat
     Setup,
+    /// Finds out whether database, broker and configuration are fit; or a process alive; or payments in order
+    Check(check::Options),
     /// Sends payments of every kind through the service and shows how each one ended
     Demo(demo::Options),
     /// Makes an API key and a key to seal cards with
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
         Some(Command::Api) => runtime.block_on(run_role(Role::Api)),
         Some(Command::Worker) => runtime.block_on(run_role(Role::Worker)),
         Some(Command::Setup) => runtime.block_on(run_setup()),
+        Some(Command::Check(options)) => runtime.block_on(check::run(options)),
         Some(Command::Demo(options)) => runtime.block_on(demo::run(options)),
         Some(Command::Keys) => keys::print(),
     };

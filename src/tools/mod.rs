@@ -1,7 +1,9 @@
 //! What one runs from the command line: the service in its roles, and what goes with it.
 
+pub mod check;
 pub mod cli;
 pub mod demo;
 pub mod keys;
+pub mod place;
 pub mod serve;
 pub mod setup;

@@ -17,3 +17,4 @@ mod end_to_end;
 mod servers;
 mod servers_end;
 mod store;
+mod tools;

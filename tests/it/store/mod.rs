@@ -8,5 +8,5 @@ mod contract_tokens;
 mod mysql;
 mod mysql_faults;
 mod mysql_locks;
-mod samples;
+pub mod samples;
 mod sqlite;

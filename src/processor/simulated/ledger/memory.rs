@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use time::macros::datetime;
 
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
+use crate::store::audit::{Audit, Bounds};
 use crate::store::rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
 };
@@ -107,6 +108,9 @@ impl Database for Memory {
     }
 
     async fn holds_others_than(&self, _: &ClientName) -> Result<bool, StoreError> {
+        not_asked()
+    }
+    async fn audit(&self, _bounds: Bounds) -> Result<Audit, StoreError> {
         not_asked()
     }
     async fn close(&self) {

@@ -1,0 +1,223 @@
+//! The promises, each as a statement that both databases understand: (parameters) → up to ten cases against it, each
+//! with the number of all. An empty answer says that the promise is kept.
+
+use serde::Serialize;
+
+use super::{Bounds, first_id_at};
+use crate::domain::Timestamp;
+use crate::store::engine::Parameter;
+
+/// What a case against a rule means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// A promise is broken.
+    Breach,
+    /// Nothing is broken; somebody should know.
+    Notice,
+}
+
+/// A promise.
+pub struct Rule {
+    /// For programs.
+    pub name: &'static str,
+    /// In words.
+    pub promise: &'static str,
+    /// What a case against it means.
+    pub severity: Severity,
+    /// What to do about one.
+    pub remedy: &'static str,
+    /// Whether it compares with the issuer's ledger.
+    pub ledger: bool,
+    /// The question.
+    pub(super) sql: &'static str,
+    /// Its parameters.
+    pub(super) parameters: fn(Timestamp, Bounds) -> Vec<Parameter>,
+}
+
+/// () → name, number
+pub(super) const STATUSES: &str =
+    "SELECT status, COUNT(*) FROM payments GROUP BY status ORDER BY status";
+
+/// (now) → name, number
+pub(super) const TABLES: &str = "
+SELECT 'events', COUNT(*) FROM payment_events
+UNION ALL SELECT 'charges', COUNT(*) FROM issuer_ledger WHERE charged_at IS NOT NULL
+UNION ALL SELECT 'charges_reversed', COUNT(*) FROM issuer_ledger
+    WHERE charged_at IS NOT NULL AND reversed_at IS NOT NULL
+UNION ALL SELECT 'outbox', COUNT(*) FROM outbox
+UNION ALL SELECT 'outbox_due', COUNT(*) FROM outbox WHERE due_at <= ?
+UNION ALL SELECT 'card_tokens', COUNT(*) FROM card_tokens";
+
+/// All of them.
+pub const RULES: &[Rule] = &[
+    Rule {
+        name: "outcome_events",
+        promise: "every ended attempt has exactly one outcome event",
+        severity: Severity::Breach,
+        remedy: "read the payment's history (GET /payments/{id}/events); rows were changed from outside, or this is a \
+                 fault of the service",
+        ledger: false,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN payment_events e ON e.payment_id = p.id AND e.kind IN ('succeeded', 'declined', 'failed')
+GROUP BY p.id, p.status, p.attempt
+HAVING COUNT(e.id) <> p.attempt - CASE WHEN p.status = 'processing' THEN 1 ELSE 0 END
+    OR COUNT(DISTINCT e.attempt) <> COUNT(e.id)
+    OR MAX(e.attempt) > p.attempt - CASE WHEN p.status = 'processing' THEN 1 ELSE 0 END
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "last_event",
+        promise: "the last event of a payment agrees with its status",
+        severity: Severity::Breach,
+        remedy: "read the payment's history; what was published last may contradict what REST answers",
+        ledger: false,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN payment_events e ON e.payment_id = p.id AND e.sequence = p.sequence
+WHERE e.id IS NULL OR NOT (
+    e.kind = p.status
+    OR (p.status = 'requires_payment_method' AND e.kind = 'accepted')
+    OR (p.status = 'processing' AND e.kind IN ('attempt_started', 'try_failed', 'reversal_started'))
+)
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "whole_history",
+        promise: "a payment's events are numbered from 1 without a gap",
+        severity: Severity::Breach,
+        remedy: "events are never deleted by the service: look for who did",
+        ledger: false,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN payment_events e ON e.payment_id = p.id
+GROUP BY p.id, p.sequence
+HAVING COUNT(e.id) <> p.sequence OR COALESCE(MAX(e.sequence), 0) <> p.sequence
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "charged_once",
+        promise: "charges less reversals are 1 for a succeeded payment and 0 for any other, over all its attempts",
+        severity: Severity::Breach,
+        remedy: "money is wrong: compare history and ledger of the payment, correct it with the issuer by hand, and \
+                 report the fault",
+        ledger: true,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN issuer_ledger l
+    ON l.payment_id = p.id AND l.charged_at IS NOT NULL AND l.reversed_at IS NULL
+GROUP BY p.id, p.status
+HAVING COUNT(l.payment_id) > 1
+    OR (p.status <> 'processing'
+        AND COUNT(l.payment_id) <> CASE WHEN p.status = 'succeeded' THEN 1 ELSE 0 END)
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "charged_rightly",
+        promise: "every line of the ledger belongs to a payment and has its amount",
+        severity: Severity::Breach,
+        remedy: "something was charged that nobody asked for: look for a payment that was lost, as by an old backup",
+        ledger: true,
+        sql: "
+SELECT l.idempotency_key, COUNT(*) OVER ()
+FROM issuer_ledger l
+LEFT JOIN payments p ON p.id = l.payment_id
+WHERE p.id IS NULL OR p.amount_minor <> l.amount_minor
+ORDER BY l.idempotency_key LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "processing_in_time",
+        promise: "no payment is processing beyond its deadline",
+        severity: Severity::Breach,
+        remedy: "are workers running and registered (GET /health/ready)? is the work queue long? then start more workers",
+        ledger: false,
+        sql: "
+SELECT CAST(id AS CHAR), COUNT(*) OVER ()
+FROM payments
+WHERE status = 'processing' AND phase = 'authorize' AND updated_at < ?
+ORDER BY id LIMIT 10",
+        parameters: |now, bounds| vec![(now - bounds.processing).into()],
+    },
+    Rule {
+        name: "reversal_in_time",
+        promise: "no reversal is overdue",
+        severity: Severity::Notice,
+        remedy: "the processor does not confirm reversals: they are repeated without limit; ask the processor",
+        ledger: false,
+        sql: "
+SELECT CAST(id AS CHAR), COUNT(*) OVER ()
+FROM payments
+WHERE status = 'processing' AND phase = 'reverse' AND updated_at < ?
+ORDER BY id LIMIT 10",
+        parameters: |now, bounds| vec![(now - bounds.processing).into()],
+    },
+    Rule {
+        name: "last_net",
+        promise: "the last net watches every payment that is processing, and no other",
+        severity: Severity::Breach,
+        remedy: "set check_at of the payments that are processing to now: the last net dispatches them",
+        ledger: false,
+        sql: "
+SELECT CAST(id AS CHAR), COUNT(*) OVER ()
+FROM payments
+WHERE CASE WHEN status = 'processing' THEN 1 ELSE 0 END
+   <> CASE WHEN check_at IS NULL THEN 0 ELSE 1 END
+ORDER BY id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "outbox_in_time",
+        promise: "no outbox row is overdue",
+        severity: Severity::Breach,
+        remedy: "is the broker reachable, its disk and memory free, its queues not full? is any process running?",
+        ledger: false,
+        sql: "
+SELECT HEX(id), COUNT(*) OVER ()
+FROM outbox
+WHERE due_at < ? OR id < UNHEX(?)
+ORDER BY due_at LIMIT 10",
+        parameters: |now, bounds| {
+            vec![
+                (now - bounds.outbox).into(),
+                first_id_at(now - bounds.outbox_age),
+            ]
+        },
+    },
+    Rule {
+        name: "cards_erased",
+        promise: "no payment that is not processing has a sealed card",
+        severity: Severity::Breach,
+        remedy: "set sealed_card of these payments to null",
+        ledger: false,
+        sql: "
+SELECT CAST(id AS CHAR), COUNT(*) OVER ()
+FROM payments
+WHERE status <> 'processing' AND sealed_card IS NOT NULL
+ORDER BY id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    // A token's id is what pays with it, so an example names its client alone.
+    Rule {
+        name: "tokens_erased",
+        promise: "no card token that is used or expired has its card",
+        severity: Severity::Breach,
+        remedy: "every running process erases them once a minute: is one running?",
+        ledger: false,
+        sql: "
+SELECT CONCAT('a token of ', client), COUNT(*) OVER ()
+FROM card_tokens
+WHERE sealed_card IS NOT NULL AND (used_by IS NOT NULL OR expires_at < ?)
+ORDER BY expires_at LIMIT 10",
+        parameters: |now, bounds| vec![(now - bounds.token).into()],
+    },
+];

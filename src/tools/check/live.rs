@@ -1,0 +1,76 @@
+//! `check --live`: one question to the process on this machine, one line, and an exit code.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::admin_addr;
+
+/// A process that lives answers at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks, prints one line, and says it once more as an exit code.
+pub async fn run(variable: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    let address = match admin_addr(variable) {
+        Ok(address) => reachable(address),
+        Err(faults) => {
+            for fault in faults {
+                println!("not live: {fault}");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    match ask(address).await {
+        Ok(()) => {
+            println!("live: http://{address}/health/live");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            println!("not live: http://{address}/health/live: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the process at this address lives, or why not.
+pub async fn ask(address: SocketAddr) -> Result<(), String> {
+    // A proxy of the environment has no business between a process and itself.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .map_err(|error| cause(&error))?;
+    let answer = client
+        .get(format!("http://{address}/health/live"))
+        .send()
+        .await
+        .map_err(|error| cause(&error))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let body: Value = answer.json().await.unwrap_or_default();
+    let reason = body["reason"].as_str().unwrap_or("no reason given");
+    Err(format!("{status}, {reason}"))
+}
+
+/// What listens on every address is asked on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The innermost cause: the others only repeat the address.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

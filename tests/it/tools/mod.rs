@@ -1,0 +1,3 @@
+mod check_live;
+mod oracle;
+mod place;

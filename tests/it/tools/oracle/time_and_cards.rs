@@ -1,0 +1,69 @@
+//! Deadlines and card data, broken on purpose.
+
+use super::breaking;
+use payment_service::store::audit::{RULES, Severity};
+
+#[tokio::test]
+async fn a_payment_that_is_processing_beyond_its_deadline_is_a_breach() {
+    breaking(
+        "UPDATE payments SET updated_at = '2026-01-01 00:00:00.000000' WHERE id = 2",
+        &[("processing_in_time", "2")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_overdue_reversal_is_a_notice_and_no_breach() {
+    breaking(
+        "UPDATE payments SET updated_at = '2026-01-01 00:00:00.000000', phase = 'reverse' WHERE id = 2",
+        &[("reversal_in_time", "2")],
+    )
+    .await;
+    let rule = RULES.iter().find(|rule| rule.name == "reversal_in_time");
+    assert_eq!(rule.unwrap().severity, Severity::Notice);
+}
+
+#[tokio::test]
+async fn a_payment_that_the_last_net_does_not_see_is_a_breach() {
+    breaking(
+        "UPDATE payments SET check_at = NULL WHERE id = 2",
+        &[("last_net", "2")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_payment_that_the_last_net_sees_for_nothing_is_a_breach() {
+    breaking(
+        "UPDATE payments SET check_at = '2036-01-01 00:00:00.000000' WHERE id = 4",
+        &[("last_net", "4")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_sealed_card_on_an_ended_payment_is_a_breach() {
+    breaking(
+        "UPDATE payments SET sealed_card = x'01' WHERE id = 3",
+        &[("cards_erased", "3")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_expired_token_with_its_card_is_a_breach_and_is_not_named() {
+    breaking(
+        "UPDATE card_tokens SET expires_at = '2026-01-01 00:00:00.000000'",
+        &[("tokens_erased", "a token of store-manager")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_used_token_with_its_card_is_a_breach() {
+    breaking(
+        "UPDATE card_tokens SET used_by = 3",
+        &[("tokens_erased", "a token of store-manager")],
+    )
+    .await;
+}

@@ -1,0 +1,156 @@
+//! Where a tool is tried: a database of its own, and the program as a process of its own.
+
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use payment_service::store::Database;
+use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::sqlite::Sqlite;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection};
+use tempfile::TempDir;
+
+use crate::support::process::SEAL_KEYS;
+use crate::support::servers::{AmqpUrl, DatabaseUrl, fresh_database, fresh_servers};
+
+/// Data of its own, embedded or on servers.
+pub enum Place {
+    File(TempDir),
+    Server(DatabaseUrl, Option<AmqpUrl>),
+}
+
+impl Place {
+    /// Both kinds of database, with the schema.
+    pub async fn both() -> [Self; 2] {
+        let places = [
+            Self::File(TempDir::new().unwrap()),
+            Self::Server(fresh_database().await.unwrap(), None),
+        ];
+        for place in &places {
+            place.migrate().await;
+        }
+        places
+    }
+
+    /// A file with the schema.
+    pub async fn embedded() -> Self {
+        let place = Self::File(TempDir::new().unwrap());
+        place.migrate().await;
+        place
+    }
+
+    /// Database and broker as they come: empty.
+    pub async fn servers() -> Self {
+        let (database, amqp) = fresh_servers().await.unwrap();
+        Self::Server(database, Some(amqp))
+    }
+
+    async fn migrate(&self) {
+        let database = self.database();
+        database.migrate().await.unwrap();
+        database.close().await;
+    }
+
+    pub fn database(&self) -> Arc<dyn Database> {
+        match self {
+            Self::File(_) => Arc::new(self.file()),
+            Self::Server(url, _) => Arc::new(MySql::connect(parse_url(url).unwrap(), 4).unwrap()),
+        }
+    }
+
+    pub fn file(&self) -> Sqlite {
+        match self {
+            Self::File(folder) => Sqlite::open(&folder.path().join("payments.db")).unwrap(),
+            Self::Server(..) => panic!("no file"),
+        }
+    }
+
+    pub fn amqp_url(&self) -> &str {
+        match self {
+            Self::Server(_, Some(url)) => url,
+            _ => panic!("no broker"),
+        }
+    }
+
+    /// A statement behind the service's back.
+    pub async fn execute(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::File(folder) => {
+                let url = format!("sqlite://{}", folder.path().join("payments.db").display());
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
+            }
+            Self::Server(url, _) => {
+                let mut connection = sqlx::MySqlConnection::connect(url).await.unwrap();
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+
+    /// What the program is configured with.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::File(folder) => vec![
+                ("DATA_DIR", folder.path().display().to_string()),
+                ("SEAL_KEYS", SEAL_KEYS.to_owned()),
+            ],
+            Self::Server(database, amqp) => vec![
+                ("DATABASE_URL", database.to_string()),
+                (
+                    "AMQP_URL",
+                    amqp.as_ref()
+                        .map_or("amqp://127.0.0.1:1", |url| url)
+                        .to_owned(),
+                ),
+                ("SEAL_KEYS", SEAL_KEYS.to_owned()),
+            ],
+        }
+    }
+
+    /// Runs the program to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ended {
+        run_with(arguments, &self.variables()).await
+    }
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ended {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The whole answer, if it ended so.
+    pub fn with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
+        self
+    }
+}
+
+/// Runs the program to its end, with these variables and no others.
+pub async fn run_with(arguments: &[&str], variables: &[(&'static str, String)]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payment-service"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().cloned())
+        .stdin(Stdio::null());
+    let ran = tokio::task::spawn_blocking(move || command.output());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = ran.await.unwrap().unwrap();
+    Ended {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
