@@ -11,6 +11,7 @@
 mod support;
 
 mod broker;
+mod deployment;
 mod gateway;
 mod servers;
 mod servers_end;
