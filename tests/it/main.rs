@@ -11,5 +11,6 @@
 mod support;
 
 mod broker;
+mod scale;
 mod servers;
 mod servers_end;
