@@ -14,6 +14,9 @@ pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
 /// What is logged unless `LOG` says otherwise. lapin logs returned messages with their bodies: not in our logs.
 pub const DEFAULT_FILTER: &str = "info,lapin=error";
 
+/// For commands that say themselves what went wrong: nothing else of it on the screen.
+pub const COMMAND_FILTER: &str = "error,lapin=off";
+
 /// Starts logging to standard error: `LOG` is a filter such as `info,payment_service=debug`, `LOG_FORMAT` is
 /// `text` or `json`. Returns what renders the metrics.
 pub fn install(

@@ -70,6 +70,7 @@ impl Parts {
         };
         Ok((parts, relay_tasks))
     }
+
     /// The second way in.
     pub(super) fn orders(&self, config: &Config) -> Orders {
         Orders {
@@ -78,6 +79,7 @@ impl Parts {
                 clients: config.clients.clone(),
                 default_client: config.default_client.clone(),
                 default_currency: config.default_currency,
+                seal: Arc::clone(&self.seal),
             },
             acceptor: Arc::clone(&self.acceptor),
             commands: self.commands.clone(),
@@ -123,7 +125,9 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
             database.migrate().await?;
             // One process at a time: what was under way has died with the last one, and its messages with it.
             database.end_all_claims().await?;
-            Ok((Arc::new(database), Arc::new(Embedded::new()?)))
+            let database = Arc::new(database);
+            let broker = Embedded::keeping_dead_letters(Arc::clone(&database) as _)?;
+            Ok((database, Arc::new(broker)))
         }
         Backend::Servers {
             database,

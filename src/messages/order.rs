@@ -1,12 +1,16 @@
 //! `order.payment`: a payment request by message. Reads a delivery into the same request that REST makes.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::TRACEPARENT;
+use super::dead_letter::replay;
 use crate::accept::fields::FieldError;
 use crate::accept::request::{CardsAllowed, parse_payment};
 use crate::accept::{Submission, WayIn};
 use crate::broker::Delivery;
+use crate::card_seal::SealKeys;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency};
 use crate::store::rows::Origin;
@@ -73,6 +77,8 @@ pub struct OrderReader {
     pub default_client: Option<ClientName>,
     /// Where a request names none.
     pub default_currency: Currency,
+    /// Proves who a replayed message is from.
+    pub seal: Arc<SealKeys>,
 }
 
 impl OrderReader {
@@ -95,6 +101,11 @@ impl OrderReader {
     }
 
     fn client(&self, delivery: &Delivery) -> Result<ClientName, Refusal> {
+        let replayed = replay::client(&self.seal, delivery)
+            .map_err(|error| Refusal::new("replay_not_proven", error.to_string()))?;
+        if let Some(client) = replayed {
+            return Ok(client);
+        }
         match &delivery.properties.user_id {
             Some(user) => self.clients.by_rabbitmq_user(user).ok_or_else(|| {
                 Refusal::new("client_unknown", format!("No client has the RabbitMQ user `{user}`."))

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, demo, keys, serve, setup};
+use super::{check, dead_letters, demo, keys, serve, setup};
 use crate::config::{Config, Fault, Role};
 use crate::telemetry;
 
@@ -33,6 +33,8 @@ enum Command {
     Setup,
     /// Finds out whether database, broker and configuration are fit; or a process alive; or payments in order
     Check(check::Options),
+    /// Lists, shows, replays and discards messages that could not be used
+    DeadLetters(dead_letters::Options),
     /// Sends payments of every kind through the service and shows how each one ended
     Demo(demo::Options),
     /// Makes an API key and a key to seal cards with
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Some(Command::Worker) => runtime.block_on(run_role(Role::Worker)),
         Some(Command::Setup) => runtime.block_on(run_setup()),
         Some(Command::Check(options)) => runtime.block_on(check::run(options)),
+        Some(Command::DeadLetters(options)) => runtime.block_on(dead_letters::run(options)),
         Some(Command::Demo(options)) => runtime.block_on(demo::run(options)),
         Some(Command::Keys) => keys::print(),
     };

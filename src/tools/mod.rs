@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod dead_letters;
 pub mod demo;
 pub mod keys;
 pub mod place;

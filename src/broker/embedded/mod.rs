@@ -1,6 +1,7 @@
 //! A broker inside this process, in memory, with the rules of definitions.json: what the embedded default runs on.
 //!
-//! It keeps nothing over a restart. That loses no payment: the outbox and the last net publish again what is due.
+//! It keeps nothing over a restart. That loses no payment: the outbox and the last net publish again what is due. Dead
+//! letters nobody would publish again, so they are kept by [`KeepDeadLetters`] before they count as published.
 
 mod consumer;
 mod queue;
@@ -13,11 +14,18 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Broker, BrokerError, Connection, Consumer, Delivery, Publication, PublishError, Queue,
-    RESULTS_BUFFER, Settle, Topology,
+    Broker, BrokerError, Connection, Consumer, Delivery, Exchange, Publication, PublishError,
+    Queue, RESULTS_BUFFER, Settle, Topology,
 };
 use consumer::ConsumerId;
 use state::State;
+
+/// Keeps dead letters for good.
+#[async_trait]
+pub trait KeepDeadLetters: Send + Sync + std::fmt::Debug {
+    /// Keeps all of them, or none and logs why; the same one twice is kept once.
+    async fn keep(&self, letters: &[Publication]) -> Result<(), PublishError>;
+}
 
 /// One client of an in-memory broker; [`Embedded::another`] makes more of the same broker.
 #[derive(Debug)]
@@ -28,12 +36,23 @@ pub struct Embedded {
     /// Tells every consumer of this client what it is registered as.
     registered: watch::Sender<bool>,
     stopping: CancellationToken,
+    keeper: Option<Arc<dyn KeepDeadLetters>>,
 }
 
 impl Embedded {
     /// An empty broker with the topology of definitions.json.
     pub fn new() -> Result<Self, BrokerError> {
         Topology::of_definitions().map(Self::with_topology)
+    }
+
+    /// The same, whose dead letters outlive it.
+    pub fn keeping_dead_letters(keeper: Arc<dyn KeepDeadLetters>) -> Result<Self, BrokerError> {
+        let mut state = State::new(Topology::of_definitions()?);
+        state.keep_dead_letters(Arc::clone(&keeper));
+        Ok(Self {
+            keeper: Some(keeper),
+            ..Self::client(Arc::new(Mutex::new(state)))
+        })
     }
 
     /// An empty broker with a topology of one's own.
@@ -43,7 +62,10 @@ impl Embedded {
 
     /// Another client of the same broker, with consumers of its own.
     pub fn another(&self) -> Self {
-        Self::client(Arc::clone(&self.state))
+        Self {
+            keeper: self.keeper.clone(),
+            ..Self::client(Arc::clone(&self.state))
+        }
     }
 
     fn client(state: Arc<Mutex<State>>) -> Self {
@@ -53,6 +75,7 @@ impl Embedded {
             consumers: Mutex::default(),
             registered: watch::Sender::new(true),
             stopping: CancellationToken::new(),
+            keeper: None,
         }
     }
 
@@ -65,6 +88,21 @@ impl Embedded {
                 () = stopping.cancelled() => {}
             }
         });
+    }
+
+    async fn keep_dead_letters(&self, messages: &[Publication]) -> Result<(), PublishError> {
+        let Some(keeper) = &self.keeper else {
+            return Ok(());
+        };
+        let letters: Vec<Publication> = messages
+            .iter()
+            .filter(|message| message.exchange == Exchange::DeadLetters)
+            .cloned()
+            .collect();
+        if letters.is_empty() {
+            return Ok(());
+        }
+        keeper.keep(&letters).await
     }
 
     fn is_closed(&self) -> bool {
@@ -82,10 +120,19 @@ impl Broker for Embedded {
         if self.is_closed() {
             return vec![Err(PublishError::NotConnected); messages.len()];
         }
+        let kept = self.keep_dead_letters(messages).await;
         let mut state = lock(&self.state);
         messages
             .iter()
-            .map(|message| state.publish(&self.state, message))
+            .map(|message| {
+                if self.keeper.is_some() && message.exchange == Exchange::DeadLetters {
+                    kept.clone()?;
+                    // What is kept need not fit into the queue in memory as well.
+                    let _ = state.publish(&self.state, message);
+                    return Ok(());
+                }
+                state.publish(&self.state, message)
+            })
             .collect()
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 
+use super::KeepDeadLetters;
 use super::consumer::{ConsumerId, MemoryConsumer, Subscription};
 use super::queue::{MemoryQueue, Message};
 use crate::broker::topology::{BindingDefinition, ExchangeDefinition, topic_matches};
@@ -26,6 +27,7 @@ pub(super) struct State {
     consumers: Vec<MemoryConsumer>,
     subscriptions: BTreeMap<ConsumerId, Subscription>,
     last_id: u64,
+    keeper: Option<Arc<dyn KeepDeadLetters>>,
 }
 
 impl State {
@@ -37,7 +39,12 @@ impl State {
             consumers: Vec::new(),
             subscriptions: BTreeMap::new(),
             last_id: 0,
+            keeper: None,
         }
+    }
+
+    pub(super) fn keep_dead_letters(&mut self, keeper: Arc<dyn KeepDeadLetters>) {
+        self.keeper = Some(keeper);
     }
 
     pub(super) fn publish(
@@ -165,6 +172,14 @@ impl State {
         let Some((exchange, key)) = self.queues[from].dead_letter_place(&message) else {
             return;
         };
+        let headers = [
+            ("x-first-death-queue", self.queues[from].name.clone()),
+            ("x-first-death-reason", "delivery_limit".to_owned()),
+        ];
+        for (name, value) in headers {
+            message.properties.headers.insert(name.to_owned(), value);
+        }
+        self.keep(&message, &key);
         for index in self.route(&exchange, &key) {
             message.routing_key.clone_from(&key);
             message.redelivered = false;
@@ -172,6 +187,21 @@ impl State {
             self.queues[index].waiting.push_back(message.clone());
             self.deliver(this, index);
         }
+    }
+
+    /// In the background: should the process end before, the payment behind it is dispatched again anyway.
+    fn keep(&self, message: &Message, routing_key: &str) {
+        let Some(keeper) = self.keeper.clone() else {
+            return;
+        };
+        let letter = Publication {
+            exchange: Exchange::DeadLetters,
+            routing_key: routing_key.to_owned(),
+            properties: message.properties.clone(),
+            body: message.body.clone(),
+            mandatory: true,
+        };
+        tokio::spawn(async move { keeper.keep(&[letter]).await });
     }
 
     fn route(&self, exchange: &str, routing_key: &str) -> Vec<usize> {

@@ -168,8 +168,9 @@ impl Supervisor {
 
     /// Hands the session out, runs it to its end and says why it ended.
     async fn serve(&self, session: &Arc<Session>, findings: Vec<String>) -> String {
-        self.tell(session, &findings);
+        // Handed out before it is announced: who waits for `Up` finds it.
         self.sessions.send_replace(Some(Arc::clone(session)));
+        self.tell(session, &findings);
         let reason = tokio::select! {
             reason = self.watch(session, findings) => reason,
             () = session.broken() => session.reason(),

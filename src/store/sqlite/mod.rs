@@ -1,6 +1,7 @@
 //! SQLite: the embedded database, one file that one process uses.
 
 mod connection;
+mod dead_letters;
 mod errors;
 mod statements;
 

@@ -35,7 +35,7 @@ pub async fn run(options: Options) -> ExitCode {
         return live::run(&|name| std::env::var(name).ok()).await;
     }
     // Answers go to standard output; only what is out of order is logged.
-    if let Err(error) = telemetry::install("error", None) {
+    if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {
         return cli::failed(error.as_ref());
     }
     payments::run(options.json, options.overdue).await

@@ -2,7 +2,7 @@
 
 mod contract;
 mod embedded;
-mod place;
+pub mod place;
 mod rabbitmq;
 mod rabbitmq_faults;
 mod rabbitmq_permissions;

@@ -66,7 +66,7 @@ impl Fleet {
     pub async fn post(&self, api: &Process, number: usize) {
         let (http, url) = (client(), api.url("/payments"));
         let posts = (0..number).map(|order| {
-            let card_number = if order % 10 == 0 {
+            let card_number = if order.is_multiple_of(10) {
                 "4000000000009995"
             } else {
                 "4242424242424242"
@@ -100,7 +100,7 @@ impl Fleet {
 }
 
 async fn publish(channel: &Channel, order: usize) {
-    let token = if order % 10 == 0 {
+    let token = if order.is_multiple_of(10) {
         "tok_insufficient_funds"
     } else {
         "tok_visa"

@@ -1,3 +1,4 @@
 mod check_live;
+mod dead_letters;
 mod oracle;
 mod place;

@@ -13,8 +13,13 @@ use tempfile::TempDir;
 use crate::support::process::SEAL_KEYS;
 use crate::support::servers::{AmqpUrl, DatabaseUrl, fresh_database, fresh_servers};
 
-/// Data of its own, embedded or on servers.
-pub enum Place {
+/// Data of its own, and how the program is configured.
+pub struct Place {
+    data: Data,
+    more: Vec<(&'static str, String)>,
+}
+
+enum Data {
     File(TempDir),
     Server(DatabaseUrl, Option<AmqpUrl>),
 }
@@ -23,8 +28,8 @@ impl Place {
     /// Both kinds of database, with the schema.
     pub async fn both() -> [Self; 2] {
         let places = [
-            Self::File(TempDir::new().unwrap()),
-            Self::Server(fresh_database().await.unwrap(), None),
+            Self::of(Data::File(TempDir::new().unwrap())),
+            Self::of(Data::Server(fresh_database().await.unwrap(), None)),
         ];
         for place in &places {
             place.migrate().await;
@@ -34,7 +39,7 @@ impl Place {
 
     /// A file with the schema.
     pub async fn embedded() -> Self {
-        let place = Self::File(TempDir::new().unwrap());
+        let place = Self::of(Data::File(TempDir::new().unwrap()));
         place.migrate().await;
         place
     }
@@ -42,7 +47,22 @@ impl Place {
     /// Database and broker as they come: empty.
     pub async fn servers() -> Self {
         let (database, amqp) = fresh_servers().await.unwrap();
-        Self::Server(database, Some(amqp))
+        Self::of(Data::Server(database, Some(amqp)))
+    }
+
+    /// A folder without data.
+    pub fn nothing() -> Self {
+        Self::of(Data::File(TempDir::new().unwrap()))
+    }
+
+    fn of(data: Data) -> Self {
+        let more = Vec::new();
+        Self { data, more }
+    }
+
+    /// Another variable for the program.
+    pub fn also(&mut self, name: &'static str, value: String) {
+        self.more.push((name, value));
     }
 
     async fn migrate(&self) {
@@ -52,22 +72,22 @@ impl Place {
     }
 
     pub fn database(&self) -> Arc<dyn Database> {
-        match self {
-            Self::File(_) => Arc::new(self.file()),
-            Self::Server(url, _) => Arc::new(MySql::connect(parse_url(url).unwrap(), 4).unwrap()),
+        match &self.data {
+            Data::File(_) => Arc::new(self.file()),
+            Data::Server(url, _) => Arc::new(MySql::connect(parse_url(url).unwrap(), 4).unwrap()),
         }
     }
 
     pub fn file(&self) -> Sqlite {
-        match self {
-            Self::File(folder) => Sqlite::open(&folder.path().join("payments.db")).unwrap(),
-            Self::Server(..) => panic!("no file"),
+        match &self.data {
+            Data::File(folder) => Sqlite::open(&folder.path().join("payments.db")).unwrap(),
+            Data::Server(..) => panic!("no file"),
         }
     }
 
     pub fn amqp_url(&self) -> &str {
-        match self {
-            Self::Server(_, Some(url)) => url,
+        match &self.data {
+            Data::Server(_, Some(url)) => url,
             _ => panic!("no broker"),
         }
     }
@@ -75,13 +95,13 @@ impl Place {
     /// A statement behind the service's back.
     pub async fn execute(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());
-        match self {
-            Self::File(folder) => {
+        match &self.data {
+            Data::File(folder) => {
                 let url = format!("sqlite://{}", folder.path().join("payments.db").display());
                 let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
                 sqlx::query(sql).execute(&mut connection).await.unwrap();
             }
-            Self::Server(url, _) => {
+            Data::Server(url, _) => {
                 let mut connection = sqlx::MySqlConnection::connect(url).await.unwrap();
                 sqlx::query(sql).execute(&mut connection).await.unwrap();
             }
@@ -90,12 +110,12 @@ impl Place {
 
     /// What the program is configured with.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::File(folder) => vec![
+        let mut variables = match &self.data {
+            Data::File(folder) => vec![
                 ("DATA_DIR", folder.path().display().to_string()),
                 ("SEAL_KEYS", SEAL_KEYS.to_owned()),
             ],
-            Self::Server(database, amqp) => vec![
+            Data::Server(database, amqp) => vec![
                 ("DATABASE_URL", database.to_string()),
                 (
                     "AMQP_URL",
@@ -105,7 +125,9 @@ impl Place {
                 ),
                 ("SEAL_KEYS", SEAL_KEYS.to_owned()),
             ],
-        }
+        };
+        variables.extend(self.more.iter().cloned());
+        variables
     }
 
     /// Runs the program to its end.

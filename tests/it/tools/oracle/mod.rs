@@ -228,8 +228,7 @@ async fn the_command_prints_figures_and_exits_with_1_on_a_breach() {
 
 #[tokio::test]
 async fn a_folder_without_data_is_no_database_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let place = Place::File(folder);
+    let place = Place::nothing();
     let ended = place.run(&["check", "--payments"]).await.with(1);
     assert!(ended.err.contains("there is no data in"), "{ended:?}");
 }

@@ -1,0 +1,88 @@
+//! The embedded service's dead letters: a table of the file, since its broker forgets. A command may read and change it
+//! while the service runs.
+
+use async_trait::async_trait;
+
+use super::Sqlite;
+use crate::broker::embedded::KeepDeadLetters;
+use crate::broker::{Properties, Publication, PublishError};
+use crate::messages::dead_letter::DeadLetter;
+use crate::store::engine::{Connection, Engine, Parameter};
+use crate::store::rows::OutboxRow;
+use crate::store::{StoreError, encode};
+
+/// (id, moment, publication); the same one again changes nothing
+const KEEP: &str = "
+INSERT INTO dead_letters (id, kept_at, publication) VALUES (?1, ?2, ?3)
+ON CONFLICT DO NOTHING";
+
+/// () → publications, the oldest first
+const ALL: &str = "SELECT publication FROM dead_letters ORDER BY kept_at, id";
+
+/// (id)
+const DELETE: &str = "DELETE FROM dead_letters WHERE id = ?1";
+
+impl Sqlite {
+    /// All dead letters, the oldest first.
+    pub async fn dead_letters(&self) -> Result<Vec<Publication>, StoreError> {
+        let rows: Vec<(String,)> = self.engine.reader().await?.fetch(ALL, &[]).await?;
+        rows.into_iter()
+            .map(|(text,)| {
+                serde_json::from_str(&text)
+                    .map_err(|error| StoreError::Corrupt(format!("a dead letter: {error}")))
+            })
+            .collect()
+    }
+
+    /// Takes a dead letter away and, if it is replayed, puts the message into the outbox, in one transaction. False if
+    /// the letter is not there (any more).
+    pub async fn take_dead_letter(
+        &self,
+        id: &str,
+        replayed: Option<&OutboxRow>,
+    ) -> Result<bool, StoreError> {
+        let mut connection = self.engine.begin().await?;
+        if connection.execute(DELETE, &[id.into()]).await? == 0 {
+            return Ok(false);
+        }
+        if let Some(row) = replayed {
+            let rows: Parameter = encode::outbox(std::slice::from_ref(row))?.into();
+            connection.execute(Self::insert_outbox(), &[rows]).await?;
+        }
+        connection.commit().await?;
+        Ok(true)
+    }
+
+    fn insert_outbox() -> &'static str {
+        super::File::STATEMENTS.insert_outbox
+    }
+
+    async fn keep_dead_letters(&self, letters: &[Publication]) -> Result<(), StoreError> {
+        let mut connection = self.engine.begin().await?;
+        let now = connection.now().await?;
+        for letter in letters {
+            // As it will be read again: what is not written has no part in the id.
+            let properties = Properties {
+                user_id: None,
+                ..letter.properties.clone()
+            };
+            let id = DeadLetter::read(&letter.routing_key, &properties, letter.body.as_bytes()).id;
+            let text = serde_json::to_string(letter)
+                .map_err(|error| StoreError::Corrupt(format!("a dead letter: {error}")))?;
+            connection
+                .execute(KEEP, &[id.into(), now.into(), text.into()])
+                .await?;
+        }
+        connection.commit().await
+    }
+}
+
+#[async_trait]
+impl KeepDeadLetters for Sqlite {
+    async fn keep(&self, letters: &[Publication]) -> Result<(), PublishError> {
+        self.keep_dead_letters(letters).await.map_err(|error| {
+            tracing::warn!(%error, letters = letters.len(), "dead letters could not be kept");
+            PublishError::NotConfirmed
+        })
+    }
+}

@@ -1,0 +1,392 @@
+//! `dead-letters`, over RabbitMQ's queue and over the embedded service's table.
+
+use payment_service::broker::{Broker, Exchange, Properties, Publication, Queue};
+use payment_service::store::sqlite::Sqlite;
+use serde_json::{Value, json};
+
+use super::place::Place;
+use crate::broker::place::{depth_becomes, eventually, is_up, next, options};
+use crate::support::process::{Process, Settings};
+use payment_service::broker::rabbitmq::RabbitMq;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
+
+/// The whole service in a process of its own, and a client of its broker.
+async fn service(place: &Place) -> (Process, RabbitMq) {
+    let mut settings = Settings::default();
+    for (name, value) in place.variables() {
+        settings = settings.with(name, &value);
+    }
+    let process = Process::start(PROGRAM, "", &settings).await;
+    let client = RabbitMq::new(options(place.amqp_url()));
+    is_up(&client).await;
+    (process, client)
+}
+
+fn order(message_id: &str, body: &Value) -> Publication {
+    Publication {
+        exchange: Exchange::Requests,
+        routing_key: "order.payment".to_owned(),
+        properties: Properties {
+            message_id: Some(message_id.to_owned()),
+            correlation_id: Some("checkout-7".to_owned()),
+            ..Properties::default()
+        },
+        body: body.to_string(),
+        mandatory: true,
+    }
+}
+
+async fn letters(place: &Place) -> Vec<Value> {
+    let listed = place.run(&["dead-letters", "list", "--json"]).await.with(0);
+    listed.json().as_array().unwrap().clone()
+}
+
+fn id(letter: &Value) -> &str {
+    letter["id"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_request_is_listed_replayed_and_comes_back_with_its_history() {
+    let place = Place::servers().await;
+    let (_process, client) = service(&place).await;
+    // No amount: refused for good, and nothing masked.
+    let body = json!({ "order_id": 1, "user_id": 1 });
+    assert_eq!(client.publish(&[order("m-1", &body)]).await, [Ok(())]);
+    depth_becomes(&client, Queue::DeadLetters, 1).await;
+
+    let first = letters(&place).await.remove(0);
+    assert_eq!(first["reason"], "invalid");
+    assert_eq!(first["count"], 1);
+    assert_eq!(first["body"], body);
+    assert_eq!(first["queue"], "payments.requests");
+    assert_eq!(first["message_id"], "m-1");
+    assert_eq!(first["masked"], false);
+    let listed = place.run(&["dead-letters", "list"]).await.with(0);
+    assert!(listed.out.contains(id(&first)), "{}", listed.out);
+
+    let dry = place
+        .run(&["dead-letters", "replay", id(&first), "--dry-run"])
+        .await
+        .with(0);
+    assert_eq!(
+        dry.out,
+        format!(
+            "{}  would be replayed to payments.requests order.payment\n",
+            id(&first)
+        )
+    );
+    assert_eq!(letters(&place).await, std::slice::from_ref(&first));
+
+    place
+        .run(&["dead-letters", "replay", id(&first)])
+        .await
+        .with(0);
+    depth_becomes(&client, Queue::DeadLetters, 1).await;
+    let second = letters(&place).await.remove(0);
+    assert_ne!(id(&second), id(&first));
+    assert_eq!(second["count"], 2);
+    assert_eq!(second["first_at"], first["at"]);
+    assert_eq!(second["reasons"], "invalid, invalid");
+    assert_eq!(second["message_id"], "m-1");
+    assert_eq!(second["body"], body);
+
+    place
+        .run(&["dead-letters", "discard", id(&second)])
+        .await
+        .with(0);
+    assert_eq!(letters(&place).await, Vec::<Value>::new());
+    depth_becomes(&client, Queue::DeadLetters, 0).await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_masked_letter_cannot_be_replayed_and_says_so() {
+    let place = Place::servers().await;
+    let (_process, client) = service(&place).await;
+    let card =
+        json!({ "cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2030-01" });
+    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5, "card": card });
+    assert_eq!(client.publish(&[order("m-2", &body)]).await, [Ok(())]);
+    depth_becomes(&client, Queue::DeadLetters, 1).await;
+    let letter = letters(&place).await.remove(0);
+    assert_eq!(letter["masked"], true);
+    let shown = place
+        .run(&["dead-letters", "show", id(&letter)])
+        .await
+        .with(0);
+    assert!(!shown.out.contains("42424242"), "{}", shown.out);
+    let refused = place
+        .run(&["dead-letters", "replay", id(&letter)])
+        .await
+        .with(1);
+    assert!(refused.out.contains("it is masked"), "{}", refused.out);
+    place
+        .run(&["dead-letters", "replay", "--all"])
+        .await
+        .with(0);
+    assert_eq!(letters(&place).await, [letter]);
+    client.close().await;
+}
+
+/// As if the client had been missing from CLIENTS_FILE: the service has to vouch for it, since the broker cannot.
+#[tokio::test]
+async fn a_request_of_a_client_who_was_unknown_is_accepted_when_it_is_replayed() {
+    let mut place = Place::servers().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clients.json");
+    let clients = |user: &str| json!({ "clients": [{ "name": "shop", "api_key_sha256": [], "rabbitmq_user": user }] });
+    std::fs::write(&file, clients("somebody").to_string()).unwrap();
+    place.also("CLIENTS_FILE", file.display().to_string());
+    let (_process, client) = service(&place).await;
+    // The program's own publishing never names a user.
+    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5 });
+    publish_as_guest(&place, "m-3", &body).await;
+    depth_becomes(&client, Queue::DeadLetters, 1).await;
+    let letter = letters(&place).await.remove(0);
+    assert_eq!(
+        (&letter["reason"], &letter["user_id"]),
+        (&json!("client_unknown"), &json!("guest"))
+    );
+    let refused = place
+        .run(&["dead-letters", "replay", id(&letter)])
+        .await
+        .with(1);
+    assert!(refused.out.contains("name the RabbitMQ user `guest`"));
+
+    std::fs::write(&file, clients("guest").to_string()).unwrap();
+    place
+        .run(&["dead-letters", "replay", id(&letter)])
+        .await
+        .with(0);
+    let database = place.database();
+    let shop = crate::store::samples::client("shop");
+    let (database, shop) = (&database, &shop);
+    eventually("the payment exists", || async {
+        let found = database.payment_by_key(shop, "m-3").await.unwrap();
+        found.is_some()
+    })
+    .await;
+    depth_becomes(&client, Queue::DeadLetters, 0).await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn nobody_else_can_vouch_for_a_client() {
+    let place = Place::servers().await;
+    let (_process, client) = service(&place).await;
+    let mut forged = order(
+        "m-4",
+        &json!({ "order_id": 1, "user_id": 1, "total_amount": 5 }),
+    );
+    for (name, value) in [
+        ("replayed-for", "default".to_owned()),
+        ("replayed-proof", "00".repeat(32)),
+    ] {
+        forged.properties.headers.insert(name.to_owned(), value);
+    }
+    assert_eq!(client.publish(&[forged]).await, [Ok(())]);
+    depth_becomes(&client, Queue::DeadLetters, 1).await;
+    let letter = letters(&place).await.remove(0);
+    assert_eq!(letter["reason"], "replay_not_proven");
+    client.close().await;
+}
+
+#[tokio::test]
+async fn what_the_broker_buried_has_one_id_and_goes_back_to_its_exchange() {
+    let place = Place::servers().await;
+    let client = RabbitMq::new(options(place.amqp_url()));
+    is_up(&client).await;
+    let mut work = client.consume(Queue::Work, 1);
+    let mut message = order("7-1-1", &json!({ "payment_id": 7, "attempt": 1, "try": 1 }));
+    message.exchange = Exchange::Work;
+    message.routing_key = "payment.authorize".to_owned();
+    assert_eq!(client.publish(&[message]).await, [Ok(())]);
+    for _ in 0..21 {
+        next(&mut work).await.settle.reject().await;
+    }
+    depth_becomes(&client, Queue::DeadLetters, 1).await;
+    let letter = letters(&place).await.remove(0);
+    assert_eq!(letter["reason"], "delivery_limit");
+    assert_eq!(letter["queue"], "payments.work");
+    assert!(letter["at"].is_string(), "{letter}");
+    assert_eq!(
+        letters(&place).await,
+        std::slice::from_ref(&letter),
+        "the same id again"
+    );
+    place
+        .run(&["dead-letters", "replay", "--all"])
+        .await
+        .with(0);
+    let again = next(&mut work).await;
+    assert_eq!(again.properties.message_id.as_deref(), Some("7-1-1"));
+    assert_eq!(
+        again.properties.headers["dead-letter-reasons"],
+        "delivery_limit"
+    );
+    assert!(
+        !again
+            .properties
+            .headers
+            .contains_key("x-first-death-reason")
+    );
+    again.settle.acknowledge().await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_holds_is_counted_and_not_lost() {
+    let place = Place::servers().await;
+    let client = RabbitMq::new(options(place.amqp_url()));
+    is_up(&client).await;
+    for number in 0..3 {
+        let mut message = order(&number.to_string(), &json!({}));
+        message.exchange = Exchange::DeadLetters;
+        message.routing_key = "payments.work".to_owned();
+        assert_eq!(client.publish(&[message]).await, [Ok(())]);
+    }
+    let mut other = client.consume(Queue::DeadLetters, 1);
+    let held = next(&mut other).await;
+    assert_eq!(letters(&place).await.len(), 2);
+    held.settle.give_back().await;
+    drop(other);
+    depth_becomes(&client, Queue::DeadLetters, 3).await;
+    let missing = place.run(&["dead-letters", "show", "nobody"]).await.with(1);
+    assert!(missing.err.contains("no dead letter has the id nobody"));
+    client.close().await;
+}
+
+fn embedded_letter(reason: &str, body: &Value, masked: bool) -> Publication {
+    let letter = json!({
+        "reason": reason, "error": "It is wrong.", "errors": [], "client": "default", "user_id": null,
+        "masked": masked, "routing_key": "order.payment", "properties": { "message_id": "m-5" }, "body": body,
+    });
+    let headers = [
+        ("reason", reason),
+        ("dead-letter-id", "0190-1"),
+        ("dead-lettered-at", "2026-11-01T00:00:00Z"),
+    ];
+    Publication {
+        exchange: Exchange::DeadLetters,
+        routing_key: "payments.requests".to_owned(),
+        properties: Properties {
+            kind: Some("payment.request_refused".to_owned()),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ..Properties::default()
+        },
+        body: letter.to_string(),
+        mandatory: true,
+    }
+}
+
+/// An embedded broker whose dead letters are kept in the place's file.
+fn embedded_broker(
+    place: &Place,
+) -> (
+    payment_service::broker::embedded::Embedded,
+    std::sync::Arc<Sqlite>,
+) {
+    let file = std::sync::Arc::new(place.file());
+    let keeper = std::sync::Arc::clone(&file);
+    let broker = payment_service::broker::embedded::Embedded::keeping_dead_letters(keeper).unwrap();
+    (broker, file)
+}
+
+#[tokio::test]
+async fn dead_letters_of_the_embedded_service_outlive_it_and_are_replayed_by_its_outbox() {
+    let place = Place::embedded().await;
+    let (broker, _file) = embedded_broker(&place);
+    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5 });
+    let letter = embedded_letter("data_refused", &body, false);
+    // A copy, as the relay may publish one.
+    assert_eq!(
+        broker.publish(&[letter.clone(), letter]).await,
+        [Ok(()), Ok(())]
+    );
+    broker.close().await;
+
+    let kept = letters(&place).await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(
+        (&kept[0]["id"], &kept[0]["reason"]),
+        (&json!("0190-1"), &json!("data_refused"))
+    );
+    place
+        .run(&["dead-letters", "replay", "0190-1"])
+        .await
+        .with(0);
+    assert_eq!(letters(&place).await, Vec::<Value>::new());
+    place
+        .run(&["dead-letters", "discard", "0190-1"])
+        .await
+        .with(1);
+
+    let mut settings = Settings::default();
+    for (name, value) in place.variables() {
+        settings = settings.with(name, &value);
+    }
+    let _process = Process::start(PROGRAM, "", &settings).await;
+    let database = place.database();
+    let default = crate::store::samples::client("default");
+    let (database, default) = (&database, &default);
+    eventually("the payment exists", || async {
+        let found = database.payment_by_key(default, "m-5").await.unwrap();
+        found.is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_embedded_broker_buried_is_kept_as_well() {
+    let place = Place::embedded().await;
+    let (broker, file) = embedded_broker(&place);
+    let mut work = broker.consume(Queue::Work, 1);
+    let mut message = order("7-1-1", &json!({ "payment_id": 7, "attempt": 1, "try": 1 }));
+    message.exchange = Exchange::Work;
+    message.routing_key = "payment.authorize".to_owned();
+    assert_eq!(broker.publish(&[message]).await, [Ok(())]);
+    for _ in 0..21 {
+        next(&mut work).await.settle.reject().await;
+    }
+    let file = &file;
+    eventually("the letter is kept", || async {
+        file.dead_letters().await.unwrap().len() == 1
+    })
+    .await;
+    let letter = letters(&place).await.remove(0);
+    assert_eq!(letter["reason"], "delivery_limit");
+    let id = id(&letter).to_owned();
+    place.run(&["dead-letters", "discard", &id]).await.with(0);
+    assert_eq!(letters(&place).await, Vec::<Value>::new());
+}
+
+/// What the seam never writes: the property that the broker checks against the login.
+async fn publish_as_guest(place: &Place, message_id: &str, body: &Value) {
+    use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+    let properties = lapin::ConnectionProperties::default();
+    let connection = lapin::Connection::connect(place.amqp_url(), properties)
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await
+        .unwrap();
+    let properties = lapin::BasicProperties::default()
+        .with_message_id(message_id.into())
+        .with_user_id("guest".into());
+    let published = channel
+        .basic_publish(
+            "payments.requests".into(),
+            "order.payment".into(),
+            BasicPublishOptions::default(),
+            body.to_string().as_bytes(),
+            properties,
+        )
+        .await
+        .unwrap();
+    published.await.unwrap();
+}
