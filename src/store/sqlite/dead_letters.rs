@@ -7,7 +7,7 @@ use super::Sqlite;
 use crate::broker::embedded::KeepDeadLetters;
 use crate::broker::{Properties, Publication, PublishError};
 use crate::messages::dead_letter::DeadLetter;
-use crate::store::engine::{Connection, Engine, Parameter};
+use crate::store::engine::{Connection, Engine};
 use crate::store::rows::OutboxRow;
 use crate::store::{StoreError, encode};
 
