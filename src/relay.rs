@@ -4,6 +4,8 @@
 //! rows that did not fit, that could not be published, whose process has died, or whose delay is over. A row may be
 //! published twice; whatever receives it must not mind.
 
+mod chores;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,9 +13,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
-use crate::broker::{Broker, Connection, Publication, Queue};
+use crate::broker::{Broker, Connection, Publication};
 use crate::store::Database;
 use crate::store::commands::Commands;
 use crate::store::rows::OutboxRow;
@@ -35,10 +36,6 @@ const HANDED_OVER: usize = 16_384;
 const CHUNK: usize = 256;
 /// Chunks under way at the same time, so that one confirm does not hold up the next publish.
 const CHUNKS_UNDER_WAY: usize = 4;
-/// Rows taken by one sweep.
-const SWEPT: u32 = 512;
-/// Payments dispatched again at once.
-const DISPATCHED_AGAIN: u32 = 100;
 
 /// Takes rows that were just committed.
 #[derive(Clone)]
@@ -115,10 +112,10 @@ impl RelayTasks {
         } = self;
         tokio::join!(
             publish_handed_over(receiver, publisher.clone(), stop.clone()),
-            sweep(publisher.clone(), settings, stop.clone()),
-            dispatch_forgotten(publisher.clone(), settings, stop.clone()),
-            measure(database, settings, backlog_full, stop.clone()),
-            erase_expired_tokens(publisher.commands, stop),
+            chores::sweep(publisher.clone(), settings, stop.clone()),
+            chores::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
+            chores::measure(database, settings, backlog_full, stop.clone()),
+            chores::erase_expired_tokens(publisher.commands, stop),
         );
     }
 }
@@ -211,100 +208,4 @@ fn step_span(payment: Option<i64>, publication: &Publication) -> tracing::Span {
         messaging.destination = publication.exchange.name(),
         kind
     )
-}
-
-async fn sweep(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
-    while pause(settings.sweep_every, &stop).await {
-        while publisher.connected() && !stop.is_cancelled() {
-            let rows = match publisher.commands.sweep(SWEPT).await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    tracing::debug!(%error, "no sweep");
-                    break;
-                }
-            };
-            let found = rows.len();
-            metrics::counter!("relay_swept").increment(found as u64);
-            let confirmed = publisher.publish(rows).in_current_span().await;
-            // A broker that takes nothing is not asked again at once.
-            if found < SWEPT as usize || confirmed == 0 {
-                break;
-            }
-        }
-    }
-}
-
-/// The last net. Only while the work queue is empty: a message that waits there is not lost.
-async fn dispatch_forgotten(
-    publisher: Publisher,
-    settings: RelaySettings,
-    stop: CancellationToken,
-) {
-    while pause(settings.check_every, &stop).await {
-        if !publisher.connected()
-            || publisher
-                .broker
-                .depth(Queue::Work)
-                .await
-                .is_ok_and(|depth| depth > 0)
-        {
-            continue;
-        }
-        match publisher
-            .commands
-            .dispatch_forgotten(DISPATCHED_AGAIN)
-            .await
-        {
-            Ok(rows) if !rows.is_empty() => {
-                tracing::warn!(
-                    payments = rows.len(),
-                    "dispatched again: their messages seem lost"
-                );
-                metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
-                publisher.publish(rows).await;
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "could not look for forgotten payments"),
-        }
-    }
-}
-
-async fn measure(
-    database: Arc<dyn Database>,
-    settings: RelaySettings,
-    backlog_full: Arc<AtomicBool>,
-    stop: CancellationToken,
-) {
-    while pause(Duration::from_secs(2), &stop).await {
-        let Ok(depth) = database.outbox_depth().await else {
-            continue;
-        };
-        metrics::gauge!("outbox_rows").set(depth.total as f64);
-        metrics::gauge!("outbox_rows_due").set(depth.due as f64);
-        let full = depth.total >= settings.backlog_limit;
-        if full != backlog_full.swap(full, Ordering::Relaxed) {
-            tracing::warn!(
-                outbox.rows = depth.total,
-                full,
-                "the backlog limit was crossed"
-            );
-        }
-    }
-}
-
-async fn erase_expired_tokens(commands: Commands, stop: CancellationToken) {
-    while pause(Duration::from_secs(60), &stop).await {
-        if let Err(error) = commands.erase_expired_tokens().await {
-            tracing::debug!(%error, "expired card tokens were not erased");
-        }
-    }
-}
-
-/// Waits about this long; false when it is time to stop. The jitter keeps processes from sweeping in step.
-async fn pause(about: Duration, stop: &CancellationToken) -> bool {
-    let jittered = about.mul_f64(rand::random_range(0.75..1.25));
-    tokio::select! {
-        () = tokio::time::sleep(jittered) => true,
-        () = stop.cancelled() => false,
-    }
 }

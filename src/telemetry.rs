@@ -3,9 +3,10 @@
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 /// Another place where spans go, besides the log.
 pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
@@ -23,7 +24,8 @@ pub fn install(
     extra: Option<ExtraLayer>,
 ) -> Result<PrometheusHandle, Box<dyn std::error::Error>> {
     let filter = variable("LOG").unwrap_or_else(|| default_filter.to_owned());
-    let filter = EnvFilter::try_new(filter)?;
+    // Targets and levels alone: filters on the fields of spans need the crate regex, a long part of the build.
+    let filter: Targets = filter.parse()?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());

@@ -73,10 +73,21 @@ async fn main() {
     let single_before = probe.single_row_rate(Duration::from_secs(5)).await;
     let commits = probe.commits().await;
     let results = load::Results::subscribe(&amqp_url).await;
+    let processes = [
+        ("database", database.pid()),
+        ("broker", broker.pid()),
+        ("api", Some(api.pid())),
+        ("worker", running.first().map(Process::pid)),
+        ("load", Some(std::process::id())),
+    ];
+    let cpu_before = processes.map(|(_, pid)| pid.map_or(0.0, probe::cpu_seconds));
+    let machine_before = probe::machine_cpu_seconds();
     let began = Instant::now();
     let sent = load::run(api.api, connections, Duration::from_secs(seconds), &results).await;
     let ended_in_time = results.ended();
     let load_took = began.elapsed();
+    let machine = probe::machine_cpu_seconds() - machine_before;
+    let cpu = processes.map(|(_, pid)| pid.map_or(0.0, probe::cpu_seconds));
     let queue = probe::queue_depth(&amqp_url).await;
     let outbox = probe.outbox_depth().await;
     let drained = results.until(sent.accepted, Duration::from_secs(120)).await;
@@ -121,6 +132,16 @@ async fn main() {
         running
             .first()
             .map_or(0, |worker| probe::memory_mib(worker.pid()))
+    );
+    println!(
+        "CPU seconds during the load         {}, others {:.1}",
+        processes
+            .iter()
+            .zip(cpu.iter().zip(cpu_before))
+            .map(|((name, _), (after, before))| format!("{name} {:.1}", after - before))
+            .collect::<Vec<_>>()
+            .join(", "),
+        machine - (cpu.iter().sum::<f64>() - cpu_before.iter().sum::<f64>())
     );
     assert!(drained, "accepted payments have no outcome");
 }

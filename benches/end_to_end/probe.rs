@@ -116,3 +116,28 @@ pub fn memory_mib(pid: u32) -> u64 {
         .unwrap_or(0);
     kib / 1024
 }
+
+/// Linux counts processor time in hundredths of a second.
+const TICKS: f64 = 100.0;
+
+/// Processor time that a process has used.
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // User and system time are the 14th and 15th field; the second, the name, may have spaces.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    ticks(fields.split_whitespace().skip(11).take(2))
+}
+
+/// Processor time that everything on this machine has used: user, nice, system.
+pub fn machine_cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let first = stat.lines().next().unwrap_or_default();
+    ticks(first.split_whitespace().skip(1).take(3))
+}
+
+fn ticks<'a>(fields: impl Iterator<Item = &'a str>) -> f64 {
+    fields
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum::<f64>()
+        / TICKS
+}

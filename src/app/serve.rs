@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
+use super::parts::Parts;
 use crate::broker::Connection;
 use crate::config::{Config, Role};
 use crate::http::Api;
@@ -19,6 +20,12 @@ pub(super) type StoreState = watch::Receiver<Result<(), String>>;
 
 /// Serves connections until `stop`, then finishes the requests in hand.
 pub(super) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    // An answer is not held back until the last packet of the one before is acknowledged.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY is not set");
+        }
+    });
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(%error, "an HTTP listener has ended");

@@ -4,6 +4,8 @@
 
 mod admin;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

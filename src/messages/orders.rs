@@ -1,6 +1,6 @@
 //! The second way in: consumes `order.payment` messages and hands them to the one `accept`.
 //!
-//! The fate of each message is decided in one table, [`Fate`]; nothing is dropped silently and nothing loops.
+//! The fate of each message is decided in one table, `Fate`; nothing is dropped silently and nothing loops.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -90,7 +90,62 @@ pub fn time_text(moment: Timestamp) -> String {
         .unwrap_or_default()
 }
 
+/// The most bytes of one parameter, unless a single row is longer.
+///
+/// A TLS record holds 16 KiB, and a longer command leaves in several. The last one, a short one, is held back (sqlx
+/// does not set TCP_NODELAY) until the server acknowledges those before it: 40 ms, measured with MySQL, for what takes
+/// 4 ms otherwise. Running the same statement once more costs a tenth of a millisecond.
+const LONGEST: usize = 16_000;
+
+/// Rows as the parameters of one statement: usually a single one, none for no rows.
+pub fn to_parameters<R: Serialize>(
+    rows: impl IntoIterator<Item = R>,
+) -> Result<Vec<String>, StoreError> {
+    let mut parameters = Vec::new();
+    let mut current = String::new();
+    for row in rows {
+        let row = to_json(&row)?;
+        if !current.is_empty() && current.len() + row.len() > LONGEST {
+            parameters.push(std::mem::take(&mut current) + "]");
+        }
+        current.push(if current.is_empty() { '[' } else { ',' });
+        current.push_str(&row);
+    }
+    if !current.is_empty() {
+        parameters.push(current + "]");
+    }
+    Ok(parameters)
+}
+
 /// JSON text of a value.
-pub fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
+fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_between_rows_and_none_is_lost() {
+        for (rows, length) in [
+            (0, 1),
+            (1, 1),
+            (1, 100_000),
+            (1000, 10),
+            (5, 10_000),
+            (9, 30_000),
+        ] {
+            let rows: Vec<(usize, String)> =
+                (0..rows).map(|row| (row, "\"".repeat(length))).collect();
+            let parameters = to_parameters(&rows).unwrap();
+            let read = |json: &String| serde_json::from_str::<Vec<(usize, String)>>(json).unwrap();
+            let parts: Vec<_> = parameters.iter().map(read).collect();
+            for (part, json) in parts.iter().zip(&parameters) {
+                assert!(part.len() == 1 || json.len() <= LONGEST + 2);
+                assert!(!part.is_empty());
+            }
+            assert_eq!(parts.concat(), rows);
+        }
+    }
 }

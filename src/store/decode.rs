@@ -8,6 +8,7 @@ use time::PrimitiveDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::columns::Columns;
 use super::rows::{
     CardToken, Idempotency, LedgerEntry, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
@@ -29,7 +30,6 @@ impl<T> Record for T where
 }
 
 /// A row of table `payments`.
-#[derive(FromRow)]
 pub struct PaymentRecord {
     id: i64,
     client: String,
@@ -40,7 +40,6 @@ pub struct PaymentRecord {
     status: String,
     decline_code: Option<String>,
     authorization_code: Option<String>,
-    #[sqlx(flatten)]
     card: CardRecord,
     attempt: i64,
     metadata: String,
@@ -58,16 +57,55 @@ pub struct PaymentRecord {
     origin: String,
 }
 
+impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.number("id")?,
+            client: row.text("client")?,
+            order_id: row.number("order_id")?,
+            user_id: row.number("user_id")?,
+            amount_minor: row.number("amount_minor")?,
+            currency: row.text("currency")?,
+            status: row.text("status")?,
+            decline_code: row.text_or_null("decline_code")?,
+            authorization_code: row.text_or_null("authorization_code")?,
+            card: CardRecord::from_row(row)?,
+            attempt: row.number("attempt")?,
+            metadata: row.text("metadata")?,
+            sequence: row.number("sequence")?,
+            created_at: row.moment("created_at")?,
+            updated_at: row.moment("updated_at")?,
+            try_number: row.number("try_number")?,
+            phase: row.text("phase")?,
+            uncertain: row.truth("uncertain")?,
+            sealed_card: row.bytes_or_null("sealed_card")?,
+            claimed_until: row.moment_or_null("claimed_until")?,
+            check_at: row.moment_or_null("check_at")?,
+            idempotency_key: row.bytes_or_null("idempotency_key")?,
+            fingerprint: row.bytes_or_null("fingerprint")?,
+            origin: row.text("origin")?,
+        })
+    }
+}
+
 /// The columns that describe a card.
-#[derive(FromRow)]
 struct CardRecord {
     card_brand: Option<String>,
     card_last4: Option<String>,
     card_expiration: Option<String>,
 }
 
+impl<'r, R: Columns> FromRow<'r, R> for CardRecord {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            card_brand: row.text_or_null("card_brand")?,
+            card_last4: row.text_or_null("card_last4")?,
+            card_expiration: row.text_or_null("card_expiration")?,
+        })
+    }
+}
+
 /// A row of table `payment_events`.
-#[derive(FromRow)]
 pub struct EventRecord {
     id: Uuid,
     payment_id: i64,
@@ -79,8 +117,22 @@ pub struct EventRecord {
     reason: Option<String>,
 }
 
+impl<'r, R: Columns> FromRow<'r, R> for EventRecord {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.uuid("id")?,
+            payment_id: row.number("payment_id")?,
+            sequence: row.number("sequence")?,
+            kind: row.text("kind")?,
+            happened_at: row.moment("happened_at")?,
+            attempt: row.number("attempt")?,
+            try_number: row.number("try_number")?,
+            reason: row.text_or_null("reason")?,
+        })
+    }
+}
+
 /// A row of table `outbox`.
-#[derive(FromRow)]
 pub struct OutboxRecord {
     id: Uuid,
     payment_id: Option<i64>,
@@ -88,25 +140,57 @@ pub struct OutboxRecord {
     publication: String,
 }
 
+impl<'r, R: Columns> FromRow<'r, R> for OutboxRecord {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.uuid("id")?,
+            payment_id: row.number_or_null("payment_id")?,
+            due_at: row.moment("due_at")?,
+            publication: row.text("publication")?,
+        })
+    }
+}
+
 /// A row of table `card_tokens`.
-#[derive(FromRow)]
 pub struct TokenRecord {
     id: Vec<u8>,
     client: String,
-    #[sqlx(flatten)]
     card: CardRecord,
     sealed_card: Option<Vec<u8>>,
     expires_at: PrimitiveDateTime,
     used_by: Option<i64>,
 }
 
+impl<'r, R: Columns> FromRow<'r, R> for TokenRecord {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.bytes("id")?,
+            client: row.text("client")?,
+            card: CardRecord::from_row(row)?,
+            sealed_card: row.bytes_or_null("sealed_card")?,
+            expires_at: row.moment("expires_at")?,
+            used_by: row.number_or_null("used_by")?,
+        })
+    }
+}
+
 /// A row of table `issuer_ledger`.
-#[derive(FromRow)]
 pub struct LedgerRecord {
     idempotency_key: String,
     payment_id: i64,
     charged_at: Option<PrimitiveDateTime>,
     reversed_at: Option<PrimitiveDateTime>,
+}
+
+impl<'r, R: Columns> FromRow<'r, R> for LedgerRecord {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            idempotency_key: row.text("idempotency_key")?,
+            payment_id: row.number("payment_id")?,
+            charged_at: row.moment_or_null("charged_at")?,
+            reversed_at: row.moment_or_null("reversed_at")?,
+        })
+    }
 }
 
 /// Turns records into rows; the first that cannot be read is the error.

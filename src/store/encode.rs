@@ -2,7 +2,7 @@
 //! is a change to the texts in `mysql/statements.rs` and `sqlite/statements.rs`.
 
 use super::StoreError;
-use super::cells::{Cell, time_text, to_json};
+use super::cells::{Cell, time_text, to_parameters};
 use super::rows::{CardToken, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId};
 use crate::domain::{ClientName, Event, EventId, PaymentId, Phase, Timestamp};
 
@@ -16,13 +16,13 @@ impl Phase {
     }
 }
 
-/// The one parameter of a statement over many rows.
-pub type Rows = Result<String, StoreError>;
+/// Rows as parameters of a statement, to be run once with each; one, unless there are very many rows.
+pub type Rows = Result<Vec<String>, StoreError>;
 
 /// Payments in the order of the columns of table `payments`.
 pub fn payments(rows: &[StoredPayment]) -> Rows {
     let rows: Result<Vec<_>, StoreError> = rows.iter().map(payment).collect();
-    to_json(&rows?)
+    to_parameters(rows?)
 }
 
 fn payment(row: &StoredPayment) -> Result<Vec<Cell<'_>>, StoreError> {
@@ -68,7 +68,7 @@ fn payment(row: &StoredPayment) -> Result<Vec<Cell<'_>>, StoreError> {
 
 /// The id of each payment and what of it can change.
 pub fn changes(rows: &[StoredPayment]) -> Rows {
-    to_json(&rows.iter().map(change).collect::<Vec<_>>())
+    to_parameters(rows.iter().map(change))
 }
 
 fn change(row: &StoredPayment) -> Vec<Cell<'_>> {
@@ -115,7 +115,7 @@ pub fn events(events: &[Event]) -> Rows {
             event.reason.clone().into(),
         ]
     };
-    to_json(&events.iter().map(row).collect::<Vec<_>>())
+    to_parameters(events.iter().map(row))
 }
 
 /// Outbox rows in the order of the columns of table `outbox`.
@@ -129,7 +129,7 @@ pub fn outbox(rows: &[OutboxRow]) -> Rows {
         ])
     };
     let rows: Result<Vec<_>, StoreError> = rows.iter().map(row).collect();
-    to_json(&rows?)
+    to_parameters(rows?)
 }
 
 /// Card tokens in the order of the columns of table `card_tokens`, without `erase_at`, which follows from them.
@@ -150,7 +150,7 @@ pub fn tokens(tokens: &[CardToken]) -> Rows {
             token.used_by.map(|id| id.0).into(),
         ]
     };
-    to_json(&tokens.iter().map(row).collect::<Vec<_>>())
+    to_parameters(tokens.iter().map(row))
 }
 
 /// Ledger lines and the moment of the charge or reversal, by key, so that two writers lock them in the same order.
@@ -161,7 +161,7 @@ pub fn ledger(lines: &[LedgerLine], at: Timestamp) -> Rows {
         .map(|line| (line.key.as_str(), line.payment, line.amount_minor, &at))
         .collect();
     rows.sort_unstable();
-    to_json(&rows)
+    to_parameters(rows)
 }
 
 /// Texts as rows of one column, sorted, each once.
@@ -169,7 +169,7 @@ pub fn texts(texts: &[String]) -> Rows {
     let mut rows: Vec<_> = texts.iter().map(|text| [text.as_str()]).collect();
     rows.sort_unstable();
     rows.dedup();
-    to_json(&rows)
+    to_parameters(rows)
 }
 
 /// Payment ids as rows of one column, sorted, each once: the order in which rows are locked.
@@ -177,7 +177,7 @@ pub fn payment_ids(ids: &[PaymentId]) -> Rows {
     let mut rows: Vec<_> = ids.iter().map(|id| [id.0]).collect();
     rows.sort_unstable();
     rows.dedup();
-    to_json(&rows)
+    to_parameters(rows)
 }
 
 /// Binary ids as rows of one column, sorted, each once: the order in which rows are locked.
@@ -185,7 +185,7 @@ pub fn binary_ids<'a>(ids: impl Iterator<Item = &'a [u8]>) -> Rows {
     let mut rows: Vec<_> = ids.map(|id| [hex::encode(id)]).collect();
     rows.sort_unstable();
     rows.dedup();
-    to_json(&rows)
+    to_parameters(rows)
 }
 
 /// Outbox ids, sorted.
@@ -210,7 +210,7 @@ pub fn uses(uses: &[(TokenId, PaymentId)]) -> Rows {
         .map(|(token, payment)| (hex::encode(&token.0), payment))
         .collect();
     rows.sort_unstable();
-    to_json(&rows)
+    to_parameters(rows)
 }
 
 /// Idempotency keys with their clients.
@@ -221,5 +221,5 @@ pub fn keys(keys: &[(ClientName, String)]) -> Rows {
         .collect();
     rows.sort_unstable();
     rows.dedup();
-    to_json(&rows)
+    to_parameters(rows)
 }

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod batch;
 mod cells;
+mod columns;
 pub mod commands;
 mod database;
 mod decode;
@@ -14,6 +15,7 @@ mod encode;
 mod engine;
 pub mod facts;
 pub mod ids;
+mod migrations;
 pub mod mysql;
 pub mod queries;
 pub mod rows;

@@ -51,7 +51,7 @@ SELECT id FROM payments WHERE client < ? OR client > ? LIMIT 1";
 pub const END_ALL_CLAIMS: &str = "
 UPDATE payments
 SET check_at = ?, claimed_until = CASE WHEN claimed_until IS NULL THEN NULL ELSE ? END
-WHERE status = 'processing'";
+WHERE check_at IS NOT NULL";
 
 /// () → version, checksum, success
 pub const APPLIED_MIGRATIONS: &str =

@@ -14,9 +14,6 @@ use super::rows::{
 use super::{StoreError, Transaction, encode, statements};
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 
-/// A statement's rows, when there are none.
-const NONE: &str = "[]";
-
 /// A transaction that has begun.
 pub struct OpenTransaction<E: Engine> {
     connection: E::Connection,
@@ -33,35 +30,39 @@ impl<E: Engine> OpenTransaction<E> {
     }
 
     /// Runs a statement over rows; none at all need no statement.
-    async fn write(&mut self, sql: &'static str, rows: String) -> Result<(), StoreError> {
-        self.write_with(sql, rows, None).await
+    async fn write(&mut self, sql: &'static str, rows: Vec<String>) -> Result<(), StoreError> {
+        for rows in rows {
+            self.connection.execute(sql, &[rows.into()]).await?;
+        }
+        Ok(())
     }
 
     /// The same, with a second parameter.
     async fn write_with(
         &mut self,
         sql: &'static str,
-        rows: String,
-        second: Option<Parameter>,
+        rows: Vec<String>,
+        second: impl Into<Parameter>,
     ) -> Result<(), StoreError> {
-        if rows == NONE {
-            return Ok(());
+        let second = second.into();
+        for rows in rows {
+            let parameters = [rows.into(), second.clone()];
+            self.connection.execute(sql, &parameters).await?;
         }
-        let parameters: Vec<Parameter> = [rows.into()].into_iter().chain(second).collect();
-        self.connection.execute(sql, &parameters).await?;
         Ok(())
     }
 
-    /// Looks rows up by rows of keys; none at all need no statement.
+    /// Looks rows up by rows of keys.
     async fn look_up<R: Record>(
         &mut self,
         sql: &'static str,
-        keys: String,
+        keys: Vec<String>,
     ) -> Result<Vec<R>, StoreError> {
-        if keys == NONE {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for keys in keys {
+            found.extend(self.connection.fetch::<R>(sql, &[keys.into()]).await?);
         }
-        self.connection.fetch(sql, &[keys.into()]).await
+        Ok(found)
     }
 }
 
@@ -102,7 +103,7 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         until: Timestamp,
     ) -> Result<(), StoreError> {
         let rows = encode::payment_ids(ids)?;
-        self.write_with(E::STATEMENTS.claim_payments, rows, Some(until.into()))
+        self.write_with(E::STATEMENTS.claim_payments, rows, until)
             .await
     }
 
@@ -119,12 +120,14 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
             return Ok(Vec::new());
         }
         let ids: Vec<_> = found.into_iter().map(|(id,)| PaymentId(id)).collect();
-        let parameters = [encode::payment_ids(&ids)?.into(), now.into()];
         let sql = E::STATEMENTS.lock_forgotten_payments;
-        all(self
-            .connection
-            .fetch::<PaymentRecord>(sql, &parameters)
-            .await?)
+        let mut locked = Vec::new();
+        for ids in encode::payment_ids(&ids)? {
+            let parameters = [ids.into(), now.into()];
+            let found = self.connection.fetch::<PaymentRecord>(sql, &parameters);
+            locked.extend(all(found.await?)?);
+        }
+        Ok(locked)
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
@@ -175,7 +178,7 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         due_at: Timestamp,
     ) -> Result<(), StoreError> {
         let rows = encode::outbox_ids(ids)?;
-        self.write_with(E::STATEMENTS.postpone_outbox, rows, Some(due_at.into()))
+        self.write_with(E::STATEMENTS.postpone_outbox, rows, due_at)
             .await
     }
 

@@ -10,7 +10,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod app;
 mod broker;
+mod demo;
+mod deployment;
+mod end_to_end;
+mod gateway;
+mod scale;
 mod servers;
 mod servers_end;
 mod store;

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,10 @@ pub struct Process {
 
 /// What a process is started with.
 #[derive(Debug, Clone, Default)]
-pub struct Settings(BTreeMap<String, String>);
+pub struct Settings {
+    variables: BTreeMap<String, String>,
+    log: Option<PathBuf>,
+}
 
 impl Settings {
     /// On servers.
@@ -39,7 +43,13 @@ impl Settings {
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.0.insert(name.to_owned(), value.to_owned());
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// What the processes print goes to the end of this file.
+    pub fn with_log(mut self, file: &std::path::Path) -> Self {
+        self.log = Some(file.to_owned());
         self
     }
 }
@@ -63,12 +73,21 @@ impl Process {
                     matches!(name.as_str(), "PATH" | "HOME" | "TMPDIR" | "LOG")
                 }),
             )
-            .envs(&settings.0)
+            .envs(&settings.variables)
             .env("LISTEN_ADDR", api.to_string())
             .env("ADMIN_ADDR", admin.to_string())
             .stdin(Stdio::null());
         if !role.is_empty() {
             command.arg(role);
+        }
+        if let Some(path) = &settings.log {
+            let log = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path);
+            let log = log.expect("the log's file opens");
+            let errors = log.try_clone().expect("the same file");
+            command.stdout(log).stderr(errors);
         }
         let child = command.spawn().expect("the service's program starts");
         Self { child, api, admin }

@@ -92,7 +92,11 @@ impl Kind {
                 "idempotency-key-reused",
                 "The idempotency key belongs to another request",
             ),
-            Self::Overloaded => (S::TOO_MANY_REQUESTS, "overloaded", "Too many requests"),
+            Self::Overloaded => (
+                S::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "More is asked than the service can follow",
+            ),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Not available now"),
             Self::Exhausted => (

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Leases, PresentedCard, RowIds};
+use super::{Leases, PresentedCard, RowIds, moves};
 use crate::domain::{
-    ClientName, DeclineCode, Event, EventId, EventKind, Next, Outcome, Payment, PaymentId,
-    PaymentStatus, Phase, Progress, Refusal, Timestamp, Trigger, next,
+    ClientName, Event, EventId, Next, Payment, PaymentId, PaymentStatus, Refusal, Timestamp,
+    Trigger, next,
 };
-use crate::messages::{result, work::WorkMessage};
 use crate::store::batch::Batch;
-use crate::store::rows::{OutboxRow, StoredPayment, TokenId};
+use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
 use crate::store::{Database, StoreError, Transaction};
 
 /// Something that happened to a payment.
@@ -141,9 +140,7 @@ impl AdvancePayments {
             return Ok(HashSet::new());
         }
         let locked = tx.lock_tokens(&wanted).await?;
-        let usable = |token: &crate::store::rows::CardToken| {
-            token.used_by.is_none() && token.expires_at > now
-        };
+        let usable = |token: &CardToken| token.used_by.is_none() && token.expires_at > now;
         Ok(locked
             .into_iter()
             .filter(usable)
@@ -182,99 +179,13 @@ impl AdvancePayments {
             }
             writes.token_uses.push((token.clone(), row.payment.id));
         }
-        let outbox = self.apply(row, item, moved, now, writes);
+        let (event, outbox) = moves::apply(row, item, moved, now, self.leases);
         writes.moved.insert(row.payment.id);
+        writes.events.push(event);
         writes.outbox.extend(outbox.iter().cloned());
         // A further try is due later: the sweep will find it.
         let later = row.payment.status == PaymentStatus::Processing && row.try_number > 1;
         Advanced::Moved(row.payment.clone(), if later { Vec::new() } else { outbox })
-    }
-
-    /// Changes the row and returns what is to be published.
-    fn apply(
-        &self,
-        row: &mut StoredPayment,
-        item: &Advance,
-        moved: Next,
-        now: Timestamp,
-        writes: &mut Writes,
-    ) -> Vec<OutboxRow> {
-        let tried = row.try_number;
-        let previous_phase = row.phase;
-        row.claimed_until = None;
-        row.payment.updated_at = now;
-        let (kind, reason, delay) = match moved {
-            Next::Attempt(progress) => {
-                let card = item.card.as_ref().map(|(card, _)| card);
-                row.payment.card = card.map(|card| card.summary.clone());
-                row.sealed_card = card.map(|card| card.sealed.clone());
-                row.payment.decline_code = None;
-                place(row, progress);
-                (EventKind::AttemptStarted, None, None)
-            }
-            Next::TryAgain { progress, reason } => {
-                place(row, progress);
-                let reversing =
-                    previous_phase == Phase::Authorize && progress.phase == Phase::Reverse;
-                let kind = if reversing {
-                    EventKind::ReversalStarted
-                } else {
-                    EventKind::TryFailed
-                };
-                (kind, Some(reason), Some(item.delay))
-            }
-            Next::Ended(progress, outcome) => {
-                place(row, progress);
-                let (kind, reason) = conclude(&mut row.payment, outcome);
-                row.sealed_card = None;
-                (kind, reason, None)
-            }
-            Next::Canceled(progress) => {
-                place(row, progress);
-                row.sealed_card = None;
-                (EventKind::Canceled, None, None)
-            }
-        };
-        row.payment.sequence += 1;
-        writes.events.push(Event {
-            id: item.ids.events[0],
-            payment: row.payment.id,
-            sequence: row.payment.sequence,
-            kind,
-            at: now,
-            attempt: row.payment.attempt,
-            try_number: if kind == EventKind::AttemptStarted {
-                0
-            } else {
-                tried
-            },
-            reason: reason.as_ref().map(ToString::to_string),
-        });
-        self.publications(row, item, now, delay)
-    }
-
-    fn publications(
-        &self,
-        row: &mut StoredPayment,
-        item: &Advance,
-        now: Timestamp,
-        delay: Option<Duration>,
-    ) -> Vec<OutboxRow> {
-        let processing = row.payment.status == PaymentStatus::Processing;
-        let due_at = now + delay.unwrap_or(self.leases.outbox);
-        row.check_at = processing.then(|| due_at + self.leases.check);
-        let publications = if processing {
-            let work = WorkMessage {
-                payment_id: row.payment.id,
-                attempt: row.payment.attempt,
-                try_number: row.try_number,
-            };
-            vec![work.publication(row.origin.traceparent.as_deref())]
-        } else {
-            result::publications(&row.payment, item.ids.events[0], &row.origin)
-        };
-        item.ids
-            .outbox_rows(Some(row.payment.id), due_at, publications)
     }
 
     async fn write(
@@ -298,30 +209,5 @@ impl AdvancePayments {
             tx.use_tokens(&writes.token_uses).await?;
         }
         tx.commit().await
-    }
-}
-
-fn place(row: &mut StoredPayment, progress: Progress) {
-    row.payment.status = progress.status;
-    row.payment.attempt = progress.attempt;
-    row.try_number = progress.try_number;
-    row.phase = progress.phase;
-    row.uncertain = progress.uncertain;
-}
-
-fn conclude(payment: &mut Payment, outcome: Outcome) -> (EventKind, Option<DeclineCode>) {
-    match outcome {
-        Outcome::Succeeded { authorization_code } => {
-            payment.authorization_code = Some(authorization_code);
-            (EventKind::Succeeded, None)
-        }
-        Outcome::Declined { code } => {
-            payment.decline_code = Some(code.clone());
-            (EventKind::Declined, Some(code))
-        }
-        Outcome::Failed { reason } => {
-            payment.decline_code = Some(reason.clone());
-            (EventKind::Failed, Some(reason))
-        }
     }
 }

@@ -4,6 +4,7 @@ mod accept;
 mod advance;
 mod claim;
 mod draft;
+mod moves;
 mod outbox;
 mod tokens;
 

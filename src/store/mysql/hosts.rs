@@ -29,7 +29,7 @@ pub enum InvalidDatabaseUrl {
     /// No database, or a name with a slash or an `@` in it.
     #[error("names no database after the hosts, or one with special characters")]
     Database,
-    /// Not one of [`OPTIONS`].
+    /// Not one of `OPTIONS`.
     #[error("has an option that is not known; known are {}", OPTIONS.join(", "))]
     Option,
     /// A value of an option, or an escape, that cannot be read.

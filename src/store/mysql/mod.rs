@@ -17,10 +17,9 @@ use self::server::Pool;
 use super::StoreError;
 use super::database::{SqlDatabase, is_broken_connection, migration_error};
 use super::engine::{Engine, Statements};
+use super::migrations;
 
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
 /// Waits for another process's migrations for a minute. Locks are the server's, so the name holds the database's
 /// (shortened: 64 characters are the most; MySQL 9 has no `MD5` any more).
@@ -83,12 +82,14 @@ impl Engine for Server {
             return Err(classify(sqlx::Error::PoolTimedOut));
         }
         // Not `run`, whose bounds do not hold in a future that is sent between threads.
-        let result = MIGRATIONS.run_direct(None, &mut *connection, false).await;
+        let result = migrations::MYSQL
+            .run_direct(None, &mut *connection, false)
+            .await;
         result.map_err(|error| migration_error(error, classify))
     }
 
     fn migrations(&self) -> &'static Migrator {
-        &MIGRATIONS
+        &migrations::MYSQL
     }
 
     async fn close(&self) {

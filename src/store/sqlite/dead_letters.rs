@@ -7,7 +7,7 @@ use super::Sqlite;
 use crate::broker::embedded::KeepDeadLetters;
 use crate::broker::{Properties, Publication, PublishError};
 use crate::messages::dead_letter::DeadLetter;
-use crate::store::engine::{Connection, Engine, Parameter};
+use crate::store::engine::{Connection, Engine};
 use crate::store::rows::OutboxRow;
 use crate::store::{StoreError, encode};
 
@@ -46,8 +46,11 @@ impl Sqlite {
             return Ok(false);
         }
         if let Some(row) = replayed {
-            let rows: Parameter = encode::outbox(std::slice::from_ref(row))?.into();
-            connection.execute(Self::insert_outbox(), &[rows]).await?;
+            for rows in encode::outbox(std::slice::from_ref(row))? {
+                connection
+                    .execute(Self::insert_outbox(), &[rows.into()])
+                    .await?;
+            }
         }
         connection.commit().await?;
         Ok(true)

@@ -18,8 +18,7 @@ use self::errors::classify;
 use super::StoreError;
 use super::database::{SqlDatabase, migration_error};
 use super::engine::{Engine, Statements};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+use super::migrations;
 
 /// How long a writer waits for its turn. Writers are quick; whoever waits longer hears that the store is overrun.
 const TURN: Duration = Duration::from_secs(10);
@@ -89,12 +88,12 @@ impl Engine for File {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        let result = MIGRATIONS.run(&self.writer).await;
+        let result = migrations::SQLITE.run(&self.writer).await;
         result.map_err(|error| migration_error(error, classify))
     }
 
     fn migrations(&self) -> &'static Migrator {
-        &MIGRATIONS
+        &migrations::SQLITE
     }
 
     async fn close(&self) {

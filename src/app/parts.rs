@@ -1,0 +1,143 @@
+//! The parts of a process, made from its configuration and wired to each other.
+
+use std::sync::Arc;
+
+use super::AppError;
+use crate::accept::Acceptor;
+use crate::broker::Broker;
+use crate::broker::embedded::Embedded;
+use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
+use crate::card_seal::SealKeys;
+use crate::config::{Backend, Config, IssuerSettings};
+use crate::http::wait::Waiters;
+use crate::messages::order::OrderReader;
+use crate::messages::orders::Orders;
+use crate::processor::Processor;
+use crate::processor::simulated::{Latency, Ledger, Options, SimulatedIssuer};
+use crate::relay::{Relay, RelayTasks, relay};
+use crate::store::Database;
+use crate::store::batch::Limits;
+use crate::store::commands::Commands;
+use crate::store::mysql::MySql;
+use crate::store::sqlite::Sqlite;
+use crate::worker::{Authorizer, Worker};
+
+/// Requests that wait at the same time; further ones are answered as they stand.
+const MOST_WAITERS: usize = 10_000;
+
+/// What the tasks share.
+pub(super) struct Parts {
+    pub database: Arc<dyn Database>,
+    pub broker: Arc<dyn Broker>,
+    pub commands: Commands,
+    pub acceptor: Arc<Acceptor>,
+    pub processor: Arc<dyn Processor>,
+    pub seal: Arc<SealKeys>,
+    pub relay: Relay,
+    pub waiters: Arc<Waiters>,
+}
+
+impl Parts {
+    /// Opens the store, starts connecting to the broker, and wires everything; the relay's tasks are still to be run.
+    pub(super) async fn make(config: &Config) -> Result<(Self, RelayTasks), AppError> {
+        let (database, broker) = backend(config).await?;
+        let commands = Commands::new(Arc::clone(&database), config.ids, config.leases);
+        let (relay, relay_tasks) = relay(
+            Arc::clone(&broker),
+            Arc::clone(&database),
+            commands.clone(),
+            config.relay,
+        );
+        let processor = simulated_issuer(config.issuer, &database);
+        let seal = Arc::new(config.seal_keys.clone());
+        let acceptor = Arc::new(Acceptor {
+            commands: commands.clone(),
+            database: Arc::clone(&database),
+            seal: Arc::clone(&seal),
+            processor: Arc::clone(&processor),
+            relay: relay.clone(),
+        });
+        let waiters = Waiters::new(MOST_WAITERS);
+        let parts = Self {
+            database,
+            broker,
+            commands,
+            acceptor,
+            processor,
+            seal,
+            relay,
+            waiters,
+        };
+        Ok((parts, relay_tasks))
+    }
+
+    /// The second way in.
+    pub(super) fn orders(&self, config: &Config) -> Orders {
+        Orders {
+            broker: Arc::clone(&self.broker),
+            reader: OrderReader {
+                clients: config.clients.clone(),
+                default_client: config.default_client.clone(),
+                default_currency: config.default_currency,
+                seal: Arc::clone(&self.seal),
+            },
+            acceptor: Arc::clone(&self.acceptor),
+            commands: self.commands.clone(),
+            relay: self.relay.clone(),
+        }
+    }
+
+    /// Who works off tries.
+    pub(super) fn worker(&self, config: &Config) -> Worker {
+        Worker {
+            broker: Arc::clone(&self.broker),
+            commands: self.commands.clone(),
+            authorizer: Authorizer {
+                processor: Arc::clone(&self.processor),
+                seal: Arc::clone(&self.seal),
+                schedule: config.retry,
+                timeout: config.processor_timeout,
+            },
+            relay: self.relay.clone(),
+            permits: config.worker_concurrency,
+        }
+    }
+}
+
+fn simulated_issuer(settings: IssuerSettings, database: &Arc<dyn Database>) -> Arc<dyn Processor> {
+    let options = Options {
+        latency: Latency {
+            mean: settings.latency,
+            seed: settings.seed,
+        },
+        today: || time::OffsetDateTime::now_utc().date(),
+    };
+    let ledger = settings
+        .ledger
+        .then(|| Ledger::spawn(Arc::clone(database), Limits::default()));
+    Arc::new(SimulatedIssuer::new(options, ledger))
+}
+
+async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>), AppError> {
+    match &config.backend {
+        Backend::Embedded { data_dir } => {
+            let database = Sqlite::open(&data_dir.join("payments.db"))?;
+            database.migrate().await?;
+            // One process at a time: what was under way has died with the last one, and its messages with it.
+            database.end_all_claims().await?;
+            let database = Arc::new(database);
+            let broker = Embedded::keeping_dead_letters(Arc::clone(&database) as _)?;
+            Ok((database, Arc::new(broker)))
+        }
+        Backend::Servers {
+            database,
+            connections,
+            amqp,
+        } => {
+            let database = MySql::connect(database.clone(), *connections)?;
+            let name = format!("payment-service {:?}", config.role).to_lowercase();
+            let broker = RabbitMq::new(RabbitMqOptions::new(amqp.clone(), name)?);
+            Ok((Arc::new(database), Arc::new(broker)))
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What a configuration must say, and that all of its faults are told at once.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::*;
+
+const SERVERS: [(&str, &str); 3] = [
+    ("DATABASE_URL", "mysql://payments:secret@db/payments"),
+    ("AMQP_URL", "amqp://payment-service:secret@mq/%2F"),
+    (
+        "SEAL_KEYS",
+        "k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    ),
+];
+
+fn load(role: Role, variables: &[(&str, &str)]) -> Result<Config, Vec<Fault>> {
+    Config::load(role, &|name| {
+        let found = variables.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| (*value).to_owned())
+    })
+}
+
+fn faults(role: Role, variables: &[(&str, &str)]) -> Vec<&'static str> {
+    let Err(faults) = load(role, variables) else {
+        return Vec::new();
+    };
+    faults.iter().map(|fault| fault.variable).collect()
+}
+
+#[test]
+fn servers_and_keys_are_enough_for_every_role() {
+    for role in [Role::All, Role::Api, Role::Worker] {
+        assert_eq!(faults(role, &SERVERS), [""; 0]);
+    }
+}
+
+#[test]
+fn all_faults_are_told_together() {
+    let wrong = [
+        ("DATABASE_URL", "postgres://db/payments"),
+        ("AMQP_URL", "http://mq"),
+        ("LISTEN_ADDR", "5009"),
+        ("PAYMENT_ID_MAX", "many"),
+        ("DEFAULT_CURRENCY", "dollars"),
+        ("PROCESSOR_TIMEOUT", "5"),
+        ("ISSUER_LEDGER", "yes"),
+    ];
+    let mut told = faults(Role::Api, &wrong);
+    told.sort_unstable();
+    let mut expected: Vec<&str> = wrong
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(["SEAL_KEYS"])
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_password_is_never_told() {
+    let wrong = [
+        ("DATABASE_URL", "mysql://payments:hunter2@db:port/payments"),
+        ("AMQP_URL", "amqp://payments:hunter2@mq:port"),
+        ("SEAL_KEYS", "k1:hunter2"),
+    ];
+    let Err(faults) = load(Role::Api, &wrong) else {
+        panic!("it is wrong")
+    };
+    assert_eq!(faults.len(), 3);
+    for fault in faults {
+        assert!(!fault.to_string().contains("hunter2"), "{fault}");
+    }
+}
+
+#[test]
+fn one_server_without_the_other_is_refused() {
+    assert_eq!(
+        faults(Role::Worker, &[SERVERS[0], SERVERS[2]]),
+        ["AMQP_URL"]
+    );
+    assert_eq!(
+        faults(Role::All, &[SERVERS[1], SERVERS[2]]),
+        ["DATABASE_URL"]
+    );
+}
+
+#[test]
+fn without_clients_only_this_machine_is_served() {
+    let open = [
+        SERVERS[0],
+        SERVERS[1],
+        SERVERS[2],
+        ("LISTEN_ADDR", "0.0.0.0:5009"),
+    ];
+    assert_eq!(faults(Role::Api, &open), ["LISTEN_ADDR"]);
+    assert_eq!(
+        faults(Role::Worker, &open),
+        [""; 0],
+        "a worker serves nobody"
+    );
+}
+
+#[test]
+fn ids_must_leave_room() {
+    let none = [
+        SERVERS[0],
+        SERVERS[1],
+        SERVERS[2],
+        ("FIRST_PAYMENT_ID", "10"),
+        ("PAYMENT_ID_MAX", "9"),
+    ];
+    assert_eq!(faults(Role::Api, &none), ["FIRST_PAYMENT_ID"]);
+}
+
+#[test]
+fn the_example_file_lists_every_variable_and_no_other() {
+    let asked = RefCell::new(BTreeSet::from(["LOG".to_owned(), "LOG_FORMAT".to_owned()]));
+    let _ = Config::load(Role::All, &|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        SERVERS
+            .iter()
+            .find(|(variable, _)| *variable == name)
+            .map(|(_, value)| (*value).to_owned())
+    });
+    let named = |line: &str| {
+        let (name, _) = line.trim_start_matches('#').trim().split_once('=')?;
+        name.bytes()
+            .all(|b| b.is_ascii_uppercase() || b == b'_')
+            .then(|| name.to_owned())
+    };
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example");
+    let example = std::fs::read_to_string(example).expect("the example file");
+    let listed: BTreeSet<String> = example.lines().filter_map(named).collect();
+    assert_eq!(listed, asked.into_inner());
+}

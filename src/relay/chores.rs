@@ -1,0 +1,114 @@
+//! What the relay looks after again and again: rows that are due, payments that were forgotten, the size of the
+//! backlog, and cards of expired tokens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Publisher, RelaySettings};
+use crate::broker::Queue;
+use crate::store::Database;
+use crate::store::commands::Commands;
+
+/// Rows taken by one sweep.
+const SWEPT: u32 = 512;
+/// Payments dispatched again at once.
+const DISPATCHED_AGAIN: u32 = 100;
+
+pub(super) async fn sweep(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
+    while pause(settings.sweep_every, &stop).await {
+        while publisher.connected() && !stop.is_cancelled() {
+            let rows = match publisher.commands.sweep(SWEPT).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::debug!(%error, "no sweep");
+                    break;
+                }
+            };
+            let found = rows.len();
+            metrics::counter!("relay_swept").increment(found as u64);
+            let confirmed = publisher.publish(rows).await;
+            // A broker that takes nothing is not asked again at once.
+            if found < SWEPT as usize || confirmed == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// The last net. Only while the work queue is empty: a message that waits there is not lost.
+pub(super) async fn dispatch_forgotten(
+    publisher: Publisher,
+    settings: RelaySettings,
+    stop: CancellationToken,
+) {
+    while pause(settings.check_every, &stop).await {
+        if !publisher.connected()
+            || publisher
+                .broker
+                .depth(Queue::Work)
+                .await
+                .is_ok_and(|depth| depth > 0)
+        {
+            continue;
+        }
+        match publisher
+            .commands
+            .dispatch_forgotten(DISPATCHED_AGAIN)
+            .await
+        {
+            Ok(rows) if !rows.is_empty() => {
+                tracing::warn!(
+                    payments = rows.len(),
+                    "dispatched again: their messages seem lost"
+                );
+                metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
+                publisher.publish(rows).await;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "could not look for forgotten payments"),
+        }
+    }
+}
+
+pub(super) async fn measure(
+    database: Arc<dyn Database>,
+    settings: RelaySettings,
+    backlog_full: Arc<AtomicBool>,
+    stop: CancellationToken,
+) {
+    while pause(Duration::from_secs(2), &stop).await {
+        let Ok(depth) = database.outbox_depth().await else {
+            continue;
+        };
+        metrics::gauge!("outbox_rows").set(depth.total as f64);
+        metrics::gauge!("outbox_rows_due").set(depth.due as f64);
+        let full = depth.total >= settings.backlog_limit;
+        if full != backlog_full.swap(full, Ordering::Relaxed) {
+            tracing::warn!(
+                outbox.rows = depth.total,
+                full,
+                "the backlog limit was crossed"
+            );
+        }
+    }
+}
+
+pub(super) async fn erase_expired_tokens(commands: Commands, stop: CancellationToken) {
+    while pause(Duration::from_secs(60), &stop).await {
+        if let Err(error) = commands.erase_expired_tokens().await {
+            tracing::debug!(%error, "expired card tokens were not erased");
+        }
+    }
+}
+
+/// Waits about this long; false when it is time to stop. The jitter keeps processes from sweeping in step.
+async fn pause(about: Duration, stop: &CancellationToken) -> bool {
+    let jittered = about.mul_f64(rand::random_range(0.75..1.25));
+    tokio::select! {
+        () = tokio::time::sleep(jittered) => true,
+        () = stop.cancelled() => false,
+    }
+}

@@ -1,0 +1,142 @@
+//! How a payment's row changes when it moves, with the event and the messages that go with it. Pure: what
+//! [`super::advance`] writes is made here, from what the domain has decided.
+
+use std::time::Duration;
+
+use super::{Advance, Leases};
+use crate::broker::Publication;
+use crate::domain::{
+    DeclineCode, Event, EventKind, Next, Outcome, Payment, PaymentStatus, Phase, Progress,
+    Timestamp,
+};
+use crate::messages::{result, work::WorkMessage};
+use crate::store::rows::{OutboxRow, StoredPayment};
+
+/// What a move means for its history and its messages.
+struct Change {
+    kind: EventKind,
+    reason: Option<DeclineCode>,
+    /// How long the next try waits, if there is one.
+    delay: Option<Duration>,
+}
+
+/// Changes the row; returns its event and the outbox rows.
+pub(super) fn apply(
+    row: &mut StoredPayment,
+    item: &Advance,
+    moved: Next,
+    now: Timestamp,
+    leases: Leases,
+) -> (Event, Vec<OutboxRow>) {
+    let tried = row.try_number;
+    let change = change(row, item, moved);
+    let processing = row.payment.status == PaymentStatus::Processing;
+    let due_at = now + change.delay.unwrap_or(leases.outbox);
+    row.claimed_until = None;
+    row.check_at = processing.then(|| due_at + leases.check);
+    row.payment.updated_at = now;
+    row.payment.sequence += 1;
+    let event = Event {
+        id: item.ids.events[0],
+        payment: row.payment.id,
+        sequence: row.payment.sequence,
+        kind: change.kind,
+        at: now,
+        attempt: row.payment.attempt,
+        try_number: if change.kind == EventKind::AttemptStarted {
+            0
+        } else {
+            tried
+        },
+        reason: change.reason.map(|reason| reason.to_string()),
+    };
+    let publications = publications(row, &event);
+    (
+        event,
+        item.ids
+            .outbox_rows(Some(row.payment.id), due_at, publications),
+    )
+}
+
+fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
+    let phase = row.phase;
+    match moved {
+        Next::Attempt(progress) => {
+            place(row, progress);
+            let card = item.card.as_ref().map(|(card, _)| card);
+            row.payment.card = card.map(|card| card.summary.clone());
+            row.sealed_card = card.map(|card| card.sealed.clone());
+            row.payment.decline_code = None;
+            Change {
+                kind: EventKind::AttemptStarted,
+                reason: None,
+                delay: None,
+            }
+        }
+        Next::TryAgain { progress, reason } => {
+            place(row, progress);
+            let kind = match (phase, progress.phase) {
+                (Phase::Authorize, Phase::Reverse) => EventKind::ReversalStarted,
+                _ => EventKind::TryFailed,
+            };
+            Change {
+                kind,
+                reason: Some(reason),
+                delay: Some(item.delay),
+            }
+        }
+        Next::Ended(progress, outcome) => {
+            place(row, progress);
+            row.sealed_card = None;
+            let (kind, reason) = conclude(&mut row.payment, outcome);
+            Change {
+                kind,
+                reason,
+                delay: None,
+            }
+        }
+        Next::Canceled(progress) => {
+            place(row, progress);
+            row.sealed_card = None;
+            Change {
+                kind: EventKind::Canceled,
+                reason: None,
+                delay: None,
+            }
+        }
+    }
+}
+
+fn place(row: &mut StoredPayment, progress: Progress) {
+    row.payment.status = progress.status;
+    row.payment.attempt = progress.attempt;
+    row.try_number = progress.try_number;
+    row.phase = progress.phase;
+    row.uncertain = progress.uncertain;
+}
+
+fn conclude(payment: &mut Payment, outcome: Outcome) -> (EventKind, Option<DeclineCode>) {
+    let (kind, reason) = match outcome {
+        Outcome::Succeeded { authorization_code } => {
+            payment.authorization_code = Some(authorization_code);
+            (EventKind::Succeeded, None)
+        }
+        Outcome::Declined { code } => (EventKind::Declined, Some(code)),
+        Outcome::Failed { reason } => (EventKind::Failed, Some(reason)),
+    };
+    payment.decline_code.clone_from(&reason);
+    (kind, reason)
+}
+
+/// The next try's work message, or the result.
+fn publications(row: &StoredPayment, event: &Event) -> Vec<Publication> {
+    if row.payment.status != PaymentStatus::Processing {
+        return result::publications(&row.payment, event.id, &row.origin);
+    }
+    let work = WorkMessage {
+        payment_id: row.payment.id,
+        attempt: row.payment.attempt,
+        try_number: row.try_number,
+    };
+    vec![work.publication(row.origin.traceparent.as_deref())]
+}

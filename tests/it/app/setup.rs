@@ -1,0 +1,145 @@
+//! What an application under test is started with.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use payment_service::config::Role;
+use payment_service::store::Database;
+use payment_service::store::mysql::{MySql, parse_url};
+
+use super::{Instance, TestApp};
+use crate::support::process::SEAL_KEYS;
+use crate::support::servers::{AmqpUrl, DatabaseUrl, fresh_servers};
+
+/// Where the data and the messages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Embedded,
+    Servers,
+}
+
+pub(super) enum Place {
+    Embedded,
+    Servers(DatabaseUrl, AmqpUrl),
+}
+
+/// What a test wants otherwise than usual.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    variables: Vec<(&'static str, String)>,
+    clients: bool,
+    without_worker: bool,
+}
+
+/// Two clients; the first one logs in to RabbitMQ as the tests do.
+pub const STORE: (&str, &str) = ("store-manager", "key-of-store-manager");
+pub const KIOSK: (&str, &str) = ("kiosk", "key-of-kiosk");
+/// Whom RabbitMQ knows.
+pub const RABBITMQ_USER: &str = "guest";
+
+impl Setup {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
+    /// With [`STORE`] and [`KIOSK`] as clients, instead of the one client that needs no key.
+    pub fn with_clients(mut self) -> Self {
+        self.clients = true;
+        self
+    }
+
+    /// On servers: an api alone.
+    pub fn without_worker(mut self) -> Self {
+        self.without_worker = true;
+        self
+    }
+
+    fn variables(mut self, place: &Place, folder: &Path) -> Vec<(&'static str, String)> {
+        let mut variables: Vec<(&'static str, String)> = [
+            ("LISTEN_ADDR", "127.0.0.1:0"),
+            ("ADMIN_ADDR", "127.0.0.1:0"),
+            ("SEAL_KEYS", SEAL_KEYS),
+            ("ISSUER_LATENCY", "5ms"),
+            ("PROCESSOR_TIMEOUT", "300ms"),
+            ("RETRY_INITIAL", "50ms"),
+            ("RETRY_MAX_INTERVAL", "200ms"),
+            ("MAX_TRIES", "3"),
+            ("SWEEP_EVERY", "50ms"),
+            ("CHECK_EVERY", "200ms"),
+            ("OUTBOX_LEASE", "1s"),
+            ("DATABASE_CONNECTIONS", "6"),
+        ]
+        .map(|(name, value)| (name, value.to_owned()))
+        .to_vec();
+        match place {
+            Place::Embedded => variables.push(("DATA_DIR", folder.display().to_string())),
+            Place::Servers(database, amqp) => {
+                variables.push(("DATABASE_URL", database.to_string()));
+                variables.push(("AMQP_URL", amqp.to_string()));
+            }
+        }
+        if self.clients {
+            variables.push(("CLIENTS_FILE", clients_file(folder)));
+        }
+        // What the test says comes last and counts.
+        variables.append(&mut self.variables);
+        variables
+    }
+
+    /// Starts the whole service and waits until it is ready.
+    pub async fn start(self, backend: Backend) -> TestApp {
+        let folder = tempfile::tempdir().unwrap();
+        let place = match backend {
+            Backend::Embedded => Place::Embedded,
+            Backend::Servers => {
+                let (database, amqp) = fresh_servers().await.unwrap();
+                Place::Servers(database, amqp)
+            }
+        };
+        let variables = self.clone().variables(&place, folder.path());
+        let role = match &place {
+            Place::Servers(database, _) if self.without_worker => {
+                migrate(database).await;
+                Role::Api
+            }
+            _ => Role::All,
+        };
+        let first = Instance::start(role, &variables).await;
+        TestApp {
+            api: first.api.clone(),
+            broker: Arc::clone(&first.broker),
+            database: Arc::clone(&first.database),
+            instances: Mutex::new(vec![first]),
+            lapin: tokio::sync::OnceCell::new(),
+            place,
+            variables,
+            folder,
+        }
+    }
+}
+
+/// What `payment-service setup` does to the database.
+async fn migrate(url: &str) {
+    let database = MySql::connect(parse_url(url).unwrap(), 4).unwrap();
+    database.migrate().await.unwrap();
+    database.close().await;
+}
+
+fn clients_file(folder: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    let client = |(name, key): (&str, &str), user: &str| {
+        let digest = hex::encode(Sha256::digest(key.as_bytes()));
+        serde_json::json!({ "name": name, "api_key_sha256": [digest], "rabbitmq_user": user })
+    };
+    let clients = serde_json::json!({
+        "clients": [client(STORE, RABBITMQ_USER), client(KIOSK, "kiosk")]
+    });
+    let file = folder.join("clients.json");
+    std::fs::write(&file, clients.to_string()).unwrap();
+    file.display().to_string()
+}

@@ -1,0 +1,121 @@
+//! Messages that were lost on their way: rows that nobody handed over, and work that is gone with its queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::QueuePurgeOptions;
+use payment_service::accept::request::{CardsAllowed, parse_payment};
+use payment_service::accept::{Acceptor, Submission, WayIn};
+use payment_service::broker::Queue;
+use payment_service::card_seal::SealKeys;
+use payment_service::config::Role;
+use payment_service::domain::{ClientName, Currency};
+use payment_service::processor::simulated::{Latency, Options, SimulatedIssuer};
+use payment_service::relay::{RelaySettings, relay};
+use payment_service::store::commands::{Commands, Leases};
+use payment_service::store::ids::IdSpace;
+use payment_service::store::rows::Origin;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::app::{Backend, Setup, TestApp, eventually, on_both, run_on};
+use crate::support::process::SEAL_KEYS;
+
+fn today() -> time::Date {
+    OffsetDateTime::now_utc().date()
+}
+
+/// Accepts a payment as a process does that dies right after its commit: nobody hands the row over.
+async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
+    let leases = Leases {
+        outbox: Duration::from_millis(300),
+        claim: Duration::from_secs(1),
+        check,
+    };
+    let ids = IdSpace {
+        first: 1,
+        last: i64::from(i32::MAX),
+    };
+    let commands = Commands::new(Arc::clone(&app.database), ids, leases);
+    let settings = RelaySettings {
+        sweep_every: Duration::from_secs(1),
+        check_every: Duration::from_secs(1),
+        backlog_limit: 1000,
+    };
+    let (broker, database) = (Arc::clone(&app.broker), Arc::clone(&app.database));
+    let (relay, tasks) = relay(broker, database, commands.clone(), settings);
+    drop(tasks);
+    let latency = Latency {
+        mean: Duration::ZERO,
+        seed: 0,
+    };
+    let acceptor = Acceptor {
+        commands,
+        database: Arc::clone(&app.database),
+        seal: Arc::new(SealKeys::parse(SEAL_KEYS).unwrap()),
+        processor: Arc::new(SimulatedIssuer::new(Options { latency, today }, None)),
+        relay,
+    };
+    let order = json!({
+        "order_id": 1, "user_id": 1, "total_amount": 99.53, "card_token": "tok_visa",
+    });
+    let cad = Currency::parse("CAD").unwrap();
+    let submission = Submission {
+        client: ClientName::parse("default").unwrap(),
+        request: parse_payment(&order, cad, today(), CardsAllowed::No).unwrap(),
+        idempotency_key: None,
+        origin: Origin::default(),
+        way_in: WayIn::Rest,
+    };
+    acceptor.accept(submission).await.unwrap().payment.id.0
+}
+
+#[tokio::test]
+async fn the_sweep_publishes_what_nobody_handed_over() {
+    // With a last net that is far away: it is the sweep that helps here.
+    on_both(Setup::new().with("CHECK_AFTER", "1h"), |app| async move {
+        let id = accepted_by_one_that_died(&app, Duration::from_secs(3600)).await;
+        assert_eq!(app.api.outcome(id).await["status"], "succeeded");
+        assert_eq!(app.standing_charges(id).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_net_dispatches_a_payment_whose_outbox_row_and_message_are_gone() {
+    on_both(Setup::new().with("CHECK_AFTER", "1s"), |app| async move {
+        let id = accepted_by_one_that_died(&app, Duration::from_secs(1)).await;
+        assert_eq!(app.execute("DELETE FROM outbox").await, 1);
+        assert_eq!(app.api.outcome(id).await["status"], "succeeded");
+        let expected = ["accepted", "attempt_started", "succeeded"];
+        assert_eq!(app.api.history(id).await, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_net_dispatches_payments_whose_queue_was_purged() {
+    let setup = Setup::new().with("CHECK_AFTER", "1s").without_worker();
+    run_on(setup, Backend::Servers, |app| async move {
+        let mut ids = Vec::new();
+        for order_id in 1..=5 {
+            ids.push(app.api.pay(order_id, "tok_visa").await);
+        }
+        eventually("all messages wait in the queue", || async {
+            app.broker.depth(Queue::Work).await.unwrap() == 5
+        })
+        .await;
+        let channel = app.lapin().await.create_channel().await.unwrap();
+        let purge = QueuePurgeOptions::default();
+        channel
+            .queue_purge(Queue::Work.name().into(), purge)
+            .await
+            .unwrap();
+        app.another(Role::Worker).await;
+        for id in ids {
+            assert_eq!(app.api.outcome(id).await["status"], "succeeded");
+            assert_eq!(app.ledger(id).await.len(), 1);
+        }
+    })
+    .await;
+}

@@ -1,0 +1,16 @@
+//! The whole service from outside, embedded and on servers.
+
+mod bad_input;
+mod clients;
+mod faults;
+mod idempotency;
+mod last_net;
+mod messages;
+mod old_callers;
+mod processes;
+mod reading;
+mod refused_messages;
+mod rest;
+mod secrets;
+mod start;
+mod tokens;

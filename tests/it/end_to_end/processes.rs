@@ -1,0 +1,197 @@
+//! What happens to processes: killed, stopped, started without their servers.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::Connection;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::app::{Api, card, eventually};
+use crate::support::process::{Process, Settings};
+use crate::support::servers::fresh_servers;
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
+
+/// Embedded, with an issuer that takes its time and a last net that does not.
+fn settings(folder: &Path) -> Settings {
+    let settings = Settings::embedded(folder).with_log(&folder.join("log"));
+    [
+        ("ISSUER_LATENCY", "400ms"),
+        ("PROCESSOR_TIMEOUT", "1s"),
+        ("OUTBOX_LEASE", "1s"),
+        ("CHECK_AFTER", "500ms"),
+        ("CHECK_EVERY", "200ms"),
+    ]
+    .into_iter()
+    .fold(settings, |settings, (name, value)| {
+        settings.with(name, value)
+    })
+}
+
+async fn number(folder: &Path, sql: &'static str) -> i64 {
+    let url = format!("sqlite://{}", folder.join("payments.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query_scalar(sql)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+const PROCESSING: &str = "SELECT COUNT(*) FROM payments WHERE status = 'processing'";
+const CHARGES: &str = "SELECT COUNT(*) FROM issuer_ledger WHERE reversed_at IS NULL";
+
+async fn all_succeed(service: &Process, ids: &[i64]) {
+    let api = Api::new(service.api);
+    for id in ids {
+        assert_eq!(api.outcome(*id).await["status"], "succeeded");
+    }
+}
+
+#[tokio::test]
+async fn payments_accepted_just_before_a_kill_get_their_outcome_after_the_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let mut first = Process::start(PROGRAM, "", &settings).await;
+    let api = Api::new(first.api);
+    let mut ids = Vec::new();
+    for order_id in 1..=20 {
+        ids.push(api.pay(order_id, "tok_visa").await);
+    }
+    first.kill();
+    assert!(
+        number(folder.path(), PROCESSING).await > 0,
+        "killed too late to tell"
+    );
+    let mut second = Process::start(PROGRAM, "", &settings).await;
+    all_succeed(&second, &ids).await;
+    assert!(second.stop());
+    assert_eq!(number(folder.path(), CHARGES).await, 20);
+    assert_eq!(
+        number(folder.path(), "SELECT COUNT(*) FROM issuer_ledger").await,
+        20
+    );
+}
+
+#[tokio::test]
+async fn a_process_that_is_told_to_stop_finishes_what_is_in_hand_and_exits_with_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Process::start(PROGRAM, "", &settings(folder.path())).await;
+    let api = Api::new(service.api);
+    let id = api.create(1).await;
+    let process = format!("/payments/{id}/process");
+    // A caller that waits for the outcome is answered, not cut off.
+    let waiting = api.post(&process, card("4242424242424242"));
+    let told = async {
+        eventually("the card is presented", || async {
+            number(folder.path(), PROCESSING).await == 1
+        })
+        .await;
+        service.signal("TERM");
+    };
+    let (answer, ()) = tokio::join!(waiting, told);
+    assert!(matches!(answer.status, 200 | 202), "{}", answer.body);
+    assert!(service.wait(), "it exits with 0");
+    assert_eq!(number(folder.path(), PROCESSING).await, 0);
+    assert_eq!(
+        number(folder.path(), "SELECT COUNT(*) FROM outbox").await,
+        0
+    );
+}
+
+/// Stands in front of a server: while it is shut, every connection breaks at once.
+struct Gate {
+    address: SocketAddr,
+    open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    async fn shut(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gate = Self {
+            address: listener.local_addr().unwrap(),
+            open: Arc::new(AtomicBool::new(false)),
+        };
+        let open = Arc::clone(&gate.open);
+        tokio::spawn(async move {
+            while let Ok((mut caller, _)) = listener.accept().await {
+                if open.load(Ordering::Relaxed) {
+                    let mut server = TcpStream::connect(&server).await.unwrap();
+                    tokio::spawn(async move {
+                        let _ = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
+                    });
+                }
+            }
+        });
+        gate
+    }
+
+    fn open(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+
+    /// The same URL, through the gate.
+    fn url(&self, url: &str) -> String {
+        url.replace(&host_and_port(url), &self.address.to_string())
+    }
+}
+
+fn host_and_port(url: &str) -> String {
+    let rest = url.split_once('@').map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_servers_are_away_says_so_and_begins_when_they_come() {
+    let (database_url, amqp_url) = fresh_servers().await.unwrap();
+    let database = Gate::shut(host_and_port(&database_url)).await;
+    let broker = Gate::shut(host_and_port(&amqp_url)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::servers(&database.url(&database_url), &broker.url(&amqp_url))
+        .with_log(&folder.path().join("log"));
+    let mut service = Process::spawn(PROGRAM, "", &settings);
+    let (api, admin) = (Api::new(service.api), Api::new(service.admin));
+    until_listening(service.admin).await;
+
+    let state = || async { admin.get("/health/ready").await };
+    let is = |wanted: &'static str, reason: &'static str| async move {
+        let answer = state().await;
+        let told = answer.body["reason"].as_str().unwrap_or("").to_owned();
+        answer["status"] == *wanted && told.contains(reason)
+    };
+    eventually("it says that the database is away", || {
+        is("not_ready", "the database")
+    })
+    .await;
+    state().await.is(503);
+    admin.get("/health/live").await.is(200);
+    let order = serde_json::json!({
+        "order_id": 1, "user_id": 1, "total_amount": 1, "card_token": "tok_visa",
+    });
+    let refused = api.post("/payments", order.clone()).await.is(503);
+    assert_ne!(refused.header("Retry-After"), "");
+
+    database.open();
+    eventually("it says that the broker is away", || {
+        is("degraded", "RabbitMQ")
+    })
+    .await;
+    state().await.is(200);
+    // Payments are taken meanwhile.
+    let id = api.post("/payments", order).await.is(202).id();
+    broker.open();
+    eventually("it is ready", || is("ready", "")).await;
+    assert_eq!(api.outcome(id).await["status"], "succeeded");
+    assert!(service.stop(), "it stops in order");
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(log.contains("the database cannot be used"), "{log}");
+}
+
+/// Waits until somebody takes connections there.
+pub async fn until_listening(address: SocketAddr) {
+    eventually("it listens", || async {
+        TcpStream::connect(address).await.is_ok()
+    })
+    .await;
+}

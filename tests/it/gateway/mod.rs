@@ -1,0 +1,10 @@
+//! The gateway's configuration, krakend.json, in the real KrakenD: in front of separate api and worker processes on
+//! real servers, and in front of stand-ins where a test has to see or to break what is behind the gateway.
+
+mod callers;
+mod krakend;
+mod limits;
+mod passes;
+mod place;
+mod routes;
+mod stand_in;

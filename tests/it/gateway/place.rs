@@ -1,0 +1,154 @@
+//! The whole way: gateway, api and worker as processes of their own, on real servers. And a caller.
+
+use std::net::SocketAddr;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::krakend::{API_KEY, Krakend};
+use crate::support::process::{Process, Settings};
+use crate::support::servers::fresh_servers;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
+/// Of another client of the same service.
+pub const KIOSK_KEY: &str = "gateway-test-key-of-another-client";
+
+/// Everything, from the gateway to the servers.
+pub struct Place {
+    pub gateway: Caller,
+    /// The service itself, past the gateway.
+    pub service: Caller,
+    _processes: (Krakend, Process, Process),
+    _folder: TempDir,
+}
+
+impl Place {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, amqp) = fresh_servers().await.unwrap();
+        let settings = Settings::servers(&database, &amqp)
+            .with("CLIENTS_FILE", &clients_file(&folder))
+            .with("ISSUER_LATENCY", "1ms")
+            .with("LOG", "error");
+        let mut setup = Process::spawn(PROGRAM, "setup", &settings);
+        assert!(setup.wait(), "setup fails");
+        let (api, worker) = tokio::join!(
+            Process::start(PROGRAM, "api", &settings),
+            Process::start(PROGRAM, "worker", &settings)
+        );
+        let krakend = Krakend::start(api.api, &[]).await;
+        Self {
+            gateway: Caller::new(krakend.address),
+            service: Caller::new(api.api),
+            _processes: (krakend, api, worker),
+            _folder: folder,
+        }
+    }
+}
+
+fn clients_file(folder: &TempDir) -> String {
+    let client = |name: &str, key: &str| {
+        let digest = hex::encode(Sha256::digest(key));
+        json!({ "name": name, "api_key_sha256": [digest], "rabbitmq_user": name })
+    };
+    let clients = [client("store-manager", API_KEY), client("kiosk", KIOSK_KEY)];
+    let file = folder.path().join("clients.json");
+    std::fs::write(&file, json!({ "clients": clients }).to_string()).unwrap();
+    file.display().to_string()
+}
+
+/// Who calls an address, without any key unless one is given.
+pub struct Caller {
+    http: reqwest::Client,
+    address: SocketAddr,
+}
+
+impl Caller {
+    pub fn new(address: SocketAddr) -> Self {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Self { http, address }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("http://{}{path}", self.address);
+        self.http.request(method, url)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// With this header.
+    pub async fn post_with(&self, path: &str, header: (&str, &str), body: &Value) -> Answer {
+        let request = self.request(Method::POST, path).json(body);
+        Answer::to(request.header(header.0, header.1)).await
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: HeaderMap,
+    /// Null where it is not JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    pub async fn to(request: RequestBuilder) -> Self {
+        let answer = request.send().await.expect("an answer");
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let bytes = answer.bytes().await.expect("a whole answer");
+        Self {
+            status,
+            headers,
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+        }
+    }
+
+    /// The same, if it has this status.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    /// A header's text, empty if it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub fn payment_id(&self) -> i64 {
+        self.body["payment_id"].as_i64().expect("a payment_id")
+    }
+}
+
+/// What Store Manager sends when an order is placed.
+pub fn order(order_id: i64) -> Value {
+    json!({ "user_id": 1, "order_id": order_id, "total_amount": 99.53 })
+}
+
+/// The same with one of the test cards.
+pub fn order_paid_with(order_id: i64, token: &str) -> Value {
+    let mut order = order(order_id);
+    order["card_token"] = token.into();
+    order
+}
+
+/// What an old caller sends when the shopper pays: numbers, and a card number whose check digit is wrong.
+pub fn old_card() -> Value {
+    json!({ "cardNumber": 9_999_999_999_999_i64, "cardCode": 123, "expirationDate": "2030-01-05" })
+}

@@ -1,0 +1,8 @@
+//! More than one process: every payment still ends once and is charged once, and more workers do more.
+
+mod books;
+mod fleet;
+mod outcomes;
+
+mod two_sweepers;
+mod two_workers;
