@@ -103,6 +103,11 @@ impl Clients {
         file::parse(content).map(Self::of)
     }
 
+    /// How many there are in the file.
+    pub fn number(&self) -> usize {
+        self.known.load().entries.len()
+    }
+
     /// The client that everyone is when there is no file.
     pub fn default_client(&self) -> Option<ClientName> {
         self.known.load().everyone.clone()

@@ -133,6 +133,47 @@ impl Topology {
     }
 }
 
+impl Topology {
+    /// What keeps a queue from dead-lettering at least once; the broker falls back to at most once and says nothing.
+    pub fn dead_letter_faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for queue in self
+            .queues
+            .iter()
+            .filter(|it| it.name != Queue::DeadLetters.name())
+        {
+            let exchange = queue.text("x-dead-letter-exchange");
+            let key = queue.text("x-dead-letter-routing-key");
+            let leads_there = |it: &BindingDefinition| {
+                Some(it.source.as_str()) == exchange
+                    && Some(it.routing_key.as_str()) == key
+                    && it.destination == Queue::DeadLetters.name()
+            };
+            let needed = [
+                (
+                    queue.text("x-queue-type") == Some("quorum"),
+                    "is no quorum queue",
+                ),
+                (
+                    queue.text("x-overflow") == Some("reject-publish"),
+                    "does not refuse when it is full",
+                ),
+                (
+                    queue.text("x-dead-letter-strategy") == Some("at-least-once"),
+                    "has another strategy",
+                ),
+                (
+                    self.bindings.iter().any(leads_there),
+                    "has dead letters that lead nowhere",
+                ),
+            ];
+            let missing = needed.iter().filter(|(met, _)| !met);
+            faults.extend(missing.map(|(_, fault)| format!("{} {fault}", queue.name)));
+        }
+        faults
+    }
+}
+
 impl QueueDefinition {
     /// A whole number among the arguments.
     pub fn number(&self, argument: &str) -> Option<u64> {
@@ -171,120 +212,4 @@ fn words_match(pattern: &[&str], words: &[&str]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EXCHANGES: [Exchange; 4] = [
-        Exchange::Requests,
-        Exchange::Work,
-        Exchange::Results,
-        Exchange::DeadLetters,
-    ];
-    const QUEUES: [Queue; 3] = [Queue::Requests, Queue::Work, Queue::DeadLetters];
-
-    #[test]
-    fn every_name_of_the_code_is_defined_and_durable() {
-        let topology = Topology::of_definitions().expect("definitions");
-        for exchange in EXCHANGES {
-            assert!(
-                topology
-                    .exchanges
-                    .iter()
-                    .any(|it| it.name == exchange.name() && it.durable),
-                "{exchange:?}"
-            );
-        }
-        for queue in QUEUES {
-            assert!(
-                topology
-                    .queues
-                    .iter()
-                    .any(|it| it.name == queue.name() && it.durable),
-                "{queue:?}"
-            );
-            assert!(
-                topology
-                    .bindings
-                    .iter()
-                    .any(|it| it.destination == queue.name()),
-                "{queue:?}"
-            );
-        }
-        for binding in &topology.bindings {
-            assert!(
-                EXCHANGES.iter().any(|it| it.name() == binding.source),
-                "{binding:?}"
-            );
-            assert!(
-                QUEUES.iter().any(|it| it.name() == binding.destination),
-                "{binding:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_queue_is_bounded_refuses_rather_than_drops_and_states_its_delivery_limit() {
-        for queue in Topology::of_definitions().expect("definitions").queues {
-            assert_eq!(queue.text("x-queue-type"), Some("quorum"), "{}", queue.name);
-            assert_eq!(
-                queue.text("x-overflow"),
-                Some("reject-publish"),
-                "{}",
-                queue.name
-            );
-            assert!(queue.number("x-max-length").is_some(), "{}", queue.name);
-            assert!(queue.number("x-delivery-limit").is_some(), "{}", queue.name);
-        }
-    }
-
-    /// The broker says nothing when it falls back to dead-lettering at most once.
-    #[test]
-    fn dead_lettering_at_least_once_has_what_it_needs_to_be_in_force() {
-        let topology = Topology::of_definitions().expect("definitions");
-        let mut found = 0;
-        for queue in topology
-            .queues
-            .iter()
-            .filter(|it| it.text("x-dead-letter-strategy") == Some("at-least-once"))
-        {
-            assert_eq!(
-                queue.text("x-overflow"),
-                Some("reject-publish"),
-                "{}",
-                queue.name
-            );
-            let exchange = queue.text("x-dead-letter-exchange");
-            let key = queue.text("x-dead-letter-routing-key");
-            assert!(
-                topology
-                    .bindings
-                    .iter()
-                    .any(|it| Some(it.source.as_str()) == exchange
-                        && Some(it.routing_key.as_str()) == key
-                        && it.destination == Queue::DeadLetters.name()),
-                "the dead letters of {} lead nowhere",
-                queue.name
-            );
-            found += 1;
-        }
-        assert_eq!(found, 2);
-    }
-
-    #[test]
-    fn topic_patterns_match_as_they_do_at_the_broker() {
-        for (pattern, key, expected) in [
-            ("payment.succeeded.*", "payment.succeeded.shop", true),
-            ("payment.*.shop", "payment.declined.shop", true),
-            ("payment.*.shop", "payment.shop", false),
-            ("payment.*", "payment.declined.shop", false),
-            ("payment.#", "payment", true),
-            ("payment.#", "payment.declined.shop", true),
-            ("#.shop", "payment.declined.shop", true),
-            ("#.declined.#", "payment.declined.shop", true),
-            ("#", "anything.at.all", true),
-            ("", "payment", false),
-        ] {
-            assert_eq!(topic_matches(pattern, key), expected, "{pattern} {key}");
-        }
-    }
-}
+mod tests;

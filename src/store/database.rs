@@ -7,6 +7,7 @@ use time::macros::datetime;
 use super::audit::{self, Audit, Bounds};
 use super::decode::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord, all};
 use super::engine::{Connection, Engine, Parameter};
+use super::facts::{self, Server, Stock};
 use super::rows::{CardToken, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
 use super::transaction::OpenTransaction;
 use super::{Database, OutboxDepth, StoreError, Transaction, statements};
@@ -167,6 +168,14 @@ impl<E: Engine> Database for SqlDatabase<E> {
 
     async fn audit(&self, bounds: Bounds) -> Result<Audit, StoreError> {
         audit::run(&mut self.engine.reader().await?, bounds).await
+    }
+
+    async fn server(&self) -> Result<Server, StoreError> {
+        facts::server(&mut self.engine.reader().await?, E::STATEMENTS.version).await
+    }
+
+    async fn stock(&self, sample: u32) -> Result<Stock, StoreError> {
+        facts::stock(&mut self.engine.reader().await?, sample).await
     }
 
     async fn close(&self) {

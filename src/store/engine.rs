@@ -152,6 +152,8 @@ pub struct Statements {
     pub lock_next_id: &'static str,
     /// (first id that is not reserved); a row that is there stays as it is
     pub insert_next_id: &'static str,
+    /// () → the server's version
+    pub version: &'static str,
 }
 
 /// Binds parameters for either driver.

@@ -23,6 +23,11 @@ impl IdSpace {
     /// Part of the space at which warnings begin.
     const WARN_AT: f64 = 0.8;
 
+    /// Whether so much is used up, with this id next, that somebody should act.
+    pub fn is_nearly_used(self, next: i64) -> bool {
+        self.used(next) >= Self::WARN_AT
+    }
+
     fn used(self, id: i64) -> f64 {
         (id - self.first) as f64 / (self.last - self.first).max(1) as f64
     }
@@ -57,7 +62,7 @@ impl PaymentIds {
                 .reserve_ids(Self::BLOCK, self.space.first)
                 .await?;
             *block = first..first.saturating_add(Self::BLOCK);
-            if self.space.used(first) >= IdSpace::WARN_AT {
+            if self.space.is_nearly_used(first) {
                 tracing::warn!(
                     payment.id = first,
                     payment.id.max = self.space.last,

@@ -13,6 +13,7 @@ mod database;
 mod decode;
 mod encode;
 mod engine;
+pub mod facts;
 pub mod ids;
 mod migrations;
 pub mod mysql;
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use audit::{Audit, Bounds};
+use facts::{Server, Stock};
 use rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
 };
@@ -120,6 +122,12 @@ pub trait Database: Send + Sync + 'static {
 
     /// Whether what is stored keeps the service's promises.
     async fn audit(&self, bounds: Bounds) -> Result<Audit, StoreError>;
+
+    /// The server's version and clock.
+    async fn server(&self) -> Result<Server, StoreError>;
+
+    /// What is in store that a configuration has to fit, with at most `sample` rows of each kind.
+    async fn stock(&self, sample: u32) -> Result<Stock, StoreError>;
 
     /// Closes all connections; nothing can be asked afterwards.
     async fn close(&self);

@@ -173,11 +173,11 @@ impl Declaring<'_> {
             Ok(Err(error)) => error,
         };
         self.channel = None;
+        if is_access_refused(&error) {
+            return Ok(Outcome::Forbidden(error.to_string()));
+        }
         match error.kind() {
             ErrorKind::ProtocolError(refusal) => match refusal.kind() {
-                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
-                    Ok(Outcome::Forbidden(error.to_string()))
-                }
                 AMQPErrorKind::Soft(_) => Ok(Outcome::Refused(error.to_string())),
                 AMQPErrorKind::Hard(_) => Err(error),
             },
@@ -199,11 +199,18 @@ enum Outcome {
     Refused(String),
 }
 
+/// The login lacks a right.
+pub(super) fn is_access_refused(error: &lapin::Error) -> bool {
+    let refused = AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED);
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal) if *refusal.kind() == refused)
+}
+
 fn timed_out() -> lapin::Error {
     std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into()
 }
 
-fn arguments(queue: &QueueDefinition) -> FieldTable {
+/// The arguments of a queue in AMQP's words.
+pub(super) fn arguments(queue: &QueueDefinition) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in &queue.arguments {
         let value = match value {

@@ -8,6 +8,7 @@ mod connect;
 mod consumer;
 mod declare;
 mod hosts;
+mod probe;
 mod properties;
 mod publisher;
 mod session;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use hosts::{Hosts, InvalidAmqpUrl, parse_urls};
+pub use probe::Right;
 
 use super::{
     Broker, BrokerError, Connection, Consumer, Delivery, Publication, PublishError, Queue,

@@ -248,4 +248,5 @@ STRAIGHT_JOIN issuer_ledger FORCE INDEX (PRIMARY)
     ON issuer_ledger.idempotency_key = given.idempotency_key COLLATE ascii_bin",
     lock_next_id: "SELECT next_id FROM id_blocks WHERE id = 1 FOR UPDATE",
     insert_next_id: "INSERT INTO id_blocks (id, next_id) VALUES (1, ?) ON DUPLICATE KEY UPDATE id = id_blocks.id",
+    version: "SELECT VERSION()",
 };

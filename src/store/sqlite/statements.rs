@@ -123,4 +123,5 @@ SELECT * FROM issuer_ledger
 WHERE idempotency_key IN (SELECT value ->> '$[0]' FROM json_each(?1)) ORDER BY idempotency_key",
     lock_next_id: "SELECT next_id FROM id_blocks WHERE id = 1",
     insert_next_id: "INSERT INTO id_blocks (id, next_id) VALUES (1, ?1) ON CONFLICT DO NOTHING",
+    version: "SELECT sqlite_version()",
 };

@@ -2,6 +2,7 @@
 //!
 //! Exit code 0: nothing to object; 1: something is wrong.
 
+pub mod environment;
 pub mod live;
 pub mod payments;
 
@@ -13,7 +14,6 @@ use crate::telemetry;
 
 /// What is checked.
 #[derive(Debug, clap::Args)]
-#[group(id = "what", multiple = true)]
 pub struct Options {
     /// Ask the process on this machine whether it lives (ADMIN_ADDR alone is needed), for container health checks
     #[arg(long, conflicts_with_all = ["payments", "json", "overdue"])]
@@ -38,5 +38,9 @@ pub async fn run(options: Options) -> ExitCode {
     if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {
         return cli::failed(error.as_ref());
     }
-    payments::run(options.json, options.overdue).await
+    if options.payments {
+        payments::run(options.json, options.overdue).await
+    } else {
+        environment::run(options.json).await
+    }
 }

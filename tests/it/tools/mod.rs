@@ -1,4 +1,5 @@
 mod check_live;
 mod dead_letters;
+mod environment;
 mod oracle;
 mod place;

@@ -8,6 +8,7 @@ use time::macros::datetime;
 
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use crate::store::audit::{Audit, Bounds};
+use crate::store::facts::{Server, Stock};
 use crate::store::rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
 };
@@ -111,6 +112,12 @@ impl Database for Memory {
         not_asked()
     }
     async fn audit(&self, _bounds: Bounds) -> Result<Audit, StoreError> {
+        not_asked()
+    }
+    async fn server(&self) -> Result<Server, StoreError> {
+        not_asked()
+    }
+    async fn stock(&self, _sample: u32) -> Result<Stock, StoreError> {
         not_asked()
     }
     async fn close(&self) {

@@ -1,0 +1,100 @@
+//! What the file says, and what follows from it.
+
+use super::*;
+
+const EXCHANGES: [Exchange; 4] = [
+    Exchange::Requests,
+    Exchange::Work,
+    Exchange::Results,
+    Exchange::DeadLetters,
+];
+const QUEUES: [Queue; 3] = [Queue::Requests, Queue::Work, Queue::DeadLetters];
+
+#[test]
+fn every_name_of_the_code_is_defined_and_durable() {
+    let topology = Topology::of_definitions().expect("definitions");
+    for exchange in EXCHANGES {
+        assert!(
+            topology
+                .exchanges
+                .iter()
+                .any(|it| it.name == exchange.name() && it.durable),
+            "{exchange:?}"
+        );
+    }
+    for queue in QUEUES {
+        assert!(
+            topology
+                .queues
+                .iter()
+                .any(|it| it.name == queue.name() && it.durable),
+            "{queue:?}"
+        );
+        assert!(
+            topology
+                .bindings
+                .iter()
+                .any(|it| it.destination == queue.name()),
+            "{queue:?}"
+        );
+    }
+    for binding in &topology.bindings {
+        assert!(
+            EXCHANGES.iter().any(|it| it.name() == binding.source),
+            "{binding:?}"
+        );
+        assert!(
+            QUEUES.iter().any(|it| it.name() == binding.destination),
+            "{binding:?}"
+        );
+    }
+}
+
+#[test]
+fn every_queue_is_bounded_refuses_rather_than_drops_and_states_its_delivery_limit() {
+    for queue in Topology::of_definitions().expect("definitions").queues {
+        assert_eq!(queue.text("x-queue-type"), Some("quorum"), "{}", queue.name);
+        assert_eq!(
+            queue.text("x-overflow"),
+            Some("reject-publish"),
+            "{}",
+            queue.name
+        );
+        assert!(queue.number("x-max-length").is_some(), "{}", queue.name);
+        assert!(queue.number("x-delivery-limit").is_some(), "{}", queue.name);
+    }
+}
+
+/// The broker says nothing when it falls back to dead-lettering at most once.
+#[test]
+fn dead_lettering_at_least_once_has_what_it_needs_to_be_in_force() {
+    let topology = Topology::of_definitions().expect("definitions");
+    assert_eq!(topology.dead_letter_faults(), Vec::<String>::new());
+    for argument in [
+        "x-overflow",
+        "x-dead-letter-strategy",
+        "x-dead-letter-routing-key",
+    ] {
+        let mut broken = topology.clone();
+        broken.queues[0].arguments.remove(argument);
+        assert_eq!(broken.dead_letter_faults().len(), 1, "{argument}");
+    }
+}
+
+#[test]
+fn topic_patterns_match_as_they_do_at_the_broker() {
+    for (pattern, key, expected) in [
+        ("payment.succeeded.*", "payment.succeeded.shop", true),
+        ("payment.*.shop", "payment.declined.shop", true),
+        ("payment.*.shop", "payment.shop", false),
+        ("payment.*", "payment.declined.shop", false),
+        ("payment.#", "payment", true),
+        ("payment.#", "payment.declined.shop", true),
+        ("#.shop", "payment.declined.shop", true),
+        ("#.declined.#", "payment.declined.shop", true),
+        ("#", "anything.at.all", true),
+        ("", "payment", false),
+    ] {
+        assert_eq!(topic_matches(pattern, key), expected, "{pattern} {key}");
+    }
+}

@@ -1,0 +1,63 @@
+//! What a check of the environment wants to know of a database.
+
+use super::StoreError;
+use super::decode::{PaymentRecord, TokenRecord, all};
+use super::engine::Connection;
+use super::rows::{CardToken, StoredPayment};
+use crate::domain::Timestamp;
+
+/// The server itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// In its own words: `10.11.14-MariaDB-log`, `8.4.3`, `3.50.4`.
+    pub version: String,
+    /// By its clock.
+    pub now: Timestamp,
+}
+
+/// What is in store that a configuration has to fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stock {
+    /// The first payment id that no process has reserved; none before the first one.
+    pub next_id: Option<i64>,
+    /// Some of the payments with a sealed card, those that wait longest first.
+    pub payments: Vec<StoredPayment>,
+    /// Some of the card tokens with a sealed card, those that expire soonest first.
+    pub tokens: Vec<CardToken>,
+}
+
+/// () → first id that is not reserved
+const NEXT_ID: &str = "SELECT next_id FROM id_blocks WHERE id = 1";
+
+/// (limit) → payments
+const SEALED_PAYMENTS: &str = "
+SELECT * FROM payments WHERE check_at IS NOT NULL AND sealed_card IS NOT NULL ORDER BY check_at LIMIT ?";
+
+/// (limit) → tokens
+const SEALED_TOKENS: &str = "
+SELECT * FROM card_tokens WHERE erase_at IS NOT NULL AND sealed_card IS NOT NULL ORDER BY erase_at LIMIT ?";
+
+pub(super) async fn server<C: Connection>(
+    connection: &mut C,
+    version: &'static str,
+) -> Result<Server, StoreError> {
+    let versions: Vec<(String,)> = connection.fetch(version, &[]).await?;
+    Ok(Server {
+        version: versions.into_iter().next().unwrap_or_default().0,
+        now: connection.now().await?,
+    })
+}
+
+pub(super) async fn stock<C: Connection>(
+    connection: &mut C,
+    sample: u32,
+) -> Result<Stock, StoreError> {
+    let next_id: Vec<(i64,)> = connection.fetch(NEXT_ID, &[]).await?;
+    let payments: Vec<PaymentRecord> = connection.fetch(SEALED_PAYMENTS, &[sample.into()]).await?;
+    let tokens: Vec<TokenRecord> = connection.fetch(SEALED_TOKENS, &[sample.into()]).await?;
+    Ok(Stock {
+        next_id: next_id.first().map(|(id,)| *id),
+        payments: all(payments)?,
+        tokens: all(tokens)?,
+    })
+}

@@ -1,0 +1,181 @@
+//! The database: version, schema, clock, rights, keys, ids.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Finding;
+use crate::broker::{Exchange, Properties, Publication};
+use crate::card_seal::{Owner, SealError};
+use crate::config::Config;
+use crate::store::facts::{Server, Stock};
+use crate::store::rows::{OutboxId, OutboxRow};
+use crate::store::{Database, StoreError};
+
+/// Sealed cards that are opened, of each kind.
+const SAMPLE: u32 = 50;
+
+/// More than the way to the server explains.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
+
+/// Months, tokens and logs would be wrong.
+const CLOCKS_ARE_WRONG: Duration = Duration::from_secs(300);
+
+pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Finding> {
+    let before = OffsetDateTime::now_utc();
+    let server = match database.server().await {
+        Ok(server) => server,
+        Err(error) => {
+            return vec![Finding::fail(
+                "database",
+                error.to_string(),
+                "is it running, and are host, login and database in DATABASE_URL right?",
+            )];
+        }
+    };
+    let midway = before + (OffsetDateTime::now_utc() - before) / 2;
+    let mut findings = vec![version(&server), clock(&server, midway)];
+    // The question that start and readiness ask, too.
+    if let Err(error) = database.check().await {
+        findings.push(Finding::fail(
+            "schema",
+            error.to_string(),
+            "run `payment-service setup` of this version, then start all processes with this version",
+        ));
+        return findings;
+    }
+    findings.push(Finding::ok(
+        "schema",
+        "all migrations of this version are applied",
+    ));
+    findings.push(rights(database).await);
+    match database.stock(SAMPLE).await {
+        Ok(stock) => findings.extend([keys(&stock, config), ids(&stock, config)]),
+        Err(error) => findings.push(Finding::fail(
+            "rows",
+            error.to_string(),
+            "another version of the service may have written it",
+        )),
+    }
+    findings
+}
+
+/// MySQL 8.4, MariaDB 10.6, or the SQLite that is built in.
+fn version(server: &Server) -> Finding {
+    let text = &server.version;
+    let mut numbers = text
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (name, oldest) = match (text.contains("MariaDB"), found.0) {
+        (true, _) => ("MariaDB", (10, 6)),
+        (false, 3) => ("SQLite", (3, 41)),
+        (false, _) => ("MySQL", (8, 4)),
+    };
+    if found >= oldest {
+        return Finding::ok("database", format!("{name} {text}"));
+    }
+    Finding::fail(
+        "database",
+        format!("{name} {text} is older than {}.{}", oldest.0, oldest.1),
+        "use MySQL 8.4 or later, or MariaDB 10.6 or later",
+    )
+}
+
+fn clock(server: &Server, here: OffsetDateTime) -> Finding {
+    let difference = (server.now - here).unsigned_abs();
+    let words = format!(
+        "differs by {} ms from this machine's",
+        difference.as_millis()
+    );
+    let remedy = "keep both in time (NTP): leases run by the database's clock, cards expire by this machine's";
+    match difference {
+        it if it > CLOCKS_ARE_WRONG => Finding::fail("clock", words, remedy),
+        it if it > CLOCKS_DIFFER => Finding::warn("clock", words, remedy),
+        _ => Finding::ok("clock", words),
+    }
+}
+
+/// Writes, changes and deletes a row in a transaction that is never committed.
+async fn rights(database: &dyn Database) -> Finding {
+    match write_and_roll_back(database).await {
+        Ok(()) => Finding::ok(
+            "database rights",
+            "rows can be written, changed and deleted",
+        ),
+        Err(error) => Finding::fail(
+            "database rights",
+            error.to_string(),
+            "GRANT SELECT, INSERT, UPDATE, DELETE on the database to the user of DATABASE_URL; is the server read-only?",
+        ),
+    }
+}
+
+async fn write_and_roll_back(database: &dyn Database) -> Result<(), StoreError> {
+    let mut transaction = database.begin().await?;
+    let later = transaction.now().await? + Duration::from_secs(3600);
+    let row = OutboxRow {
+        id: OutboxId(Uuid::now_v7()),
+        payment: None,
+        due_at: later,
+        publication: Publication {
+            exchange: Exchange::Default,
+            routing_key: String::new(),
+            properties: Properties::default(),
+            body: String::new(),
+            mandatory: false,
+        },
+    };
+    let id = row.id;
+    transaction.insert_outbox(&[row]).await?;
+    transaction.postpone_outbox(&[id], later).await?;
+    transaction.delete_outbox(&[id]).await
+}
+
+fn keys(stock: &Stock, config: &Config) -> Finding {
+    let keys = &config.seal_keys;
+    let payments = stock.payments.iter().filter_map(|row| {
+        let sealed = row.sealed_card.as_ref()?;
+        let owner = Owner::Payment(row.payment.id, row.payment.attempt);
+        Some(keys.open(sealed, owner).map(drop))
+    });
+    let tokens = stock.tokens.iter().filter_map(|token| {
+        let owner = Owner::Token(&token.id.0, &token.client);
+        Some(keys.open(token.sealed_card.as_ref()?, owner).map(drop))
+    });
+    let opened: Vec<Result<(), SealError>> = payments.chain(tokens).collect();
+    let closed: Vec<&SealError> = opened.iter().filter_map(|it| it.as_ref().err()).collect();
+    match closed.first() {
+        None => Finding::ok(
+            "seal keys",
+            format!("open every stored card that was tried ({})", opened.len()),
+        ),
+        Some(error) => Finding::fail(
+            "seal keys",
+            format!(
+                "{} of {} stored cards do not open: {error}",
+                closed.len(),
+                opened.len()
+            ),
+            "add the key that sealed them to SEAL_KEYS, after the current one; their payments fail without it",
+        ),
+    }
+}
+
+fn ids(stock: &Stock, config: &Config) -> Finding {
+    let next = stock.next_id.unwrap_or(config.ids.first);
+    let last = config.ids.last;
+    let words = format!(
+        "{} left, up to PAYMENT_ID_MAX {last}",
+        (last - next + 1).max(0)
+    );
+    let remedy = "raise PAYMENT_ID_MAX, once every client keeps payment ids in more than 32 bits";
+    if next > last {
+        return Finding::fail("payment ids", words, remedy);
+    }
+    if config.ids.is_nearly_used(next) {
+        return Finding::warn("payment ids", words, remedy);
+    }
+    Finding::ok("payment ids", words)
+}

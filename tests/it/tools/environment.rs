@@ -1,0 +1,227 @@
+//! `check` of the environment: fit when it is, and every way of being unfit is named with what to do.
+
+use payment_service::broker::rabbitmq::RabbitMq;
+use payment_service::broker::{Broker, Queue, Topology};
+use payment_service::card_seal::SealKeys;
+use payment_service::domain::{Card, CardCode, CardNumber, Expiration, PaymentId};
+use serde_json::Value;
+
+use super::place::{Ended, Place, run_with};
+use crate::broker::place::{depth_becomes, is_up, next, options, publish, work};
+use crate::store::samples::{keep, processing};
+use crate::support::servers::shared_broker;
+
+/// Level and message of what was found under this name.
+fn found(ended: &Ended, name: &str) -> (String, String) {
+    let findings = ended.json()["findings"].clone();
+    let finding = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["name"] == name)
+        .unwrap_or_else(|| panic!("nothing about {name}: {findings:#}"))
+        .clone();
+    let text = |field: &str| finding[field].as_str().unwrap().to_owned();
+    assert_eq!(finding["remedy"] == Value::Null, text("level") == "ok");
+    (text("level"), text("message"))
+}
+
+async fn check(place: &Place) -> Ended {
+    place.run(&["check", "--json"]).await
+}
+
+async fn set_up(place: &Place) {
+    place.run(&["setup"]).await.with(0);
+}
+
+#[tokio::test]
+async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
+    let place = Place::servers().await;
+    set_up(&place).await;
+    let client = RabbitMq::new(options(place.amqp_url()));
+    is_up(&client).await;
+    publish(&client, work("untouched")).await;
+    let ended = check(&place).await.with(0);
+    for name in [
+        "configuration",
+        "database",
+        "clock",
+        "schema",
+        "database rights",
+        "seal keys",
+        "payment ids",
+        "broker",
+        "dead letters",
+        "topology",
+        "broker rights",
+    ] {
+        let (level, message) = found(&ended, name);
+        assert_eq!(level, "ok", "{name}: {message}");
+    }
+    assert!(found(&ended, "broker").1.starts_with("RabbitMQ "));
+    assert_eq!(found(&ended, "clients").0, "warn");
+    for (queue, messages) in [
+        (Queue::Work, 1),
+        (Queue::Requests, 0),
+        (Queue::DeadLetters, 0),
+    ] {
+        depth_becomes(&client, queue, messages).await;
+    }
+    let mut consumer = client.consume(Queue::Work, 1);
+    let untouched = next(&mut consumer).await;
+    assert!(!untouched.redelivered);
+    untouched.settle.acknowledge().await;
+    client.close().await;
+    let words = place.run(&["check"]).await.with(0);
+    assert!(
+        words.out.contains("ok    broker rights   all 11"),
+        "{}",
+        words.out
+    );
+}
+
+#[tokio::test]
+async fn the_embedded_service_is_fit() {
+    let place = Place::embedded().await;
+    let ended = check(&place).await.with(0);
+    assert!(found(&ended, "database").1.starts_with("SQLite 3."));
+    assert_eq!(
+        found(&ended, "payment ids").1,
+        "2147483647 left, up to PAYMENT_ID_MAX 2147483647"
+    );
+}
+
+#[tokio::test]
+async fn a_database_without_the_schema_is_not_fit() {
+    let place = Place::servers().await;
+    let (level, message) = found(&check(&place).await.with(1), "schema");
+    assert_eq!(level, "fail", "{message}");
+}
+
+#[tokio::test]
+async fn servers_that_are_not_there_are_named() {
+    let mut place = Place::servers().await;
+    place.also(
+        "DATABASE_URL",
+        "mysql://root@127.0.0.1:1/nothing".to_owned(),
+    );
+    place.also(
+        "AMQP_URL",
+        "amqp://guest:guest@127.0.0.1:1/nothing".to_owned(),
+    );
+    let ended = check(&place).await.with(1);
+    assert_eq!(found(&ended, "database").0, "fail");
+    assert_eq!(found(&ended, "broker login").0, "fail");
+    assert!(!ended.out.contains("guest:guest"));
+}
+
+#[tokio::test]
+async fn a_queue_with_other_arguments_is_named() {
+    let place = Place::servers().await;
+    set_up_database(&place).await;
+    let mut other = options(place.amqp_url());
+    other.topology = Topology::of_definitions()
+        .unwrap()
+        .with_max_length(Queue::Work, 3);
+    let client = RabbitMq::new(other);
+    is_up(&client).await;
+    let ended = check(&place).await.with(1);
+    let (level, message) = found(&ended, "topology");
+    assert_eq!(level, "fail");
+    assert!(message.contains("payments.work"), "{message}");
+    assert_eq!(found(&ended, "dead letters").0, "fail");
+    client.close().await;
+}
+
+async fn set_up_database(place: &Place) {
+    let database = place.database();
+    database.migrate().await.unwrap();
+    database.close().await;
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_at_the_broker_are_named() {
+    let mut place = Place::servers().await;
+    set_up(&place).await;
+    let url = place.amqp_url().to_owned();
+    let vhost = url.rsplit('/').next().unwrap().to_owned();
+    let user = format!("reader-of-{vhost}");
+    let made = user.clone();
+    tokio::task::spawn_blocking(move || {
+        let broker = shared_broker().unwrap();
+        broker.rabbitmqctl(&["add_user", &made, "secret"]).unwrap();
+        let reads = [
+            "set_permissions",
+            "-p",
+            &vhost,
+            &made,
+            "^$",
+            "^$",
+            "^payments\\.work$",
+        ];
+        broker.rabbitmqctl(&reads).unwrap();
+    })
+    .await
+    .unwrap();
+    let host = url.rsplit('@').next().unwrap();
+    place.also("AMQP_URL", format!("amqp://{user}:secret@{host}"));
+    let ended = check(&place).await.with(1);
+    let (level, message) = found(&ended, "broker rights");
+    assert_eq!(level, "fail");
+    for missing in [
+        "declare payments.work:",
+        "publish to payments.results:",
+        "consume payments.requests:",
+    ] {
+        assert!(message.contains(missing), "{missing}: {message}");
+    }
+    assert!(!message.contains("consume payments.work:"), "{message}");
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_open_what_is_stored_is_named() {
+    for mut place in Place::both().await {
+        let keys = SealKeys::parse(&format!("new:{}", "ab".repeat(32))).unwrap();
+        let card = Card {
+            number: CardNumber::parse("4242424242424242").unwrap(),
+            code: CardCode::parse("123").unwrap(),
+            expiration: Expiration::parse("2030-01").unwrap(),
+        };
+        let mut row = processing(9, time::OffsetDateTime::now_utc());
+        let owner = payment_service::card_seal::Owner::Payment(PaymentId(9), 1);
+        row.sealed_card = Some(keys.seal(&card, owner).unwrap());
+        let database = place.database();
+        keep(&database, &[row]).await;
+        database.close().await;
+        let (level, message) = found(&check(&place).await, "seal keys");
+        assert_eq!(level, "fail");
+        assert!(message.contains("key `new`"), "{message}");
+        place.also("SEAL_KEYS", keys.to_text().to_string());
+        let (level, message) = found(&check(&place).await, "seal keys");
+        assert_eq!(level, "ok", "{message}");
+    }
+}
+
+#[tokio::test]
+async fn ids_that_run_out_are_a_warning_and_then_a_failure() {
+    for mut place in Place::both().await {
+        let database = place.database();
+        database.reserve_ids(900, 1).await.unwrap();
+        database.close().await;
+        place.also("PAYMENT_ID_MAX", "1000".to_owned());
+        let (level, message) = found(&check(&place).await, "payment ids");
+        assert_eq!(
+            (level.as_str(), message.as_str()),
+            ("warn", "100 left, up to PAYMENT_ID_MAX 1000")
+        );
+        place.also("PAYMENT_ID_MAX", "900".to_owned());
+        assert_eq!(found(&check(&place).await, "payment ids").0, "fail");
+    }
+}
+
+#[tokio::test]
+async fn faults_of_the_configuration_are_findings() {
+    let variables = [("DATABASE_URL", "mysql://somewhere".to_owned())];
+    let ended = run_with(&["check", "--json"], &variables).await.with(1);
+    assert_eq!(found(&ended, "configuration").0, "fail");
+}
