@@ -19,11 +19,18 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
 
 /// For [`super::sqlite`].
 pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
-    embed(&[(
-        1,
-        "initial",
-        include_str!("../../migrations/sqlite/0001_initial.sql"),
-    )])
+    embed(&[
+        (
+            1,
+            "initial",
+            include_str!("../../migrations/sqlite/0001_initial.sql"),
+        ),
+        (
+            2,
+            "dead letters",
+            include_str!("../../migrations/sqlite/0002_dead_letters.sql"),
+        ),
+    ])
 });
 
 /// From (version, description, text): what the files' names say, and the files.
