@@ -120,7 +120,7 @@ build_new_servers() {
     echo "Building $new_root (${new_packages[*]})"
     rm -rf --one-file-system "$new_root.part"
     mkdir -p "$new_root.part"
-    quietly debootstrap --variant=minbase "--include=$packages" sid "$new_root.part" "${site:-http://deb.debian.org/debian}"
+    quietly debootstrap --variant=minbase "--include=$packages" sid "$new_root.part" ${site:+"$site"}
     rm -rf "$new_root.part"/var/cache/apt/archives/*.deb
     rm -rf --one-file-system "$new_root"
     mv "$new_root.part" "$new_root"
