@@ -51,15 +51,15 @@ async fn two_workers_end_nearly_twice_as_many_payments_as_one_where_the_issuer_t
         middle(run)
     };
 
-    let one = measure(0).await;
+    // Whatever else keeps this machine busy slows a run down: of one worker and of two, the best of three counts.
+    let mut one: f64 = 0.0;
+    for run in 0..3 {
+        one = one.max(measure(run).await);
+    }
     let _second = fleet.start("worker").await;
-    // Whatever else keeps this machine busy slows two workers more than one: the best of three runs counts.
     let mut two: f64 = 0.0;
-    for run in 1..=3 {
+    for run in 3..6 {
         two = two.max(measure(run).await);
-        if two >= 1.8 * one {
-            break;
-        }
     }
 
     println!("one worker {one:.1} payments/s, two workers {two:.1} payments/s");
