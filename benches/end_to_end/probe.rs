@@ -128,11 +128,13 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     ticks(fields.split_whitespace().skip(11).take(2))
 }
 
-/// Processor time that everything on this machine has used: user, nice, system.
+/// Processor time that everything on this machine has used: user, nice, system, interrupts.
 pub fn machine_cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = stat.lines().next().unwrap_or_default();
-    ticks(first.split_whitespace().skip(1).take(3))
+    // In order: user, nice, system, idle, iowait, irq, softirq.
+    let fields = first.split_whitespace().skip(1).take(7).enumerate();
+    ticks(fields.filter_map(|(place, field)| (!(3..=4).contains(&place)).then_some(field)))
 }
 
 fn ticks<'a>(fields: impl Iterator<Item = &'a str>) -> f64 {
