@@ -156,10 +156,19 @@ impl App {
         let tasks = Tasks::new();
         // The relay goes on until everything that was taken is finished.
         let to_the_end = CancellationToken::new();
-        // A consumer that this role does not have counts as registered.
-        let (orders_registered, orders_consumer) = channel::channel(config.role == Role::Worker);
-        let (work_registered, work_consumer) = channel::channel(config.role == Role::Api);
-        let consumers = vec![orders_consumer, work_consumer];
+        let takes = |role| config.role == role || config.role == Role::All;
+        let orders = takes(Role::Api)
+            .then(|| parts.orders(&config))
+            .map(|it| (it.consume(), it));
+        let worker = takes(Role::Worker)
+            .then(|| parts.worker(&config))
+            .map(|it| (it.consume(), it));
+        let consumers: Vec<_> = orders
+            .iter()
+            .map(|(consumer, _)| consumer)
+            .chain(worker.iter().map(|(consumer, _)| consumer))
+            .map(|consumer| consumer.registered.clone())
+            .collect();
         let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
 
         tasks.keep("relay", relay_tasks.run(to_the_end.clone()));
@@ -183,13 +192,12 @@ impl App {
             let (broker, waiters) = (Arc::clone(&parts.broker), Arc::clone(&parts.waiters));
             tasks.take("results", wake_waiters(broker, waiters, stop.clone()));
             tasks.take("clients", config.clients.clone().watch(stop.clone()));
-            tasks.take(
-                "orders",
-                parts.orders(&config).run(stop.clone(), orders_registered),
-            );
         }
-        if config.role != Role::Api {
-            tasks.take("worker", parts.worker(&config).run(stop, work_registered));
+        if let Some((consumer, orders)) = orders {
+            tasks.take("orders", orders.run(consumer, stop.clone()));
+        }
+        if let Some((consumer, worker)) = worker {
+            tasks.take("worker", worker.run(consumer, stop));
         }
         (tasks, to_the_end)
     }

@@ -145,6 +145,16 @@ pub struct Consumer {
     pub registered: watch::Receiver<bool>,
 }
 
+impl Consumer {
+    /// Takes no more, and gives back what was received but not taken up.
+    pub async fn give_back_the_rest(mut self) {
+        self.deliveries.close();
+        while let Some(delivery) = self.deliveries.recv().await {
+            delivery.settle.give_back().await;
+        }
+    }
+}
+
 /// A message broker, as far as this service needs one.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::order::{OrderReader, Refusal};
 use super::{dead_letter, result};
 use crate::accept::{AcceptError, Acceptor};
-use crate::broker::{Broker, Delivery, Queue};
+use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::relay::Relay;
 use crate::store::StoreError;
 use crate::store::commands::{Commands, Refused, RowIds};
@@ -48,22 +48,20 @@ enum Fate {
 }
 
 impl Orders {
-    /// Runs until `stop`, then finishes what is in hand.
-    pub async fn run(self, stop: CancellationToken, registered: watch::Sender<bool>) {
-        let mut consumer = self.broker.consume(Queue::Requests, UNDER_WAY);
+    /// Registers for requests.
+    pub fn consume(&self) -> Consumer {
+        self.broker.consume(Queue::Requests, UNDER_WAY)
+    }
+
+    /// Accepts what [`Self::consume`] brings until `stop`, then finishes what is in hand.
+    pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(usize::from(UNDER_WAY)));
         let under_way = TaskTracker::new();
         let this = Arc::new(self);
-        let mut registration = consumer.registered.clone();
         loop {
-            registered.send_replace(*registration.borrow_and_update());
             let delivery = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                changed = registration.changed() => match changed {
-                    Ok(()) => continue,
-                    Err(_) => break,
-                },
                 delivery = consumer.deliveries.recv() => delivery,
             };
             let (Some(delivery), Ok(permit)) =
@@ -79,10 +77,7 @@ impl Orders {
                 drop(permit);
             });
         }
-        consumer.deliveries.close();
-        while let Some(delivery) = consumer.deliveries.recv().await {
-            delivery.settle.give_back().await;
-        }
+        consumer.give_back_the_rest().await;
         under_way.close();
         under_way.wait().await;
     }

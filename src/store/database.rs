@@ -5,9 +5,10 @@ use sqlx::migrate::{MigrateError, Migrator};
 use time::macros::datetime;
 
 use super::audit::{self, Audit, Bounds};
-use super::decode::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord, all};
+use super::decode::all;
 use super::engine::{Connection, Engine, Parameter};
 use super::facts::{self, Server, Stock};
+use super::records::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord};
 use super::rows::{CardToken, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
 use super::transaction::OpenTransaction;
 use super::{Database, OutboxDepth, StoreError, Transaction, statements};

@@ -7,7 +7,7 @@ use sqlx::{Arguments, Encode, Type};
 
 use super::StoreError;
 use super::cells::time_text;
-use super::decode::Record;
+use super::records::Record;
 use crate::domain::Timestamp;
 
 /// A database's connections.

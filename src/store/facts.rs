@@ -1,8 +1,9 @@
 //! What a check of the environment wants to know of a database.
 
 use super::StoreError;
-use super::decode::{PaymentRecord, TokenRecord, all};
+use super::decode::all;
 use super::engine::Connection;
+use super::records::{PaymentRecord, TokenRecord};
 use super::rows::{CardToken, StoredPayment};
 use crate::domain::Timestamp;
 

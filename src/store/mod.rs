@@ -18,6 +18,7 @@ pub mod ids;
 mod migrations;
 pub mod mysql;
 pub mod queries;
+mod records;
 pub mod rows;
 pub mod sqlite;
 mod statements;

@@ -6,8 +6,9 @@ use std::marker::PhantomData;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::decode::{LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, all};
+use super::decode::all;
 use super::engine::{Connection, Engine, Parameter};
+use super::records::{LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord};
 use super::rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };

@@ -8,12 +8,12 @@ pub mod retry;
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::broker::{Broker, Delivery, Queue};
+use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::domain::{ClientName, Payment};
 use crate::messages::work::WorkMessage;
 use crate::relay::Relay;
@@ -37,21 +37,22 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Runs until `stop`, then finishes what is in hand. `registered` follows the consumer's registration.
-    pub async fn run(self, stop: CancellationToken, registered: watch::Sender<bool>) {
+    /// Registers for tries.
+    pub fn consume(&self) -> Consumer {
         // A few more than can be worked on, so that a permit that comes free finds work.
         let prefetch = u16::try_from(self.permits + self.permits / 4 + 1).unwrap_or(u16::MAX);
-        let mut consumer = self.broker.consume(Queue::Work, prefetch);
+        self.broker.consume(Queue::Work, prefetch)
+    }
+
+    /// Works off what [`Self::consume`] brings until `stop`, then finishes what is in hand.
+    pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(self.permits));
         let tries = TaskTracker::new();
         let this = Arc::new(self);
-        let forward = forward(consumer.registered.clone(), registered);
-        tokio::pin!(forward);
         loop {
             let delivery = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = &mut forward => break,
                 delivery = consumer.deliveries.recv() => delivery,
             };
             let Some(delivery) = delivery else { break };
@@ -68,7 +69,7 @@ impl Worker {
                 drop(permit);
             });
         }
-        give_back_the_rest(&mut consumer.deliveries).await;
+        consumer.give_back_the_rest().await;
         tries.close();
         tries.wait().await;
     }
@@ -139,20 +140,4 @@ impl Worker {
 fn report(payment: &Payment) {
     metrics::counter!("payments_tried", "status" => payment.status.as_str()).increment(1);
     tracing::debug!(payment.id = payment.id.0, status = %payment.status, "recorded");
-}
-
-async fn forward(mut from: watch::Receiver<bool>, to: watch::Sender<bool>) {
-    loop {
-        to.send_replace(*from.borrow_and_update());
-        if from.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn give_back_the_rest(deliveries: &mut tokio::sync::mpsc::Receiver<Delivery>) {
-    deliveries.close();
-    while let Some(delivery) = deliveries.recv().await {
-        delivery.settle.give_back().await;
-    }
 }

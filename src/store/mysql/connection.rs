@@ -15,8 +15,8 @@ use super::errors::{classify, classify_commit, is_of_the_connection};
 use super::server::Pool;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::decode::Record;
 use crate::store::engine::{Connection, Parameter, arguments};
+use crate::store::records::Record;
 
 /// Longer than any statement may wait for a lock (5 s), by far.
 const STATEMENT: Duration = Duration::from_secs(20);

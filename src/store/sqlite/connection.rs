@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use super::errors::{classify, classify_commit};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::decode::Record;
 use crate::store::engine::{Connection, Parameter, arguments};
+use crate::store::records::Record;
 
 /// A connection that is borrowed from a pool; dropped within a transaction, it rolls back.
 #[derive(Debug)]
