@@ -8,6 +8,7 @@
 mod search;
 mod servers;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use futures::StreamExt;
@@ -189,15 +190,18 @@ async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files
     )
     .await;
 
-    let mut messages = Vec::new();
-    for _ in 0..1001 {
+    // Whatever is published twice has its id twice: each result counts once, and all are searched.
+    let (mut messages, mut seen, mut succeeded) = (Vec::new(), HashSet::new(), 0);
+    while seen.len() < 1001 {
         let next = tokio::time::timeout(std::time::Duration::from_secs(30), results.next());
         let message = next.await.expect("a result in time").unwrap().unwrap();
         messages.extend_from_slice(&message.data);
         messages.extend_from_slice(format!("{:?}\n", message.properties).as_bytes());
+        let first = seen.insert(message.properties.message_id().clone());
+        let text = String::from_utf8_lossy(&message.data);
+        succeeded += usize::from(first && text.contains("\"type\":\"payment.succeeded\""));
     }
-    let text = String::from_utf8_lossy(&messages);
-    assert_eq!(text.matches("\"type\":\"payment.succeeded\"").count(), 1000);
+    assert_eq!(succeeded, 1000);
     std::fs::write(folder.path().join("messages"), &messages).unwrap();
 
     servers.plant(&planted[0], &channel, &planted[1]).await;
