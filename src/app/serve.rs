@@ -25,7 +25,7 @@ const ADMIN_CONNECTIONS: usize = 256;
 pub(super) fn admin_limits(config: &Config) -> Limits {
     Limits {
         connections: ADMIN_CONNECTIONS,
-        head_time: config.http_idle_timeout,
+        head_time: config.http.idle_timeout,
     }
 }
 
@@ -33,18 +33,18 @@ pub(super) fn admin_limits(config: &Config) -> Limits {
 pub(super) fn api_limits(config: &Config) -> Limits {
     let files = open_files::raise();
     let possible = files.saturating_sub(open_files::OTHERS + ADMIN_CONNECTIONS);
-    let connections = config.http_connections.min(possible.max(1));
-    if connections < config.http_connections {
+    let connections = config.http.connections.min(possible.max(1));
+    if connections < config.http.connections {
         tracing::warn!(
             files,
             connections,
-            wanted = config.http_connections,
+            wanted = config.http.connections,
             "HTTP_CONNECTIONS is lowered: this process may not open more files; raise the limit (ulimit -n)"
         );
     }
     Limits {
         connections,
-        head_time: config.http_idle_timeout,
+        head_time: config.http.idle_timeout,
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
         acceptor: Arc::clone(&parts.acceptor),
         queries: Queries::new(Arc::clone(&parts.database)),
         clients: config.clients.clone(),
-        admission: Admission::new(config.client_requests, held),
+        admission: Admission::new(config.http.client_requests, held),
         waiters: Arc::clone(&parts.waiters),
         health,
         default_currency: config.default_currency,

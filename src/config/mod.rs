@@ -3,6 +3,7 @@
 //! `.env.example` lists every variable with its default and its meaning.
 
 mod admin;
+mod http;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::admin_addr;
+pub use http::HttpLimits;
 pub use reader::Fault;
 use reader::Reader;
 
@@ -58,12 +60,8 @@ pub struct Config {
     pub ids: IdSpace,
     /// `MAX_WAIT`: the longest `Prefer: wait`.
     pub max_wait: Duration,
-    /// `HTTP_CONNECTIONS`: open at the same time.
-    pub http_connections: usize,
-    /// `HTTP_IDLE_TIMEOUT`: how long a connection may take to its next request's head.
-    pub http_idle_timeout: Duration,
-    /// `CLIENT_REQUESTS`: worked on at the same time for one client.
-    pub client_requests: usize,
+    /// `HTTP_*`, `CLIENT_REQUESTS`: what callers may take.
+    pub http: HttpLimits,
     /// `WORKER_CONCURRENCY`: tries under way at the same time.
     pub worker_concurrency: usize,
     /// `PROCESSOR_TIMEOUT`
@@ -159,9 +157,7 @@ impl Config {
             |text| Currency::parse(text).ok(),
         );
         let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
-        let http_connections = reader.number("HTTP_CONNECTIONS", 10_000, 1..=1_000_000);
-        let http_idle_timeout = reader.duration("HTTP_IDLE_TIMEOUT", Duration::from_secs(30));
-        let client_requests = reader.number("CLIENT_REQUESTS", 1024, 1..=1_000_000);
+        let http = HttpLimits::read(reader);
         let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000);
         let retry = retry(reader);
         let shutdown_timeout = reader.duration("SHUTDOWN_TIMEOUT", Duration::from_secs(20));
@@ -182,9 +178,7 @@ impl Config {
             default_currency: default_currency?,
             ids,
             max_wait,
-            http_connections,
-            http_idle_timeout,
-            client_requests,
+            http,
             worker_concurrency,
             processor_timeout,
             retry,

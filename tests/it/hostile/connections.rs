@@ -130,7 +130,7 @@ fn may_open_files(number: u64) {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < number) {
         limit.current = limit.maximum;
-        setrlimit(Resource::Nofile, limit.clone()).unwrap();
+        setrlimit(Resource::Nofile, limit).unwrap();
     }
     assert!(
         limit.current.is_none_or(|current| current >= number),
