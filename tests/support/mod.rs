@@ -2,4 +2,5 @@
 
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod servers;
