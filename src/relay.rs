@@ -14,7 +14,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use chores::Chores;
+
 use crate::broker::{Broker, Connection, Publication};
+use crate::pulse::Pulse;
 use crate::store::Database;
 use crate::store::commands::Commands;
 use crate::store::rows::OutboxRow;
@@ -51,12 +54,14 @@ pub struct RelayTasks {
     database: Arc<dyn Database>,
     settings: RelaySettings,
     backlog_full: Arc<AtomicBool>,
+    chores: Chores,
 }
 
 #[derive(Clone)]
 struct Publisher {
     broker: Arc<dyn Broker>,
     commands: Commands,
+    pulse: Pulse,
 }
 
 /// A relay and its tasks, to be run by the caller.
@@ -70,10 +75,15 @@ pub fn relay(
     let backlog_full = Arc::new(AtomicBool::new(false));
     let tasks = RelayTasks {
         receiver,
-        publisher: Publisher { broker, commands },
+        publisher: Publisher {
+            broker,
+            commands,
+            pulse: Pulse::new("relay"),
+        },
         database,
         settings,
         backlog_full: Arc::clone(&backlog_full),
+        chores: Chores::new(),
     };
     (
         Relay {
@@ -101,6 +111,13 @@ impl Relay {
 }
 
 impl RelayTasks {
+    /// Of the tasks.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        let mut pulses = self.chores.pulses();
+        pulses.push(self.publisher.pulse.clone());
+        pulses
+    }
+
     /// Runs until `stop`, then publishes what was handed over before and ends.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
@@ -109,13 +126,14 @@ impl RelayTasks {
             database,
             settings,
             backlog_full,
+            chores,
         } = self;
         tokio::join!(
             publish_handed_over(receiver, publisher.clone(), stop.clone()),
-            chores::sweep(publisher.clone(), settings, stop.clone()),
-            chores::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
-            chores::measure(database, settings, backlog_full, stop.clone()),
-            chores::erase_expired_tokens(publisher.commands, stop),
+            chores.sweep(publisher.clone(), settings, stop.clone()),
+            chores.dispatch_forgotten(publisher.clone(), settings, stop.clone()),
+            chores.measure(database, settings, (backlog_full, stop.clone())),
+            chores.erase_expired_tokens(publisher.commands, stop),
         );
     }
 }
@@ -167,7 +185,9 @@ impl Publisher {
             .zip(&publications)
             .map(|((_, payment), publication)| step_span(payment.map(|id| id.0), publication))
             .collect();
+        let in_hand = self.pulse.take();
         let results = self.broker.publish(&publications).await;
+        drop(in_hand);
         drop(spans);
         let mut confirmed = Vec::with_capacity(rows.len());
         for (((id, payment), publication), result) in
