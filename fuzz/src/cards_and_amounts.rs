@@ -5,9 +5,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use payment_service::domain::Currency;
 use payment_service::domain::card::{CardCode, CardNumber, Expiration, holds_card_number};
 use payment_service::domain::money::{InvalidAmount, Money};
-use payment_service::domain::Currency;
 use time::macros::date;
 
 fuzz_target!(|data: &[u8]| {
@@ -66,7 +66,9 @@ fn amount_in(text: &str, currency: Currency) {
     }
     match (exact, rounded) {
         (Ok(exact), rounded) => assert_eq!(rounded, Ok(exact)),
-        (Err(InvalidAmount::TooLarge), rounded) => assert_eq!(rounded, Err(InvalidAmount::TooLarge)),
+        (Err(InvalidAmount::TooLarge), rounded) => {
+            assert_eq!(rounded, Err(InvalidAmount::TooLarge))
+        }
         _ => {}
     }
 }

@@ -7,9 +7,9 @@
 use libfuzzer_sys::fuzz_target;
 use payment_service::accept::fields::FieldError;
 use payment_service::accept::request::{CardsAllowed, parse_card, parse_method, parse_payment};
+use payment_service::domain::Currency;
 use payment_service::domain::card::holds_card_number;
 use payment_service::domain::money::Money;
-use payment_service::domain::Currency;
 use serde_json::Value;
 use time::macros::date;
 

@@ -40,7 +40,10 @@ fuzz_target!(|data: &[u8]| {
         Ok(submission) => {
             // Nobody speaks for a client but the broker: a replay's proof cannot be guessed.
             let user = delivery.properties.user_id.as_deref();
-            assert_eq!(READER.clients.by_rabbitmq_user(user.expect("a user")), Some(submission.client));
+            assert_eq!(
+                READER.clients.by_rabbitmq_user(user.expect("a user")),
+                Some(submission.client)
+            );
             assert!(submission.idempotency_key.is_some());
         }
         Err(refusal) => is_told(&delivery, &refusal),
@@ -70,7 +73,14 @@ fn is_told(delivery: &Delivery, refusal: &Refusal) {
     let client = refusal.client.clone();
     let client = client.unwrap_or_else(|| ClientName::parse("shop").expect("a name"));
     let at = datetime!(2027-01-15 10:00 UTC);
-    for event in result::rejection(&client, message_id, EventId(Default::default()), at, &origin, &problem) {
+    for event in result::rejection(
+        &client,
+        message_id,
+        EventId(Default::default()),
+        at,
+        &origin,
+        &problem,
+    ) {
         serde_json::from_str::<Value>(&event.body).expect("an event is JSON");
     }
 
@@ -91,10 +101,16 @@ fn is_told(delivery: &Delivery, refusal: &Refusal) {
             settle: Box::new(Nobody),
         };
         let proven = dead_letter::replay::client(&READER.seal, &replayed);
-        assert_eq!(proven.ok().flatten().map(|it| it.to_string()), letter.client.or_else(|| {
-            let user = letter.user_id.as_deref()?;
-            READER.clients.by_rabbitmq_user(user).map(|it| it.to_string())
-        }));
+        assert_eq!(
+            proven.ok().flatten().map(|it| it.to_string()),
+            letter.client.or_else(|| {
+                let user = letter.user_id.as_deref()?;
+                READER
+                    .clients
+                    .by_rabbitmq_user(user)
+                    .map(|it| it.to_string())
+            })
+        );
     }
 }
 
