@@ -16,6 +16,7 @@ mod demo;
 mod deployment;
 mod end_to_end;
 mod gateway;
+mod page;
 mod scale;
 mod servers;
 mod servers_end;
