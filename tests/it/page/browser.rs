@@ -1,12 +1,14 @@
 //! A headless Chromium as wide as a phone, driven by WebDriver (https://www.w3.org/TR/webdriver2/).
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// The page's width and height in CSS pixels.
 pub const PHONE: (u32, u32) = (390, 844);
@@ -37,12 +39,21 @@ pub struct Browser {
     session: String,
 }
 
-struct Driver(Child);
+/// The driver and its browser are one group of processes, which is killed when the pipe to it closes: when this is
+/// dropped, and when the tests' own process is gone, however it went.
+struct Driver {
+    watch: Child,
+    /// What the browser keeps.
+    _folder: TempDir,
+}
+
+const WATCH: &str =
+    "chromedriver --port=0 --log-level=SEVERE & while read -r _; do :; done; kill -KILL 0";
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        drop(self.watch.stdin.take());
+        let _ = self.watch.wait();
     }
 }
 
@@ -177,10 +188,11 @@ impl Browser {
         }
     }
 
-    pub async fn until_gone(&self, selector: &str) {
+    /// Waits until an element is there, or is no longer.
+    pub async fn until_there(&self, selector: &str, there: bool) {
         let deadline = Instant::now() + LIMIT;
-        while self.find(selector).await.is_some() {
-            assert!(Instant::now() < deadline, "{selector} is still there");
+        while self.find(selector).await.is_some() != there {
+            assert!(Instant::now() < deadline, "{selector} there: {}", !there);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -262,22 +274,28 @@ fn capabilities(wish: Wish) -> Value {
 
 /// On a port that it chooses and prints.
 fn start_driver() -> (Driver, u16) {
-    let started = Command::new("chromedriver")
-        .args(["--port=0", "--log-level=SEVERE"])
-        .stdin(Stdio::null())
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = Command::new("sh")
+        .args(["-c", WATCH])
+        .env("TMPDIR", folder.path())
+        .process_group(0)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .spawn();
-    let mut child = started.expect(
-        "chromedriver is missing: the page's tests need Chromium. scripts/test installs it; by hand: \
-         apt-get install chromium chromium-driver",
-    );
-    let stdout = child.stdout.take().unwrap();
-    let driver = Driver(child);
+        .spawn()
+        .expect("sh starts");
+    let stdout = watch.stdout.take().unwrap();
+    let driver = Driver {
+        watch,
+        _folder: folder,
+    };
     for line in BufReader::new(stdout).lines() {
         let line = line.expect("a line of chromedriver");
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             return (driver, port.trim_end_matches('.').parse().expect("a port"));
         }
     }
-    panic!("chromedriver has ended without a port");
+    panic!(
+        "chromedriver does not start, and the page's tests need Chromium. scripts/test installs it; by hand: \
+         apt-get install chromium chromium-driver"
+    );
 }

@@ -35,10 +35,12 @@ pub async fn declined_then_paid(browser: &Browser, link: &str) {
     browser.until("#state", "Declined").await;
     browser.until("[role=status]", "There is not enough money on the card. Nothing has been charged: you can use another one.").await;
 
+    // The answer to the form goes on to the payment's page, which has a form again.
+    browser.until_there("#number", true).await;
     fill(browser, "4242 4242 4242 4242", "01/2030", "123").await;
     browser.click("button").await;
     browser.until("#state", "Paid").await;
-    browser.until_gone("a").await;
+    browser.until_there("a", false).await;
     assert!(browser.find("form").await.is_none());
     browser.reload().await;
     assert_eq!(browser.text("#state").await, "Paid");
