@@ -97,7 +97,7 @@ impl<'a> Page<'a> {
         caller: Result<Caller, Problem>,
         id: Result<PathId, Problem>,
     ) -> Result<Response, Problem> {
-        let (Caller(client), PathId(id)) = (caller?, id?);
+        let (Caller(client, _turn), PathId(id)) = (caller?, id?);
         let payment = self.payment(&client, id).await?;
         let form = takes_card(&payment).then(|| self.form(&payment));
         let view = PaymentView::new(&payment, self.words, form);
@@ -111,7 +111,7 @@ impl<'a> Page<'a> {
         headers: &HeaderMap,
         request: Request,
     ) -> Result<Response, Problem> {
-        let (Caller(client), PathId(id)) = (caller?, id?);
+        let (Caller(client, turn), PathId(id)) = (caller?, id?);
         if origin::is_foreign(headers) {
             let sentence = "The form was posted from another site.";
             return Err(Problem::new(Kind::CrossSite, sentence));
@@ -132,7 +132,8 @@ impl<'a> Page<'a> {
         };
         match parse_card(&form.card, now.date()) {
             Ok(card) => {
-                self.presented(&payment, PaymentMethod::Card(card), attempt)
+                let caller = Caller(client, turn);
+                self.presented(caller, id, PaymentMethod::Card(card), attempt)
                     .await
             }
             Err(faults) => {
@@ -146,23 +147,21 @@ impl<'a> Page<'a> {
     /// Presents the card if the payment stands where it stood when the form was shown, and waits for the outcome.
     async fn presented(
         &self,
-        payment: &Payment,
+        Caller(client, turn): Caller,
+        id: PaymentId,
         method: PaymentMethod,
         attempt: u32,
     ) -> Result<Response, Problem> {
-        let (api, client) = (self.api, &payment.client);
+        let api = self.api;
         let presented = api
             .acceptor
-            .present_card_after(attempt, client, payment.id, method);
+            .present_card_after(attempt, &client, id, method);
         let payment = match presented.await {
             Ok(Presented::Started(payment) | Presented::AsItStands(payment)) => payment,
-            Err(AcceptError::Refused(Refusal::Canceled)) => {
-                self.payment(client, payment.id).await?
-            }
+            Err(AcceptError::Refused(Refusal::Canceled)) => self.payment(&client, id).await?,
             Err(error) => return Err(error.into()),
         };
-        let client = payment.client.clone();
-        let payment = payments::outcome(api, &client, payment, api.process_wait).await;
+        let payment = payments::outcome(api, (client, turn), payment, api.process_wait).await;
         Ok(self.as_it_stands(&payment))
     }
 

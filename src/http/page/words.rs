@@ -238,7 +238,11 @@ impl Words {
                     "Rien n’a été débité. Pour payer, ouvrez vous-même le lien de la boutique.",
                 ],
             ),
-            Kind::Overloaded | Kind::Unavailable | Kind::Exhausted | Kind::Timeout => pick(
+            Kind::TooManyRequests
+            | Kind::Overloaded
+            | Kind::Unavailable
+            | Kind::Exhausted
+            | Kind::Timeout => pick(
                 [
                     "Payments cannot be made just now",
                     "Please try again in a moment. You cannot pay twice by that.",
