@@ -1,4 +1,4 @@
-//! What the app hands to HTTP: its parts, its health, and and how many connections it may have.
+//! What the app hands to HTTP: its parts, its health, and how many connections it may have.
 
 use std::sync::Arc;
 
