@@ -15,6 +15,7 @@ mod place;
 mod random;
 mod results;
 mod short;
+mod soak;
 mod strike;
 mod table;
 mod verdict;
