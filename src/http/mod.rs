@@ -3,6 +3,7 @@
 //! Parses requests, asks the accepting side or the store's queries, and words the answers. It decides nothing about
 //! payments and publishes nothing.
 
+pub mod admission;
 mod answer;
 pub mod auth;
 pub mod body;
@@ -11,11 +12,13 @@ mod events;
 mod headers;
 pub mod health;
 mod list;
+mod page;
 mod payments;
 pub mod prefer;
 pub mod problem;
 mod process;
 mod router;
+pub mod server;
 pub mod wait;
 
 use std::sync::Arc;
@@ -24,7 +27,9 @@ use std::time::Duration;
 use crate::accept::Acceptor;
 use crate::clients::Clients;
 use crate::domain::{Currency, Timestamp};
+use crate::processor::simulated::TestCard;
 use crate::store::queries::Queries;
+use admission::Admission;
 use health::Health;
 use wait::Waiters;
 
@@ -38,6 +43,8 @@ pub struct Api {
     pub queries: Queries,
     /// Who may call.
     pub clients: Clients,
+    /// How much one client may have in hand.
+    pub admission: Arc<Admission>,
     /// Requests that wait for an outcome.
     pub waiters: Arc<Waiters>,
     /// How this process is.
@@ -48,7 +55,9 @@ pub struct Api {
     pub max_wait: Duration,
     /// How long `process` waits unless told otherwise: its callers are synchronous.
     pub process_wait: Duration,
-    /// The clock; only for telling how far ahead a card may expire.
+    /// What the page offers to try; none where cards are real.
+    pub test_cards: &'static [TestCard],
+    /// The clock, for telling how far ahead a card may expire and how old a form is.
     pub now: fn() -> Timestamp,
 }
 

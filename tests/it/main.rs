@@ -16,6 +16,8 @@ mod demo;
 mod deployment;
 mod end_to_end;
 mod gateway;
+mod hostile;
+mod page;
 mod proxy;
 mod scale;
 mod servers;

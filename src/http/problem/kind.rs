@@ -11,6 +11,8 @@ pub enum Kind {
     BadRequest,
     /// No API key, or none that is known.
     Unauthorized,
+    /// A form that was posted from another site.
+    CrossSite,
     /// No such address, no such payment, or another client's.
     NotFound,
     /// The address exists, the method does not.
@@ -27,6 +29,8 @@ pub enum Kind {
     InvalidFields,
     /// The idempotency key belongs to another request.
     KeyReused,
+    /// This client has too much in hand already.
+    TooManyRequests,
     /// More is asked than can be followed.
     Overloaded,
     /// A fault of this service.
@@ -39,10 +43,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::MalformedJson,
         Self::BadRequest,
         Self::Unauthorized,
+        Self::CrossSite,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Timeout,
@@ -51,6 +56,7 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::InvalidFields,
         Self::KeyReused,
+        Self::TooManyRequests,
         Self::Overloaded,
         Self::Internal,
         Self::Unavailable,
@@ -64,6 +70,11 @@ impl Kind {
             Self::MalformedJson => (S::BAD_REQUEST, "malformed-json", "The body is not JSON"),
             Self::BadRequest => (S::BAD_REQUEST, "bad-request", "The request is malformed"),
             Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "An API key is needed"),
+            Self::CrossSite => (
+                S::FORBIDDEN,
+                "cross-site",
+                "The form came from another site",
+            ),
             Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
@@ -92,6 +103,11 @@ impl Kind {
                 "idempotency-key-reused",
                 "The idempotency key belongs to another request",
             ),
+            Self::TooManyRequests => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests of this client are in hand",
+            ),
             Self::Overloaded => (
                 S::SERVICE_UNAVAILABLE,
                 "overloaded",
@@ -110,7 +126,7 @@ impl Kind {
     /// After how many seconds it is worth trying again.
     pub(super) fn retry_after(self) -> Option<u16> {
         match self {
-            Self::Overloaded => Some(1),
+            Self::TooManyRequests | Self::Overloaded => Some(1),
             Self::Unavailable => Some(2),
             Self::Exhausted => Some(3600),
             _ => None,
