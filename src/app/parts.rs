@@ -7,6 +7,7 @@ use crate::accept::Acceptor;
 use crate::broker::Broker;
 use crate::broker::embedded::Embedded;
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
+use crate::callbacks::Callbacks;
 use crate::card_seal::SealKeys;
 use crate::config::{Backend, Config, IssuerSettings};
 use crate::http::wait::Waiters;
@@ -101,6 +102,17 @@ impl Parts {
             relay: self.relay.clone(),
             permits: config.worker_concurrency,
         }
+    }
+
+    /// Who tells clients by HTTP.
+    pub(super) fn callbacks(&self, config: &Config) -> Callbacks {
+        Callbacks::new(
+            Arc::clone(&self.broker),
+            config.clients.clone(),
+            self.commands.clone(),
+            self.relay.clone(),
+            config.callbacks,
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 //! `.env.example` lists every variable with its default and its meaning.
 
 mod admin;
+mod callbacks;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub use reader::Fault;
 use reader::Reader;
 
 use crate::broker::rabbitmq::{Hosts as AmqpHosts, parse_urls};
+use crate::callbacks::settings::CallbackSettings;
 use crate::card_seal::SealKeys;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency};
@@ -70,6 +72,8 @@ pub struct Config {
     pub relay: RelaySettings,
     /// `SHUTDOWN_TIMEOUT`
     pub shutdown_timeout: Duration,
+    /// `CALLBACK_*`
+    pub callbacks: CallbackSettings,
     /// `ISSUER_LATENCY`, `ISSUER_SEED`, `ISSUER_LEDGER`
     pub issuer: IssuerSettings,
 }
@@ -161,6 +165,7 @@ impl Config {
             seed: reader.number("ISSUER_SEED", 0, 0..=u64::MAX),
             ledger: reader.switch("ISSUER_LEDGER", true),
         };
+        let callbacks = callbacks::read(reader);
         // Only now may it end early: every fault is noted.
         Some(Self {
             role,
@@ -179,6 +184,7 @@ impl Config {
             leases,
             relay,
             shutdown_timeout,
+            callbacks,
             issuer,
         })
     }
