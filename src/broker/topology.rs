@@ -124,6 +124,18 @@ impl Topology {
         })
     }
 
+    /// The same with results of these keys led to a queue, so that they are from the first moment of every session.
+    #[must_use]
+    pub fn with_results(mut self, queue: Queue, keys: &[String]) -> Self {
+        self.bindings
+            .extend(keys.iter().map(|key| BindingDefinition {
+                source: Exchange::Results.name().to_owned(),
+                destination: queue.name().to_owned(),
+                routing_key: key.clone(),
+            }));
+        self
+    }
+
     /// The same with another length for one queue. A broker that has the queue already calls it a mismatch, so this
     /// is for a virtual host or an embedded broker of one's own: tests fill a queue of three sooner than of a million.
     #[must_use]

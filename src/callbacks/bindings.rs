@@ -17,10 +17,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A queue that was deleted comes back without its bindings, so they are made again now and then.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// Binding keys of results.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Keys {
-    wanted: Vec<String>,
-    unwanted: Vec<String>,
+pub struct Keys {
+    /// To be called for.
+    pub wanted: Vec<String>,
+    /// All others of the clients in the file.
+    pub unwanted: Vec<String>,
 }
 
 /// Binds whenever the clients or the session have changed, until `stop`.
@@ -33,7 +36,7 @@ pub(super) async fn follow(
     let mut bound = None;
     let mut last = tokio::time::Instant::now();
     loop {
-        let keys = keys(&clients);
+        let keys = Keys::of(&clients);
         let is_fresh = bound.as_ref() == Some(&keys) && last.elapsed() < AGAIN;
         if *registered.borrow_and_update() && !is_fresh {
             match broker
@@ -58,16 +61,19 @@ pub(super) async fn follow(
     }
 }
 
-fn keys(clients: &Clients) -> Keys {
-    let mut keys = Keys::default();
-    for (client, callback) in clients.callbacks() {
-        for event in EVENTS {
-            let key = format!("{event}.{client}");
-            match &callback {
-                Some(callback) if callback.events.contains(&event) => keys.wanted.push(key),
-                _ => keys.unwanted.push(key),
+impl Keys {
+    /// As the clients want it now.
+    pub fn of(clients: &Clients) -> Self {
+        let mut keys = Self::default();
+        for (client, callback) in clients.callbacks() {
+            for event in EVENTS {
+                let key = format!("{event}.{client}");
+                match &callback {
+                    Some(callback) if callback.events.contains(&event) => keys.wanted.push(key),
+                    _ => keys.unwanted.push(key),
+                }
             }
         }
+        keys
     }
-    keys
 }

@@ -6,7 +6,7 @@
 //! Payments wait for none of this; docs/adr/adr018-callbacks.md says why.
 
 pub mod address;
-mod bindings;
+pub mod bindings;
 mod circuit;
 mod event;
 mod receivers;

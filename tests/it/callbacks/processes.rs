@@ -1,7 +1,5 @@
 //! Callbacks over the end of a process, and what the command `dead-letters` does with those that were given up.
 
-use serde_json::Value;
-
 use super::callback;
 use super::receiver::{Receiver, ready};
 use crate::app::{Api, STORE, clients_file, eventually};
@@ -43,14 +41,11 @@ async fn a_call_that_a_killed_worker_had_under_way_is_made_again_with_the_same_i
     place.run(&["setup"]).await.with(0);
     let api = Process::start(PROGRAM, "api", &settings).await;
     let mut worker = Process::start(PROGRAM, "worker", &settings).await;
-    // The worker is ready before it has bound results to callbacks.
     let store = Api::new(api.api).with_key(STORE.1);
-    eventually("somebody is called", || async {
-        let id = store.pay(1, "tok_visa").await;
-        store.outcome(id).await;
-        !receiver.calls().is_empty()
-    })
-    .await;
+    for order_id in 1..=3 {
+        store.pay(order_id, "tok_visa").await;
+    }
+    receiver.called(3).await;
     worker.kill();
     let before = receiver.calls();
     receiver.answers_with(204, "");
@@ -72,24 +67,13 @@ async fn what_was_given_up_is_listed_with_its_reason_and_told_when_it_is_replaye
     let (place, settings) = place(&receiver, folder.path()).await;
     let service = Process::start(PROGRAM, "", &settings).await;
     let store = Api::new(service.api).with_key(STORE.1);
-    eventually("somebody is called", || async {
-        let id = store.pay(1, "tok_visa").await;
-        store.outcome(id).await;
-        !receiver.calls().is_empty()
-    })
-    .await;
+    store.pay(1, "tok_visa").await;
     let list = || async {
         let listed = place.run(&["dead-letters", "list", "--json"]).await.with(0);
         listed.json().as_array().unwrap().clone()
     };
-    let mut letters: Vec<Value> = Vec::new();
-    eventually("it is given up", || {
-        let listed = list();
-        async { !listed.await.is_empty() }
-    })
-    .await;
-    letters.extend(list().await);
-    let letter = &letters[0];
+    eventually("it is given up", || async { list().await.len() == 1 }).await;
+    let letter = list().await.remove(0);
     assert_eq!(letter["reason"], "server_error");
     assert_eq!(letter["queue"], "payments.callbacks");
     assert_eq!(letter["client"], STORE.0);

@@ -104,7 +104,7 @@ async fn a_silent_receiver_delays_neither_payments_nor_the_other_client() {
         let (store, kiosk) = (app.api.with_key(STORE.1), app.api.with_key(KIOSK.1));
         let begin = std::time::Instant::now();
         // More than may wait for a payment's sake: what waits for a callback is none of them.
-        for order_id in 0..60 {
+        for order_id in 1..=60 {
             let id = kiosk.pay(order_id, "tok_visa").await;
             assert_eq!(kiosk.outcome(id).await["status"], "succeeded");
         }
@@ -161,7 +161,7 @@ async fn a_receiver_that_fails_all_the_time_is_left_alone_and_told_of_everything
     with_receiver(patient, |app, receiver| async move {
         receiver.answers_with(503, "");
         let store = app.api.with_key(STORE.1);
-        for order_id in 0..40 {
+        for order_id in 1..=40 {
             store.pay(order_id, "tok_visa").await;
         }
         eventually("everything waits in the outbox", || async {
