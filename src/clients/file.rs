@@ -62,10 +62,9 @@ fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Ent
     let name = name(fields, taken, faults);
     let keys = keys(fields, taken, faults);
     let rabbitmq_user = user(fields, taken, faults);
-    let callback = match fields.get("callback") {
-        Some(value) => Some(callback::read(value, fields.path("callback"), faults)),
-        None => None,
-    };
+    let callback = fields
+        .get("callback")
+        .map(|value| callback::read(value, fields.path("callback"), faults));
     Some(Entry {
         name: name?,
         keys: keys?,

@@ -4,7 +4,9 @@
 
 mod admin;
 mod callbacks;
+mod http;
 mod reader;
+mod retry;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::admin_addr;
+pub use http::HttpLimits;
 pub use reader::Fault;
 use reader::Reader;
 
@@ -60,6 +63,8 @@ pub struct Config {
     pub ids: IdSpace,
     /// `MAX_WAIT`: the longest `Prefer: wait`.
     pub max_wait: Duration,
+    /// `HTTP_*`, `CLIENT_REQUESTS`: what callers may take.
+    pub http: HttpLimits,
     /// `WORKER_CONCURRENCY`: tries under way at the same time.
     pub worker_concurrency: usize,
     /// `PROCESSOR_TIMEOUT`
@@ -157,8 +162,9 @@ impl Config {
             |text| Currency::parse(text).ok(),
         );
         let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
+        let http = HttpLimits::read(reader);
         let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000);
-        let retry = retry(reader);
+        let retry = retry::read(reader);
         let shutdown_timeout = reader.duration("SHUTDOWN_TIMEOUT", Duration::from_secs(20));
         let issuer = IssuerSettings {
             latency: reader.duration("ISSUER_LATENCY", Duration::from_millis(25)),
@@ -178,6 +184,7 @@ impl Config {
             default_currency: default_currency?,
             ids,
             max_wait,
+            http,
             worker_concurrency,
             processor_timeout,
             retry,
@@ -287,14 +294,4 @@ fn id_space(reader: &mut Reader<'_>) -> IdSpace {
         );
     }
     IdSpace { first, last }
-}
-
-fn retry(reader: &mut Reader<'_>) -> RetrySchedule {
-    let default = RetrySchedule::default();
-    RetrySchedule {
-        initial: reader.duration("RETRY_INITIAL", default.initial),
-        max_interval: reader.duration("RETRY_MAX_INTERVAL", default.max_interval),
-        max_tries: reader.number("MAX_TRIES", default.max_tries, 1..=100),
-        ..default
-    }
 }
