@@ -171,6 +171,9 @@ impl App {
             .chain(worker.iter().map(|(consumer, _)| consumer))
             .map(|consumer| consumer.registered.clone())
             .collect();
+        let callbacks = takes(Role::Worker)
+            .then(|| parts.callbacks(&config))
+            .map(|it| (it.consume(), it));
         let (watching, waking) = (Pulse::new("store"), Pulse::new("results"));
         let mut pulses = parts.commands.pulses();
         pulses.extend(relay_tasks.pulses());
@@ -191,9 +194,13 @@ impl App {
                 (watching, to_the_end.clone()),
             ),
         );
+        // A process is ready without its callbacks, but they must not stay away.
+        let callback_consumer = callbacks
+            .iter()
+            .map(|(consumer, _)| consumer.registered.clone());
         tasks.watch(watch_consumers(
             parts.broker.connection(),
-            consumers.clone(),
+            consumers.iter().cloned().chain(callback_consumer).collect(),
             stop.clone(),
         ));
         let health = serve::health(
@@ -222,10 +229,13 @@ impl App {
                 "results",
                 wake_waiters(broker, waiters, (waking, stop.clone())),
             );
-            tasks.take("clients", config.clients.clone().watch(stop.clone()));
         }
+        tasks.take("clients", config.clients.watch(stop.clone()));
         if let Some((consumer, orders)) = orders {
             tasks.take("orders", orders.run(consumer, stop.clone()));
+        }
+        if let Some((consumer, callbacks)) = callbacks {
+            tasks.take("callbacks", callbacks.run(consumer, stop.clone()));
         }
         if let Some((consumer, worker)) = worker {
             tasks.take("worker", worker.run(consumer, stop));

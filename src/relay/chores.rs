@@ -2,148 +2,114 @@
 //! backlog, and cards of expired tokens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Publisher, RelaySettings};
+use super::{Backlog, Publisher, RelaySettings};
 use crate::broker::Queue;
-use crate::pulse::Pulse;
 use crate::store::Database;
-use crate::store::commands::Commands;
 
 /// Rows taken by one sweep.
 const SWEPT: u32 = 512;
 /// Payments dispatched again at once.
 const DISPATCHED_AGAIN: u32 = 100;
 
-/// The pulse of each chore. It covers the questions to the database; publishing has a pulse of its own.
-#[derive(Debug)]
-pub(super) struct Chores {
-    sweep: Pulse,
-    last_net: Pulse,
-    measure: Pulse,
-    erase: Pulse,
-}
-
-impl Chores {
-    pub(super) fn new() -> Self {
-        Self {
-            sweep: Pulse::new("sweep"),
-            last_net: Pulse::new("last net"),
-            measure: Pulse::new("backlog"),
-            erase: Pulse::new("card tokens"),
-        }
-    }
-
-    pub(super) fn pulses(&self) -> Vec<Pulse> {
-        let Self {
-            sweep,
-            last_net,
-            measure,
-            erase,
-        } = self;
-        [sweep, last_net, measure, erase].map(Pulse::clone).into()
-    }
-
-    pub(super) async fn sweep(
-        &self,
-        publisher: Publisher,
-        settings: RelaySettings,
-        stop: CancellationToken,
-    ) {
-        while pause(settings.sweep_every, &stop).await {
-            while publisher.connected() && !stop.is_cancelled() {
-                let in_hand = self.sweep.take();
-                let rows = publisher.commands.sweep(SWEPT).await;
-                drop(in_hand);
-                let rows = match rows {
-                    Ok(rows) => rows,
-                    Err(error) => {
-                        tracing::debug!(%error, "no sweep");
-                        break;
-                    }
-                };
-                let found = rows.len();
-                metrics::counter!("relay_swept").increment(found as u64);
-                let confirmed = publisher.publish(rows).await;
-                // A broker that takes nothing is not asked again at once.
-                if found < SWEPT as usize || confirmed == 0 {
+pub(super) async fn sweep(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
+    while pause(settings.sweep_every, &stop).await {
+        while publisher.connected() && !stop.is_cancelled() {
+            let in_hand = publisher.pulses.sweep.take();
+            let rows = publisher.commands.sweep(SWEPT).await;
+            drop(in_hand);
+            let rows = match rows {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::debug!(%error, "no sweep");
                     break;
                 }
-            }
-        }
-    }
-
-    /// The last net. Only while the work queue is empty: a message that waits there is not lost.
-    pub(super) async fn dispatch_forgotten(
-        &self,
-        publisher: Publisher,
-        settings: RelaySettings,
-        stop: CancellationToken,
-    ) {
-        while pause(settings.check_every, &stop).await {
-            if !publisher.connected()
-                || publisher
-                    .broker
-                    .depth(Queue::Work)
-                    .await
-                    .is_ok_and(|depth| depth > 0)
-            {
-                continue;
-            }
-            let in_hand = self.last_net.take();
-            let rows = publisher
-                .commands
-                .dispatch_forgotten(DISPATCHED_AGAIN)
-                .await;
-            drop(in_hand);
-            match rows {
-                Ok(rows) if !rows.is_empty() => {
-                    tracing::warn!(
-                        payments = rows.len(),
-                        "dispatched again: their messages seem lost"
-                    );
-                    metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
-                    publisher.publish(rows).await;
-                }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "could not look for forgotten payments"),
-            }
-        }
-    }
-
-    pub(super) async fn measure(
-        &self,
-        database: Arc<dyn Database>,
-        settings: RelaySettings,
-        (backlog_full, stop): (Arc<AtomicBool>, CancellationToken),
-    ) {
-        while pause(Duration::from_secs(2), &stop).await {
-            let _in_hand = self.measure.take();
-            let Ok(depth) = database.outbox_depth().await else {
-                continue;
             };
-            metrics::gauge!("outbox_rows").set(depth.total as f64);
-            metrics::gauge!("outbox_rows_due").set(depth.due as f64);
-            let full = depth.total >= settings.backlog_limit;
-            if full != backlog_full.swap(full, Ordering::Relaxed) {
-                tracing::warn!(
-                    outbox.rows = depth.total,
-                    full,
-                    "the backlog limit was crossed"
-                );
+            let found = rows.len();
+            metrics::counter!("relay_swept").increment(found as u64);
+            let confirmed = publisher.publish(rows).await;
+            // A broker that takes nothing is not asked again at once.
+            if found < SWEPT as usize || confirmed == 0 {
+                break;
             }
         }
     }
+}
 
-    pub(super) async fn erase_expired_tokens(&self, commands: Commands, stop: CancellationToken) {
-        while pause(Duration::from_secs(60), &stop).await {
-            let _in_hand = self.erase.take();
-            if let Err(error) = commands.erase_expired_tokens().await {
-                tracing::debug!(%error, "expired card tokens were not erased");
+/// The last net. Only while the work queue is empty: a message that waits there is not lost.
+pub(super) async fn dispatch_forgotten(
+    publisher: Publisher,
+    settings: RelaySettings,
+    stop: CancellationToken,
+) {
+    while pause(settings.check_every, &stop).await {
+        if !publisher.connected()
+            || publisher
+                .broker
+                .depth(Queue::Work)
+                .await
+                .is_ok_and(|depth| depth > 0)
+        {
+            continue;
+        }
+        let in_hand = publisher.pulses.last_net.take();
+        let rows = publisher
+            .commands
+            .dispatch_forgotten(DISPATCHED_AGAIN)
+            .await;
+        drop(in_hand);
+        match rows {
+            Ok(rows) if !rows.is_empty() => {
+                tracing::warn!(
+                    payments = rows.len(),
+                    "dispatched again: their messages seem lost"
+                );
+                metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
+                publisher.publish(rows).await;
             }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "could not look for forgotten payments"),
+        }
+    }
+}
+
+pub(super) async fn measure(
+    publisher: Publisher,
+    database: Arc<dyn Database>,
+    (settings, backlog): (RelaySettings, Arc<Backlog>),
+    stop: CancellationToken,
+) {
+    while pause(Duration::from_secs(2), &stop).await {
+        let _in_hand = publisher.pulses.backlog.take();
+        let Ok(depth) = database.outbox_depth().await else {
+            continue;
+        };
+        metrics::gauge!("outbox_rows").set(depth.total as f64);
+        metrics::gauge!("outbox_rows_due").set(depth.due as f64);
+        // A receiver of callbacks that is away keeps nobody from paying.
+        let others = depth.total.saturating_sub(depth.of_payments);
+        backlog.others.store(others, Ordering::Relaxed);
+        metrics::gauge!("outbox_rows_of_no_payment").set(others as f64);
+        let full = depth.of_payments >= settings.backlog_limit;
+        if full != backlog.full.swap(full, Ordering::Relaxed) {
+            tracing::warn!(
+                outbox.rows = depth.of_payments,
+                full,
+                "the backlog limit was crossed"
+            );
+        }
+    }
+}
+
+pub(super) async fn erase_expired_tokens(publisher: Publisher, stop: CancellationToken) {
+    while pause(Duration::from_secs(60), &stop).await {
+        let _in_hand = publisher.pulses.tokens.take();
+        if let Err(error) = publisher.commands.erase_expired_tokens().await {
+            tracing::debug!(%error, "expired card tokens were not erased");
         }
     }
 }

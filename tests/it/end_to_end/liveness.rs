@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::processes::PROGRAM;
 use crate::app::{Api, card, eventually};
-use crate::scale::fleet::counted;
 use crate::support::process::{Process, Settings};
 use crate::support::servers::{Database, DatabaseOptions, fresh_vhost};
 
@@ -35,7 +34,7 @@ async fn an_outage_of_the_database_and_a_try_in_hand_do_not_turn_live_red() {
     });
     let id = api.post("/payments", order).await.is(202).id();
     eventually("the worker has its message", || async {
-        counted(&service, "relay_published").await >= 1.0
+        service.counter("relay_published").await >= 1.0
     })
     .await;
     server.kill().unwrap();
