@@ -16,6 +16,7 @@ mod clusters;
 mod demo;
 mod deployment;
 mod end_to_end;
+mod faults;
 mod gateway;
 mod proxy;
 mod scale;
