@@ -12,7 +12,6 @@ mod support;
 
 mod app;
 mod broker;
-mod clusters;
 mod demo;
 mod deployment;
 mod end_to_end;
@@ -21,6 +20,7 @@ mod gateway;
 mod proxy;
 mod scale;
 mod servers;
+mod servers_clusters;
 mod servers_end;
 mod store;
 mod tools;

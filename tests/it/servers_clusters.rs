@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::support::servers::{BrokerCluster, Galera};
 
 #[test]
-#[ignore = "minutes; see CONTRIBUTING.md"]
+#[ignore = "half a minute more than the tests on clusters take"]
 fn nodes_form_a_cluster_and_come_back_after_a_kill() {
     let begin = Instant::now();
     let brokers = std::thread::spawn(|| BrokerCluster::start().unwrap());
