@@ -17,6 +17,7 @@ mod deployment;
 mod end_to_end;
 mod faults;
 mod gateway;
+mod hostile;
 mod proxy;
 mod scale;
 mod servers;

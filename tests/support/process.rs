@@ -139,6 +139,25 @@ impl Process {
         }
     }
 
+    /// One of its metrics, over all labels; 0 if it does not answer.
+    pub async fn counter(&self, name: &str) -> f64 {
+        let http = reqwest::Client::builder().no_proxy().build();
+        let request = http
+            .expect("a client")
+            .get(format!("http://{}/metrics", self.admin));
+        let Ok(answer) = request.send().await else {
+            return 0.0;
+        };
+        let text = answer.text().await.unwrap_or_default();
+        let lines = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()

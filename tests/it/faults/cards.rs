@@ -1,7 +1,11 @@
 //! Which cards the load pays with, and the one outcome that each of them promises, whatever is broken meanwhile.
 
+use std::time::Duration;
+
 use payment_service::processor::simulated::{Behaviour, TEST_CARDS, TestCard};
 
+use super::drill::AFTERMATH;
+use super::fleet::{PROCESSOR_TIMEOUT, TRIES};
 use super::random::Random;
 
 /// The outcome that the card promises, with at least five tries.
@@ -16,6 +20,14 @@ pub fn promised(card: &TestCard) -> &'static str {
         | Behaviour::LoseEveryAnswer
         | Behaviour::StaySilent
         | Behaviour::LoseReversals(_) => "failed",
+    }
+}
+
+/// How long after a fault's healing it may take. One that is never answered is not stuck while its tries last.
+pub fn patience(card: &TestCard) -> Duration {
+    match card.behaviour {
+        Behaviour::StaySilent => AFTERMATH + TRIES * PROCESSOR_TIMEOUT,
+        _ => AFTERMATH,
     }
 }
 

@@ -27,8 +27,6 @@ pub struct Episode {
     pub kind: Kind,
     pub began: Instant,
     pub healed: Instant,
-    /// Payments on their way when it began.
-    pub in_flight: usize,
     /// From the healing until payments sent after it had their outcomes; none: not in time.
     pub flowing: Option<Duration>,
 }
@@ -63,7 +61,11 @@ impl Drill {
         results::subscribe(&place.amqp_url, Arc::clone(&notes), stop.clone()).await;
         let orders = Orders::start(&place.amqp_url, stop.clone());
         let client = Client::new(notes, Arc::clone(&fleet.apis), orders);
-        client.steady(plan.rate, Random::named(plan.seed, plan.name), loading.clone());
+        client.steady(
+            plan.rate,
+            Random::named(plan.seed, plan.name),
+            loading.clone(),
+        );
         let mut drill = Self {
             ground: Ground {
                 place,
@@ -77,7 +79,9 @@ impl Drill {
             stop,
         };
         if drill.until_flowing().await.is_none() {
-            drill.faults.push("nothing flows before any fault".to_owned());
+            drill
+                .faults
+                .push("nothing flows before any fault".to_owned());
         }
         drill
     }
@@ -85,7 +89,6 @@ impl Drill {
     /// Strikes once, and waits until work flows again.
     pub async fn strike(&mut self, kind: Kind) {
         sleep(self.random.millis(100, 1_000)).await;
-        let in_flight = self.ground.client.notes.in_flight();
         let began = Instant::now();
         if let Err(what) = strike(kind, &self.ground, &mut self.random).await {
             self.faults.push(format!("{}: {what}", kind.name()));
@@ -96,7 +99,6 @@ impl Drill {
             kind,
             began,
             healed,
-            in_flight,
             flowing,
         };
         if flowing.is_none() {
@@ -110,7 +112,8 @@ impl Drill {
     async fn until_flowing(&self) -> Option<Duration> {
         let began = Instant::now();
         let client = &self.ground.client;
-        let sent = [Way::Rest, Way::Message].map(|way| client.pay(way, cards::by_token("tok_visa")));
+        let sent =
+            [Way::Rest, Way::Message].map(|way| client.pay(way, cards::by_token("tok_visa")));
         while began.elapsed() < AFTERMATH {
             if sent.iter().all(|order| client.notes.is_heard(*order)) {
                 return Some(began.elapsed());
@@ -128,7 +131,8 @@ impl Drill {
         if limit.await.is_err() {
             self.faults.push("some payments cannot be sent".to_owned());
         }
-        while self.ground.client.notes.in_flight() > 0 && began.elapsed() < AFTERMATH {
+        let longest = cards::patience(cards::by_token("tok_issuer_silent"));
+        while self.ground.client.notes.in_flight() > 0 && began.elapsed() < longest {
             sleep(Duration::from_millis(20)).await;
         }
         self.faults.extend(self.ground.fleet.odd());

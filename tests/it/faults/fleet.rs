@@ -1,10 +1,12 @@
 //! The processes under fault: two api and two worker, each started again as an operating system's service manager does.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::load::Apis;
@@ -21,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SETTINGS: &[(&str, &str)] = &[
     ("LOG", "warn"),
     ("ISSUER_LATENCY", "150ms"),
-    ("PROCESSOR_TIMEOUT", "2500ms"),
+    ("PROCESSOR_TIMEOUT", "4s"),
     ("MAX_TRIES", "5"),
     ("RETRY_INITIAL", "100ms"),
     ("RETRY_MAX_INTERVAL", "1s"),
@@ -30,8 +32,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("CHECK_EVERY", "2s"),
 ];
 
+/// As in [`SETTINGS`].
+pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(4);
+pub const TRIES: u32 = 5;
+
 /// The claim on a try: twice `PROCESSOR_TIMEOUT` and two seconds more.
-pub const CLAIM: Duration = Duration::from_secs(7);
+pub const CLAIM: Duration = Duration::from_secs(10);
 
 /// The program: `PAYMENT_SERVICE`, such as a release build, or the one that was built with the tests.
 pub fn program() -> String {
@@ -44,6 +50,8 @@ pub struct Fleet {
     /// In the order of [`ROLES`]. Only one fault at a time works on them.
     processes: tokio::sync::Mutex<Vec<Process>>,
     pub apis: Apis,
+    /// For what the processes say, unless `FAULT_LOG` names a file.
+    _folder: TempDir,
     /// What no process should do, such as end by itself.
     odd: Mutex<Vec<String>>,
 }
@@ -52,11 +60,10 @@ impl Fleet {
     /// Sets the place up, and starts everything.
     pub async fn start(place: &Place, more: &[(&str, &str)]) -> Arc<Self> {
         let [database, amqp] = &place.service_urls;
-        let log = std::env::var("FAULT_LOG").ok();
-        let mut settings = Settings::servers(database, amqp);
-        if let Some(log) = log {
-            settings = settings.with_log(log.as_ref());
-        }
+        let folder = tempfile::tempdir().unwrap();
+        let log = std::env::var_os("FAULT_LOG").map(PathBuf::from);
+        let log = log.unwrap_or_else(|| folder.path().join("log"));
+        let mut settings = Settings::servers(database, amqp).with_log(&log);
         for (name, value) in SETTINGS.iter().chain(more) {
             settings = settings.with(name, value);
         }
@@ -69,6 +76,7 @@ impl Fleet {
             settings,
             processes: tokio::sync::Mutex::new(processes),
             apis,
+            _folder: folder,
             odd: Mutex::default(),
         });
         for process in fleet.processes.lock().await.iter() {
@@ -106,6 +114,32 @@ impl Fleet {
         } else {
             Err(format!("{} stopped with {status}", ROLES[number]))
         }
+    }
+
+    /// Stops all processes of a role, does something, and starts them again.
+    pub async fn without<T>(&self, role: &str, work: impl Future<Output = T>) -> T {
+        let mut processes = self.processes.lock().await;
+        let numbers: Vec<usize> = (0..ROLES.len())
+            .filter(|number| ROLES[*number] == role)
+            .collect();
+        for number in &numbers {
+            processes[*number].kill();
+        }
+        let done = work.await;
+        for number in numbers {
+            self.replace(&mut processes, number).await;
+        }
+        done
+    }
+
+    /// The sum of a counter over the processes of a role.
+    pub async fn counted(&self, role: &str, counter: &str) -> f64 {
+        let processes = self.processes.lock().await;
+        let numbered = processes.iter().zip(ROLES);
+        let asked = numbered
+            .filter(|(_, its)| *its == role)
+            .map(|(process, _)| process.counter(counter));
+        futures::future::join_all(asked).await.into_iter().sum()
     }
 
     /// Waits until it is ready.

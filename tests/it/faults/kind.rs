@@ -14,7 +14,7 @@ pub enum Kind {
     BrokerClosesConnections,
     BrokerAlarm,
     QueuesDeleted,
-    QueuesFull,
+    WorkQueueFull,
     DatabaseStopped,
     DatabaseKilled,
     DatabaseKillsConnections,
@@ -64,7 +64,7 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::BrokerClosesConnections, Broker, "RabbitMQ: closes all connections"),
     (Kind::BrokerAlarm, Broker, "RabbitMQ: resource alarm"),
     (Kind::QueuesDeleted, Broker, "RabbitMQ: queues deleted"),
-    (Kind::QueuesFull, Broker, "RabbitMQ: queues full (reject-publish)"),
+    (Kind::WorkQueueFull, Broker, "RabbitMQ: work queue full (reject-publish)"),
     (Kind::DatabaseStopped, Database, "database: stop, start"),
     (Kind::DatabaseKilled, Database, "database: kill -9, start"),
     (Kind::DatabaseKillsConnections, Database, "database: connections killed"),
@@ -97,9 +97,5 @@ impl Kind {
     pub fn of(group: Group) -> Vec<Self> {
         let kinds = KINDS.iter().filter(|(_, its, _)| *its == group);
         kinds.map(|(kind, ..)| *kind).collect()
-    }
-
-    pub fn all() -> Vec<Self> {
-        KINDS.iter().map(|(kind, ..)| *kind).collect()
     }
 }

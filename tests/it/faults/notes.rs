@@ -115,8 +115,4 @@ impl Notes {
     pub fn all(&self) -> BTreeMap<i64, Entry> {
         self.lock().clone()
     }
-
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
 }

@@ -27,9 +27,9 @@ pub struct Orders(watch::Receiver<Option<Arc<Session>>>);
 
 impl Orders {
     pub fn start(amqp_url: &str, stop: CancellationToken) -> Self {
-        let (sender, receiver) = watch::channel(None);
+        let (sender, sessions) = watch::channel(None);
         tokio::spawn(supervise(amqp_url.to_owned(), sender, stop));
-        Self(receiver)
+        Self(sessions)
     }
 
     /// Publishes until the broker has confirmed that a queue has it.
@@ -64,7 +64,11 @@ impl Session {
     }
 
     async fn publish(&self, order: i64, token: &str) -> lapin::Result<bool> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let channel = match idle {
             Some(channel) => channel,
             None => {

@@ -8,15 +8,11 @@ use std::time::Duration;
 pub struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     /// Another sequence for each name, so that one part's choices do not depend on how often another part asks.
     pub fn named(seed: u64, name: &str) -> Self {
-        let mixed = name.bytes().fold(seed, |mixed, byte| {
-            Self(mixed ^ u64::from(byte)).next()
-        });
+        let mixed = name
+            .bytes()
+            .fold(seed, |mixed, byte| Self(mixed ^ u64::from(byte)).next());
         Self(mixed)
     }
 
@@ -32,10 +28,6 @@ impl Random {
     pub fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit.max(1)).expect("usize is no longer than u64");
         usize::try_from(self.next() % limit).expect("below a usize")
-    }
-
-    pub fn percent(&mut self, share: usize) -> bool {
-        self.below(100) < share
     }
 
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {

@@ -81,7 +81,7 @@ async fn no_fault_loses_a_payment_or_charges_twice_or_leaves_one_stuck_or_untold
         .map(|(name, group, own)| tokio::spawn(drill(name, group, seed, own)));
     let mut verdicts = Vec::new();
     for run in runs.collect::<Vec<_>>() {
-        verdicts.push(run.await.unwrap());
+        verdicts.push(run.await.expect("a drill that ends"));
     }
     println!("{}", table::markdown(&verdicts));
     must_be_clean(seed, &verdicts);

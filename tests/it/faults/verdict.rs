@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use sqlx::query_as;
 
-use super::cards::promised;
-use super::drill::{AFTERMATH, Drill, Episode};
+use super::cards::{patience, promised};
+use super::drill::{Drill, Episode};
 use super::kind::Kind;
 use super::notes::Entry;
 
@@ -14,6 +14,7 @@ use super::notes::Entry;
 #[derive(Debug, Clone, Default)]
 pub struct Row {
     pub times: usize,
+    /// On their way at some moment of it.
     pub in_flight: usize,
     pub lost: usize,
     pub charged_twice: usize,
@@ -50,18 +51,27 @@ impl Verdict {
         for episode in &drill.episodes {
             let row = verdict.rows.entry(Some(episode.kind)).or_default();
             row.times += 1;
-            row.in_flight += episode.in_flight;
-            row.seconds.extend(episode.flowing.map(|it| it.as_secs_f64()));
+            row.seconds
+                .extend(episode.flowing.map(|it| it.as_secs_f64()));
         }
         let held = match held(drill).await {
             Ok(held) => held,
             Err(error) => {
-                verdict.faults.push(format!("nothing could be counted: {error}"));
+                verdict
+                    .faults
+                    .push(format!("nothing could be counted: {error}"));
                 return verdict;
             }
         };
         for (order, entry) in drill.ground.client.notes.all() {
             verdict.payments += 1;
+            for episode in drill.episodes.iter().filter(|it| meets(&entry, it)) {
+                verdict
+                    .rows
+                    .entry(Some(episode.kind))
+                    .or_default()
+                    .in_flight += 1;
+            }
             verdict.judge(order, &entry, held.get(&order), &drill.episodes);
         }
         match drill.ground.fleet.audit(&drill.ground.place).await {
@@ -73,7 +83,10 @@ impl Verdict {
 
     fn judge(&mut self, order: i64, entry: &Entry, held: Option<&Held>, episodes: &[Episode]) {
         let met = episodes.iter().rfind(|episode| meets(entry, episode));
-        let row = self.rows.entry(met.map(|episode| episode.kind)).or_default();
+        let row = self
+            .rows
+            .entry(met.map(|episode| episode.kind))
+            .or_default();
         let mut wrong = entry.odd.clone();
         let nothing = Held::default();
         let held = held.unwrap_or(&nothing);
@@ -128,7 +141,7 @@ fn meets(entry: &Entry, episode: &Episode) -> bool {
 
 /// Whether its outcome came later than a fault's aftermath may take.
 fn is_late(entry: &Entry, met: Option<&Episode>) -> bool {
-    let limit = met.map(|episode| episode.healed + AFTERMATH);
+    let limit = met.map(|episode| episode.healed + patience(entry.card));
     matches!((entry.heard, limit), (Some(heard), Some(limit)) if heard > limit)
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::process::{Process, Settings};
 use crate::support::servers::{AmqpUrl, DatabaseUrl, fresh_servers};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 
 /// Requests under way at the same time.
 const CONCURRENT: usize = 64;
@@ -123,26 +123,6 @@ async fn publish(channel: &Channel, order: usize) {
         .await
         .unwrap();
     assert!(confirmed.is_ack());
-}
-
-/// The sum of a process' counter over all its labels.
-pub async fn counted(process: &Process, counter: &str) -> f64 {
-    let url = format!("http://{}/metrics", process.admin);
-    let text = client()
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    text.lines()
-        .filter(|line| {
-            line.strip_prefix(counter)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
-        })
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
 }
 
 fn client() -> reqwest::Client {

@@ -30,7 +30,11 @@ pub async fn kill_and_start(ground: &Ground, random: &mut Random) -> Result<(), 
 }
 
 pub async fn close_connections(ground: &Ground) -> Result<(), String> {
-    control(ground, &["close_all_connections", "--global", "maintenance"]).await
+    control(
+        ground,
+        &["close_all_connections", "--global", "maintenance"],
+    )
+    .await
 }
 
 pub async fn alarm(ground: &Ground, random: &mut Random) -> Result<(), String> {
@@ -55,21 +59,38 @@ pub async fn delete_queues(ground: &Ground) -> Result<(), String> {
         }
         operator.close(200, "done".into()).await
     };
-    done.await.map_err(|error: lapin::Error| error.to_string())?;
+    done.await
+        .map_err(|error: lapin::Error| error.to_string())?;
     ground.client.send_unanswered_again().await;
     Ok(())
 }
 
-/// Full from the first message on, until it is over.
-pub async fn fill_queues(ground: &Ground, random: &mut Random) -> Result<(), String> {
+/// Nobody takes tries, and the queue has no room for one. Its consumers are gone because what they hold does not count.
+pub async fn fill_work_queue(ground: &Ground, random: &mut Random) -> Result<(), String> {
     let vhost = ground.place.vhost();
-    let pattern = r"^payments\.(work|requests)$";
     let full = r#"{"max-length":0,"overflow":"reject-publish"}"#;
-    let set = ["set_policy", "-p", &vhost, "full", pattern, full];
+    let set = [
+        "set_policy",
+        "-p",
+        &vhost,
+        "full",
+        r"^payments\.work$",
+        full,
+    ];
     let queues = ["--apply-to", "queues"];
-    control(ground, &[&set[..], &queues[..]].concat()).await?;
-    sleep(random.millis(1_000, 4_000)).await;
-    control(ground, &["clear_policy", "-p", &vhost, "full"]).await
+    let fleet = &ground.fleet;
+    let refused = "relay_failures";
+    let before = fleet.counted("api", refused).await;
+    let filled = async {
+        control(ground, &[&set[..], &queues[..]].concat()).await?;
+        sleep(random.millis(1_500, 4_000)).await;
+        control(ground, &["clear_policy", "-p", &vhost, "full"]).await
+    };
+    fleet.without("worker", filled).await?;
+    if fleet.counted("api", refused).await <= before {
+        return Err("the broker never refused a message".to_owned());
+    }
+    Ok(())
 }
 
 /// rabbitmqctl, again if the broker that it asks has only just come back.

@@ -6,6 +6,8 @@ use crate::faults::kind::Kind;
 use crate::faults::notes::Way;
 
 const BURST: usize = 20;
+/// Each keeps a worker waiting for all of its tries.
+const SILENT: usize = 6;
 
 pub fn burst(ground: &Ground, kind: Kind) {
     let tokens: &[&str] = match kind {
@@ -24,8 +26,15 @@ pub fn burst(ground: &Ground, kind: Kind) {
         _ => &["tok_issuer_down", "tok_issuer_silent"],
     };
     let ways = [Way::Rest, Way::Message];
-    let cards = tokens.iter().cycle().take(BURST);
+    let number = if kind == Kind::IssuerNeverReachable {
+        SILENT
+    } else {
+        BURST
+    };
+    let cards = tokens.iter().cycle().take(number);
     for (number, token) in cards.enumerate() {
-        ground.client.pay(ways[(number / tokens.len()) % 2], by_token(token));
+        ground
+            .client
+            .pay(ways[(number / tokens.len()) % 2], by_token(token));
     }
 }

@@ -36,7 +36,7 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::BrokerClosesConnections => broker::close_connections(ground).await,
         K::BrokerAlarm => broker::alarm(ground, random).await,
         K::QueuesDeleted => broker::delete_queues(ground).await,
-        K::QueuesFull => broker::fill_queues(ground, random).await,
+        K::WorkQueueFull => broker::fill_work_queue(ground, random).await,
         K::DatabaseStopped => database::stop_and_start(ground, random).await,
         K::DatabaseKilled => database::kill_and_start(ground, random).await,
         K::DatabaseKillsConnections => database::kill_connections(ground).await,
