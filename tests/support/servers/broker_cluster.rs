@@ -55,6 +55,10 @@ impl BrokerCluster {
         &self.nodes
     }
 
+    pub fn vhost(&self) -> &str {
+        &self.vhost
+    }
+
     /// With the nodes in that order, for the one virtual host, as an administrator.
     pub fn url(&self, order: [usize; NODES]) -> String {
         let first = self.nodes[order[0]].url(&self.vhost);

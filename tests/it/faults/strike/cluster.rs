@@ -70,7 +70,10 @@ pub async fn restart_nodes(ground: &Ground) -> Result<(), String> {
     let clusters = complete(ground).await?;
     for number in 0..3 {
         let next = (number + 1) % 3;
-        ground.place.broker_way.forward_to(clusters.broker_address(next));
+        ground
+            .place
+            .broker_way
+            .forward_to(clusters.broker_address(next));
         ground
             .place
             .database_way
@@ -110,7 +113,11 @@ pub async fn replace_database(ground: &Ground) -> Result<(), String> {
 
 /// All nodes that an earlier strike has killed are back.
 async fn complete(ground: &Ground) -> Result<Arc<Clusters>, String> {
-    let clusters = ground.place.clusters.clone().ok_or("there are no clusters")?;
+    let clusters = ground
+        .place
+        .clusters
+        .clone()
+        .ok_or("there are no clusters")?;
     clusters.complete().await?;
     Ok(clusters)
 }
