@@ -18,6 +18,7 @@ mod end_to_end;
 mod faults;
 mod gateway;
 mod hostile;
+mod page;
 mod proxy;
 mod scale;
 mod servers;
