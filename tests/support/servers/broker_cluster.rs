@@ -19,6 +19,10 @@ pub struct BrokerCluster {
 impl BrokerCluster {
     /// All nodes are there, so that a queue declared now has a member on each.
     pub fn start() -> Result<Self> {
+        port::tried_again(Self::try_start)
+    }
+
+    fn try_start() -> Result<Self> {
         let flavor = Flavor::from_env()?;
         let mut nodes = Vec::new();
         for _ in 0..NODES {

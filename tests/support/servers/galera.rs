@@ -20,6 +20,10 @@ pub struct Galera {
 impl Galera {
     /// Every node has joined and takes writes.
     pub fn start() -> Result<Self> {
+        port::tried_again(Self::try_start)
+    }
+
+    fn try_start() -> Result<Self> {
         let group: Vec<u16> = (0..NODES).map(|_| port::free()).collect();
         let nodes: Result<Vec<Database>> = group
             .iter()
