@@ -17,6 +17,7 @@ mod place;
 mod random;
 mod results;
 mod short;
+mod soak;
 mod strike;
 mod table;
 mod verdict;

@@ -115,4 +115,8 @@ impl Notes {
     pub fn all(&self) -> BTreeMap<i64, Entry> {
         self.lock().clone()
     }
+
+    pub fn number(&self) -> usize {
+        self.lock().len()
+    }
 }
