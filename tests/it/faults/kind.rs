@@ -108,6 +108,13 @@ impl Kind {
         found.map_or("no fault", |(_, _, name)| name)
     }
 
+    /// All that need no cluster.
+    pub fn on_single_servers() -> Vec<Self> {
+        let single = |group: &Group| !matches!(group, Clusters | ClustersSlowly);
+        let kinds = KINDS.iter().filter(|(_, group, _)| single(group));
+        kinds.map(|(kind, ..)| *kind).collect()
+    }
+
     pub fn of(group: Group) -> Vec<Self> {
         let kinds = KINDS.iter().filter(|(_, its, _)| *its == group);
         kinds.map(|(kind, ..)| *kind).collect()
