@@ -15,6 +15,7 @@ mod broker;
 mod demo;
 mod deployment;
 mod end_to_end;
+mod examples;
 mod gateway;
 mod hostile;
 mod page;
