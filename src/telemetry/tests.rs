@@ -15,7 +15,10 @@ fn metric_names(folder: &Path, names: &mut Vec<String>) {
                 let macros = ["counter!(", "gauge!(", "histogram!("];
                 let arguments = macros.iter().find_map(|name| used.strip_prefix(name));
                 let name = arguments.and_then(|text| text.trim_start().strip_prefix('"'));
-                names.extend(name.and_then(|text| text.split('"').next()).map(str::to_owned));
+                names.extend(
+                    name.and_then(|text| text.split('"').next())
+                        .map(str::to_owned),
+                );
             }
         }
     }
