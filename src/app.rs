@@ -170,6 +170,9 @@ impl App {
             .chain(worker.iter().map(|(consumer, _)| consumer))
             .map(|consumer| consumer.registered.clone())
             .collect();
+        let callbacks = takes(Role::Worker)
+            .then(|| parts.callbacks(&config))
+            .map(|it| (it.consume(), it));
         let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
 
         tasks.keep("relay", relay_tasks.run(to_the_end.clone()));
@@ -178,9 +181,13 @@ impl App {
             "store",
             watch_store(database, config.role, store_seen, to_the_end.clone()),
         );
+        // A process is ready without its callbacks, but they must not stay away.
+        let callback_consumer = callbacks
+            .iter()
+            .map(|(consumer, _)| consumer.registered.clone());
         tasks.watch(watch_consumers(
             parts.broker.connection(),
-            consumers.clone(),
+            consumers.iter().cloned().chain(callback_consumer).collect(),
             stop.clone(),
         ));
         let health = serve::health(&parts, config.role, store_state, consumers, stop.clone());
@@ -200,10 +207,13 @@ impl App {
             );
             let (broker, waiters) = (Arc::clone(&parts.broker), Arc::clone(&parts.waiters));
             tasks.take("results", wake_waiters(broker, waiters, stop.clone()));
-            tasks.take("clients", config.clients.clone().watch(stop.clone()));
         }
+        tasks.take("clients", config.clients.watch(stop.clone()));
         if let Some((consumer, orders)) = orders {
             tasks.take("orders", orders.run(consumer, stop.clone()));
+        }
+        if let Some((consumer, callbacks)) = callbacks {
+            tasks.take("callbacks", callbacks.run(consumer, stop.clone()));
         }
         if let Some((consumer, worker)) = worker {
             tasks.take("worker", worker.run(consumer, stop));

@@ -7,7 +7,7 @@
 mod chores;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -26,7 +26,7 @@ pub struct RelaySettings {
     pub sweep_every: Duration,
     /// Pause between two looks for payments whose message was lost.
     pub check_every: Duration,
-    /// Outbox rows at which no more payments are taken.
+    /// Outbox rows of payments at which no more payments are taken.
     pub backlog_limit: u64,
 }
 
@@ -41,7 +41,16 @@ const CHUNKS_UNDER_WAY: usize = 4;
 #[derive(Clone)]
 pub struct Relay {
     sender: mpsc::Sender<OutboxRow>,
-    backlog_full: Arc<AtomicBool>,
+    backlog: Arc<Backlog>,
+}
+
+/// What was last seen in the outbox.
+#[derive(Default)]
+struct Backlog {
+    /// So many rows of payments that no more payments should be taken.
+    full: AtomicBool,
+    /// Rows that belong to no payment.
+    others: AtomicU64,
 }
 
 /// The tasks behind a [`Relay`].
@@ -50,7 +59,7 @@ pub struct RelayTasks {
     publisher: Publisher,
     database: Arc<dyn Database>,
     settings: RelaySettings,
-    backlog_full: Arc<AtomicBool>,
+    backlog: Arc<Backlog>,
 }
 
 #[derive(Clone)]
@@ -67,21 +76,15 @@ pub fn relay(
     settings: RelaySettings,
 ) -> (Relay, RelayTasks) {
     let (sender, receiver) = mpsc::channel(HANDED_OVER);
-    let backlog_full = Arc::new(AtomicBool::new(false));
+    let backlog = Arc::<Backlog>::default();
     let tasks = RelayTasks {
         receiver,
         publisher: Publisher { broker, commands },
         database,
         settings,
-        backlog_full: Arc::clone(&backlog_full),
+        backlog: Arc::clone(&backlog),
     };
-    (
-        Relay {
-            sender,
-            backlog_full,
-        },
-        tasks,
-    )
+    (Relay { sender, backlog }, tasks)
 }
 
 impl Relay {
@@ -96,7 +99,12 @@ impl Relay {
 
     /// Whether so many rows wait in the outbox that no more payments should be taken.
     pub fn backlog_is_full(&self) -> bool {
-        self.backlog_full.load(Ordering::Relaxed)
+        self.backlog.full.load(Ordering::Relaxed)
+    }
+
+    /// Rows in the outbox that belong to no payment: callbacks that come again, and dead letters. As of two seconds ago.
+    pub fn messages_waiting(&self) -> u64 {
+        self.backlog.others.load(Ordering::Relaxed)
     }
 }
 
@@ -108,13 +116,13 @@ impl RelayTasks {
             publisher,
             database,
             settings,
-            backlog_full,
+            backlog,
         } = self;
         tokio::join!(
             publish_handed_over(receiver, publisher.clone(), stop.clone()),
             chores::sweep(publisher.clone(), settings, stop.clone()),
             chores::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
-            chores::measure(database, settings, backlog_full, stop.clone()),
+            chores::measure(database, settings, backlog, stop.clone()),
             chores::erase_expired_tokens(publisher.commands, stop),
         );
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::AppError;
 use crate::accept::Acceptor;
-use crate::broker::Broker;
 use crate::broker::embedded::Embedded;
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
+use crate::broker::{Broker, Queue};
+use crate::callbacks::Callbacks;
+use crate::callbacks::bindings::Keys;
 use crate::card_seal::SealKeys;
 use crate::config::{Backend, Config, IssuerSettings};
 use crate::http::wait::Waiters;
@@ -102,6 +104,17 @@ impl Parts {
             permits: config.worker_concurrency,
         }
     }
+
+    /// Who tells clients by HTTP.
+    pub(super) fn callbacks(&self, config: &Config) -> Callbacks {
+        Callbacks::new(
+            Arc::clone(&self.broker),
+            config.clients.clone(),
+            self.commands.clone(),
+            self.relay.clone(),
+            config.callbacks,
+        )
+    }
 }
 
 fn simulated_issuer(settings: IssuerSettings, database: &Arc<dyn Database>) -> Arc<dyn Processor> {
@@ -127,6 +140,10 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
             database.end_all_claims().await?;
             let database = Arc::new(database);
             let broker = Embedded::keeping_dead_letters(Arc::clone(&database) as _)?;
+            let keys = Keys::of(&config.clients);
+            broker
+                .bind_results(Queue::Callbacks, &keys.wanted, &[])
+                .await?;
             Ok((database, Arc::new(broker)))
         }
         Backend::Servers {
@@ -136,7 +153,12 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
         } => {
             let database = MySql::connect(database.clone(), *connections)?;
             let name = format!("payment-service {:?}", config.role).to_lowercase();
-            let broker = RabbitMq::new(RabbitMqOptions::new(amqp.clone(), name)?);
+            let mut options = RabbitMqOptions::new(amqp.clone(), name)?;
+            let keys = Keys::of(&config.clients);
+            options.topology = options
+                .topology
+                .with_results(Queue::Callbacks, &keys.wanted);
+            let broker = RabbitMq::new(options);
             Ok((Arc::new(database), Arc::new(broker)))
         }
     }

@@ -3,8 +3,10 @@
 //! `.env.example` lists every variable with its default and its meaning.
 
 mod admin;
+mod callbacks;
 mod http;
 mod reader;
+mod retry;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,7 @@ pub use reader::Fault;
 use reader::Reader;
 
 use crate::broker::rabbitmq::{Hosts as AmqpHosts, parse_urls};
+use crate::callbacks::settings::CallbackSettings;
 use crate::card_seal::SealKeys;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency};
@@ -74,6 +77,8 @@ pub struct Config {
     pub relay: RelaySettings,
     /// `SHUTDOWN_TIMEOUT`
     pub shutdown_timeout: Duration,
+    /// `CALLBACK_*`
+    pub callbacks: CallbackSettings,
     /// `ISSUER_LATENCY`, `ISSUER_SEED`, `ISSUER_LEDGER`
     pub issuer: IssuerSettings,
 }
@@ -159,13 +164,14 @@ impl Config {
         let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
         let http = HttpLimits::read(reader);
         let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000);
-        let retry = retry(reader);
+        let retry = retry::read(reader);
         let shutdown_timeout = reader.duration("SHUTDOWN_TIMEOUT", Duration::from_secs(20));
         let issuer = IssuerSettings {
             latency: reader.duration("ISSUER_LATENCY", Duration::from_millis(25)),
             seed: reader.number("ISSUER_SEED", 0, 0..=u64::MAX),
             ledger: reader.switch("ISSUER_LEDGER", true),
         };
+        let callbacks = callbacks::read(reader);
         // Only now may it end early: every fault is noted.
         Some(Self {
             role,
@@ -185,6 +191,7 @@ impl Config {
             leases,
             relay,
             shutdown_timeout,
+            callbacks,
             issuer,
         })
     }
@@ -287,14 +294,4 @@ fn id_space(reader: &mut Reader<'_>) -> IdSpace {
         );
     }
     IdSpace { first, last }
-}
-
-fn retry(reader: &mut Reader<'_>) -> RetrySchedule {
-    let default = RetrySchedule::default();
-    RetrySchedule {
-        initial: reader.duration("RETRY_INITIAL", default.initial),
-        max_interval: reader.duration("RETRY_MAX_INTERVAL", default.max_interval),
-        max_tries: reader.number("MAX_TRIES", default.max_tries, 1..=100),
-        ..default
-    }
 }

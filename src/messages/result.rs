@@ -12,6 +12,9 @@ use crate::store::rows::Origin;
 /// Header that names the payment, so that a waiting request is woken without reading the body.
 pub const PAYMENT_ID_HEADER: &str = "payment-id";
 
+/// Header that names the client, for those who consume the results of several.
+pub const CLIENT_HEADER: &str = "client";
+
 /// `application/cloudevents+json`
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
@@ -93,6 +96,8 @@ fn on_topic(
     origin: &Origin,
     body: &Value,
 ) -> Publication {
+    let mut headers = trace_headers(origin.traceparent.as_deref());
+    headers.insert(CLIENT_HEADER.to_owned(), client.to_string());
     Publication {
         exchange: Exchange::Results,
         routing_key: format!("{kind}.{client}"),
@@ -101,7 +106,7 @@ fn on_topic(
             correlation_id: origin.correlation_id.clone(),
             content_type: Some(CONTENT_TYPE.to_owned()),
             kind: Some(kind.to_owned()),
-            headers: trace_headers(origin.traceparent.as_deref()),
+            headers,
             ..Properties::default()
         },
         body: body.to_string(),

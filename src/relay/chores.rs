@@ -2,12 +2,12 @@
 //! backlog, and cards of expired tokens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Publisher, RelaySettings};
+use super::{Backlog, Publisher, RelaySettings};
 use crate::broker::Queue;
 use crate::store::Database;
 use crate::store::commands::Commands;
@@ -76,7 +76,7 @@ pub(super) async fn dispatch_forgotten(
 pub(super) async fn measure(
     database: Arc<dyn Database>,
     settings: RelaySettings,
-    backlog_full: Arc<AtomicBool>,
+    backlog: Arc<Backlog>,
     stop: CancellationToken,
 ) {
     while pause(Duration::from_secs(2), &stop).await {
@@ -85,10 +85,14 @@ pub(super) async fn measure(
         };
         metrics::gauge!("outbox_rows").set(depth.total as f64);
         metrics::gauge!("outbox_rows_due").set(depth.due as f64);
-        let full = depth.total >= settings.backlog_limit;
-        if full != backlog_full.swap(full, Ordering::Relaxed) {
+        // A receiver of callbacks that is away keeps nobody from paying.
+        let others = depth.total.saturating_sub(depth.of_payments);
+        backlog.others.store(others, Ordering::Relaxed);
+        metrics::gauge!("outbox_rows_of_no_payment").set(others as f64);
+        let full = depth.of_payments >= settings.backlog_limit;
+        if full != backlog.full.swap(full, Ordering::Relaxed) {
             tracing::warn!(
-                outbox.rows = depth.total,
+                outbox.rows = depth.of_payments,
                 full,
                 "the backlog limit was crossed"
             );

@@ -12,10 +12,12 @@ mod support;
 
 mod app;
 mod broker;
+mod callbacks;
 mod demo;
 mod deployment;
 mod end_to_end;
 mod examples;
+mod faults;
 mod gateway;
 mod hostile;
 mod page;

@@ -11,7 +11,7 @@ mod tokens;
 pub use accept::{AcceptOutcome, NewPayment};
 pub use advance::{Advance, Advanced};
 pub use claim::Claim;
-pub use outbox::Refused;
+pub use outbox::{Message, Refused};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,7 @@ pub struct Commands {
     record: Batcher<advance::AdvancePayments>,
     claim: Batcher<claim::ClaimPayments>,
     refuse: Batcher<outbox::RefuseRequests>,
+    enqueue: Batcher<outbox::EnqueueMessages>,
     published: Batcher<outbox::DeletePublished>,
 }
 
@@ -148,6 +149,13 @@ impl Commands {
                 },
                 endless,
             ),
+            enqueue: Batcher::spawn(
+                outbox::EnqueueMessages {
+                    database: db(),
+                    leases,
+                },
+                endless,
+            ),
             published: Batcher::spawn(outbox::DeletePublished { database: db() }, endless),
             database,
         }
@@ -182,6 +190,11 @@ impl Commands {
     /// Puts what says that a request was refused into the outbox.
     pub async fn refuse(&self, refused: Refused) -> Result<Vec<OutboxRow>, StoreError> {
         self.refuse.submit_patiently(refused).await
+    }
+
+    /// Puts a message of its own into the outbox.
+    pub async fn enqueue(&self, message: Message) -> Result<OutboxRow, StoreError> {
+        self.enqueue.submit_patiently(message).await
     }
 
     /// Forgets a published outbox row.
