@@ -3,7 +3,7 @@ use std::path::Path;
 const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
-/// The names in `metrics::counter!("name", …)` and its like, below a folder.
+/// The names that counters, gauges and histograms are given below a folder.
 fn metric_names(folder: &Path, names: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
