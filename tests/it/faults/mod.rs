@@ -5,11 +5,13 @@
 //! own oracle, `check --payments`. docs/reliability.md says what is counted and how to repeat a run.
 
 mod cards;
+mod clusters;
 mod drill;
 mod fleet;
 mod kind;
 mod load;
 mod notes;
+mod on_clusters;
 mod orders;
 mod place;
 mod pressure;
