@@ -25,4 +25,5 @@ mod scale;
 mod servers;
 mod servers_end;
 mod store;
+mod tls;
 mod tools;
