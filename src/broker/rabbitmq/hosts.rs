@@ -72,7 +72,7 @@ impl Hosts {
     /// With a certificate authority of one's own, as PEM, beside the system's.
     pub fn with_ca(self, pem: &str) -> Result<Self, InvalidCa> {
         let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
-        if !certificates.next().is_some_and(|first| first.is_ok())
+        if certificates.next().is_none_or(|first| first.is_err())
             || certificates.any(|it| it.is_err())
         {
             return Err(InvalidCa::NoCertificate);
@@ -244,6 +244,17 @@ mod tests {
             assert_eq!(error, fault, "{url}");
             assert!(!error.to_string().contains("secret"));
         }
+    }
+
+    #[test]
+    fn an_authority_needs_certificates_and_encrypted_hosts() {
+        let hosts = |url| parse_urls(url).expect(url);
+        let no_pem = hosts("amqps://host").with_ca("secret");
+        assert_eq!(no_pem, Err(InvalidCa::NoCertificate));
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(hosts("amqps://host").with_ca(pem).is_ok());
+        let in_clear = hosts("amqps://one, amqp://two").with_ca(pem);
+        assert_eq!(in_clear, Err(InvalidCa::NotEncrypted));
     }
 
     #[test]
