@@ -6,6 +6,7 @@ pub mod card_fields;
 pub mod did_you_mean;
 pub mod fields;
 pub mod request;
+pub mod schema;
 
 pub use acceptor::Acceptor;
 
