@@ -65,10 +65,10 @@ pub fn card() -> Value {
 
 /// The body of `process`: the fields of a card, or a token.
 pub fn card_or_token() -> Value {
-    let null = json!({"type": "null"});
+    let nothing = json!({"type": "null"});
     let mut with_card = card();
     with_card["title"] = json!("Card");
-    with_card["properties"]["card_token"] = null.clone();
+    with_card["properties"]["card_token"] = nothing.clone();
     json!({
         "description": "A card, or the token of one.",
         "anyOf": [with_card, {
@@ -76,9 +76,9 @@ pub fn card_or_token() -> Value {
             "type": "object",
             "properties": {
                 "card_token": card_token(json!("string")),
-                "cardNumber": null,
-                "cardCode": null,
-                "expirationDate": null,
+                "cardNumber": nothing,
+                "cardCode": nothing,
+                "expirationDate": nothing,
             },
             "required": ["card_token"],
             "additionalProperties": false,

@@ -94,6 +94,3 @@ fn operations() -> Vec<Operation> {
         service::docs(),
     ]
 }
-
-#[cfg(test)]
-mod tests;

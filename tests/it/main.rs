@@ -12,6 +12,7 @@ mod support;
 
 mod app;
 mod broker;
+mod contracts;
 mod demo;
 mod deployment;
 mod end_to_end;
