@@ -1,5 +1,6 @@
 //! Which tasks each role runs; starts them, watches them, stops them in order.
 
+mod open_files;
 mod parts;
 mod serve;
 mod tasks;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::config::{Config, Role};
-use crate::http;
+use crate::http::{self, server};
 use crate::relay::RelayTasks;
 use crate::store::{Database, StoreError};
 use parts::Parts;
@@ -184,11 +185,19 @@ impl App {
         ));
         let health = serve::health(&parts, config.role, store_state, consumers, stop.clone());
         let router = http::admin_router(health.clone(), render_metrics);
-        tasks.keep("admin", serve::serve(admin, router, to_the_end.clone()));
+        let limits = serve::admin_limits(&config);
+        tasks.keep(
+            "admin",
+            server::serve(admin, router, limits, to_the_end.clone()),
+        );
 
         if let Some(listener) = api {
-            let router = http::router(serve::api(&parts, &config, health));
-            tasks.take("http", serve::serve(listener, router, stop.clone()));
+            let limits = serve::api_limits(&config);
+            let router = http::router(serve::api(&parts, &config, health, limits.connections));
+            tasks.take(
+                "http",
+                server::serve(listener, router, limits, stop.clone()),
+            );
             let (broker, waiters) = (Arc::clone(&parts.broker), Arc::clone(&parts.waiters));
             tasks.take("results", wake_waiters(broker, waiters, stop.clone()));
             tasks.take("clients", config.clients.clone().watch(stop.clone()));

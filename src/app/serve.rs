@@ -1,42 +1,61 @@
-//! What the app hands to HTTP: its parts, its health, and connections until the stop.
+//! What the app hands to HTTP: its parts, its health, and and how many connections it may have.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::open_files;
 use super::parts::Parts;
 use crate::broker::Connection;
 use crate::config::{Config, Role};
 use crate::http::Api;
+use crate::http::admission::Admission;
 use crate::http::health::{Health, Liveness, Readiness};
+use crate::http::server::Limits;
 use crate::store::queries::Queries;
 
 /// What the watch over the store says: fine, or why not.
 pub(super) type StoreState = watch::Receiver<Result<(), String>>;
 
-/// Serves connections until `stop`, then finishes the requests in hand.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    // An answer is not held back until the last packet of the one before is acknowledged.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY is not set");
-        }
-    });
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = served.await {
-        tracing::error!(%error, "an HTTP listener has ended");
+/// Connections of operators: probes and whoever collects metrics.
+const ADMIN_CONNECTIONS: usize = 256;
+
+/// What the listener of the operators takes.
+pub(super) fn admin_limits(config: &Config) -> Limits {
+    Limits {
+        connections: ADMIN_CONNECTIONS,
+        head_time: config.http.idle_timeout,
     }
 }
 
-pub(super) fn api(parts: &Parts, config: &Config, health: Health) -> Api {
+/// What the listener of REST takes: as many connections as are wanted, if so many files may be open.
+pub(super) fn api_limits(config: &Config) -> Limits {
+    let files = open_files::raise();
+    let possible = files.saturating_sub(open_files::OTHERS + ADMIN_CONNECTIONS);
+    let connections = config.http.connections.min(possible.max(1));
+    if connections < config.http.connections {
+        tracing::warn!(
+            files,
+            connections,
+            wanted = config.http.connections,
+            "HTTP_CONNECTIONS is lowered: this process may not open more files; raise the limit (ulimit -n)"
+        );
+    }
+    Limits {
+        connections,
+        head_time: config.http.idle_timeout,
+    }
+}
+
+pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: usize) -> Api {
+    // Whatever one client holds, half of the connections are left to others.
+    let held = (connections / 2).max(1);
     Api {
         acceptor: Arc::clone(&parts.acceptor),
         queries: Queries::new(Arc::clone(&parts.database)),
         clients: config.clients.clone(),
+        admission: Admission::new(config.http.client_requests, held),
         waiters: Arc::clone(&parts.waiters),
         health,
         default_currency: config.default_currency,

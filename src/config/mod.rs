@@ -3,6 +3,7 @@
 //! `.env.example` lists every variable with its default and its meaning.
 
 mod admin;
+mod http;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::admin_addr;
+pub use http::HttpLimits;
 pub use reader::Fault;
 use reader::Reader;
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub ids: IdSpace,
     /// `MAX_WAIT`: the longest `Prefer: wait`.
     pub max_wait: Duration,
+    /// `HTTP_*`, `CLIENT_REQUESTS`: what callers may take.
+    pub http: HttpLimits,
     /// `WORKER_CONCURRENCY`: tries under way at the same time.
     pub worker_concurrency: usize,
     /// `PROCESSOR_TIMEOUT`
@@ -153,6 +157,7 @@ impl Config {
             |text| Currency::parse(text).ok(),
         );
         let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
+        let http = HttpLimits::read(reader);
         let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000);
         let retry = retry(reader);
         let shutdown_timeout = reader.duration("SHUTDOWN_TIMEOUT", Duration::from_secs(20));
@@ -173,6 +178,7 @@ impl Config {
             default_currency: default_currency?,
             ids,
             max_wait,
+            http,
             worker_concurrency,
             processor_timeout,
             retry,

@@ -1,6 +1,7 @@
 //! Who calls: `Authorization: Bearer <api key>` (RFC 6750) against the known clients.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -8,19 +9,33 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::Api;
+use super::admission::Turn;
 use super::problem::{Kind, Problem};
 use crate::clients::Clients;
 use crate::domain::ClientName;
 
-/// The client that makes a request. A handler that takes it serves nobody else.
-#[derive(Debug, Clone)]
-pub struct Caller(pub ClientName);
+/// The client that makes a request, and its turn. A handler that takes it serves nobody else, and counts among the
+/// client's requests until it drops the turn.
+#[derive(Debug)]
+pub struct Caller(pub ClientName, pub Turn);
+
+/// A client that has too much in hand is told so after this time, which is what `Retry-After` asks of it: who calls
+/// again at once would otherwise spend on refusals what the others need.
+const REFUSED_AFTER: Duration = Duration::from_secs(1);
 
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        identify(&api.clients, &parts.headers).map(Self)
+        let client = identify(&api.clients, &parts.headers)?;
+        if let Some(turn) = api.admission.admit(&client) {
+            return Ok(Self(client, turn));
+        }
+        metrics::counter!("http_requests_refused", "client" => client.to_string()).increment(1);
+        tokio::time::sleep(REFUSED_AFTER).await;
+        let sentence =
+            "Too many of your requests are in hand already; send fewer at the same time.";
+        Err(Problem::new(Kind::TooManyRequests, sentence))
     }
 }
 

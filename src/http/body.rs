@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
@@ -25,6 +25,10 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
+        // Who says that it will be too long need not send it.
+        if request.body().size_hint().lower() > LIMIT as u64 {
+            return Err(too_large());
+        }
         let received = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
         let bytes = received
             .map_err(|_| Problem::new(Kind::Timeout, "The body did not arrive within 10 seconds."))?
@@ -59,11 +63,13 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Kind::UnsupportedMediaType, sentence))
 }
 
+fn too_large() -> Problem {
+    Problem::new(Kind::TooLarge, "The body is longer than 64 KiB.")
+}
+
 fn not_received(rejection: BytesRejection) -> Problem {
     match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            Problem::new(Kind::TooLarge, "The body is longer than 64 KiB.")
-        }
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => too_large(),
         _ => Problem::new(Kind::BadRequest, "The body broke off."),
     }
 }

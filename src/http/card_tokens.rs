@@ -35,7 +35,7 @@ pub struct CardTokenObject<'t> {
 /// 201 with a token for one payment of the same client.
 pub async fn create(
     State(api): State<Arc<Api>>,
-    Caller(client): Caller,
+    Caller(client, _turn): Caller,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let card = parse_card(&body, (api.now)().date())?;

@@ -60,7 +60,7 @@ impl From<Event> for EventObject {
 /// A payment's history.
 pub async fn list(
     State(api): State<Arc<Api>>,
-    Caller(client): Caller,
+    Caller(client, _turn): Caller,
     PathId(id): PathId,
 ) -> Result<Json<History>, Problem> {
     let events = api.queries.events(&client, id).await?;

@@ -34,7 +34,7 @@ pub struct Page {
 /// A page of the caller's payments.
 pub async fn list(
     State(api): State<Arc<Api>>,
-    Caller(client): Caller,
+    Caller(client, _turn): Caller,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let Query(query) =

@@ -3,6 +3,7 @@
 //! Parses requests, asks the accepting side or the store's queries, and words the answers. It decides nothing about
 //! payments and publishes nothing.
 
+pub mod admission;
 mod answer;
 pub mod auth;
 pub mod body;
@@ -18,6 +19,7 @@ pub mod prefer;
 pub mod problem;
 mod process;
 mod router;
+pub mod server;
 pub mod wait;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::accept::Acceptor;
 use crate::clients::Clients;
 use crate::domain::{Currency, Timestamp};
 use crate::store::queries::Queries;
+use admission::Admission;
 use health::Health;
 use wait::Waiters;
 
@@ -40,6 +43,8 @@ pub struct Api {
     pub queries: Queries,
     /// Who may call.
     pub clients: Clients,
+    /// How much one client may have in hand.
+    pub admission: Arc<Admission>,
     /// Requests that wait for an outcome.
     pub waiters: Arc<Waiters>,
     /// How this process is.

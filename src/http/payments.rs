@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
+use super::admission::Turn;
 use super::auth::Caller;
 use super::body::JsonBody;
 use super::headers::{PathId, idempotency_key, traceparent};
@@ -21,7 +22,7 @@ use crate::store::rows::Origin;
 /// Accepts a payment: 202, or 200 if its outcome is there (in the time that the caller waits).
 pub async fn create(
     State(api): State<Arc<Api>>,
-    Caller(client): Caller,
+    Caller(client, turn): Caller,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
@@ -43,7 +44,7 @@ pub async fn create(
     tracing::Span::current().record("payment.id", accepted.payment.id.0);
     let prefer = Prefer::parse(&headers, api.max_wait);
     let longest = prefer.wait.unwrap_or_default();
-    let payment = outcome(&api, &client, accepted.payment, longest).await;
+    let payment = outcome(&api, (client, turn), accepted.payment, longest).await;
     let response = answer::accepted(&payment, prefer);
     Ok(if accepted.replayed {
         answer::replayed(response)
@@ -55,7 +56,7 @@ pub async fn create(
 /// A payment as it stands; with `Prefer: wait` not before its outcome, if that comes in time.
 pub async fn show(
     State(api): State<Arc<Api>>,
-    Caller(client): Caller,
+    Caller(client, turn): Caller,
     PathId(id): PathId,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -63,28 +64,29 @@ pub async fn show(
     let payment = payment.ok_or_else(|| Problem::no_payment(id))?;
     let prefer = Prefer::parse(&headers, api.max_wait);
     let longest = prefer.wait.unwrap_or_default();
-    let payment = outcome(&api, &client, payment, longest).await;
+    let payment = outcome(&api, (client, turn), payment, longest).await;
     Ok(answer::version(&payment, prefer, &headers))
 }
 
 /// Gives a payment up that waits for a card.
 pub async fn cancel(
     State(api): State<Arc<Api>>,
-    Caller(client): Caller,
+    Caller(client, _turn): Caller,
     PathId(id): PathId,
 ) -> Result<Response, Problem> {
     let payment = api.acceptor.cancel(&client, id).await?;
     Ok(answer::as_it_stands(&payment))
 }
 
-/// Waits for a payment's outcome, at most for so long.
+/// Waits for a payment's outcome, at most for so long. Waiting leaves the client's turn to another request.
 pub(super) async fn outcome(
     api: &Api,
-    client: &ClientName,
+    (client, mut turn): (ClientName, Turn),
     payment: Payment,
     longest: Duration,
 ) -> Payment {
+    turn.only_waits();
     let id = payment.id;
-    let read = || api.queries.payment(client, id);
+    let read = || api.queries.payment(&client, id);
     wait::for_outcome(&api.waiters, payment, longest, read).await
 }

@@ -21,7 +21,7 @@ use crate::accept::request::parse_method;
 /// 200 with the outcome; 202 if it comes later, or the caller prefers so, or another card is being processed.
 pub async fn present(
     State(api): State<Arc<Api>>,
-    Caller(client): Caller,
+    Caller(client, turn): Caller,
     PathId(id): PathId,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
@@ -37,6 +37,6 @@ pub async fn present(
         Presented::AsItStands(payment) => (payment, Duration::ZERO),
     };
     let longest = prefer.wait.unwrap_or(by_itself);
-    let payment = payments::outcome(&api, &client, payment, longest).await;
+    let payment = payments::outcome(&api, (client, turn), payment, longest).await;
     Ok(answer::accepted(&payment, prefer))
 }

@@ -17,6 +17,8 @@ mod demo;
 mod deployment;
 mod end_to_end;
 mod gateway;
+mod hostile;
+mod proxy;
 mod scale;
 mod servers;
 mod servers_end;

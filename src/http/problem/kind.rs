@@ -27,6 +27,8 @@ pub enum Kind {
     InvalidFields,
     /// The idempotency key belongs to another request.
     KeyReused,
+    /// This client has too much in hand already.
+    TooManyRequests,
     /// More is asked than can be followed.
     Overloaded,
     /// A fault of this service.
@@ -39,7 +41,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MalformedJson,
         Self::BadRequest,
         Self::Unauthorized,
@@ -51,6 +53,7 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::InvalidFields,
         Self::KeyReused,
+        Self::TooManyRequests,
         Self::Overloaded,
         Self::Internal,
         Self::Unavailable,
@@ -92,6 +95,11 @@ impl Kind {
                 "idempotency-key-reused",
                 "The idempotency key belongs to another request",
             ),
+            Self::TooManyRequests => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests of this client are in hand",
+            ),
             Self::Overloaded => (
                 S::SERVICE_UNAVAILABLE,
                 "overloaded",
@@ -120,7 +128,7 @@ impl Kind {
     /// After how many seconds it is worth trying again.
     pub(super) fn retry_after(self) -> Option<u16> {
         match self {
-            Self::Overloaded => Some(1),
+            Self::TooManyRequests | Self::Overloaded => Some(1),
             Self::Unavailable => Some(2),
             Self::Exhausted => Some(3600),
             _ => None,

@@ -29,6 +29,7 @@ async fn each_kind_has_its_status_and_headers() {
         (415, None),
         (422, None),
         (422, None),
+        (429, Some("1")),
         (503, Some("1")),
         (500, None),
         (503, Some("2")),

@@ -87,6 +87,7 @@ impl Served {
             }),
             queries: Queries::new(database),
             clients,
+            admission: Admission::new(100, 200),
             waiters: Arc::clone(&waiters),
             health: Health::new(
                 || Liveness::Live,

@@ -21,8 +21,8 @@ use crate::store::records::Record;
 /// Longer than any statement may wait for a lock (5 s), by far.
 const STATEMENT: Duration = Duration::from_secs(20);
 
-/// A rollback has nothing to wait for.
-const ROLLBACK: Duration = Duration::from_secs(5);
+/// A rollback has nothing to wait for. It is also how a connection is tried on which somebody waited in vain.
+const ROLLBACK: Duration = Duration::from_secs(2);
 
 /// A connection that is borrowed from the pool; dropped within a transaction, it rolls back.
 #[derive(Debug)]
@@ -72,6 +72,7 @@ impl Session {
             Err(_) => {
                 connection.close_on_drop();
                 self.in_transaction = false;
+                self.pool.connection_fell_silent();
                 Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
             }
         };
@@ -142,11 +143,14 @@ impl Drop for Session {
         // Outside of a runtime the connection is closed with the pool, which rolls back as well.
         if let (Some(mut connection), Ok(runtime)) = (self.connection.take(), Handle::try_current())
         {
+            let pool = Arc::clone(&self.pool);
             runtime.spawn(async move {
-                let rollback = timeout(ROLLBACK, connection.execute("ROLLBACK"));
-                if !matches!(rollback.await, Ok(Ok(_))) {
-                    connection.close_on_drop();
+                match timeout(ROLLBACK, connection.execute("ROLLBACK")).await {
+                    Ok(Ok(_)) => return,
+                    Ok(Err(_)) => {}
+                    Err(_) => pool.connection_fell_silent(),
                 }
+                connection.close_on_drop();
             });
         }
     }

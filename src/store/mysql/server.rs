@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A connection that has lain idle for longer is tried with a ping before it is used.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long the answer to a ping may take.
+const PING: Duration = Duration::from_secs(1);
+
 /// `innodb_lock_wait_timeout` in seconds, instead of 50: a batch that waits holds up all that queue behind it.
 /// `STRICT_ALL_TABLES`: what does not fit is an error, never shortened. Lost on neither server's default.
 const SESSION: &str = "SET SESSION \
@@ -41,6 +44,7 @@ pub struct Pool {
     pub(super) connections: MySqlPool,
     failover: Failover,
     last_break: Arc<Moment>,
+    last_silence: Arc<Moment>,
 }
 
 /// What tells a good connection from one that only looks so.
@@ -48,6 +52,7 @@ pub struct Pool {
 struct Watch {
     last_switch: Arc<Moment>,
     last_break: Arc<Moment>,
+    last_silence: Arc<Moment>,
 }
 
 impl Pool {
@@ -59,8 +64,10 @@ impl Pool {
         let watch = Watch {
             last_switch: failover.last_switch(),
             last_break: Arc::default(),
+            last_silence: Arc::default(),
         };
         let last_break = Arc::clone(&watch.last_break);
+        let last_silence = Arc::clone(&watch.last_silence);
         let connections = MySqlPoolOptions::new()
             .max_connections(max_connections)
             .min_connections(1)
@@ -78,6 +85,7 @@ impl Pool {
             connections,
             failover,
             last_break,
+            last_silence,
         }
     }
 
@@ -104,6 +112,13 @@ impl Pool {
         }
     }
 
+    /// A connection has not answered in time. Whatever has swallowed its bytes does so with those of the others as
+    /// well, and to find that out one by one would take a time-out for each: none of them is used again.
+    pub fn connection_fell_silent(self: &Arc<Self>) {
+        self.last_silence.set();
+        self.connection_failed();
+    }
+
     /// A connection has failed: the idle ones are tried before they are used, and another host, if there is one, is
     /// looked for in the background.
     pub fn connection_failed(self: &Arc<Self>) {
@@ -116,19 +131,26 @@ impl Pool {
 }
 
 impl Watch {
-    /// Not if it leads to the former host; not, when there is reason to ask, if it does not answer.
+    /// Not if it leads to the former host or is older than a silence; not, when there is reason to ask, if it does not
+    /// answer.
     async fn is_usable(
         &self,
         connection: &mut MySqlConnection,
         about: &PoolConnectionMetadata,
     ) -> Result<bool, sqlx::Error> {
-        if self.last_switch.is_within(about.age) {
+        if self.last_switch.is_within(about.age) || self.last_silence.is_within(about.age) {
             return Ok(false);
         }
-        if about.idle_for > IDLE || self.last_break.is_within(about.idle_for) {
-            connection.ping().await?;
+        if about.idle_for <= IDLE && !self.last_break.is_within(about.idle_for) {
+            return Ok(true);
         }
-        Ok(true)
+        match timeout(PING, connection.ping()).await {
+            Ok(answer) => answer.map(|()| true),
+            Err(_) => {
+                self.last_silence.set();
+                Ok(false)
+            }
+        }
     }
 }
 

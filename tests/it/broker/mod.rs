@@ -5,5 +5,6 @@ mod embedded;
 pub mod place;
 mod rabbitmq;
 mod rabbitmq_faults;
+mod rabbitmq_network;
 mod rabbitmq_permissions;
 mod rates;

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::process::{Process, Settings};
 use crate::support::servers::{AmqpUrl, DatabaseUrl, fresh_servers};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 
 /// Requests under way at the same time.
 const CONCURRENT: usize = 64;

@@ -1,7 +1,7 @@
 //! More than one process: every payment still ends once and is charged once, and more workers do more.
 
 mod books;
-mod fleet;
+pub mod fleet;
 mod outcomes;
 
 mod two_sweepers;

@@ -8,5 +8,6 @@ mod contract_tokens;
 mod mysql;
 mod mysql_faults;
 mod mysql_locks;
+mod mysql_network;
 pub mod samples;
 mod sqlite;

@@ -1,0 +1,131 @@
+//! How much one client may have in hand at the same time, so that its flood leaves room for others.
+//!
+//! Numbers of requests instead of a rate: what a machine can do in a second is not known, but requests that are worked
+//! on are what the others have to wait behind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::ClientName;
+
+/// Counts the requests of each client.
+#[derive(Debug)]
+pub struct Admission {
+    /// Worked on for one client.
+    working: usize,
+    /// The same, with those that wait for an outcome: they take a connection, but hardly any work.
+    held: usize,
+    clients: Mutex<HashMap<ClientName, Requests>>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Requests {
+    working: usize,
+    held: usize,
+}
+
+/// One request in hand; dropping it ends it.
+#[derive(Debug)]
+pub struct Turn {
+    admission: Arc<Admission>,
+    client: ClientName,
+    waits: bool,
+}
+
+impl Admission {
+    /// At most so many of one client are worked on, and at most so many are held, waiting ones included.
+    pub fn new(working: usize, held: usize) -> Arc<Self> {
+        Arc::new(Self {
+            working,
+            held,
+            clients: Mutex::default(),
+        })
+    }
+
+    /// A turn, unless the client has too many already.
+    pub fn admit(self: &Arc<Self>, client: &ClientName) -> Option<Turn> {
+        let mut clients = self.lock();
+        let of_client = clients.get(client).copied().unwrap_or_default();
+        if of_client.working >= self.working || of_client.held >= self.held {
+            return None;
+        }
+        let counted = Requests {
+            working: of_client.working + 1,
+            held: of_client.held + 1,
+        };
+        clients.insert(client.clone(), counted);
+        Some(Turn {
+            admission: Arc::clone(self),
+            client: client.clone(),
+            waits: false,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientName, Requests>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    /// The work is done; what is left is waiting.
+    pub fn only_waits(&mut self) {
+        if !self.waits {
+            self.waits = true;
+            self.change(|requests| requests.working -= 1);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Requests)) {
+        let mut clients = self.admission.lock();
+        if let Some(requests) = clients.get_mut(&self.client) {
+            change(requests);
+            if requests.held == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.only_waits();
+        self.change(|requests| requests.held -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(name: &str) -> ClientName {
+        ClientName::parse(name).expect("a name")
+    }
+
+    #[test]
+    fn one_client_at_its_limit_leaves_the_others_theirs() {
+        let admission = Admission::new(2, 10);
+        let (shop, kiosk) = (client("shop"), client("kiosk"));
+        let turns = [admission.admit(&shop), admission.admit(&shop)];
+        assert!(turns.iter().all(Option::is_some));
+        assert!(admission.admit(&shop).is_none());
+        assert!(admission.admit(&kiosk).is_some());
+        drop(turns);
+        assert!(admission.admit(&shop).is_some());
+        assert!(admission.lock().is_empty(), "nothing is kept of the past");
+    }
+
+    #[test]
+    fn who_waits_makes_room_up_to_the_second_limit() {
+        let admission = Admission::new(1, 2);
+        let shop = client("shop");
+        let mut first = admission.admit(&shop).expect("a turn");
+        assert!(admission.admit(&shop).is_none());
+        first.only_waits();
+        first.only_waits();
+        let mut second = admission.admit(&shop).expect("a turn");
+        second.only_waits();
+        assert!(admission.admit(&shop).is_none(), "two are held");
+        drop(first);
+        assert!(admission.admit(&shop).is_some());
+    }
+}

@@ -1,0 +1,173 @@
+//! Connections: accepted, bounded in number and in time, and ended in order when the service stops.
+//!
+//! A connection that sends no whole request head within [`Limits::head_time`] is closed; keeping a connection alive
+//! between two requests counts as well. At [`Limits::connections`] a connection without a request makes room for a new
+//! one, the longest idle first; if all of them have one, the new one is answered 503 and closed. So neither idle nor
+//! slow connections keep others out.
+
+mod places;
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::problem::{Kind, Problem};
+use places::{Place, Places};
+
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open at the same time.
+    pub connections: usize,
+    /// From the end of one request, or from the start, to the end of the next request's head.
+    pub head_time: Duration,
+}
+
+/// Request line and headers together, in bytes; more is answered 431.
+const HEAD_SIZE: usize = 16 * 1024;
+
+/// New connections that are told at the same time that there are too many; further ones are closed without a word.
+const TOLD_OFF: usize = 64;
+/// How long such a connection may take to ask, so that it can be answered.
+const TOLD_OFF_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a stopping service still looks after a connection that has no request in hand: its last answer may be on
+/// the way, and a request that has just been sent is answered.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Pause after the system refused to accept a connection, because no more files may be open for example.
+const AFTER_REFUSAL: Duration = Duration::from_millis(500);
+
+/// Serves connections until `stop`, then finishes the requests in hand.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let places = Places::new(limits.connections);
+    let overflow = Places::new(TOLD_OFF);
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if broke_off(&error) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(AFTER_REFUSAL).await;
+                continue;
+            }
+        };
+        // An answer is not held back until the last packet of the one before is acknowledged.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY is not set");
+        }
+        if let Some(place) = places.take().await {
+            let builder = builder(limits.head_time);
+            connections.spawn(serve_one(
+                builder,
+                stream,
+                router.clone(),
+                place,
+                stop.clone(),
+            ));
+            continue;
+        }
+        metrics::counter!("http_connections_refused").increment(1);
+        if let Some(place) = overflow.take_free() {
+            let mut builder = builder(TOLD_OFF_WITHIN);
+            builder.keep_alive(false);
+            connections.spawn(serve_one(builder, stream, too_many(), place, stop.clone()));
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+fn builder(head_time: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_time)
+        .max_header_size(HEAD_SIZE);
+    builder
+}
+
+/// One connection, to its end.
+async fn serve_one(
+    builder: http1::Builder,
+    stream: TcpStream,
+    router: Router,
+    place: Arc<Place>,
+    stop: CancellationToken,
+) {
+    let router = TowerToHyperService::new(router);
+    let at = Arc::clone(&place);
+    let service = service_fn(move |request| {
+        let busy = at.busy();
+        let answer = router.call(request);
+        async move {
+            let answer = answer.await;
+            drop(busy);
+            answer
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let (mut stopping, mut lingering) = (false, pin!(tokio::time::sleep(LINGER)));
+    loop {
+        tokio::select! {
+            biased;
+            // First, so that no request is begun which would then be cut.
+            () = place.wanted() => return,
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+                lingering.as_mut().reset(Instant::now() + LINGER);
+            }
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection has broken off");
+                }
+                return;
+            }
+            () = lingering.as_mut(), if stopping => {
+                if !place.is_busy() {
+                    return;
+                }
+                lingering.as_mut().reset(Instant::now() + LINGER);
+            }
+        }
+    }
+}
+
+/// What connections beyond the limit are told.
+fn too_many() -> Router {
+    Router::new().fallback(async || {
+        Problem::new(
+            Kind::Overloaded,
+            "Too many connections are open, and each has a request in hand; try again shortly.",
+        )
+    })
+}
+
+/// Faults of the one connection that was about to be accepted, not of accepting.
+fn broke_off(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}

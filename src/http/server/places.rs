@@ -1,0 +1,132 @@
+//! Places for connections, and which of them is to make room first: one that never had a request before one that had,
+//! and among these the one that has been without for longest.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// All places of a listener.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    /// Without a request in hand, the first to make room first.
+    quiet: Mutex<BTreeMap<Rank, CancellationToken>>,
+    next: AtomicU64,
+}
+
+/// Whether it ever had a request, and since when it has none.
+type Rank = (bool, u64);
+
+/// One connection's place; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    had_requests: AtomicBool,
+    quiet_since: AtomicU64,
+    busy: AtomicBool,
+    wanted: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A request in hand; dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Place>);
+
+impl Places {
+    pub(super) fn new(number: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(number)),
+            quiet: Mutex::default(),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// A place: a free one, or that of the first who is to make room. None if all are busy.
+    pub(super) async fn take(self: &Arc<Self>) -> Option<Arc<Place>> {
+        if let Some(place) = self.take_free() {
+            return Some(place);
+        }
+        let (_, wanted) = self.quiet().pop_first()?;
+        wanted.cancel();
+        // It ends as soon as it is scheduled.
+        metrics::counter!("http_connections_closed_for_others").increment(1);
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
+        Some(self.place(permit))
+    }
+
+    /// A free place.
+    pub(super) fn take_free(self: &Arc<Self>) -> Option<Arc<Place>> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(self.place(permit))
+    }
+
+    fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Arc<Place> {
+        let place = Arc::new(Place {
+            places: Arc::clone(self),
+            had_requests: AtomicBool::new(false),
+            quiet_since: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+            wanted: CancellationToken::new(),
+            _permit: permit,
+        });
+        place.now_quiet();
+        place
+    }
+
+    fn quiet(&self) -> MutexGuard<'_, BTreeMap<Rank, CancellationToken>> {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Notes a request.
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.store(true, Ordering::Relaxed);
+        self.no_longer_quiet();
+        self.had_requests.store(true, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Waits until another connection is to have this place.
+    pub(super) async fn wanted(&self) {
+        self.wanted.cancelled().await;
+    }
+
+    fn now_quiet(&self) {
+        let since = self.places.next.fetch_add(1, Ordering::Relaxed);
+        self.quiet_since.store(since, Ordering::Relaxed);
+        let wanted = self.wanted.clone();
+        self.places.quiet().insert(self.rank(), wanted);
+    }
+
+    fn no_longer_quiet(&self) {
+        self.places.quiet().remove(&self.rank());
+    }
+
+    fn rank(&self) -> Rank {
+        (
+            self.had_requests.load(Ordering::Relaxed),
+            self.quiet_since.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Relaxed);
+        self.0.now_quiet();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.no_longer_quiet();
+    }
+}

@@ -1,0 +1,90 @@
+//! One client that sends as much as it can.
+
+use std::time::Duration;
+
+use super::*;
+
+/// Counts the answers of one status.
+type Counted = Arc<std::sync::Mutex<std::collections::BTreeMap<String, usize>>>;
+
+#[tokio::test]
+async fn one_clients_flood_leaves_the_others_their_share() {
+    let victim = Victim::on_servers(&[("CLIENT_REQUESTS", "64")]).await;
+    let answers = Counted::default();
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..400 {
+        flood.spawn(again_and_again(victim.address(), Arc::clone(&answers)));
+    }
+    let refused = || answers.lock().unwrap().get("429").copied().unwrap_or(0);
+    crate::app::eventually("the flood is refused", async || refused() > 100).await;
+    let neighbor = victim.neighbor();
+    let meanwhile = "400 connections of one client send without a pause";
+    neighbor
+        .was_served_within(Duration::from_secs(3), meanwhile)
+        .await;
+    flood.abort_all();
+    let answers = answers.lock().unwrap().clone();
+    let _ = writeln!(std::io::stderr(), "the flood was answered {answers:?}");
+    assert!(
+        answers["202"] > 64,
+        "the flood was served as well: {answers:?}"
+    );
+    let others: Vec<_> = answers
+        .keys()
+        .filter(|it| !["202", "429"].contains(&it.as_str()))
+        .collect();
+    assert!(others.is_empty(), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_refused_request_says_when_to_come_back_and_waiting_ones_do_not_count() {
+    let victim = Victim::on_servers(&[("CLIENT_REQUESTS", "2")]).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let order = json!({ "order_id": 1, "user_id": 1, "total_amount": 1, "card_token": "tok_visa" });
+    let post = || http.post(victim.api.url("/payments")).bearer_auth(STORE.1);
+    // Without a worker these wait as long as they may, more than two of them.
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 1..=5 {
+        waiting.spawn(post().header("Prefer", "wait=3").json(&order).send());
+        let accepted = async || {
+            let list = http.get(victim.api.url("/payments")).bearer_auth(STORE.1);
+            let list: serde_json::Value = list.send().await.unwrap().json().await.unwrap();
+            list["data"].as_array().is_some_and(|it| it.len() == number)
+        };
+        crate::app::eventually("it is accepted and waits", accepted).await;
+    }
+    while let Some(answer) = waiting.join_next().await {
+        assert_eq!(answer.unwrap().unwrap().status(), 202, "it waited");
+    }
+    // Two that do not send their bodies are worked on.
+    let mut held = [open(victim.address()).await, open(victim.address()).await];
+    for stream in &mut held {
+        begin_body(stream, STORE.1).await;
+    }
+    let refused = post().json(&order).send().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["Retry-After"], "1");
+    let problem: serde_json::Value = refused.json().await.unwrap();
+    let kind = "urn:problem-type:payment-service:too-many-requests";
+    assert_eq!(problem["type"], kind);
+    drop(held);
+    let served = async || post().json(&order).send().await.unwrap().status() == 202;
+    crate::app::eventually("it is served again", served).await;
+}
+
+async fn again_and_again(address: SocketAddr, answers: Counted) {
+    let body = r#"{"order_id": 1, "user_id": 1, "total_amount": 1}"#;
+    let request = head(body.len()) + body;
+    let mut stream = open(address).await;
+    let mut buffer = [0; 4096];
+    loop {
+        send(&mut stream, &request).await;
+        let read = stream.read(&mut buffer).await.unwrap();
+        let status = String::from_utf8_lossy(&buffer[..read])
+            .chars()
+            .skip(9)
+            .take(3)
+            .collect();
+        *answers.lock().unwrap().entry(status).or_insert(0) += 1;
+    }
+}

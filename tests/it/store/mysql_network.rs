@@ -1,0 +1,140 @@
+//! What the network can do to a conversation with the database, by way of a proxy.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use payment_service::card_seal::SealedCard;
+use payment_service::domain::{ClientName, Currency, Metadata, Money, OrderId, PaymentId, UserId};
+use payment_service::store::commands::{
+    AcceptOutcome, Commands, Leases, NewPayment, PresentedCard, RowIds,
+};
+use payment_service::store::ids::IdSpace;
+use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::rows::{Idempotency, Origin};
+use payment_service::store::{Database, StoreError};
+
+use super::samples::{self, begin, read};
+use crate::support::proxy::{Mode, Proxy, Trigger};
+use crate::support::servers::fresh_database;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+const LEASES: Leases = Leases {
+    outbox: LEASE,
+    claim: LEASE,
+    check: LEASE,
+};
+
+async fn ready() -> (Proxy, Arc<dyn Database>) {
+    // The proxy looks into what passes.
+    let url = format!("{}?ssl-mode=DISABLED", &*fresh_database().await.unwrap());
+    let proxy = Proxy::before(&url).unwrap();
+    let database = MySql::connect(parse_url(&proxy.url(&url)).unwrap(), 5).unwrap();
+    database.migrate().await.unwrap();
+    (proxy, Arc::new(database))
+}
+
+fn new_payment(id: PaymentId, key: &str) -> NewPayment {
+    NewPayment {
+        id,
+        client: ClientName::parse("store-manager").unwrap(),
+        order_id: OrderId(1),
+        user_id: UserId(1),
+        amount: Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap(),
+        metadata: Metadata::default(),
+        card: Some(PresentedCard {
+            summary: samples::card(),
+            sealed: SealedCard(vec![1, 2, 3]),
+        }),
+        token: None,
+        idempotency: Some(Idempotency {
+            key: key.to_owned(),
+            fingerprint: [7; 32],
+        }),
+        origin: Origin::default(),
+        announce: false,
+        ids: RowIds::draw(),
+    }
+}
+
+#[tokio::test]
+async fn a_commit_in_doubt_is_resolved_by_writing_the_same_again_and_written_once() {
+    let (proxy, database) = ready().await;
+    let space = IdSpace {
+        first: 1,
+        last: i64::from(i32::MAX),
+    };
+    let commands = Commands::new(Arc::clone(&database), space, LEASES);
+    let triggers = [
+        Trigger::commit_not_answered(),
+        Trigger::commit_not_delivered(),
+    ];
+    for (trigger, key) in triggers.into_iter().zip(["not answered", "not delivered"]) {
+        let id = commands.next_payment_id().await.unwrap();
+        let before = database.outbox_depth().await.unwrap().total;
+        let tripped = proxy.cut_at(trigger);
+        let accepted = commands.accept(new_payment(id, key)).await.unwrap();
+        assert!(tripped.wait().await, "{key}");
+        let AcceptOutcome::Accepted(payment, _) = accepted else {
+            panic!("{key}: {accepted:?}")
+        };
+        assert_eq!(payment.id, id, "{key}");
+        let client = ClientName::parse("store-manager").unwrap();
+        let kept = database
+            .payment_by_key(&client, key)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(kept.payment.id, id, "{key}");
+        assert_eq!(database.events(id).await.unwrap().len(), 2, "{key}");
+        let after = database.outbox_depth().await.unwrap().total;
+        assert_eq!(after - before, 1, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_byte_by_byte_or_with_a_delay_is_the_same_conversation() {
+    let (proxy, database) = ready().await;
+    proxy.set(Mode::ByteByByte);
+    samples::keep(&database, &[samples::full(1)]).await;
+    proxy.set(Mode::Delay(Duration::from_millis(50)));
+    assert_eq!(read(&database, 1).await, Some(samples::full(1)));
+}
+
+#[tokio::test]
+async fn connections_that_have_fallen_silent_are_given_up_together() {
+    let (proxy, database) = ready().await;
+    // As many as the pool holds, idle.
+    let open = futures::future::join_all((0..5).map(|_| begin(&database))).await;
+    drop(open);
+    samples::keep(&database, &[samples::payment(1)]).await;
+    proxy.silence_all();
+    let begun = Instant::now();
+    while let Err(error) = write(&database, 2).await {
+        assert!(
+            matches!(
+                error,
+                StoreError::Unavailable(_) | StoreError::CommitUnknown(_)
+            ),
+            "{error:?}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(8), "{error:?}");
+    }
+    println!(
+        "written {:.1} s after the silence began",
+        begun.elapsed().as_secs_f32()
+    );
+    assert!(read(&database, 2).await.is_some());
+}
+
+/// As the group commit does: given up by its caller when it takes long.
+async fn write(database: &Arc<dyn Database>, id: i64) -> Result<(), StoreError> {
+    let writing = async {
+        let mut tx = database.begin().await?;
+        tx.insert_payments(&[samples::payment(id)]).await?;
+        tx.commit().await
+    };
+    tokio::time::timeout(Duration::from_secs(2), writing)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable(Arc::new(sqlx::Error::PoolTimedOut))))
+}
