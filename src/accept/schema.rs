@@ -44,6 +44,10 @@ pub fn order_payment() -> Value {
                 "pattern": "^[A-Z]{3}$",
                 "examples": ["CAD", "EUR", "JPY"],
             },
+            "card": {
+                "type": "null",
+                "description": "Not in a message: a broker writes what it carries to disk.",
+            },
             "card_token": card_token(json!(["string", "null"])),
             "metadata": metadata(),
         },

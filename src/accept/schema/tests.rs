@@ -115,7 +115,7 @@ fn any_payment() -> BoxedStrategy<Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// A client that goes by the description may not be surprised by what it forbids and the service takes.
     #[test]
