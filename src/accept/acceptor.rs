@@ -1,24 +1,21 @@
-//! The one function that accepts a payment, and its neighbours: presenting a card, canceling, card tokens.
+//! The one function that accepts a payment, and its neighbours: presenting a card, canceling.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::distr::{Alphanumeric, SampleString};
 use tracing::Instrument;
 
-use super::{AcceptError, Accepted, IssuedToken, PaymentMethod, Presented, Submission, WayIn};
+use super::methods::Resolved;
+use super::{AcceptError, Accepted, PaymentMethod, Presented, Submission, WayIn};
 use crate::card_seal::{Owner, SealKeys};
-use crate::domain::{Card, ClientName, Payment, PaymentId, Refusal, Timestamp, Trigger};
+use crate::domain::{Card, ClientName, Payment, PaymentId, Refusal, Trigger};
 use crate::processor::Processor;
 use crate::relay::Relay;
 use crate::store::Database;
 use crate::store::commands::{
     AcceptOutcome, Advance, Advanced, Commands, NewPayment, PresentedCard, RowIds,
 };
-use crate::store::rows::{CardToken, Idempotency, StoredPayment, TokenId};
-
-/// How long a card token can be used.
-const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
+use crate::store::rows::{Idempotency, StoredPayment};
 
 /// Accepts payments from both ways in.
 pub struct Acceptor {
@@ -32,13 +29,6 @@ pub struct Acceptor {
     pub processor: Arc<dyn Processor>,
     /// Takes what is to be published.
     pub relay: Relay,
-}
-
-/// A payment method made out as a card, with the token that is used up by it.
-#[derive(Default)]
-struct Resolved {
-    card: Option<Card>,
-    token: Option<TokenId>,
 }
 
 impl Acceptor {
@@ -116,10 +106,43 @@ impl Acceptor {
         id: PaymentId,
         method: PaymentMethod,
     ) -> Result<Presented, AcceptError> {
+        let stored = self.stored(client, id).await?;
+        self.present(stored, client, method).await
+    }
+
+    /// The same, for someone who saw the payment after so many attempts: if it has moved on since, the card is not used.
+    pub async fn present_card_after(
+        &self,
+        attempt: u32,
+        client: &ClientName,
+        id: PaymentId,
+        method: PaymentMethod,
+    ) -> Result<Presented, AcceptError> {
+        let stored = self.stored(client, id).await?;
+        if stored.payment.attempt != attempt {
+            return Ok(Presented::AsItStands(stored.payment));
+        }
+        self.present(stored, client, method).await
+    }
+
+    async fn stored(
+        &self,
+        client: &ClientName,
+        id: PaymentId,
+    ) -> Result<StoredPayment, AcceptError> {
         let stored = self.database.payment(id).await?;
-        let stored = stored
+        stored
             .filter(|stored| stored.payment.client == *client)
-            .ok_or(AcceptError::NotFound(id))?;
+            .ok_or(AcceptError::NotFound(id))
+    }
+
+    async fn present(
+        &self,
+        stored: StoredPayment,
+        client: &ClientName,
+        method: PaymentMethod,
+    ) -> Result<Presented, AcceptError> {
+        let id = stored.payment.id;
         if let Err(refusal) = crate::domain::next(stored.progress(), &Trigger::PresentCard) {
             return presented_too_late(refusal, stored.payment);
         }
@@ -175,36 +198,6 @@ impl Acceptor {
         }
     }
 
-    /// Keeps a card, sealed, for one payment of this client.
-    pub async fn issue_token(
-        &self,
-        client: &ClientName,
-        card: Card,
-    ) -> Result<IssuedToken, AcceptError> {
-        let id = TokenId(format!(
-            "tok_{}",
-            Alphanumeric.sample_string(&mut rand::rng(), 32)
-        ));
-        let sealed = self
-            .seal
-            .seal(&card, Owner::Token(&id.0, client))
-            .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        let draft = |now: Timestamp| CardToken {
-            id,
-            client: client.clone(),
-            card: card.summary(),
-            sealed_card: Some(sealed),
-            expires_at: now + TOKEN_LIFE,
-            used_by: None,
-        };
-        let token = self.commands.add_token(draft).await?;
-        Ok(IssuedToken {
-            card_token: token.id.0,
-            card: token.card,
-            expires_at: token.expires_at,
-        })
-    }
-
     fn replay(&self, known: &StoredPayment, fingerprinted: &[u8]) -> Result<Accepted, AcceptError> {
         let same = known
             .idempotency
@@ -216,53 +209,6 @@ impl Acceptor {
         Ok(Accepted {
             payment: known.payment.clone(),
             replayed: true,
-        })
-    }
-
-    async fn resolve(&self, submission: &Submission) -> Result<Resolved, AcceptError> {
-        match submission.request.method.clone() {
-            Some(method) => self.resolve_method(&submission.client, method).await,
-            None => Ok(Resolved::default()),
-        }
-    }
-
-    async fn resolve_method(
-        &self,
-        client: &ClientName,
-        method: PaymentMethod,
-    ) -> Result<Resolved, AcceptError> {
-        let token = match method {
-            PaymentMethod::Card(card) => {
-                return Ok(Resolved {
-                    card: Some(card),
-                    token: None,
-                });
-            }
-            PaymentMethod::Token(token) => token,
-        };
-        if let Some(card) = self.processor.test_card(&token) {
-            return Ok(Resolved {
-                card: Some(card),
-                token: None,
-            });
-        }
-        let id = TokenId(token);
-        let row = self.database.card_token(&id).await?;
-        let row = row.filter(|row| row.client == *client && row.used_by.is_none());
-        let row = row.ok_or(AcceptError::TokenUnusable)?;
-        // The commit compares by the database's clock; here an erased card already tells that it is too late.
-        let expired = row.expires_at <= time::OffsetDateTime::now_utc();
-        let sealed = row
-            .sealed_card
-            .filter(|_| !expired)
-            .ok_or(AcceptError::TokenExpired)?;
-        let card = self
-            .seal
-            .open(&sealed, Owner::Token(&id.0, client))
-            .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        Ok(Resolved {
-            card: Some(card),
-            token: Some(id),
         })
     }
 

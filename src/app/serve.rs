@@ -13,6 +13,7 @@ use crate::http::Api;
 use crate::http::admission::Admission;
 use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::server::Limits;
+use crate::processor::simulated::TEST_CARDS;
 use crate::store::queries::Queries;
 
 /// What the watch over the store says: fine, or why not.
@@ -61,6 +62,7 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
         default_currency: config.default_currency,
         max_wait: config.max_wait,
         process_wait: Api::PROCESS_WAIT,
+        test_cards: TEST_CARDS,
         now: time::OffsetDateTime::now_utc,
     }
 }

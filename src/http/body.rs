@@ -1,4 +1,4 @@
-//! Request bodies: JSON, said to be JSON, at most 64 KiB, in reasonable time.
+//! Request bodies: JSON, said to be JSON (but for the page's form), at most 64 KiB, in reasonable time.
 
 use std::time::Duration;
 
@@ -25,14 +25,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
-        // Who says that it will be too long need not send it.
-        if request.body().size_hint().lower() > LIMIT as u64 {
-            return Err(too_large());
-        }
-        let received = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
-        let bytes = received
-            .map_err(|_| Problem::new(Kind::Timeout, "The body did not arrive within 10 seconds."))?
-            .map_err(not_received)?;
+        let bytes = read(request, state).await?;
         if bytes.trim_ascii().is_empty() {
             let sentence = "The body is empty: send a JSON object.";
             return Err(Problem::new(Kind::MalformedJson, sentence));
@@ -48,13 +41,30 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let media_type = headers
+/// A whole body, whatever it is.
+pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    // Who says that it will be too long need not send it.
+    if request.body().size_hint().lower() > LIMIT as u64 {
+        return Err(too_large());
+    }
+    let received = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
+    received
+        .map_err(|_| Problem::new(Kind::Timeout, "The body did not arrive within 10 seconds."))?
+        .map_err(not_received)
+}
+
+/// What a body is said to be, in lower case and without parameters; empty if nothing is said.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .map(|media_type| media_type.trim().to_ascii_lowercase())
-        .unwrap_or_default();
+        .unwrap_or_default()
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = media_type(headers);
     let subtype = media_type.strip_prefix("application/").unwrap_or("");
     if subtype == "json" || subtype.ends_with("+json") {
         return Ok(());

@@ -14,6 +14,7 @@ mod headers;
 pub mod health;
 mod list;
 pub mod openapi;
+mod page;
 mod payments;
 pub mod prefer;
 pub mod problem;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use crate::accept::Acceptor;
 use crate::clients::Clients;
 use crate::domain::{Currency, Timestamp};
+use crate::processor::simulated::TestCard;
 use crate::store::queries::Queries;
 use admission::Admission;
 use health::Health;
@@ -55,7 +57,9 @@ pub struct Api {
     pub max_wait: Duration,
     /// How long `process` waits unless told otherwise: its callers are synchronous.
     pub process_wait: Duration,
-    /// The clock; only for telling how far ahead a card may expire.
+    /// What the page offers to try; none where cards are real.
+    pub test_cards: &'static [TestCard],
+    /// The clock, for telling how far ahead a card may expire and how old a form is.
     pub now: fn() -> Timestamp,
 }
 

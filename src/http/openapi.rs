@@ -79,11 +79,9 @@ fn operations() -> Vec<Operation> {
         payments::create(),
         payments::list(),
         payments::show(),
-        payments::process("/payments/{payment_id}/process", "processPayment"),
-        payments::process("/payments/process/{payment_id}", "processPaymentOldAddress").deprecated(
-            "The address of the service that this one succeeds: the same as `POST \
-             /payments/{payment_id}/process`. It stays.",
-        ),
+        payments::process(),
+        payments::show_link(),
+        payments::process_link(),
         payments::events(),
         payments::cancel(),
         service::create_card_token(),

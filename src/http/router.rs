@@ -18,7 +18,7 @@ use tracing::{Span, debug_span, field};
 
 use super::health::{self, Health};
 use super::problem::{Kind, Problem};
-use super::{Api, body, card_tokens, docs, events, list, payments, process};
+use super::{Api, body, card_tokens, docs, events, list, page, payments, process};
 
 /// What a request may take besides waiting: reading a slow body, and a store at its limit.
 const WORKING_TIME: Duration = Duration::from_secs(30);
@@ -32,8 +32,11 @@ pub fn router(api: Api) -> Router {
         .route("/payments", post(payments::create).get(list::list))
         .route("/payments/{payment_id}", get(payments::show))
         .route("/payments/{payment_id}/process", post(process::present))
-        // The address of the service that this one succeeds.
-        .route("/payments/process/{payment_id}", post(process::present))
+        // The address of the service that this one succeeds, and the one that shoppers get.
+        .route(
+            "/payments/process/{payment_id}",
+            get(page::show).post(page::present),
+        )
         .route("/payments/{payment_id}/events", get(events::list))
         .route("/payments/{payment_id}/cancel", post(payments::cancel))
         .route("/card-tokens", post(card_tokens::create))

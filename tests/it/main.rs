@@ -18,6 +18,7 @@ mod deployment;
 mod end_to_end;
 mod gateway;
 mod hostile;
+mod page;
 mod proxy;
 mod scale;
 mod servers;

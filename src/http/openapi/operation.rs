@@ -43,12 +43,6 @@ impl Operation {
         self
     }
 
-    pub fn deprecated(self, why: &str) -> Self {
-        let mut operation = self.about(why);
-        operation.description["deprecated"] = json!(true);
-        operation
-    }
-
     /// Needs no key.
     pub fn public(mut self) -> Self {
         self.description["security"] = json!([]);
@@ -137,7 +131,7 @@ fn merge(into: &mut Value, from: Value) {
 fn problem_headers(status: u16) -> &'static [&'static str] {
     match status {
         401 => &["WWW-Authenticate", "Cache-Control"],
-        503 => &["Retry-After", "Cache-Control"],
+        429 | 503 => &["Retry-After", "Cache-Control"],
         _ => &["Cache-Control"],
     }
 }

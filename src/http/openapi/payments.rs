@@ -44,7 +44,21 @@ pub(super) fn create() -> Operation {
         .refuses(&refusals::tokens())
 }
 
-pub(super) fn process(path: &'static str, id: &str) -> Operation {
+/// The address of the service that this one succeeds, and the one that shoppers get.
+const LINK: &str = "/payments/process/{payment_id}";
+
+pub(super) fn process() -> Operation {
+    presented("/payments/{payment_id}/process", "processPayment")
+}
+
+pub(super) fn process_link() -> Operation {
+    presented(LINK, "processPaymentByLink").about(
+        "The same as `POST /payments/{payment_id}/process`, at the address of the service that this one succeeds. The form of \
+         the payment page posts here as well; its answers are pages, and no part of this description.",
+    )
+}
+
+fn presented(path: &'static str, id: &str) -> Operation {
     let outcomes = [samples::succeeded(), samples::declined(), samples::failed()];
     Operation::post(path, id, "Pay with a card")
         .tag("payments")
@@ -72,8 +86,27 @@ pub(super) fn process(path: &'static str, id: &str) -> Operation {
 }
 
 pub(super) fn show() -> Operation {
+    shown("/payments/{payment_id}", "getPayment", "Read a payment")
+}
+
+pub(super) fn show_link() -> Operation {
+    let html = json!({"text/html": {"schema": {"type": "string"}}});
+    shown(LINK, "openPaymentLink", "Open the link that shoppers get")
+        .about(
+            "Whoever prefers HTML to JSON, as browsers do, gets a page where the payment can be paid with a card, in French or \
+             English; everybody else the payment, as `GET /payments/{payment_id}` answers.",
+        )
+        .answers_with(
+            200,
+            "The payment, or the payment page.",
+            &["Content-Security-Policy"],
+            Some(html),
+        )
+}
+
+fn shown(path: &'static str, id: &str, summary: &str) -> Operation {
     let headers = ["ETag", "Retry-After", "Preference-Applied", "Cache-Control"];
-    Operation::get("/payments/{payment_id}", "getPayment", "Read a payment")
+    Operation::get(path, id, summary)
         .tag("payments")
         .about("As it stands; with `Prefer: wait=N` not before its outcome, if that comes within N seconds.")
         .takes(&["payment_id", "Prefer", "If-None-Match"])

@@ -22,7 +22,10 @@ pub(super) fn of_any() -> Vec<Named> {
 /// Whatever needs a key.
 pub(super) fn of_clients() -> Vec<Named> {
     let unknown = Problem::new(Kind::Unauthorized, "The API key is unknown.");
-    [vec![("unauthorized", unknown)], of_any()].concat()
+    let too_many = "Too many of your requests are in hand already; send fewer at the same time.";
+    let too_many = Problem::new(Kind::TooManyRequests, too_many);
+    let of_key = vec![("unauthorized", unknown), ("too_many_requests", too_many)];
+    [of_key, of_any()].concat()
 }
 
 /// Whatever names a payment.

@@ -11,6 +11,8 @@ pub enum Kind {
     BadRequest,
     /// No API key, or none that is known.
     Unauthorized,
+    /// A form that was posted from another site.
+    CrossSite,
     /// No such address, no such payment, or another client's.
     NotFound,
     /// The address exists, the method does not.
@@ -41,10 +43,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MalformedJson,
         Self::BadRequest,
         Self::Unauthorized,
+        Self::CrossSite,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Timeout,
@@ -67,6 +70,11 @@ impl Kind {
             Self::MalformedJson => (S::BAD_REQUEST, "malformed-json", "The body is not JSON"),
             Self::BadRequest => (S::BAD_REQUEST, "bad-request", "The request is malformed"),
             Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "An API key is needed"),
+            Self::CrossSite => (
+                S::FORBIDDEN,
+                "cross-site",
+                "The form came from another site",
+            ),
             Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,

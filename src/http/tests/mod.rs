@@ -1,6 +1,7 @@
 //! The interface over a real, embedded store; nothing authorizes here, so outcomes come when a test says so.
 
 mod answers;
+mod page;
 mod refusals;
 
 use axum::Router;
@@ -15,8 +16,8 @@ use super::health::{Liveness, Readiness};
 use super::*;
 use crate::broker::embedded::Embedded;
 use crate::card_seal::SealKeys;
-use crate::domain::{Answer, PaymentId, Trigger};
-use crate::processor::simulated::{Latency, Options, SimulatedIssuer};
+use crate::domain::{Answer, DeclineCode, PaymentId, Trigger};
+use crate::processor::simulated::{Latency, Options, SimulatedIssuer, TEST_CARDS};
 use crate::relay::{RelaySettings, relay};
 use crate::store::Database;
 use crate::store::commands::{Advance, Advanced, Commands, Leases, RowIds};
@@ -96,6 +97,7 @@ impl Served {
             default_currency: Currency::parse("CAD").expect("CAD"),
             max_wait: Api::MAX_WAIT,
             process_wait: Duration::from_millis(200),
+            test_cards: TEST_CARDS,
             now,
         });
         Self {
@@ -116,14 +118,23 @@ impl Served {
 
     /// What a worker would do: the outcome is recorded, then whoever waits is woken.
     async fn approve(&self, id: i64, attempt: u32) {
+        let authorization_code = "A1".to_owned();
+        self.record(id, attempt, Answer::Approved { authorization_code })
+            .await;
+    }
+
+    async fn decline(&self, id: i64, attempt: u32, code: &'static str) {
+        let code = DeclineCode::from_static(code);
+        self.record(id, attempt, Answer::Declined { code }).await;
+    }
+
+    async fn record(&self, id: i64, attempt: u32, answer: Answer) {
         let advance = Advance {
             payment: PaymentId(id),
             client: None,
             trigger: Trigger::Answered {
                 asked: (attempt, 1),
-                answer: Answer::Approved {
-                    authorization_code: "A1".to_owned(),
-                },
+                answer,
                 max_tries: 1,
             },
             card: None,

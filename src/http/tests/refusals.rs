@@ -129,7 +129,7 @@ async fn unknown_addresses_ids_and_methods_are_problems_too() {
         ("DELETE", "/payments", "POST,GET,HEAD"),
         ("POST", "/payments/7", "GET,HEAD"),
         ("GET", "/payments/7/process", "POST"),
-        ("GET", "/payments/process/7", "POST"),
+        ("DELETE", "/payments/process/7", "GET,HEAD,POST"),
         ("PUT", "/card-tokens", "POST"),
         ("POST", "/", "GET,HEAD"),
     ] {

@@ -39,12 +39,13 @@ static DESCRIPTION: LazyLock<Description> = LazyLock::new(|| {
 });
 
 /// Headers of the transport, not of the interface.
-const TRANSPORT: [&str; 8] = [
+const TRANSPORT: [&str; 9] = [
     "content-type",
     "content-length",
     "content-encoding",
     "date",
     "allow",
+    "vary",
     "connection",
     "x-content-type-options",
     "referrer-policy",
@@ -74,6 +75,12 @@ impl Asked {
     }
 
     fn faults(&self, came: &Came) -> Vec<String> {
+        // The payment page is for people.
+        let html = came.headers.get("content-type");
+        let html = html.is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
+        if html && self.path.starts_with("/payments/process/") {
+            return Vec::new();
+        }
         let description = &*DESCRIPTION;
         let Some(operation) = operation(&description.document, &self.method, &self.path) else {
             return self.not_described(came);

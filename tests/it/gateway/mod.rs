@@ -4,6 +4,7 @@
 mod callers;
 mod krakend;
 mod limits;
+mod page;
 mod passes;
 mod place;
 mod routes;

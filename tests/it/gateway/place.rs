@@ -77,8 +77,11 @@ impl Caller {
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = format!("http://{}{path}", self.address);
-        self.http.request(method, url)
+        self.http.request(method, self.url(path))
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     pub async fn get(&self, path: &str) -> Answer {

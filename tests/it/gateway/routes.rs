@@ -36,12 +36,12 @@ async fn every_route_leads_where_it_should() {
         (
             Method::POST,
             "/payments-api/payments/process/7",
-            "/payments/7/process",
+            "/payments/process/7",
         ),
         (
             Method::GET,
             "/payments-api/payments/process/7",
-            "/payments/7",
+            "/payments/process/7",
         ),
         (Method::GET, "/payments/7", "/payments/7"),
         (Method::POST, "/payments-api/card-tokens", "/card-tokens"),

@@ -1,0 +1,100 @@
+//! From a payment method to a card: tokens are issued here, and made out as the cards behind them.
+
+use std::time::Duration;
+
+use rand::distr::{Alphanumeric, SampleString};
+
+use super::acceptor::Acceptor;
+use super::{AcceptError, IssuedToken, PaymentMethod, Submission};
+use crate::card_seal::Owner;
+use crate::domain::{Card, ClientName, Timestamp};
+use crate::store::rows::{CardToken, TokenId};
+
+/// How long a card token can be used.
+const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
+
+/// A payment method made out as a card, with the token that is used up by it.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub(super) card: Option<Card>,
+    pub(super) token: Option<TokenId>,
+}
+
+impl Acceptor {
+    /// Keeps a card, sealed, for one payment of this client.
+    pub async fn issue_token(
+        &self,
+        client: &ClientName,
+        card: Card,
+    ) -> Result<IssuedToken, AcceptError> {
+        let id = TokenId(format!(
+            "tok_{}",
+            Alphanumeric.sample_string(&mut rand::rng(), 32)
+        ));
+        let sealed = self
+            .seal
+            .seal(&card, Owner::Token(&id.0, client))
+            .map_err(|error| AcceptError::Seal(error.to_string()))?;
+        let draft = |now: Timestamp| CardToken {
+            id,
+            client: client.clone(),
+            card: card.summary(),
+            sealed_card: Some(sealed),
+            expires_at: now + TOKEN_LIFE,
+            used_by: None,
+        };
+        let token = self.commands.add_token(draft).await?;
+        Ok(IssuedToken {
+            card_token: token.id.0,
+            card: token.card,
+            expires_at: token.expires_at,
+        })
+    }
+
+    pub(super) async fn resolve(&self, submission: &Submission) -> Result<Resolved, AcceptError> {
+        match submission.request.method.clone() {
+            Some(method) => self.resolve_method(&submission.client, method).await,
+            None => Ok(Resolved::default()),
+        }
+    }
+
+    pub(super) async fn resolve_method(
+        &self,
+        client: &ClientName,
+        method: PaymentMethod,
+    ) -> Result<Resolved, AcceptError> {
+        let token = match method {
+            PaymentMethod::Card(card) => {
+                return Ok(Resolved {
+                    card: Some(card),
+                    token: None,
+                });
+            }
+            PaymentMethod::Token(token) => token,
+        };
+        if let Some(card) = self.processor.test_card(&token) {
+            return Ok(Resolved {
+                card: Some(card),
+                token: None,
+            });
+        }
+        let id = TokenId(token);
+        let row = self.database.card_token(&id).await?;
+        let row = row.filter(|row| row.client == *client && row.used_by.is_none());
+        let row = row.ok_or(AcceptError::TokenUnusable)?;
+        // The commit compares by the database's clock; here an erased card already tells that it is too late.
+        let expired = row.expires_at <= time::OffsetDateTime::now_utc();
+        let sealed = row
+            .sealed_card
+            .filter(|_| !expired)
+            .ok_or(AcceptError::TokenExpired)?;
+        let card = self
+            .seal
+            .open(&sealed, Owner::Token(&id.0, client))
+            .map_err(|error| AcceptError::Seal(error.to_string()))?;
+        Ok(Resolved {
+            card: Some(card),
+            token: Some(id),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! The payment page: the address that shoppers get, `/payments/process/{payment_id}`, as a browser shows it.
+//!
+//! Plain HTML: a form, no script, nothing from elsewhere. Other callers get and send JSON there, as ever. It goes the
+//! way that `process` goes; of its own it has the words, the form's token and the question where a form comes from.
+
+mod amount;
+mod asks;
+mod form;
+mod form_token;
+mod origin;
+mod test_cards;
+mod view;
+mod words;
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request, State};
+use axum::http::header::VARY;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use self::form::Form;
+use self::view::{FormView, PaymentView};
+use self::words::Words;
+use super::auth::Caller;
+use super::body::JsonBody;
+use super::headers::PathId;
+use super::problem::{Kind, Problem};
+use super::{Api, payments, process};
+use crate::accept::request::parse_card;
+use crate::accept::{AcceptError, PaymentMethod, Presented};
+use crate::domain::{ClientName, Payment, PaymentId, PaymentStatus, Refusal};
+
+/// The page for who prefers HTML; the payment as `GET /payments/{payment_id}` answers it for everybody else.
+pub async fn show(
+    State(api): State<Arc<Api>>,
+    caller: Result<Caller, Problem>,
+    id: Result<PathId, Problem>,
+    headers: HeaderMap,
+) -> Response {
+    let response = if asks::for_the_page(&headers) {
+        let page = Page::new(&api, &headers);
+        page.shown(caller, id)
+            .await
+            .unwrap_or_else(|problem| view::problem(problem, page.words))
+    } else {
+        let shown = async { payments::show(State(Arc::clone(&api)), caller?, id?, headers).await };
+        shown.await.into_response()
+    };
+    varied(response)
+}
+
+/// A card from the page's form; from everybody else what `POST /payments/{payment_id}/process` takes.
+pub async fn present(
+    State(api): State<Arc<Api>>,
+    caller: Result<Caller, Problem>,
+    id: Result<PathId, Problem>,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let response = if form::is_form(&headers) && asks::for_the_page(&headers) {
+        let page = Page::new(&api, &headers);
+        let posted = page.posted(caller, id, &headers, request).await;
+        posted.unwrap_or_else(|problem| view::problem(problem, page.words))
+    } else {
+        let processed = async {
+            let (caller, id) = (caller?, id?);
+            let body = JsonBody::from_request(request, &()).await?;
+            process::present(State(Arc::clone(&api)), caller, id, headers, body).await
+        };
+        processed.await.into_response()
+    };
+    varied(response)
+}
+
+/// One address, several answers: caches have to know what they differ by.
+fn varied(mut response: Response) -> Response {
+    let by = HeaderValue::from_static("Accept, Accept-Language");
+    response.headers_mut().insert(VARY, by);
+    response
+}
+
+/// One request for the page.
+struct Page<'a> {
+    api: &'a Api,
+    words: &'static Words,
+}
+
+impl<'a> Page<'a> {
+    fn new(api: &'a Api, headers: &HeaderMap) -> Self {
+        let words = asks::language(headers).words();
+        Self { api, words }
+    }
+
+    async fn shown(
+        &self,
+        caller: Result<Caller, Problem>,
+        id: Result<PathId, Problem>,
+    ) -> Result<Response, Problem> {
+        let (Caller(client, _turn), PathId(id)) = (caller?, id?);
+        let payment = self.payment(&client, id).await?;
+        let form = takes_card(&payment).then(|| self.form(&payment));
+        let view = PaymentView::new(&payment, self.words, form);
+        Ok(view.into_response(StatusCode::OK))
+    }
+
+    async fn posted(
+        &self,
+        caller: Result<Caller, Problem>,
+        id: Result<PathId, Problem>,
+        headers: &HeaderMap,
+        request: Request,
+    ) -> Result<Response, Problem> {
+        let (Caller(client, turn), PathId(id)) = (caller?, id?);
+        if origin::is_foreign(headers) {
+            let sentence = "The form was posted from another site.";
+            return Err(Problem::new(Kind::CrossSite, sentence));
+        }
+        let form = Form::from_request(request, &()).await?;
+        let payment = self.payment(&client, id).await?;
+        if !takes_card(&payment) {
+            return Ok(self.as_it_stands(&payment));
+        }
+        let (keys, now) = (&self.api.acceptor.seal, (self.api.now)());
+        let Ok(attempt) = form_token::verify(keys, (&client, id), &form.token, now) else {
+            let again = FormView {
+                notice: Some(self.words.form_expired),
+                ..self.form(&payment)
+            };
+            let view = PaymentView::new(&payment, self.words, Some(again));
+            return Ok(view.into_response(StatusCode::FORBIDDEN));
+        };
+        match parse_card(&form.card, now.date()) {
+            Ok(card) => {
+                let caller = Caller(client, turn);
+                self.presented(caller, id, PaymentMethod::Card(card), attempt)
+                    .await
+            }
+            Err(faults) => {
+                let again = self.form(&payment).with_faults(&faults, self.words);
+                let view = PaymentView::new(&payment, self.words, Some(again));
+                Ok(view.into_response(StatusCode::UNPROCESSABLE_ENTITY))
+            }
+        }
+    }
+
+    /// Presents the card if the payment stands where it stood when the form was shown, and waits for the outcome.
+    async fn presented(
+        &self,
+        Caller(client, turn): Caller,
+        id: PaymentId,
+        method: PaymentMethod,
+        attempt: u32,
+    ) -> Result<Response, Problem> {
+        let api = self.api;
+        let presented = api
+            .acceptor
+            .present_card_after(attempt, &client, id, method);
+        let payment = match presented.await {
+            Ok(Presented::Started(payment) | Presented::AsItStands(payment)) => payment,
+            Err(AcceptError::Refused(Refusal::Canceled)) => self.payment(&client, id).await?,
+            Err(error) => return Err(error.into()),
+        };
+        let payment = payments::outcome(api, (client, turn), payment, api.process_wait).await;
+        Ok(self.as_it_stands(&payment))
+    }
+
+    fn as_it_stands(&self, payment: &Payment) -> Response {
+        let status = match payment.status {
+            PaymentStatus::Canceled => StatusCode::CONFLICT,
+            _ => StatusCode::OK,
+        };
+        let view = PaymentView::new(payment, self.words, None);
+        view.after_post().into_response(status)
+    }
+
+    async fn payment(&self, client: &ClientName, id: PaymentId) -> Result<Payment, Problem> {
+        let payment = self.api.queries.payment(client, id).await?;
+        payment.ok_or_else(|| Problem::no_payment(id))
+    }
+
+    fn form(&self, payment: &Payment) -> FormView {
+        FormView {
+            token: form_token::sign(&self.api.acceptor.seal, payment, (self.api.now)()),
+            notice: None,
+            number: None,
+            expiry: None,
+            code: None,
+            test_cards: test_cards::rows(self.api.test_cards, self.words.language),
+        }
+    }
+}
+
+fn takes_card(payment: &Payment) -> bool {
+    use PaymentStatus as S;
+    matches!(
+        payment.status,
+        S::RequiresPaymentMethod | S::Declined | S::Failed
+    )
+}

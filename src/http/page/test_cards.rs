@@ -1,0 +1,83 @@
+//! The list of test cards on the page. The table is the issuer's; its lines are English, so French has its own here.
+
+use super::words::Language;
+use crate::processor::simulated::TestCard;
+
+/// A row of the list.
+pub struct Row {
+    /// In groups of four, as it stands on a card.
+    pub number: String,
+    pub line: &'static str,
+}
+
+/// All of them, in the table's order.
+pub fn rows(cards: &'static [TestCard], language: Language) -> Vec<Row> {
+    let row = |card: &'static TestCard| Row {
+        number: grouped(card.number),
+        line: match language {
+            Language::English => card.line,
+            Language::French => french(card.token).unwrap_or(card.line),
+        },
+    };
+    cards.iter().map(row).collect()
+}
+
+fn grouped(digits: &str) -> String {
+    let mut grouped = String::with_capacity(digits.len() + 4);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && place % 4 == 0 {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[rustfmt::skip] // one card, one line: this is a table
+fn french(token: &str) -> Option<&'static str> {
+    Some(match token {
+        "tok_visa" | "tok_mastercard" | "tok_amex" | "tok_discover" => "Acceptée.",
+        "tok_all_nines" => "Acceptée, bien que sa clé soit fausse : d’anciens appelants l’utilisent.",
+        "tok_generic_decline" => "Refusée sans motif.",
+        "tok_insufficient_funds" => "Refusée : solde insuffisant.",
+        "tok_lost_card" => "Refusée : déclarée perdue.",
+        "tok_stolen_card" => "Refusée : déclarée volée.",
+        "tok_expired_card" => "Refusée car expirée, quel que soit le mois.",
+        "tok_incorrect_cvc" => "Refusée : mauvais code, quel que soit le code.",
+        "tok_processing_error" => "Refusée : erreur de l’émetteur.",
+        "tok_card_velocity_exceeded" => "Refusée : utilisée trop souvent.",
+        "tok_incorrect_number" => "Refusée : sa clé est fausse.",
+        "tok_fraudulent" => "Refusée : bloquée pour fraude.",
+        "tok_issuer_slow" => "Acceptée au bout de deux secondes.",
+        "tok_issuer_down_1" => "L’émetteur est en panne une fois, puis accepte.",
+        "tok_issuer_down_2" => "L’émetteur est en panne deux fois, puis accepte.",
+        "tok_issuer_down_3" => "L’émetteur est en panne pendant trois essais, puis accepte.",
+        "tok_issuer_down_4" => "L’émetteur est en panne pendant quatre essais, puis accepte.",
+        "tok_issuer_down" => "L’émetteur n’est jamais joignable : échec, rien n’est débité.",
+        "tok_answer_lost_once" => "Débitée, mais la première réponse se perd ; l’essai suivant l’apprend : acceptée, un seul débit.",
+        "tok_answer_lost" => "Débitée, mais toutes les réponses se perdent : annulée, échec.",
+        "tok_issuer_silent" => "Ne répond ni ne débite jamais ; personne ne pouvant le savoir : annulée, échec.",
+        "tok_reversal_lost_2" => "Débitée, toutes les réponses se perdent, et les deux premières de l’annulation aussi : annulée enfin, échec.",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processor::simulated::TEST_CARDS;
+
+    #[test]
+    fn each_test_card_has_its_line_in_french() {
+        for card in TEST_CARDS {
+            let line = french(card.token).unwrap_or_else(|| panic!("no line: {}", card.token));
+            assert!(line.ends_with('.'), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_shown_as_on_a_card() {
+        assert_eq!(grouped("4242424242424242"), "4242 4242 4242 4242");
+        assert_eq!(grouped("378282246310005"), "3782 8224 6310 005");
+    }
+}

@@ -1,0 +1,163 @@
+//! The page itself: templates, and the headers that every page has.
+
+use askama::Template;
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use rand::distr::{Alphanumeric, SampleString};
+
+use super::amount;
+use super::test_cards::Row;
+use super::words::Words;
+use crate::accept::fields::FieldError;
+use crate::domain::{Payment, PaymentStatus};
+use crate::http::problem::Problem;
+
+/// A payment as its shopper sees it.
+#[derive(Template)]
+#[template(path = "payment.html")]
+pub struct PaymentView {
+    words: &'static Words,
+    nonce: String,
+    /// `content` of the refresh, if there is one.
+    refresh: Option<String>,
+    id: i64,
+    order_id: i64,
+    amount: String,
+    /// As in answers, for the style.
+    status: &'static str,
+    state: &'static str,
+    explanation: Option<&'static str>,
+    card: Option<(String, String)>,
+    form: Option<FormView>,
+}
+
+/// The form for a card. It never holds what was entered before.
+pub struct FormView {
+    pub token: String,
+    /// Why there is a form again.
+    pub notice: Option<&'static str>,
+    pub number: Option<&'static str>,
+    pub expiry: Option<&'static str>,
+    pub code: Option<&'static str>,
+    pub test_cards: Vec<Row>,
+}
+
+/// An answer that shows no payment.
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemView {
+    words: &'static Words,
+    nonce: String,
+    refresh: Option<String>,
+    headline: &'static str,
+    sentence: &'static str,
+}
+
+impl PaymentView {
+    /// As it stands, with a form if there is one for it.
+    pub fn new(payment: &Payment, words: &'static Words, form: Option<FormView>) -> Self {
+        let processing = payment.status == PaymentStatus::Processing;
+        Self {
+            words,
+            nonce: nonce(),
+            refresh: processing.then(|| "2".to_owned()),
+            id: payment.id.0,
+            order_id: payment.order_id.0,
+            amount: amount::written(payment.amount, words.language),
+            status: payment.status.as_str(),
+            state: words.status(payment.status),
+            explanation: words.explanation(payment.status, payment.decline_code.as_ref()),
+            card: payment
+                .card
+                .as_ref()
+                .map(|card| (card.brand.to_string(), card.last4.clone())),
+            form,
+        }
+    }
+
+    /// The answer to a form: it shows how the payment stands, and takes the browser to the same address by `GET` at once,
+    /// so that a reload asks again instead of posting again. Not a 303: the gateway would follow it itself and answer
+    /// the `POST` with what it finds. The address is relative to the last slash, so it holds with any prefix.
+    pub fn after_post(mut self) -> Self {
+        self.refresh = Some(format!("0; url={}", self.id));
+        self
+    }
+
+    pub fn into_response(self, status: StatusCode) -> Response {
+        respond(status, &self, &self.nonce)
+    }
+}
+
+impl FormView {
+    /// Says beside each field what is wrong with it.
+    pub fn with_faults(mut self, faults: &[FieldError], words: &'static Words) -> Self {
+        let of = |name: &str| {
+            let fault = faults.iter().find(|fault| fault.field == name);
+            fault.map(|fault| words.fault(fault.code))
+        };
+        self.number = of("cardNumber");
+        self.expiry = of("expirationDate");
+        self.code = of("cardCode");
+        self.notice = Some(words.correct);
+        self
+    }
+}
+
+/// A problem with its status and its headers, as a page.
+pub fn problem(problem: Problem, words: &'static Words) -> Response {
+    let (headline, sentence) = words.problem(problem.kind());
+    let view = ProblemView {
+        words,
+        nonce: nonce(),
+        refresh: None,
+        headline,
+        sentence,
+    };
+    let (mut said, _) = problem.into_response().into_parts();
+    let mut response = respond(said.status, &view, &view.nonce);
+    said.headers.remove(CONTENT_TYPE);
+    response.headers_mut().extend(said.headers);
+    response
+}
+
+fn respond(status: StatusCode, view: &impl Template, nonce: &str) -> Response {
+    let html = match view.render() {
+        Ok(html) => html,
+        Err(error) => {
+            tracing::error!(%error, "a page could not be written");
+            return Problem::internal().into_response();
+        }
+    };
+    let mut response = (status, html).into_response();
+    let headers = response.headers_mut();
+    for (name, value) in FIXED {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(policy) = HeaderValue::try_from(policy(nonce)) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+const FIXED: [(HeaderName, &str); 4] = [
+    (CONTENT_TYPE, "text/html; charset=utf-8"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    // Not `no-referrer`: browsers would then say `Origin: null` with the form.
+    (REFERRER_POLICY, "same-origin"),
+];
+
+/// Nothing but the style of this very page, and a form that goes back to this service. There is no script.
+fn policy(nonce: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+}
+
+/// 131 bits, fresh for each answer.
+fn nonce() -> String {
+    Alphanumeric.sample_string(&mut rand::rng(), 22)
+}

@@ -1,0 +1,267 @@
+//! What the page says, in each of its languages.
+
+use crate::domain::{DeclineCode, PaymentStatus};
+use crate::http::problem::Kind;
+
+/// The languages of the page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Language {
+    /// Of whoever asks for neither.
+    #[default]
+    English,
+    /// `fr`
+    French,
+}
+
+/// The fixed texts. What depends on a payment is a method.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Words {
+    pub language: Language,
+    /// BCP 47, for the document.
+    pub tag: &'static str,
+    pub payment: &'static str,
+    pub order: &'static str,
+    pub amount: &'static str,
+    pub state: &'static str,
+    pub card: &'static str,
+    pub ending_in: &'static str,
+    pub card_number: &'static str,
+    pub expiry: &'static str,
+    pub expiry_hint: &'static str,
+    pub code: &'static str,
+    pub code_hint: &'static str,
+    pub pay: &'static str,
+    pub correct: &'static str,
+    pub form_expired: &'static str,
+    pub simulation: &'static str,
+    pub test_cards: &'static str,
+    pub any_month: &'static str,
+    pub see: &'static str,
+}
+
+const ENGLISH: Words = Words {
+    language: Language::English,
+    tag: "en",
+    payment: "Payment",
+    order: "Order",
+    amount: "Amount",
+    state: "State",
+    card: "Card",
+    ending_in: "ending in",
+    card_number: "Card number",
+    expiry: "Expiry date",
+    expiry_hint: "Month and year, such as 01/30",
+    code: "Security code",
+    code_hint: "3 digits on the back, or 4 on the front",
+    pay: "Pay",
+    correct: "Nothing has been charged. Please correct:",
+    form_expired: "This page was open for too long. Nothing has been charged: please enter the card again.",
+    simulation: "This is a simulation. No money moves: please do not enter a real card.",
+    test_cards: "Test cards",
+    any_month: "Any future month and any code go with them.",
+    see: "See the payment",
+};
+
+const FRENCH: Words = Words {
+    language: Language::French,
+    tag: "fr",
+    payment: "Paiement",
+    order: "Commande",
+    amount: "Montant",
+    state: "État",
+    card: "Carte",
+    ending_in: "se terminant par",
+    card_number: "Numéro de carte",
+    expiry: "Date d’expiration",
+    expiry_hint: "Mois et année, par exemple 01/30",
+    code: "Code de sécurité",
+    code_hint: "3 chiffres au dos, ou 4 au recto",
+    pay: "Payer",
+    correct: "Rien n’a été débité. Veuillez corriger :",
+    form_expired: "Cette page est restée ouverte trop longtemps. Rien n’a été débité : veuillez saisir la carte de nouveau.",
+    simulation: "Ceci est une simulation. Aucun argent ne circule : ne saisissez pas de vraie carte.",
+    test_cards: "Cartes de test",
+    any_month: "Elles vont avec tout mois à venir et tout code.",
+    see: "Voir le paiement",
+};
+
+impl Language {
+    /// `en` or `fr`, in lower case.
+    pub fn from_primary_subtag(subtag: &str) -> Option<Self> {
+        match subtag {
+            "en" => Some(Self::English),
+            "fr" => Some(Self::French),
+            _ => None,
+        }
+    }
+
+    pub fn words(self) -> &'static Words {
+        match self {
+            Self::English => &ENGLISH,
+            Self::French => &FRENCH,
+        }
+    }
+
+    fn pick(self, english: &'static str, french: &'static str) -> &'static str {
+        match self {
+            Self::English => english,
+            Self::French => french,
+        }
+    }
+}
+
+impl Words {
+    /// In one or two words.
+    pub fn status(&self, status: PaymentStatus) -> &'static str {
+        use PaymentStatus as S;
+        let (english, french) = match status {
+            S::RequiresPaymentMethod => ("To be paid", "À payer"),
+            S::Processing => ("Being processed", "En cours"),
+            S::Succeeded => ("Paid", "Payé"),
+            S::Declined => ("Declined", "Refusé"),
+            S::Failed => ("Failed", "Échoué"),
+            S::Canceled => ("Canceled", "Annulé"),
+        };
+        self.language.pick(english, french)
+    }
+
+    /// In a sentence, with what can be done. A shopper is not told that a card counts as lost or stolen.
+    pub fn explanation(
+        &self,
+        status: PaymentStatus,
+        why: Option<&DeclineCode>,
+    ) -> Option<&'static str> {
+        use PaymentStatus as S;
+        let (english, french) = match (status, why.map(DeclineCode::as_str)) {
+            (S::RequiresPaymentMethod, _) => return None,
+            (S::Processing, _) => (
+                "The card is being checked. This page renews itself; you do not have to pay again.",
+                "La carte est en cours de vérification. Cette page se met à jour ; ne payez pas une seconde fois.",
+            ),
+            (S::Succeeded, _) => (
+                "Thank you: the payment has been made.",
+                "Merci : le paiement est effectué.",
+            ),
+            (S::Canceled, _) => (
+                "This payment has been canceled and can no longer be made.",
+                "Ce paiement a été annulé et ne peut plus être effectué.",
+            ),
+            (_, Some("insufficient_funds")) => (
+                "There is not enough money on the card. Nothing has been charged: you can use another one.",
+                "Le solde de la carte est insuffisant. Rien n’a été débité : vous pouvez en utiliser une autre.",
+            ),
+            (_, Some("expired_card")) => (
+                "The card has expired. Nothing has been charged: you can use another one.",
+                "La carte a expiré. Rien n’a été débité : vous pouvez en utiliser une autre.",
+            ),
+            (_, Some("incorrect_number")) => (
+                "The card number is wrong. Nothing has been charged: please check it.",
+                "Le numéro de carte est incorrect. Rien n’a été débité : veuillez le vérifier.",
+            ),
+            (_, Some("incorrect_cvc")) => (
+                "The security code is wrong. Nothing has been charged: please check it.",
+                "Le code de sécurité est incorrect. Rien n’a été débité : veuillez le vérifier.",
+            ),
+            (S::Failed, _) => (
+                "The bank could not be reached. Nothing has been charged: you can try again.",
+                "La banque n’a pas pu être jointe. Rien n’a été débité : vous pouvez réessayer.",
+            ),
+            (S::Declined, _) => (
+                "The bank has declined the card. Nothing has been charged: you can use another one.",
+                "La banque a refusé la carte. Rien n’a été débité : vous pouvez en utiliser une autre.",
+            ),
+        };
+        Some(self.language.pick(english, french))
+    }
+
+    /// What is wrong with a field, by the code of its error.
+    pub fn fault(&self, code: &str) -> &'static str {
+        let (english, french) = match code {
+            "invalid_card_number" => (
+                "The card number has 12 to 19 digits.",
+                "Le numéro de carte compte de 12 à 19 chiffres.",
+            ),
+            "invalid_card_code" => (
+                "The security code has 3 or 4 digits.",
+                "Le code de sécurité compte 3 ou 4 chiffres.",
+            ),
+            "invalid_expiration_date" => (
+                "The expiry date is a month and a year, such as 01/30.",
+                "La date d’expiration est un mois et une année, par exemple 01/30.",
+            ),
+            "too_far_ahead" => (
+                "The expiry date is more than 20 years ahead.",
+                "La date d’expiration est dans plus de 20 ans.",
+            ),
+            _ => (
+                "This is missing or cannot be read.",
+                "Ce champ est vide ou illisible.",
+            ),
+        };
+        self.language.pick(english, french)
+    }
+
+    /// Headline and sentence of an answer that shows no payment.
+    pub fn problem(&self, kind: Kind) -> (&'static str, &'static str) {
+        let pick = |english: [&'static str; 2], french: [&'static str; 2]| {
+            let headline = self.language.pick(english[0], french[0]);
+            (headline, self.language.pick(english[1], french[1]))
+        };
+        match kind {
+            Kind::NotFound => pick(
+                [
+                    "There is no such payment",
+                    "Please check the address, or go back to the shop.",
+                ],
+                [
+                    "Ce paiement n’existe pas",
+                    "Vérifiez l’adresse, ou retournez à la boutique.",
+                ],
+            ),
+            Kind::Unauthorized => pick(
+                [
+                    "This page opens through the shop only",
+                    "Please use the link that the shop gave you. Applications send an API key instead.",
+                ],
+                [
+                    "Cette page s’ouvre seulement par la boutique",
+                    "Utilisez le lien que la boutique vous a donné. Les applications envoient une clé d’API.",
+                ],
+            ),
+            Kind::CrossSite => pick(
+                [
+                    "This form was sent from another site",
+                    "Nothing has been charged. To pay, please open the shop’s link yourself.",
+                ],
+                [
+                    "Ce formulaire a été envoyé depuis un autre site",
+                    "Rien n’a été débité. Pour payer, ouvrez vous-même le lien de la boutique.",
+                ],
+            ),
+            Kind::TooManyRequests
+            | Kind::Overloaded
+            | Kind::Unavailable
+            | Kind::Exhausted
+            | Kind::Timeout => pick(
+                [
+                    "Payments cannot be made just now",
+                    "Please try again in a moment. You cannot pay twice by that.",
+                ],
+                [
+                    "Les paiements sont momentanément impossibles",
+                    "Réessayez dans un instant. Vous ne pouvez pas payer deux fois ainsi.",
+                ],
+            ),
+            _ => pick(
+                [
+                    "Something went wrong",
+                    "Please open the link again. You cannot pay twice by that.",
+                ],
+                [
+                    "Une erreur est survenue",
+                    "Ouvrez le lien de nouveau. Vous ne pouvez pas payer deux fois ainsi.",
+                ],
+            ),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What the page answers when something is wrong.
+
+use super::*;
+use crate::clients::new_api_key;
+
+#[tokio::test]
+async fn wrong_fields_are_named_beside_them_and_no_card_is_ever_repeated() {
+    let served = with_payment().await;
+    let (_, text) = page(&served, opened(LINK)).await;
+    for (fields, number, expiry, code) in [
+        (
+            "cardNumber=4242&expirationDate=01%2F30&cardCode=123",
+            true,
+            false,
+            false,
+        ),
+        (
+            "cardNumber=4242424242424242&expirationDate=13%2F30&cardCode=123",
+            false,
+            true,
+            false,
+        ),
+        (
+            "cardNumber=4242424242424242&expirationDate=01%2F99&cardCode=123",
+            false,
+            true,
+            false,
+        ),
+        (
+            "cardNumber=4242424242424242&expirationDate=01%2F30&cardCode=12",
+            false,
+            false,
+            true,
+        ),
+        (
+            "cardNumber=4242-x&expirationDate=&cardCode=98765",
+            true,
+            true,
+            true,
+        ),
+        ("", true, true, true),
+    ] {
+        let (response, again) = page(&served, posted(LINK, filled(&text, fields))).await;
+        assert_eq!(response.status(), 422, "{fields}");
+        for (fault, id) in [(number, "number"), (expiry, "expiry"), (code, "code")] {
+            let shown = again.contains(&format!("id=\"{id}-fault\""));
+            assert_eq!(shown, fault, "{id} of {fields}: {again}");
+        }
+        assert_eq!(
+            again.matches("aria-invalid=\"true\"").count(),
+            again.matches("class=\"fault\"").count()
+        );
+        let body = between(&again, "<form", "</form>");
+        assert!(!body.contains("4242") && !body.contains("98765"), "{body}");
+        // It can be sent again.
+        filled(&again, GOOD);
+    }
+    let request = with(posted(LINK, filled(&text, "")), "accept-language", "fr");
+    let (_, french) = page(&served, request).await;
+    assert!(french.contains("Veuillez corriger"), "{french}");
+    assert_eq!(attempt(&served).await, 0);
+}
+
+#[tokio::test]
+async fn a_form_from_elsewhere_presents_no_card() {
+    let served = with_payment().await;
+    let form = form(&served).await;
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://elsewhere.example"),
+        ("origin", "null"),
+    ] {
+        let request = with(posted(LINK, form.clone()), name, value);
+        let (response, text) = page(&served, request).await;
+        assert_eq!(response.status(), 403, "{name}: {value}");
+        assert!(text.contains("another site") && !text.contains("<form"));
+    }
+    for wrong in [
+        "",
+        "form=",
+        "form=0.99999999999.00&",
+        &form.replace("form=0", "form=1"),
+    ] {
+        let request = posted(LINK, format!("{wrong}&{GOOD}"));
+        let (response, text) = page(&served, request).await;
+        assert_eq!(response.status(), 403, "{wrong}");
+        assert!(
+            text.contains("open for too long") && text.contains("<form"),
+            "{text}"
+        );
+    }
+    assert_eq!(attempt(&served).await, 0);
+    let request = with(posted(LINK, form), "origin", "https://shop.example");
+    assert_eq!(page(&served, request).await.0.status(), 200);
+    assert_eq!(attempt(&served).await, 1);
+}
+
+#[tokio::test]
+async fn an_unknown_payment_and_a_wrong_address_are_pages_too() {
+    let served = with_payment().await;
+    for path in [
+        "/payments/process/2",
+        "/payments/process/x",
+        "/payments/process/-1",
+    ] {
+        for request in [opened(path), posted(path, GOOD.to_owned())] {
+            let (response, text) = page(&served, request).await;
+            assert_eq!(response.status(), 404, "{path}");
+            assert!(text.contains("There is no such payment"), "{text}");
+        }
+        let request = with(opened(path), "accept-language", "fr");
+        assert!(
+            page(&served, request)
+                .await
+                .1
+                .contains("Ce paiement n’existe pas")
+        );
+        assert_eq!(served.status(get(path)).await, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_browser_without_a_key_is_told_where_to_go() {
+    let (key, digest) = new_api_key();
+    let file = format!(r#"{{"clients": [{{"name": "shop", "api_key_sha256": ["{digest}"]}}]}}"#);
+    let clients = Clients::parse(file.as_bytes()).expect("a good file");
+    let served = Served::with(clients, now).await;
+    for request in [opened(LINK), posted(LINK, GOOD.to_owned())] {
+        let (response, text) = page(&served, request).await;
+        assert_eq!(response.status(), 401);
+        assert!(response.headers().contains_key("www-authenticate"));
+        assert!(
+            text.contains("Please use the link that the shop gave you."),
+            "{text}"
+        );
+    }
+    assert_eq!(served.status(get(LINK)).await, 401);
+    let authorization = format!("Bearer {key}");
+    let known = |request| with(request, "authorization", &authorization);
+    served.answer(known(post("/payments", PAYMENT))).await;
+    assert_eq!(page(&served, known(opened(LINK))).await.0.status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_form_is_answered_as_ever() {
+    let served = with_payment().await;
+    // A form without a wish for HTML comes from a caller that forgot to say JSON.
+    let form_type = "application/x-www-form-urlencoded";
+    assert_eq!(
+        served
+            .status(with(post(LINK, CARD), "content-type", form_type))
+            .await,
+        415
+    );
+    let browser = |request| with(request, "accept", BROWSER);
+    assert_eq!(
+        served
+            .status(with(
+                browser(post(LINK, CARD)),
+                "content-type",
+                "text/plain"
+            ))
+            .await,
+        415
+    );
+    let (response, payment) = served.answer(browser(post(LINK, CARD))).await;
+    assert_eq!(
+        (response.status().as_u16(), &payment["attempt"]),
+        (202, &1.into())
+    );
+    let long = format!("{GOOD}&x={}", "y".repeat(body::LIMIT));
+    assert_eq!(page(&served, posted(LINK, long)).await.0.status(), 413);
+}

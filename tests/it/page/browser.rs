@@ -1,0 +1,301 @@
+//! A headless Chromium as wide as a phone, driven by WebDriver (https://www.w3.org/TR/webdriver2/).
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The page's width and height in CSS pixels.
+pub const PHONE: (u32, u32) = (390, 844);
+const LIMIT: Duration = Duration::from_secs(20);
+/// The name of an element's id in answers; fixed by the standard.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// How the browser is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    pub languages: &'static str,
+    pub javascript: bool,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            languages: "en",
+            javascript: true,
+        }
+    }
+}
+
+/// A browser with one window. [`Self::close`] ends it; a test that fails before takes it down with its driver.
+pub struct Browser {
+    driver: Driver,
+    http: reqwest::Client,
+    session: String,
+}
+
+/// The driver and its browser are one group of processes, which is killed when the pipe to it closes: when this is
+/// dropped, and when the tests' own process is gone, however it went.
+struct Driver {
+    watch: Child,
+    /// What the browser keeps.
+    _folder: TempDir,
+}
+
+const WATCH: &str =
+    "chromedriver --port=0 --log-level=SEVERE & while read -r _; do :; done; kill -KILL 0";
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.watch.stdin.take());
+        let _ = self.watch.wait();
+    }
+}
+
+impl Browser {
+    pub async fn start(wish: Wish) -> Self {
+        let (driver, port) = tokio::task::spawn_blocking(start_driver).await.unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let driver_url = format!("http://127.0.0.1:{port}/session");
+        let answer = http
+            .post(&driver_url)
+            .json(&capabilities(wish))
+            .send()
+            .await
+            .unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let id = answer["value"]["sessionId"].as_str();
+        let id = id.unwrap_or_else(|| panic!("Chromium does not start: {answer}"));
+        Self {
+            driver,
+            http,
+            session: format!("{driver_url}/{id}"),
+        }
+    }
+
+    pub async fn close(self) {
+        self.ask(Method::DELETE, "", &Value::Null).await.unwrap();
+        drop(self.driver);
+    }
+
+    /// Opens an address and waits until it is loaded.
+    pub async fn open(&self, url: &str) {
+        self.post("/url", json!({ "url": url })).await;
+    }
+
+    pub async fn reload(&self) {
+        self.post("/refresh", json!({})).await;
+    }
+
+    pub async fn address(&self) -> String {
+        text(self.get("/url").await)
+    }
+
+    /// The first element that a selector finds.
+    pub async fn find(&self, selector: &str) -> Option<String> {
+        let search = json!({ "using": "css selector", "value": selector });
+        let found = self.ask(Method::POST, "/element", &search).await.ok()?;
+        Some(text(found[ELEMENT].clone()))
+    }
+
+    pub async fn text(&self, selector: &str) -> String {
+        text(self.of(selector, "text").await)
+    }
+
+    /// What assistive technology calls it.
+    pub async fn label(&self, selector: &str) -> String {
+        text(self.of(selector, "computedlabel").await)
+    }
+
+    /// Empty if there is none.
+    pub async fn attribute(&self, selector: &str, name: &str) -> String {
+        let value = self.of(selector, &format!("attribute/{name}")).await;
+        value.as_str().unwrap_or("").to_owned()
+    }
+
+    pub async fn css(&self, selector: &str, property: &str) -> String {
+        text(self.of(selector, &format!("css/{property}")).await)
+    }
+
+    pub async fn height(&self, selector: &str) -> f64 {
+        self.of(selector, "rect").await["height"].as_f64().unwrap()
+    }
+
+    /// How wide the document is, if it can be scrolled to the side more than the window.
+    pub async fn scroll_width(&self) -> u32 {
+        let script = "return document.documentElement.scrollWidth";
+        let width = self
+            .post("/execute/sync", json!({ "script": script, "args": [] }))
+            .await;
+        width.as_u64().unwrap().try_into().unwrap()
+    }
+
+    pub async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("/element/{element}/click"), json!({}))
+            .await;
+    }
+
+    pub async fn double_click(&self, selector: &str) {
+        let origin = json!({ ELEMENT: self.element(selector).await });
+        let (down, up) = (
+            json!({ "type": "pointerDown", "button": 0 }),
+            json!({ "type": "pointerUp", "button": 0 }),
+        );
+        let to = json!({ "type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": origin });
+        let mouse =
+            json!({ "type": "pointer", "id": "mouse", "actions": [to, down, up, down, up] });
+        self.post("/actions", json!({ "actions": [mouse] })).await;
+    }
+
+    pub async fn write(&self, selector: &str, keys: &str) {
+        let element = self.element(selector).await;
+        self.post(
+            &format!("/element/{element}/value"),
+            json!({ "text": keys }),
+        )
+        .await;
+    }
+
+    /// Waits until an element says this; the page may change meanwhile.
+    pub async fn until(&self, selector: &str, expected: &str) {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let said = match self.find(selector).await {
+                Some(element) => {
+                    self.ask(
+                        Method::GET,
+                        &format!("/element/{element}/text"),
+                        &Value::Null,
+                    )
+                    .await
+                }
+                None => Err(format!("no {selector}")),
+            };
+            if said.as_ref().is_ok_and(|said| said == expected) {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{selector} is not {expected:?} but {said:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until an element is there, or is no longer.
+    pub async fn until_there(&self, selector: &str, there: bool) {
+        let deadline = Instant::now() + LIMIT;
+        while self.find(selector).await.is_some() != there {
+            assert!(Instant::now() < deadline, "{selector} there: {}", !there);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Keeps a picture of the window in the folder `PAGE_PICTURES`, if that is set: scripts/page-pictures does so.
+    pub async fn picture(&self, name: &str) {
+        use base64::Engine;
+        let Some(folder) = std::env::var_os("PAGE_PICTURES") else {
+            return;
+        };
+        let encoded = text(self.get("/screenshot").await);
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .unwrap();
+        std::fs::write(Path::new(&folder).join(name), bytes).unwrap();
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let element = self.find(selector).await;
+        element.unwrap_or_else(|| panic!("there is no {selector} on the page"))
+    }
+
+    async fn of(&self, selector: &str, what: &str) -> Value {
+        let element = self.element(selector).await;
+        self.get(&format!("/element/{element}/{what}")).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.ask(Method::GET, path, &Value::Null).await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        self.ask(Method::POST, path, &body).await.unwrap()
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, String> {
+        let mut request = self.http.request(method, format!("{}{path}", self.session));
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let answer = request.send().await.expect("the driver answers");
+        let failed = !answer.status().is_success();
+        let mut answer: Value = answer.json().await.expect("JSON");
+        let value = answer["value"].take();
+        if failed {
+            Err(format!("{}: {}", value["error"], value["message"]))
+        } else {
+            Ok(value)
+        }
+    }
+}
+
+fn text(value: Value) -> String {
+    value
+        .as_str()
+        .map(str::to_owned)
+        .unwrap_or_else(|| panic!("no text: {value}"))
+}
+
+fn capabilities(wish: Wish) -> Value {
+    let mut arguments = vec![
+        "--headless=new",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+    ];
+    // Chromium's sandbox does not start as root; it opens the tests' own pages only.
+    arguments.push("--no-sandbox");
+    let mut preferences = json!({ "intl.accept_languages": wish.languages });
+    if !wish.javascript {
+        preferences["profile.managed_default_content_settings.javascript"] = 2.into();
+    }
+    let (width, height) = PHONE;
+    let phone = json!({ "width": width, "height": height, "pixelRatio": 1.0, "touch": false });
+    json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": {
+        "args": arguments, "prefs": preferences, "mobileEmulation": { "deviceMetrics": phone },
+    }}}})
+}
+
+/// On a port that it chooses and prints.
+fn start_driver() -> (Driver, u16) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = Command::new("sh")
+        .args(["-c", WATCH])
+        .env("TMPDIR", folder.path())
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh starts");
+    let stdout = watch.stdout.take().unwrap();
+    let driver = Driver {
+        watch,
+        _folder: folder,
+    };
+    for line in BufReader::new(stdout).lines() {
+        let line = line.expect("a line of chromedriver");
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return (driver, port.trim_end_matches('.').parse().expect("a port"));
+        }
+    }
+    panic!(
+        "chromedriver does not start, and the page's tests need Chromium. scripts/test installs it; by hand: \
+         apt-get install chromium chromium-driver"
+    );
+}

@@ -1,0 +1,75 @@
+//! The payment page in a headless Chromium, the way that a shopper comes: through a gateway with its path prefix.
+
+pub mod browser;
+mod front;
+mod shopper;
+
+pub use shopper::{declined_then_paid, pays_in_french};
+
+use crate::app::{Backend, STORE, Setup};
+use browser::{Browser, Wish};
+use front::Front;
+
+#[tokio::test]
+async fn a_shopper_corrects_a_card_is_declined_pays_and_reloads_without_posting_again() {
+    let app = Setup::new().with_clients().start(Backend::Embedded).await;
+    let api = app.api.with_key(STORE.1);
+    let front = Front::start(&api).await;
+    let browser = Browser::start(Wish::default()).await;
+    let id = api.create(41).await;
+    declined_then_paid(&browser, &front.link(id)).await;
+    // A short number, a declined card and a good one: each form was posted once, the reload posted none.
+    assert_eq!(front.posts(), 3);
+    assert_eq!(app.standing_charges(id).await, 1);
+    assert_eq!(api.outcome(id).await["attempt"], 2);
+    browser.close().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_double_click_without_javascript_in_french_pays_once() {
+    let app = Setup::new().with_clients().start(Backend::Embedded).await;
+    let api = app.api.with_key(STORE.1);
+    let front = Front::start(&api).await;
+    let wish = Wish {
+        languages: "fr-CA,fr",
+        javascript: false,
+    };
+    let browser = Browser::start(wish).await;
+    let id = api.create(42).await;
+    pays_in_french(&browser, &front.link(id)).await;
+    assert_eq!(app.standing_charges(id).await, 1);
+    assert_eq!(api.outcome(id).await["attempt"], 1);
+    browser.close().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_comes_past_the_gateway_and_who_has_a_wrong_number_reads_a_page_that_says_so() {
+    let app = Setup::new().with_clients().start(Backend::Embedded).await;
+    let api = app.api.with_key(STORE.1);
+    let front = Front::start(&api).await;
+    let browser = Browser::start(Wish::default()).await;
+    browser.open(&front.link(1)).await;
+    assert_eq!(browser.text("h1").await, "There is no such payment");
+    let id = api.create(43).await;
+    let path = format!("/payments/process/{id}");
+    let direct = app
+        .api
+        .request(reqwest::Method::GET, &path)
+        .build()
+        .unwrap();
+    browser.open(direct.url().as_str()).await;
+    assert_eq!(
+        browser.text("h1").await,
+        "This page opens through the shop only"
+    );
+    api.post(&format!("/payments/{id}/cancel"), serde_json::Value::Null)
+        .await
+        .is(200);
+    browser.open(&front.link(id)).await;
+    assert_eq!(browser.text("#state").await, "Canceled");
+    assert!(browser.find("form").await.is_none());
+    browser.close().await;
+    app.finish().await;
+}
