@@ -99,7 +99,9 @@ fn parameters() -> Value {
         "limit": query("Payments on a page.", json!({
             "type": "integer", "minimum": 1, "maximum": list::MAX_LIMIT, "default": list::DEFAULT_LIMIT,
         })),
-        "cursor": query("`next_cursor` of the page before, unchanged.", json!({"type": "string"})),
+        "cursor": query("`next_cursor` of the page before, unchanged. What is in it may change.", json!({
+            "type": "string", "pattern": "^0[0-2][0-9a-fA-F]{14}[0-7][0-9a-fA-F]{15}$",
+        })),
     })
     .as_object()
     .map(|parameters| parameters.iter().map(|(name, parameter)| {

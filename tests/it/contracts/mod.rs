@@ -7,6 +7,7 @@ mod breaking;
 pub mod messages;
 mod openapi;
 mod schemas;
+mod schemathesis;
 
 use std::path::{Path, PathBuf};
 
