@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
-use sqlx::{Executor, MySqlPool, Row};
+use sqlx::{Connection as _, Executor, MySqlConnection, MySqlPool, Row};
 
 use crate::support::servers::Database;
 
@@ -25,9 +25,14 @@ impl Probe {
         pool.execute("CREATE DATABASE probe")
             .await
             .expect("a database");
-        pool.execute("CREATE TABLE probe.single (id BIGINT PRIMARY KEY, text VARCHAR(200) NOT NULL) ENGINE = InnoDB")
-            .await
-            .expect("a table");
+        for table in ["payment", "outbox"] {
+            let create = format!(
+                "CREATE TABLE probe.{table} (id BIGINT PRIMARY KEY, text VARCHAR(200) NOT NULL) ENGINE = InnoDB"
+            );
+            pool.execute(sqlx::AssertSqlSafe(create))
+                .await
+                .expect("a table");
+        }
         Self { pool }
     }
 
@@ -44,22 +49,30 @@ impl Probe {
         format!("{version}, sync_binlog={binlog}, innodb_flush_log_at_trx_commit={flush}")
     }
 
-    /// Inserts one row per transaction on one connection, for so long.
-    pub async fn single_row_rate(&self, longest: Duration) -> f64 {
+    /// What accepting a payment costs without group commit: its row and its outbox row in one transaction, one
+    /// payment after the other on one connection, for so long. Transactions per second.
+    pub async fn one_payment_rate(&self, longest: Duration) -> f64 {
         let mut connection = self.pool.acquire().await.expect("a connection");
-        let first: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM probe.single")
-            .fetch_one(&mut *connection)
-            .await
-            .expect("a number");
+        let first = highest(&mut connection).await;
         let (began, mut rows) = (Instant::now(), 0);
         while began.elapsed() < longest {
             rows += 1;
-            sqlx::query("INSERT INTO probe.single (id, text) VALUES (?, ?)")
-                .bind(first + rows)
-                .bind("one row in a transaction of its own")
-                .execute(&mut *connection)
-                .await
-                .expect("a row");
+            let mut transaction = connection.begin().await.expect("a transaction");
+            insert(&mut transaction, "payment", first + rows).await;
+            insert(&mut transaction, "outbox", first + rows).await;
+            transaction.commit().await.expect("a commit");
+        }
+        rows as f64 / began.elapsed().as_secs_f64()
+    }
+
+    /// The same with a single row, committed by its statement: the fastest durable transaction there is.
+    pub async fn one_row_rate(&self, longest: Duration) -> f64 {
+        let mut connection = self.pool.acquire().await.expect("a connection");
+        let first = highest(&mut connection).await;
+        let (began, mut rows) = (Instant::now(), 0);
+        while began.elapsed() < longest {
+            rows += 1;
+            insert(&mut connection, "payment", first + rows).await;
         }
         rows as f64 / began.elapsed().as_secs_f64()
     }
@@ -88,6 +101,26 @@ impl Probe {
             .await
             .expect("a count")
     }
+}
+
+async fn highest(connection: &mut MySqlConnection) -> i64 {
+    sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM probe.payment")
+        .fetch_one(connection)
+        .await
+        .expect("a number")
+}
+
+async fn insert(connection: &mut MySqlConnection, table: &'static str, id: i64) {
+    let insert = match table {
+        "payment" => "INSERT INTO probe.payment (id, text) VALUES (?, ?)",
+        _ => "INSERT INTO probe.outbox (id, text) VALUES (?, ?)",
+    };
+    sqlx::query(insert)
+        .bind(id)
+        .bind("a row of about as many bytes as a payment has, without its indexes and without its history")
+        .execute(connection)
+        .await
+        .expect("a row");
 }
 
 /// Messages that wait in the work queue.

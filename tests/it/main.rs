@@ -16,6 +16,7 @@ mod contracts;
 mod demo;
 mod deployment;
 mod end_to_end;
+mod faults;
 mod gateway;
 mod hostile;
 mod page;

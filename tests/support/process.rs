@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Any fixed key will do where all processes share it.
@@ -40,6 +40,10 @@ impl Settings {
     /// In one process, with its data below this folder.
     pub fn embedded(data_dir: &std::path::Path) -> Self {
         Self::default().with("DATA_DIR", &data_dir.display().to_string())
+    }
+
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -101,23 +105,30 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits for 200 on `/health/ready`.
-    pub async fn until_ready(&self, longest: Duration) {
+    /// The status of `/health/ready` with its reason, or why there is none.
+    pub async fn readiness(&self) -> String {
         let http = reqwest::Client::builder()
             .no_proxy()
+            .timeout(Duration::from_secs(5))
             .build()
             .expect("a client");
+        let url = format!("http://{}/health/ready", self.admin);
+        let answer = match http.get(url).send().await {
+            Ok(answer) => answer.json::<serde_json::Value>().await,
+            Err(error) => return error.to_string(),
+        };
+        let told = answer.unwrap_or_default();
+        let words = [&told["status"], &told["reason"]];
+        let words: Vec<&str> = words.iter().filter_map(|word| word.as_str()).collect();
+        words.join(": ")
+    }
+
+    /// Waits until `/health/ready` says so.
+    pub async fn until_ready(&self, longest: Duration) {
         let deadline = Instant::now() + longest;
         loop {
-            let answer = http
-                .get(format!("http://{}/health/ready", self.admin))
-                .send()
-                .await;
-            let status = match answer {
-                Ok(answer) => answer.json::<serde_json::Value>().await.unwrap_or_default(),
-                Err(error) => error.to_string().into(),
-            };
-            if status["status"] == "ready" {
+            let status = self.readiness().await;
+            if status == "ready" {
                 return;
             }
             assert!(
@@ -126,6 +137,30 @@ impl Process {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// One of its metrics, over all labels; 0 if it does not answer.
+    pub async fn counter(&self, name: &str) -> f64 {
+        let http = reqwest::Client::builder().no_proxy().build();
+        let request = http
+            .expect("a client")
+            .get(format!("http://{}/metrics", self.admin));
+        let Ok(answer) = request.send().await else {
+            return 0.0;
+        };
+        let text = answer.text().await.unwrap_or_default();
+        let lines = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// Waits until it ends by itself; true if it exited with 0.

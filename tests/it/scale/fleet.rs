@@ -125,26 +125,6 @@ async fn publish(channel: &Channel, order: usize) {
     assert!(confirmed.is_ack());
 }
 
-/// The sum of a process' counter over all its labels.
-pub async fn counted(process: &Process, counter: &str) -> f64 {
-    let url = format!("http://{}/metrics", process.admin);
-    let text = client()
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    text.lines()
-        .filter(|line| {
-            line.strip_prefix(counter)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
-        })
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
-}
-
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

@@ -1,7 +1,7 @@
 //! Two processes that find the same rows in the outbox.
 
 use super::books::Books;
-use super::fleet::{Fleet, counted};
+use super::fleet::Fleet;
 use super::outcomes::Outcomes;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,8 +20,8 @@ async fn two_processes_publish_the_rows_that_are_due_between_them_and_lose_none(
     outcomes.until(PAYMENTS).await;
 
     let swept = [
-        counted(&first, "relay_swept").await,
-        counted(&second, "relay_swept").await,
+        first.counter("relay_swept").await,
+        second.counter("relay_swept").await,
     ];
     println!("rows published by the two sweepers: {swept:?}");
     assert!(swept.iter().all(|rows| *rows > 0.0), "{swept:?}");

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::books::Books;
-use super::fleet::{Fleet, counted};
+use super::fleet::Fleet;
 use super::outcomes::Outcomes;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,8 +24,8 @@ async fn two_workers_share_five_thousand_payments_and_each_ends_once_and_is_char
     let took = began.elapsed().as_secs_f64();
 
     let tried = [
-        counted(&first, "payments_tried").await,
-        counted(&second, "payments_tried").await,
+        first.counter("payments_tried").await,
+        second.counter("payments_tried").await,
     ];
     println!("5000 payments ended in {took:.1} s; tries of the two workers: {tried:?}");
     Books::open(&fleet.database)
@@ -91,7 +91,7 @@ async fn a_worker_killed_in_the_middle_of_the_load_loses_nothing_and_charges_not
     });
     outcomes.until(PAYMENTS).await;
 
-    let by_survivor = counted(&survivor, "payments_tried").await;
+    let by_survivor = survivor.counter("payments_tried").await;
     println!("the surviving worker did {by_survivor} tries of {PAYMENTS} payments");
     Books::open(&fleet.database)
         .await

@@ -1,0 +1,56 @@
+//! Which cards the load pays with, and the one outcome that each of them promises, whatever is broken meanwhile.
+
+use std::time::Duration;
+
+use payment_service::processor::simulated::{Behaviour, TEST_CARDS, TestCard};
+
+use super::drill::AFTERMATH;
+use super::fleet::{PROCESSOR_TIMEOUT, TRIES};
+use super::random::Random;
+
+/// The outcome that the card promises, with at least five tries.
+pub fn promised(card: &TestCard) -> &'static str {
+    match card.behaviour {
+        Behaviour::Approve
+        | Behaviour::ApproveSlowly
+        | Behaviour::DownFor(_)
+        | Behaviour::LoseFirstAnswer => "succeeded",
+        Behaviour::Decline(_) => "declined",
+        Behaviour::AlwaysDown
+        | Behaviour::LoseEveryAnswer
+        | Behaviour::StaySilent
+        | Behaviour::LoseReversals(_) => "failed",
+    }
+}
+
+/// How long after a fault's healing it may take. One that is never answered is not stuck while its tries last.
+pub fn patience(card: &TestCard) -> Duration {
+    match card.behaviour {
+        Behaviour::StaySilent => AFTERMATH + TRIES * PROCESSOR_TIMEOUT,
+        _ => AFTERMATH,
+    }
+}
+
+pub fn by_token(token: &str) -> &'static TestCard {
+    let card = TEST_CARDS.iter().find(|card| card.token == token);
+    card.expect("a card of the table")
+}
+
+/// A card of the steady load: most are approved, one in ten is declined, one in ten has trouble with its issuer.
+pub fn any(random: &mut Random) -> &'static TestCard {
+    const TROUBLE: [&str; 6] = [
+        "tok_issuer_down_1",
+        "tok_issuer_down_2",
+        "tok_answer_lost_once",
+        "tok_answer_lost",
+        "tok_issuer_down",
+        "tok_issuer_slow",
+    ];
+    let fits: fn(&TestCard) -> bool = match random.below(10) {
+        0 => |card| matches!(card.behaviour, Behaviour::Decline(_)),
+        1 => return by_token(random.pick(&TROUBLE)),
+        _ => |card| card.behaviour == Behaviour::Approve,
+    };
+    let cards: Vec<_> = TEST_CARDS.iter().filter(|card| fits(card)).collect();
+    random.pick(&cards)
+}

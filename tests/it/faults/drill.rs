@@ -1,0 +1,145 @@
+//! One drill: a load that never stops, and faults at moments that the seed chooses, one after the other. After each the
+//! work must flow again; after the last, everything that was accepted must have come to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::cards;
+use super::fleet::Fleet;
+use super::kind::Kind;
+use super::load::Client;
+use super::notes::{Notes, Way};
+use super::orders::Orders;
+use super::place::{Needs, Place};
+use super::random::Random;
+use super::results;
+use super::strike::{Ground, strike};
+
+/// After a fault is healed: until a new payment has come through, and until no payment is held up any more.
+pub const AFTERMATH: Duration = Duration::from_secs(30);
+
+/// One fault, from the blow to the first payment that came through after it.
+#[derive(Debug, Clone)]
+pub struct Episode {
+    pub kind: Kind,
+    pub began: Instant,
+    pub healed: Instant,
+    /// From the healing until payments sent after it had their outcomes; none: not in time.
+    pub flowing: Option<Duration>,
+}
+
+/// What is to be done.
+pub struct Plan {
+    pub name: &'static str,
+    pub seed: u64,
+    pub needs: Needs,
+    /// Payments per second.
+    pub rate: u32,
+}
+
+/// A running drill.
+pub struct Drill {
+    pub ground: Ground,
+    pub episodes: Vec<Episode>,
+    /// What is wrong already.
+    pub faults: Vec<String>,
+    random: Random,
+    loading: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Drill {
+    /// Starts servers, processes and load.
+    pub async fn start(plan: &Plan) -> Self {
+        let place = Place::start(plan.needs).await;
+        let fleet = Fleet::start(&place, &[]).await;
+        let (stop, loading) = (CancellationToken::new(), CancellationToken::new());
+        let notes = Arc::new(Notes::default());
+        results::subscribe(&place.amqp_url, Arc::clone(&notes), stop.clone()).await;
+        let orders = Orders::start(&place.amqp_url, stop.clone());
+        let client = Client::new(notes, Arc::clone(&fleet.apis), orders);
+        client.steady(
+            plan.rate,
+            Random::named(plan.seed, plan.name),
+            loading.clone(),
+        );
+        let mut drill = Self {
+            ground: Ground {
+                place,
+                fleet,
+                client,
+            },
+            episodes: Vec::new(),
+            faults: Vec::new(),
+            random: Random::named(plan.seed, &format!("{} faults", plan.name)),
+            loading,
+            stop,
+        };
+        if drill.until_flowing().await.is_none() {
+            drill
+                .faults
+                .push("nothing flows before any fault".to_owned());
+        }
+        drill
+    }
+
+    /// Strikes once, and waits until work flows again.
+    pub async fn strike(&mut self, kind: Kind) {
+        sleep(self.random.millis(100, 1_000)).await;
+        let began = Instant::now();
+        if let Err(what) = strike(kind, &self.ground, &mut self.random).await {
+            self.faults.push(format!("{}: {what}", kind.name()));
+        }
+        let healed = Instant::now();
+        let flowing = self.until_flowing().await;
+        let episode = Episode {
+            kind,
+            began,
+            healed,
+            flowing,
+        };
+        if flowing.is_none() {
+            let what = format!("{}: no work flows {AFTERMATH:?} after it", kind.name());
+            self.faults.push(what);
+        }
+        self.episodes.push(episode);
+    }
+
+    /// Sends a payment each way and waits for both outcomes; how long that took.
+    async fn until_flowing(&self) -> Option<Duration> {
+        let began = Instant::now();
+        let client = &self.ground.client;
+        let sent =
+            [Way::Rest, Way::Message].map(|way| client.pay(way, cards::by_token("tok_visa")));
+        while began.elapsed() < AFTERMATH {
+            if sent.iter().all(|order| client.notes.is_heard(*order)) {
+                return Some(began.elapsed());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
+    /// Ends the load, and waits until nothing is on its way, as long as it may take.
+    pub async fn settle(&mut self) {
+        self.loading.cancel();
+        let began = Instant::now();
+        let limit = tokio::time::timeout(AFTERMATH, self.ground.client.all_sent());
+        if limit.await.is_err() {
+            self.faults.push("some payments cannot be sent".to_owned());
+        }
+        let longest = cards::patience(cards::by_token("tok_issuer_silent"));
+        while self.ground.client.notes.in_flight() > 0 && began.elapsed() < longest {
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.faults.extend(self.ground.fleet.odd());
+    }
+
+    /// Ends the client.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,244 @@
+//! The processes under fault: two api and two worker, each started again as an operating system's service manager does.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::load::Apis;
+use super::place::Place;
+use crate::support::process::{Process, Settings};
+
+pub const ROLES: [&str; 4] = ["api", "api", "worker", "worker"];
+
+/// How long each process may take to listen after its start, and to stop after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Short enough that everything is decided within the time that a fault's aftermath may take, and with enough tries
+/// that the issuer's own faults end as their cards promise even when one try is lost to another fault.
+const SETTINGS: &[(&str, &str)] = &[
+    ("LOG", "warn"),
+    ("ISSUER_LATENCY", "150ms"),
+    ("PROCESSOR_TIMEOUT", "4s"),
+    ("MAX_TRIES", "5"),
+    ("RETRY_INITIAL", "100ms"),
+    ("RETRY_MAX_INTERVAL", "1s"),
+    ("OUTBOX_LEASE", "3s"),
+    ("CHECK_AFTER", "5s"),
+    ("CHECK_EVERY", "2s"),
+];
+
+/// As in [`SETTINGS`].
+pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(4);
+pub const TRIES: u32 = 5;
+
+/// The claim on a try: twice `PROCESSOR_TIMEOUT` and two seconds more.
+pub const CLAIM: Duration = Duration::from_secs(10);
+
+/// The program: `PAYMENT_SERVICE`, such as a release build, or the one that was built with the tests.
+pub fn program() -> String {
+    std::env::var("PAYMENT_SERVICE")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_payment-service").to_owned())
+}
+
+pub struct Fleet {
+    settings: Settings,
+    /// In the order of [`ROLES`]. Only one fault at a time works on them.
+    processes: tokio::sync::Mutex<Vec<Process>>,
+    pub apis: Apis,
+    /// For what the processes say, unless `FAULT_LOG` names a file.
+    _folder: TempDir,
+    /// What no process should do, such as end by itself.
+    odd: Mutex<Vec<String>>,
+}
+
+impl Fleet {
+    /// Sets the place up, and starts everything.
+    pub async fn start(place: &Place, more: &[(&str, &str)]) -> Arc<Self> {
+        let [database, amqp] = &place.service_urls;
+        let folder = tempfile::tempdir().unwrap();
+        let log = std::env::var_os("FAULT_LOG").map(PathBuf::from);
+        let log = log.unwrap_or_else(|| folder.path().join("log"));
+        let mut settings = Settings::servers(database, amqp).with_log(&log);
+        for (name, value) in SETTINGS.iter().chain(more) {
+            settings = settings.with(name, value);
+        }
+        let mut setup = Process::spawn(&program(), "setup", &settings);
+        let ended = tokio::task::spawn_blocking(move || setup.wait());
+        assert!(ended.await.unwrap(), "setup failed");
+        let processes = futures::future::join_all(ROLES.map(|role| start(role, &settings))).await;
+        let apis = Arc::new(Mutex::new(addresses(&processes)));
+        let fleet = Arc::new(Self {
+            settings,
+            processes: tokio::sync::Mutex::new(processes),
+            apis,
+            _folder: folder,
+            odd: Mutex::default(),
+        });
+        for process in fleet.processes.lock().await.iter() {
+            process.until_ready(PATIENCE).await;
+        }
+        tokio::spawn(start_again_what_ends(Arc::downgrade(&fleet)));
+        fleet
+    }
+
+    /// Kills the process with that number, and starts it again.
+    pub async fn kill(&self, number: usize) {
+        let mut processes = self.processes.lock().await;
+        processes[number].kill();
+        self.replace(&mut processes, number).await;
+    }
+
+    /// Tells it to stop, waits until it has, and starts it again.
+    pub async fn stop(&self, number: usize) -> Result<(), String> {
+        let mut processes = self.processes.lock().await;
+        let process = &mut processes[number];
+        process.signal("TERM");
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = process.ended() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} does not stop", ROLES[number]));
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
+        self.replace(&mut processes, number).await;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("{} stopped with {status}", ROLES[number]))
+        }
+    }
+
+    /// Stops all processes of a role, does something, and starts them again.
+    pub async fn without<T>(&self, role: &str, work: impl Future<Output = T>) -> T {
+        let mut processes = self.processes.lock().await;
+        let numbers: Vec<usize> = (0..ROLES.len())
+            .filter(|number| ROLES[*number] == role)
+            .collect();
+        for number in &numbers {
+            processes[*number].kill();
+        }
+        let done = work.await;
+        for number in numbers {
+            self.replace(&mut processes, number).await;
+        }
+        done
+    }
+
+    /// The sum of a counter over the processes of a role.
+    pub async fn counted(&self, role: &str, counter: &str) -> f64 {
+        let processes = self.processes.lock().await;
+        let numbered = processes.iter().zip(ROLES);
+        let asked = numbered
+            .filter(|(_, its)| *its == role)
+            .map(|(process, _)| process.counter(counter));
+        futures::future::join_all(asked).await.into_iter().sum()
+    }
+
+    /// Waits until it is ready.
+    pub async fn until_ready(&self, number: usize) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.processes.lock().await[number].readiness().await;
+            if status == "ready" {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} is not ready: {status}", ROLES[number]));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sends it a signal and goes on.
+    pub async fn signal(&self, number: usize, name: &str) {
+        self.processes.lock().await[number].signal(name);
+    }
+
+    async fn replace(&self, processes: &mut [Process], number: usize) {
+        processes[number] = start(ROLES[number], &self.settings).await;
+        *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = addresses(processes);
+    }
+
+    /// What the service's own oracle finds: the names of broken promises and their examples.
+    pub async fn audit(&self, place: &Place) -> Result<Vec<String>, String> {
+        let mut check = Command::new(program());
+        check
+            .args(["check", "--payments", "--json"])
+            .env_clear()
+            .envs(self.settings.variables())
+            .env("DATABASE_URL", &place.database_url);
+        let output = tokio::task::spawn_blocking(move || check.output()).await;
+        let output = output
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
+        let audit: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        let findings = audit["findings"].as_array().cloned().unwrap_or_default();
+        let broken = findings
+            .iter()
+            .filter(|finding| finding["severity"] == "breach" && finding["count"] != 0)
+            .map(|finding| format!("{}: {}", finding["promise"], finding["examples"]));
+        let broken: Vec<String> = broken.collect();
+        if output.status.success() != broken.is_empty() || findings.is_empty() {
+            return Err(format!("the oracle contradicts itself: {audit}"));
+        }
+        Ok(broken)
+    }
+
+    fn note(&self, what: String) {
+        let mut odd = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+        odd.push(what);
+    }
+
+    pub fn odd(&self) -> Vec<String> {
+        self.odd
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+fn addresses(processes: &[Process]) -> Vec<std::net::SocketAddr> {
+    let numbered = processes.iter().zip(ROLES);
+    let apis = numbered.filter(|(_, role)| *role == "api");
+    apis.map(|(process, _)| process.api).collect()
+}
+
+/// On free ports. One of them may be taken before it is used: then it ends at once, and is started on others.
+async fn start(role: &str, settings: &Settings) -> Process {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut process = Process::spawn(&program(), role, settings);
+        while process.ended().is_none() {
+            if tokio::net::TcpStream::connect(process.admin).await.is_ok() {
+                return process;
+            }
+            assert!(Instant::now() < deadline, "{role} does not listen");
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(Instant::now() < deadline, "{role} does not start");
+    }
+}
+
+async fn start_again_what_ends(fleet: std::sync::Weak<Fleet>) {
+    while let Some(fleet) = fleet.upgrade() {
+        let mut processes = fleet.processes.lock().await;
+        for number in 0..processes.len() {
+            if let Some(status) = processes[number].ended() {
+                fleet.note(format!("{} ended by itself with {status}", ROLES[number]));
+                fleet.replace(&mut processes, number).await;
+            }
+        }
+        drop(processes);
+        drop(fleet);
+        sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! The faults, by name and group.
+
+/// What is broken. Each has a strike: broken, left so for a moment, and healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    ApiKilled,
+    WorkerKilled,
+    ApiStopped,
+    WorkerStopped,
+    RollingRestart,
+    WorkerFrozen,
+    BrokerStopped,
+    BrokerKilled,
+    BrokerClosesConnections,
+    BrokerAlarm,
+    QueuesDeleted,
+    WorkQueueFull,
+    DatabaseStopped,
+    DatabaseKilled,
+    DatabaseKillsConnections,
+    Deadlocks,
+    ReadOnly,
+    TooManyConnections,
+    DatabaseCut,
+    BrokerCut,
+    DatabaseSilent,
+    BrokerSilent,
+    DatabaseDelayed,
+    BrokerDelayed,
+    DatabaseByteByByte,
+    BrokerByteByByte,
+    CommitNotDelivered,
+    CommitNotAnswered,
+    ConfirmNotDelivered,
+    IssuerSlow,
+    IssuerDown,
+    AnswerLost,
+    IssuerNeverReachable,
+}
+
+/// Faults that are struck in one place, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    Processes,
+    Broker,
+    Database,
+    Network,
+    Issuer,
+}
+
+use Group::{Broker, Database, Issuer, Network, Processes};
+
+/// All of them, with what is said of each.
+#[rustfmt::skip]
+pub const KINDS: &[(Kind, Group, &str)] = &[
+    (Kind::ApiKilled, Processes, "api: kill -9"),
+    (Kind::WorkerKilled, Processes, "worker: kill -9"),
+    (Kind::ApiStopped, Processes, "api: SIGTERM"),
+    (Kind::WorkerStopped, Processes, "worker: SIGTERM"),
+    (Kind::RollingRestart, Processes, "all: rolling restart"),
+    (Kind::WorkerFrozen, Processes, "worker: SIGSTOP beyond its lease, SIGCONT"),
+    (Kind::BrokerStopped, Broker, "RabbitMQ: stop, start"),
+    (Kind::BrokerKilled, Broker, "RabbitMQ: kill -9, start"),
+    (Kind::BrokerClosesConnections, Broker, "RabbitMQ: closes all connections"),
+    (Kind::BrokerAlarm, Broker, "RabbitMQ: resource alarm"),
+    (Kind::QueuesDeleted, Broker, "RabbitMQ: queues deleted"),
+    (Kind::WorkQueueFull, Broker, "RabbitMQ: work queue full (reject-publish)"),
+    (Kind::DatabaseStopped, Database, "database: stop, start"),
+    (Kind::DatabaseKilled, Database, "database: kill -9, start"),
+    (Kind::DatabaseKillsConnections, Database, "database: connections killed"),
+    (Kind::Deadlocks, Database, "database: deadlocks"),
+    (Kind::ReadOnly, Database, "database: read-only"),
+    (Kind::TooManyConnections, Database, "database: too many connections"),
+    (Kind::DatabaseCut, Network, "network to the database: cut"),
+    (Kind::BrokerCut, Network, "network to RabbitMQ: cut"),
+    (Kind::DatabaseSilent, Network, "network to the database: black hole"),
+    (Kind::BrokerSilent, Network, "network to RabbitMQ: black hole"),
+    (Kind::DatabaseDelayed, Network, "network to the database: 500 ms late"),
+    (Kind::BrokerDelayed, Network, "network to RabbitMQ: 500 ms late"),
+    (Kind::DatabaseByteByByte, Network, "network to the database: byte by byte"),
+    (Kind::BrokerByteByByte, Network, "network to RabbitMQ: byte by byte"),
+    (Kind::CommitNotDelivered, Network, "network: cut before a commit arrives"),
+    (Kind::CommitNotAnswered, Network, "network: cut before a commit's answer arrives"),
+    (Kind::ConfirmNotDelivered, Network, "network: cut before a confirm arrives"),
+    (Kind::IssuerSlow, Issuer, "issuer: slow"),
+    (Kind::IssuerDown, Issuer, "issuer: down for some tries"),
+    (Kind::AnswerLost, Issuer, "issuer: answer lost after the charge"),
+    (Kind::IssuerNeverReachable, Issuer, "issuer: never reachable, never answers"),
+];
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        let found = KINDS.iter().find(|(kind, ..)| *kind == self);
+        found.map_or("no fault", |(_, _, name)| name)
+    }
+
+    pub fn of(group: Group) -> Vec<Self> {
+        let kinds = KINDS.iter().filter(|(_, its, _)| *its == group);
+        kinds.map(|(kind, ..)| *kind).collect()
+    }
+}

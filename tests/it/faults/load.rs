@@ -1,0 +1,146 @@
+//! A steady load by both ways in, as a careful client makes it: every payment has a key, and is sent again under the
+//! same key until it is accepted.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use payment_service::processor::simulated::TestCard;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::cards;
+use super::notes::{Notes, Way};
+use super::orders::Orders;
+use super::random::Random;
+
+/// Where the api processes listen now; changes when one is started again.
+pub type Apis = Arc<Mutex<Vec<SocketAddr>>>;
+
+/// Payments that are being sent at the same time; beyond, the load waits.
+const UNDER_WAY: usize = 200;
+
+/// The client application.
+#[derive(Clone)]
+pub struct Client {
+    pub notes: Arc<Notes>,
+    http: reqwest::Client,
+    apis: Apis,
+    orders: Orders,
+    sending: TaskTracker,
+    under_way: Arc<Semaphore>,
+}
+
+impl Client {
+    pub fn new(notes: Arc<Notes>, apis: Apis, orders: Orders) -> Self {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            // An impatient caller: what it asks for goes on without it, and it asks again.
+            .timeout(Duration::from_secs(4))
+            .build()
+            .expect("a client");
+        Self {
+            notes,
+            http,
+            apis,
+            orders,
+            sending: TaskTracker::new(),
+            under_way: Arc::new(Semaphore::new(UNDER_WAY)),
+        }
+    }
+
+    /// Sends so many payments a second, half of them by each way, until `stop`.
+    pub fn steady(&self, per_second: u32, mut random: Random, stop: CancellationToken) {
+        let client = self.clone();
+        tokio::spawn(async move {
+            let mut ticks = interval(Duration::from_secs(1) / per_second);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            let mut ways = [Way::Rest, Way::Message].into_iter().cycle();
+            while !stop.is_cancelled() {
+                ticks.tick().await;
+                let Ok(permit) = Arc::clone(&client.under_way).acquire_owned().await else {
+                    return;
+                };
+                let way = ways.next().unwrap_or(Way::Rest);
+                let order = client.notes.submit(way, cards::any(&mut random));
+                let (sender, card) = (client.clone(), client.notes.card(order));
+                client.sending.spawn(async move {
+                    sender.send(way, order, card).await;
+                    drop(permit);
+                });
+            }
+        });
+    }
+
+    /// Notes a payment and sends it in the background; its order number.
+    pub fn pay(&self, way: Way, card: &'static TestCard) -> i64 {
+        let order = self.notes.submit(way, card);
+        let client = self.clone();
+        self.sending
+            .spawn(async move { client.send(way, order, card).await });
+        order
+    }
+
+    /// Waits until everything that was begun has been accepted.
+    pub async fn all_sent(&self) {
+        self.sending.close();
+        self.sending.wait().await;
+        self.sending.reopen();
+    }
+
+    /// Sends the messages again that were confirmed and have no outcome: a queue was deleted with messages in it, and
+    /// a client that hears nothing asks again.
+    pub async fn send_unanswered_again(&self) {
+        let again = self.notes.unanswered_messages();
+        let sending = again
+            .into_iter()
+            .map(|(order, card)| self.orders.send(order, card.token));
+        futures::future::join_all(sending).await;
+    }
+
+    async fn send(&self, way: Way, order: i64, card: &'static TestCard) {
+        match way {
+            Way::Message => {
+                self.orders.send(order, card.token).await;
+                self.notes.accepted(order, None);
+            }
+            Way::Rest => self.post_until_taken(order, card).await,
+        }
+    }
+
+    async fn post_until_taken(&self, order: i64, card: &TestCard) {
+        let body = json!({
+            "order_id": order, "user_id": 1, "total_amount": 10.5,
+            "card": {"cardNumber": card.number, "cardCode": "123", "expirationDate": "2040-01"},
+        });
+        // A payment is sent to the next process at every try, as by a load balancer.
+        for turn in usize::try_from(order).unwrap_or_default().. {
+            match self.post(turn, order, &body).await {
+                Some((200 | 202, answer)) => {
+                    return self.notes.accepted(order, answer["payment_id"].as_i64());
+                }
+                // Not now: 503 says so, and so does a connection that breaks.
+                Some((503, _)) | None => {}
+                Some((status, answer)) => {
+                    return self.notes.odd(order, format!("{status}: {answer}"));
+                }
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    async fn post(&self, turn: usize, order: i64, body: &Value) -> Option<(u16, Value)> {
+        let api = {
+            let apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
+            apis[turn % apis.len()]
+        };
+        let request = self.http.post(format!("http://{api}/payments"));
+        let request = request.header("Idempotency-Key", format!("rest-{order}"));
+        let answer = request.json(body).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json().await.ok()?))
+    }
+}

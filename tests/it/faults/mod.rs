@@ -1,0 +1,21 @@
+//! Faults in real processes and real servers, under a load that never stops, and a count of what they did to payments.
+//!
+//! The client application here keeps its own list ([`notes`]): what it was promised, by 202 or by a confirm, and what
+//! it was told, on a durable subscription. [`verdict`] compares that list with the database, and asks the service's
+//! own oracle, `check --payments`. docs/reliability.md says what is counted and how to repeat a run.
+
+mod cards;
+mod drill;
+mod fleet;
+mod kind;
+mod load;
+mod notes;
+mod orders;
+mod place;
+mod random;
+mod results;
+mod short;
+mod soak;
+mod strike;
+mod table;
+mod verdict;

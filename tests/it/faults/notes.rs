@@ -1,0 +1,122 @@
+//! The client application's own list: what was sent, what was accepted, and which outcomes it was told. Nothing of it
+//! comes from the service's database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use payment_service::processor::simulated::TestCard;
+
+/// How a payment was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Rest,
+    Message,
+}
+
+/// One payment of the client's.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub way: Way,
+    pub card: &'static TestCard,
+    pub submitted: Instant,
+    /// When the client had its answer: 202, or the broker's confirm.
+    pub accepted: Option<Instant>,
+    /// Payments that answers and events named for it: one, however often it was sent.
+    pub ids: BTreeSet<i64>,
+    /// Outcomes by the id of their event: one, however often it was delivered.
+    pub outcomes: BTreeMap<String, String>,
+    /// When the first outcome came.
+    pub heard: Option<Instant>,
+    /// Answers that no caller should get.
+    pub odd: Vec<String>,
+}
+
+/// By the client's order number, which is in every answer and event.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<BTreeMap<i64, Entry>>);
+
+impl Notes {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new one is about to be sent; its order number.
+    pub fn submit(&self, way: Way, card: &'static TestCard) -> i64 {
+        let mut entries = self.lock();
+        let order = entries.last_key_value().map_or(1, |(order, _)| order + 1);
+        let entry = Entry {
+            way,
+            card,
+            submitted: Instant::now(),
+            accepted: None,
+            ids: BTreeSet::new(),
+            outcomes: BTreeMap::new(),
+            heard: None,
+            odd: Vec::new(),
+        };
+        entries.insert(order, entry);
+        order
+    }
+
+    pub fn card(&self, order: i64) -> &'static TestCard {
+        self.lock()[&order].card
+    }
+
+    fn change(&self, order: i64, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.lock().get_mut(&order) {
+            change(entry);
+        }
+    }
+
+    /// The answer to a request (with its payment) or the confirm of a message (without).
+    pub fn accepted(&self, order: i64, payment: Option<i64>) {
+        self.change(order, |entry| {
+            entry.accepted.get_or_insert_with(Instant::now);
+            entry.ids.extend(payment);
+        });
+    }
+
+    pub fn odd(&self, order: i64, what: String) {
+        self.change(order, |entry| entry.odd.push(what));
+    }
+
+    pub fn outcome(&self, order: i64, payment: i64, event: &str, status: &str) {
+        self.change(order, |entry| {
+            entry.heard.get_or_insert_with(Instant::now);
+            entry.ids.insert(payment);
+            entry.outcomes.insert(event.to_owned(), status.to_owned());
+        });
+    }
+
+    /// Sent, or about to be, and without an outcome.
+    pub fn in_flight(&self) -> usize {
+        let entries = self.lock();
+        entries
+            .values()
+            .filter(|entry| entry.heard.is_none())
+            .count()
+    }
+
+    pub fn is_heard(&self, order: i64) -> bool {
+        let entries = self.lock();
+        entries.get(&order).is_some_and(|it| it.heard.is_some())
+    }
+
+    /// Messages that the broker has confirmed and that have no outcome.
+    pub fn unanswered_messages(&self) -> Vec<(i64, &'static TestCard)> {
+        let entries = self.lock();
+        let open = entries.iter().filter(|(_, entry)| {
+            entry.way == Way::Message && entry.accepted.is_some() && entry.heard.is_none()
+        });
+        open.map(|(order, entry)| (*order, entry.card)).collect()
+    }
+
+    pub fn all(&self) -> BTreeMap<i64, Entry> {
+        self.lock().clone()
+    }
+
+    pub fn number(&self) -> usize {
+        self.lock().len()
+    }
+}

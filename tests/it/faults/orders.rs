@@ -1,0 +1,129 @@
+//! The client application's own AMQP publisher: confirms, `mandatory`, and the same message again until it is taken.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// One connection. A channel is lent to one publication at a time, because lapin hands a returned message to whichever
+/// confirm comes next on its channel.
+struct Session {
+    connection: Connection,
+    idle: Mutex<Vec<Channel>>,
+    broken: CancellationToken,
+}
+
+/// Publishes orders on sessions that are built again for ever.
+#[derive(Clone)]
+pub struct Orders(watch::Receiver<Option<Arc<Session>>>);
+
+impl Orders {
+    pub fn start(amqp_url: &str, stop: CancellationToken) -> Self {
+        let (sender, sessions) = watch::channel(None);
+        tokio::spawn(supervise(amqp_url.to_owned(), sender, stop));
+        Self(sessions)
+    }
+
+    /// Publishes until the broker has confirmed that a queue has it.
+    pub async fn send(&self, order: i64, token: &str) {
+        loop {
+            let session = self.0.borrow().clone();
+            let Some(session) = session else {
+                sleep(PAUSE).await;
+                continue;
+            };
+            match timeout(PATIENCE, session.publish(order, token)).await {
+                Ok(Ok(true)) => return,
+                // Refused, or no queue is bound: later.
+                Ok(Ok(false)) => sleep(PAUSE).await,
+                Ok(Err(_)) | Err(_) => {
+                    session.broken.cancel();
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Session {
+    async fn open(amqp_url: &str) -> lapin::Result<Self> {
+        let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
+        Ok(Self {
+            connection,
+            idle: Mutex::default(),
+            broken: CancellationToken::new(),
+        })
+    }
+
+    async fn publish(&self, order: i64, token: &str) -> lapin::Result<bool> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let channel = match idle {
+            Some(channel) => channel,
+            None => {
+                let channel = self.connection.create_channel().await?;
+                let options = ConfirmSelectOptions::default();
+                channel.confirm_select(options).await?;
+                channel
+            }
+        };
+        let body = json!({
+            "order_id": order, "user_id": 2, "total_amount": "20.00", "card_token": token,
+        });
+        let properties = BasicProperties::default()
+            .with_message_id(format!("order-{order}").into())
+            .with_correlation_id(format!("order-{order}").into())
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2);
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let (exchange, key) = ("payments.requests".into(), "order.payment".into());
+        let body = body.to_string();
+        let confirm = channel
+            .basic_publish(exchange, key, options, body.as_bytes(), properties)
+            .await?;
+        let taken = matches!(confirm.await?, Confirmation::Ack(None));
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(channel);
+        Ok(taken)
+    }
+}
+
+async fn supervise(
+    amqp_url: String,
+    sessions: watch::Sender<Option<Arc<Session>>>,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        if let Ok(Ok(session)) = timeout(PATIENCE, Session::open(&amqp_url)).await {
+            let session = Arc::new(session);
+            sessions.send_replace(Some(Arc::clone(&session)));
+            while session.connection.status().connected() && !session.broken.is_cancelled() {
+                tokio::select! {
+                    () = session.broken.cancelled() => {}
+                    () = stop.cancelled() => session.broken.cancel(),
+                    () = sleep(PAUSE) => {}
+                }
+            }
+            sessions.send_replace(None);
+            let closing = session.connection.close(200, "done".into());
+            let _ = timeout(Duration::from_secs(1), closing).await;
+        }
+        sleep(PAUSE).await;
+    }
+}

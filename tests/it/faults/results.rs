@@ -1,0 +1,110 @@
+//! The client application's own durable subscription to the results, on sessions that are built again for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{Connection, ConnectionProperties, Consumer};
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::notes::Notes;
+
+const QUEUE: &str = "harness.results";
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Declares the queue, so that nothing published from now on is missed, and notes what comes until `stop`.
+pub async fn subscribe(amqp_url: &str, notes: Arc<Notes>, stop: CancellationToken) {
+    let first = open(amqp_url).await.expect("a subscription to the results");
+    let amqp_url = amqp_url.to_owned();
+    tokio::spawn(async move {
+        let mut session = Some(first);
+        while !stop.is_cancelled() {
+            if let Some((connection, deliveries)) = session.take() {
+                tokio::select! {
+                    () = follow(deliveries, &notes) => {}
+                    () = until_lost(&connection) => {}
+                    () = stop.cancelled() => {}
+                }
+                let closing = connection.close(200, "done".into());
+                let _ = timeout(Duration::from_secs(1), closing).await;
+            }
+            sleep(PAUSE).await;
+            if let Ok(Ok(opened)) = timeout(PATIENCE, open(&amqp_url)).await {
+                session = Some(opened);
+            }
+        }
+    });
+}
+
+async fn open(amqp_url: &str) -> lapin::Result<(Connection, Consumer)> {
+    let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString(LongString::from("quorum"));
+    arguments.insert(ShortString::from("x-queue-type"), quorum);
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    channel
+        .queue_declare(QUEUE.into(), durable, arguments)
+        .await?;
+    let (exchange, key) = ("payments.results".into(), "payment.#".into());
+    let options = QueueBindOptions::default();
+    channel
+        .queue_bind(QUEUE.into(), exchange, key, options, FieldTable::default())
+        .await?;
+    channel.basic_qos(500, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let consumer = channel
+        .basic_consume(QUEUE.into(), "".into(), options, FieldTable::default())
+        .await?;
+    Ok((connection, consumer))
+}
+
+async fn follow(mut deliveries: Consumer, notes: &Notes) {
+    while let Some(Ok(delivery)) = deliveries.next().await {
+        if let Ok(event) = serde_json::from_slice::<Value>(&delivery.data) {
+            note(&event, notes);
+        }
+        if delivery.ack(BasicAckOptions::default()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A stream that has fallen silent does not always end.
+async fn until_lost(connection: &Connection) {
+    while connection.status().connected() {
+        sleep(PAUSE).await;
+    }
+}
+
+fn note(event: &Value, notes: &Notes) {
+    let data = &event["data"];
+    let order = data["order_id"].as_i64();
+    let status = data["status"].as_str().unwrap_or("");
+    match (order, data["payment_id"].as_i64(), event["id"].as_str()) {
+        (Some(order), Some(payment), Some(id))
+            if matches!(status, "succeeded" | "declined" | "failed") =>
+        {
+            notes.outcome(order, payment, id, status);
+        }
+        (Some(order), ..) => notes.odd(order, format!("an event that says {status}: {event}")),
+        // A refusal names the request alone.
+        _ => {
+            let subject = event["subject"].as_str().unwrap_or("");
+            let order = subject.strip_prefix("requests/order-");
+            if let Some(order) = order.and_then(|number| number.parse().ok()) {
+                notes.odd(order, format!("refused: {event}"));
+            }
+        }
+    }
+}

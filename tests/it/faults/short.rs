@@ -1,0 +1,88 @@
+//! The short form: every kind of fault once, in five places at the same time, with one count for each.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::drill::{Drill, Plan};
+use super::kind::{Group, Kind};
+use super::place::Needs;
+use super::random::Random;
+use super::table;
+use super::verdict::Verdict;
+
+/// `FAULT_SEED`, or another one each time.
+pub fn seed() -> u64 {
+    let given = std::env::var("FAULT_SEED").ok();
+    let given = given.map(|text| text.parse().expect("FAULT_SEED is a number"));
+    given.unwrap_or_else(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs() % 1_000_000)
+    })
+}
+
+/// Fails with everything that is wrong.
+pub fn must_be_clean(seed: u64, verdicts: &[Verdict]) {
+    let faults = verdicts.iter().flat_map(|verdict| &verdict.faults);
+    let faults: Vec<&str> = faults.map(String::as_str).collect();
+    let shown = faults.iter().take(50).copied().collect::<Vec<_>>();
+    assert!(
+        faults.is_empty(),
+        "{} things are wrong; FAULT_SEED={seed} makes the same choices again:\n{}",
+        faults.len(),
+        shown.join("\n")
+    );
+}
+
+async fn drill(name: &'static str, group: Group, seed: u64, own: (bool, bool)) -> Verdict {
+    let begun = Instant::now();
+    let plan = Plan {
+        name,
+        seed,
+        needs: Needs {
+            own_database: own.0,
+            own_broker: own.1,
+            durable: false,
+        },
+        rate: 15,
+    };
+    let mut kinds = Kind::of(group);
+    Random::named(seed, name).shuffle(&mut kinds);
+    let mut drill = Drill::start(&plan).await;
+    let started = begun.elapsed();
+    for kind in kinds {
+        drill.strike(kind).await;
+    }
+    let struck = begun.elapsed();
+    drill.settle().await;
+    let verdict = Verdict::of(&drill).await;
+    drill.stop();
+    println!(
+        "{name}: {} payments; started after {started:.1?}, faults over after {struck:.1?}, counted after {:.1?}",
+        verdict.payments,
+        begun.elapsed()
+    );
+    verdict
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_fault_loses_a_payment_or_charges_twice_or_leaves_one_stuck_or_untold() {
+    let seed = seed();
+    println!("FAULT_SEED={seed}");
+    let only = std::env::var("FAULT_GROUP").ok();
+    let runs = [
+        ("processes", Group::Processes, (false, false)),
+        ("broker", Group::Broker, (false, true)),
+        ("database", Group::Database, (true, false)),
+        ("network", Group::Network, (false, false)),
+        ("issuer", Group::Issuer, (false, false)),
+    ];
+    let runs = runs
+        .into_iter()
+        .filter(|(name, ..)| only.as_deref().is_none_or(|only| only == *name))
+        .map(|(name, group, own)| tokio::spawn(drill(name, group, seed, own)));
+    let mut verdicts = Vec::new();
+    for run in runs.collect::<Vec<_>>() {
+        verdicts.push(run.await.expect("a drill that ends"));
+    }
+    println!("{}", table::markdown(&verdicts));
+    must_be_clean(seed, &verdicts);
+}

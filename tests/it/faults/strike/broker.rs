@@ -1,0 +1,110 @@
+//! What RabbitMQ does to its clients.
+
+use std::time::Duration;
+
+use lapin::options::QueueDeleteOptions;
+use lapin::{Connection, ConnectionProperties};
+use tokio::time::{Instant, sleep};
+
+use super::Ground;
+use crate::faults::random::Random;
+
+const OURS: [&str; 2] = ["payments.work", "payments.requests"];
+
+pub async fn stop_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    ground.place.with_broker(|server| server.stop()).await?;
+    sleep(random.millis(0, 2_000)).await;
+    ground
+        .place
+        .with_broker(|server| server.start_again())
+        .await
+}
+
+pub async fn kill_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    ground.place.with_broker(|server| server.kill()).await?;
+    sleep(random.millis(0, 2_000)).await;
+    ground
+        .place
+        .with_broker(|server| server.start_again())
+        .await
+}
+
+pub async fn close_connections(ground: &Ground) -> Result<(), String> {
+    control(
+        ground,
+        &["close_all_connections", "--global", "maintenance"],
+    )
+    .await
+}
+
+pub async fn alarm(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    let set = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).";
+    let clear = "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).";
+    control(ground, &["eval", set]).await?;
+    sleep(random.millis(1_000, 4_000)).await;
+    control(ground, &["eval", clear]).await
+}
+
+/// With whatever is in them. Work messages are the service's own, and its last net dispatches them again; of requests
+/// that it has not seen nobody knows but the client, who sends them again when no outcome comes.
+pub async fn delete_queues(ground: &Ground) -> Result<(), String> {
+    let done = async {
+        let properties = ConnectionProperties::default();
+        let operator = Connection::connect(&ground.place.amqp_url, properties).await?;
+        let channel = operator.create_channel().await?;
+        for queue in OURS {
+            channel
+                .queue_delete(queue.into(), QueueDeleteOptions::default())
+                .await?;
+        }
+        operator.close(200, "done".into()).await
+    };
+    done.await
+        .map_err(|error: lapin::Error| error.to_string())?;
+    ground.client.send_unanswered_again().await;
+    Ok(())
+}
+
+/// Nobody takes tries, and the queue has no room for one. Its consumers are gone because what they hold does not count.
+pub async fn fill_work_queue(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    let vhost = ground.place.vhost();
+    let full = r#"{"max-length":0,"overflow":"reject-publish"}"#;
+    let set = [
+        "set_policy",
+        "-p",
+        &vhost,
+        "full",
+        r"^payments\.work$",
+        full,
+    ];
+    let queues = ["--apply-to", "queues"];
+    let fleet = &ground.fleet;
+    let refused = "relay_failures";
+    let before = fleet.counted("api", refused).await;
+    let filled = async {
+        control(ground, &[&set[..], &queues[..]].concat()).await?;
+        sleep(random.millis(1_500, 4_000)).await;
+        control(ground, &["clear_policy", "-p", &vhost, "full"]).await
+    };
+    fleet.without("worker", filled).await?;
+    if fleet.counted("api", refused).await <= before {
+        return Err("the broker never refused a message".to_owned());
+    }
+    Ok(())
+}
+
+/// rabbitmqctl, again if the broker that it asks has only just come back.
+async fn control(ground: &Ground, arguments: &[&str]) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let words: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let done = ground.place.with_broker(move |server| {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            server.rabbitmqctl(&words).map(drop)
+        });
+        match done.await {
+            Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(500)).await,
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What the database does to its clients.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use tokio::time::{Instant, sleep};
+
+use super::Ground;
+use crate::faults::random::Random;
+
+pub async fn stop_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    ground.place.with_database(|server| server.stop()).await?;
+    sleep(random.millis(0, 3_000)).await;
+    ground
+        .place
+        .with_database(|server| server.start_again())
+        .await
+}
+
+pub async fn kill_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    ground.place.with_database(|server| server.kill()).await?;
+    sleep(random.millis(0, 3_000)).await;
+    ground
+        .place
+        .with_database(|server| server.start_again())
+        .await
+}
+
+/// Three times within a second: what comes back is killed as well.
+pub async fn kill_connections(ground: &Ground) -> Result<(), String> {
+    for _ in 0..3 {
+        kill_all(ground).await.map_err(|error| error.to_string())?;
+        sleep(Duration::from_millis(300)).await;
+    }
+    Ok(())
+}
+
+async fn kill_all(ground: &Ground) -> sqlx::Result<()> {
+    let mut administrator = ground.place.administrator().await?;
+    let others: Vec<i64> = sqlx::query_scalar(
+        "SELECT CAST(id AS SIGNED) FROM information_schema.processlist
+         WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+    )
+    .fetch_all(&mut administrator)
+    .await?;
+    for id in others {
+        // One that has gone by itself is no error.
+        let _ = administrator
+            .execute(AssertSqlSafe(format!("KILL {id}")))
+            .await;
+    }
+    administrator.close().await
+}
+
+/// Locks payments in the order opposite to the service's, after so much work of its own that the server chooses the
+/// service's transaction as the victim. Goes on until that has happened some times.
+pub async fn deadlocks(ground: &Ground) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let made = async {
+        let mut administrator = ground.place.administrator().await?;
+        let weight = "CREATE TABLE IF NOT EXISTS deadlock_weight (number INT NOT NULL)";
+        administrator.execute(weight).await?;
+        let before = deadlocks_so_far(&mut administrator).await?;
+        let mut made = 0;
+        while made < 3 && Instant::now() < deadline {
+            lock_crosswise(&mut administrator).await?;
+            made = deadlocks_so_far(&mut administrator).await? - before;
+        }
+        administrator.execute("DROP TABLE deadlock_weight").await?;
+        administrator.close().await?;
+        Ok(made)
+    };
+    match made.await {
+        Ok(made) if made >= 1 => Ok(()),
+        Ok(_) => Err("no deadlock came about".to_owned()),
+        Err(error) => Err(sqlx::Error::to_string(&error)),
+    }
+}
+
+async fn lock_crosswise(administrator: &mut MySqlConnection) -> sqlx::Result<()> {
+    let open = "SELECT id FROM payments WHERE status = 'processing' ORDER BY id DESC LIMIT 40";
+    let ids: Vec<i64> = sqlx::query_scalar(open)
+        .fetch_all(&mut *administrator)
+        .await?;
+    let mut tx = administrator.begin().await?;
+    tx.execute("INSERT INTO deadlock_weight SELECT seq FROM seq_1_to_500")
+        .await?;
+    for id in ids {
+        let locked = sqlx::query("SELECT id FROM payments WHERE id = ? FOR UPDATE")
+            .bind(id)
+            .execute(&mut *tx)
+            .await;
+        match locked {
+            // This time it was us.
+            Err(sqlx::Error::Database(_)) => break,
+            other => other?,
+        };
+        // The service, which goes up, is to come the other way meanwhile.
+        sleep(Duration::from_millis(15)).await;
+    }
+    tx.rollback().await
+}
+
+async fn deadlocks_so_far(administrator: &mut MySqlConnection) -> sqlx::Result<i64> {
+    let (_, number): (String, String) =
+        sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
+            .fetch_one(administrator)
+            .await?;
+    Ok(number.parse().unwrap_or_default())
+}
+
+pub async fn read_only(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    ground.place.sql("SET GLOBAL read_only = 1").await?;
+    sleep(random.millis(1_000, 4_000)).await;
+    ground.place.sql("SET GLOBAL read_only = 0").await
+}
+
+/// Takes every connection that the server gives, then has the service's closed, and takes those as well.
+pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    ground.place.sql("SET GLOBAL max_connections = 60").await?;
+    let url = ground.place.crowd_url();
+    let until = Instant::now() + random.millis(2_000, 4_000);
+    let mut taken = Vec::new();
+    let mut refused = 0;
+    let mut killed = false;
+    while Instant::now() < until {
+        match MySqlConnection::connect(&url).await {
+            Ok(connection) => taken.push(connection),
+            Err(_) if !killed => {
+                killed = true;
+                // The administrator has one connection more than everybody else.
+                ground.place.kill_service_connections().await?;
+            }
+            Err(_) => {
+                refused += 1;
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+    drop(taken);
+    ground.place.sql("SET GLOBAL max_connections = 500").await?;
+    if refused == 0 {
+        return Err("the server never refused a connection".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! An issuer in trouble: a burst of payments with cards that have it.
+
+use super::Ground;
+use crate::faults::cards::by_token;
+use crate::faults::kind::Kind;
+use crate::faults::notes::Way;
+
+const BURST: usize = 20;
+/// Each keeps a worker waiting for all of its tries.
+const SILENT: usize = 6;
+
+pub fn burst(ground: &Ground, kind: Kind) {
+    let tokens: &[&str] = match kind {
+        Kind::IssuerSlow => &["tok_issuer_slow"],
+        Kind::IssuerDown => &[
+            "tok_issuer_down_1",
+            "tok_issuer_down_2",
+            "tok_issuer_down_3",
+            "tok_issuer_down_4",
+        ],
+        Kind::AnswerLost => &[
+            "tok_answer_lost_once",
+            "tok_answer_lost",
+            "tok_reversal_lost_2",
+        ],
+        _ => &["tok_issuer_down", "tok_issuer_silent"],
+    };
+    let ways = [Way::Rest, Way::Message];
+    let number = if kind == Kind::IssuerNeverReachable {
+        SILENT
+    } else {
+        BURST
+    };
+    let cards = tokens.iter().cycle().take(number);
+    for (number, token) in cards.enumerate() {
+        ground
+            .client
+            .pay(ways[(number / tokens.len()) % 2], by_token(token));
+    }
+}

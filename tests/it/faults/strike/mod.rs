@@ -1,0 +1,62 @@
+//! How each fault is made and healed. A strike returns when the cause is gone; what it did to the service need not be.
+
+mod broker;
+mod database;
+mod issuer;
+mod network;
+mod processes;
+
+use std::sync::Arc;
+
+use super::fleet::Fleet;
+use super::kind::Kind;
+use super::load::Client;
+use super::place::Place;
+use super::random::Random;
+
+/// What faults are made in.
+pub struct Ground {
+    pub place: Place,
+    pub fleet: Arc<Fleet>,
+    pub client: Client,
+}
+
+/// Breaks something, leaves it broken for a moment, and heals it. An error says what did not break, or did not heal.
+pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<(), String> {
+    use Kind as K;
+    match kind {
+        K::ApiKilled => processes::kill(ground, "api", random).await,
+        K::WorkerKilled => processes::kill(ground, "worker", random).await,
+        K::ApiStopped => processes::stop(ground, "api", random).await,
+        K::WorkerStopped => processes::stop(ground, "worker", random).await,
+        K::RollingRestart => processes::restart_all(ground).await,
+        K::WorkerFrozen => processes::freeze(ground, random).await,
+        K::BrokerStopped => broker::stop_and_start(ground, random).await,
+        K::BrokerKilled => broker::kill_and_start(ground, random).await,
+        K::BrokerClosesConnections => broker::close_connections(ground).await,
+        K::BrokerAlarm => broker::alarm(ground, random).await,
+        K::QueuesDeleted => broker::delete_queues(ground).await,
+        K::WorkQueueFull => broker::fill_work_queue(ground, random).await,
+        K::DatabaseStopped => database::stop_and_start(ground, random).await,
+        K::DatabaseKilled => database::kill_and_start(ground, random).await,
+        K::DatabaseKillsConnections => database::kill_connections(ground).await,
+        K::Deadlocks => database::deadlocks(ground).await,
+        K::ReadOnly => database::read_only(ground, random).await,
+        K::TooManyConnections => database::too_many_connections(ground, random).await,
+        K::DatabaseCut
+        | K::BrokerCut
+        | K::DatabaseSilent
+        | K::BrokerSilent
+        | K::DatabaseDelayed
+        | K::BrokerDelayed
+        | K::DatabaseByteByByte
+        | K::BrokerByteByByte => network::impair(ground, kind, random).await,
+        K::CommitNotDelivered | K::CommitNotAnswered | K::ConfirmNotDelivered => {
+            network::cut_in_the_middle(ground, kind).await
+        }
+        K::IssuerSlow | K::IssuerDown | K::AnswerLost | K::IssuerNeverReachable => {
+            issuer::burst(ground, kind);
+            Ok(())
+        }
+    }
+}

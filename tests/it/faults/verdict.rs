@@ -1,0 +1,170 @@
+//! The count, payment by payment: the client's own list against what the database holds and the results told.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use sqlx::query_as;
+
+use super::cards::{patience, promised};
+use super::drill::{Drill, Episode};
+use super::kind::Kind;
+use super::notes::Entry;
+
+/// What became of the payments that one kind of fault met.
+#[derive(Debug, Clone, Default)]
+pub struct Row {
+    pub times: usize,
+    /// On their way at some moment of it.
+    pub in_flight: usize,
+    pub lost: usize,
+    pub charged_twice: usize,
+    pub stuck: usize,
+    pub missing: usize,
+    /// Until work flowed again: of each time.
+    pub seconds: Vec<f64>,
+}
+
+/// The count of one drill.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub rows: BTreeMap<Option<Kind>, Row>,
+    pub payments: usize,
+    /// Everything that is wrong, in words, with the payment.
+    pub faults: Vec<String>,
+}
+
+/// What the database holds for one order of the client's.
+#[derive(Debug, Default)]
+struct Held {
+    ids: Vec<i64>,
+    statuses: Vec<String>,
+    standing_charges: i64,
+}
+
+impl Verdict {
+    /// Counts a drill that has settled.
+    pub async fn of(drill: &Drill) -> Self {
+        let mut verdict = Self {
+            faults: drill.faults.clone(),
+            ..Self::default()
+        };
+        for episode in &drill.episodes {
+            let row = verdict.rows.entry(Some(episode.kind)).or_default();
+            row.times += 1;
+            row.seconds
+                .extend(episode.flowing.map(|it| it.as_secs_f64()));
+        }
+        let held = match held(drill).await {
+            Ok(held) => held,
+            Err(error) => {
+                verdict
+                    .faults
+                    .push(format!("nothing could be counted: {error}"));
+                return verdict;
+            }
+        };
+        for (order, entry) in drill.ground.client.notes.all() {
+            verdict.payments += 1;
+            for episode in drill.episodes.iter().filter(|it| meets(&entry, it)) {
+                verdict
+                    .rows
+                    .entry(Some(episode.kind))
+                    .or_default()
+                    .in_flight += 1;
+            }
+            verdict.judge(order, &entry, held.get(&order), &drill.episodes);
+        }
+        match drill.ground.fleet.audit(&drill.ground.place).await {
+            Ok(broken) => verdict.faults.extend(broken),
+            Err(error) => verdict.faults.push(format!("the oracle failed: {error}")),
+        }
+        verdict
+    }
+
+    fn judge(&mut self, order: i64, entry: &Entry, held: Option<&Held>, episodes: &[Episode]) {
+        let met = episodes.iter().rfind(|episode| meets(entry, episode));
+        let row = self
+            .rows
+            .entry(met.map(|episode| episode.kind))
+            .or_default();
+        let mut wrong = entry.odd.clone();
+        let nothing = Held::default();
+        let held = held.unwrap_or(&nothing);
+        let promised = promised(entry.card);
+        if entry.accepted.is_none() {
+            wrong.push("was never accepted".to_owned());
+        } else if held.ids.is_empty() {
+            row.lost += 1;
+            wrong.push("is lost".to_owned());
+        } else if held.statuses.iter().any(|status| status == "processing") {
+            row.stuck += 1;
+            wrong.push("is stuck".to_owned());
+        } else if entry.outcomes.is_empty() {
+            row.missing += 1;
+            wrong.push("has no result".to_owned());
+        } else if is_late(entry, met) {
+            row.stuck += 1;
+            wrong.push("was stuck".to_owned());
+        }
+        if held.standing_charges > 1 {
+            row.charged_twice += 1;
+            wrong.push(format!("is charged {} times", held.standing_charges));
+        }
+        if held.ids.len() > 1 || entry.ids.iter().any(|id| !held.ids.contains(id)) {
+            wrong.push(format!("is known as {:?} and {:?}", held.ids, entry.ids));
+        }
+        if entry.outcomes.len() > 1 {
+            wrong.push("has several outcomes".to_owned());
+        }
+        let told = entry.outcomes.values().chain(&held.statuses);
+        if let Some(other) = told.into_iter().find(|status| *status != promised) {
+            wrong.push(format!("ended {other} instead of {promised}"));
+        }
+        if !wrong.is_empty() {
+            let fault = met.map_or("no fault", |episode| episode.kind.name());
+            self.faults.push(format!(
+                "order {order} ({:?}, {}, met {fault}; payment {:?}): {}",
+                entry.way,
+                entry.card.token,
+                held.ids,
+                wrong.join(", ")
+            ));
+        }
+    }
+}
+
+/// Whether the payment was on its way at any moment of it.
+fn meets(entry: &Entry, episode: &Episode) -> bool {
+    let over = entry.heard.unwrap_or_else(Instant::now);
+    entry.submitted < episode.healed && over > episode.began
+}
+
+/// Whether its outcome came later than a fault's aftermath may take.
+fn is_late(entry: &Entry, met: Option<&Episode>) -> bool {
+    let limit = met.map(|episode| episode.healed + patience(entry.card));
+    matches!((entry.heard, limit), (Some(heard), Some(limit)) if heard > limit)
+}
+
+async fn held(drill: &Drill) -> sqlx::Result<BTreeMap<i64, Held>> {
+    let mut administrator = drill.ground.place.administrator().await?;
+    let payments: Vec<(i64, i64, String)> =
+        query_as("SELECT order_id, id, CAST(status AS CHAR) FROM payments")
+            .fetch_all(&mut administrator)
+            .await?;
+    let charges: Vec<(i64, i64)> = query_as(
+        "SELECT p.order_id, COUNT(*) FROM issuer_ledger l JOIN payments p ON p.id = l.payment_id
+         WHERE l.charged_at IS NOT NULL AND l.reversed_at IS NULL GROUP BY p.order_id",
+    )
+    .fetch_all(&mut administrator)
+    .await?;
+    let mut held = BTreeMap::<i64, Held>::new();
+    for (order, id, status) in payments {
+        let held = held.entry(order).or_default();
+        held.ids.push(id);
+        held.statuses.push(status);
+    }
+    for (order, number) in charges {
+        held.entry(order).or_default().standing_charges = number;
+    }
+    Ok(held)
+}
