@@ -8,10 +8,14 @@
 //! ]}
 //! ```
 //!
+//! A client that wants to be told of results by HTTP has a `callback` beside them, see [`callback`]. That makes the file
+//! a secret.
+//!
 //! `api_key_sha256` holds the SHA-256 of each API key of the client; two at a time make a change of keys possible
 //! without a gap. It may be empty for a client that only sends messages, and `rabbitmq_user` may be absent for one that
 //! sends none. Without a file there is one client, `default`, who needs no key.
 
+mod callback;
 mod file;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +28,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::fields::FieldError;
+use crate::callbacks::settings::Callback;
 use crate::domain::ClientName;
 
 /// How often the file is looked at.
@@ -51,6 +56,7 @@ struct Entry {
     name: ClientName,
     keys: Vec<[u8; 32]>,
     rabbitmq_user: Option<String>,
+    callback: Option<Arc<Callback>>,
 }
 
 /// Why a clients file cannot be used.
@@ -135,6 +141,22 @@ impl Clients {
         entry
             .map(|entry| entry.name.clone())
             .or_else(|| directory.everyone.clone())
+    }
+
+    /// What a client wants to be told of by HTTP.
+    pub fn callback(&self, client: &ClientName) -> Option<Arc<Callback>> {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        entry.and_then(|entry| entry.callback.clone())
+    }
+
+    /// The same of all clients.
+    pub fn callbacks(&self) -> Vec<(ClientName, Option<Arc<Callback>>)> {
+        let directory = self.known.load();
+        let entries = directory.entries.iter();
+        entries
+            .map(|entry| (entry.name.clone(), entry.callback.clone()))
+            .collect()
     }
 
     /// Looks at the file every second and reads it again when it has changed, until told to stop. A file that cannot

@@ -12,12 +12,15 @@
 //! 7. [`relay`] publishes the result to the topic, and to whoever asked for a reply.
 //! 8. A request that waits is woken and reads the outcome ([`http::wait`]).
 //!
+//! A client that asked for it is told by HTTP as well, see [`callbacks`].
+//!
 //! What may happen to a payment is decided in [`domain`], by one pure function, [`domain::next`]. [`app`] starts and
 //! stops the tasks that a role needs, [`config`] says which, [`tools`] has the commands around them.
 
 pub mod accept;
 pub mod app;
 pub mod broker;
+pub mod callbacks;
 pub mod card_seal;
 pub mod clients;
 pub mod config;
@@ -25,6 +28,7 @@ pub mod domain;
 pub mod http;
 pub mod messages;
 pub mod processor;
+pub mod pulse;
 pub mod relay;
 pub mod store;
 pub mod telemetry;

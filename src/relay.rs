@@ -7,7 +7,7 @@
 mod chores;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Broker, Connection, Publication};
+use crate::pulse::Pulse;
 use crate::store::Database;
 use crate::store::commands::Commands;
 use crate::store::rows::OutboxRow;
@@ -26,7 +27,7 @@ pub struct RelaySettings {
     pub sweep_every: Duration,
     /// Pause between two looks for payments whose message was lost.
     pub check_every: Duration,
-    /// Outbox rows at which no more payments are taken.
+    /// Outbox rows of payments at which no more payments are taken.
     pub backlog_limit: u64,
 }
 
@@ -41,7 +42,16 @@ const CHUNKS_UNDER_WAY: usize = 4;
 #[derive(Clone)]
 pub struct Relay {
     sender: mpsc::Sender<OutboxRow>,
-    backlog_full: Arc<AtomicBool>,
+    backlog: Arc<Backlog>,
+}
+
+/// What was last seen in the outbox.
+#[derive(Default)]
+struct Backlog {
+    /// So many rows of payments that no more payments should be taken.
+    full: AtomicBool,
+    /// Rows that belong to no payment.
+    others: AtomicU64,
 }
 
 /// The tasks behind a [`Relay`].
@@ -50,13 +60,24 @@ pub struct RelayTasks {
     publisher: Publisher,
     database: Arc<dyn Database>,
     settings: RelaySettings,
-    backlog_full: Arc<AtomicBool>,
+    backlog: Arc<Backlog>,
 }
 
 #[derive(Clone)]
 struct Publisher {
     broker: Arc<dyn Broker>,
     commands: Commands,
+    pulses: Pulses,
+}
+
+/// Of publishing, and of the questions that the chores ask the database.
+#[derive(Clone)]
+struct Pulses {
+    publish: Pulse,
+    sweep: Pulse,
+    last_net: Pulse,
+    backlog: Pulse,
+    tokens: Pulse,
 }
 
 /// A relay and its tasks, to be run by the caller.
@@ -67,21 +88,25 @@ pub fn relay(
     settings: RelaySettings,
 ) -> (Relay, RelayTasks) {
     let (sender, receiver) = mpsc::channel(HANDED_OVER);
-    let backlog_full = Arc::new(AtomicBool::new(false));
+    let backlog = Arc::<Backlog>::default();
     let tasks = RelayTasks {
         receiver,
-        publisher: Publisher { broker, commands },
+        publisher: Publisher {
+            broker,
+            commands,
+            pulses: Pulses {
+                publish: Pulse::new("relay"),
+                sweep: Pulse::new("sweep"),
+                last_net: Pulse::new("last net"),
+                backlog: Pulse::new("backlog"),
+                tokens: Pulse::new("card tokens"),
+            },
+        },
         database,
         settings,
-        backlog_full: Arc::clone(&backlog_full),
+        backlog: Arc::clone(&backlog),
     };
-    (
-        Relay {
-            sender,
-            backlog_full,
-        },
-        tasks,
-    )
+    (Relay { sender, backlog }, tasks)
 }
 
 impl Relay {
@@ -96,11 +121,30 @@ impl Relay {
 
     /// Whether so many rows wait in the outbox that no more payments should be taken.
     pub fn backlog_is_full(&self) -> bool {
-        self.backlog_full.load(Ordering::Relaxed)
+        self.backlog.full.load(Ordering::Relaxed)
+    }
+
+    /// Rows in the outbox that belong to no payment: callbacks that come again, and dead letters. As of two seconds ago.
+    pub fn messages_waiting(&self) -> u64 {
+        self.backlog.others.load(Ordering::Relaxed)
     }
 }
 
 impl RelayTasks {
+    /// Of the tasks.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        let Pulses {
+            publish,
+            sweep,
+            last_net,
+            backlog,
+            tokens,
+        } = &self.publisher.pulses;
+        [publish, sweep, last_net, backlog, tokens]
+            .map(Pulse::clone)
+            .into()
+    }
+
     /// Runs until `stop`, then publishes what was handed over before and ends.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
@@ -108,14 +152,19 @@ impl RelayTasks {
             publisher,
             database,
             settings,
-            backlog_full,
+            backlog,
         } = self;
         tokio::join!(
             publish_handed_over(receiver, publisher.clone(), stop.clone()),
             chores::sweep(publisher.clone(), settings, stop.clone()),
             chores::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
-            chores::measure(database, settings, backlog_full, stop.clone()),
-            chores::erase_expired_tokens(publisher.commands, stop),
+            chores::measure(
+                publisher.clone(),
+                database,
+                (settings, backlog),
+                stop.clone()
+            ),
+            chores::erase_expired_tokens(publisher, stop),
         );
     }
 }
@@ -167,7 +216,9 @@ impl Publisher {
             .zip(&publications)
             .map(|((_, payment), publication)| step_span(payment.map(|id| id.0), publication))
             .collect();
+        let in_hand = self.pulses.publish.take();
         let results = self.broker.publish(&publications).await;
+        drop(in_hand);
         drop(spans);
         let mut confirmed = Vec::with_capacity(rows.len());
         for (((id, payment), publication), result) in

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::AppError;
 use crate::accept::Acceptor;
-use crate::broker::Broker;
 use crate::broker::embedded::Embedded;
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
+use crate::broker::{Broker, Queue};
+use crate::callbacks::Callbacks;
+use crate::callbacks::bindings::Keys;
 use crate::card_seal::SealKeys;
 use crate::config::{Backend, Config, IssuerSettings};
 use crate::http::wait::Waiters;
@@ -14,6 +16,7 @@ use crate::messages::order::OrderReader;
 use crate::messages::orders::Orders;
 use crate::processor::Processor;
 use crate::processor::simulated::{Latency, Ledger, Options, SimulatedIssuer};
+use crate::pulse::Pulse;
 use crate::relay::{Relay, RelayTasks, relay};
 use crate::store::Database;
 use crate::store::batch::Limits;
@@ -84,6 +87,7 @@ impl Parts {
             acceptor: Arc::clone(&self.acceptor),
             commands: self.commands.clone(),
             relay: self.relay.clone(),
+            pulse: Pulse::new("orders"),
         }
     }
 
@@ -100,7 +104,19 @@ impl Parts {
             },
             relay: self.relay.clone(),
             permits: config.worker_concurrency,
+            pulse: Pulse::new("worker"),
         }
+    }
+
+    /// Who tells clients by HTTP.
+    pub(super) fn callbacks(&self, config: &Config) -> Callbacks {
+        Callbacks::new(
+            Arc::clone(&self.broker),
+            config.clients.clone(),
+            self.commands.clone(),
+            self.relay.clone(),
+            config.callbacks,
+        )
     }
 }
 
@@ -127,6 +143,10 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
             database.end_all_claims().await?;
             let database = Arc::new(database);
             let broker = Embedded::keeping_dead_letters(Arc::clone(&database) as _)?;
+            let keys = Keys::of(&config.clients);
+            broker
+                .bind_results(Queue::Callbacks, &keys.wanted, &[])
+                .await?;
             Ok((database, Arc::new(broker)))
         }
         Backend::Servers {
@@ -136,7 +156,12 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
         } => {
             let database = MySql::connect(database.clone(), *connections)?;
             let name = format!("payment-service {:?}", config.role).to_lowercase();
-            let broker = RabbitMq::new(RabbitMqOptions::new(amqp.clone(), name)?);
+            let mut options = RabbitMqOptions::new(amqp.clone(), name)?;
+            let keys = Keys::of(&config.clients);
+            options.topology = options
+                .topology
+                .with_results(Queue::Callbacks, &keys.wanted);
+            let broker = RabbitMq::new(options);
             Ok((Arc::new(database), Arc::new(broker)))
         }
     }

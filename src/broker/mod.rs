@@ -169,6 +169,15 @@ pub trait Broker: Send + Sync + 'static {
     /// while the session is down is missed.
     fn subscribe_results(&self, binding_keys: &[&str]) -> Consumer;
 
+    /// Leads results with the wanted keys to one of the durable queues, from now on and for as long as the broker
+    /// keeps its bindings, and those with the unwanted keys no more. Safe to repeat.
+    async fn bind_results(
+        &self,
+        queue: Queue,
+        wanted: &[String],
+        unwanted: &[String],
+    ) -> Result<(), BrokerError>;
+
     /// Number of messages that wait in a queue (those being worked on not counted).
     async fn depth(&self, queue: Queue) -> Result<u64, BrokerError>;
 

@@ -27,7 +27,7 @@ pub enum Exchange {
     /// What could not be used. Its routing key is the name of the queue where the message came from.
     #[serde(rename = "payments.dead-letters")]
     DeadLetters,
-    /// The default exchange, which leads to a queue by its name: replies.
+    /// The default exchange, which leads to a queue by its name: replies, and callbacks that come again.
     #[serde(rename = "")]
     Default,
 }
@@ -39,6 +39,9 @@ pub enum Queue {
     Requests,
     /// Tries that are due.
     Work,
+    /// Results that a client is to be told of by HTTP. Bound to results while clients want that, see
+    /// [`super::Broker::bind_results`]; what is to be told later comes through the default exchange.
+    Callbacks,
     /// What could not be used.
     DeadLetters,
 }
@@ -62,6 +65,7 @@ impl Queue {
         match self {
             Self::Requests => "payments.requests",
             Self::Work => "payments.work",
+            Self::Callbacks => "payments.callbacks",
             Self::DeadLetters => "payments.dead-letters",
         }
     }
@@ -118,6 +122,18 @@ impl Topology {
         serde_json::from_str(DEFINITIONS).map_err(|error| {
             BrokerError::Configuration(format!("rabbitmq/definitions.json: {error}"))
         })
+    }
+
+    /// The same with results of these keys led to a queue, so that they are from the first moment of every session.
+    #[must_use]
+    pub fn with_results(mut self, queue: Queue, keys: &[String]) -> Self {
+        self.bindings
+            .extend(keys.iter().map(|key| BindingDefinition {
+                source: Exchange::Results.name().to_owned(),
+                destination: queue.name().to_owned(),
+                routing_key: key.clone(),
+            }));
+        self
     }
 
     /// The same with another length for one queue. A broker that has the queue already calls it a mismatch, so this

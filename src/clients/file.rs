@@ -1,10 +1,11 @@
 //! The content of a clients file. Every fault is named, so that one reading is enough to mend it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Directory, Entry};
+use super::{Directory, Entry, callback};
 use crate::accept::fields::{Faults, FieldError, Object};
 use crate::domain::ClientName;
 
@@ -56,14 +57,22 @@ struct Taken {
 }
 
 fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Entry> {
-    fields.refuse_unknown(&["name", "api_key_sha256", "rabbitmq_user"], &[], faults);
+    let known = ["name", "api_key_sha256", "rabbitmq_user", "callback"];
+    fields.refuse_unknown(&known, &[], faults);
     let name = name(fields, taken, faults);
     let keys = keys(fields, taken, faults);
     let rabbitmq_user = user(fields, taken, faults);
+    let callback = fields
+        .get("callback")
+        .map(|value| callback::read(value, fields.path("callback"), faults));
     Some(Entry {
         name: name?,
         keys: keys?,
         rabbitmq_user,
+        callback: match callback {
+            Some(callback) => Some(Arc::new(callback?)),
+            None => None,
+        },
     })
 }
 

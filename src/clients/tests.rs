@@ -3,6 +3,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::callbacks::settings::{Format, OUTCOMES};
+use crate::callbacks::signature::Secret;
 
 fn faults(document: &Value) -> Vec<(String, &'static str)> {
     let faults = Clients::parse(document.to_string().as_bytes()).expect_err("faults");
@@ -111,4 +113,74 @@ async fn a_changed_file_is_read_again_and_a_bad_one_changes_nothing() {
 
     stop.cancel();
     following.await.expect("it stops");
+}
+
+fn with_callback(callback: &Value) -> Value {
+    json!({"clients": [{"name": "shop", "api_key_sha256": [], "callback": callback}]})
+}
+
+#[test]
+fn a_callback_is_by_standard_webhooks_of_outcomes_and_public_unless_it_says_otherwise() {
+    let secret = Secret::generate();
+    let read = |callback: Value| {
+        let document = with_callback(&callback).to_string();
+        let clients = Clients::parse(document.as_bytes()).expect("a good file");
+        let shop = ClientName::parse("shop").expect("a name");
+        clients.callback(&shop).expect("a callback")
+    };
+    let plain =
+        read(json!({"url": "https://shop.example:8443/a?b=c", "secrets": [secret.as_str()]}));
+    assert_eq!(plain.url, "https://shop.example:8443/a?b=c");
+    assert_eq!(plain.secrets.len(), 1);
+    assert_eq!(plain.format, Format::StandardWebhooks);
+    assert!(!plain.allow_private_addresses);
+    assert_eq!(plain.events, OUTCOMES);
+    let store = read(json!({
+        "url": "http://10.0.0.1/orders", "format": "store-manager", "allow_private_addresses": true,
+    }));
+    assert_eq!(store.events, ["payment.succeeded"]);
+    assert!(store.secrets.is_empty());
+    assert!(!format!("{plain:?}").contains(&secret[6..]));
+}
+
+#[test]
+fn every_fault_of_a_callback_is_listed() {
+    let found = |callback: Value| {
+        let found = faults(&with_callback(&callback)).into_iter();
+        found
+            .map(|(field, code)| (field.replace("clients[0].callback", ""), code))
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        (".uri", "unknown_field"),
+        (".format", "unknown_format"),
+        (".allow_private_addresses", "wrong_type"),
+        (".url", "missing"),
+        (".secrets[0]", "invalid_secret"),
+        (".events[1]", "unknown_event"),
+    ];
+    let wrong = json!({
+        "uri": "x", "format": "soap", "allow_private_addresses": "yes", "secrets": ["whsec_short"],
+        "events": ["payment.failed", "payment.lost"],
+    });
+    let expected = expected.map(|(field, code)| (field.to_owned(), code));
+    assert_eq!(found(wrong), expected);
+    for (url, code) in [
+        ("shop.example/hook", "invalid_url"),
+        ("/hook", "invalid_url"),
+        ("ftp://shop.example", "invalid_url"),
+        ("https://user:password@shop.example", "invalid_url"),
+        ("http://shop.example", "not_https"),
+        ("https://169.254.169.254/latest", "private_address"),
+        ("https://[::1]/", "private_address"),
+        ("https://[::ffff:10.0.0.1]/", "private_address"),
+    ] {
+        let secret = Secret::generate();
+        let callback = json!({"url": url, "secrets": [secret.as_str()]});
+        assert_eq!(found(callback), [(".url".to_owned(), code)], "{url}");
+    }
+    let unsigned = json!({"url": "https://shop.example"});
+    assert_eq!(found(unsigned), [(".secrets".to_owned(), "missing")]);
+    let none = json!({"url": "https://shop.example", "secrets": []});
+    assert_eq!(found(none), [(".secrets".to_owned(), "wrong_type")]);
 }

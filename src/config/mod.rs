@@ -3,12 +3,14 @@
 //! `.env.example` lists every variable with its default and its meaning.
 
 mod admin;
+mod callbacks;
 mod http;
 mod reader;
+mod retry;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ pub use reader::Fault;
 use reader::Reader;
 
 use crate::broker::rabbitmq::{Hosts as AmqpHosts, parse_urls};
+use crate::callbacks::settings::CallbackSettings;
 use crate::card_seal::SealKeys;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency};
@@ -72,8 +75,12 @@ pub struct Config {
     pub leases: Leases,
     /// `SWEEP_EVERY`, `BACKLOG_LIMIT`
     pub relay: RelaySettings,
+    /// `STUCK_AFTER`: after how long without a move a task hangs.
+    pub stuck_after: Duration,
     /// `SHUTDOWN_TIMEOUT`
     pub shutdown_timeout: Duration,
+    /// `CALLBACK_*`
+    pub callbacks: CallbackSettings,
     /// `ISSUER_LATENCY`, `ISSUER_SEED`, `ISSUER_LEDGER`
     pub issuer: IssuerSettings,
 }
@@ -120,7 +127,7 @@ impl Config {
         let embedded = matches!(backend, Some(Backend::Embedded { .. }));
         let seal_keys = seal_keys(backend.as_ref(), reader);
         let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
-        let listen_addr = listen_addr(role, clients_file.is_some(), reader);
+        let listen_addr = http::listen_addr(role, clients_file.is_some(), reader);
         let clients = clients_file
             .as_deref()
             .map_or(Ok(Clients::single()), Clients::load);
@@ -159,13 +166,17 @@ impl Config {
         let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
         let http = HttpLimits::read(reader);
         let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000);
-        let retry = retry(reader);
+        // Longer than any call to the processor and any time-out of the servers.
+        let stuck_after = reader.duration("STUCK_AFTER", Duration::from_secs(120));
+        let stuck_after = stuck_after.max(processor_timeout * 3);
+        let retry = retry::read(reader);
         let shutdown_timeout = reader.duration("SHUTDOWN_TIMEOUT", Duration::from_secs(20));
         let issuer = IssuerSettings {
             latency: reader.duration("ISSUER_LATENCY", Duration::from_millis(25)),
             seed: reader.number("ISSUER_SEED", 0, 0..=u64::MAX),
             ledger: reader.switch("ISSUER_LEDGER", true),
         };
+        let callbacks = callbacks::read(reader);
         // Only now may it end early: every fault is noted.
         Some(Self {
             role,
@@ -184,7 +195,9 @@ impl Config {
             retry,
             leases,
             relay,
+            stuck_after,
             shutdown_timeout,
+            callbacks,
             issuer,
         })
     }
@@ -254,28 +267,6 @@ fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealK
     }
 }
 
-fn listen_addr(role: Role, has_clients: bool, reader: &mut Reader<'_>) -> Option<SocketAddr> {
-    let address: SocketAddr = reader.parsed(
-        "LISTEN_ADDR",
-        "127.0.0.1:5009",
-        "an address such as 127.0.0.1:5009",
-    )?;
-    let loopback = match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback(),
-    };
-    if role != Role::Worker && !loopback && !has_clients {
-        reader.fault(
-            "LISTEN_ADDR",
-            format!(
-                "{address} can be reached from elsewhere, where callers need API keys: set CLIENTS_FILE \
-                 (`payment-service keys` makes a key and shows the file), or listen on 127.0.0.1"
-            ),
-        );
-    }
-    Some(address)
-}
-
 fn id_space(reader: &mut Reader<'_>) -> IdSpace {
     let first = reader.number("FIRST_PAYMENT_ID", 1, 1..=i64::MAX);
     // Store Manager keeps the id in a signed 32-bit column.
@@ -287,14 +278,4 @@ fn id_space(reader: &mut Reader<'_>) -> IdSpace {
         );
     }
     IdSpace { first, last }
-}
-
-fn retry(reader: &mut Reader<'_>) -> RetrySchedule {
-    let default = RetrySchedule::default();
-    RetrySchedule {
-        initial: reader.duration("RETRY_INITIAL", default.initial),
-        max_interval: reader.duration("RETRY_MAX_INTERVAL", default.max_interval),
-        max_tries: reader.number("MAX_TRIES", default.max_tries, 1..=100),
-        ..default
-    }
 }

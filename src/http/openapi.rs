@@ -10,6 +10,7 @@ mod payments;
 mod refusals;
 mod samples;
 mod service;
+mod webhooks;
 
 use serde_json::{Map, Value, json};
 
@@ -46,9 +47,11 @@ pub fn document() -> Value {
         "tags": [
             {"name": "payments", "description": "Create, pay, read and give up payments."},
             {"name": "cards", "description": "Hand a card in ahead of its payment."},
+            {"name": "callbacks", "description": "What the service calls."},
             {"name": "service", "description": "How the service is, and what it can do. Needs no key."},
         ],
         "paths": paths(),
+        "webhooks": webhooks::all(),
         "components": components::all(),
     })
 }

@@ -1,5 +1,6 @@
 //! Results: CloudEvents 1.0 in structured JSON, on the results topic and, where asked for, as a reply.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,21 +13,32 @@ use crate::store::rows::Origin;
 /// Header that names the payment, so that a waiting request is woken without reading the body.
 pub const PAYMENT_ID_HEADER: &str = "payment-id";
 
+/// Header that names the client, for those who consume the results of several.
+pub const CLIENT_HEADER: &str = "client";
+
 /// `application/cloudevents+json`
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// A CloudEvent; `sequence`, `correlationid` and `traceparent` are extension attributes.
-#[derive(Debug, Serialize)]
-struct CloudEvent<'a, D> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CloudEvent")]
+pub struct CloudEvent<'a, D> {
     specversion: &'static str,
+    /// UUIDv7, that of the payment's history: the same however often it comes.
+    #[schemars(with = "String", extend("format" = "uuid"))]
     id: EventId,
     source: &'static str,
     #[serde(rename = "type")]
+    /// `payment.` and how the payment stands.
     kind: &'a str,
+    /// `payments/` and the payment's id.
     subject: &'a str,
+    /// RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     time: String,
     datacontenttype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// 1, 2, 3 … within the payment: events may come out of order.
     sequence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     correlationid: Option<&'a str>,
@@ -93,6 +105,8 @@ fn on_topic(
     origin: &Origin,
     body: &Value,
 ) -> Publication {
+    let mut headers = trace_headers(origin.traceparent.as_deref());
+    headers.insert(CLIENT_HEADER.to_owned(), client.to_string());
     Publication {
         exchange: Exchange::Results,
         routing_key: format!("{kind}.{client}"),
@@ -101,7 +115,7 @@ fn on_topic(
             correlation_id: origin.correlation_id.clone(),
             content_type: Some(CONTENT_TYPE.to_owned()),
             kind: Some(kind.to_owned()),
-            headers: trace_headers(origin.traceparent.as_deref()),
+            headers,
             ..Properties::default()
         },
         body: body.to_string(),

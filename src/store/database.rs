@@ -135,13 +135,14 @@ impl<E: Engine> Database for SqlDatabase<E> {
     async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
         let mut connection = self.engine.reader().await?;
         let now = connection.now().await?;
-        let counts: Vec<(i64, i64)> = connection
+        let counts: Vec<(i64, i64, i64)> = connection
             .fetch(statements::OUTBOX_DEPTH, &[now.into()])
             .await?;
-        let (total, due) = counts.into_iter().next().unwrap_or_default();
+        let (total, due, of_payments) = counts.into_iter().next().unwrap_or_default();
         Ok(OutboxDepth {
             total: total.unsigned_abs(),
             due: due.unsigned_abs(),
+            of_payments: of_payments.unsigned_abs(),
         })
     }
 

@@ -141,6 +141,8 @@ pub struct OutboxDepth {
     pub total: u64,
     /// Rows whose time has come.
     pub due: u64,
+    /// Rows that belong to a payment. The others are callbacks and dead letters.
+    pub of_payments: u64,
 }
 
 /// One transaction. Every method takes many rows and runs one statement whose text does not depend on their number.

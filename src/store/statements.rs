@@ -35,9 +35,10 @@ pub const EVENTS: &str = "SELECT * FROM payment_events WHERE payment_id = ? ORDE
 /// (hexadecimal id) → token
 pub const TOKEN: &str = "SELECT * FROM card_tokens WHERE id = UNHEX(?)";
 
-/// (now) → all rows, rows that are due
+/// (now) → all rows, rows that are due, rows that belong to a payment
 pub const OUTBOX_DEPTH: &str = "
-SELECT (SELECT COUNT(*) FROM outbox), (SELECT COUNT(*) FROM outbox WHERE due_at <= ?)";
+SELECT (SELECT COUNT(*) FROM outbox), (SELECT COUNT(*) FROM outbox WHERE due_at <= ?),
+    (SELECT COUNT(payment_id) FROM outbox)";
 
 /// (payment id) → ledger entries
 pub const LEDGER_OF_PAYMENT: &str =

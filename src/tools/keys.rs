@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use crate::callbacks::signature::Secret;
 use crate::card_seal::SealKeys;
 use crate::clients::new_api_key;
 
-/// Prints an API key, the line for `CLIENTS_FILE`, and a value for `SEAL_KEYS`.
+/// Prints an API key, the line for `CLIENTS_FILE`, a value for `SEAL_KEYS`, and a secret for callbacks.
 pub fn print() -> ExitCode {
     let (key, digest) = new_api_key();
     let clients = serde_json::json!({
@@ -16,6 +17,10 @@ pub fn print() -> ExitCode {
     println!(
         "SEAL_KEYS, the same for every process:\n  {}",
         SealKeys::generate().to_text().as_str()
+    );
+    println!(
+        "\nA secret that signs callbacks, for CLIENTS_FILE and for the client alone:\n  {}",
+        Secret::generate().as_str()
     );
     ExitCode::SUCCESS
 }

@@ -12,6 +12,7 @@ mod support;
 
 mod app;
 mod broker;
+mod callbacks;
 mod contracts;
 mod demo;
 mod deployment;

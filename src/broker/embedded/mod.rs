@@ -166,6 +166,19 @@ impl Broker for Embedded {
         consumer
     }
 
+    async fn bind_results(
+        &self,
+        queue: Queue,
+        wanted: &[String],
+        unwanted: &[String],
+    ) -> Result<(), BrokerError> {
+        if self.is_closed() {
+            return Err(BrokerError::NotConnected);
+        }
+        lock(&self.state).bind_results(queue, wanted, unwanted);
+        Ok(())
+    }
+
     async fn depth(&self, queue: Queue) -> Result<u64, BrokerError> {
         if self.is_closed() {
             return Err(BrokerError::NotConnected);

@@ -104,6 +104,21 @@ impl State {
         id
     }
 
+    pub(super) fn bind_results(&mut self, queue: Queue, wanted: &[String], unwanted: &[String]) {
+        let ours = |it: &BindingDefinition| {
+            it.source == Exchange::Results.name() && it.destination == queue.name()
+        };
+        self.bindings.retain(|it| {
+            !ours(it) || !(wanted.contains(&it.routing_key) || unwanted.contains(&it.routing_key))
+        });
+        self.bindings
+            .extend(wanted.iter().map(|key| BindingDefinition {
+                source: Exchange::Results.name().to_owned(),
+                destination: queue.name().to_owned(),
+                routing_key: key.clone(),
+            }));
+    }
+
     /// No more deliveries; those in hand can still be settled.
     pub(super) fn cancel(&mut self, id: ConsumerId) {
         self.subscriptions.remove(&id);

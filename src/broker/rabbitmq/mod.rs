@@ -3,6 +3,7 @@
 //! Nothing here needs the broker to be up: what cannot be done now fails at once (publishing, depth) or waits for the
 //! next session (consuming).
 
+mod bindings;
 mod board;
 mod connect;
 mod consumer;
@@ -209,6 +210,20 @@ impl Broker for RabbitMq {
     fn subscribe_results(&self, binding_keys: &[&str]) -> Consumer {
         let keys = binding_keys.iter().map(|key| (*key).to_owned()).collect();
         self.subscribe(Source::Results(keys), RESULTS_BUFFER)
+    }
+
+    async fn bind_results(
+        &self,
+        queue: Queue,
+        wanted: &[String],
+        unwanted: &[String],
+    ) -> Result<(), BrokerError> {
+        let session = self.session().ok_or(BrokerError::NotConnected)?;
+        let changed = bindings::change(&session.connection, queue, wanted, unwanted);
+        match timeout(self.options.connect_timeout, changed).await {
+            Ok(changed) => changed.map_err(|error| BrokerError::Refused(error.to_string())),
+            Err(_) => Err(BrokerError::NotConnected),
+        }
     }
 
     async fn depth(&self, queue: Queue) -> Result<u64, BrokerError> {

@@ -11,6 +11,7 @@ use crate::http::events::History;
 use crate::http::list::{self, Page};
 use crate::http::problem;
 use crate::messages::payment::PaymentObject;
+use crate::messages::result::CloudEvent;
 
 pub(super) fn all() -> Value {
     json!({
@@ -32,6 +33,7 @@ fn schemas() -> Value {
         .with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
     add::<PaymentObject>(&mut generator);
+    add::<CloudEvent<PaymentObject>>(&mut generator);
     add::<Page>(&mut generator);
     add::<History>(&mut generator);
     add::<CardTokenObject>(&mut generator);

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::mask::received;
-use super::{AT_HEADER, ID_HEADER, KIND, replay};
+use super::{AT_HEADER, ID_HEADER, KINDS, replay};
 use crate::broker::{Exchange, Properties, Publication, Queue};
 use crate::card_seal::SealKeys;
 use crate::clients::Clients;
@@ -89,7 +89,10 @@ pub enum NotReplayable {
 impl DeadLetter {
     /// Reads a message of the dead-letter queue. Its routing key is the queue that it came from.
     pub fn read(routing_key: &str, properties: &Properties, body: &[u8]) -> Self {
-        let ours = properties.kind.as_deref() == Some(KIND)
+        let ours = properties
+            .kind
+            .as_deref()
+            .is_some_and(|kind| KINDS.contains(&kind))
             && properties.user_id.is_none()
             && !properties.headers.contains_key(FIRST_DEATH_QUEUE);
         let refused = ours.then(|| serde_json::from_slice(body).ok()).flatten();
@@ -250,6 +253,7 @@ fn place(queue: &str) -> Option<(Exchange, &'static str)> {
     [
         (Queue::Requests, Exchange::Requests, ORDER_PAYMENT),
         (Queue::Work, Exchange::Work, WorkMessage::KEY),
+        (Queue::Callbacks, Exchange::Default, Queue::Callbacks.name()),
     ]
     .into_iter()
     .find_map(|(known, exchange, key)| (known.name() == queue).then_some((exchange, key)))

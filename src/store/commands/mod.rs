@@ -11,7 +11,7 @@ mod tokens;
 pub use accept::{AcceptOutcome, NewPayment};
 pub use advance::{Advance, Advanced};
 pub use claim::Claim;
-pub use outbox::Refused;
+pub use outbox::{Message, Refused};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use crate::broker::Publication;
 use crate::card_seal::SealedCard;
 use crate::domain::{CardSummary, EventId, PaymentId, Timestamp};
 use crate::messages::work::WorkMessage;
+use crate::pulse::Pulse;
 
 /// How long things take before someone else looks after them.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,7 @@ pub struct Commands {
     record: Batcher<advance::AdvancePayments>,
     claim: Batcher<claim::ClaimPayments>,
     refuse: Batcher<outbox::RefuseRequests>,
+    enqueue: Batcher<outbox::EnqueueMessages>,
     published: Batcher<outbox::DeletePublished>,
 }
 
@@ -148,9 +150,28 @@ impl Commands {
                 },
                 endless,
             ),
+            enqueue: Batcher::spawn(
+                outbox::EnqueueMessages {
+                    database: db(),
+                    leases,
+                },
+                endless,
+            ),
             published: Batcher::spawn(outbox::DeletePublished { database: db() }, endless),
             database,
         }
+    }
+
+    /// Of the group commits.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        vec![
+            self.accept.pulse(),
+            self.advance.pulse(),
+            self.record.pulse(),
+            self.claim.pulse(),
+            self.refuse.pulse(),
+            self.published.pulse(),
+        ]
     }
 
     /// An id for a payment that is about to be accepted.
@@ -182,6 +203,11 @@ impl Commands {
     /// Puts what says that a request was refused into the outbox.
     pub async fn refuse(&self, refused: Refused) -> Result<Vec<OutboxRow>, StoreError> {
         self.refuse.submit_patiently(refused).await
+    }
+
+    /// Puts a message of its own into the outbox.
+    pub async fn enqueue(&self, message: Message) -> Result<OutboxRow, StoreError> {
+        self.enqueue.submit_patiently(message).await
     }
 
     /// Forgets a published outbox row.

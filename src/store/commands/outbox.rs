@@ -1,6 +1,7 @@
 //! The outbox: rows that are due, rows that were published, and what is published without a payment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -54,6 +55,44 @@ impl Refused {
                 publication: publication.clone(),
             })
             .collect()
+    }
+}
+
+/// A message of its own, about no try of a payment: a callback that comes again, or its dead letter.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Of its row.
+    pub id: OutboxId,
+    /// What is published.
+    pub publication: Publication,
+    /// When. Not delayed, it belongs to its process for one lease, as every new row does.
+    pub delay: Option<Duration>,
+}
+
+pub(super) struct EnqueueMessages {
+    pub database: Arc<dyn Database>,
+    pub leases: Leases,
+}
+
+#[async_trait]
+impl Batch for EnqueueMessages {
+    const NAME: &'static str = "enqueue";
+    type Item = Message;
+    type Outcome = OutboxRow;
+
+    async fn run(&self, items: &[Message]) -> Result<Vec<OutboxRow>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let now = tx.now().await?;
+        let row = |item: &Message| OutboxRow {
+            id: item.id,
+            payment: None,
+            due_at: now + item.delay.unwrap_or(self.leases.outbox),
+            publication: item.publication.clone(),
+        };
+        let rows: Vec<OutboxRow> = items.iter().map(row).collect();
+        tx.insert_outbox(&rows).await?;
+        tx.commit().await?;
+        Ok(rows)
     }
 }
 

@@ -193,7 +193,7 @@ fn list(letters: &[Held], json: bool) -> String {
     }
     let now = OffsetDateTime::now_utc();
     let mut text = format!(
-        "{:<36}  {:>8}  {:<5}  {:<17}  {:<22}  {}\n",
+        "{:<36}  {:>8}  {:<5}  {:<18}  {:<22}  {}\n",
         "id", "age", "times", "from", "reason", "message id"
     );
     for letter in letters {
@@ -201,7 +201,7 @@ fn list(letters: &[Held], json: bool) -> String {
         let masked = if letter.masked { " (masked)" } else { "" };
         let _ = writeln!(
             text,
-            "{:<36}  {:>8}  {:>5}  {:<17}  {:<22}  {message_id}{masked}",
+            "{:<36}  {:>8}  {:>5}  {:<18}  {:<22}  {message_id}{masked}",
             letter.id,
             age(letter, now),
             letter.count,

@@ -7,7 +7,7 @@ mod setup;
 
 pub use api::{Answer, Api, card, eventually, field};
 pub use caller::{Heard, Order, Results};
-pub use setup::{Backend, KIOSK, RABBITMQ_USER, STORE, Setup};
+pub use setup::{Backend, KIOSK, RABBITMQ_USER, STORE, Setup, clients_file};
 
 use setup::Place;
 
@@ -127,6 +127,11 @@ impl TestApp {
         assert!(self.execute(sql).await > 0);
     }
 
+    /// Where its files are.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub fn amqp_url(&self) -> &str {
         match &self.place {
             Place::Embedded => panic!("the embedded broker has no URL"),
@@ -141,7 +146,8 @@ impl TestApp {
             let outbox = database.outbox_depth().await.unwrap().total;
             let work = broker.depth(Queue::Work).await.unwrap();
             let requests = broker.depth(Queue::Requests).await.unwrap();
-            (outbox, work, requests) == (0, 0, 0)
+            let callbacks = broker.depth(Queue::Callbacks).await.unwrap();
+            (outbox, work, requests, callbacks) == (0, 0, 0, 0)
         })
         .await;
     }
@@ -162,7 +168,7 @@ impl TestApp {
     async fn nothing_unacknowledged(&self) {
         use lapin::options::QueueDeclareOptions;
         let channel = self.lapin().await.create_channel().await.unwrap();
-        for queue in [Queue::Work, Queue::Requests] {
+        for queue in [Queue::Work, Queue::Requests, Queue::Callbacks] {
             let passive = QueueDeclareOptions {
                 passive: true,
                 ..QueueDeclareOptions::default()

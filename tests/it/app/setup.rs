@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use payment_service::config::Role;
 use payment_service::store::Database;
 use payment_service::store::mysql::{MySql, parse_url};
+use serde_json::Value;
 
 use super::{Instance, TestApp};
 use crate::support::process::SEAL_KEYS;
@@ -28,6 +29,7 @@ pub(super) enum Place {
 pub struct Setup {
     variables: Vec<(&'static str, String)>,
     clients: bool,
+    callbacks: Vec<(&'static str, Value)>,
     without_worker: bool,
 }
 
@@ -51,6 +53,12 @@ impl Setup {
     pub fn with_clients(mut self) -> Self {
         self.clients = true;
         self
+    }
+
+    /// As with [`Self::with_clients`], and one of them wants to be told by HTTP.
+    pub fn with_callback(mut self, client: (&'static str, &str), callback: Value) -> Self {
+        self.callbacks.push((client.0, callback));
+        self.with_clients()
     }
 
     /// On servers: an api alone.
@@ -84,7 +92,7 @@ impl Setup {
             }
         }
         if self.clients {
-            variables.push(("CLIENTS_FILE", clients_file(folder)));
+            variables.push(("CLIENTS_FILE", clients_file(folder, &self.callbacks)));
         }
         // What the test says comes last and counts.
         variables.append(&mut self.variables);
@@ -130,11 +138,18 @@ async fn migrate(url: &str) {
     database.close().await;
 }
 
-fn clients_file(folder: &Path) -> String {
+/// Writes it anew; a service that runs reads it again.
+pub fn clients_file(folder: &Path, callbacks: &[(&'static str, Value)]) -> String {
     use sha2::{Digest, Sha256};
     let client = |(name, key): (&str, &str), user: &str| {
         let digest = hex::encode(Sha256::digest(key.as_bytes()));
-        serde_json::json!({ "name": name, "api_key_sha256": [digest], "rabbitmq_user": user })
+        let callback = callbacks.iter().find(|(client, _)| *client == name);
+        serde_json::json!({
+            "name": name,
+            "api_key_sha256": [digest],
+            "rabbitmq_user": user,
+            "callback": callback.map(|(_, callback)| callback),
+        })
     };
     let clients = serde_json::json!({
         "clients": [client(STORE, RABBITMQ_USER), client(KIOSK, "kiosk")]

@@ -361,3 +361,33 @@ pub async fn after_closing_nothing_is_connected(place: Place) {
     );
     assert!(client.depth(Queue::Work).await.is_err());
 }
+
+pub async fn results_are_led_to_a_queue_while_their_keys_are_wanted(place: Place) {
+    let client = place.client().await;
+    let result = |key: &str| message(Exchange::Results, key, key, false);
+    let (one, two) = ("payment.succeeded.one", "payment.succeeded.two");
+    let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let bind = async |wanted: &[&str], unwanted: &[&str]| {
+        let (wanted, unwanted) = (keys(wanted), keys(unwanted));
+        let bound = client.bind_results(Queue::Callbacks, &wanted, &unwanted);
+        bound.await.unwrap();
+    };
+    publish(&*client, result(one)).await;
+    // Twice is as good as once.
+    for _ in 0..2 {
+        bind(&[one], &[two]).await;
+    }
+    publish(&*client, result(one)).await;
+    publish(&*client, result(two)).await;
+    bind(&[two], &[one]).await;
+    publish(&*client, result(one)).await;
+    publish(&*client, result(two)).await;
+    depth_becomes(&*client, Queue::Callbacks, 2).await;
+    let mut consumer = client.consume(Queue::Callbacks, 10);
+    for expected in [one, two] {
+        let delivery = next(&mut consumer).await;
+        assert_eq!(text(&delivery), expected);
+        delivery.settle.acknowledge().await;
+    }
+    client.close().await;
+}

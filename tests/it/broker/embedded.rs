@@ -91,3 +91,8 @@ async fn depth_counts_what_waits_and_not_what_is_worked_on() {
 async fn after_closing_nothing_is_connected() {
     contract::after_closing_nothing_is_connected(Place::memory()).await;
 }
+
+#[tokio::test]
+async fn results_are_led_to_a_queue_while_their_keys_are_wanted() {
+    contract::results_are_led_to_a_queue_while_their_keys_are_wanted(Place::memory()).await;
+}

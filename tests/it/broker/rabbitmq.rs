@@ -96,3 +96,8 @@ async fn depth_counts_what_waits_and_not_what_is_worked_on() {
 async fn after_closing_nothing_is_connected() {
     contract::after_closing_nothing_is_connected(Place::rabbitmq().await).await;
 }
+
+#[tokio::test]
+async fn results_are_led_to_a_queue_while_their_keys_are_wanted() {
+    contract::results_are_led_to_a_queue_while_their_keys_are_wanted(Place::rabbitmq().await).await;
+}

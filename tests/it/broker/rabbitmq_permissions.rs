@@ -101,11 +101,15 @@ async fn service_does_its_work(loaded: &Loaded) {
             Queue::DeadLetters,
         ),
         (Exchange::Default, "payments.requests", Queue::Requests),
+        (Exchange::Default, "payments.callbacks", Queue::Callbacks),
     ] {
         publish(&client, message(exchange, key, "x", true)).await;
         let mut consumer = client.consume(queue, 1);
         next(&mut consumer).await.settle.acknowledge().await;
     }
+    let key = ["payment.succeeded.store-manager".to_owned()];
+    let bound = client.bind_results(Queue::Callbacks, &key, &key);
+    bound.await.unwrap();
     publish(
         &client,
         message(
@@ -200,6 +204,7 @@ async fn client_may_not_do_more(loaded: &Loaded) {
         ("payments.dead-letters", "payments.work"),
         ("payments.requests", "order.other"),
         ("", "payments.work"),
+        ("", "payments.callbacks"),
     ] {
         let sent = send(&channel().await, exchange, key, BasicProperties::default()).await;
         assert_refused(sent, &format!("publish to {exchange:?} {key}"));
@@ -230,6 +235,7 @@ async fn client_may_not_do_more(loaded: &Loaded) {
     for queue in [
         "payments.work",
         "payments.requests",
+        "payments.callbacks",
         "payments.dead-letters",
     ] {
         let options = BasicConsumeOptions::default();

@@ -79,11 +79,14 @@ pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Arc<d
     let distance = (time::OffsetDateTime::now_utc() - now).abs();
     assert!(distance < Duration::minutes(1), "{now} is not UTC");
     let due_in = |minutes| outbox(None, now + Duration::minutes(minutes));
-    keep_outbox(&database, &[due_in(-60), due_in(-1), due_in(2)]).await;
-    assert_eq!(
-        database.outbox_depth().await.unwrap(),
-        OutboxDepth { total: 3, due: 2 }
-    );
+    let of_payment = outbox(Some(7), now + Duration::minutes(2));
+    keep_outbox(&database, &[due_in(-60), due_in(-1), of_payment]).await;
+    let expected = OutboxDepth {
+        total: 3,
+        due: 2,
+        of_payments: 1,
+    };
+    assert_eq!(database.outbox_depth().await.unwrap(), expected);
 }
 
 pub async fn forgotten_payments_have_no_outbox_row_and_their_time_has_passed(

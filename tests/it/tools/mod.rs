@@ -2,4 +2,4 @@ mod check_live;
 mod dead_letters;
 mod environment;
 mod oracle;
-mod place;
+pub mod place;

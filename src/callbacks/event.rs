@@ -1,0 +1,106 @@
+//! An event on its way to a client: as it comes from the results topic, and as it comes again.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::sender::Failure;
+use crate::broker::{Delivery, Exchange, Properties, Publication, Queue};
+use crate::domain::{ClientName, Timestamp};
+use crate::messages::payment::rfc3339;
+use crate::messages::result::CLIENT_HEADER;
+
+/// Header with the number of calls so far.
+const TRIES_HEADER: &str = "callback-tries";
+
+/// Headers with the reason and the sentence of the last failure.
+const REASON_HEADER: &str = "callback-reason";
+const ERROR_HEADER: &str = "callback-error";
+
+/// Header with the moment at which it first came, RFC 3339.
+const FIRST_AT_HEADER: &str = "callback-first-at";
+
+/// What one client is to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// The same in every call: that of the event in the payment's history.
+    pub id: String,
+    /// Who is told.
+    pub client: ClientName,
+    /// `payment.succeeded`
+    pub kind: String,
+    /// A CloudEvent in JSON, as on the topic.
+    pub body: String,
+    /// Calls so far.
+    pub tries: u32,
+    /// When it first came.
+    pub first_at: Timestamp,
+    /// How the last call failed.
+    pub failure: Option<Failure>,
+    properties: Properties,
+}
+
+impl Event {
+    /// Reads a message of the callbacks queue; an error says what is missing.
+    pub fn read(delivery: &Delivery, now: Timestamp) -> Result<Self, &'static str> {
+        let properties = delivery.properties.clone();
+        let header = |name: &str| properties.headers.get(name);
+        let client = header(CLIENT_HEADER).and_then(|name| ClientName::parse(name).ok());
+        let tries = header(TRIES_HEADER).and_then(|text| text.parse().ok());
+        let first_at =
+            header(FIRST_AT_HEADER).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        let failure = header(REASON_HEADER).zip(header(ERROR_HEADER));
+        let failure = failure.map(|(reason, error)| Failure::again(reason, error));
+        let body = std::str::from_utf8(&delivery.body);
+        Ok(Self {
+            client: client.ok_or("the header client")?,
+            id: properties.message_id.clone().ok_or("the message-id")?,
+            kind: properties.kind.clone().ok_or("the type")?,
+            body: body.map_err(|_| "a body in UTF-8")?.to_owned(),
+            tries: tries.unwrap_or(0),
+            first_at: first_at.unwrap_or(now),
+            failure,
+            properties,
+        })
+    }
+
+    /// It has come from the topic, not from the outbox.
+    pub fn is_new(&self) -> bool {
+        !self.properties.headers.contains_key(FIRST_AT_HEADER)
+    }
+
+    /// How long it has been on its way.
+    pub fn age(&self, now: Timestamp) -> time::Duration {
+        now - self.first_at
+    }
+
+    /// The message by which it comes again: straight to its queue, so that no other subscriber hears it twice.
+    pub fn again(&self) -> Publication {
+        let mut properties = self.original();
+        properties.headers.extend([
+            (TRIES_HEADER.to_owned(), self.tries.to_string()),
+            (FIRST_AT_HEADER.to_owned(), rfc3339(self.first_at)),
+        ]);
+        if let Some(Failure { reason, error, .. }) = &self.failure {
+            properties.headers.extend([
+                (REASON_HEADER.to_owned(), reason.clone()),
+                (ERROR_HEADER.to_owned(), error.clone()),
+            ]);
+        }
+        Publication {
+            exchange: Exchange::Default,
+            routing_key: Queue::Callbacks.name().to_owned(),
+            properties,
+            body: self.body.clone(),
+            mandatory: true,
+        }
+    }
+
+    /// Its properties as if it had never come before: what a dead letter of it is replayed with.
+    pub fn original(&self) -> Properties {
+        let mut properties = self.properties.clone();
+        for name in [TRIES_HEADER, FIRST_AT_HEADER, REASON_HEADER, ERROR_HEADER] {
+            properties.headers.remove(name);
+        }
+        properties
+    }
+}

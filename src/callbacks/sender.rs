@@ -1,0 +1,166 @@
+//! Makes one HTTP call: through no proxy, to an allowed address, within a time-out, following nothing, and reading no
+//! more of an answer than it needs.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use time::OffsetDateTime;
+
+use super::address::{ResolveError, Resolver, check_literal};
+use super::event::Event;
+use super::request;
+use super::settings::Callback;
+
+/// Read of an answer; the rest is not wanted.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// A connection that is not used for so long is closed.
+const IDLE: Duration = Duration::from_secs(30);
+
+type Http = Client<HttpsConnector<HttpConnector<Resolver>>, Body>;
+
+/// Why a call did not deliver its event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Snake case, for metrics and dead letters: `timeout`, `server_error`.
+    pub reason: String,
+    /// One sentence.
+    pub error: String,
+    /// Another call would change nothing.
+    pub is_final: bool,
+}
+
+impl Failure {
+    /// To be tried again.
+    pub fn again(reason: impl Into<String>, error: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            error: error.into(),
+            is_final: false,
+        }
+    }
+
+    /// Not to be tried again.
+    pub fn last(reason: impl Into<String>, error: impl Into<String>) -> Self {
+        Self {
+            is_final: true,
+            ..Self::again(reason, error)
+        }
+    }
+}
+
+/// Delivers events.
+pub struct Sender {
+    /// For receivers on the internet.
+    public: Http,
+    /// For those that may be anywhere. Apart, so that nobody gets a connection that others were allowed to make.
+    anywhere: Http,
+    timeout: Duration,
+}
+
+impl Sender {
+    /// With the system's root certificates.
+    pub fn new(timeout: Duration) -> Result<Self, rustls::Error> {
+        let tls = tls()?;
+        let http = |allow_private| {
+            let mut connector = HttpConnector::new_with_resolver(Resolver { allow_private });
+            connector.enforce_http(false);
+            connector.set_nodelay(true);
+            connector.set_connect_timeout(Some(timeout / 2));
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(connector);
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .build(connector)
+        };
+        Ok(Self {
+            public: http(false),
+            anywhere: http(true),
+            timeout,
+        })
+    }
+
+    /// Delivers one event, or says why not.
+    pub async fn send(&self, event: &Event, callback: &Callback) -> Result<(), Failure> {
+        let request = request::of(event, callback, OffsetDateTime::now_utc())?;
+        let client = if callback.allow_private_addresses {
+            &self.anywhere
+        } else {
+            let host = callback.url.host().unwrap_or_default();
+            check_literal(host).map_err(|refused| address_refused(&refused))?;
+            &self.public
+        };
+        let call = call(client, request, callback);
+        let timed_out = |_| {
+            let error = format!("The receiver did not answer within {:?}.", self.timeout);
+            Err(Failure::again("timeout", error))
+        };
+        tokio::time::timeout(self.timeout, call)
+            .await
+            .unwrap_or_else(timed_out)
+    }
+}
+
+async fn call(client: &Http, request: Request<Body>, callback: &Callback) -> Result<(), Failure> {
+    let answer = client
+        .request(request)
+        .await
+        .map_err(|error| failure(&error))?;
+    let status = answer.status();
+    // An answer that is too long counts as an empty one, and its connection is not used again.
+    let body = to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER).await;
+    request::judge(callback.format, status, &body.unwrap_or_default())
+}
+
+fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(ResolveError::Refused(refused)) = cause.downcast_ref() {
+            return address_refused(refused);
+        }
+        words = cause.to_string();
+        source = cause.source();
+    }
+    let error = format!("The receiver cannot be reached: {words}.");
+    Failure::again("not_reached", error)
+}
+
+/// Somebody may put the address right within the day.
+fn address_refused(refused: &super::address::Refused) -> Failure {
+    Failure::again(
+        "address_refused",
+        format!("The receiver is not called: {refused}."),
+    )
+}
+
+/// Trusts what the system trusts. Where that is nothing, `https` fails and says so, and `http` works.
+fn tls() -> Result<ClientConfig, rustls::Error> {
+    let builder = || {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+    };
+    match builder()?.with_native_roots() {
+        Ok(builder) => Ok(builder.with_no_client_auth()),
+        Err(error) => {
+            tracing::warn!(%error, "no root certificates: callbacks by https will fail");
+            let nobody = RootCertStore::empty();
+            Ok(builder()?
+                .with_root_certificates(nobody)
+                .with_no_client_auth())
+        }
+    }
+}

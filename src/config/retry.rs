@@ -1,0 +1,14 @@
+//! `MAX_TRIES`, `RETRY_*`: when a try follows another.
+
+use super::reader::Reader;
+use crate::worker::retry::RetrySchedule;
+
+pub(super) fn read(reader: &mut Reader<'_>) -> RetrySchedule {
+    let default = RetrySchedule::default();
+    RetrySchedule {
+        initial: reader.duration("RETRY_INITIAL", default.initial),
+        max_interval: reader.duration("RETRY_MAX_INTERVAL", default.max_interval),
+        max_tries: reader.number("MAX_TRIES", default.max_tries, 1..=100),
+        ..default
+    }
+}

@@ -1,0 +1,131 @@
+//! Who is told what, and how it is signed.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use super::receiver::Call;
+use super::{SECRET, callback, quick, told_to_the_store, with_receiver};
+use crate::app::{KIOSK, STORE, clients_file, eventually, field};
+
+/// The few lines of Python in README.md, run over a call: by another implementation than ours.
+fn verified_by_python(call: &Call, secret: &str) -> bool {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("<!-- verify -->\n```python\n").unwrap();
+    let (verify, _) = rest.split_once("```").unwrap();
+    let program = format!(
+        "{verify}\nimport json, sys\ncall = json.load(sys.stdin)\n\
+         print(verify(call['headers'], call['body'].encode(), call['secret']))"
+    );
+    let headers: serde_json::Map<_, _> = call
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().into()))
+        .collect();
+    let input = json!({ "headers": headers, "body": call.text, "secret": secret });
+    let mut python = Command::new("python3")
+        .args(["-c", &program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs: install it");
+    let mut stdin = python.stdin.take().unwrap();
+    stdin.write_all(input.to_string().as_bytes()).unwrap();
+    drop(stdin);
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success(), "python3 failed, see above");
+    output.stdout == b"True\n"
+}
+
+#[tokio::test]
+async fn a_client_is_told_of_its_payment_with_a_signature_that_others_can_verify() {
+    with_receiver(told_to_the_store, |app, receiver| async move {
+        let store = app.api.with_key(STORE.1);
+        let id = store.pay(1, "tok_visa").await;
+        let call = receiver.called(1).await.remove(0);
+        assert_eq!(call.line, "POST /hook");
+        assert_eq!(call.header("content-type"), "application/json");
+        let event = call.body();
+        assert_eq!(event["type"], "payment.succeeded");
+        assert_eq!(event["data"], store.outcome(id).await);
+        assert_eq!(event["sequence"], "3");
+        // The id of the event in the payment's history.
+        let history = store.events(id).await;
+        assert_eq!(call.header("webhook-id"), field(&history[2], "id"));
+        assert_eq!(event["id"], history[2]["id"]);
+
+        assert!(verified_by_python(&call, SECRET));
+        let other = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        assert!(!verified_by_python(&call, other));
+        let mut forged = call.clone();
+        forged.text = forged.text.replace("succeeded", "declined");
+        assert!(!verified_by_python(&forged, SECRET));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_outcome_is_told_to_its_own_client_and_nothing_else() {
+    with_receiver(told_to_the_store, |app, receiver| async move {
+        let (store, kiosk) = (app.api.with_key(STORE.1), app.api.with_key(KIOSK.1));
+        kiosk.pay(1, "tok_visa").await;
+        store.pay(2, "tok_visa").await;
+        let declined = store.pay(3, "tok_generic_decline").await;
+        store.outcome(declined).await;
+        let cancel = format!("/payments/{declined}/cancel");
+        store.post(&cancel, json!({})).await.is(200);
+        let failed = store.pay(4, "tok_issuer_down").await;
+        store.outcome(failed).await;
+        let told: Vec<String> = receiver.called(4).await.iter().map(Call::kind).collect();
+        let told: BTreeSet<&str> = told.iter().map(String::as_str).collect();
+        let outcomes = ["canceled", "declined", "failed", "succeeded"];
+        assert_eq!(
+            told,
+            outcomes
+                .map(|it| format!("payment.{it}"))
+                .iter()
+                .map(String::as_str)
+                .collect()
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn callbacks_begin_and_end_with_the_clients_file_while_the_service_runs() {
+    with_receiver(
+        |_| quick().with_clients(),
+        |app, receiver| async move {
+            let store = app.api.with_key(STORE.1);
+            let mut wanted = callback(&receiver);
+            wanted["events"] = json!(["payment.declined"]);
+            wanted["secrets"] = json!([SECRET, "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]);
+            clients_file(app.folder(), &[(STORE.0, wanted)]);
+            eventually("somebody is told", || async {
+                let id = store.pay(1, "tok_generic_decline").await;
+                store.outcome(id).await;
+                !receiver.calls().is_empty()
+            })
+            .await;
+            let call = receiver.calls().remove(0);
+            assert_eq!(call.kind(), "payment.declined");
+            // During a change of secrets each of the two verifies.
+            assert_eq!(call.header("webhook-signature").split(' ').count(), 2);
+            assert!(verified_by_python(&call, SECRET));
+
+            clients_file(app.folder(), &[]);
+            eventually("nobody is told", || async {
+                app.until_settled().await;
+                let before = receiver.calls().len();
+                let id = store.pay(1, "tok_generic_decline").await;
+                store.outcome(id).await;
+                app.until_settled().await;
+                receiver.calls().len() == before
+            })
+            .await;
+        },
+    )
+    .await;
+}

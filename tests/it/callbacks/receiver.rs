@@ -1,0 +1,154 @@
+//! Somebody who is called: notes every call and answers as it was told to.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Response, Uri};
+use axum::serve::ListenerExt;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::app::eventually;
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub line: String,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Call {
+    /// A header's text, empty if it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name).map(|value| value.to_str().unwrap());
+        value.unwrap_or("")
+    }
+
+    pub fn body(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// What happened to the payment, of a CloudEvent.
+    pub fn kind(&self) -> String {
+        self.body()["type"].as_str().unwrap().to_owned()
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+type Answer = Arc<dyn Fn(usize, Call) -> Answering + Send + Sync>;
+
+/// A receiver on a free port.
+#[derive(Clone)]
+pub struct Receiver {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    calls: Arc<Mutex<Vec<Call>>>,
+    answer: Arc<Mutex<Answer>>,
+}
+
+impl Receiver {
+    /// Answers every call with 204.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = Self {
+            address: listener.local_addr().unwrap(),
+            connections: Arc::default(),
+            calls: Arc::default(),
+            answer: Arc::new(Mutex::new(Arc::new(|_, _| ready(204, "")))),
+        };
+        let router = Router::new().fallback(answer).with_state(receiver.clone());
+        let connections = Arc::clone(&receiver.connections);
+        let listener = listener.tap_io(move |_| {
+            connections.fetch_add(1, Ordering::Relaxed);
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        receiver
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// From now on answers like this; told the number of the call, from 0.
+    pub fn answers(&self, with: impl Fn(usize, Call) -> Answering + Send + Sync + 'static) {
+        *self.answer.lock().unwrap() = Arc::new(with);
+    }
+
+    /// From now on answers with this status.
+    pub fn answers_with(&self, status: u16, body: &'static str) {
+        self.answers(move |_, _| ready(status, body));
+    }
+
+    /// From now on never answers.
+    pub fn hangs(&self) {
+        self.answers(|_, _| Box::pin(std::future::pending()));
+    }
+
+    /// Connections that were made to it.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// Waits for so many calls; there must not be more.
+    pub async fn called(&self, times: usize) -> Vec<Call> {
+        eventually(&format!("{times} calls"), || async {
+            self.calls().len() >= times
+        })
+        .await;
+        let calls = self.calls();
+        assert_eq!(calls.len(), times, "{calls:?}");
+        calls
+    }
+}
+
+/// An answer at once.
+pub fn ready(status: u16, body: &'static str) -> Answering {
+    let answer = Response::builder()
+        .status(status)
+        .header("content-type", "text/html")
+        .body(Body::from(body))
+        .unwrap();
+    Box::pin(std::future::ready(answer))
+}
+
+/// An answer that sends the caller elsewhere.
+pub fn redirect(to: &str) -> Answering {
+    let answer = Response::builder()
+        .status(307)
+        .header("location", to)
+        .body(Body::empty())
+        .unwrap();
+    Box::pin(std::future::ready(answer))
+}
+
+async fn answer(
+    State(receiver): State<Receiver>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let call = Call {
+        line: format!("{method} {uri}"),
+        headers,
+        text: String::from_utf8(body.to_vec()).unwrap(),
+    };
+    let number = {
+        let mut calls = receiver.calls.lock().unwrap();
+        calls.push(call.clone());
+        calls.len() - 1
+    };
+    let answer = Arc::clone(&receiver.answer.lock().unwrap());
+    answer(number, call).await
+}
