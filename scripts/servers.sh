@@ -1,7 +1,7 @@
 # Gets what the tests run on, where it may (root on Debian or Ubuntu); else says the one line to run. Sourced by
 # scripts/test.
 
-old_packages=(mariadb-server rabbitmq-server)
+old_packages=(mariadb-server galera-4 rsync rabbitmq-server)
 new_packages=(mysql-server-core rabbitmq-server)
 new_root=${TEST_SERVERS_ROOT:-$HOME/.cache/payment-service/servers-new}
 
@@ -23,7 +23,7 @@ require_servers() {
     # Not `have … || get …`: that would turn `set -e` off within.
     if [ "$1" = old ]; then
         if ! have_old_servers; then
-            install_packages "MariaDB or RabbitMQ" "${old_packages[@]}"
+            install_packages "MariaDB, Galera or RabbitMQ" "${old_packages[@]}"
         fi
     else
         if ! have_new_servers; then
@@ -34,7 +34,8 @@ require_servers() {
 }
 
 have_old_servers() {
-    [ -x /usr/sbin/mariadbd ] && [ -x /usr/bin/mariadb-install-db ] && [ -d /usr/lib/rabbitmq/lib ] && command -v setpriv >/dev/null
+    [ -x /usr/sbin/mariadbd ] && [ -x /usr/bin/mariadb-install-db ] && [ -d /usr/lib/rabbitmq/lib ] &&
+        [ -f /usr/lib/galera/libgalera_smm.so ] && command -v rsync >/dev/null && command -v setpriv >/dev/null
 }
 
 have_new_servers() {

@@ -24,6 +24,7 @@ mod page;
 mod proxy;
 mod scale;
 mod servers;
+mod servers_clusters;
 mod servers_end;
 mod store;
 mod tools;

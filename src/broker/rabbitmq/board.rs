@@ -6,12 +6,14 @@ use tokio::sync::watch;
 
 use crate::broker::Connection;
 
-/// What a connection is for. Two, because a broker short of memory or disk stops reading from connections that
-/// publish: acknowledgements must not wait behind them.
+/// What a connection is for. A broker short of memory or disk stops reading from connections that publish:
+/// acknowledgements must not wait behind them. And what clients send may break the connection that it comes on (see
+/// [`super::session::Session::is_unreadable`]): their requests come on one of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Publish,
     Consume,
+    Requests,
 }
 
 impl Purpose {
@@ -19,6 +21,7 @@ impl Purpose {
         match self {
             Self::Publish => "publish",
             Self::Consume => "consume",
+            Self::Requests => "requests",
         }
     }
 }
@@ -32,6 +35,8 @@ struct Parts {
     publish: Connection,
     /// None until something is consumed.
     consume: Option<Connection>,
+    /// None until requests are consumed.
+    requests: Option<Connection>,
 }
 
 impl Board {
@@ -40,6 +45,7 @@ impl Board {
         let parts = Parts {
             publish: connecting.clone(),
             consume: None,
+            requests: None,
         };
         Self {
             parts: Mutex::new(parts),
@@ -56,6 +62,7 @@ impl Board {
         match purpose {
             Purpose::Publish => parts.publish = state,
             Purpose::Consume => parts.consume = Some(state),
+            Purpose::Requests => parts.requests = Some(state),
         }
         let combined = parts.combined();
         self.combined.send_if_modified(|current| {
@@ -67,19 +74,20 @@ impl Board {
 }
 
 impl Parts {
-    /// The worse of the two.
+    /// The worst of them.
     fn combined(&self) -> Connection {
-        let consume = self.consume.as_ref().unwrap_or(&Connection::Up);
         let rank = |state: &Connection| match state {
             Connection::Down(_) => 3,
             Connection::Blocked => 2,
             Connection::Mismatch(_) => 1,
             Connection::Up => 0,
         };
-        if rank(consume) > rank(&self.publish) {
-            consume.clone()
-        } else {
-            self.publish.clone()
+        let mut worst = &self.publish;
+        for state in self.consume.iter().chain(&self.requests) {
+            if rank(state) > rank(worst) {
+                worst = state;
+            }
         }
+        worst.clone()
     }
 }

@@ -46,9 +46,13 @@ enum End {
     Lost(String),
 }
 
+/// After a message that cannot be read, so many are taken one by one: more than were in hand with it. The broker counts
+/// each end of the connection as a failed delivery of all that were in hand, and the limit is to hit that message alone.
+const ONE_BY_ONE: u32 = 1_000;
+
 impl Subscription {
     pub(super) async fn run(mut self) {
-        let mut failures = 0;
+        let (mut failures, mut one_by_one) = (0, 0);
         loop {
             let session = tokio::select! {
                 session = next_session(&mut self.sessions) => session,
@@ -56,7 +60,10 @@ impl Subscription {
                 () = self.deliveries.closed() => None,
             };
             let Some(session) = session else { break };
-            let end = self.serve(&session).await;
+            let end = self.serve(&session, &mut one_by_one).await;
+            if session.is_unreadable() {
+                one_by_one = ONE_BY_ONE;
+            }
             let was_registered = self.registered.send_replace(false);
             let End::Lost(reason) = end else { break };
             failures = if was_registered { 0 } else { failures + 1 };
@@ -71,8 +78,9 @@ impl Subscription {
         }
     }
 
-    async fn serve(&self, session: &Session) -> End {
-        let (channel, mut consumer) = match timeout(self.time, self.register(session)).await {
+    async fn serve(&self, session: &Session, one_by_one: &mut u32) -> End {
+        let registering = self.register(session, *one_by_one > 0);
+        let (channel, mut consumer) = match timeout(self.time, registering).await {
             Ok(Ok(registered)) => registered,
             Ok(Err(error)) => return End::Lost(error.to_string()),
             Err(_) => return End::Lost("no answer in time".to_owned()),
@@ -96,20 +104,34 @@ impl Subscription {
                     if forwarded.is_err() {
                         return End::Wanted;
                     }
+                    if *one_by_one > 0 {
+                        *one_by_one -= 1;
+                        if *one_by_one == 0 {
+                            return End::Lost("it takes several at a time again".to_owned());
+                        }
+                    }
                 }
-                Some(Err(error)) => return End::Lost(error.to_string()),
+                Some(Err(error)) => {
+                    session.note(&error);
+                    return End::Lost(error.to_string());
+                }
                 None => return End::Lost("canceled by the broker".to_owned()),
             }
         }
     }
 
-    async fn register(&self, session: &Session) -> lapin::Result<(Channel, lapin::Consumer)> {
+    async fn register(
+        &self,
+        session: &Session,
+        one_by_one: bool,
+    ) -> lapin::Result<(Channel, lapin::Consumer)> {
         let channel = session.connection.create_channel().await?;
         let (queue, no_ack) = match &self.source {
             Source::Durable { queue, prefetch } => {
                 // Per consumer, never global: quorum queues do not have a global one.
+                let prefetch = if one_by_one { 1 } else { *prefetch };
                 channel
-                    .basic_qos(*prefetch, BasicQosOptions { global: false })
+                    .basic_qos(prefetch, BasicQosOptions { global: false })
                     .await?;
                 (ShortString::from(queue.name()), false)
             }

@@ -1,4 +1,4 @@
-//! RabbitMQ behind the seam: two supervised connections, one to publish and one to consume.
+//! RabbitMQ behind the seam: supervised connections to publish, to consume, and to consume what clients send.
 //!
 //! Nothing here needs the broker to be up: what cannot be done now fails at once (publishing, depth) or waits for the
 //! next session (consuming).
@@ -69,13 +69,17 @@ impl RabbitMqOptions {
     }
 }
 
+/// The session of a connection, if there is one now.
+type Sessions = watch::Receiver<Option<Arc<Session>>>;
+
 /// A RabbitMQ broker or cluster.
 pub struct RabbitMq {
     options: Arc<RabbitMqOptions>,
     board: Arc<Board>,
-    publishing: watch::Receiver<Option<Arc<Session>>>,
+    publishing: Sessions,
     /// Connected by the first consumer: many processes never consume.
-    consuming: OnceLock<watch::Receiver<Option<Arc<Session>>>>,
+    consuming: OnceLock<Sessions>,
+    consuming_requests: OnceLock<Sessions>,
     supervisors: TaskTracker,
     subscriptions: TaskTracker,
     settled: Arc<LastSettled>,
@@ -96,6 +100,7 @@ impl RabbitMq {
             board,
             publishing,
             consuming: OnceLock::new(),
+            consuming_requests: OnceLock::new(),
             supervisors,
             subscriptions: TaskTracker::new(),
             settled: Arc::default(),
@@ -112,12 +117,18 @@ impl RabbitMq {
     }
 
     fn subscribe(&self, source: Source, buffer: usize) -> Consumer {
-        let sessions = self
-            .consuming
+        let (connection, purpose) = match source {
+            Source::Durable {
+                queue: Queue::Requests,
+                ..
+            } => (&self.consuming_requests, Purpose::Requests),
+            _ => (&self.consuming, Purpose::Consume),
+        };
+        let sessions = connection
             .get_or_init(|| {
                 supervise(
                     &self.options,
-                    Purpose::Consume,
+                    purpose,
                     &self.board,
                     &self.supervisors,
                     &self.closing,
@@ -167,7 +178,7 @@ fn supervise(
     board: &Arc<Board>,
     tasks: &TaskTracker,
     closing: &CancellationToken,
-) -> watch::Receiver<Option<Arc<Session>>> {
+) -> Sessions {
     let sessions = watch::Sender::new(None);
     let receiver = sessions.subscribe();
     let (options, board, closing) = (Arc::clone(options), Arc::clone(board), closing.clone());

@@ -1,11 +1,12 @@
 //! Supervised sessions: next host, connect, declare what is missing, run until any fault, drop everything, wait, again,
 //! for ever. lapin's own recovery is not used: it knows one host, gives up, and leaves faulty channels behind.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use lapin::{Connection, Event};
+use lapin::{Connection, ErrorKind, Event};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ pub(super) struct Session {
     socket: Socket,
     broken: CancellationToken,
     reason: Mutex<Option<String>>,
+    unreadable: AtomicBool,
     /// Something that should be there was missing.
     missing: Notify,
 }
@@ -58,6 +60,19 @@ impl Session {
     /// The broker has stopped taking messages. What is written now would wait in memory.
     pub(super) fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
+    }
+
+    /// Whether something came that lapin cannot read: names and properties that are not UTF-8, which RabbitMQ passes on
+    /// as any client has sent them, are the end of the connection for it.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// Notes what lapin said of the end.
+    pub(super) fn note(&self, error: &lapin::Error) {
+        if matches!(error.kind(), ErrorKind::ParsingError(_)) {
+            self.unreadable.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Asks for the topology to be declared again soon.
@@ -96,6 +111,7 @@ impl Supervisor {
         let mut told = None;
         for uri in hosts.iter().cycle() {
             let started = Instant::now();
+            let mut unreadable = false;
             let reason = match self.open(uri).await {
                 Ok((session, findings)) => {
                     tracing::info!(
@@ -104,7 +120,9 @@ impl Supervisor {
                         "connected"
                     );
                     told = None;
-                    self.serve(&session, findings).await
+                    let reason = self.serve(&session, findings).await;
+                    unreadable = session.is_unreadable();
+                    reason
                 }
                 Err(reason) => reason,
             };
@@ -121,7 +139,8 @@ impl Supervisor {
                 told = Some(reason.clone());
             }
             self.board.set(self.purpose, State::Down(reason));
-            failures = if started.elapsed() > SETTLED {
+            // Behind a message that cannot be read wait others that can, and each attempt brings its end nearer.
+            failures = if started.elapsed() > SETTLED || unreadable {
                 0
             } else {
                 failures.saturating_add(1)
@@ -145,6 +164,7 @@ impl Supervisor {
             socket,
             broken: CancellationToken::new(),
             reason: Mutex::new(None),
+            unreadable: AtomicBool::new(false),
             missing: Notify::new(),
         };
         match self.declare(&session).await {
@@ -195,8 +215,13 @@ impl Supervisor {
         loop {
             let mut check = false;
             tokio::select! {
+                // The event says more than that the connection is gone.
+                biased;
                 event = events.next() => match event {
-                    Some(Event::Error(error)) if !session.connection.status().connected() => return error.to_string(),
+                    Some(Event::Error(error)) if !session.connection.status().connected() => {
+                        session.note(&error);
+                        return error.to_string();
+                    }
                     None => return "connection lost".to_owned(),
                     _ => self.tell(session, &findings),
                 },

@@ -7,4 +7,5 @@ mod rabbitmq;
 mod rabbitmq_faults;
 mod rabbitmq_network;
 mod rabbitmq_permissions;
+mod rabbitmq_unreadable;
 mod rates;

@@ -46,7 +46,8 @@ pub fn program() -> String {
 }
 
 pub struct Fleet {
-    settings: Settings,
+    /// In the order of [`ROLES`].
+    settings: Vec<Settings>,
     /// In the order of [`ROLES`]. Only one fault at a time works on them.
     processes: tokio::sync::Mutex<Vec<Process>>,
     pub apis: Apis,
@@ -59,18 +60,22 @@ pub struct Fleet {
 impl Fleet {
     /// Sets the place up, and starts everything.
     pub async fn start(place: &Place, more: &[(&str, &str)]) -> Arc<Self> {
-        let [database, amqp] = &place.service_urls;
         let folder = tempfile::tempdir().unwrap();
         let log = std::env::var_os("FAULT_LOG").map(PathBuf::from);
         let log = log.unwrap_or_else(|| folder.path().join("log"));
-        let mut settings = Settings::servers(database, amqp).with_log(&log);
-        for (name, value) in SETTINGS.iter().chain(more) {
-            settings = settings.with(name, value);
-        }
-        let mut setup = Process::spawn(&program(), "setup", &settings);
+        let settings_of = |number| {
+            let [database, amqp] = place.urls_for(number);
+            let own = Settings::servers(&database, &amqp).with_log(&log);
+            let common = SETTINGS.iter().chain(more);
+            common.fold(own, |own, (name, value)| own.with(name, value))
+        };
+        let settings: Vec<Settings> = (0..ROLES.len()).map(settings_of).collect();
+        let mut setup = Process::spawn(&program(), "setup", &settings[0]);
         let ended = tokio::task::spawn_blocking(move || setup.wait());
         assert!(ended.await.unwrap(), "setup failed");
-        let processes = futures::future::join_all(ROLES.map(|role| start(role, &settings))).await;
+        let processes = ROLES.iter().zip(&settings);
+        let processes = processes.map(|(role, settings)| start(role, settings));
+        let processes = futures::future::join_all(processes).await;
         let apis = Arc::new(Mutex::new(addresses(&processes)));
         let fleet = Arc::new(Self {
             settings,
@@ -163,7 +168,7 @@ impl Fleet {
     }
 
     async fn replace(&self, processes: &mut [Process], number: usize) {
-        processes[number] = start(ROLES[number], &self.settings).await;
+        processes[number] = start(ROLES[number], &self.settings[number]).await;
         *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = addresses(processes);
     }
 
@@ -173,7 +178,7 @@ impl Fleet {
         check
             .args(["check", "--payments", "--json"])
             .env_clear()
-            .envs(self.settings.variables())
+            .envs(self.settings[0].variables())
             .env("DATABASE_URL", &place.database_url);
         let output = tokio::task::spawn_blocking(move || check.output()).await;
         let output = output

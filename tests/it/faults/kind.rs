@@ -36,6 +36,11 @@ pub enum Kind {
     IssuerDown,
     AnswerLost,
     IssuerNeverReachable,
+    Conflicts,
+    LeaderKilled,
+    WriterKilled,
+    NodesRestarted,
+    DatabaseNodeReplaced,
 }
 
 /// Faults that are struck in one place, one after the other.
@@ -46,9 +51,13 @@ pub enum Group {
     Database,
     Network,
     Issuer,
+    /// Single nodes of a cluster.
+    Clusters,
+    /// What takes minutes there.
+    ClustersSlowly,
 }
 
-use Group::{Broker, Database, Issuer, Network, Processes};
+use Group::{Broker, Clusters, ClustersSlowly, Database, Issuer, Network, Processes};
 
 /// All of them, with what is said of each.
 #[rustfmt::skip]
@@ -86,12 +95,24 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::IssuerDown, Issuer, "issuer: down for some tries"),
     (Kind::AnswerLost, Issuer, "issuer: answer lost after the charge"),
     (Kind::IssuerNeverReachable, Issuer, "issuer: never reachable, never answers"),
+    (Kind::Conflicts, Clusters, "Galera: certification conflicts"),
+    (Kind::LeaderKilled, Clusters, "RabbitMQ cluster: the queue's leader: kill -9"),
+    (Kind::WriterKilled, Clusters, "Galera: the node written to: kill -9"),
+    (Kind::NodesRestarted, ClustersSlowly, "both clusters: nodes restarted one by one"),
+    (Kind::DatabaseNodeReplaced, ClustersSlowly, "Galera: a node's data lost, copied from another"),
 ];
 
 impl Kind {
     pub fn name(self) -> &'static str {
         let found = KINDS.iter().find(|(kind, ..)| *kind == self);
         found.map_or("no fault", |(_, _, name)| name)
+    }
+
+    /// All that need no cluster.
+    pub fn on_single_servers() -> Vec<Self> {
+        let single = |group: &Group| !matches!(group, Clusters | ClustersSlowly);
+        let kinds = KINDS.iter().filter(|(_, group, _)| single(group));
+        kinds.map(|(kind, ..)| *kind).collect()
     }
 
     pub fn of(group: Group) -> Vec<Self> {

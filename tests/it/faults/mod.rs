@@ -5,17 +5,21 @@
 //! own oracle, `check --payments`. docs/reliability.md says what is counted and how to repeat a run.
 
 mod cards;
+mod clusters;
 mod drill;
 mod fleet;
 mod kind;
 mod load;
 mod notes;
+mod on_clusters;
 mod orders;
 mod place;
+mod pressure;
 mod random;
 mod results;
 mod short;
 mod soak;
+mod stops;
 mod strike;
 mod table;
 mod verdict;

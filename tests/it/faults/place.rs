@@ -4,24 +4,28 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 
+use super::clusters::Clusters;
 use crate::support::proxy::Proxy;
 use crate::support::servers::{
     Broker, BrokerOptions, Database, DatabaseOptions, fresh_database, fresh_vhost,
 };
 
 /// Which servers a group of faults needs for itself; the others are the test process's shared ones.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Needs {
     pub own_database: bool,
     pub own_broker: bool,
     /// Flush to the disk at every commit.
     pub durable: bool,
+    /// Three nodes of each, instead of one.
+    pub clusters: bool,
 }
 
 /// A database and a virtual host, each with a proxy in front of it that the service goes through.
 pub struct Place {
     pub database: Option<Arc<Database>>,
     pub broker: Option<Arc<Broker>>,
+    pub clusters: Option<Arc<Clusters>>,
     /// As an administrator, directly.
     pub database_url: String,
     /// As an administrator, directly.
@@ -34,6 +38,9 @@ pub struct Place {
 
 impl Place {
     pub async fn start(needs: Needs) -> Self {
+        if needs.clusters {
+            return Self::on_clusters().await;
+        }
         let (database, broker) = tokio::join!(own_database(needs), own_broker(needs));
         let (database, database_url, login) = match database {
             // Without an administrator's rights: read-only and a full house are to mean what they say.
@@ -54,10 +61,37 @@ impl Place {
             service_urls: [service_url, broker_way.url(&amqp_url)],
             database,
             broker,
+            clusters: None,
             database_url,
             amqp_url,
             database_way,
             broker_way,
+        }
+    }
+
+    /// The proxies lead client and administrator to a node that lives, as a load balancer does.
+    async fn on_clusters() -> Self {
+        let clusters = Clusters::start().await;
+        let [database_url, amqp_url] = clusters.node_urls(0);
+        let database_way = Proxy::before(&database_url).unwrap();
+        let broker_way = Proxy::before(&amqp_url).unwrap();
+        Self {
+            service_urls: clusters.service_urls(0),
+            database: None,
+            broker: None,
+            database_url: database_way.url(&database_url),
+            amqp_url: broker_way.url(&amqp_url),
+            database_way,
+            broker_way,
+            clusters: Some(clusters),
+        }
+    }
+
+    /// What the process with that number is given.
+    pub fn urls_for(&self, process: usize) -> [String; 2] {
+        match &self.clusters {
+            Some(clusters) => clusters.service_urls(process),
+            None => self.service_urls.clone(),
         }
     }
 
@@ -114,9 +148,9 @@ impl Place {
     }
 }
 
-async fn blocking(
-    work: impl FnOnce() -> crate::support::servers::Result<()> + Send + 'static,
-) -> Result<(), String> {
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> crate::support::servers::Result<T> + Send + 'static,
+) -> Result<T, String> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())

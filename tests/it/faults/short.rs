@@ -41,6 +41,7 @@ async fn drill(name: &'static str, group: Group, seed: u64, own: (bool, bool)) -
             own_database: own.0,
             own_broker: own.1,
             durable: false,
+            clusters: false,
         },
         rate: 15,
     };

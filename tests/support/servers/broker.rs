@@ -62,15 +62,7 @@ impl Broker {
         let mut last = None;
         for _ in 0..START_TRIES {
             // A new folder as well: the node's name, which its files carry, comes from its port.
-            let broker = Self {
-                node: Node::new(flavor)?,
-                place: Place::new(flavor, "broker", "rabbitmq")?,
-                flavor,
-                options: options.clone(),
-                handed_out: AtomicUsize::new(0),
-                made: Mutex::new(options.vhosts),
-            };
-            broker.node.install(&broker.place, options)?;
+            let broker = Self::new(Node::new(flavor)?, flavor, options)?;
             match broker.start_again() {
                 Ok(()) => return Ok(broker),
                 Err(error) => last = Some(error),
@@ -79,29 +71,53 @@ impl Broker {
         Err(last.unwrap_or_else(|| ServerError::failed("the broker was not started", "")))
     }
 
+    /// A folder for a node, with what it reads at its start.
+    pub(super) fn new(node: Node, flavor: Flavor, options: &BrokerOptions) -> Result<Self> {
+        let broker = Self {
+            node,
+            place: Place::new(flavor, "broker", "rabbitmq")?,
+            flavor,
+            options: options.clone(),
+            handed_out: AtomicUsize::new(0),
+            made: Mutex::new(options.vhosts),
+        };
+        broker.node.install(&broker.place, options)?;
+        Ok(broker)
+    }
+
     /// Starts a stopped or killed server: same files, same ports, same node.
     pub fn start_again(&self) -> Result<()> {
-        let (place, supervisor) = (&self.place, &self.place.supervisor);
-        let epmd = [
-            "/usr/bin/epmd",
-            "-address",
-            "127.0.0.1",
-            "-port",
-            &self.node.epmd.to_string(),
-        ]
-        .map(str::to_owned);
-        if !supervisor.is_alive("epmd")? {
-            place.start("epmd", &[], &epmd)?;
+        if self.node.has_own_epmd {
+            self.start_epmd()?;
+        }
+        self.launch()?;
+        self.until_up()
+    }
+
+    /// Starts the register of Erlang's nodes, unless it runs.
+    pub(super) fn start_epmd(&self) -> Result<()> {
+        let port = self.node.epmd.to_string();
+        let epmd = ["/usr/bin/epmd", "-address", "127.0.0.1", "-port", &port].map(str::to_owned);
+        if !self.place.supervisor.is_alive("epmd")? {
+            self.place.start("epmd", &[], &epmd)?;
             // It need not answer anything: taking the connection is what the server needs.
             port::eventually(Duration::from_secs(10), || {
                 Ok::<_, ServerError>(port::is_open(self.node.epmd))
             })?;
         }
-        place.start(
-            NAME,
-            &self.node.environment(&self.place),
-            &[self.node.program("rabbitmq-server")],
-        )?;
+        Ok(())
+    }
+
+    /// Starts the server and does not wait.
+    pub(super) fn launch(&self) -> Result<()> {
+        let environment = self.node.environment(&self.place);
+        let program = self.node.program("rabbitmq-server");
+        self.place.start(NAME, &environment, &[program]).map(drop)
+    }
+
+    /// Waits until it serves.
+    pub(super) fn until_up(&self) -> Result<()> {
+        let (place, supervisor) = (&self.place, &self.place.supervisor);
         let mut alive = true;
         let up = port::eventually(START_LIMIT, || {
             alive = supervisor.is_alive(NAME)?;
@@ -169,6 +185,11 @@ impl Broker {
             &words.map(str::to_owned).collect::<Vec<_>>(),
             "",
         )
+    }
+
+    /// What Erlang calls the node.
+    pub fn node_name(&self) -> String {
+        self.node.name()
     }
 
     pub fn port(&self) -> u16 {

@@ -24,25 +24,15 @@ pub struct DatabaseOptions {
 /// Ended and its folder removed when dropped, or when the process that holds it is gone.
 #[derive(Debug)]
 pub struct Database {
-    place: Place,
+    pub(super) place: Place,
     port: u16,
     flavor: Flavor,
-    options: DatabaseOptions,
+    pub(super) options: DatabaseOptions,
 }
 
 impl Database {
     pub fn start(options: &DatabaseOptions) -> Result<Self> {
-        let flavor = options.flavor.map_or_else(Flavor::from_env, Ok)?;
-        let place = match flavor {
-            Flavor::Old => Place::new(flavor, "database", "mysql")?,
-            Flavor::New => Place::new(flavor, "database", "nobody")?,
-        };
-        let mut database = Self {
-            place,
-            port: 0,
-            flavor,
-            options: options.clone(),
-        };
+        let mut database = Self::new(options)?;
         database.install()?;
         for tries_left in (0..START_TRIES).rev() {
             database.port = port::free();
@@ -54,8 +44,23 @@ impl Database {
         unreachable!("the last try returns")
     }
 
+    /// A folder for a server, and a port; nothing in it yet.
+    pub(super) fn new(options: &DatabaseOptions) -> Result<Self> {
+        let flavor = options.flavor.map_or_else(Flavor::from_env, Ok)?;
+        let place = match flavor {
+            Flavor::Old => Place::new(flavor, "database", "mysql")?,
+            Flavor::New => Place::new(flavor, "database", "nobody")?,
+        };
+        Ok(Self {
+            place,
+            port: port::free(),
+            flavor,
+            options: options.clone(),
+        })
+    }
+
     /// Writes the system tables: an empty server with an administrator that needs no password from loopback.
-    fn install(&self) -> Result<()> {
+    pub(super) fn install(&self) -> Result<()> {
         let place = &self.place;
         place.make_folder("files")?;
         let data = format!("--datadir={}", place.inside("files/data"));
@@ -130,7 +135,18 @@ impl Database {
 
     /// Starts a stopped or killed server: same files, same port.
     pub fn start_again(&self) -> Result<()> {
-        self.place.start(NAME, &[], &self.command())?;
+        self.launch(&[])?;
+        self.until_up()
+    }
+
+    /// Starts it with more options, and does not wait.
+    pub(super) fn launch(&self, more: &[String]) -> Result<()> {
+        let command = [&self.command(), more].concat();
+        self.place.start(NAME, &[], &command).map(drop)
+    }
+
+    /// Waits until it serves.
+    pub(super) fn until_up(&self) -> Result<()> {
         let supervisor = &self.place.supervisor;
         let mut alive = true;
         let up = port::eventually(START_LIMIT, || {
@@ -148,6 +164,35 @@ impl Database {
             "the database server did not start",
             self.place.tail("database.log"),
         ))
+    }
+
+    /// Runs the server's program with more options, to the end.
+    pub(super) fn run(&self, more: &[String]) -> Result<()> {
+        let command = [&self.command(), more].concat();
+        self.place.run(&[], &command, "").map(drop)
+    }
+
+    /// Takes over all files of another one that is stopped and has been installed.
+    pub(super) fn copy_files_of(&self, other: &Self) -> Result<()> {
+        let (from, to) = (other.place.outside("files"), self.place.outside("."));
+        let copied = std::process::Command::new("cp")
+            .arg("--archive")
+            .args([&from, &to])
+            .status();
+        match copied {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(ServerError::failed("cannot copy the files", status)),
+            Err(error) => Err(ServerError::failed("cannot copy the files", error)),
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> Result<bool> {
+        self.place.supervisor.is_alive(NAME)
+    }
+
+    /// The last lines of its log.
+    pub(super) fn log_tail(&self) -> String {
+        self.place.tail("database.log")
     }
 
     /// For the database of that name, as an administrator. The name need not exist yet.

@@ -18,8 +18,10 @@
 use std::fmt;
 
 mod broker;
+mod broker_cluster;
 mod database;
 mod flavor;
+mod galera;
 mod given;
 mod node;
 mod place;
@@ -28,8 +30,10 @@ mod shared;
 mod supervisor;
 
 pub use broker::{Broker, BrokerOptions};
+pub use broker_cluster::BrokerCluster;
 pub use database::{Database, DatabaseOptions};
 pub use flavor::Flavor;
+pub use galera::Galera;
 pub use shared::{
     AmqpUrl, DatabaseUrl, fresh_database, fresh_servers, fresh_vhost, shared_broker,
     shared_database,

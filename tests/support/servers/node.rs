@@ -19,6 +19,8 @@ pub struct Node {
     /// Erlang's own protocol, for rabbitmqctl.
     distribution: u16,
     pub epmd: u16,
+    /// The nodes of a cluster share one, which somebody else starts.
+    pub has_own_epmd: bool,
 }
 
 impl Node {
@@ -29,7 +31,13 @@ impl Node {
             amqp: port::free(),
             distribution: port::free(),
             epmd: port::free(),
+            has_own_epmd: true,
         })
+    }
+
+    /// What Erlang calls it.
+    pub fn name(&self) -> String {
+        format!("rabbit{}@localhost", self.amqp)
     }
 
     /// One of RabbitMQ's own programs.
@@ -76,10 +84,7 @@ impl Node {
             ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
             ("ERL_EPMD_PORT", self.epmd.to_string()),
             ("ERL_INETRC", inside("home/inetrc")),
-            (
-                "RABBITMQ_NODENAME",
-                format!("rabbit{}@localhost", self.amqp),
-            ),
+            ("RABBITMQ_NODENAME", self.name()),
             ("RABBITMQ_DIST_PORT", self.distribution.to_string()),
             // None of the machine's own settings.
             ("RABBITMQ_CONF_ENV_FILE", "/dev/null".to_owned()),

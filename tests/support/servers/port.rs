@@ -1,10 +1,11 @@
 //! Free ports, and waiting until somebody answers on them.
 
 use std::{
-    collections::hash_map::RandomState,
+    collections::{HashSet, hash_map::RandomState},
     hash::BuildHasher,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -13,17 +14,32 @@ use std::{
 /// trying a server that is down can connect to itself, and the server then finds its port taken when it comes back.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// A port of 127.0.0.1 that is free now. It may be taken before it is used: whoever starts a server tries again.
+/// A port of 127.0.0.1 that is free now, and that nobody else in this process is given. Another process may take it
+/// before it is used: whoever starts a server tries again.
 pub fn free() -> u16 {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let span = u64::from(PORTS.end - PORTS.start);
     loop {
         // RandomState is the standard library's only source of randomness.
         let offset = RandomState::new().hash_one(()) % span;
         let port = PORTS.start + u16::try_from(offset).unwrap_or_default();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = given.get_or_insert_default().insert(port);
+        if is_new && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
+}
+
+/// Starts something that needs ports, again on others if one was taken between choosing and using it.
+pub fn tried_again<T, E>(mut start: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    const MORE: u32 = 2;
+    for _ in 0..MORE {
+        if let Ok(started) = start() {
+            return Ok(started);
+        }
+    }
+    start()
 }
 
 /// Asks again and again until `ready` says yes (true) or gives up (an error), or the time is over (false).

@@ -1,6 +1,7 @@
 //! How each fault is made and healed. A strike returns when the cause is gone; what it did to the service need not be.
 
 mod broker;
+mod cluster;
 mod database;
 mod issuer;
 mod network;
@@ -54,6 +55,11 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::CommitNotDelivered | K::CommitNotAnswered | K::ConfirmNotDelivered => {
             network::cut_in_the_middle(ground, kind).await
         }
+        K::LeaderKilled => cluster::kill_leader(ground).await,
+        K::WriterKilled => cluster::kill_writer(ground).await,
+        K::Conflicts => cluster::conflict(ground).await,
+        K::NodesRestarted => cluster::restart_nodes(ground).await,
+        K::DatabaseNodeReplaced => cluster::replace_database(ground).await,
         K::IssuerSlow | K::IssuerDown | K::AnswerLost | K::IssuerNeverReachable => {
             issuer::burst(ground, kind);
             Ok(())

@@ -1,0 +1,84 @@
+//! The same count on clusters: single nodes go, and work goes on without them.
+
+use std::time::{Duration, Instant};
+
+use super::drill::{Drill, Plan};
+use super::kind::{Group, Kind};
+use super::place::Needs;
+use super::random::Random;
+use super::short::{must_be_clean, seed};
+use super::table;
+use super::verdict::Verdict;
+
+/// Payments per second.
+const RATE: u32 = 20;
+
+async fn start(seed: u64) -> Drill {
+    let began = Instant::now();
+    let plan = Plan {
+        name: "clusters",
+        seed,
+        needs: Needs {
+            own_database: true,
+            own_broker: true,
+            durable: false,
+            clusters: true,
+        },
+        rate: RATE,
+    };
+    let drill = Drill::start(&plan).await;
+    println!(
+        "FAULT_SEED={seed}; both clusters work after {:.1?}",
+        began.elapsed()
+    );
+    drill
+}
+
+async fn finish(mut drill: Drill, seed: u64) {
+    drill.settle().await;
+    let verdicts = [Verdict::of(&drill).await];
+    drill.stop();
+    println!(
+        "{} payments\n{}",
+        verdicts[0].payments,
+        table::markdown(&verdicts)
+    );
+    must_be_clean(seed, &verdicts);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_each_cluster_dies_under_load_and_work_goes_on_without_it() {
+    let seed = seed();
+    let mut drill = start(seed).await;
+    for kind in Kind::of(Group::Clusters) {
+        drill.strike(kind).await;
+    }
+    finish(drill, seed).await;
+}
+
+/// For `CLUSTER_MINUTES`, ten by default; every kind at least once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes; scripts/test --soak runs it"]
+async fn nodes_of_both_clusters_die_and_come_back_for_minutes() {
+    let seed = seed();
+    let minutes = std::env::var("CLUSTER_MINUTES").ok();
+    let minutes = minutes.map_or(10, |text| {
+        text.parse().expect("CLUSTER_MINUTES is a number")
+    });
+    let mut drill = start(seed).await;
+    let mut random = Random::named(seed, "clusters in the long form");
+    let began = Instant::now();
+    loop {
+        let mut kinds = Kind::of(Group::Clusters);
+        kinds.extend(Kind::of(Group::Clusters));
+        kinds.extend(Kind::of(Group::ClustersSlowly));
+        random.shuffle(&mut kinds);
+        for kind in kinds {
+            drill.strike(kind).await;
+        }
+        if began.elapsed() > Duration::from_secs(60 * minutes) {
+            break;
+        }
+    }
+    finish(drill, seed).await;
+}
