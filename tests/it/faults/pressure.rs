@@ -102,8 +102,7 @@ async fn a_database_that_is_down_pauses_consumption_and_uses_up_no_tries() {
     const PAYMENTS: i64 = 30;
     let place = Place::start(Needs {
         own_database: true,
-        own_broker: false,
-        durable: false,
+        ..Needs::default()
     })
     .await;
     let folder = tempfile::tempdir().unwrap();
