@@ -11,7 +11,7 @@ use crate::support::servers::{
 };
 
 /// Which servers a group of faults needs for itself; the others are the test process's shared ones.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Needs {
     pub own_database: bool,
     pub own_broker: bool,
