@@ -13,6 +13,7 @@ mod support;
 mod app;
 mod broker;
 mod callbacks;
+mod contracts;
 mod demo;
 mod deployment;
 mod end_to_end;
