@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::config::{Config, Role};
 use crate::http::{self, server};
+use crate::pulse::{Pulse, Pulses};
 use crate::relay::RelayTasks;
 use crate::store::{Database, StoreError};
 use parts::Parts;
@@ -173,13 +174,25 @@ impl App {
         let callbacks = takes(Role::Worker)
             .then(|| parts.callbacks(&config))
             .map(|it| (it.consume(), it));
+        let (watching, waking) = (Pulse::new("store"), Pulse::new("results"));
+        let mut pulses = parts.commands.pulses();
+        pulses.extend(relay_tasks.pulses());
+        pulses.extend([watching.clone(), waking.clone()]);
+        pulses.extend(orders.iter().map(|(_, orders)| orders.pulse.clone()));
+        pulses.extend(worker.iter().map(|(_, worker)| worker.pulse.clone()));
+        let pulses = Pulses::new(pulses, config.stuck_after);
         let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
 
         tasks.keep("relay", relay_tasks.run(to_the_end.clone()));
         let database = Arc::clone(&parts.database);
         tasks.keep(
             "store",
-            watch_store(database, config.role, store_seen, to_the_end.clone()),
+            watch_store(
+                database,
+                config.role,
+                store_seen,
+                (watching, to_the_end.clone()),
+            ),
         );
         // A process is ready without its callbacks, but they must not stay away.
         let callback_consumer = callbacks
@@ -190,7 +203,13 @@ impl App {
             consumers.iter().cloned().chain(callback_consumer).collect(),
             stop.clone(),
         ));
-        let health = serve::health(&parts, config.role, store_state, consumers, stop.clone());
+        let health = serve::health(
+            &parts,
+            config.role,
+            store_state,
+            consumers,
+            (pulses, stop.clone()),
+        );
         let router = http::admin_router(health.clone(), render_metrics);
         let limits = serve::admin_limits(&config);
         tasks.keep(
@@ -206,7 +225,10 @@ impl App {
                 server::serve(listener, router, limits, stop.clone()),
             );
             let (broker, waiters) = (Arc::clone(&parts.broker), Arc::clone(&parts.waiters));
-            tasks.take("results", wake_waiters(broker, waiters, stop.clone()));
+            tasks.take(
+                "results",
+                wake_waiters(broker, waiters, (waking, stop.clone())),
+            );
         }
         tasks.take("clients", config.clients.watch(stop.clone()));
         if let Some((consumer, orders)) = orders {

@@ -28,6 +28,7 @@ pub mod domain;
 pub mod http;
 pub mod messages;
 pub mod processor;
+pub mod pulse;
 pub mod relay;
 pub mod store;
 pub mod telemetry;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Broker, Connection, Publication};
+use crate::pulse::Pulse;
 use crate::store::Database;
 use crate::store::commands::Commands;
 use crate::store::rows::OutboxRow;
@@ -66,6 +67,17 @@ pub struct RelayTasks {
 struct Publisher {
     broker: Arc<dyn Broker>,
     commands: Commands,
+    pulses: Pulses,
+}
+
+/// Of publishing, and of the questions that the chores ask the database.
+#[derive(Clone)]
+struct Pulses {
+    publish: Pulse,
+    sweep: Pulse,
+    last_net: Pulse,
+    backlog: Pulse,
+    tokens: Pulse,
 }
 
 /// A relay and its tasks, to be run by the caller.
@@ -79,7 +91,17 @@ pub fn relay(
     let backlog = Arc::<Backlog>::default();
     let tasks = RelayTasks {
         receiver,
-        publisher: Publisher { broker, commands },
+        publisher: Publisher {
+            broker,
+            commands,
+            pulses: Pulses {
+                publish: Pulse::new("relay"),
+                sweep: Pulse::new("sweep"),
+                last_net: Pulse::new("last net"),
+                backlog: Pulse::new("backlog"),
+                tokens: Pulse::new("card tokens"),
+            },
+        },
         database,
         settings,
         backlog: Arc::clone(&backlog),
@@ -109,6 +131,20 @@ impl Relay {
 }
 
 impl RelayTasks {
+    /// Of the tasks.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        let Pulses {
+            publish,
+            sweep,
+            last_net,
+            backlog,
+            tokens,
+        } = &self.publisher.pulses;
+        [publish, sweep, last_net, backlog, tokens]
+            .map(Pulse::clone)
+            .into()
+    }
+
     /// Runs until `stop`, then publishes what was handed over before and ends.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
@@ -122,8 +158,13 @@ impl RelayTasks {
             publish_handed_over(receiver, publisher.clone(), stop.clone()),
             chores::sweep(publisher.clone(), settings, stop.clone()),
             chores::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
-            chores::measure(database, settings, backlog, stop.clone()),
-            chores::erase_expired_tokens(publisher.commands, stop),
+            chores::measure(
+                publisher.clone(),
+                database,
+                (settings, backlog),
+                stop.clone()
+            ),
+            chores::erase_expired_tokens(publisher, stop),
         );
     }
 }
@@ -175,7 +216,9 @@ impl Publisher {
             .zip(&publications)
             .map(|((_, payment), publication)| step_span(payment.map(|id| id.0), publication))
             .collect();
+        let in_hand = self.pulses.publish.take();
         let results = self.broker.publish(&publications).await;
+        drop(in_hand);
         drop(spans);
         let mut confirmed = Vec::with_capacity(rows.len());
         for (((id, payment), publication), result) in

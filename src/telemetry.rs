@@ -45,3 +45,6 @@ fn variable(name: &str) -> Option<String> {
         .ok()
         .filter(|text| !text.trim().is_empty())
 }
+
+#[cfg(test)]
+mod tests;

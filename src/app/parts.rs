@@ -16,6 +16,7 @@ use crate::messages::order::OrderReader;
 use crate::messages::orders::Orders;
 use crate::processor::Processor;
 use crate::processor::simulated::{Latency, Ledger, Options, SimulatedIssuer};
+use crate::pulse::Pulse;
 use crate::relay::{Relay, RelayTasks, relay};
 use crate::store::Database;
 use crate::store::batch::Limits;
@@ -86,6 +87,7 @@ impl Parts {
             acceptor: Arc::clone(&self.acceptor),
             commands: self.commands.clone(),
             relay: self.relay.clone(),
+            pulse: Pulse::new("orders"),
         }
     }
 
@@ -102,6 +104,7 @@ impl Parts {
             },
             relay: self.relay.clone(),
             permits: config.worker_concurrency,
+            pulse: Pulse::new("worker"),
         }
     }
 

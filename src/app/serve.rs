@@ -1,4 +1,4 @@
-//! What the app hands to HTTP: its parts, its health, and and how many connections it may have.
+//! What the app hands to HTTP: its parts, its health, and how many connections it may have.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::http::admission::Admission;
 use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::server::Limits;
 use crate::processor::simulated::TEST_CARDS;
+use crate::pulse::Pulses;
 use crate::store::queries::Queries;
 
 /// What the watch over the store says: fine, or why not.
@@ -73,7 +74,7 @@ pub(super) fn health(
     role: Role,
     store: StoreState,
     consumers: Vec<watch::Receiver<bool>>,
-    stop: CancellationToken,
+    (pulses, stop): (Pulses, CancellationToken),
 ) -> Health {
     let connection = parts.broker.connection();
     let relay = parts.relay.clone();
@@ -103,6 +104,22 @@ pub(super) fn health(
             }
         }
     };
-    // A task that ends takes the process with it, so an answer at all says that the others go on.
-    Health::new(|| Liveness::Live, ready)
+    Health::new(move || liveness(&pulses), ready)
 }
+
+/// A task that ends takes the process with it, so what is left to tell is whether one hangs.
+fn liveness(pulses: &Pulses) -> Liveness {
+    let hanging: Vec<String> = pulses
+        .hanging()
+        .into_iter()
+        .map(|(name, still_for)| format!("`{name}` has not moved for {} s", still_for.as_secs()))
+        .collect();
+    if hanging.is_empty() {
+        Liveness::Live
+    } else {
+        Liveness::Stuck(hanging.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

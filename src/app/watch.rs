@@ -12,6 +12,7 @@ use crate::config::Role;
 use crate::domain::PaymentId;
 use crate::http::wait::Waiters;
 use crate::messages::result::PAYMENT_ID_HEADER;
+use crate::pulse::Pulse;
 use crate::store::Database;
 
 /// A consumer that is away for this long although the broker is there ends the process.
@@ -22,7 +23,7 @@ pub(super) async fn watch_store(
     database: Arc<dyn Database>,
     role: Role,
     state: watch::Sender<Result<(), String>>,
-    stop: CancellationToken,
+    (pulse, stop): (Pulse, CancellationToken),
 ) {
     let mut migrated = role != Role::All;
     loop {
@@ -33,6 +34,7 @@ pub(super) async fn watch_store(
         };
         if seen.is_ok() {
             migrated = true;
+            let _in_hand = pulse.take();
             seen = database.check().await;
         }
         let seen = seen.map_err(|error| error.to_string());
@@ -81,7 +83,7 @@ pub(super) async fn watch_consumers(
 pub(super) async fn wake_waiters(
     broker: Arc<dyn Broker>,
     waiters: Arc<Waiters>,
-    stop: CancellationToken,
+    (pulse, stop): (Pulse, CancellationToken),
 ) {
     let mut consumer = broker.subscribe_results(&["payment.#"]);
     loop {
@@ -95,6 +97,7 @@ pub(super) async fn wake_waiters(
             delivery = consumer.deliveries.recv() => {
                 let Some(delivery) = delivery else { return };
                 let id = delivery.properties.headers.get(PAYMENT_ID_HEADER).and_then(|id| id.parse().ok());
+                let _in_hand = pulse.take();
                 if let Some(id) = id {
                     waiters.wake(PaymentId(id));
                 }

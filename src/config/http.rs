@@ -1,7 +1,9 @@
-//! `HTTP_*` and `CLIENT_REQUESTS`: what callers may take.
+//! `LISTEN_ADDR`, `HTTP_*` and `CLIENT_REQUESTS`: where callers are served, and what they may take.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::Role;
 use super::reader::Reader;
 
 /// What callers may take.
@@ -23,4 +25,30 @@ impl HttpLimits {
             client_requests: reader.number("CLIENT_REQUESTS", 1024, 1..=1_000_000),
         }
     }
+}
+
+pub(super) fn listen_addr(
+    role: Role,
+    has_clients: bool,
+    reader: &mut Reader<'_>,
+) -> Option<SocketAddr> {
+    let address: SocketAddr = reader.parsed(
+        "LISTEN_ADDR",
+        "127.0.0.1:5009",
+        "an address such as 127.0.0.1:5009",
+    )?;
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback(),
+    };
+    if role != Role::Worker && !loopback && !has_clients {
+        reader.fault(
+            "LISTEN_ADDR",
+            format!(
+                "{address} can be reached from elsewhere, where callers need API keys: set CLIENTS_FILE \
+                 (`payment-service keys` makes a key and shows the file), or listen on 127.0.0.1"
+            ),
+        );
+    }
+    Some(address)
 }

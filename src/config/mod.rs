@@ -10,7 +10,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub struct Config {
     pub leases: Leases,
     /// `SWEEP_EVERY`, `BACKLOG_LIMIT`
     pub relay: RelaySettings,
+    /// `STUCK_AFTER`: after how long without a move a task hangs.
+    pub stuck_after: Duration,
     /// `SHUTDOWN_TIMEOUT`
     pub shutdown_timeout: Duration,
     /// `CALLBACK_*`
@@ -125,7 +127,7 @@ impl Config {
         let embedded = matches!(backend, Some(Backend::Embedded { .. }));
         let seal_keys = seal_keys(backend.as_ref(), reader);
         let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
-        let listen_addr = listen_addr(role, clients_file.is_some(), reader);
+        let listen_addr = http::listen_addr(role, clients_file.is_some(), reader);
         let clients = clients_file
             .as_deref()
             .map_or(Ok(Clients::single()), Clients::load);
@@ -164,6 +166,9 @@ impl Config {
         let max_wait = reader.duration("MAX_WAIT", Duration::from_secs(30));
         let http = HttpLimits::read(reader);
         let worker_concurrency = reader.number("WORKER_CONCURRENCY", 256, 1..=10_000);
+        // Longer than any call to the processor and any time-out of the servers.
+        let stuck_after = reader.duration("STUCK_AFTER", Duration::from_secs(120));
+        let stuck_after = stuck_after.max(processor_timeout * 3);
         let retry = retry::read(reader);
         let shutdown_timeout = reader.duration("SHUTDOWN_TIMEOUT", Duration::from_secs(20));
         let issuer = IssuerSettings {
@@ -190,6 +195,7 @@ impl Config {
             retry,
             leases,
             relay,
+            stuck_after,
             shutdown_timeout,
             callbacks,
             issuer,
@@ -259,28 +265,6 @@ fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealK
             None
         }
     }
-}
-
-fn listen_addr(role: Role, has_clients: bool, reader: &mut Reader<'_>) -> Option<SocketAddr> {
-    let address: SocketAddr = reader.parsed(
-        "LISTEN_ADDR",
-        "127.0.0.1:5009",
-        "an address such as 127.0.0.1:5009",
-    )?;
-    let loopback = match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback(),
-    };
-    if role != Role::Worker && !loopback && !has_clients {
-        reader.fault(
-            "LISTEN_ADDR",
-            format!(
-                "{address} can be reached from elsewhere, where callers need API keys: set CLIENTS_FILE \
-                 (`payment-service keys` makes a key and shows the file), or listen on 127.0.0.1"
-            ),
-        );
-    }
-    Some(address)
 }
 
 fn id_space(reader: &mut Reader<'_>) -> IdSpace {

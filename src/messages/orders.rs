@@ -15,6 +15,7 @@ use super::order::{OrderReader, Refusal};
 use super::{dead_letter, result};
 use crate::accept::{AcceptError, Acceptor};
 use crate::broker::{Broker, Consumer, Delivery, Queue};
+use crate::pulse::Pulse;
 use crate::relay::Relay;
 use crate::store::StoreError;
 use crate::store::commands::{Commands, Refused, RowIds};
@@ -37,6 +38,8 @@ pub struct Orders {
     pub commands: Commands,
     /// Takes what is to be published.
     pub relay: Relay,
+    /// Of reading messages; what they then wait for are group commits.
+    pub pulse: Pulse,
 }
 
 /// What becomes of a message that was not accepted.
@@ -84,10 +87,12 @@ impl Orders {
 
     async fn work_off(&self, delivery: Delivery, stop: CancellationToken) {
         loop {
-            let refusal = match self
+            let in_hand = self.pulse.take();
+            let read = self
                 .reader
-                .read(&delivery, OffsetDateTime::now_utc().date())
-            {
+                .read(&delivery, OffsetDateTime::now_utc().date());
+            drop(in_hand);
+            let refusal = match read {
                 Err(refusal) => refusal,
                 Ok(submission) => {
                     let client = submission.client.clone();

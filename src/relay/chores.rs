@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Backlog, Publisher, RelaySettings};
 use crate::broker::Queue;
 use crate::store::Database;
-use crate::store::commands::Commands;
 
 /// Rows taken by one sweep.
 const SWEPT: u32 = 512;
@@ -20,7 +19,10 @@ const DISPATCHED_AGAIN: u32 = 100;
 pub(super) async fn sweep(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
     while pause(settings.sweep_every, &stop).await {
         while publisher.connected() && !stop.is_cancelled() {
-            let rows = match publisher.commands.sweep(SWEPT).await {
+            let in_hand = publisher.pulses.sweep.take();
+            let rows = publisher.commands.sweep(SWEPT).await;
+            drop(in_hand);
+            let rows = match rows {
                 Ok(rows) => rows,
                 Err(error) => {
                     tracing::debug!(%error, "no sweep");
@@ -54,11 +56,13 @@ pub(super) async fn dispatch_forgotten(
         {
             continue;
         }
-        match publisher
+        let in_hand = publisher.pulses.last_net.take();
+        let rows = publisher
             .commands
             .dispatch_forgotten(DISPATCHED_AGAIN)
-            .await
-        {
+            .await;
+        drop(in_hand);
+        match rows {
             Ok(rows) if !rows.is_empty() => {
                 tracing::warn!(
                     payments = rows.len(),
@@ -74,12 +78,13 @@ pub(super) async fn dispatch_forgotten(
 }
 
 pub(super) async fn measure(
+    publisher: Publisher,
     database: Arc<dyn Database>,
-    settings: RelaySettings,
-    backlog: Arc<Backlog>,
+    (settings, backlog): (RelaySettings, Arc<Backlog>),
     stop: CancellationToken,
 ) {
     while pause(Duration::from_secs(2), &stop).await {
+        let _in_hand = publisher.pulses.backlog.take();
         let Ok(depth) = database.outbox_depth().await else {
             continue;
         };
@@ -100,9 +105,10 @@ pub(super) async fn measure(
     }
 }
 
-pub(super) async fn erase_expired_tokens(commands: Commands, stop: CancellationToken) {
+pub(super) async fn erase_expired_tokens(publisher: Publisher, stop: CancellationToken) {
     while pause(Duration::from_secs(60), &stop).await {
-        if let Err(error) = commands.erase_expired_tokens().await {
+        let _in_hand = publisher.pulses.tokens.take();
+        if let Err(error) = publisher.commands.erase_expired_tokens().await {
             tracing::debug!(%error, "expired card tokens were not erased");
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::StoreError;
+use crate::pulse::Pulse;
 
 /// A command that runs over many items in one transaction.
 #[async_trait]
@@ -61,12 +62,14 @@ type Waiting<B> = (
 #[derive(Debug)]
 pub struct Batcher<B: Batch> {
     sender: mpsc::Sender<Waiting<B>>,
+    pulse: Pulse,
 }
 
 impl<B: Batch> Clone for Batcher<B> {
     fn clone(&self) -> Self {
         Self {
             sender: self.sender.clone(),
+            pulse: self.pulse.clone(),
         }
     }
 }
@@ -75,8 +78,14 @@ impl<B: Batch> Batcher<B> {
     /// Starts the task that runs the batches, one transaction at a time.
     pub fn spawn(batch: B, limits: Limits) -> Self {
         let (sender, receiver) = mpsc::channel(limits.waiting);
-        tokio::spawn(work_off(Arc::new(batch), limits, receiver));
-        Self { sender }
+        let pulse = Pulse::new(B::NAME);
+        tokio::spawn(work_off(Arc::new(batch), limits, receiver, pulse.clone()));
+        Self { sender, pulse }
+    }
+
+    /// Of the task that runs the batches.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Has an item done with whatever else is waiting. Fails at once when too much is.
@@ -99,12 +108,19 @@ impl<B: Batch> Batcher<B> {
     }
 }
 
-async fn work_off<B: Batch>(batch: Arc<B>, limits: Limits, mut queue: mpsc::Receiver<Waiting<B>>) {
+async fn work_off<B: Batch>(
+    batch: Arc<B>,
+    limits: Limits,
+    mut queue: mpsc::Receiver<Waiting<B>>,
+    pulse: Pulse,
+) {
     let mut waiting = Vec::with_capacity(limits.rows);
     while queue.recv_many(&mut waiting, limits.rows).await > 0 {
         let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
-        let outcomes = run_to_the_end(batch.as_ref(), &items, limits).await;
+        let in_hand = pulse.take();
+        let outcomes = run_to_the_end(batch.as_ref(), &items, limits, &pulse).await;
+        drop(in_hand);
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
             // An error here is a caller that has hung up; its item is done all the same.
             let _ = reply.send(outcome);
@@ -116,13 +132,14 @@ async fn run_to_the_end<B: Batch>(
     batch: &B,
     items: &[B::Item],
     limits: Limits,
+    pulse: &Pulse,
 ) -> Vec<Result<B::Outcome, StoreError>> {
-    match run_again_while_transient(batch, items, limits).await {
+    match run_again_while_transient(batch, items, limits, pulse).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(StoreError::Rejected(_)) if items.len() > 1 => {
             let (left, right) = items.split_at(items.len() / 2);
-            let mut outcomes = Box::pin(run_to_the_end(batch, left, limits)).await;
-            outcomes.extend(Box::pin(run_to_the_end(batch, right, limits)).await);
+            let mut outcomes = Box::pin(run_to_the_end(batch, left, limits, pulse)).await;
+            outcomes.extend(Box::pin(run_to_the_end(batch, right, limits, pulse)).await);
             outcomes
         }
         Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
@@ -133,10 +150,13 @@ async fn run_again_while_transient<B: Batch>(
     batch: &B,
     items: &[B::Item],
     limits: Limits,
+    pulse: &Pulse,
 ) -> Result<Vec<B::Outcome>, StoreError> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(5);
     loop {
+        // Also while the database is away: trying is what this task has to get on with.
+        pulse.beat();
         let result = match tokio::time::timeout(limits.timeout, batch.run(items)).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::CommitUnknown(Arc::new(

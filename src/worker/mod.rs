@@ -16,6 +16,7 @@ use tracing::Instrument;
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::domain::{ClientName, Payment};
 use crate::messages::work::WorkMessage;
+use crate::pulse::Pulse;
 use crate::relay::Relay;
 use crate::store::StoreError;
 use crate::store::commands::{Advance, Advanced, Claim, Commands, RowIds};
@@ -34,6 +35,8 @@ pub struct Worker {
     pub relay: Relay,
     /// Tries under way at the same time.
     pub permits: usize,
+    /// Of the calls to the processor; claiming and recording are group commits.
+    pub pulse: Pulse,
 }
 
 impl Worker {
@@ -111,7 +114,9 @@ impl Worker {
             tracing::debug!(?claimed, "nothing to do");
             return Ok(());
         };
+        let in_hand = self.pulse.take();
         let (trigger, delay) = self.authorizer.ask(&stored).await;
+        drop(in_hand);
         let advance = Advance {
             payment: work.payment_id,
             client: None::<ClientName>,

@@ -16,6 +16,7 @@ mod callbacks;
 mod demo;
 mod deployment;
 mod end_to_end;
+mod examples;
 mod faults;
 mod gateway;
 mod hostile;

@@ -29,7 +29,7 @@ pub(super) fn received(body: &[u8]) -> (Value, bool) {
     }
 }
 
-/// Takes out whole values of fields that are named like card data, and every text or number that looks like one.
+/// Takes out whole values of fields that are named like card data, and every name, text or number that looks like one.
 fn masked(value: Value) -> Value {
     match value {
         Value::Object(entries) => entries
@@ -39,6 +39,11 @@ fn masked(value: Value) -> Value {
                     masked_field(value)
                 } else {
                     masked(value)
+                };
+                let key = if holds_card_number(&key) {
+                    MASK.to_owned()
+                } else {
+                    key
                 };
                 (key, value)
             })
@@ -75,4 +80,22 @@ fn names_card_data(key: &str) -> bool {
         "cardtoken",
     ];
     names.contains(&key.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_card_number_goes_from_names_texts_and_numbers() {
+        let body = json!({
+            "x4242 4242-4242 4242y": {"note": "card 5555555555554444"},
+            "list": [4_242_424_242_424_242_i64, "12.00"],
+        });
+        let (shown, masked) = received(body.to_string().as_bytes());
+        let expected = json!({"[masked]": {"note": "[masked]"}, "list": ["[masked]", "12.00"]});
+        assert_eq!((shown, masked), (expected, true));
+    }
 }

@@ -26,6 +26,7 @@ use crate::broker::Publication;
 use crate::card_seal::SealedCard;
 use crate::domain::{CardSummary, EventId, PaymentId, Timestamp};
 use crate::messages::work::WorkMessage;
+use crate::pulse::Pulse;
 
 /// How long things take before someone else looks after them.
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +160,18 @@ impl Commands {
             published: Batcher::spawn(outbox::DeletePublished { database: db() }, endless),
             database,
         }
+    }
+
+    /// Of the group commits.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        vec![
+            self.accept.pulse(),
+            self.advance.pulse(),
+            self.record.pulse(),
+            self.claim.pulse(),
+            self.refuse.pulse(),
+            self.published.pulse(),
+        ]
     }
 
     /// An id for a payment that is about to be accepted.

@@ -5,6 +5,7 @@ mod clients;
 mod faults;
 mod idempotency;
 mod last_net;
+mod liveness;
 mod messages;
 mod old_callers;
 mod processes;

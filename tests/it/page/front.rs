@@ -1,6 +1,7 @@
-//! Something before the service that does with the shoppers' link what krakend.json says: the path, the headers, the
-//! key, and the habit of following redirects by itself. Where there is a real gateway, its own tests use that.
+//! Something before the service that does what krakend.json says: paths, headers, the key, and the habit of following
+//! redirects by itself. Where there is a real gateway, its own tests use that.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,17 +10,26 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::http::{HeaderMap, Method, Response};
-use axum::routing::get;
+use axum::routing::{MethodFilter, on};
 use tokio::net::TcpListener;
 
 use crate::app::Api;
 
 const CONFIGURATION: &str = include_str!("../../../krakend.json");
-const LINK: &str = "/payments-api/payments/process/{payment_id}";
 
 pub struct Front {
     address: SocketAddr,
     posts: Arc<AtomicU32>,
+}
+
+/// One endpoint of krakend.json that leads to the service.
+#[derive(Clone)]
+struct Route {
+    endpoint: String,
+    method: Method,
+    path: String,
+    /// Those that are let through.
+    headers: Vec<String>,
 }
 
 impl Front {
@@ -27,80 +37,91 @@ impl Front {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let posts = Arc::new(AtomicU32::new(0));
-        let (service, counted) = (service.clone(), Arc::clone(&posts));
-        let forward =
-            async move |Path(id): Path<String>, method: Method, headers: HeaderMap, body: Bytes| {
-                if method == Method::POST {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                }
-                forwarded(&service, &id, method, &headers, body).await
+        let mut router = Router::new();
+        for route in routes() {
+            let (service, counted) = (service.clone(), Arc::clone(&posts));
+            let filter = MethodFilter::try_from(route.method.clone()).unwrap();
+            let endpoint = route.endpoint.clone();
+            let forward = async move |Path(values): Path<HashMap<String, String>>,
+                                      headers: HeaderMap,
+                                      body: Bytes| {
+                counted.fetch_add(u32::from(route.method == Method::POST), Ordering::SeqCst);
+                route.forward(&service, &values, &headers, body).await
             };
-        let router = Router::new().route(LINK, get(forward.clone()).post(forward));
+            router = router.route(&endpoint, on(filter, forward));
+        }
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, posts }
     }
 
-    /// What a shopper gets.
-    pub fn link(&self, id: i64) -> String {
-        format!(
-            "http://{}{}",
-            self.address,
-            LINK.replace("{payment_id}", &id.to_string())
-        )
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
-    /// Forms posted so far.
+    /// What a shopper gets.
+    pub fn link(&self, id: i64) -> String {
+        self.url(&format!("/payments-api/payments/process/{id}"))
+    }
+
+    /// What was posted so far.
     pub fn posts(&self) -> u32 {
         self.posts.load(Ordering::SeqCst)
     }
 }
 
-async fn forwarded(
-    service: &Api,
-    id: &str,
-    method: Method,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    let (path, forwarded) = route(&method);
-    let mut request = service
-        .request(method, &path.replace("{payment_id}", id))
-        .body(body);
-    for name in forwarded {
-        if let Some(value) = headers.get(&name) {
-            request = request.header(name, value);
+impl Route {
+    async fn forward(
+        &self,
+        service: &Api,
+        values: &HashMap<String, String>,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Response<Body> {
+        let path = values
+            .iter()
+            .fold(self.path.clone(), |path, (name, value)| {
+                path.replace(&format!("{{{name}}}"), value)
+            });
+        let mut request = service.request(self.method.clone(), &path).body(body);
+        for name in &self.headers {
+            if let Some(value) = headers.get(name) {
+                request = request.header(name, value);
+            }
         }
-    }
-    // KrakenD adds it by itself.
-    let answer = request
-        .header("X-Forwarded-Host", &headers["host"])
-        .send()
-        .await
-        .unwrap();
-    let mut response = Response::builder().status(answer.status());
-    for (name, value) in answer.headers() {
-        if name != "transfer-encoding" {
-            response = response.header(name, value);
+        // KrakenD adds it by itself.
+        let request = request.header("X-Forwarded-Host", &headers["host"]);
+        let answer = request.send().await.unwrap();
+        let mut response = Response::builder().status(answer.status());
+        for (name, value) in answer.headers() {
+            if name != "transfer-encoding" {
+                response = response.header(name, value);
+            }
         }
+        response
+            .body(Body::from(answer.bytes().await.unwrap()))
+            .unwrap()
     }
-    response
-        .body(Body::from(answer.bytes().await.unwrap()))
-        .unwrap()
 }
 
-/// Where krakend.json sends the link with this method, and the headers that it lets through.
-fn route(method: &Method) -> (String, Vec<String>) {
-    let endpoint = format!("\"endpoint\": \"{LINK}\",\n      \"method\": \"{method}\"");
-    let (_, rest) = CONFIGURATION
-        .split_once(&endpoint)
-        .expect("the link has a route");
-    let between = |before: &str, after| {
-        let (_, rest) = rest.split_once(before).expect("a value");
-        rest.split_once(after).expect("its end").0.to_owned()
-    };
-    let headers = between("\"input_headers\": [", "]");
-    let headers = headers
-        .split(',')
-        .map(|name| name.trim().trim_matches('"').to_owned());
-    (between("\"url_pattern\": \"", "\""), headers.collect())
+/// The file is a template, so it is read as text; scripts/check-deployment reads it as JSON.
+fn routes() -> Vec<Route> {
+    let endpoints = CONFIGURATION.split("\"endpoint\": \"").skip(1);
+    let routes = endpoints
+        .filter(|text| text.contains("PAYMENTS_API_URL"))
+        .map(|text| {
+            let between = |before: &str, after| {
+                let (_, rest) = text.split_once(before).expect("a value");
+                rest.split_once(after).expect("its end").0
+            };
+            let headers = between("\"input_headers\": [", "]").split(',');
+            Route {
+                endpoint: text.split('"').next().unwrap_or("").to_owned(),
+                method: between("\"method\": \"", "\"").parse().expect("a method"),
+                path: between("\"url_pattern\": \"", "\"").to_owned(),
+                headers: headers
+                    .map(|name| name.trim().trim_matches('"').to_owned())
+                    .collect(),
+            }
+        });
+    routes.collect()
 }

@@ -4,11 +4,11 @@ pub mod browser;
 mod front;
 mod shopper;
 
+pub use front::Front;
 pub use shopper::{declined_then_paid, pays_in_french};
 
 use crate::app::{Backend, STORE, Setup};
 use browser::{Browser, Wish};
-use front::Front;
 
 #[tokio::test]
 async fn a_shopper_corrects_a_card_is_declined_pays_and_reloads_without_posting_again() {

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Pays an order by message, and follows what happens to it: as a reply, and on the topic of results.
+
+    pip install pika
+    export PAYMENTS_AMQP_URL=amqp://store-manager:PASSWORD@127.0.0.1:5672/%2F
+    export PAYMENTS_CLIENT=store-manager   # your name in CLIENTS_FILE
+    python message_client.py --order 1 --amount 99.53 --card-token tok_visa
+
+Exit code: 0 paid, 2 declined, failed or refused, 1 no result in time.
+"""
+
+import argparse
+import json
+import os
+import sys
+import uuid
+
+import pika
+
+
+def main() -> int:
+    options = arguments()
+    parameters = pika.URLParameters(options.amqp_url)
+    connection = pika.BlockingConnection(parameters)
+    channel = connection.channel()
+    channel.confirm_delivery()  # from here on a publish returns when the broker has the message
+    results, replies = declare(channel, options.client)
+    order(channel, options, replies, parameters.credentials.username)
+    ended = follow(channel, options, results, replies)
+    connection.close()
+    return ended
+
+
+def declare(channel, client: str) -> tuple[str, str]:
+    """Queues of our own: durable, so that results wait there while we are away. Their names begin with the client's."""
+    results, replies = f"{client}.results", f"{client}.replies"
+    for queue in (results, replies):
+        channel.queue_declare(queue, durable=True)
+    channel.queue_bind(results, "payments.results", f"payment.*.{client}")
+    return results, replies
+
+
+def order(channel, options: argparse.Namespace, replies: str, user: str) -> None:
+    """Publishes the request. Sending the same message_id again is safe: it makes no second payment."""
+    body = {
+        "order_id": options.order,
+        "user_id": options.user,
+        "total_amount": options.amount,
+        "card_token": options.card_token,  # never a card: a broker writes what it carries to disk
+    }
+    channel.basic_publish(
+        exchange="payments.requests",
+        routing_key="order.payment",
+        mandatory=True,
+        properties=pika.BasicProperties(
+            message_id=options.message_id,
+            user_id=user,
+            content_type="application/json",
+            correlation_id=options.message_id,
+            reply_to=replies,
+            delivery_mode=2,
+        ),
+        body=json.dumps(body),
+    )
+    print(f"order {options.order} sent")
+
+
+def follow(channel, options: argparse.Namespace, results: str, replies: str) -> int:
+    """Reads both queues until each has told the end. Events may come twice or out of order: the id is what counts."""
+    seen, ended = set(), {}
+    for queue in (results, replies):
+        for method, properties, body in channel.consume(queue, inactivity_timeout=options.seconds):
+            if method is None:
+                print(f"no result in {queue} within {options.seconds} seconds", file=sys.stderr)
+                return 1
+            event = json.loads(body)
+            channel.basic_ack(method.delivery_tag)
+            if properties.correlation_id != options.message_id or (queue, event["id"]) in seen:
+                continue
+            seen.add((queue, event["id"]))
+            kind = event["type"].removeprefix("payment.")
+            print(f"{queue}: {event.get('subject') or 'no payment'} {kind}")
+            if kind != "requires_payment_method":
+                ended[queue] = kind
+                break
+        channel.cancel()
+    return 0 if set(ended.values()) == {"succeeded"} else 2
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default_url = "amqp://guest:guest@127.0.0.1:5672/%2F"
+    parser.add_argument("--amqp-url", default=os.environ.get("PAYMENTS_AMQP_URL", default_url))
+    parser.add_argument("--client", default=os.environ.get("PAYMENTS_CLIENT", "store-manager"))
+    parser.add_argument("--order", type=int, required=True, help="your number of the order")
+    parser.add_argument("--user", type=int, default=1, help="your number of the shopper")
+    parser.add_argument("--amount", default="99.53")
+    parser.add_argument("--card-token", default="tok_visa", help="of POST /card-tokens, or a test token")
+    parser.add_argument("--message-id", default=str(uuid.uuid4()), help="the idempotency key; a fresh one by default")
+    parser.add_argument("--seconds", type=int, default=20, help="how long to wait for each result")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::http::admin_router;
+use crate::pulse::Pulse;
+
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(120);
+
+async fn ask(router: &Router) -> (u16, Value) {
+    let request = Request::get("/health/live").body(Body::empty());
+    let answer = router.clone().oneshot(request.expect("a request"));
+    let (parts, body) = answer.await.expect("an answer").into_parts();
+    let bytes = axum::body::to_bytes(body, 1 << 16).await.expect("a body");
+    let body = serde_json::from_slice(&bytes).expect("JSON");
+    (parts.status.as_u16(), body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_hangs_turns_live_red_after_the_stated_time() {
+    let (rests, hangs) = (Pulse::new("relay"), Pulse::new("sweep"));
+    let pulses = Pulses::new(vec![rests, hangs.clone()], LONGEST);
+    let health = Health::new(move || liveness(&pulses), || Readiness::Ready);
+    let router = admin_router(health, Arc::new(String::new));
+    let live = (200, json!({ "status": "live", "reason": null }));
+    assert_eq!(ask(&router).await, live);
+
+    let hanging = tokio::spawn(async move {
+        let _in_hand = hangs.take();
+        std::future::pending::<()>().await;
+    });
+    tokio::task::yield_now().await;
+    tokio::time::advance(LONGEST).await;
+    assert_eq!(ask(&router).await, live);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    let reason = "`sweep` has not moved for 121 s";
+    let stuck = (503, json!({ "status": "stuck", "reason": reason }));
+    assert_eq!(ask(&router).await, stuck);
+    // Only the one: a restart helps, and nothing else was wrong.
+    hanging.abort();
+    let _ = hanging.await;
+    assert_eq!(ask(&router).await, live);
+}

@@ -1,0 +1,141 @@
+//! docs/integration.md, run as its reader would: all its commands in one shell, in order, through a stand-in for the
+//! gateway. What it shows as output has to come out; `…` stands for what differs from time to time.
+
+use serde_json::Value;
+
+use super::clients::python;
+use super::place::Place;
+use crate::page::Front;
+
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/integration.md");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples");
+const MARK: &str = "@@@ next block";
+
+#[tokio::test]
+async fn the_guides_commands_do_what_it_says() {
+    let place = Place::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
+    let front = Front::start(&place.client()).await;
+    let blocks = blocks(&std::fs::read_to_string(GUIDE).unwrap());
+    let mut script = "set -eu\n".to_owned();
+    for block in &blocks {
+        script.push_str(&format!("echo '{MARK}'\n{}\n", block.commands));
+    }
+    let gateway = front.url("/payments-api");
+    // Where the guide says `python`, the tests' own.
+    let folder = place.folder.path().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(python_wrapper(&place), folder.join("python")).unwrap();
+    let path = format!(
+        "{}:{}",
+        folder.display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let variables = [
+        ("PAYMENTS", &*gateway),
+        ("EXAMPLES", EXAMPLES),
+        ("PATH", &path),
+    ];
+    let said = place
+        .run("bash", &["-c", &script], &variables)
+        .await
+        .ended(0);
+    let outputs: Vec<&str> = said.split(&format!("{MARK}\n")).skip(1).collect();
+    assert_eq!(outputs.len(), blocks.len(), "{said}");
+    assert!(blocks.len() >= 6, "the guide has lost its commands");
+    for (block, output) in blocks.iter().zip(outputs) {
+        block.check(output);
+    }
+}
+
+/// A virtual environment has to be started by its own path.
+fn python_wrapper(place: &Place) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let file = place.folder.path().join("python");
+    std::fs::write(&file, format!("#!/bin/sh\nexec '{}' \"$@\"\n", python())).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    file
+}
+
+struct Block {
+    commands: String,
+    /// Language and text of the output that is shown, if one is.
+    shown: Option<(String, String)>,
+}
+
+impl Block {
+    fn check(&self, output: &str) {
+        match &self.shown {
+            None => {}
+            Some((language, shown)) if language == "json" => {
+                let read = |text: &str| -> Value {
+                    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+                };
+                agrees(&read(shown), &read(output), &self.commands);
+            }
+            Some((_, shown)) => {
+                assert!(
+                    fits(shown.trim(), output.trim()),
+                    "{}\n{shown}\n{output}",
+                    self.commands
+                );
+            }
+        }
+    }
+}
+
+/// Each `sh` block, with the `json` or `text` block that follows it before the next one.
+fn blocks(guide: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut fences = guide.split("\n```").skip(1);
+    while let (Some(fence), Some(_)) = (fences.next(), fences.next()) {
+        let (language, text) = fence.split_once('\n').expect("a fence");
+        match (language, blocks.last_mut()) {
+            ("sh", _) => blocks.push(Block {
+                commands: text.to_owned(),
+                shown: None,
+            }),
+            ("json" | "text", Some(block)) if block.shown.is_none() => {
+                block.shown = Some((language.to_owned(), text.to_owned()));
+            }
+            _ => {}
+        }
+    }
+    blocks
+}
+
+/// What is shown is there; what is not shown may be.
+fn agrees(shown: &Value, said: &Value, commands: &str) {
+    match (shown, said) {
+        (Value::Object(shown), Value::Object(_)) => {
+            for (name, value) in shown {
+                agrees(value, &said[name], commands);
+            }
+        }
+        (Value::String(shown), Value::String(said)) => {
+            assert!(fits(shown, said), "{commands}\n{shown}\n{said}");
+        }
+        _ => assert_eq!(shown, said, "{commands}"),
+    }
+}
+
+/// Whether a text is as shown, with anything in place of each `…`.
+fn fits(shown: &str, said: &str) -> bool {
+    let mut parts = shown.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| said.strip_prefix(first)) else {
+        return false;
+    };
+    for part in parts {
+        match rest.split_once(part) {
+            Some(("", _)) if part.is_empty() => return true,
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty() || shown.ends_with('…')
+}
+
+#[test]
+fn what_is_shown_fits_as_it_stands_but_for_the_gaps() {
+    assert!(fits("a", "a") && fits("a…c", "abbc") && fits("…", "x") && fits("a…", "ab"));
+    assert!(!fits("a", "b") && !fits("a", "ab") && !fits("a…c", "ab") && !fits("a…c", "abcd"));
+}

@@ -1,0 +1,124 @@
+//! Api and worker with one client, and the programs that call them.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::app::Api;
+use crate::support::process::{Process, Settings};
+use crate::support::servers::{AmqpUrl, fresh_servers};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
+/// Of the one client.
+pub const KEY: &str = "key-of-store-manager";
+
+pub struct Place {
+    pub api: Process,
+    _worker: Process,
+    pub amqp: AmqpUrl,
+    /// Where the programs run.
+    pub folder: TempDir,
+}
+
+impl Place {
+    /// With further settings of the service.
+    pub async fn start(more: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, amqp) = fresh_servers().await.unwrap();
+        let settings = Settings::servers(&database, &amqp)
+            .with("CLIENTS_FILE", &clients_file(folder.path()))
+            .with("ISSUER_LATENCY", "1ms")
+            .with("LOG", "error");
+        let settings = more.iter().fold(settings, |settings, (name, value)| {
+            settings.with(name, value)
+        });
+        let mut setup = Process::spawn(PROGRAM, "setup", &settings);
+        assert!(setup.wait(), "setup fails");
+        let (api, worker) = tokio::join!(
+            Process::start(PROGRAM, "api", &settings),
+            Process::start(PROGRAM, "worker", &settings)
+        );
+        Self {
+            api,
+            _worker: worker,
+            amqp,
+            folder,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.api.api)
+    }
+
+    pub fn client(&self) -> Api {
+        Api::new(self.api.api).with_key(KEY)
+    }
+
+    /// Runs a program of the examples' users to its end, with what such a user has in the environment.
+    pub async fn run(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(std::env::vars().filter(|(name, _)| matches!(name.as_str(), "PATH" | "HOME")))
+            .envs([
+                ("PAYMENTS_URL", self.url()),
+                ("PAYMENTS_KEY", KEY.to_owned()),
+            ])
+            .envs([
+                ("PAYMENTS_AMQP_URL", &*self.amqp),
+                ("PAYMENTS_CLIENT", "store-manager"),
+            ])
+            // The service is on this machine.
+            .env("NO_PROXY", "127.0.0.1")
+            .envs(variables.iter().copied())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .unwrap();
+        let output = output.unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+        Ran(output)
+    }
+}
+
+/// How a program ended.
+pub struct Ran(Output);
+
+impl Ran {
+    /// What it printed, if it ended with this exit code.
+    #[track_caller]
+    pub fn ended(self, code: i32) -> String {
+        let said = String::from_utf8_lossy(&self.0.stdout).into_owned();
+        let complaints = String::from_utf8_lossy(&self.0.stderr);
+        assert_eq!(self.0.status.code(), Some(code), "{said}\n{complaints}");
+        said + &complaints
+    }
+}
+
+/// The program that a variable of scripts/test names.
+pub fn tool(variable: &str, installed: &str, how: &str) -> String {
+    if let Ok(named) = std::env::var(variable) {
+        return named;
+    }
+    let home = std::env::var("HOME").unwrap_or_default();
+    let path = format!("{home}/.cache/payment-service/{installed}");
+    assert!(
+        Path::new(&path).is_file(),
+        "{path} is missing: scripts/test installs it; or set {variable} to {how}"
+    );
+    path
+}
+
+fn clients_file(folder: &Path) -> String {
+    let digest = hex::encode(Sha256::digest(KEY));
+    // As whom the tests log in to RabbitMQ.
+    let client =
+        json!({ "name": "store-manager", "api_key_sha256": [digest], "rabbitmq_user": "guest" });
+    let file = folder.join("clients.json");
+    std::fs::write(&file, json!({ "clients": [client] }).to_string()).unwrap();
+    file.display().to_string()
+}
