@@ -28,4 +28,5 @@ mod servers;
 mod servers_clusters;
 mod servers_end;
 mod store;
+mod tls;
 mod tools;
