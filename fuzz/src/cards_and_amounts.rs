@@ -66,9 +66,8 @@ fn amount_in(text: &str, currency: Currency) {
     }
     match (exact, rounded) {
         (Ok(exact), rounded) => assert_eq!(rounded, Ok(exact)),
-        (Err(InvalidAmount::TooLarge), rounded) => {
-            assert_eq!(rounded, Err(InvalidAmount::TooLarge))
-        }
+        // Beyond a float's precision it may be refused for another reason, but it is refused.
+        (Err(InvalidAmount::TooLarge), rounded) => assert!(rounded.is_err(), "{text}"),
         _ => {}
     }
 }

@@ -118,6 +118,8 @@ fn is_told(delivery: &Delivery, refusal: &Refusal) {
 fn holds_no_card(value: &Value) {
     match value {
         Value::String(text) => assert!(!holds_card_number(text), "{text}"),
+        // Reading a float changes its last digits.
+        Value::Number(number) if number.is_f64() => {}
         Value::Number(number) => assert!(!holds_card_number(&number.to_string()), "{number}"),
         Value::Array(items) => items.iter().for_each(holds_no_card),
         Value::Object(entries) => entries.iter().for_each(|(name, value)| {

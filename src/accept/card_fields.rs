@@ -14,7 +14,7 @@ use crate::domain::{Card, CardCode, CardNumber, Expiration};
 pub const CARD_FIELDS: [&str; 3] = ["cardNumber", "cardCode", "expirationDate"];
 
 /// Longest card token.
-const LONGEST_TOKEN: usize = 64;
+pub const LONGEST_TOKEN: usize = 64;
 
 /// Reads `cardNumber` (12 to 19 digits), `cardCode` (3 or 4 digits) and `expirationDate`. The first two may be
 /// strings or whole numbers; a number that is shorter than a code has lost its leading zeros, so they are put back.

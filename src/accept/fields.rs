@@ -2,13 +2,14 @@
 //!
 //! Knows nothing of payments. Never repeats a value in a message: it may be card data.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::did_you_mean;
 
 /// A field at fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// Dotted path: `card.cardNumber`, `clients[0].name`; empty for the whole document.
     pub field: String,

@@ -7,6 +7,7 @@ pub mod did_you_mean;
 pub mod fields;
 mod methods;
 pub mod request;
+pub mod schema;
 
 pub use acceptor::Acceptor;
 

@@ -34,7 +34,7 @@ const PAYMENT_FIELDS: [&str; 7] = [
 const CARD_PATHS: [&str; 3] = ["card.cardNumber", "card.cardCode", "card.expirationDate"];
 
 /// Longest decimal that is read: far beyond any amount, far below a body's size.
-const LONGEST_AMOUNT: usize = 40;
+pub const LONGEST_AMOUNT: usize = 40;
 
 /// Reads a request for a payment. `today` (UTC) bounds how far ahead a card may expire.
 pub fn parse_payment(

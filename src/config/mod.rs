@@ -98,7 +98,7 @@ pub enum Backend {
         database: DatabaseHosts,
         /// `DATABASE_CONNECTIONS`
         connections: u32,
-        /// `AMQP_URL`
+        /// `AMQP_URL`, `AMQP_CA_FILE`
         amqp: AmqpHosts,
     },
 }
@@ -206,6 +206,7 @@ impl Config {
 fn backend(role: Role, reader: &mut Reader<'_>) -> Option<Backend> {
     let database = reader.text("DATABASE_URL");
     let amqp = reader.text("AMQP_URL");
+    let ca_file = reader.text("AMQP_CA_FILE");
     let connections = reader.number("DATABASE_CONNECTIONS", 16, 4..=1000);
     let data_dir = PathBuf::from(
         reader
@@ -216,6 +217,7 @@ fn backend(role: Role, reader: &mut Reader<'_>) -> Option<Backend> {
         (Some(database), Some(amqp)) => {
             let database = reader.checked("DATABASE_URL", parse_url(&database));
             let amqp = reader.checked("AMQP_URL", parse_urls(&amqp));
+            let amqp = with_ca(amqp, ca_file.as_deref(), reader);
             Some(Backend::Servers {
                 database: database?,
                 connections,
@@ -241,6 +243,20 @@ fn backend(role: Role, reader: &mut Reader<'_>) -> Option<Backend> {
             None
         }
     }
+}
+
+fn with_ca(
+    amqp: Option<AmqpHosts>,
+    file: Option<&str>,
+    reader: &mut Reader<'_>,
+) -> Option<AmqpHosts> {
+    let amqp = amqp?;
+    let Some(file) = file else {
+        return Some(amqp);
+    };
+    let read = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"));
+    let pem = reader.checked("AMQP_CA_FILE", read)?;
+    reader.checked("AMQP_CA_FILE", amqp.with_ca(&pem))
 }
 
 fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealKeys> {

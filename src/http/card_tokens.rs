@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Api;
@@ -16,11 +17,18 @@ use crate::accept::request::parse_card;
 use crate::domain::Brand;
 use crate::messages::payment::rfc3339;
 
-#[derive(Serialize)]
-struct CardTokenObject<'t> {
+/// What stands for a card, for one payment within 15 minutes.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CardToken")]
+pub struct CardTokenObject<'t> {
+    /// Send it as `card_token`.
     card_token: &'t str,
     brand: Brand,
+    /// The last four digits.
+    #[schemars(regex(pattern = "^[0-9]{4}$"))]
     last4: &'t str,
+    /// RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     expires_at: String,
 }
 

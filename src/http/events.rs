@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Api;
@@ -14,24 +15,31 @@ use crate::domain::{Event, EventId, EventKind};
 use crate::messages::payment::rfc3339;
 
 /// The whole history; a payment has few events, so there are no pages.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct History {
     data: Vec<EventObject>,
 }
 
-#[derive(Serialize)]
+/// One line of it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
 struct EventObject {
     /// UUIDv7; the same as the published event's.
+    #[schemars(with = "String", extend("format" = "uuid"))]
     id: EventId,
+    /// 1, 2, 3 … within the payment.
     sequence: u32,
     #[serde(rename = "type")]
     kind: EventKind,
+    /// RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     time: String,
-    /// 0 before the first.
+    /// The attempt (card) that it belongs to; 0 before the first.
     attempt: u32,
-    /// 0 where none was made.
+    /// The try (call to the issuer) within the attempt; 0 where none was made.
     #[serde(rename = "try")]
     try_number: u32,
+    /// Decline code or reason, where there is one.
     reason: Option<String>,
 }
 

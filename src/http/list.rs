@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -18,13 +19,15 @@ use crate::messages::payment::PaymentObject;
 use crate::store::rows::PaymentFilter;
 
 const PARAMETERS: [&str; 5] = ["order_id", "user_id", "status", "limit", "cursor"];
-const DEFAULT_LIMIT: u32 = 20;
-const MAX_LIMIT: u32 = 100;
+pub const DEFAULT_LIMIT: u32 = 20;
+pub const MAX_LIMIT: u32 = 100;
 
 /// One page.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Page {
+    /// Newest first.
     data: Vec<PaymentObject>,
+    /// Send it as `cursor` to get the next page; null on the last one.
     next_cursor: Option<String>,
 }
 

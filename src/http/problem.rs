@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::accept::AcceptError;
@@ -74,6 +75,24 @@ impl Problem {
     /// What went wrong.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The one plain sentence.
+    pub fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
+    /// The answer's body.
+    pub fn document(&self) -> Document<'_> {
+        let (status, name, title) = self.kind.row();
+        Document {
+            kind: format!("urn:problem-type:payment-service:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.sentence,
+            error: &self.sentence,
+            errors: &self.errors,
+        }
     }
 }
 
@@ -163,29 +182,27 @@ impl Problem {
 }
 
 /// Members of RFC 9457, then ours.
-#[derive(Serialize)]
-struct Document<'p> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct Document<'p> {
+    /// `urn:problem-type:payment-service:` and what went wrong: `not-found`.
     #[serde(rename = "type")]
     kind: String,
+    /// The same for every problem of this type.
     title: &'static str,
+    /// The HTTP status.
     status: u16,
+    /// The same as `error`.
     detail: &'p str,
+    /// One plain sentence.
     error: &'p str,
+    /// Every field at fault.
     errors: &'p [FieldError],
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, name, title) = self.kind.row();
-        let document = Document {
-            kind: format!("urn:problem-type:payment-service:{name}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.sentence,
-            error: &self.sentence,
-            errors: &self.errors,
-        };
-        let mut response = (status, Json(document)).into_response();
+        let mut response = (self.kind.status(), Json(self.document())).into_response();
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,

@@ -18,7 +18,7 @@ use tracing::{Span, debug_span, field};
 
 use super::health::{self, Health};
 use super::problem::{Kind, Problem};
-use super::{Api, body, card_tokens, events, list, page, payments, process};
+use super::{Api, body, card_tokens, docs, events, list, page, payments, process};
 
 /// What a request may take besides waiting: reading a slow body, and a store at its limit.
 const WORKING_TIME: Duration = Duration::from_secs(30);
@@ -41,7 +41,8 @@ pub fn router(api: Api) -> Router {
         .route("/payments/{payment_id}/cancel", post(payments::cancel))
         .route("/card-tokens", post(card_tokens::create))
         .with_state(Arc::new(api))
-        .merge(health);
+        .merge(health)
+        .merge(docs::routes());
     guarded(routes)
         .layer(middleware::from_fn_with_state(longest, within))
         .layer(CatchPanicLayer::custom(panicked))
@@ -97,7 +98,7 @@ async fn about() -> Json<Value> {
     }))
 }
 
-async fn unknown_address(uri: Uri) -> Problem {
+pub(super) async fn unknown_address(uri: Uri) -> Problem {
     // The query stays out: it is the caller's own affair, and may hold anything.
     let path: String = uri.path().chars().take(100).collect();
     Problem::new(Kind::NotFound, format!("There is nothing at {path}."))
@@ -131,10 +132,14 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }
 
-/// A status is true for a moment only; caches between here and the caller must not keep it.
+/// A status is true for a moment only; caches between here and the caller must not keep it. Only what says otherwise
+/// itself is kept.
 async fn not_stored(mut response: Response) -> Response {
     let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response
+        .headers_mut()
+        .entry(CACHE_CONTROL)
+        .or_insert(no_store);
     response
 }
 

@@ -1,14 +1,16 @@
 //! The one `Payment` object: in answers, lists, event data and replies.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 
 use crate::domain::{Brand, Expiration, Metadata, Payment, PaymentId, PaymentStatus, Timestamp};
 
 /// A payment as JSON. Absent values are null; no field is ever left out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Payment")]
 pub struct PaymentObject {
-    /// Its id.
+    /// The payment's id; fits a signed 32-bit integer by default.
     pub payment_id: PaymentId,
     /// The same, for callers of the service that this one succeeds.
     pub id: PaymentId,
@@ -16,15 +18,16 @@ pub struct PaymentObject {
     pub order_id: i64,
     /// The client's shopper.
     pub user_id: i64,
-    /// Major units; exact to the minor unit.
+    /// In major units of the currency, exact to its minor unit.
     pub total_amount: f64,
     /// ISO 4217.
+    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
     /// Where it stands.
     pub status: PaymentStatus,
-    /// Exactly `succeeded`.
+    /// True exactly when `status` is `succeeded`.
     pub is_paid: bool,
-    /// Why it was declined or failed.
+    /// Why it was declined or failed, in snake case: `insufficient_funds`. An open set.
     pub decline_code: Option<String>,
     /// The issuer's proof of the charge.
     pub authorization_code: Option<String>,
@@ -34,23 +37,29 @@ pub struct PaymentObject {
     pub attempt: u32,
     /// The client's own texts.
     pub metadata: Metadata,
-    /// RFC 3339, UTC.
+    /// When it was accepted: RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub created_at: String,
-    /// RFC 3339, UTC.
+    /// When it last changed: RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub updated_at: String,
 }
 
 /// What is shown of a card.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PaymentMethod")]
 pub struct PaymentMethodObject {
     /// `card`
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "card"))]
     pub kind: String,
     /// The scheme.
     pub brand: Brand,
-    /// Last four digits.
+    /// The last four digits.
+    #[schemars(regex(pattern = "^[0-9]{4}$"))]
     pub last4: String,
     /// `YYYY-MM`
+    #[schemars(with = "String", regex(pattern = "^[0-9]{4}-[0-9]{2}$"))]
     pub expiration: Expiration,
 }
 

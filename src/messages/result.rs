@@ -1,5 +1,6 @@
 //! Results: CloudEvents 1.0 in structured JSON, on the results topic and, where asked for, as a reply.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,17 +20,25 @@ pub const CLIENT_HEADER: &str = "client";
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// A CloudEvent; `sequence`, `correlationid` and `traceparent` are extension attributes.
-#[derive(Debug, Serialize)]
-struct CloudEvent<'a, D> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CloudEvent")]
+pub struct CloudEvent<'a, D> {
     specversion: &'static str,
+    /// UUIDv7, that of the payment's history: the same however often it comes.
+    #[schemars(with = "String", extend("format" = "uuid"))]
     id: EventId,
     source: &'static str,
     #[serde(rename = "type")]
+    /// `payment.` and how the payment stands.
     kind: &'a str,
+    /// `payments/` and the payment's id.
     subject: &'a str,
+    /// RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     time: String,
     datacontenttype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// 1, 2, 3 … within the payment: events may come out of order.
     sequence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     correlationid: Option<&'a str>,

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-const RUNBOOK: &str = include_str!("../../docs/runbook.md");
+const RUNBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbook.md");
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// The names that counters, gauges and histograms are given below a folder.
@@ -29,6 +29,7 @@ fn the_runbook_says_of_every_metric_what_to_do_about_it() {
     let mut names = Vec::new();
     metric_names(Path::new(SOURCES), &mut names);
     assert!(names.len() >= 10, "{names:?}");
-    names.retain(|name| !RUNBOOK.contains(&format!("`{name}`")));
+    let runbook = std::fs::read_to_string(RUNBOOK).expect("the runbook");
+    names.retain(|name| !runbook.contains(&format!("`{name}`")));
     assert!(names.is_empty(), "docs/runbook.md lacks {names:?}");
 }

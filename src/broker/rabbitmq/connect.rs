@@ -99,7 +99,10 @@ async fn log_in(
                 }
                 match uri.scheme {
                     AMQPScheme::AMQP => Ok(stream),
-                    AMQPScheme::AMQPS => stream.into_tls(host, tls.as_ref()).await,
+                    AMQPScheme::AMQPS => {
+                        let encrypted = stream.into_tls(host, tls.as_ref()).await;
+                        encrypted.map_err(not_encrypted)
+                    }
                 }
             };
             match timeout(time, stream).await {
@@ -110,6 +113,13 @@ async fn log_in(
         properties,
     )
     .await
+}
+
+/// The host is what `AMQP_URL` calls it, and its certificate comes from an authority that is known.
+fn not_encrypted(error: std::io::Error) -> std::io::Error {
+    std::io::Error::other(format!(
+        "no TLS connection: {error} (AMQP_URL says amqps:// and the host's name, AMQP_CA_FILE who vouches for it)"
+    ))
 }
 
 /// How long to wait before the next attempt: doubling from 200 ms to 5 s, less up to half of it by chance so that the

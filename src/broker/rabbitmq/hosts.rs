@@ -5,11 +5,16 @@
 
 use std::fmt;
 
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 /// The hosts of one broker or cluster, in the order in which they are tried.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Hosts(Vec<AMQPUri>);
+pub struct Hosts {
+    uris: Vec<AMQPUri>,
+    ca_certificates: Option<String>,
+}
 
 /// Why a broker URL cannot be used. Says nothing of what was in it, since it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +35,17 @@ pub enum InvalidAmqpUrl {
     Port,
 }
 
+/// Why a certificate authority cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCa {
+    /// No PEM, or nothing in it, or something else.
+    #[error("does not hold certificates in PEM form (BEGIN CERTIFICATE)")]
+    NoCertificate,
+    /// A host without TLS.
+    #[error("is of no use with amqp://, which is not encrypted: write amqps:// in AMQP_URL")]
+    NotEncrypted,
+}
+
 /// Reads `amqp://user:password@host1:5672,host2:5673/vhost`, or whole URLs separated by commas.
 /// Without a virtual host, or with an empty one, it is `/`.
 pub fn parse_urls(text: &str) -> Result<Hosts, InvalidAmqpUrl> {
@@ -40,20 +56,47 @@ pub fn parse_urls(text: &str) -> Result<Hosts, InvalidAmqpUrl> {
     if hosts.is_empty() {
         Err(InvalidAmqpUrl::Malformed)
     } else {
-        Ok(Hosts(hosts))
+        Ok(Hosts {
+            uris: hosts,
+            ca_certificates: None,
+        })
     }
 }
 
 impl Hosts {
     /// All of them; at least one.
     pub(super) fn uris(&self) -> &[AMQPUri] {
-        &self.0
+        &self.uris
+    }
+
+    /// With a certificate authority of one's own, as PEM, beside the system's.
+    pub fn with_ca(self, pem: &str) -> Result<Self, InvalidCa> {
+        let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
+        if certificates.next().is_none_or(|first| first.is_err())
+            || certificates.any(|it| it.is_err())
+        {
+            return Err(InvalidCa::NoCertificate);
+        }
+        // It would be of no use, and whoever gave it believes that the connection is safe.
+        if self.uris.iter().any(|uri| uri.scheme == AMQPScheme::AMQP) {
+            return Err(InvalidCa::NotEncrypted);
+        }
+        Ok(Self {
+            ca_certificates: Some(pem.to_owned()),
+            ..self
+        })
+    }
+
+    pub(super) fn ca_certificates(&self) -> Option<String> {
+        self.ca_certificates.clone()
     }
 }
 
 impl fmt::Debug for Hosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(address)).finish()
+        f.debug_list()
+            .entries(self.uris.iter().map(address))
+            .finish()
     }
 }
 
@@ -201,6 +244,17 @@ mod tests {
             assert_eq!(error, fault, "{url}");
             assert!(!error.to_string().contains("secret"));
         }
+    }
+
+    #[test]
+    fn an_authority_needs_certificates_and_encrypted_hosts() {
+        let hosts = |url| parse_urls(url).expect(url);
+        let no_pem = hosts("amqps://host").with_ca("secret");
+        assert_eq!(no_pem, Err(InvalidCa::NoCertificate));
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(hosts("amqps://host").with_ca(pem).is_ok());
+        let in_clear = hosts("amqps://one, amqp://two").with_ca(pem);
+        assert_eq!(in_clear, Err(InvalidCa::NotEncrypted));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use hosts::{Hosts, InvalidAmqpUrl, parse_urls};
+pub use hosts::{Hosts, InvalidAmqpUrl, InvalidCa, parse_urls};
 pub use probe::Right;
 
 use super::{
@@ -59,11 +59,11 @@ impl RabbitMqOptions {
     /// With time-outs of 5 seconds, the system's certificates and the topology of definitions.json.
     pub fn new(hosts: Hosts, connection_name: impl Into<String>) -> Result<Self, BrokerError> {
         Ok(Self {
+            ca_certificates: hosts.ca_certificates(),
             hosts,
             connection_name: connection_name.into(),
             connect_timeout: Duration::from_secs(5),
             confirm_timeout: Duration::from_secs(5),
-            ca_certificates: None,
             topology: Topology::of_definitions()?,
         })
     }

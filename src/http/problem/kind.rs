@@ -123,6 +123,16 @@ impl Kind {
         }
     }
 
+    /// The answer's status.
+    pub fn status(self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The same for every problem of this kind.
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
     /// After how many seconds it is worth trying again.
     pub(super) fn retry_after(self) -> Option<u16> {
         match self {

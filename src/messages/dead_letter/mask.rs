@@ -1,6 +1,6 @@
 //! Takes out of a message whatever looks like card data.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::domain::card::holds_card_number;
 
@@ -50,9 +50,15 @@ fn masked(value: Value) -> Value {
             .collect(),
         Value::Array(items) => items.into_iter().map(masked).collect(),
         Value::String(text) if holds_card_number(&text) => MASK.into(),
-        Value::Number(number) if holds_card_number(&number.to_string()) => MASK.into(),
+        Value::Number(number) if may_hold_card_number(&number) => MASK.into(),
         other => other,
     }
+}
+
+/// Longer integers than 64 bits come as floats, whose digits say no more what was sent.
+fn may_hold_card_number(number: &Number) -> bool {
+    let too_long = number.is_f64() && number.as_f64().is_some_and(|float| float.abs() >= 1e12);
+    too_long || holds_card_number(&number.to_string())
 }
 
 fn masked_field(value: Value) -> Value {
@@ -92,10 +98,13 @@ mod tests {
     fn a_card_number_goes_from_names_texts_and_numbers() {
         let body = json!({
             "x4242 4242-4242 4242y": {"note": "card 5555555555554444"},
-            "list": [4_242_424_242_424_242_i64, "12.00"],
+            "list": [4_242_424_242_424_242_i64, 14_242_424_242_424_242_424_242.0, "12.00", 12.5],
         });
         let (shown, masked) = received(body.to_string().as_bytes());
-        let expected = json!({"[masked]": {"note": "[masked]"}, "list": ["[masked]", "12.00"]});
+        let expected = json!({
+            "[masked]": {"note": "[masked]"},
+            "list": ["[masked]", "[masked]", "12.00", 12.5],
+        });
         assert_eq!((shown, masked), (expected, true));
     }
 }

@@ -25,8 +25,25 @@ pub fn classify(error: Error) -> StoreError {
             }
         }
         // No connection, or one that broke: input and output, TLS, the protocol, the pool.
-        _ => StoreError::Unavailable(error.into()),
+        _ => StoreError::Unavailable(with_hint(error).into()),
     }
+}
+
+/// What TLS says of a server does not say which setting is about it.
+fn with_hint(error: Error) -> Error {
+    let is_tls = match &error {
+        Error::Tls(_) => true,
+        Error::Io(io) => io
+            .get_ref()
+            .is_some_and(|cause| cause.is::<rustls::Error>()),
+        _ => false,
+    };
+    if !is_tls {
+        return error;
+    }
+    Error::Tls(
+        format!("{error} (DATABASE_URL: ssl-mode, ssl-ca and the host's name say which server is trusted)").into(),
+    )
 }
 
 /// Sorts an error of a commit: unless the server says that it rolled back, nobody knows.

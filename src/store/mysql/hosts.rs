@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use sqlx::mysql::MySqlConnectOptions;
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
 /// Where a server may be, one set of options for each host, in the order of preference.
 #[derive(Clone)]
@@ -32,6 +32,11 @@ pub enum InvalidDatabaseUrl {
     /// Not one of `OPTIONS`.
     #[error("has an option that is not known; known are {}", OPTIONS.join(", "))]
     Option,
+    /// A certificate authority that nobody asks: without verification any certificate will do.
+    #[error(
+        "has ssl-ca, but no ssl-mode=VERIFY_IDENTITY (or VERIFY_CA), without which nothing is verified"
+    )]
+    NotVerified,
     /// A value of an option, or an escape, that cannot be read.
     #[error("has an option or a percent-encoding that cannot be read")]
     Unreadable,
@@ -67,6 +72,13 @@ pub fn parse_url(url: &str) -> Result<Hosts, InvalidDatabaseUrl> {
     let common: MySqlConnectOptions = format!("mysql://{user}@host/{database}?{query}")
         .parse()
         .map_err(|_| InvalidDatabaseUrl::Unreadable)?;
+    let verified = matches!(
+        common.get_ssl_mode(),
+        MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity
+    );
+    if !verified && query.split('&').any(|pair| pair.starts_with("ssl-ca=")) {
+        return Err(InvalidDatabaseUrl::NotVerified);
+    }
     let hosts: Result<Vec<_>, _> = hosts
         .split(',')
         .map(|place| {
@@ -166,6 +178,11 @@ mod tests {
             ("mysql://u:secret@h/x?sslmode=REQUIRED", Fault::Option),
             ("mysql://u:a@b/c?secret@h/x", Fault::Option),
             ("mysql://u:secret@h/x?ssl-mode=perhaps", Fault::Unreadable),
+            ("mysql://u:secret@h/x?ssl-ca=/ca.pem", Fault::NotVerified),
+            (
+                "mysql://u:secret@h/x?ssl-mode=REQUIRED&ssl-ca=/ca.pem",
+                Fault::NotVerified,
+            ),
         ];
         for (url, fault) in table {
             let found = parse_url(url).expect_err(url);

@@ -9,6 +9,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::contracts::answers::{Asked, Came};
+
 /// Far beyond what any step takes.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
@@ -108,9 +110,16 @@ impl Api {
     }
 
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.expect("an answer");
+        let request = request.build().expect("a request");
+        let asked = Asked::of(&request);
+        let response = self.http.execute(request).await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.bytes().await.expect("a whole answer");
+        asked.must_allow(&Came {
+            status,
+            headers: &headers,
+            body: &text,
+        });
         let body = serde_json::from_slice(&text).unwrap_or_default();
         Answer {
             status,

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{Backend, RABBITMQ_USER, TestApp};
+use crate::contracts::messages;
 
 /// A request by message.
 #[derive(Debug, Clone)]
@@ -64,6 +65,8 @@ pub struct Heard {
     pub routing_key: String,
     pub content_type: String,
     pub message_id: String,
+    /// The property `type`.
+    pub kind: String,
     pub correlation_id: Option<String>,
     pub headers: BTreeMap<String, String>,
     pub body: Value,
@@ -80,6 +83,7 @@ impl Results {
         let next = async {
             loop {
                 let heard = self.heard.recv().await.expect("the subscription stands");
+                messages::must_allow(&heard);
                 if fits(&heard) {
                     return heard;
                 }
@@ -163,6 +167,7 @@ impl TestApp {
         let next = tokio::time::timeout(super::api::LIMIT, consumer.deliveries.recv());
         let letter: Delivery = next.await.expect("a dead letter in time").unwrap();
         let body = serde_json::from_slice(&letter.body).unwrap();
+        messages::must_allow_letter(&letter.properties, &body);
         let reason = letter.properties.headers.get("reason").cloned();
         letter.settle.acknowledge().await;
         (body, reason.unwrap_or_default())
@@ -262,6 +267,7 @@ async fn hear_amqp(
             routing_key: delivery.routing_key.to_string(),
             content_type: text(properties.content_type()).unwrap_or_default(),
             message_id: text(properties.message_id()).unwrap_or_default(),
+            kind: text(properties.kind()).unwrap_or_default(),
             correlation_id: text(properties.correlation_id()),
             headers: headers.unwrap_or_default(),
             body: serde_json::from_slice(&delivery.data).unwrap_or_default(),
@@ -280,6 +286,7 @@ async fn hear_embedded(mut consumer: Consumer, sender: mpsc::UnboundedSender<Hea
             routing_key: delivery.routing_key,
             content_type: properties.content_type.unwrap_or_default(),
             message_id: properties.message_id.unwrap_or_default(),
+            kind: properties.kind.unwrap_or_default(),
             correlation_id: properties.correlation_id,
             headers: properties.headers,
             body: serde_json::from_slice(&delivery.body).unwrap_or_default(),

@@ -26,6 +26,8 @@ pub fn callback(receiver: &Receiver) -> Value {
 /// Calls that follow each other quickly.
 pub fn quick() -> Setup {
     Setup::new()
+        // A busy machine must not make a payment fail.
+        .with("PROCESSOR_TIMEOUT", "5s")
         .with("CALLBACK_TIMEOUT", "2s")
         .with("CALLBACK_RETRY_INITIAL", "50ms")
         .with("CALLBACK_RETRY_MAX_INTERVAL", "200ms")

@@ -1,5 +1,7 @@
 //! Callbacks over the end of a process, and what the command `dead-letters` does with those that were given up.
 
+use std::collections::BTreeSet;
+
 use super::callback;
 use super::receiver::{Receiver, ready};
 use crate::app::{Api, STORE, clients_file, eventually};
@@ -57,6 +59,41 @@ async fn a_call_that_a_killed_worker_had_under_way_is_made_again_with_the_same_i
     })
     .await;
     assert!(next.stop(), "it stops in order");
+}
+
+/// Embedded, the queue dies with its process.
+#[tokio::test]
+async fn a_service_without_servers_that_is_stopped_tells_the_rest_after_its_start() {
+    let receiver = Receiver::start().await;
+    receiver.hangs();
+    let folder = tempfile::tempdir().unwrap();
+    let clients = clients_file(folder.path(), &[(STORE.0, callback(&receiver))]);
+    let settings = Settings::embedded(&folder.path().join("data"))
+        .with("CLIENTS_FILE", &clients)
+        .with("CALLBACK_TIMEOUT", "1s")
+        .with("CALLBACK_RETRY_INITIAL", "100ms")
+        .with("CALLBACK_CONCURRENCY", "1");
+    let mut first = Process::start(PROGRAM, "", &settings).await;
+    let store = Api::new(first.api).with_key(STORE.1);
+    for order_id in 1..=5 {
+        let id = store.pay(order_id, "tok_visa").await;
+        store.outcome(id).await;
+    }
+    assert!(first.stop(), "it stops in order");
+    let calls = receiver.calls().len();
+    assert!(calls < 5, "stopped too late to tell: {calls} calls");
+    receiver.answers_with(204, "");
+    let mut second = Process::start(PROGRAM, "", &settings).await;
+    eventually("all five are told", || async {
+        let told = receiver.calls().split_off(calls);
+        let ids: BTreeSet<_> = told
+            .iter()
+            .map(|call| call.header("webhook-id").to_owned())
+            .collect();
+        ids.len() == 5
+    })
+    .await;
+    assert!(second.stop());
 }
 
 #[tokio::test]

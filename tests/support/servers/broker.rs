@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Flavor, Result, ServerError,
+    Flavor, Result, ServerCertificate, ServerError,
     node::{self, Node, USER},
     place::Place,
     port,
@@ -31,6 +31,8 @@ pub struct BrokerOptions {
     /// Virtual hosts made with the start, and again as many whenever they are used up. One that is made later costs
     /// a start of rabbitmqctl, a second or two.
     pub vhosts: usize,
+    /// Listens with TLS as well, with this.
+    pub tls: Option<ServerCertificate>,
     /// More lines for rabbitmq.conf.
     pub configuration: String,
 }
@@ -40,6 +42,7 @@ impl Default for BrokerOptions {
         Self {
             flavor: None,
             vhosts: 1,
+            tls: None,
             configuration: String::new(),
         }
     }
@@ -185,6 +188,11 @@ impl Broker {
             &words.map(str::to_owned).collect::<Vec<_>>(),
             "",
         )
+    }
+
+    /// The port with TLS.
+    pub fn tls_port(&self) -> u16 {
+        self.node.amqps
     }
 
     /// What Erlang calls the node.

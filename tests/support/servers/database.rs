@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Flavor, Result, ServerError, place::Place, port};
+use super::{Flavor, Result, ServerCertificate, ServerError, place::Place, port};
 
 const NAME: &str = "database";
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -17,6 +17,8 @@ pub struct DatabaseOptions {
     /// Flush to the disk at every commit, as in production. False is faster and still survives [`Database::kill`],
     /// though not the end of the machine.
     pub durable: bool,
+    /// Offers TLS with this.
+    pub tls: Option<ServerCertificate>,
     /// More options for the server, such as `--wsrep-on=ON`.
     pub arguments: Vec<String>,
 }
@@ -63,6 +65,11 @@ impl Database {
     pub(super) fn install(&self) -> Result<()> {
         let place = &self.place;
         place.make_folder("files")?;
+        if let Some(tls) = &self.options.tls {
+            place.write("files/ca.pem", &tls.ca)?;
+            place.write("files/cert.pem", &tls.certificate)?;
+            place.write("files/key.pem", &tls.key)?;
+        }
         let data = format!("--datadir={}", place.inside("files/data"));
         let command: Vec<String> = match self.flavor {
             Flavor::Old => {
@@ -125,10 +132,17 @@ impl Database {
             "--innodb-buffer-pool-size=256M".to_owned(),
             "--max-connections=500".to_owned(),
         ];
+        let tls = self.options.tls.iter().flat_map(|_| {
+            ["ca", "cert", "key"].map(|part| {
+                let file = self.place.inside(&format!("files/{part}.pem"));
+                format!("--ssl-{part}={file}")
+            })
+        });
         let own_options = own_options.iter().map(|option| (*option).to_owned());
         fixed
             .into_iter()
             .chain(own_options)
+            .chain(tls)
             .chain(self.options.arguments.iter().cloned())
             .collect()
     }

@@ -163,6 +163,7 @@ fn options(own: u16, group: &[u16]) -> DatabaseOptions {
         // Galera is MariaDB's.
         flavor: Some(Flavor::Old),
         durable: false,
+        tls: None,
         arguments,
     }
 }

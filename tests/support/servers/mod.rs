@@ -29,6 +29,14 @@ mod port;
 mod shared;
 mod supervisor;
 
+/// What a server shows of itself by TLS, all in PEM.
+#[derive(Debug, Clone)]
+pub struct ServerCertificate {
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
+}
+
 pub use broker::{Broker, BrokerOptions};
 pub use broker_cluster::BrokerCluster;
 pub use database::{Database, DatabaseOptions};

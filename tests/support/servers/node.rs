@@ -16,6 +16,8 @@ pub struct Node {
     /// The folder of RabbitMQ's programs, as the server sees it.
     programs: String,
     pub amqp: u16,
+    /// Used if there is a certificate.
+    pub amqps: u16,
     /// Erlang's own protocol, for rabbitmqctl.
     distribution: u16,
     pub epmd: u16,
@@ -29,6 +31,7 @@ impl Node {
         Ok(Self {
             programs: programs(flavor)?,
             amqp: port::free(),
+            amqps: port::free(),
             distribution: port::free(),
             epmd: port::free(),
             has_own_epmd: true,
@@ -60,6 +63,25 @@ impl Node {
         // Part of the start, because every call of rabbitmqctl starts an Erlang machine of its own.
         let everything = virtual_hosts(0..options.vhosts, true);
         place.write("home/definitions.json", &everything)?;
+        let tls = match &options.tls {
+            None => String::new(),
+            Some(tls) => {
+                place.write("home/ca.pem", &tls.ca)?;
+                place.write("home/cert.pem", &tls.certificate)?;
+                place.write("home/key.pem", &tls.key)?;
+                format!(
+                    "listeners.ssl.1 = 127.0.0.1:{}\n\
+                     ssl_options.cacertfile = {}\n\
+                     ssl_options.certfile = {}\n\
+                     ssl_options.keyfile = {}\n\
+                     ssl_options.verify = verify_none\n",
+                    self.amqps,
+                    place.inside("home/ca.pem"),
+                    place.inside("home/cert.pem"),
+                    place.inside("home/key.pem"),
+                )
+            }
+        };
         let configuration = format!(
             "listeners.tcp.1 = 127.0.0.1:{}\n\
              load_definitions = {}\n\
@@ -68,6 +90,7 @@ impl Node {
              # A number, since not every folder has the /proc that a share would be taken of.\n\
              vm_memory_high_watermark.absolute = 1GB\n\
              log.file.level = info\n\
+             {tls}\
              {}\n",
             self.amqp,
             place.inside("home/definitions.json"),

@@ -1,0 +1,142 @@
+//! What operations have in common: schemas, parameters, headers of answers, the way to say who one is.
+
+use schemars::JsonSchema;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use serde_json::{Value, json};
+
+use crate::accept::schema;
+use crate::domain::PaymentStatus;
+use crate::http::card_tokens::CardTokenObject;
+use crate::http::events::History;
+use crate::http::list::{self, Page};
+use crate::http::problem;
+use crate::messages::payment::PaymentObject;
+use crate::messages::result::CloudEvent;
+
+pub(super) fn all() -> Value {
+    json!({
+        "schemas": schemas(),
+        "parameters": parameters(),
+        "headers": headers(),
+        "securitySchemes": {"apiKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key of `payment-service keys`, listed in `CLIENTS_FILE`.",
+        }},
+    })
+}
+
+/// Answers as they are serialized, requests as they are parsed.
+fn schemas() -> Value {
+    let settings = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with(|settings| settings.definitions_path = "/components/schemas".into());
+    let mut generator = settings.into_generator();
+    add::<PaymentObject>(&mut generator);
+    add::<CloudEvent<PaymentObject>>(&mut generator);
+    add::<Page>(&mut generator);
+    add::<History>(&mut generator);
+    add::<CardTokenObject>(&mut generator);
+    add::<problem::Document>(&mut generator);
+    let mut schemas = generator.take_definitions(true);
+    for (name, schema) in [
+        ("Card", schema::card()),
+        ("CardOrToken", schema::card_or_token()),
+        ("PaymentRequest", schema::payment_request()),
+    ] {
+        schemas.insert(name.to_owned(), schema);
+    }
+    schemas.into()
+}
+
+fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<T>();
+}
+
+fn parameters() -> Value {
+    json!({
+        "payment_id": {
+            "name": "payment_id", "in": "path", "required": true,
+            "description": "The payment's id.",
+            "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX},
+            "example": 42,
+        },
+        "Idempotency-Key": {
+            "name": "Idempotency-Key", "in": "header",
+            "description": "1 to 255 visible ASCII characters, such as a UUID; bare, or quoted as a structured field. The \
+                            same key with the same request gives the same payment, with another request 422.",
+            "schema": {
+                "type": "string",
+                "pattern": "^([!#-~][!-~]{0,254}|\"([!#-\\[\\]-~]|\\\\[\"\\\\]){1,255}\")$",
+            },
+            "example": "order-1",
+        },
+        "Prefer": {
+            "name": "Prefer", "in": "header",
+            "description": "RFC 7240. `wait=N`: answer with the outcome if it comes within N seconds, of which the service \
+                            grants 30 unless configured otherwise. `respond-async`: answer at once. Anything else is ignored.",
+            "schema": {"type": "string"},
+            "examples": {
+                "wait": {"summary": "Wait for the outcome.", "value": "wait=5"},
+                "respond-async": {"summary": "Answer at once.", "value": "respond-async"},
+            },
+        },
+        "If-None-Match": {
+            "name": "If-None-Match", "in": "header",
+            "description": "The `ETag` that the caller has: 304 while it is still true.",
+            "schema": {"type": "string"},
+            "example": "\"42-2\"",
+        },
+        "traceparent": {
+            "name": "traceparent", "in": "header",
+            "description": "W3C Trace Context; goes on to the messages about the payment. Anything else starts a new trace.",
+            "schema": {"type": "string"},
+            "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        },
+        "order_id": query("Only payments of this order.", schema::positive_integer("The client's order.")),
+        "user_id": query("Only payments of this shopper.", schema::positive_integer("The client's shopper.")),
+        "status": query("Only payments that stand so.", json!({
+            "type": "string", "enum": PaymentStatus::ALL.map(PaymentStatus::as_str),
+        })),
+        "limit": query("Payments on a page.", json!({
+            "type": "integer", "minimum": 1, "maximum": list::MAX_LIMIT, "default": list::DEFAULT_LIMIT,
+        })),
+        "cursor": query("`next_cursor` of the page before, unchanged. What is in it may change.", json!({
+            "type": "string", "pattern": "^0[0-2][0-9a-fA-F]{14}[0-7][0-9a-fA-F]{15}$",
+        })),
+    })
+    .as_object()
+    .map(|parameters| parameters.iter().map(|(name, parameter)| {
+        let mut parameter = parameter.clone();
+        if parameter.get("name").is_none() {
+            parameter["name"] = json!(name);
+        }
+        (name.clone(), parameter)
+    }).collect())
+    .unwrap_or_default()
+}
+
+fn query(description: &str, schema: Value) -> Value {
+    json!({"in": "query", "description": description, "schema": schema})
+}
+
+fn headers() -> Value {
+    let text = |description: &str, example: &str| json!({"description": description, "schema": {"type": "string"}, "example": example});
+    json!({
+        "Location": text("Where the payment is.", "/payments/42"),
+        "ETag": text("This version of the payment; send it back as `If-None-Match`.", "\"42-2\""),
+        "Cache-Control": text("`no-store`: a status is true for a moment only.", "no-store"),
+        "Retry-After": {
+            "description": "After how many seconds it is worth asking again. With a payment: sent while it is being processed.",
+            "schema": {"type": "integer", "minimum": 0},
+            "example": 1,
+        },
+        "Idempotent-Replayed": {
+            "description": "Sent with the answer to a repeated `Idempotency-Key`.",
+            "schema": {"type": "string", "const": "true"},
+        },
+        "Preference-Applied": text("What was done of `Prefer`, with the seconds granted.", "wait=5"),
+        "WWW-Authenticate": text("How to say who one is.", "Bearer realm=\"payment-service\""),
+        "Content-Security-Policy": text("Keeps the page to itself: no outside asset, no outside address.", "default-src 'none'"),
+    })
+}

@@ -1,0 +1,137 @@
+//! Examples of problems: which operations give which, and what they say.
+
+use crate::accept::AcceptError;
+use crate::accept::fields::FieldError;
+use crate::domain::{PaymentId, Refusal};
+use crate::http::problem::{Kind, Problem};
+use crate::store::StoreError;
+
+type Named = (&'static str, Problem);
+
+/// Whatever is asked.
+pub(super) fn of_any() -> Vec<Named> {
+    let too_long =
+        "The service took too long; try again, with the same Idempotency-Key if there was one.";
+    vec![
+        ("mistake", Problem::internal()),
+        ("overloaded", StoreError::Busy.into()),
+        ("took_too_long", Problem::new(Kind::Unavailable, too_long)),
+    ]
+}
+
+/// Whatever needs a key.
+pub(super) fn of_clients() -> Vec<Named> {
+    let unknown = Problem::new(Kind::Unauthorized, "The API key is unknown.");
+    let too_many = "Too many of your requests are in hand already; send fewer at the same time.";
+    let too_many = Problem::new(Kind::TooManyRequests, too_many);
+    let of_key = vec![("unauthorized", unknown), ("too_many_requests", too_many)];
+    [of_key, of_any()].concat()
+}
+
+/// Whatever names a payment.
+pub(super) fn of_payments() -> Vec<Named> {
+    let no_payment = AcceptError::NotFound(PaymentId(42)).into();
+    [vec![("no_payment", no_payment)], of_clients()].concat()
+}
+
+/// Whatever takes a body.
+pub(super) fn of_bodies() -> Vec<Named> {
+    let problem = |kind, sentence: &str| Problem::new(kind, sentence);
+    vec![
+        (
+            "not_json",
+            problem(
+                Kind::MalformedJson,
+                "The body is not JSON: look at line 2, column 2.",
+            ),
+        ),
+        (
+            "too_slow",
+            problem(Kind::Timeout, "The body did not arrive within 10 seconds."),
+        ),
+        (
+            "too_large",
+            problem(Kind::TooLarge, "The body is longer than 64 KiB."),
+        ),
+        (
+            "not_said_to_be_json",
+            problem(
+                Kind::UnsupportedMediaType,
+                "Send a JSON object, with the header Content-Type: application/json.",
+            ),
+        ),
+    ]
+}
+
+/// Fields at fault, all at once.
+pub(super) fn fields() -> Named {
+    let fault = |field: &str, code, message: &str| FieldError {
+        field: field.to_owned(),
+        code,
+        message: format!("{field} {message}."),
+    };
+    let faults = vec![
+        fault(
+            "order_id",
+            "wrong_type",
+            "must be a whole number without quotes, such as 42",
+        ),
+        fault(
+            "user_id",
+            "missing",
+            "is missing: send a whole number such as 42",
+        ),
+        fault("total_amount", "not_positive", "must be greater than zero"),
+    ];
+    ("fields_at_fault", Problem::from(faults))
+}
+
+/// A card that cannot be.
+pub(super) fn card() -> Named {
+    let fault = FieldError {
+        field: "cardNumber".to_owned(),
+        code: "invalid_card_number",
+        message: "cardNumber must be 12 to 19 digits.".to_owned(),
+    };
+    ("impossible_card", Problem::from(vec![fault]))
+}
+
+/// Tokens that pay nothing any more.
+pub(super) fn tokens() -> Vec<Named> {
+    vec![
+        ("token_unusable", AcceptError::TokenUnusable.into()),
+        ("token_expired", AcceptError::TokenExpired.into()),
+    ]
+}
+
+/// Of `Idempotency-Key`, and of new payments.
+pub(super) fn of_creation() -> Vec<Named> {
+    let sentence =
+        "Idempotency-Key must be sent once, as 1 to 255 visible ASCII characters, such as a UUID.";
+    let malformed = Problem::field(
+        Kind::BadRequest,
+        "Idempotency-Key",
+        "invalid_idempotency_key",
+        sentence,
+    );
+    vec![
+        ("malformed_key", malformed),
+        ("key_reused", AcceptError::KeyReused.into()),
+        ("backlog_full", AcceptError::BacklogFull.into()),
+        ("ids_exhausted", StoreError::IdsExhausted.into()),
+    ]
+}
+
+/// A state that forbids it.
+pub(super) fn state(name: &'static str, refusal: Refusal) -> Named {
+    (name, AcceptError::from(refusal).into())
+}
+
+/// A query that cannot be followed.
+pub(super) fn query() -> Named {
+    let message = "limit must be a whole number from 1 to 100.";
+    (
+        "query",
+        Problem::field(Kind::BadRequest, "limit", "invalid_limit", message),
+    )
+}

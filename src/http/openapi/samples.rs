@@ -1,0 +1,210 @@
+//! Examples of bodies, the same in requests and answers. A test reads each by the code that it is meant for.
+
+use serde_json::{Value, json};
+
+/// Name, one line, value.
+pub(super) type Sample = (&'static str, &'static str, Value);
+
+const CREATED: &str = "2026-11-01T10:00:00.123456Z";
+const CHANGED: &str = "2026-11-01T10:00:00.234567Z";
+
+/// A payment in some state.
+fn payment(status: &str, changes: Value) -> Value {
+    let mut payment = json!({
+        "payment_id": 42, "id": 42, "order_id": 1, "user_id": 1, "total_amount": 99.53, "currency": "CAD",
+        "status": status, "is_paid": status == "succeeded", "decline_code": null, "authorization_code": null,
+        "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01"},
+        "attempt": 1, "metadata": {}, "created_at": CREATED, "updated_at": CHANGED,
+    });
+    if let Value::Object(changes) = changes {
+        for (name, value) in changes {
+            payment[name] = value;
+        }
+    }
+    payment
+}
+
+pub(super) fn processing() -> Sample {
+    let value = payment("processing", json!({"updated_at": CREATED}));
+    ("processing", "Its outcome is being found out.", value)
+}
+
+pub(super) fn requires_payment_method() -> Sample {
+    let changes = json!({"payment_method": null, "attempt": 0, "updated_at": CREATED});
+    let value = payment("requires_payment_method", changes);
+    ("without_card", "It waits for a card.", value)
+}
+
+pub(super) fn succeeded() -> Sample {
+    let value = payment("succeeded", json!({"authorization_code": "A5F1C2"}));
+    ("succeeded", "Charged.", value)
+}
+
+pub(super) fn declined() -> Sample {
+    let method = json!({"type": "card", "brand": "visa", "last4": "9995", "expiration": "2030-01"});
+    let changes = json!({"decline_code": "insufficient_funds", "payment_method": method});
+    let value = payment("declined", changes);
+    (
+        "declined",
+        "Refused by the issuer: an outcome, not an error.",
+        value,
+    )
+}
+
+pub(super) fn failed() -> Sample {
+    let value = payment("failed", json!({"decline_code": "issuer_unavailable"}));
+    ("failed", "No issuer decided; nothing is charged.", value)
+}
+
+pub(super) fn canceled() -> Sample {
+    let value = payment("canceled", json!({"payment_method": null, "attempt": 0}));
+    ("canceled", "Given up by the client.", value)
+}
+
+/// Every outcome, and a repeated request that finds one.
+pub(super) fn outcomes() -> Vec<Sample> {
+    let (_, _, paid) = succeeded();
+    let replayed = (
+        "replayed",
+        "The same Idempotency-Key again: the same payment, as it stands.",
+        paid,
+    );
+    vec![succeeded(), declined(), failed(), replayed]
+}
+
+/// Every way a payment can stand.
+pub(super) fn every_state() -> Vec<Sample> {
+    vec![
+        requires_payment_method(),
+        processing(),
+        succeeded(),
+        declined(),
+        failed(),
+        canceled(),
+    ]
+}
+
+/// Bodies of `POST /payments`.
+pub(super) fn payment_requests() -> Vec<Sample> {
+    let order = |changes: Value| {
+        let mut order = json!({"order_id": 1, "user_id": 1, "total_amount": 99.53});
+        if let Value::Object(changes) = changes {
+            for (name, value) in changes {
+                order[name] = value;
+            }
+        }
+        order
+    };
+    vec![
+        (
+            "with_card",
+            "With a card.",
+            order(json!({"card": card("4242424242424242")})),
+        ),
+        (
+            "without_card",
+            "Without a card: it is presented later.",
+            order(json!({})),
+        ),
+        (
+            "with_token",
+            "With a token of POST /card-tokens, or a test token.",
+            order(json!({"card_token": "tok_visa"})),
+        ),
+        (
+            "everything",
+            "With all that can be said.",
+            order(json!({
+                "total_amount": "12.00", "currency": "EUR", "card_token": "tok_mastercard", "metadata": {"channel": "web"},
+            })),
+        ),
+        (
+            "declined",
+            "With a test card that the issuer declines.",
+            order(json!({"card": card("4000000000009995")})),
+        ),
+        (
+            "binary_float",
+            "With a total that was added up in binary floats: 13999.93.",
+            order(json!({"total_amount": 13_999.930_000_000_002_f64, "card_token": "tok_visa"})),
+        ),
+    ]
+}
+
+/// Bodies of `process`.
+pub(super) fn methods() -> Vec<Sample> {
+    let numbers = json!({"cardNumber": 9_999_999_999_999_u64, "cardCode": 123, "expirationDate": "2030-01-05"});
+    vec![
+        ("numbers", "As older callers send it: numbers.", numbers),
+        ("strings", "As strings.", card("4242424242424242")),
+        ("token", "A token.", json!({"card_token": "tok_visa"})),
+        (
+            "declined",
+            "A test card that the issuer declines.",
+            card("4000000000009995"),
+        ),
+    ]
+}
+
+/// Bodies of `POST /card-tokens`.
+pub(super) fn cards() -> Vec<Sample> {
+    vec![
+        ("card", "A card.", card("5555555555554444")),
+        (
+            "month",
+            "A card, its month as it is printed.",
+            json!({"cardNumber": "5555 5555 5555 4444", "cardCode": "123", "expirationDate": "01/30"}),
+        ),
+    ]
+}
+
+fn card(number: &str) -> Value {
+    json!({"cardNumber": number, "cardCode": "123", "expirationDate": "2030-01"})
+}
+
+pub(super) fn card_token() -> Sample {
+    let value = json!({
+        "card_token": "tok_8w2kT1mZ4bQx7Rj5", "brand": "mastercard", "last4": "4444", "expires_at": "2026-11-01T10:15:00.123456Z",
+    });
+    ("token", "Good for one payment.", value)
+}
+
+/// Pages of payments.
+pub(super) fn pages() -> Vec<Sample> {
+    let page = |data: Vec<Value>, next: Value| json!({"data": data, "next_cursor": next});
+    let cursor = json!("000642a1b2c3d4e5000000000000002a");
+    vec![
+        (
+            "page",
+            "A page with another one after it.",
+            page(vec![succeeded().2], cursor),
+        ),
+        (
+            "last",
+            "The last page.",
+            page(vec![declined().2], Value::Null),
+        ),
+        ("empty", "No such payments.", page(Vec::new(), Value::Null)),
+    ]
+}
+
+/// The history of a payment.
+pub(super) fn history() -> Sample {
+    let event = |sequence: u32, kind: &str, attempt: u32, try_number: u32, reason: Value| {
+        json!({
+            "id": format!("019a3f00-0000-7000-8000-00000000000{sequence}"), "sequence": sequence, "type": kind,
+            "time": CREATED, "attempt": attempt, "try": try_number, "reason": reason,
+        })
+    };
+    let events = [
+        event(1, "accepted", 0, 0, Value::Null),
+        event(2, "attempt_started", 1, 0, Value::Null),
+        event(3, "try_failed", 1, 1, json!("issuer_unavailable")),
+        event(4, "succeeded", 1, 2, Value::Null),
+    ];
+    (
+        "second_try",
+        "The issuer was down once.",
+        json!({"data": events}),
+    )
+}

@@ -1,0 +1,134 @@
+//! Operations on cards ahead of their payments, and on the service itself.
+
+use serde_json::{Value, json};
+
+use super::operation::Operation;
+use super::payments::reference;
+use super::{refusals, samples};
+
+pub(super) fn create_card_token() -> Operation {
+    Operation::post("/card-tokens", "createCardToken", "Hand a card in")
+        .tag("cards")
+        .about(
+            "Takes a card ahead of its payment, so that the payment can come by message. The token is good for one payment of \
+             the same client, for 15 minutes.",
+        )
+        .body("Card", &samples::cards())
+        .answers(
+            201,
+            "A token.",
+            &["Cache-Control"],
+            (reference("CardToken"), &[samples::card_token()]),
+        )
+        .refuses(&refusals::of_clients())
+        .refuses(&refusals::of_bodies())
+        .refuses(&[refusals::card()])
+}
+
+pub(super) fn about() -> Operation {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "service": {"type": "string", "const": env!("CARGO_PKG_NAME")},
+            "status": {"type": "string", "const": "running"},
+            "version": {"type": "string"},
+        },
+        "required": ["service", "status", "version"],
+    });
+    let value = json!({"service": env!("CARGO_PKG_NAME"), "status": "running", "version": env!("CARGO_PKG_VERSION")});
+    open("/", "about", "Say that it runs").answers(
+        200,
+        "It runs.",
+        &["Cache-Control"],
+        (schema, &[("running", "It runs.", value)]),
+    )
+}
+
+pub(super) fn live() -> Operation {
+    let stuck = json!("relay has made no progress for 60 s");
+    open("/health/live", "live", "Ask whether it makes progress")
+        .about("Whether this process's own tasks make progress. No dependency turns it red.")
+        .answers(
+            200,
+            "It does.",
+            &["Cache-Control"],
+            health(&[("live", Value::Null)]).borrow(),
+        )
+        .answers(
+            503,
+            "It does not: restart it.",
+            &["Cache-Control"],
+            health(&[("stuck", stuck)]).borrow(),
+        )
+}
+
+pub(super) fn ready() -> Operation {
+    let good = [
+        ("ready", Value::Null),
+        ("degraded", json!("the broker cannot be reached")),
+    ];
+    let bad = [("not_ready", json!("the store cannot be used"))];
+    open("/health/ready", "ready", "Ask whether it can work")
+        .about("Whether this process can do its work; `degraded` when it can, although something is missing.")
+        .answers(200, "It can.", &["Cache-Control"], health(&good).borrow())
+        .answers(503, "It cannot.", &["Cache-Control"], health(&bad).borrow())
+}
+
+pub(super) fn openapi() -> Operation {
+    open("/openapi.json", "openapi", "Read this description").answers(
+        200,
+        "OpenAPI 3.1.",
+        &["Cache-Control"],
+        (
+            json!({"type": "object", "required": ["openapi", "info", "paths"]}),
+            &[],
+        ),
+    )
+}
+
+pub(super) fn docs() -> Operation {
+    let html = json!({"text/html": {"schema": {"type": "string"}}});
+    open("/docs", "docs", "Look at this description").answers_with(
+        200,
+        "A page to read and try it.",
+        &["Content-Security-Policy", "Cache-Control"],
+        Some(html),
+    )
+}
+
+fn open(path: &'static str, id: &str, summary: &str) -> Operation {
+    Operation::get(path, id, summary)
+        .tag("service")
+        .public()
+        .refuses(&refusals::of_any())
+}
+
+/// A schema with these states, and an example of each.
+struct States {
+    schema: Value,
+    examples: Vec<samples::Sample>,
+}
+
+fn health(states: &[(&'static str, Value)]) -> States {
+    let names: Vec<&str> = states.iter().map(|(name, _)| *name).collect();
+    let example = |(name, reason): &(&'static str, Value)| {
+        (*name, "", json!({"status": name, "reason": reason}))
+    };
+    States {
+        schema: json!({
+            "type": "object",
+            "properties": {
+                "status": {"type": "string", "enum": names},
+                "reason": {"type": ["string", "null"], "description": "What is wrong, if anything is."},
+            },
+            "required": ["status", "reason"],
+        }),
+        examples: states.iter().map(example).collect(),
+    }
+}
+
+impl States {
+    fn borrow(&self) -> (Value, &[samples::Sample]) {
+        (self.schema.clone(), &self.examples)
+    }
+}

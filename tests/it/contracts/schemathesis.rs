@@ -1,0 +1,61 @@
+//! Schemathesis reads the description and tries to catch the running service at something else: requests that the
+//! description allows and forbids, in every place, alone and in sequences.
+
+use std::io::Write;
+use std::process::Command;
+
+use payment_service::clients::new_api_key;
+use tempfile::TempDir;
+
+use crate::support::process::{Process, Settings};
+use crate::support::python;
+
+/// Seconds, unless `SCHEMATHESIS_SECONDS` says otherwise. The examples and the limits of all fields are tried whatever it
+/// is; what is left goes to random requests.
+const SECONDS: &str = "25";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemathesis_finds_nothing() {
+    let folder = TempDir::new().unwrap();
+    let (key, digest) = new_api_key();
+    let clients = folder.path().join("clients.json");
+    let text = format!(r#"{{"clients": [{{"name": "shop", "api_key_sha256": ["{digest}"]}}]}}"#);
+    std::fs::write(&clients, text).unwrap();
+    let settings = Settings::embedded(folder.path())
+        .with("CLIENTS_FILE", &clients.display().to_string())
+        .with("ISSUER_LATENCY", "0ms")
+        .with("MAX_WAIT", "1s");
+    let service = Process::start(env!("CARGO_BIN_EXE_payment-service"), "", &settings).await;
+
+    let seconds = std::env::var("SCHEMATHESIS_SECONDS").unwrap_or_else(|_| SECONDS.to_owned());
+    let output = Command::new(python::interpreter())
+        .current_dir(&folder)
+        .args(["-m", "schemathesis.cli"])
+        .arg("--config-file")
+        .arg(super::file("tests/schemathesis.toml"))
+        .args(["run", &service.url("/openapi.json")])
+        .args(["--header", &format!("Authorization: Bearer {key}")])
+        .args(["--checks", "all", "--workers", "2", "--max-time", &seconds])
+        .args([
+            "--continue-on-failure",
+            "--no-color",
+            "--generation-database",
+            "none",
+        ])
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let counted = |line: &&str| line.contains(" generated, ") || line.ends_with(" generated");
+    let cases = said.lines().find(counted);
+    let cases = cases.unwrap_or_else(|| panic!("how many requests?\n{said}"));
+    // Past the capture of test output: this figure is wanted.
+    let _ = writeln!(std::io::stderr(), "schemathesis: {}", cases.trim());
+    let number: u32 = cases.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(number > 200, "{said}");
+}

@@ -1,0 +1,159 @@
+//! TLS to the database and to the broker, with certificates of an authority of one's own.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use payment_service::broker::rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls};
+use payment_service::broker::{Broker as _, Connection};
+use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::{Database as _, StoreError};
+use tempfile::TempDir;
+
+use crate::support::servers::{
+    Broker, BrokerOptions, Database, DatabaseOptions, ServerCertificate,
+};
+
+/// Two authorities, and a server's certificate of the first one for `localhost`.
+struct Certificates {
+    folder: TempDir,
+    server: ServerCertificate,
+}
+
+impl Certificates {
+    fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        for authority in ["right", "wrong"] {
+            let new = format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={authority} \
+                 -keyout {authority}.key -out {authority}.pem"
+            );
+            openssl(path, &new);
+        }
+        openssl(
+            path,
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -keyout server.key -out server.csr",
+        );
+        std::fs::write(path.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+        openssl(
+            path,
+            "x509 -req -in server.csr -CA right.pem -CAkey right.key -CAcreateserial -days 2 -extfile names \
+             -out server.pem",
+        );
+        let read = |name: &str| std::fs::read_to_string(path.join(name)).unwrap();
+        let server = ServerCertificate {
+            ca: read("right.pem"),
+            certificate: read("server.pem"),
+            key: read("server.key"),
+        };
+        Self { folder, server }
+    }
+
+    fn file(&self, authority: &str) -> String {
+        let file = self.folder.path().join(format!("{authority}.pem"));
+        file.display().to_string()
+    }
+
+    fn pem(&self, authority: &str) -> String {
+        std::fs::read_to_string(self.file(authority)).unwrap()
+    }
+}
+
+fn openssl(folder: &Path, arguments: &str) {
+    let ran = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .expect("openssl is missing: apt-get install --no-install-recommends openssl");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "openssl {arguments}\n{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_is_trusted_by_its_authority_and_its_name() {
+    let certificates = Certificates::make();
+    let with_tls = DatabaseOptions {
+        tls: Some(certificates.server.clone()),
+        ..DatabaseOptions::default()
+    };
+    let server = tokio::task::spawn_blocking(move || Database::start(&with_tls));
+    let server = server.await.unwrap().unwrap();
+    let reached = async |host: &str, options: &str| {
+        let url = format!("mysql://root@{host}:{}/mysql?{options}", server.port());
+        let database = MySql::connect(parse_url(&url).unwrap(), 4).unwrap();
+        let checked = database.check().await;
+        database.close().await;
+        match checked {
+            // Reached, and without our tables.
+            Ok(()) | Err(StoreError::Migration(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let identity = |authority: &str| {
+        let file = certificates.file(authority);
+        format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={file}")
+    };
+    assert_eq!(reached("localhost", &identity("right")).await, Ok(()));
+    for (host, options) in [
+        ("localhost", identity("wrong")),
+        ("127.0.0.1", identity("right")),
+        ("localhost", "ssl-mode=VERIFY_IDENTITY".to_owned()),
+    ] {
+        let refused = reached(host, &options).await.unwrap_err();
+        assert!(refused.contains("certificate"), "{refused}");
+        assert!(
+            refused.contains("DATABASE_URL: ssl-mode, ssl-ca"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_is_trusted_by_its_authority_and_its_name() {
+    let certificates = Certificates::make();
+    let with_tls = BrokerOptions {
+        tls: Some(certificates.server.clone()),
+        ..BrokerOptions::default()
+    };
+    let server = tokio::task::spawn_blocking(move || Broker::start(&with_tls));
+    let server = server.await.unwrap().unwrap();
+    let (tls, plain) = (server.tls_port(), server.port());
+    let reached = async |scheme: &str, host: &str, port: u16, authority: Option<&str>| {
+        let url = format!("{scheme}://guest:guest@{host}:{port}/test-0");
+        let hosts = parse_urls(&url).unwrap();
+        let hosts = match authority {
+            Some(authority) => hosts.with_ca(&certificates.pem(authority)).unwrap(),
+            None => hosts,
+        };
+        let broker = RabbitMq::new(RabbitMqOptions::new(hosts, "tls").unwrap());
+        let mut connection = broker.connection();
+        let settled = connection.wait_for(|state| match state {
+            Connection::Down(reason) => reason != "connecting",
+            _ => true,
+        });
+        let settled = tokio::time::timeout(Duration::from_secs(20), settled).await;
+        let settled = settled.expect("a word in time").unwrap().clone();
+        broker.close().await;
+        match settled {
+            Connection::Down(reason) => Err(reason),
+            _ => Ok(()),
+        }
+    };
+    assert_eq!(
+        reached("amqps", "localhost", tls, Some("right")).await,
+        Ok(())
+    );
+    for (host, port, authority) in [
+        ("localhost", tls, Some("wrong")),
+        ("127.0.0.1", tls, Some("right")),
+        ("localhost", tls, None),
+        // The broker speaks no TLS there: nothing is sent in clear instead.
+        ("localhost", plain, Some("right")),
+    ] {
+        let refused = reached("amqps", host, port, authority).await.unwrap_err();
+        assert!(refused.contains("no TLS connection"), "{refused}");
+        assert!(refused.contains("AMQP_CA_FILE"), "{refused}");
+    }
+    assert!(reached("amqp", "localhost", tls, None).await.is_err());
+}
