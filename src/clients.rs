@@ -8,8 +8,8 @@
 //! ]}
 //! ```
 //!
-//! A client that wants to be told of results by HTTP has a `callback` beside them, see [`callback`]. That makes the file
-//! a secret.
+//! A client that wants to be told of results by HTTP has a `callback` beside them (`clients/callback.rs`). That makes the
+//! file a secret.
 //!
 //! `api_key_sha256` holds the SHA-256 of each API key of the client; two at a time make a change of keys possible
 //! without a gap. It may be empty for a client that only sends messages, and `rabbitmq_user` may be absent for one that
