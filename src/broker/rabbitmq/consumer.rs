@@ -11,7 +11,7 @@ use lapin::options::{
 };
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connect::delay;
@@ -49,6 +49,10 @@ enum End {
 /// After a message that cannot be read, so many are taken one by one: more than were in hand with it. The broker counts
 /// each end of the connection as a failed delivery of all that were in hand, and the limit is to hit that message alone.
 const ONE_BY_ONE: u32 = 1_000;
+
+/// How often the broker is asked whether a queue has a consumer. It says by itself when one is canceled, but not always:
+/// seen on 3.10, where a quorum queue that was deleted and declared again within a second forgot its consumers silently.
+const KNOWN: Duration = Duration::from_secs(5);
 
 impl Subscription {
     pub(super) async fn run(mut self) {
@@ -88,9 +92,18 @@ impl Subscription {
         self.registered.send_replace(true);
         let tag = consumer.tag();
         let channel = Arc::new(channel);
+        let mut ask = interval_at(Instant::now() + KNOWN, KNOWN);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let next = tokio::select! {
                 next = consumer.next() => next,
+                _ = ask.tick() => match timeout(self.time, self.is_known(&channel)).await {
+                    Ok(Ok(true)) => continue,
+                    Ok(Ok(false)) => return End::Lost("the broker knows no consumer".to_owned()),
+                    Ok(Err(error)) => return End::Lost(error.to_string()),
+                    // A broker that says nothing is its session's to notice.
+                    Err(_) => continue,
+                },
                 () = session.broken() => return End::Lost("session lost".to_owned()),
                 () = self.stopping.cancelled() => return self.stop(&channel, consumer, tag).await,
                 () = self.deliveries.closed() => return End::Wanted,
@@ -118,6 +131,23 @@ impl Subscription {
                 None => return End::Lost("canceled by the broker".to_owned()),
             }
         }
+    }
+
+    /// Whether the queue has any consumer; a queue that is missing is an error.
+    async fn is_known(&self, channel: &Channel) -> lapin::Result<bool> {
+        let Source::Durable { queue, .. } = &self.source else {
+            // Deleted with its consumer, and nobody else's.
+            return Ok(true);
+        };
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let name = ShortString::from(queue.name());
+        let queue = channel
+            .queue_declare(name, passive, FieldTable::default())
+            .await?;
+        Ok(queue.consumer_count() > 0)
     }
 
     async fn register(
