@@ -41,6 +41,8 @@ pub(super) struct Subscription {
 }
 
 enum End {
+    /// Nothing came for long.
+    Idle,
     /// Asked to stop, or nobody receives any more.
     Wanted,
     Lost(String),
@@ -49,6 +51,16 @@ enum End {
 /// After a message that cannot be read, so many are taken one by one: more than were in hand with it. The broker counts
 /// each end of the connection as a failed delivery of all that were in hand, and the limit is to hit that message alone.
 const ONE_BY_ONE: u32 = 1_000;
+
+/// A consumer that gets nothing for so long registers anew. The broker says by itself when one is canceled, but not always
+/// (seen on 3.10): a quorum queue that is deleted and declared again within a second may forget its consumers, or keep
+/// them and deliver into nothing. An idle consumer costs little to renew, and what was delivered into nothing comes again.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How long a consumer stays away from a queue that was deleted under it. The broker is not done with a deletion when it
+/// says so (seen on 3.10): who consumes the new queue at once may be taken for a consumer of the former one, and gets
+/// nothing, without a word.
+const AFTER_DELETION: Duration = Duration::from_secs(1);
 
 impl Subscription {
     pub(super) async fn run(mut self) {
@@ -64,14 +76,22 @@ impl Subscription {
             if session.is_unreadable() {
                 one_by_one = ONE_BY_ONE;
             }
+            if matches!(end, End::Idle) {
+                continue;
+            }
             let was_registered = self.registered.send_replace(false);
             let End::Lost(reason) = end else { break };
             failures = if was_registered { 0 } else { failures + 1 };
+            let pause = if was_registered {
+                AFTER_DELETION
+            } else {
+                delay(failures)
+            };
             tracing::warn!(broker.queue = self.source.name(), reason, "consumer lost");
             // On a live session it was the queue or the channel: see that the queue is there, then try again.
             session.report_missing();
             tokio::select! {
-                () = sleep(delay(failures)), if session.is_alive() => {}
+                () = sleep(pause), if session.is_alive() => {}
                 () = session.broken() => {}
                 () = self.stopping.cancelled() => break,
             }
@@ -90,9 +110,18 @@ impl Subscription {
         let channel = Arc::new(channel);
         loop {
             let next = tokio::select! {
-                next = consumer.next() => next,
+                next = timeout(self.idle(), consumer.next()) => match next {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.cancel(&channel, consumer, tag).await;
+                        return End::Idle;
+                    }
+                },
                 () = session.broken() => return End::Lost("session lost".to_owned()),
-                () = self.stopping.cancelled() => return self.stop(&channel, consumer, tag).await,
+                () = self.stopping.cancelled() => {
+                    self.cancel(&channel, consumer, tag).await;
+                    return End::Wanted;
+                }
                 () = self.deliveries.closed() => return End::Wanted,
             };
             match next {
@@ -117,6 +146,14 @@ impl Subscription {
                 }
                 None => return End::Lost("canceled by the broker".to_owned()),
             }
+        }
+    }
+
+    /// A private queue would be deleted with its consumer; it cannot be deleted under it either.
+    fn idle(&self) -> Duration {
+        match self.source {
+            Source::Durable { .. } => IDLE,
+            Source::Results(_) => Duration::MAX,
         }
     }
 
@@ -153,12 +190,12 @@ impl Subscription {
     }
 
     /// What has been received is forwarded; the channel stays open as long as a delivery of it is in someone's hands.
-    async fn stop(
+    async fn cancel(
         &self,
         channel: &Arc<Channel>,
         mut consumer: lapin::Consumer,
         tag: ShortString,
-    ) -> End {
+    ) {
         let canceled = timeout(
             self.time,
             channel.basic_cancel(tag, BasicCancelOptions::default()),
@@ -175,7 +212,6 @@ impl Subscription {
             // The receiver has room for all of it, unless it still holds deliveries of an earlier session.
             let _ = timeout(self.time, rest).await;
         }
-        End::Wanted
     }
 
     async fn forward(

@@ -43,7 +43,7 @@ async fn drill(name: &'static str, group: Group, seed: u64, own: (bool, bool)) -
             durable: false,
             clusters: false,
         },
-        rate: 15,
+        rate: 8,
     };
     let mut kinds = Kind::of(group);
     Random::named(seed, name).shuffle(&mut kinds);
