@@ -55,6 +55,7 @@ async fn five_thousand_idle_connections_keep_nobody_out() {
 #[tokio::test]
 async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_theirs() {
     let victim = Victim::embedded(&[("HTTP_CONNECTIONS", "20")]).await;
+    all_places_are_free(victim.address()).await;
     let mut idle = open_many(victim.address(), 20).await;
     // These have been used; of the others the third one is the oldest.
     is_served(&mut idle[0]).await;
@@ -75,6 +76,7 @@ async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_
 
     // When all have a request, a new one is told to come back.
     drop((idle, new));
+    all_places_are_free(victim.address()).await;
     let mut busy = open_many(victim.address(), 20).await;
     for (number, stream) in busy.iter_mut().enumerate() {
         // One client may hold half of them.
@@ -115,6 +117,22 @@ async fn a_low_limit_of_open_files_is_told_and_kept() {
     neighbor.was_served_within(GOOD, meanwhile).await;
     let log = victim.log();
     assert!(!log.contains("cannot be accepted"), "{log}");
+}
+
+/// The service has closed its ends of all connections, also of those that this side closed.
+async fn all_places_are_free(address: SocketAddr) {
+    let open = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let port = format!(":{:04X}", address.port());
+        let is_open = |line: &str| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().is_some_and(|local| local.ends_with(&port));
+            // Established, or closed by the other side alone.
+            local && matches!(fields.nth(1), Some("01" | "08"))
+        };
+        table.lines().filter(|line| is_open(line)).count()
+    };
+    crate::app::eventually("all places are free", async || open() == 0).await;
 }
 
 async fn open_many(address: SocketAddr, number: usize) -> Vec<TcpStream> {
