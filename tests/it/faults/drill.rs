@@ -58,7 +58,13 @@ impl Drill {
         let fleet = Fleet::start(&place, &[]).await;
         let (stop, loading) = (CancellationToken::new(), CancellationToken::new());
         let notes = Arc::new(Notes::default());
-        results::subscribe(&place.amqp_url, Arc::clone(&notes), stop.clone()).await;
+        results::subscribe(
+            &place.amqp_url,
+            place.clusters.is_some(),
+            Arc::clone(&notes),
+            stop.clone(),
+        )
+        .await;
         let orders = Orders::start(&place.amqp_url, stop.clone());
         let client = Client::new(notes, Arc::clone(&fleet.apis), orders);
         client.steady(

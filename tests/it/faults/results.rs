@@ -19,9 +19,18 @@ const QUEUE: &str = "harness.results";
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Declares the queue, so that nothing published from now on is missed, and notes what comes until `stop`.
-pub async fn subscribe(amqp_url: &str, notes: Arc<Notes>, stop: CancellationToken) {
-    let first = open(amqp_url).await.expect("a subscription to the results");
+/// Declares the queue, so that nothing published from now on is missed, and notes what comes until `stop`. A quorum queue
+/// only where several nodes need one: on a single RabbitMQ 3.10 that was killed it may stay without a leader for ever, and
+/// what is published to it is never confirmed then.
+pub async fn subscribe(
+    amqp_url: &str,
+    replicated: bool,
+    notes: Arc<Notes>,
+    stop: CancellationToken,
+) {
+    let first = open(amqp_url, replicated)
+        .await
+        .expect("a subscription to the results");
     let amqp_url = amqp_url.to_owned();
     tokio::spawn(async move {
         let mut session = Some(first);
@@ -36,19 +45,22 @@ pub async fn subscribe(amqp_url: &str, notes: Arc<Notes>, stop: CancellationToke
                 let _ = timeout(Duration::from_secs(1), closing).await;
             }
             sleep(PAUSE).await;
-            if let Ok(Ok(opened)) = timeout(PATIENCE, open(&amqp_url)).await {
+            if let Ok(Ok(opened)) = timeout(PATIENCE, open(&amqp_url, replicated)).await {
                 session = Some(opened);
             }
         }
     });
 }
 
-async fn open(amqp_url: &str) -> lapin::Result<(Connection, Consumer)> {
+async fn open(amqp_url: &str, replicated: bool) -> lapin::Result<(Connection, Consumer)> {
     let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let mut arguments = FieldTable::default();
-    let quorum = AMQPValue::LongString(LongString::from("quorum"));
-    arguments.insert(ShortString::from("x-queue-type"), quorum);
+    let kind = LongString::from(if replicated { "quorum" } else { "classic" });
+    arguments.insert(
+        ShortString::from("x-queue-type"),
+        AMQPValue::LongString(kind),
+    );
     let durable = QueueDeclareOptions {
         durable: true,
         ..Default::default()
