@@ -9,10 +9,13 @@ pub mod rabbitmq;
 pub mod topology;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use topology::{Exchange, Queue, Topology};
 
@@ -146,6 +149,37 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// Has up to `at_most` deliveries worked on at a time, each by a task of `tasks`, until `stop`. What has no task by then
+    /// is left where it is.
+    pub async fn hand_out<W: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        at_most: usize,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        work: impl Fn(Delivery) -> W,
+    ) {
+        let permits = Arc::new(Semaphore::new(at_most));
+        loop {
+            let next = async {
+                let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
+                Some((permit, self.deliveries.recv().await?))
+            };
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                next = next => next,
+            };
+            let Some((permit, delivery)) = next else {
+                return;
+            };
+            let work = work(delivery);
+            tasks.spawn(async move {
+                work.await;
+                drop(permit);
+            });
+        }
+    }
+
     /// Takes no more, and gives back what was received but not taken up.
     pub async fn give_back_the_rest(mut self) {
         self.deliveries.close();

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -92,7 +92,6 @@ impl Callbacks {
 
     /// Delivers what [`Self::consume`] brings until `stop`, then ends the calls under way and puts the rest aside.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(usize::from(IN_HAND)));
         let tasks = TaskTracker::new();
         tasks.spawn(bindings::follow(
             Arc::clone(&self.broker),
@@ -101,27 +100,16 @@ impl Callbacks {
             stop.clone(),
         ));
         let this = Arc::new(self);
-        loop {
-            let delivery = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                delivery = consumer.deliveries.recv() => delivery,
-            };
-            let (Some(delivery), Ok(permit)) =
-                (delivery, Arc::clone(&permits).acquire_owned().await)
-            else {
-                break;
-            };
+        let work = |delivery| {
             let (this, stop) = (Arc::clone(&this), stop.clone());
-            tasks.spawn(async move {
-                this.work_off(delivery, &stop).await;
-                drop(permit);
-            });
-        }
+            async move { this.work_off(delivery, &stop).await }
+        };
+        consumer
+            .hand_out(usize::from(IN_HAND), &tasks, &stop, work)
+            .await;
         consumer.deliveries.close();
         while let Some(delivery) = consumer.deliveries.recv().await {
-            let (this, stop) = (Arc::clone(&this), stop.clone());
-            tasks.spawn(async move { this.work_off(delivery, &stop).await });
+            tasks.spawn(work(delivery));
         }
         tasks.close();
         tasks.wait().await;

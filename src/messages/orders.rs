@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -58,28 +57,17 @@ impl Orders {
 
     /// Accepts what [`Self::consume`] brings until `stop`, then finishes what is in hand.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(usize::from(UNDER_WAY)));
         let under_way = TaskTracker::new();
         let this = Arc::new(self);
-        loop {
-            let delivery = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                delivery = consumer.deliveries.recv() => delivery,
-            };
-            let (Some(delivery), Ok(permit)) =
-                (delivery, Arc::clone(&permits).acquire_owned().await)
-            else {
-                break;
-            };
+        let work = |delivery: Delivery| {
             let (this, stop) = (Arc::clone(&this), stop.clone());
-            under_way.spawn(async move {
-                let span =
-                    tracing::debug_span!("order", message.id = delivery.properties.message_id);
-                this.work_off(delivery, stop).instrument(span).await;
-                drop(permit);
-            });
-        }
+            let message_id = delivery.properties.message_id.clone();
+            let span = tracing::debug_span!("order", message.id = message_id);
+            async move { this.work_off(delivery, stop).await }.instrument(span)
+        };
+        consumer
+            .hand_out(usize::from(UNDER_WAY), &under_way, &stop, work)
+            .await;
         consumer.give_back_the_rest().await;
         under_way.close();
         under_way.wait().await;

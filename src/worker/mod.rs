@@ -8,7 +8,6 @@ pub mod retry;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -49,29 +48,13 @@ impl Worker {
 
     /// Works off what [`Self::consume`] brings until `stop`, then finishes what is in hand.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.permits));
         let tries = TaskTracker::new();
         let this = Arc::new(self);
-        loop {
-            let delivery = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                delivery = consumer.deliveries.recv() => delivery,
-            };
-            let Some(delivery) = delivery else { break };
-            let permit = tokio::select! {
-                permit = Arc::clone(&permits).acquire_owned() => permit,
-                () = stop.cancelled() => {
-                    delivery.settle.give_back().await;
-                    break;
-                }
-            };
+        let work = |delivery| {
             let this = Arc::clone(&this);
-            tries.spawn(async move {
-                this.work_off(delivery).await;
-                drop(permit);
-            });
-        }
+            async move { this.work_off(delivery).await }
+        };
+        consumer.hand_out(this.permits, &tries, &stop, work).await;
         consumer.give_back_the_rest().await;
         tries.close();
         tries.wait().await;
