@@ -22,12 +22,7 @@ async fn an_old_caller_creates_a_payment_and_pays_it_by_the_same_two_routes_as_e
 #[tokio::test]
 async fn the_link_that_shoppers_get_shows_the_payment_and_takes_a_card() {
     let place = Place::start().await;
-    let created = place
-        .gateway
-        .post("/payments-api/payments", &order(1))
-        .await
-        .is(202);
-    let id = created.payment_id();
+    let id = place.payment().await;
     let link = format!("/payments-api/payments/process/{id}");
     // As it is stored: VARCHAR(100), with the largest id.
     assert!("http://api-gateway:8080/payments-api/payments/process/2147483647".len() <= 100);

@@ -46,12 +46,7 @@ async fn a_caller_that_prefers_to_wait_gets_the_outcome_after_more_than_the_gate
 #[tokio::test]
 async fn a_caller_that_prefers_not_to_wait_does_not() {
     let place = Place::start().await;
-    let created = place
-        .gateway
-        .post("/payments-api/payments", &order(1))
-        .await
-        .is(202);
-    let route = format!("/payments-api/payments/{}", created.payment_id());
+    let route = format!("/payments-api/payments/{}", place.payment().await);
     let answer = place
         .gateway
         .post_with(&route, ("Prefer", "respond-async"), &old_card())
@@ -63,12 +58,7 @@ async fn a_caller_that_prefers_not_to_wait_does_not() {
 #[tokio::test]
 async fn a_known_version_is_answered_with_304_and_nothing_else() {
     let place = Place::start().await;
-    let created = place
-        .gateway
-        .post("/payments-api/payments", &order(1))
-        .await
-        .is(202);
-    let route = format!("/payments-api/payments/{}", created.payment_id());
+    let route = format!("/payments-api/payments/{}", place.payment().await);
     let tag = place.gateway.get(&route).await.is(200);
     let tag = tag.header("etag").to_owned();
     assert!(!tag.is_empty());

@@ -47,6 +47,13 @@ impl Place {
             _folder: folder,
         }
     }
+
+    /// The number of a payment that was accepted through the gateway, and waits for a card.
+    pub async fn payment(&self) -> i64 {
+        let order = order(1);
+        let posted = self.gateway.post("/payments-api/payments", &order);
+        posted.await.is(202).payment_id()
+    }
 }
 
 fn clients_file(folder: &TempDir) -> String {
