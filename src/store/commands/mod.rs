@@ -12,6 +12,7 @@ pub use accept::{AcceptOutcome, NewPayment};
 pub use advance::{Advance, Advanced};
 pub use claim::Claim;
 pub use outbox::{Message, Refused};
+pub use tokens::TokenFault;
 
 use std::sync::Arc;
 use std::time::Duration;
