@@ -141,6 +141,7 @@ impl RabbitMq {
             settled: Arc::clone(&self.settled),
             stopping: self.stopping.clone(),
             time: self.options.connect_timeout,
+            idle: self.options.idle,
         };
         self.subscriptions.spawn(subscription.run());
         consumer
