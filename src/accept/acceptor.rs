@@ -58,31 +58,45 @@ impl Acceptor {
         if self.relay.backlog_is_full() {
             return Err(AcceptError::BacklogFull);
         }
-        let resolved = match self.resolve(&submission).await {
-            Err(AcceptError::TokenExpired) if submission.way_in == WayIn::Message => {
-                Resolved::default()
-            }
-            resolved => resolved?,
+        let written = match self.resolve(&submission).await {
+            Ok(resolved) => self.write(&submission, &fingerprinted, resolved).await,
+            Err(error) => Err(error),
         };
+        match written {
+            Err(AcceptError::TokenExpired) if submission.way_in == WayIn::Message => {
+                let no_card = Resolved::default();
+                self.write(&submission, &fingerprinted, no_card).await
+            }
+            written => written,
+        }
+    }
+
+    async fn write(
+        &self,
+        submission: &Submission,
+        fingerprinted: &[u8],
+        resolved: Resolved,
+    ) -> Result<Accepted, AcceptError> {
         let id = self.commands.next_payment_id().await?;
         let card = resolved
             .card
             .map(|card| self.seal_card(&card, id, 1))
             .transpose()?;
+        let key = submission.idempotency_key.clone();
         let payment = NewPayment {
             id,
             order_id: submission.request.order_id,
             user_id: submission.request.user_id,
             amount: submission.request.amount,
-            metadata: submission.request.metadata,
+            metadata: submission.request.metadata.clone(),
             card,
             token: resolved.token,
-            idempotency: submission.idempotency_key.map(|key| Idempotency {
+            idempotency: key.map(|key| Idempotency {
                 key,
-                fingerprint: self.seal.fingerprint(&fingerprinted),
+                fingerprint: self.seal.fingerprint(fingerprinted),
             }),
-            client: submission.client,
-            origin: submission.origin,
+            client: submission.client.clone(),
+            origin: submission.origin.clone(),
             announce: submission.way_in == WayIn::Message,
             ids: RowIds::draw(),
         };
@@ -94,8 +108,8 @@ impl Acceptor {
                     replayed: false,
                 })
             }
-            AcceptOutcome::Existing(known) => self.replay(&known, &fingerprinted),
-            AcceptOutcome::TokenUnusable => Err(AcceptError::TokenUnusable),
+            AcceptOutcome::Existing(known) => self.replay(&known, fingerprinted),
+            AcceptOutcome::TokenRefused(fault) => Err(fault.into()),
         }
     }
 
@@ -170,7 +184,7 @@ impl Acceptor {
             Advanced::AnotherAttempt(payment) => Ok(Presented::AsItStands(payment)),
             Advanced::Refused(refusal, payment) => presented_too_late(refusal, payment),
             Advanced::NotFound => Err(AcceptError::NotFound(id)),
-            Advanced::TokenUnusable => Err(AcceptError::TokenUnusable),
+            Advanced::TokenRefused(fault) => Err(fault.into()),
         }
     }
 
@@ -192,7 +206,7 @@ impl Acceptor {
             }
             Advanced::Refused(Refusal::Canceled, payment) => Ok(payment),
             Advanced::Refused(refusal, _) => Err(refusal.into()),
-            Advanced::AnotherAttempt(_) | Advanced::NotFound | Advanced::TokenUnusable => {
+            Advanced::AnotherAttempt(_) | Advanced::NotFound | Advanced::TokenRefused(_) => {
                 Err(AcceptError::NotFound(id))
             }
         }

@@ -16,6 +16,7 @@ use crate::domain::{
     Timestamp, UserId,
 };
 use crate::store::StoreError;
+use crate::store::commands::TokenFault;
 use crate::store::rows::Origin;
 
 /// What a client asks for when it delegates a payment.
@@ -104,7 +105,7 @@ pub enum AcceptError {
     /// Unknown, used up, expired, or another client's: the caller is not told which, but for expiry.
     #[error("the card token is unknown or was used already")]
     TokenUnusable,
-    /// Too old.
+    /// Too old, by the database's clock.
     #[error("the card token has expired: make a new one")]
     TokenExpired,
     /// So many payments wait for the broker that no more are taken.
@@ -122,4 +123,13 @@ pub enum AcceptError {
     /// The store could not write.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<TokenFault> for AcceptError {
+    fn from(fault: TokenFault) -> Self {
+        match fault {
+            TokenFault::Unusable => Self::TokenUnusable,
+            TokenFault::Expired => Self::TokenExpired,
+        }
+    }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::draft::Draft;
+use super::tokens::{self, TokenFault};
 use super::{Leases, PresentedCard, RowIds};
 use crate::domain::{
     ClientName, Event, Metadata, Money, OrderId, Payment, PaymentId, Timestamp, UserId,
 };
 use crate::store::batch::Batch;
-use crate::store::rows::{CardToken, Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
+use crate::store::rows::{Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
 use crate::store::{Database, StoreError, Transaction};
 
 /// A payment that is about to be accepted.
@@ -50,8 +51,8 @@ pub enum AcceptOutcome {
     Accepted(Box<Payment>, Vec<OutboxRow>),
     /// The key was used before; this is the payment that it made.
     Existing(Box<StoredPayment>),
-    /// Its card token is gone, expired or was used by another payment; nothing was written.
-    TokenUnusable,
+    /// Its card token cannot be used; nothing was written.
+    TokenRefused(TokenFault),
 }
 
 pub(super) struct AcceptPayments {
@@ -71,11 +72,11 @@ impl Batch for AcceptPayments {
         let mut tx = self.database.begin().await?;
         let now = tx.now().await?;
         let known = read_keys(tx.as_mut(), items.iter()).await?;
-        let refused = unusable_tokens(tx.as_mut(), items, &known, now).await?;
+        let refused = refused_tokens(tx.as_mut(), items, &known, now).await?;
         let first_of_key = first_items_by_key(items, &refused);
         let candidates: Vec<Draft> = items
             .iter()
-            .filter(|item| !refused.contains(&item.id))
+            .filter(|item| !refused.contains_key(&item.id))
             .filter(|item| key(item).is_none_or(|key| !known.contains_key(&key)))
             .filter(|item| key(item).is_none_or(|key| first_of_key.get(&key) == Some(&item.id)))
             .map(|item| Draft::of(item, now, self.leases))
@@ -95,7 +96,10 @@ impl Batch for AcceptPayments {
         }
         Ok(items
             .iter()
-            .map(|item| outcome(item, &mut written, &winners))
+            .map(|item| {
+                let fault = refused.get(&item.id);
+                outcome(item, fault, &mut written, &winners)
+            })
             .collect())
     }
 }
@@ -108,6 +112,7 @@ fn key(item: &NewPayment) -> Option<(ClientName, String)> {
 
 fn outcome(
     item: &NewPayment,
+    fault: Option<&TokenFault>,
     written: &mut HashMap<PaymentId, (Payment, Vec<OutboxRow>)>,
     winners: &Keys,
 ) -> AcceptOutcome {
@@ -120,7 +125,7 @@ fn outcome(
             AcceptOutcome::Accepted(Box::new(winner.payment.clone()), Vec::new())
         }
         Some(winner) => AcceptOutcome::Existing(Box::new(winner.clone())),
-        None => AcceptOutcome::TokenUnusable,
+        None => AcceptOutcome::TokenRefused(*fault.unwrap_or(&TokenFault::Unusable)),
     }
 }
 
@@ -140,46 +145,47 @@ async fn read_keys(
     Ok(by_key.collect())
 }
 
-/// Payments whose card token another payment has used, or that has expired. Locks the tokens.
-async fn unusable_tokens(
+/// Payments whose card token cannot be used, and why. Locks the tokens.
+async fn refused_tokens(
     tx: &mut dyn Transaction,
     items: &[NewPayment],
     known: &Keys,
     now: Timestamp,
-) -> Result<HashSet<PaymentId>, StoreError> {
+) -> Result<HashMap<PaymentId, TokenFault>, StoreError> {
     let wanted: Vec<(&NewPayment, &TokenId)> = items
         .iter()
         .filter(|item| key(item).is_none_or(|key| !known.contains_key(&key)))
         .filter_map(|item| Some((item, item.token.as_ref()?)))
         .collect();
     if wanted.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     }
     let ids: Vec<TokenId> = wanted.iter().map(|(_, token)| (*token).clone()).collect();
     let locked = tx.lock_tokens(&ids).await?;
     let mut taken: HashMap<&TokenId, PaymentId> = HashMap::new();
-    let mut refused = HashSet::new();
+    let mut refused = HashMap::new();
     for (item, token) in wanted {
         let row = locked.iter().find(|row| row.id == *token);
+        let fault = match row {
+            // An earlier run of this very batch was committed after all.
+            Some(row) if row.used_by == Some(item.id) => None,
+            row => tokens::fault(row, &item.client, now),
+        };
         let holder = *taken.entry(token).or_insert(item.id);
-        if holder != item.id || !row.is_some_and(|row| usable(row, item, now)) {
-            refused.insert(item.id);
+        let taken = (holder != item.id).then_some(TokenFault::Unusable);
+        if let Some(fault) = fault.or(taken) {
+            refused.insert(item.id, fault);
         }
     }
     Ok(refused)
 }
 
-fn usable(token: &CardToken, item: &NewPayment, now: Timestamp) -> bool {
-    let free = token.used_by.is_none() && token.expires_at > now;
-    token.client == item.client && (free || token.used_by == Some(item.id))
-}
-
 fn first_items_by_key(
     items: &[NewPayment],
-    refused: &HashSet<PaymentId>,
+    refused: &HashMap<PaymentId, TokenFault>,
 ) -> HashMap<(ClientName, String), PaymentId> {
     let mut first = HashMap::new();
-    for item in items.iter().filter(|item| !refused.contains(&item.id)) {
+    for item in items.iter().filter(|item| !refused.contains_key(&item.id)) {
         if let Some(key) = key(item) {
             first.entry(key).or_insert(item.id);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::tokens::{self, TokenFault};
 use super::{Leases, PresentedCard, RowIds, moves};
 use crate::domain::{
     ClientName, Event, EventId, Next, Payment, PaymentId, PaymentStatus, Refusal, Timestamp,
@@ -46,8 +47,8 @@ pub enum Advanced {
     AnotherAttempt(Payment),
     /// No such payment of this client.
     NotFound,
-    /// The card token is gone, expired or was used by another payment.
-    TokenUnusable,
+    /// The card token cannot be used.
+    TokenRefused(TokenFault),
 }
 
 pub(super) struct AdvancePayments {
@@ -80,7 +81,7 @@ impl Batch for AdvancePayments {
             .into_iter()
             .map(|row| (row.payment.id, row))
             .collect();
-        let tokens = self.usable_tokens(tx.as_mut(), items, now).await?;
+        let tokens = locked_tokens(tx.as_mut(), items).await?;
         let done = events_of_refused(tx.as_mut(), items, &rows).await?;
         let mut writes = Writes::default();
         let outcomes = items
@@ -128,31 +129,23 @@ async fn events_of_refused(
     Ok(tx.existing_events(&refused).await?.into_iter().collect())
 }
 
-impl AdvancePayments {
-    async fn usable_tokens(
-        &self,
-        tx: &mut dyn Transaction,
-        items: &[Advance],
-        now: Timestamp,
-    ) -> Result<HashSet<TokenId>, StoreError> {
-        let wanted = sorted(items.iter().filter_map(|item| item.token.clone()));
-        if wanted.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let locked = tx.lock_tokens(&wanted).await?;
-        let usable = |token: &CardToken| token.used_by.is_none() && token.expires_at > now;
-        Ok(locked
-            .into_iter()
-            .filter(usable)
-            .map(|token| token.id)
-            .collect())
+async fn locked_tokens(
+    tx: &mut dyn Transaction,
+    items: &[Advance],
+) -> Result<Vec<CardToken>, StoreError> {
+    let wanted = sorted(items.iter().filter_map(|item| item.token.clone()));
+    if wanted.is_empty() {
+        return Ok(Vec::new());
     }
+    tx.lock_tokens(&wanted).await
+}
 
+impl AdvancePayments {
     fn advance(
         &self,
         row: &mut StoredPayment,
         item: &Advance,
-        tokens: &HashSet<TokenId>,
+        tokens: &[CardToken],
         now: Timestamp,
         writes: &mut Writes,
     ) -> Advanced {
@@ -174,8 +167,11 @@ impl AdvancePayments {
         }
         if let Some(token) = &item.token {
             let taken = writes.token_uses.iter().any(|(used, _)| used == token);
-            if taken || !tokens.contains(token) {
-                return Advanced::TokenUnusable;
+            let taken = taken.then_some(TokenFault::Unusable);
+            let found = tokens.iter().find(|row| row.id == *token);
+            let fault = tokens::fault(found, &row.payment.client, now);
+            if let Some(fault) = fault.or(taken) {
+                return Advanced::TokenRefused(fault);
             }
             writes.token_uses.push((token.clone(), row.payment.id));
         }

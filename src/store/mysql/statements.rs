@@ -110,8 +110,8 @@ SELECT payment_events.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
 )) AS given
 STRAIGHT_JOIN payment_events FORCE INDEX (PRIMARY) ON payment_events.id = UNHEX(given.id)"),
     insert_outbox: ManyRows::values(
-        "INSERT INTO outbox (id, payment_id, due_at, publication) VALUES ",
-        "(?, ?, ?, ?)",
+        "INSERT INTO outbox (id, payment_id, due_at, publication, lane) VALUES ",
+        "(?, ?, ?, ?, ?)",
         " ON DUPLICATE KEY UPDATE id = outbox.id",
     ),
     delete_outbox: Json("
@@ -121,7 +121,7 @@ DELETE outbox FROM JSON_TABLE(?, '$[*]' COLUMNS (
 STRAIGHT_JOIN outbox FORCE INDEX (PRIMARY) ON outbox.id = UNHEX(given.id)"),
     lock_due_outbox: "
 SELECT * FROM outbox FORCE INDEX (outbox_due)
-WHERE due_at <= ? ORDER BY due_at, id LIMIT ?
+WHERE lane = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?
 FOR UPDATE SKIP LOCKED",
     postpone_outbox: Json("
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (

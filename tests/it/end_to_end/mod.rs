@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clients;
+mod clocks;
 mod faults;
 mod idempotency;
 mod last_net;
