@@ -145,11 +145,12 @@ impl Callbacks {
             return Fate::Done;
         };
         let receiver = self.receivers.of(&event.client, &callback);
+        let age = event.age(OffsetDateTime::now_utc());
         let turn = tokio::select! {
             biased;
             // Into the outbox, where the next process finds it; not before every call of this one has ended.
             () = stop.cancelled() => Err(self.settings.timeout + Duration::from_secs(1)),
-            turn = receiver.turn() => turn,
+            turn = receiver.turn(age) => turn,
         };
         let _turn = match turn {
             Ok(turn) => turn,
