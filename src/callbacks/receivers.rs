@@ -63,7 +63,7 @@ impl Receivers {
         let receiver = Arc::new(Receiver {
             client: client.clone(),
             url: callback.url.clone(),
-            settings: self.settings,
+            settings: self.settings.clone(),
             in_hand: Arc::new(Semaphore::new(calls * IN_HAND)),
             calls: Arc::new(Semaphore::new(calls)),
             circuit: Mutex::default(),
