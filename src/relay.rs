@@ -1,6 +1,7 @@
 //! From the outbox to the broker: the only code that publishes, and the only code that deletes outbox rows.
 //!
-//! Whoever commits rows hands them over at once, through a bounded queue in memory. The sweep finds what is left:
+//! Whoever commits rows hands them over at once, through a bounded queue in memory for each [`Lane`], so that results
+//! which some subscriber's queue does not take hold up no work. The sweep finds what is left:
 //! rows that did not fit, that could not be published, whose process has died, or whose delay is over. A row may be
 //! published twice; whatever receives it must not mind.
 
@@ -10,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::{join, join_all};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Broker, Connection, Publication};
+use crate::broker::{Broker, Connection, Lane, Publication};
 use crate::pulse::Pulse;
 use crate::store::Database;
 use crate::store::commands::Commands;
@@ -41,7 +43,8 @@ const CHUNKS_UNDER_WAY: usize = 4;
 /// Takes rows that were just committed.
 #[derive(Clone)]
 pub struct Relay {
-    sender: mpsc::Sender<OutboxRow>,
+    work: mpsc::Sender<OutboxRow>,
+    results: mpsc::Sender<OutboxRow>,
     backlog: Arc<Backlog>,
 }
 
@@ -56,7 +59,7 @@ struct Backlog {
 
 /// The tasks behind a [`Relay`].
 pub struct RelayTasks {
-    receiver: mpsc::Receiver<OutboxRow>,
+    lanes: [(Lane, mpsc::Receiver<OutboxRow>); 2],
     publisher: Publisher,
     database: Arc<dyn Database>,
     settings: RelaySettings,
@@ -87,10 +90,11 @@ pub fn relay(
     commands: Commands,
     settings: RelaySettings,
 ) -> (Relay, RelayTasks) {
-    let (sender, receiver) = mpsc::channel(HANDED_OVER);
+    let (work, work_lane) = mpsc::channel(HANDED_OVER);
+    let (results, results_lane) = mpsc::channel(HANDED_OVER);
     let backlog = Arc::<Backlog>::default();
     let tasks = RelayTasks {
-        receiver,
+        lanes: [(Lane::Work, work_lane), (Lane::Results, results_lane)],
         publisher: Publisher {
             broker,
             commands,
@@ -106,14 +110,23 @@ pub fn relay(
         settings,
         backlog: Arc::clone(&backlog),
     };
-    (Relay { sender, backlog }, tasks)
+    let relay = Relay {
+        work,
+        results,
+        backlog,
+    };
+    (relay, tasks)
 }
 
 impl Relay {
     /// Takes committed rows. What does not fit is left to the sweep.
     pub fn hand_over(&self, rows: Vec<OutboxRow>) {
         for row in rows {
-            if self.sender.try_send(row).is_err() {
+            let lane = match row.publication.exchange.lane() {
+                Lane::Work => &self.work,
+                Lane::Results => &self.results,
+            };
+            if lane.try_send(row).is_err() {
                 metrics::counter!("relay_left_to_sweep").increment(1);
             }
         }
@@ -148,15 +161,19 @@ impl RelayTasks {
     /// Runs until `stop`, then publishes what was handed over before and ends.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
-            receiver,
+            lanes,
             publisher,
             database,
             settings,
             backlog,
         } = self;
+        let lanes = lanes.map(|(lane, handed_over)| {
+            let (publisher, stop) = (publisher.clone(), stop.clone());
+            let sweep = chores::sweep(lane, publisher.clone(), settings, stop.clone());
+            join(publish_handed_over(handed_over, publisher, stop), sweep)
+        });
         tokio::join!(
-            publish_handed_over(receiver, publisher.clone(), stop.clone()),
-            chores::sweep(publisher.clone(), settings, stop.clone()),
+            join_all(lanes),
             chores::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
             chores::measure(
                 publisher.clone(),
@@ -235,7 +252,7 @@ impl Publisher {
         }
         metrics::counter!("relay_published").increment(confirmed.len() as u64);
         let deletions = confirmed.iter().map(|id| self.commands.published(*id));
-        for deleted in futures::future::join_all(deletions).await {
+        for deleted in join_all(deletions).await {
             if let Err(error) = deleted {
                 tracing::warn!(%error, "a published outbox row was not deleted: it will be published again");
             }

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use topology::{Exchange, Queue, Topology};
+pub use topology::{Exchange, Lane, Queue, Topology};
 
 /// Results that a subscription holds for a receiver that is behind; more are let go, because they are hints.
 const RESULTS_BUFFER: usize = 10_000;
@@ -193,7 +193,8 @@ impl Consumer {
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
     /// Publishes persistent messages, pipelined, and waits for the confirms; one result each, in their order.
-    /// Ends within the confirm time-out whatever the broker does.
+    /// Ends within the confirm time-out whatever the broker does. Confirms that are missing in one [`Lane`] hold up
+    /// no other call in another.
     async fn publish(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>>;
 
     /// Consumes one of the durable queues, holding at most `prefetch` unsettled deliveries.

@@ -32,6 +32,16 @@ pub enum Exchange {
     Default,
 }
 
+/// What travels apart. Whoever subscribes to results owns queues that this service has no power over, and a queue that
+/// has lost its majority confirms nothing to its publishers; work must not wait behind such a one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// To queues of this service: what payments need to go on.
+    Work,
+    /// To whatever queues others have bound or named: results, replies, and the callbacks that follow from results.
+    Results,
+}
+
 /// The durable queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Queue {
@@ -55,6 +65,27 @@ impl Exchange {
             Self::Results => "payments.results",
             Self::DeadLetters => "payments.dead-letters",
             Self::Default => "",
+        }
+    }
+
+    /// With what its messages travel.
+    pub fn lane(self) -> Lane {
+        match self {
+            Self::Requests | Self::Work | Self::DeadLetters => Lane::Work,
+            Self::Results | Self::Default => Lane::Results,
+        }
+    }
+}
+
+impl Lane {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::Work, Self::Results];
+
+    /// As the outbox keeps it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Results => "results",
         }
     }
 }

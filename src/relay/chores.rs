@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Backlog, Publisher, RelaySettings};
-use crate::broker::Queue;
+use crate::broker::{Lane, Queue};
 use crate::store::Database;
 
 /// Rows taken by one sweep.
@@ -16,11 +16,16 @@ const SWEPT: u32 = 512;
 /// Payments dispatched again at once.
 const DISPATCHED_AGAIN: u32 = 100;
 
-pub(super) async fn sweep(publisher: Publisher, settings: RelaySettings, stop: CancellationToken) {
+pub(super) async fn sweep(
+    lane: Lane,
+    publisher: Publisher,
+    settings: RelaySettings,
+    stop: CancellationToken,
+) {
     while pause(settings.sweep_every, &stop).await {
         while publisher.connected() && !stop.is_cancelled() {
             let in_hand = publisher.pulses.sweep.take();
-            let rows = publisher.commands.sweep(SWEPT).await;
+            let rows = publisher.commands.sweep(lane, SWEPT).await;
             drop(in_hand);
             let rows = match rows {
                 Ok(rows) => rows,

@@ -126,6 +126,7 @@ pub fn outbox(rows: &[OutboxRow]) -> Rows {
             row.payment.map(|id| id.0).into(),
             row.due_at.into(),
             Cell::json(&row.publication)?,
+            row.publication.exchange.lane().as_str().into(),
         ])
     };
     let rows: Result<Vec<_>, StoreError> = rows.iter().map(row).collect();

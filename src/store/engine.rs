@@ -128,7 +128,7 @@ pub struct Statements {
     pub insert_outbox: &'static str,
     /// (rows of id)
     pub delete_outbox: &'static str,
-    /// (now, limit) → outbox rows, locked; those that another has locked are skipped
+    /// (lane, now, limit) → outbox rows, locked; those that another has locked are skipped
     pub lock_due_outbox: &'static str,
     /// (rows of id, due time)
     pub postpone_outbox: &'static str,

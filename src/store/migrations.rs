@@ -10,11 +10,18 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// For [`super::mysql`].
 pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
-    embed(&[(
-        1,
-        "initial",
-        include_str!("../../migrations/mysql/0001_initial.sql"),
-    )])
+    embed(&[
+        (
+            1,
+            "initial",
+            include_str!("../../migrations/mysql/0001_initial.sql"),
+        ),
+        (
+            2,
+            "outbox lanes",
+            include_str!("../../migrations/mysql/0002_outbox_lanes.sql"),
+        ),
+    ])
 });
 
 /// For [`super::sqlite`].
@@ -29,6 +36,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             2,
             "dead letters",
             include_str!("../../migrations/sqlite/0002_dead_letters.sql"),
+        ),
+        (
+            3,
+            "outbox lanes",
+            include_str!("../../migrations/sqlite/0003_outbox_lanes.sql"),
         ),
     ])
 });

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use audit::{Audit, Bounds};
 use facts::{Server, Stock};
@@ -194,9 +195,10 @@ pub trait Transaction: Send {
     /// Removes published rows, in the order of their ids; missing ones are no error.
     async fn delete_outbox(&mut self, ids: &[OutboxId]) -> Result<(), StoreError>;
 
-    /// Locks up to `limit` rows with `due_at <= now`, oldest first, skipping rows that another sweeper has locked.
+    /// Locks up to `limit` rows of a lane with `due_at <= now`, oldest first, skipping rows that another sweeper has locked.
     async fn lock_due_outbox(
         &mut self,
+        lane: Lane,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError>;

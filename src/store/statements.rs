@@ -64,8 +64,8 @@ SELECT id FROM payments
 WHERE check_at <= ? AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.payment_id = payments.id)
 ORDER BY check_at LIMIT ?";
 
-/// (now) → a row, if anything is due. Locks nothing: usually there is nothing.
-pub const OUTBOX_IS_DUE: &str = "SELECT id FROM outbox WHERE due_at <= ? LIMIT 1";
+/// (lane, now) → a row, if anything is due. Locks nothing: usually there is nothing.
+pub const OUTBOX_IS_DUE: &str = "SELECT id FROM outbox WHERE lane = ? AND due_at <= ? LIMIT 1";
 
 /// (now) → a row, if any card is to be erased. Locks nothing: usually there is none.
 pub const TOKENS_ARE_EXPIRED: &str = "SELECT id FROM card_tokens WHERE erase_at < ? LIMIT 1";

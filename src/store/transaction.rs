@@ -13,6 +13,7 @@ use super::rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
 use super::{StoreError, Transaction, encode, statements};
+use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 
 /// A transaction that has begun.
@@ -155,17 +156,19 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
 
     async fn lock_due_outbox(
         &mut self,
+        lane: Lane,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
+        let lane = lane.as_str();
         let due: Vec<(Uuid,)> = self
             .connection
-            .fetch(statements::OUTBOX_IS_DUE, &[now.into()])
+            .fetch(statements::OUTBOX_IS_DUE, &[lane.into(), now.into()])
             .await?;
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let parameters = [now.into(), limit.into()];
+        let parameters = [lane.into(), now.into(), limit.into()];
         let sql = E::STATEMENTS.lock_due_outbox;
         all(self
             .connection

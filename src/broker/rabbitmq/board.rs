@@ -7,11 +7,13 @@ use tokio::sync::watch;
 use crate::broker::Connection;
 
 /// What a connection is for. A broker short of memory or disk stops reading from connections that publish:
-/// acknowledgements must not wait behind them. And what clients send may break the connection that it comes on (see
+/// acknowledgements must not wait behind them. It also stops reading from one whose messages some queue does not take:
+/// work must not wait behind results (see [`crate::broker::Lane`]). And what clients send may break the connection that it comes on (see
 /// [`super::session::Session::is_unreadable`]): their requests come on one of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Publish,
+    Results,
     Consume,
     Requests,
 }
@@ -20,6 +22,7 @@ impl Purpose {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
+            Self::Results => "results",
             Self::Consume => "consume",
             Self::Requests => "requests",
         }
@@ -33,6 +36,7 @@ pub(super) struct Board {
 
 struct Parts {
     publish: Connection,
+    results: Connection,
     /// None until something is consumed.
     consume: Option<Connection>,
     /// None until requests are consumed.
@@ -44,6 +48,7 @@ impl Board {
         let connecting = Connection::Down("connecting".to_owned());
         let parts = Parts {
             publish: connecting.clone(),
+            results: connecting.clone(),
             consume: None,
             requests: None,
         };
@@ -61,6 +66,7 @@ impl Board {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         match purpose {
             Purpose::Publish => parts.publish = state,
+            Purpose::Results => parts.results = state,
             Purpose::Consume => parts.consume = Some(state),
             Purpose::Requests => parts.requests = Some(state),
         }
@@ -83,7 +89,8 @@ impl Parts {
             Connection::Up => 0,
         };
         let mut worst = &self.publish;
-        for state in self.consume.iter().chain(&self.requests) {
+        let consuming = self.consume.iter().chain(&self.requests);
+        for state in [&self.results].into_iter().chain(consuming) {
             if rank(state) > rank(worst) {
                 worst = state;
             }

@@ -38,6 +38,8 @@ pub(super) struct Subscription {
     pub(super) stopping: CancellationToken,
     /// For every question to the broker.
     pub(super) time: Duration,
+    /// See [`super::RabbitMqOptions::idle`].
+    pub(super) idle: Duration,
 }
 
 enum End {
@@ -52,15 +54,10 @@ enum End {
 /// each end of the connection as a failed delivery of all that were in hand, and the limit is to hit that message alone.
 const ONE_BY_ONE: u32 = 1_000;
 
-/// A consumer that gets nothing for so long registers anew. The broker says by itself when one is canceled, but not always
-/// (seen on 3.10): a quorum queue that is deleted and declared again within a second may forget its consumers, or keep
-/// them and deliver into nothing. An idle consumer costs little to renew, and what was delivered into nothing comes again.
-const IDLE: Duration = Duration::from_secs(10);
-
-/// How long a consumer stays away from a queue that was deleted under it. The broker is not done with a deletion when it
-/// says so (seen on 3.10): who consumes the new queue at once may be taken for a consumer of the former one, and gets
-/// nothing, without a word.
-const AFTER_DELETION: Duration = Duration::from_secs(1);
+/// How long a registered consumer that was lost on a live session stays away, for its queue may have been deleted. The
+/// broker is not done with a deletion when it says so (seen on 3.10): who consumes the new queue at once may be taken for
+/// a consumer of the former one, and gets nothing, without a word.
+const AFTER_LOSS: Duration = Duration::from_secs(1);
 
 impl Subscription {
     pub(super) async fn run(mut self) {
@@ -83,7 +80,7 @@ impl Subscription {
             let End::Lost(reason) = end else { break };
             failures = if was_registered { 0 } else { failures + 1 };
             let pause = if was_registered {
-                AFTER_DELETION
+                AFTER_LOSS
             } else {
                 delay(failures)
             };
@@ -112,6 +109,8 @@ impl Subscription {
             let next = tokio::select! {
                 next = timeout(self.idle(), consumer.next()) => match next {
                     Ok(next) => next,
+                    // With deliveries in hand it is busy: renewed, it would get more than it may hold.
+                    Err(_) if Arc::strong_count(&channel) > 1 => continue,
                     Err(_) => {
                         self.cancel(&channel, consumer, tag).await;
                         return End::Idle;
@@ -152,7 +151,7 @@ impl Subscription {
     /// A private queue would be deleted with its consumer; it cannot be deleted under it either.
     fn idle(&self) -> Duration {
         match self.source {
-            Source::Durable { .. } => IDLE,
+            Source::Durable { .. } => self.idle,
             Source::Results(_) => Duration::MAX,
         }
     }

@@ -1,4 +1,5 @@
-//! RabbitMQ behind the seam: supervised connections to publish, to consume, and to consume what clients send.
+//! RabbitMQ behind the seam: supervised connections to publish in each lane, to consume, and to consume what clients
+//! send.
 //!
 //! Nothing here needs the broker to be up: what cannot be done now fails at once (publishing, depth) or waits for the
 //! next session (consuming).
@@ -9,6 +10,7 @@ mod connect;
 mod consumer;
 mod declare;
 mod hosts;
+mod options;
 mod probe;
 mod properties;
 mod publisher;
@@ -16,9 +18,9 @@ mod session;
 mod settlement;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{mpsc, watch};
@@ -27,47 +29,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use hosts::{Hosts, InvalidAmqpUrl, InvalidCa, parse_urls};
+pub use options::RabbitMqOptions;
 pub use probe::Right;
 
 use super::{
-    Broker, BrokerError, Connection, Consumer, Delivery, Publication, PublishError, Queue,
-    RESULTS_BUFFER, Topology,
+    Broker, BrokerError, Connection, Consumer, Delivery, Lane, Publication, PublishError, Queue,
+    RESULTS_BUFFER,
 };
 use board::{Board, Purpose};
 use consumer::{Source, Subscription};
 use session::{Session, Supervisor};
 use settlement::LastSettled;
-
-/// How to reach the broker, and what to expect of it.
-#[derive(Debug, Clone)]
-pub struct RabbitMqOptions {
-    /// Tried in turn.
-    pub hosts: Hosts,
-    /// Shown in the broker's tools.
-    pub connection_name: String,
-    /// For connecting, logging in and every question.
-    pub connect_timeout: Duration,
-    /// For a whole call of `publish`. A broker killed at the wrong moment never answers.
-    pub confirm_timeout: Duration,
-    /// PEM, beside the system's: a certificate authority of one's own, for `amqps`.
-    pub ca_certificates: Option<String>,
-    /// What is declared.
-    pub topology: Topology,
-}
-
-impl RabbitMqOptions {
-    /// With time-outs of 5 seconds, the system's certificates and the topology of definitions.json.
-    pub fn new(hosts: Hosts, connection_name: impl Into<String>) -> Result<Self, BrokerError> {
-        Ok(Self {
-            ca_certificates: hosts.ca_certificates(),
-            hosts,
-            connection_name: connection_name.into(),
-            connect_timeout: Duration::from_secs(5),
-            confirm_timeout: Duration::from_secs(5),
-            topology: Topology::of_definitions()?,
-        })
-    }
-}
 
 /// The session of a connection, if there is one now.
 type Sessions = watch::Receiver<Option<Arc<Session>>>;
@@ -77,6 +49,7 @@ pub struct RabbitMq {
     options: Arc<RabbitMqOptions>,
     board: Arc<Board>,
     publishing: Sessions,
+    publishing_results: Sessions,
     /// Connected by the first consumer: many processes never consume.
     consuming: OnceLock<Sessions>,
     consuming_requests: OnceLock<Sessions>,
@@ -94,11 +67,14 @@ impl RabbitMq {
         let board = Arc::new(Board::new());
         let supervisors = TaskTracker::new();
         let closing = CancellationToken::new();
-        let publishing = supervise(&options, Purpose::Publish, &board, &supervisors, &closing);
+        let publish = |purpose| supervise(&options, purpose, &board, &supervisors, &closing);
+        let publishing = publish(Purpose::Publish);
+        let publishing_results = publish(Purpose::Results);
         Self {
             options,
             board,
             publishing,
+            publishing_results,
             consuming: OnceLock::new(),
             consuming_requests: OnceLock::new(),
             supervisors,
@@ -110,10 +86,26 @@ impl RabbitMq {
     }
 
     fn session(&self) -> Option<Arc<Session>> {
-        self.publishing
-            .borrow()
-            .clone()
-            .filter(|session| session.is_alive())
+        alive(&self.publishing)
+    }
+
+    async fn publish_in(
+        &self,
+        lane: Lane,
+        messages: &[&Publication],
+        deadline: Instant,
+    ) -> Vec<Result<(), PublishError>> {
+        let session = match lane {
+            Lane::Work => alive(&self.publishing),
+            Lane::Results => alive(&self.publishing_results),
+        };
+        match session {
+            // A blocked broker reads nothing: what is written would only wait in memory.
+            Some(session) if !session.is_blocked() => {
+                publisher::publish(&session, messages, deadline).await
+            }
+            _ => vec![Err(PublishError::NotConnected); messages.len()],
+        }
     }
 
     fn subscribe(&self, source: Source, buffer: usize) -> Consumer {
@@ -149,6 +141,7 @@ impl RabbitMq {
             settled: Arc::clone(&self.settled),
             stopping: self.stopping.clone(),
             time: self.options.connect_timeout,
+            idle: self.options.idle,
         };
         self.subscriptions.spawn(subscription.run());
         consumer
@@ -170,6 +163,11 @@ impl RabbitMq {
             .await?;
         Ok(u64::from(queue.message_count()))
     }
+}
+
+fn alive(sessions: &Sessions) -> Option<Arc<Session>> {
+    let session = sessions.borrow().clone();
+    session.filter(|session| session.is_alive())
 }
 
 fn supervise(
@@ -205,13 +203,19 @@ impl Drop for RabbitMq {
 impl Broker for RabbitMq {
     async fn publish(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
         let deadline = Instant::now() + self.options.confirm_timeout;
-        match self.session() {
-            // A blocked broker reads nothing: what is written would only wait in memory.
-            Some(session) if !session.is_blocked() => {
-                publisher::publish(&session, messages, deadline).await
-            }
-            _ => vec![Err(PublishError::NotConnected); messages.len()],
-        }
+        let lanes = Lane::ALL.map(|lane| async move {
+            let (places, messages): (Vec<usize>, Vec<&Publication>) = messages
+                .iter()
+                .enumerate()
+                .filter(|(_, message)| message.exchange.lane() == lane)
+                .unzip();
+            let published = self.publish_in(lane, &messages, deadline).await;
+            places.into_iter().zip(published)
+        });
+        let published = join_all(lanes).await.into_iter().flatten();
+        let mut published: Vec<_> = published.collect();
+        published.sort_unstable_by_key(|(place, _)| *place);
+        published.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {

@@ -83,9 +83,12 @@ async fn open(connection: &Connection) -> lapin::Result<Channel> {
 /// except while the broker blocks it, which says itself why nothing comes.
 pub(super) async fn publish(
     session: &Session,
-    messages: &[Publication],
+    messages: &[&Publication],
     deadline: Instant,
 ) -> Vec<Outcome> {
+    if messages.is_empty() {
+        return Vec::new();
+    }
     let mut call = Call::new(messages);
     let mut end = pin!(async {
         tokio::select! {
@@ -119,7 +122,7 @@ pub(super) async fn publish(
 }
 
 struct Call<'a> {
-    messages: &'a [Publication],
+    messages: &'a [&'a Publication],
     outcomes: Vec<Outcome>,
     acknowledged: Vec<usize>,
     /// Exchange and routing key of every message that came back.
@@ -129,7 +132,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(messages: &'a [Publication]) -> Self {
+    fn new(messages: &'a [&'a Publication]) -> Self {
         let outcomes = vec![Err(PublishError::NotConfirmed); messages.len()];
         Self {
             messages,

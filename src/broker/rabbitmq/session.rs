@@ -111,7 +111,7 @@ impl Supervisor {
         let mut told = None;
         for uri in hosts.iter().cycle() {
             let started = Instant::now();
-            let mut unreadable = false;
+            let (mut opened, mut unreadable) = (false, false);
             let reason = match self.open(uri).await {
                 Ok((session, findings)) => {
                     tracing::info!(
@@ -120,6 +120,7 @@ impl Supervisor {
                         "connected"
                     );
                     told = None;
+                    opened = true;
                     let reason = self.serve(&session, findings).await;
                     unreadable = session.is_unreadable();
                     reason
@@ -138,7 +139,10 @@ impl Supervisor {
                 );
                 told = Some(reason.clone());
             }
-            self.board.set(self.purpose, State::Down(reason));
+            // The end of a session for results may be the fault of somebody's queue, and no word on the broker.
+            if !opened || self.purpose != Purpose::Results {
+                self.board.set(self.purpose, State::Down(reason));
+            }
             // Behind a message that cannot be read wait others that can, and each attempt brings its end nearer.
             failures = if started.elapsed() > SETTLED || unreadable {
                 0

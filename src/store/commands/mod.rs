@@ -23,7 +23,7 @@ use super::batch::{Batcher, Limits};
 use super::ids::{IdSpace, PaymentIds};
 use super::rows::{CardToken, OutboxId, OutboxRow};
 use super::{Database, StoreError};
-use crate::broker::Publication;
+use crate::broker::{Lane, Publication};
 use crate::card_seal::SealedCard;
 use crate::domain::{CardSummary, EventId, PaymentId, Timestamp};
 use crate::messages::work::WorkMessage;
@@ -223,8 +223,8 @@ impl Commands {
     }
 
     /// Takes up to `limit` due outbox rows for this process, for one lease.
-    pub async fn sweep(&self, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        outbox::sweep(self.database.as_ref(), self.leases, limit).await
+    pub async fn sweep(&self, lane: Lane, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        outbox::sweep(self.database.as_ref(), self.leases, lane, limit).await
     }
 
     /// Dispatches again up to `limit` payments whose message seems lost; returns the rows to publish.

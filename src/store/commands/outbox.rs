@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{Leases, RowIds};
-use crate::broker::Publication;
+use crate::broker::{Lane, Publication};
 use crate::domain::Timestamp;
 use crate::messages::work::WorkMessage;
 use crate::store::batch::Batch;
@@ -117,15 +117,16 @@ impl Batch for DeletePublished {
     }
 }
 
-/// Moves due rows one lease ahead, commits, and returns them: they are this process's to publish.
+/// Moves due rows of a lane one lease ahead, commits, and returns them: they are this process's to publish.
 pub(super) async fn sweep(
     database: &dyn Database,
     leases: Leases,
+    lane: Lane,
     limit: u32,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let mut tx = database.begin().await?;
     let now = tx.now().await?;
-    let rows = tx.lock_due_outbox(now, limit).await?;
+    let rows = tx.lock_due_outbox(lane, now, limit).await?;
     if !rows.is_empty() {
         let ids: Vec<OutboxId> = rows.iter().map(|row| row.id).collect();
         tx.postpone_outbox(&ids, now + leases.outbox).await?;

@@ -146,15 +146,16 @@ SELECT payment_events.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
 STRAIGHT_JOIN payment_events FORCE INDEX (PRIMARY) ON payment_events.id = UNHEX(given.id)",
     insert_outbox: "
 INSERT INTO outbox (
-    id, payment_id, due_at, publication
+    id, payment_id, due_at, publication, lane
 )
 SELECT
-    UNHEX(given.id), given.payment_id, given.due_at, CONCAT(given.publication)
+    UNHEX(given.id), given.payment_id, given.due_at, CONCAT(given.publication), given.lane
 FROM JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
     payment_id BIGINT PATH '$[1]' ERROR ON ERROR,
     due_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[2]' ERROR ON ERROR,
-    publication LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR
+    publication LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR,
+    lane VARCHAR(9) CHARACTER SET utf8mb4 PATH '$[4]' ERROR ON ERROR
 )) AS given
 ON DUPLICATE KEY UPDATE id = outbox.id",
     delete_outbox: "
@@ -164,7 +165,7 @@ DELETE outbox FROM JSON_TABLE(?, '$[*]' COLUMNS (
 STRAIGHT_JOIN outbox FORCE INDEX (PRIMARY) ON outbox.id = UNHEX(given.id)",
     lock_due_outbox: "
 SELECT * FROM outbox FORCE INDEX (outbox_due)
-WHERE due_at <= ? ORDER BY due_at, id LIMIT ?
+WHERE lane = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?
 FOR UPDATE SKIP LOCKED",
     postpone_outbox: "
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (

@@ -69,16 +69,17 @@ SELECT id FROM payment_events
 WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))",
     insert_outbox: "
 INSERT INTO outbox (
-    id, payment_id, due_at, publication
+    id, payment_id, due_at, publication, lane
 )
 SELECT
-    unhex(value ->> '$[0]'), value ->> '$[1]', value ->> '$[2]', value ->> '$[3]'
+    unhex(value ->> '$[0]'), value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]'
 FROM json_each(?1) WHERE true
 ON CONFLICT DO NOTHING",
     delete_outbox: "
 DELETE FROM outbox
 WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))",
-    lock_due_outbox: "SELECT * FROM outbox WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2",
+    lock_due_outbox: "
+SELECT * FROM outbox WHERE lane = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3",
     postpone_outbox: "
 UPDATE outbox SET due_at = ?2
 WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))",

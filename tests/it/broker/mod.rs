@@ -5,6 +5,8 @@ mod embedded;
 pub mod place;
 mod rabbitmq;
 mod rabbitmq_faults;
+mod rabbitmq_idle;
+mod rabbitmq_lanes;
 mod rabbitmq_network;
 mod rabbitmq_permissions;
 mod rabbitmq_unreadable;

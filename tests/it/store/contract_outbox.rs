@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use payment_service::broker::Lane;
 use payment_service::domain::PaymentId;
 use payment_service::store::rows::OutboxId;
 use payment_service::store::{Database, OutboxDepth};
@@ -15,7 +16,12 @@ pub async fn an_outbox_row_comes_back_as_it_was_written(database: Arc<dyn Databa
     let rows = [outbox(Some(1), NOON), long];
     keep_outbox(&database, &rows).await;
     let mut tx = begin(&database).await;
-    assert_eq!(tx.lock_due_outbox(seconds(1), 10).await.unwrap(), rows);
+    assert_eq!(
+        tx.lock_due_outbox(Lane::Work, seconds(1), 10)
+            .await
+            .unwrap(),
+        rows
+    );
 }
 
 pub async fn due_rows_come_oldest_first_and_later_ones_not_at_all(database: Arc<dyn Database>) {
@@ -23,7 +29,7 @@ pub async fn due_rows_come_oldest_first_and_later_ones_not_at_all(database: Arc<
     keep_outbox(&database, &rows).await;
     let due = async |now, limit| -> Vec<OutboxId> {
         let mut tx = begin(&database).await;
-        let due = tx.lock_due_outbox(now, limit).await.unwrap();
+        let due = tx.lock_due_outbox(Lane::Work, now, limit).await.unwrap();
         // A dropped transaction may hold its rows for a moment, and locked rows are skipped.
         tx.commit().await.unwrap();
         due.into_iter().map(|row| row.id).collect()
@@ -40,14 +46,20 @@ pub async fn postponed_rows_are_not_due(database: Arc<dyn Database>) {
     let rows = [outbox(Some(1), seconds(1)), outbox(Some(2), seconds(2))];
     keep_outbox(&database, &rows).await;
     let mut tx = begin(&database).await;
-    let due = tx.lock_due_outbox(seconds(5), 1).await.unwrap();
+    let due = tx.lock_due_outbox(Lane::Work, seconds(5), 1).await.unwrap();
     tx.postpone_outbox(&[due[0].id], seconds(35)).await.unwrap();
     tx.commit().await.unwrap();
 
     let mut tx = begin(&database).await;
-    let due = tx.lock_due_outbox(seconds(5), 10).await.unwrap();
+    let due = tx
+        .lock_due_outbox(Lane::Work, seconds(5), 10)
+        .await
+        .unwrap();
     assert_eq!(due, [rows[1].clone()]);
-    let all = tx.lock_due_outbox(seconds(35), 10).await.unwrap();
+    let all = tx
+        .lock_due_outbox(Lane::Work, seconds(35), 10)
+        .await
+        .unwrap();
     assert_eq!(all.len(), 2);
     assert_eq!(all[1].due_at, seconds(35));
 }
@@ -65,7 +77,7 @@ pub async fn deleted_rows_are_gone_and_missing_ones_no_error(database: Arc<dyn D
         tx.commit().await.unwrap();
     }
     let mut tx = begin(&database).await;
-    let left = tx.lock_due_outbox(NOON, 10).await.unwrap();
+    let left = tx.lock_due_outbox(Lane::Work, NOON, 10).await.unwrap();
     assert_eq!(left, rows[4..]);
 }
 

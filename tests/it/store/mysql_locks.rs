@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use payment_service::broker::Lane;
 use payment_service::domain::PaymentId;
 use payment_service::store::mysql::{MySql, parse_url};
 use payment_service::store::rows::{OutboxId, OutboxRow};
@@ -105,10 +106,13 @@ async fn two_sweepers_take_different_rows_and_neither_waits() {
     let id = |row: &OutboxRow| row.id;
     let mut first = begin(&database).await;
     let mut second = begin(&database).await;
-    let taken = first.lock_due_outbox(seconds(60), 5).await.unwrap();
+    let taken = first
+        .lock_due_outbox(Lane::Work, seconds(60), 5)
+        .await
+        .unwrap();
     let rest = timeout(
         Duration::from_secs(3),
-        second.lock_due_outbox(seconds(60), 100),
+        second.lock_due_outbox(Lane::Work, seconds(60), 100),
     );
     let rest = rest.await.unwrap().unwrap();
     let expected: Vec<OutboxId> = rows.iter().map(id).collect();

@@ -27,6 +27,7 @@ mod node;
 mod place;
 mod port;
 mod shared;
+mod stuck_subscriber;
 mod supervisor;
 
 /// What a server shows of itself by TLS, all in PEM.
@@ -46,6 +47,7 @@ pub use shared::{
     AmqpUrl, DatabaseUrl, fresh_database, fresh_servers, fresh_vhost, shared_broker,
     shared_database,
 };
+pub use stuck_subscriber::StuckSubscriber;
 
 /// Why there is no server. Clonable, because one failed start is told to every test that wanted the server.
 #[derive(Clone, thiserror::Error)]

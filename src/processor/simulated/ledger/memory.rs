@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use time::macros::datetime;
 
+use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use crate::store::audit::{Audit, Bounds};
 use crate::store::facts::{Server, Stock};
@@ -218,6 +219,7 @@ impl Transaction for Open {
     }
     async fn lock_due_outbox(
         &mut self,
+        _: Lane,
         _: Timestamp,
         _: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {

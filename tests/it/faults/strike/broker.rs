@@ -8,7 +8,10 @@ use tokio::time::{Instant, sleep};
 
 use super::Ground;
 use crate::faults::random::Random;
+use crate::support::servers::StuckSubscriber;
 
+/// Of the service.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 const OURS: [&str; 2] = ["payments.work", "payments.requests"];
 
 pub async fn stop_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
@@ -89,6 +92,38 @@ pub async fn fill_work_queue(ground: &Ground, random: &mut Random) -> Result<(),
     fleet.without("worker", filled).await?;
     if fleet.counted("api", refused).await <= before {
         return Err("the broker never refused a message".to_owned());
+    }
+    Ok(())
+}
+
+/// Somebody's queue takes results and confirms none, as one does that has lost its majority. Nobody's work may wait for it.
+pub async fn stick_subscriber(ground: &Ground) -> Result<(), String> {
+    let queue = StuckSubscriber::bind(&ground.place.amqp_url)
+        .await
+        .map_err(|error| error.to_string())?;
+    let vhost = ground.place.vhost();
+    let (stick, unstick) = (vhost.clone(), vhost);
+    ground
+        .place
+        .with_broker(move |server| StuckSubscriber::stick(server, &stick))
+        .await?;
+    let flows = work_flows_meanwhile(ground).await;
+    ground
+        .place
+        .with_broker(move |server| StuckSubscriber::unstick(server, &unstick))
+        .await?;
+    queue.delete().await.map_err(|error| error.to_string())?;
+    flows
+}
+
+/// Once the first confirms are overdue, payments go on being tried, and the service says of itself that it can work.
+async fn work_flows_meanwhile(ground: &Ground) -> Result<(), String> {
+    sleep(CONFIRM_TIMEOUT + Duration::from_secs(1)).await;
+    let tried = || ground.fleet.counted("worker", "payments_tried");
+    let before = tried().await;
+    sleep(Duration::from_secs(2)).await;
+    if tried().await <= before {
+        return Err("no payment was tried while somebody's queue was stuck".to_owned());
     }
     Ok(())
 }

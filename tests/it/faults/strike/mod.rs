@@ -38,6 +38,7 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::BrokerAlarm => broker::alarm(ground, random).await,
         K::QueuesDeleted => broker::delete_queues(ground).await,
         K::WorkQueueFull => broker::fill_work_queue(ground, random).await,
+        K::SubscriberStuck => broker::stick_subscriber(ground).await,
         K::DatabaseStopped => database::stop_and_start(ground, random).await,
         K::DatabaseKilled => database::kill_and_start(ground, random).await,
         K::DatabaseKillsConnections => database::kill_connections(ground).await,
