@@ -115,7 +115,7 @@ impl Parts {
             config.clients.clone(),
             self.commands.clone(),
             self.relay.clone(),
-            config.callbacks,
+            config.callbacks.clone(),
         )
     }
 }

@@ -6,6 +6,7 @@
 //! Payments wait for none of this; docs/adr/adr018-callbacks.md says why.
 
 pub mod address;
+pub mod authorities;
 pub mod bindings;
 mod circuit;
 mod event;
@@ -79,8 +80,8 @@ impl Callbacks {
             clients,
             commands,
             relay,
+            receivers: Receivers::new(settings.clone()),
             settings,
-            receivers: Receivers::new(settings),
             sender: OnceCell::new(),
         }
     }
@@ -145,11 +146,12 @@ impl Callbacks {
             return Fate::Done;
         };
         let receiver = self.receivers.of(&event.client, &callback);
+        let age = event.age(OffsetDateTime::now_utc());
         let turn = tokio::select! {
             biased;
             // Into the outbox, where the next process finds it; not before every call of this one has ended.
             () = stop.cancelled() => Err(self.settings.timeout + Duration::from_secs(1)),
-            turn = receiver.turn() => turn,
+            turn = receiver.turn(age) => turn,
         };
         let _turn = match turn {
             Ok(turn) => turn,
@@ -170,7 +172,7 @@ impl Callbacks {
     }
 
     async fn send(&self, event: &Event, callback: &Callback) -> Result<(), Failure> {
-        let make = || async { Sender::new(self.settings.timeout) };
+        let make = || async { Sender::new(&self.settings) };
         let sender = self.sender.get_or_try_init(make).await;
         let sender = sender.map_err(|error| Failure::again("tls_unusable", error.to_string()))?;
         sender.send(event, callback).await

@@ -19,7 +19,7 @@ const IN_HAND: usize = 8;
 /// A receiver that counts as away is asked at least so often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// When an event comes again for which there was no hand free.
+/// When an event comes again for which there was no hand free, at the soonest.
 const CROWDED: Duration = Duration::from_secs(1);
 
 /// All of them.
@@ -63,7 +63,7 @@ impl Receivers {
         let receiver = Arc::new(Receiver {
             client: client.clone(),
             url: callback.url.clone(),
-            settings: self.settings,
+            settings: self.settings.clone(),
             in_hand: Arc::new(Semaphore::new(calls * IN_HAND)),
             calls: Arc::new(Semaphore::new(calls)),
             circuit: Mutex::default(),
@@ -74,12 +74,12 @@ impl Receivers {
 }
 
 impl Receiver {
-    /// Waits for its turn; an error says how long the event should be left alone instead.
-    pub async fn turn(&self) -> Result<Turn, Duration> {
+    /// Waits for its turn; an error says how long an event of this age should be left alone instead.
+    pub async fn turn(&self, age: time::Duration) -> Result<Turn, Duration> {
         // What cannot be called for is not kept waiting in line.
         self.is_away().map_or(Ok(()), Err)?;
         let in_hand = Arc::clone(&self.in_hand).try_acquire_owned();
-        let in_hand = in_hand.map_err(|_| CROWDED.mul_f64(rand::random_range(0.5..1.5)))?;
+        let in_hand = in_hand.map_err(|_| crowded(age, self.settings.retry.max_interval))?;
         let call = Arc::clone(&self.calls).acquire_owned().await;
         let call = call.map_err(|_| CROWDED)?;
         match self.with_circuit(|circuit| circuit.ask(Instant::now(), self.settings.timeout)) {
@@ -127,5 +127,31 @@ impl Receiver {
 
     fn with_circuit<T>(&self, act: impl FnOnce(&mut Circuit) -> T) -> T {
         act(&mut self.circuit.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// For as long as the event has been on its way: coming each second to find no hand free would cost payments their time.
+fn crowded(age: time::Duration, longest: Duration) -> Duration {
+    let age = age.try_into().unwrap_or(Duration::ZERO);
+    let pause = age.min(longest.min(LONGEST_PAUSE)).max(CROWDED);
+    pause.mul_f64(rand::random_range(0.5..1.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_for_which_no_hand_is_free_comes_less_often_the_older_it_is() {
+        let quarter = Duration::from_secs(15 * 60);
+        for (age, pause) in [(-1, 1), (0, 1), (20, 20), (3600, 60)] {
+            let pause = Duration::from_secs(pause);
+            let told = crowded(time::Duration::seconds(age), quarter);
+            assert!(
+                pause / 2 <= told && told <= pause * 3 / 2,
+                "{age}: {told:?}"
+            );
+        }
+        assert!(crowded(time::Duration::HOUR, CROWDED) <= CROWDED * 3 / 2);
     }
 }

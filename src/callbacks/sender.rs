@@ -2,23 +2,24 @@
 //! more of an answer than it needs.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use time::OffsetDateTime;
 
 use super::address::{ResolveError, Resolver, check_literal};
 use super::event::Event;
 use super::request;
-use super::settings::Callback;
+use super::settings::{Callback, CallbackSettings};
 
 /// Read of an answer; the rest is not wanted.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -68,9 +69,13 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// With the system's root certificates.
-    pub fn new(timeout: Duration) -> Result<Self, rustls::Error> {
-        let tls = tls()?;
+    /// Trusts the system's authorities and those of the settings.
+    pub fn new(settings: &CallbackSettings) -> Result<Self, rustls::Error> {
+        let timeout = settings.timeout;
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(settings.authorities.and_the_system_s())
+            .with_no_client_auth();
         let http = |allow_private| {
             let mut connector = HttpConnector::new_with_resolver(Resolver { allow_private });
             connector.enforce_http(false);
@@ -132,11 +137,25 @@ fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
         if let Some(ResolveError::Refused(refused)) = cause.downcast_ref() {
             return address_refused(refused);
         }
+        if let Some(why) = not_trusted(cause) {
+            let error = format!("The receiver's certificate is not trusted: {why}.");
+            return Failure::again("not_trusted", error);
+        }
         words = cause.to_string();
         source = cause.source();
     }
     let error = format!("The receiver cannot be reached: {words}.");
     Failure::again("not_reached", error)
+}
+
+/// The fault of a certificate, in as many errors of input and output as it was wrapped into on its way.
+fn not_trusted<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::CertificateError> {
+    let wrapped = cause.downcast_ref::<io::Error>()?.get_ref()?;
+    match wrapped.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(why)) => Some(why),
+        Some(_) => None,
+        None => not_trusted(wrapped),
+    }
 }
 
 /// Somebody may put the address right within the day.
@@ -145,22 +164,4 @@ fn address_refused(refused: &super::address::Refused) -> Failure {
         "address_refused",
         format!("The receiver is not called: {refused}."),
     )
-}
-
-/// Trusts what the system trusts. Where that is nothing, `https` fails and says so, and `http` works.
-fn tls() -> Result<ClientConfig, rustls::Error> {
-    let builder = || {
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-    };
-    match builder()?.with_native_roots() {
-        Ok(builder) => Ok(builder.with_no_client_auth()),
-        Err(error) => {
-            tracing::warn!(%error, "no root certificates: callbacks by https will fail");
-            let nobody = RootCertStore::empty();
-            Ok(builder()?
-                .with_root_certificates(nobody)
-                .with_no_client_auth())
-        }
-    }
 }

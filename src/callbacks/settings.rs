@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::Uri;
 
+use super::authorities::Authorities;
 use super::signature::Secret;
 use crate::worker::retry::RetrySchedule;
 
@@ -54,9 +55,11 @@ impl Format {
     }
 }
 
-/// How patient the service is with receivers.
-#[derive(Debug, Clone, Copy)]
+/// How patient the service is with receivers, and whom it believes to be one.
+#[derive(Debug, Clone)]
 pub struct CallbackSettings {
+    /// `CALLBACK_CA_FILE`: who vouches for receivers by `https`.
+    pub authorities: Authorities,
     /// `CALLBACK_TIMEOUT`: for one call, from connecting to the end of the answer.
     pub timeout: Duration,
     /// `CALLBACK_RETRY_INITIAL`, `CALLBACK_RETRY_MAX_INTERVAL`: when a call follows another.

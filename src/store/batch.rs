@@ -40,6 +40,8 @@ pub struct Limits {
     pub patience: Option<Duration>,
     /// After this long, a transaction's result counts as unknown.
     pub timeout: Duration,
+    /// How long the first item waits for others. For what is in no hurry, where a commit for each would slow others.
+    pub linger: Duration,
 }
 
 impl Default for Limits {
@@ -49,6 +51,7 @@ impl Default for Limits {
             rows: 256,
             patience: Some(Duration::from_secs(8)),
             timeout: Duration::from_secs(10),
+            linger: Duration::ZERO,
         }
     }
 }
@@ -116,6 +119,7 @@ async fn work_off<B: Batch>(
 ) {
     let mut waiting = Vec::with_capacity(limits.rows);
     while queue.recv_many(&mut waiting, limits.rows).await > 0 {
+        gather(&mut queue, &mut waiting, limits).await;
         let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
         let in_hand = pulse.take();
@@ -125,6 +129,18 @@ async fn work_off<B: Batch>(
             // An error here is a caller that has hung up; its item is done all the same.
             let _ = reply.send(outcome);
         }
+    }
+}
+
+async fn gather<W>(queue: &mut mpsc::Receiver<W>, waiting: &mut Vec<W>, limits: Limits) {
+    if limits.linger.is_zero() || waiting.len() >= limits.rows {
+        return;
+    }
+    tokio::time::sleep(limits.linger).await;
+    while waiting.len() < limits.rows
+        && let Ok(item) = queue.try_recv()
+    {
+        waiting.push(item);
     }
 }
 
@@ -178,5 +194,46 @@ async fn run_again_while_transient<B: Batch>(
             }
             settled => return settled,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers each item with the number of items in its transaction.
+    struct Counted;
+
+    #[async_trait]
+    impl Batch for Counted {
+        const NAME: &'static str = "counted";
+        type Item = ();
+        type Outcome = usize;
+
+        async fn run(&self, items: &[()]) -> Result<Vec<usize>, StoreError> {
+            Ok(vec![items.len(); items.len()])
+        }
+    }
+
+    async fn sizes(linger: Duration) -> Vec<usize> {
+        let limits = Limits {
+            linger,
+            rows: 4,
+            ..Limits::default()
+        };
+        let batcher = Batcher::spawn(Counted, limits);
+        let submit = async |after| {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            batcher.submit(()).await.expect("an outcome")
+        };
+        let items = [0, 10, 20, 30, 40, 200].map(submit);
+        futures::future::join_all(items).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_no_hurry_waits_for_others_to_share_its_transaction() {
+        assert_eq!(sizes(Duration::ZERO).await, [1; 6]);
+        let together = sizes(Duration::from_millis(50)).await;
+        assert_eq!(together, [4, 4, 4, 4, 1, 1]);
     }
 }

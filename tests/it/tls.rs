@@ -15,13 +15,13 @@ use crate::support::servers::{
 };
 
 /// Two authorities, and a server's certificate of the first one for `localhost`.
-struct Certificates {
+pub struct Certificates {
     folder: TempDir,
-    server: ServerCertificate,
+    pub server: ServerCertificate,
 }
 
 impl Certificates {
-    fn make() -> Self {
+    pub fn make() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         for authority in ["right", "wrong"] {
@@ -50,7 +50,7 @@ impl Certificates {
         Self { folder, server }
     }
 
-    fn file(&self, authority: &str) -> String {
+    pub fn file(&self, authority: &str) -> String {
         let file = self.folder.path().join(format!("{authority}.pem"));
         file.display().to_string()
     }

@@ -29,6 +29,9 @@ use crate::domain::{CardSummary, EventId, PaymentId, Timestamp};
 use crate::messages::work::WorkMessage;
 use crate::pulse::Pulse;
 
+/// How long a message that belongs to no payment waits for others, to be noted in one transaction with them.
+const TOGETHER: Duration = Duration::from_millis(50);
+
 /// How long things take before someone else looks after them.
 #[derive(Debug, Clone, Copy)]
 pub struct Leases {
@@ -156,7 +159,10 @@ impl Commands {
                     database: db(),
                     leases,
                 },
-                endless,
+                Limits {
+                    linger: TOGETHER,
+                    ..endless
+                },
             ),
             published: Batcher::spawn(outbox::DeletePublished { database: db() }, endless),
             database,

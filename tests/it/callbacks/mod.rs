@@ -1,6 +1,7 @@
 //! Callbacks from outside: a receiver of the test's own, which answers well, badly, late or not at all.
 
 mod delivery;
+mod https;
 mod processes;
 mod receiver;
 mod store_manager;

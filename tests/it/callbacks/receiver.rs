@@ -1,4 +1,4 @@
-//! Somebody who is called: notes every call and answers as it was told to.
+//! Somebody who is called, by `http` or by `https`: notes every call and answers as it was told to.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,11 +10,18 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
-use axum::serve::ListenerExt;
+use axum::serve::{Listener, ListenerExt};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::server::TlsStream;
 
 use crate::app::eventually;
+use crate::support::servers::ServerCertificate;
 
 /// One call.
 #[derive(Debug, Clone)]
@@ -56,7 +63,17 @@ pub struct Receiver {
 impl Receiver {
     /// Answers every call with 204.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The same, by `https` with this certificate.
+    pub async fn start_with(certificate: &ServerCertificate) -> Self {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tls = acceptor(certificate);
+        Self::on(Encrypted { tcp, tls })
+    }
+
+    fn on(listener: impl Listener<Addr = SocketAddr>) -> Self {
         let receiver = Self {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
@@ -110,6 +127,42 @@ impl Receiver {
         assert_eq!(calls.len(), times, "{calls:?}");
         calls
     }
+}
+
+struct Encrypted {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener for Encrypted {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    /// Whoever does not trust the certificate has not connected.
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, from) = Listener::accept(&mut self.tcp).await;
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+fn acceptor(certificate: &ServerCertificate) -> TlsAcceptor {
+    let chain = CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// An answer at once.
