@@ -11,7 +11,8 @@ use serde::Serialize;
 use time::UtcOffset;
 
 use super::StoreError;
-use super::engine::{Connection, Parameter};
+use super::cells::Cell;
+use super::engine::Connection;
 use crate::domain::Timestamp;
 pub use rules::{RULES, Rule, Severity};
 
@@ -102,7 +103,7 @@ pub(super) async fn run<C: Connection>(
 }
 
 /// The smallest UUIDv7 of a moment, in hexadecimal digits.
-fn first_id_at(moment: Timestamp) -> Parameter {
+fn first_id_at(moment: Timestamp) -> Cell<'static> {
     let millis = moment.to_offset(UtcOffset::UTC).unix_timestamp_nanos() / 1_000_000;
     format!("{:0<32}", format!("{:012x}", millis.max(0))).into()
 }

@@ -5,8 +5,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 use time::macros::datetime;
 
 use super::audit::{self, Audit, Bounds};
+use super::cells::Cell;
 use super::decode::all;
-use super::engine::{Connection, Engine, Parameter};
+use super::engine::{Connection, Engine};
 use super::facts::{self, Server, Stock};
 use super::records::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord};
 use super::rows::{CardToken, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
@@ -28,7 +29,7 @@ impl<E: Engine> SqlDatabase<E> {
     async fn read<R: Record>(
         &self,
         sql: &'static str,
-        parameters: &[Parameter],
+        parameters: &[Cell<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let mut connection = self.engine.reader().await?;
         match connection.fetch(sql, parameters).await {
@@ -43,7 +44,7 @@ impl<E: Engine> SqlDatabase<E> {
     async fn one_payment(
         &self,
         sql: &'static str,
-        parameters: &[Parameter],
+        parameters: &[Cell<'_>],
     ) -> Result<Option<StoredPayment>, StoreError> {
         let found: Vec<PaymentRecord> = self.read(sql, parameters).await?;
         found.into_iter().next().map(TryInto::try_into).transpose()
@@ -51,11 +52,11 @@ impl<E: Engine> SqlDatabase<E> {
 
     async fn try_reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError> {
         let mut connection = self.engine.begin().await?;
-        let lock = E::STATEMENTS.lock_next_id;
+        let lock = E::statements().lock_next_id;
         let mut found: Vec<(i64,)> = connection.fetch(lock, &[]).await?;
         if found.is_empty() {
             // Another process may do the same at this moment; whichever comes second finds the first one's row.
-            let insert = E::STATEMENTS.insert_next_id;
+            let insert = E::statements().insert_next_id;
             connection.execute(insert, &[first_ever.into()]).await?;
             found = connection.fetch(lock, &[]).await?;
         }
@@ -173,7 +174,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn server(&self) -> Result<Server, StoreError> {
-        facts::server(&mut self.engine.reader().await?, E::STATEMENTS.version).await
+        facts::server(&mut self.engine.reader().await?, E::statements().version).await
     }
 
     async fn stock(&self, sample: u32) -> Result<Stock, StoreError> {
@@ -186,9 +187,9 @@ impl<E: Engine> Database for SqlDatabase<E> {
 }
 
 /// The statement for a list, by the index that serves it best, and its parameters.
-fn list(filter: &PaymentFilter) -> (&'static str, Vec<Parameter>) {
+fn list(filter: &PaymentFilter) -> (&'static str, Vec<Cell<'_>>) {
     let user = filter.user_id.map(|user| user.0);
-    let (sql, mut parameters): (_, Vec<Parameter>) = match (filter.order_id, user) {
+    let (sql, mut parameters): (_, Vec<Cell<'_>>) = match (filter.order_id, user) {
         (Some(order), user) => (
             statements::PAYMENTS_BY_ORDER,
             vec![order.0.into(), user.into()],

@@ -2,7 +2,7 @@
 //! is a change to the texts in `mysql/statements.rs` and `sqlite/statements.rs`.
 
 use super::StoreError;
-use super::cells::{Cell, time_text, to_parameters};
+use super::cells::{Cell, Row};
 use super::rows::{CardToken, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId};
 use crate::domain::{ClientName, Event, EventId, PaymentId, Phase, Timestamp};
 
@@ -16,16 +16,12 @@ impl Phase {
     }
 }
 
-/// Rows as parameters of a statement, to be run once with each; one, unless there are very many rows.
-pub type Rows = Result<Vec<String>, StoreError>;
-
 /// Payments in the order of the columns of table `payments`.
-pub fn payments(rows: &[StoredPayment]) -> Rows {
-    let rows: Result<Vec<_>, StoreError> = rows.iter().map(payment).collect();
-    to_parameters(rows?)
+pub fn payments(rows: &[StoredPayment]) -> Result<Vec<Row<'_>>, StoreError> {
+    rows.iter().map(payment).collect()
 }
 
-fn payment(row: &StoredPayment) -> Result<Vec<Cell<'_>>, StoreError> {
+fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
     let payment = &row.payment;
     let card = payment.card.as_ref();
     let key = row.idempotency.as_ref();
@@ -67,11 +63,11 @@ fn payment(row: &StoredPayment) -> Result<Vec<Cell<'_>>, StoreError> {
 }
 
 /// The id of each payment and what of it can change.
-pub fn changes(rows: &[StoredPayment]) -> Rows {
-    to_parameters(rows.iter().map(change))
+pub fn changes(rows: &[StoredPayment]) -> Vec<Row<'_>> {
+    rows.iter().map(change).collect()
 }
 
-fn change(row: &StoredPayment) -> Vec<Cell<'_>> {
+fn change(row: &StoredPayment) -> Row<'_> {
     let payment = &row.payment;
     let card = payment.card.as_ref();
     vec![
@@ -102,125 +98,123 @@ fn change(row: &StoredPayment) -> Vec<Cell<'_>> {
 }
 
 /// Events in the order of the columns of table `payment_events`.
-pub fn events(events: &[Event]) -> Rows {
-    let row = |event: &'_ Event| -> Vec<Cell<'static>> {
-        vec![
-            Cell::bytes(event.id.0.as_bytes()),
-            event.payment.0.into(),
-            event.sequence.into(),
-            event.kind.as_str().into(),
-            event.at.into(),
-            event.attempt.into(),
-            event.try_number.into(),
-            event.reason.clone().into(),
-        ]
-    };
-    to_parameters(events.iter().map(row))
+pub fn events(events: &[Event]) -> Vec<Row<'_>> {
+    events.iter().map(event).collect()
+}
+
+fn event(event: &Event) -> Row<'_> {
+    vec![
+        Cell::bytes(event.id.0.as_bytes()),
+        event.payment.0.into(),
+        event.sequence.into(),
+        event.kind.as_str().into(),
+        event.at.into(),
+        event.attempt.into(),
+        event.try_number.into(),
+        event.reason.as_deref().into(),
+    ]
 }
 
 /// Outbox rows in the order of the columns of table `outbox`.
-pub fn outbox(rows: &[OutboxRow]) -> Rows {
-    let row = |row: &OutboxRow| -> Result<Vec<Cell<'static>>, StoreError> {
-        Ok(vec![
-            Cell::bytes(row.id.0.as_bytes()),
-            row.payment.map(|id| id.0).into(),
-            row.due_at.into(),
-            Cell::json(&row.publication)?,
-            row.publication.exchange.lane().as_str().into(),
-        ])
-    };
-    let rows: Result<Vec<_>, StoreError> = rows.iter().map(row).collect();
-    to_parameters(rows?)
+pub fn outbox(rows: &[OutboxRow]) -> Result<Vec<Row<'_>>, StoreError> {
+    rows.iter().map(outbox_row).collect()
+}
+
+fn outbox_row(row: &OutboxRow) -> Result<Row<'_>, StoreError> {
+    Ok(vec![
+        Cell::bytes(row.id.0.as_bytes()),
+        row.payment.map(|id| id.0).into(),
+        row.due_at.into(),
+        Cell::json(&row.publication)?,
+        row.publication.exchange.lane().as_str().into(),
+    ])
 }
 
 /// Card tokens in the order of the columns of table `card_tokens`, without `erase_at`, which follows from them.
-pub fn tokens(tokens: &[CardToken]) -> Rows {
-    let row = |token: &CardToken| -> Vec<Cell<'static>> {
-        vec![
-            Cell::bytes(token.id.0.as_bytes()),
-            token.client.as_str().to_owned().into(),
-            token.card.brand.to_string().into(),
-            token.card.last4.clone().into(),
-            token.card.expiration.to_string().into(),
-            token
-                .sealed_card
-                .as_ref()
-                .map(|card| Cell::bytes(&card.0))
-                .into(),
-            token.expires_at.into(),
-            token.used_by.map(|id| id.0).into(),
-        ]
-    };
-    to_parameters(tokens.iter().map(row))
+pub fn tokens(tokens: &[CardToken]) -> Vec<Row<'_>> {
+    tokens.iter().map(token).collect()
+}
+
+fn token(token: &CardToken) -> Row<'_> {
+    vec![
+        Cell::bytes(token.id.0.as_bytes()),
+        token.client.as_str().into(),
+        token.card.brand.to_string().into(),
+        token.card.last4.as_str().into(),
+        token.card.expiration.to_string().into(),
+        token
+            .sealed_card
+            .as_ref()
+            .map(|card| Cell::bytes(&card.0))
+            .into(),
+        token.expires_at.into(),
+        token.used_by.map(|id| id.0).into(),
+    ]
 }
 
 /// Ledger lines and the moment of the charge or reversal, by key, so that two writers lock them in the same order.
-pub fn ledger(lines: &[LedgerLine], at: Timestamp) -> Rows {
-    let at = time_text(at);
-    let mut rows: Vec<_> = lines
-        .iter()
-        .map(|line| (line.key.as_str(), line.payment, line.amount_minor, &at))
-        .collect();
+pub fn ledger(lines: &[LedgerLine], at: Timestamp) -> Vec<Row<'_>> {
+    let row = |line| ledger_line(line, at);
+    let mut rows: Vec<_> = lines.iter().map(row).collect();
     rows.sort_unstable();
-    to_parameters(rows)
+    rows
 }
 
-/// Texts as rows of one column, sorted, each once.
-pub fn texts(texts: &[String]) -> Rows {
-    let mut rows: Vec<_> = texts.iter().map(|text| [text.as_str()]).collect();
-    rows.sort_unstable();
-    rows.dedup();
-    to_parameters(rows)
+fn ledger_line(line: &LedgerLine, at: Timestamp) -> Row<'_> {
+    vec![
+        line.key.as_str().into(),
+        line.payment.0.into(),
+        line.amount_minor.into(),
+        at.into(),
+    ]
 }
 
-/// Payment ids as rows of one column, sorted, each once: the order in which rows are locked.
-pub fn payment_ids(ids: &[PaymentId]) -> Rows {
-    let mut rows: Vec<_> = ids.iter().map(|id| [id.0]).collect();
+/// Rows of keys, sorted, each once: the order in which rows are locked.
+fn sorted<'a>(keys: impl Iterator<Item = Row<'a>>) -> Vec<Row<'a>> {
+    let mut rows: Vec<_> = keys.collect();
     rows.sort_unstable();
     rows.dedup();
-    to_parameters(rows)
+    rows
 }
 
-/// Binary ids as rows of one column, sorted, each once: the order in which rows are locked.
-pub fn binary_ids<'a>(ids: impl Iterator<Item = &'a [u8]>) -> Rows {
-    let mut rows: Vec<_> = ids.map(|id| [hex::encode(id)]).collect();
-    rows.sort_unstable();
-    rows.dedup();
-    to_parameters(rows)
+/// Texts as rows of one column, sorted.
+pub fn texts(texts: &[String]) -> Vec<Row<'_>> {
+    sorted(texts.iter().map(|text| vec![text.as_str().into()]))
+}
+
+/// Payment ids as rows of one column, sorted.
+pub fn payment_ids(ids: &[PaymentId]) -> Vec<Row<'static>> {
+    sorted(ids.iter().map(|id| vec![id.0.into()]))
+}
+
+/// Binary ids as rows of one column, sorted.
+pub fn binary_ids<'a>(ids: impl Iterator<Item = &'a [u8]>) -> Vec<Row<'a>> {
+    sorted(ids.map(|id| vec![Cell::bytes(id)]))
 }
 
 /// Outbox ids, sorted.
-pub fn outbox_ids(ids: &[OutboxId]) -> Rows {
+pub fn outbox_ids(ids: &[OutboxId]) -> Vec<Row<'_>> {
     binary_ids(ids.iter().map(|id| id.0.as_bytes().as_slice()))
 }
 
 /// Event ids, sorted.
-pub fn event_ids(ids: &[EventId]) -> Rows {
+pub fn event_ids(ids: &[EventId]) -> Vec<Row<'_>> {
     binary_ids(ids.iter().map(|id| id.0.as_bytes().as_slice()))
 }
 
 /// Token ids, sorted.
-pub fn token_ids(ids: &[TokenId]) -> Rows {
+pub fn token_ids(ids: &[TokenId]) -> Vec<Row<'_>> {
     binary_ids(ids.iter().map(|id| id.0.as_bytes()))
 }
 
-/// Tokens with the payments that they serve.
-pub fn uses(uses: &[(TokenId, PaymentId)]) -> Rows {
-    let mut rows: Vec<_> = uses
-        .iter()
-        .map(|(token, payment)| (hex::encode(&token.0), payment))
-        .collect();
-    rows.sort_unstable();
-    to_parameters(rows)
+/// Tokens with the payments that they serve, sorted.
+pub fn uses(uses: &[(TokenId, PaymentId)]) -> Vec<Row<'_>> {
+    let rows = uses.iter();
+    sorted(rows.map(|(token, payment)| vec![Cell::bytes(token.0.as_bytes()), payment.0.into()]))
 }
 
-/// Idempotency keys with their clients.
-pub fn keys(keys: &[(ClientName, String)]) -> Rows {
-    let mut rows: Vec<_> = keys
-        .iter()
-        .map(|(client, key)| (client.as_str(), hex::encode(key)))
-        .collect();
-    rows.sort_unstable();
-    rows.dedup();
-    to_parameters(rows)
+/// Idempotency keys with their clients, sorted.
+pub fn keys(keys: &[(ClientName, String)]) -> Vec<Row<'_>> {
+    let rows = keys.iter();
+    sorted(rows.map(|(client, key)| vec![client.as_str().into(), Cell::bytes(key.as_bytes())]))
 }

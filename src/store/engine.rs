@@ -6,7 +6,8 @@ use std::future::Future;
 use sqlx::{Arguments, Encode, Type};
 
 use super::StoreError;
-use super::cells::time_text;
+use super::cells::Cell;
+use super::many::ManyRows;
 use super::records::Record;
 use crate::domain::Timestamp;
 
@@ -16,7 +17,7 @@ pub trait Engine: Send + Sync + 'static {
     type Connection: Connection;
 
     /// The statements, in this database's words.
-    const STATEMENTS: Statements;
+    fn statements() -> &'static Statements;
 
     /// A connection to read with, each statement on its own.
     fn reader(&self) -> impl Future<Output = Result<Self::Connection, StoreError>> + Send;
@@ -40,14 +41,14 @@ pub trait Connection: Send + 'static {
     fn execute(
         &mut self,
         sql: &'static str,
-        parameters: &[Parameter],
+        parameters: &[Cell<'_>],
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Runs a statement that returns rows.
     fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
-        parameters: &[Parameter],
+        parameters: &[Cell<'_>],
     ) -> impl Future<Output = Result<Vec<R>, StoreError>> + Send;
 
     /// The database's clock.
@@ -57,97 +58,52 @@ pub trait Connection: Send + 'static {
     fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A value that is bound to a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Parameter {
-    /// A text, also for moments and for JSON.
-    Text(String),
-    /// A whole number.
-    Number(i64),
-    /// SQL's null.
-    Null,
-}
-
-impl<T: Into<Self>> From<Option<T>> for Parameter {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
-    }
-}
-
-impl From<String> for Parameter {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<&str> for Parameter {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<i64> for Parameter {
-    fn from(number: i64) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl From<u32> for Parameter {
-    fn from(number: u32) -> Self {
-        Self::Number(number.into())
-    }
-}
-
-impl From<Timestamp> for Parameter {
-    fn from(moment: Timestamp) -> Self {
-        Self::Text(time_text(moment))
-    }
-}
-
-/// The statements that the databases word differently. "Rows" stands for one parameter with a JSON array of arrays
-/// ([`super::encode`]). Those that both understand stand in [`super::statements`].
+/// The statements that the databases word differently. "Rows" are those of
+/// [`super::encode`]. Those that both understand stand in [`super::statements`].
 #[derive(Debug)]
 pub struct Statements {
-    /// (rows of client, hexadecimal key) → payments
-    pub payments_by_keys: &'static str,
+    /// (rows of client, key) → payments
+    pub payments_by_keys: ManyRows,
+    /// (rows of client, key) → ids of payments; reads an index alone
+    pub payment_ids_by_keys: ManyRows,
     /// (rows of id) → payments, locked
-    pub lock_payments: &'static str,
+    pub lock_payments: ManyRows,
     /// (rows)
-    pub insert_payments: &'static str,
+    pub insert_payments: ManyRows,
     /// (rows of changes)
-    pub update_payments: &'static str,
+    pub update_payments: ManyRows,
     /// (rows of id, until)
-    pub claim_payments: &'static str,
+    pub claim_payments: ManyRows,
     /// (rows of id, now) → payments that are still forgotten, locked; those that another has locked are skipped
-    pub lock_forgotten_payments: &'static str,
+    pub lock_forgotten_payments: ManyRows,
     /// (rows)
-    pub insert_events: &'static str,
+    pub insert_events: ManyRows,
     /// (rows of id) → ids
-    pub existing_events: &'static str,
+    pub existing_events: ManyRows,
     /// (rows)
-    pub insert_outbox: &'static str,
+    pub insert_outbox: ManyRows,
     /// (rows of id)
-    pub delete_outbox: &'static str,
+    pub delete_outbox: ManyRows,
     /// (lane, now, limit) → outbox rows, locked; those that another has locked are skipped
     pub lock_due_outbox: &'static str,
     /// (rows of id, due time)
-    pub postpone_outbox: &'static str,
+    pub postpone_outbox: ManyRows,
     /// (rows)
-    pub insert_tokens: &'static str,
+    pub insert_tokens: ManyRows,
     /// (rows of id) → tokens, locked
-    pub lock_tokens: &'static str,
+    pub lock_tokens: ManyRows,
     /// (rows of id, payment id)
-    pub use_tokens: &'static str,
+    pub use_tokens: ManyRows,
     /// (now, limit) → ids, locked; those that another has locked are skipped
     pub lock_expired_tokens: &'static str,
     /// (rows of id)
-    pub erase_tokens: &'static str,
+    pub erase_tokens: ManyRows,
     /// (rows with the moment of the charge)
-    pub ledger_charge: &'static str,
+    pub ledger_charge: ManyRows,
     /// (rows with the moment of the reversal)
-    pub ledger_reverse: &'static str,
+    pub ledger_reverse: ManyRows,
     /// (rows of key) → ledger entries
-    pub ledger_entries: &'static str,
+    pub ledger_entries: ManyRows,
     /// () → the first id that is not reserved, locked
     pub lock_next_id: &'static str,
     /// (first id that is not reserved); a row that is there stays as it is
@@ -157,17 +113,19 @@ pub struct Statements {
 }
 
 /// Binds parameters for either driver.
-pub fn arguments<A: Arguments>(parameters: &[Parameter]) -> Result<A, sqlx::Error>
+pub fn arguments<A: Arguments>(parameters: &[Cell<'_>]) -> Result<A, sqlx::Error>
 where
     for<'q> &'q str: Encode<'q, A::Database> + Type<A::Database>,
+    for<'q> &'q [u8]: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<i64>: Encode<'q, A::Database> + Type<A::Database>,
 {
     let mut arguments = A::default();
     for parameter in parameters {
         match parameter {
-            Parameter::Text(text) => arguments.add(text.as_str()),
-            Parameter::Number(number) => arguments.add(Some(*number)),
-            Parameter::Null => arguments.add(None::<i64>),
+            Cell::Null => arguments.add(None::<i64>),
+            Cell::Number(number) => arguments.add(Some(*number)),
+            Cell::Text(text) => arguments.add(text.as_ref()),
+            Cell::Bytes(bytes) => arguments.add(bytes.as_ref()),
         }
         .map_err(sqlx::Error::Encode)?;
     }

@@ -15,6 +15,7 @@ mod encode;
 mod engine;
 pub mod facts;
 pub mod ids;
+mod many;
 mod migrations;
 pub mod mysql;
 pub mod queries;
@@ -146,8 +147,8 @@ pub struct OutboxDepth {
     pub of_payments: u64,
 }
 
-/// One transaction. Every method takes many rows and runs one statement whose text does not depend on their number.
-/// Inserts leave a row that is there already (same primary key) as it is, so that running a batch again is harmless.
+/// One transaction. Every method takes many rows. Inserts leave a row that is there already (same primary key) as it is,
+/// so that running a batch again is harmless.
 #[async_trait]
 pub trait Transaction: Send {
     /// The database's clock, UTC, to the microsecond. The only clock that rows are written and compared by.
@@ -158,6 +159,12 @@ pub trait Transaction: Send {
         &mut self,
         keys: &[(ClientName, String)],
     ) -> Result<Vec<StoredPayment>, StoreError>;
+
+    /// The ids of those payments.
+    async fn payment_ids_by_key(
+        &mut self,
+        keys: &[(ClientName, String)],
+    ) -> Result<Vec<PaymentId>, StoreError>;
 
     /// Locks payments for update in the order of their ids; unknown ids are left out.
     async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError>;

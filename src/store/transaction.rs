@@ -6,8 +6,10 @@ use std::marker::PhantomData;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::cells::{Cell, Row};
 use super::decode::all;
-use super::engine::{Connection, Engine, Parameter};
+use super::engine::{Connection, Engine};
+use super::many::ManyRows;
 use super::records::{LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord};
 use super::rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
@@ -31,24 +33,14 @@ impl<E: Engine> OpenTransaction<E> {
         }
     }
 
-    /// Runs a statement over rows; none at all need no statement.
-    async fn write(&mut self, sql: &'static str, rows: Vec<String>) -> Result<(), StoreError> {
-        for rows in rows {
-            self.connection.execute(sql, &[rows.into()]).await?;
-        }
-        Ok(())
-    }
-
-    /// The same, with a second parameter.
-    async fn write_with(
+    /// Runs a statement over rows, with what it takes besides.
+    async fn write(
         &mut self,
-        sql: &'static str,
-        rows: Vec<String>,
-        second: impl Into<Parameter>,
+        statement: &'static ManyRows,
+        rows: Vec<Row<'_>>,
+        others: &[Cell<'_>],
     ) -> Result<(), StoreError> {
-        let second = second.into();
-        for rows in rows {
-            let parameters = [rows.into(), second.clone()];
+        for (sql, parameters) in statement.commands(rows, others)? {
             self.connection.execute(sql, &parameters).await?;
         }
         Ok(())
@@ -57,12 +49,13 @@ impl<E: Engine> OpenTransaction<E> {
     /// Looks rows up by rows of keys.
     async fn look_up<R: Record>(
         &mut self,
-        sql: &'static str,
-        keys: Vec<String>,
+        statement: &'static ManyRows,
+        keys: Vec<Row<'_>>,
+        others: &[Cell<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let mut found = Vec::new();
-        for keys in keys {
-            found.extend(self.connection.fetch::<R>(sql, &[keys.into()]).await?);
+        for (sql, parameters) in statement.commands(keys, others)? {
+            found.extend(self.connection.fetch::<R>(sql, &parameters).await?);
         }
         Ok(found)
     }
@@ -78,24 +71,40 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         &mut self,
         keys: &[(ClientName, String)],
     ) -> Result<Vec<StoredPayment>, StoreError> {
-        let found =
-            self.look_up::<PaymentRecord>(E::STATEMENTS.payments_by_keys, encode::keys(keys)?);
+        let found = self.look_up::<PaymentRecord>(
+            &E::statements().payments_by_keys,
+            encode::keys(keys),
+            &[],
+        );
         all(found.await?)
     }
 
+    async fn payment_ids_by_key(
+        &mut self,
+        keys: &[(ClientName, String)],
+    ) -> Result<Vec<PaymentId>, StoreError> {
+        let statement = &E::statements().payment_ids_by_keys;
+        let found: Vec<(i64,)> = self.look_up(statement, encode::keys(keys), &[]).await?;
+        Ok(found.into_iter().map(|(id,)| PaymentId(id)).collect())
+    }
+
     async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError> {
-        let ids = encode::payment_ids(ids)?;
-        let found = self.look_up::<PaymentRecord>(E::STATEMENTS.lock_payments, ids);
+        let ids = encode::payment_ids(ids);
+        let found = self.look_up::<PaymentRecord>(&E::statements().lock_payments, ids, &[]);
         all(found.await?)
     }
 
     async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
-        self.write(E::STATEMENTS.insert_payments, encode::payments(rows)?)
-            .await
+        self.write(
+            &E::statements().insert_payments,
+            encode::payments(rows)?,
+            &[],
+        )
+        .await
     }
 
     async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
-        self.write(E::STATEMENTS.update_payments, encode::changes(rows)?)
+        self.write(&E::statements().update_payments, encode::changes(rows), &[])
             .await
     }
 
@@ -104,8 +113,8 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         ids: &[PaymentId],
         until: Timestamp,
     ) -> Result<(), StoreError> {
-        let rows = encode::payment_ids(ids)?;
-        self.write_with(E::STATEMENTS.claim_payments, rows, until)
+        let rows = encode::payment_ids(ids);
+        self.write(&E::statements().claim_payments, rows, &[until.into()])
             .await
     }
 
@@ -122,35 +131,36 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
             return Ok(Vec::new());
         }
         let ids: Vec<_> = found.into_iter().map(|(id,)| PaymentId(id)).collect();
-        let sql = E::STATEMENTS.lock_forgotten_payments;
-        let mut locked = Vec::new();
-        for ids in encode::payment_ids(&ids)? {
-            let parameters = [ids.into(), now.into()];
-            let found = self.connection.fetch::<PaymentRecord>(sql, &parameters);
-            locked.extend(all(found.await?)?);
-        }
-        Ok(locked)
+        let statement = &E::statements().lock_forgotten_payments;
+        let ids = encode::payment_ids(&ids);
+        let now = [now.into()];
+        let found = self.look_up::<PaymentRecord>(statement, ids, &now);
+        all(found.await?)
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        self.write(E::STATEMENTS.insert_events, encode::events(events)?)
+        self.write(&E::statements().insert_events, encode::events(events), &[])
             .await
     }
 
     async fn existing_events(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, StoreError> {
         let found: Vec<(Uuid,)> = self
-            .look_up(E::STATEMENTS.existing_events, encode::event_ids(ids)?)
+            .look_up(
+                &E::statements().existing_events,
+                encode::event_ids(ids),
+                &[],
+            )
             .await?;
         Ok(found.into_iter().map(|(id,)| EventId(id)).collect())
     }
 
     async fn insert_outbox(&mut self, rows: &[OutboxRow]) -> Result<(), StoreError> {
-        self.write(E::STATEMENTS.insert_outbox, encode::outbox(rows)?)
+        self.write(&E::statements().insert_outbox, encode::outbox(rows)?, &[])
             .await
     }
 
     async fn delete_outbox(&mut self, ids: &[OutboxId]) -> Result<(), StoreError> {
-        self.write(E::STATEMENTS.delete_outbox, encode::outbox_ids(ids)?)
+        self.write(&E::statements().delete_outbox, encode::outbox_ids(ids), &[])
             .await
     }
 
@@ -169,7 +179,7 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
             return Ok(Vec::new());
         }
         let parameters = [lane.into(), now.into(), limit.into()];
-        let sql = E::STATEMENTS.lock_due_outbox;
+        let sql = E::statements().lock_due_outbox;
         all(self
             .connection
             .fetch::<OutboxRecord>(sql, &parameters)
@@ -181,24 +191,24 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         ids: &[OutboxId],
         due_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let rows = encode::outbox_ids(ids)?;
-        self.write_with(E::STATEMENTS.postpone_outbox, rows, due_at)
+        let rows = encode::outbox_ids(ids);
+        self.write(&E::statements().postpone_outbox, rows, &[due_at.into()])
             .await
     }
 
     async fn insert_tokens(&mut self, tokens: &[CardToken]) -> Result<(), StoreError> {
-        self.write(E::STATEMENTS.insert_tokens, encode::tokens(tokens)?)
+        self.write(&E::statements().insert_tokens, encode::tokens(tokens), &[])
             .await
     }
 
     async fn lock_tokens(&mut self, tokens: &[TokenId]) -> Result<Vec<CardToken>, StoreError> {
-        let ids = encode::token_ids(tokens)?;
-        let found = self.look_up::<TokenRecord>(E::STATEMENTS.lock_tokens, ids);
+        let ids = encode::token_ids(tokens);
+        let found = self.look_up::<TokenRecord>(&E::statements().lock_tokens, ids, &[]);
         all(found.await?)
     }
 
     async fn use_tokens(&mut self, uses: &[(TokenId, PaymentId)]) -> Result<(), StoreError> {
-        self.write(E::STATEMENTS.use_tokens, encode::uses(uses)?)
+        self.write(&E::statements().use_tokens, encode::uses(uses), &[])
             .await
     }
 
@@ -217,10 +227,10 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         let parameters = [now.into(), limit.into()];
         let locked: Vec<(Vec<u8>,)> = self
             .connection
-            .fetch(E::STATEMENTS.lock_expired_tokens, &parameters)
+            .fetch(E::statements().lock_expired_tokens, &parameters)
             .await?;
-        let rows = encode::binary_ids(locked.iter().map(|(id,)| id.as_slice()))?;
-        self.write(E::STATEMENTS.erase_tokens, rows).await?;
+        let rows = encode::binary_ids(locked.iter().map(|(id,)| id.as_slice()));
+        self.write(&E::statements().erase_tokens, rows, &[]).await?;
         Ok(locked.len() as u64)
     }
 
@@ -229,8 +239,8 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         lines: &[LedgerLine],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let rows = encode::ledger(lines, now)?;
-        self.write(E::STATEMENTS.ledger_charge, rows).await
+        let rows = encode::ledger(lines, now);
+        self.write(&E::statements().ledger_charge, rows, &[]).await
     }
 
     async fn ledger_reverse(
@@ -238,13 +248,13 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         lines: &[LedgerLine],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let rows = encode::ledger(lines, now)?;
-        self.write(E::STATEMENTS.ledger_reverse, rows).await
+        let rows = encode::ledger(lines, now);
+        self.write(&E::statements().ledger_reverse, rows, &[]).await
     }
 
     async fn ledger_entries(&mut self, keys: &[String]) -> Result<Vec<LedgerEntry>, StoreError> {
-        let keys = encode::texts(keys)?;
-        let found = self.look_up::<LedgerRecord>(E::STATEMENTS.ledger_entries, keys);
+        let keys = encode::texts(keys);
+        let found = self.look_up::<LedgerRecord>(&E::statements().ledger_entries, keys, &[]);
         all(found.await?)
     }
 

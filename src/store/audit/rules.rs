@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Bounds, first_id_at};
 use crate::domain::Timestamp;
-use crate::store::engine::Parameter;
+use crate::store::cells::Cell;
 
 /// What a case against a rule means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,7 +32,7 @@ pub struct Rule {
     /// The question.
     pub(super) sql: &'static str,
     /// Its parameters.
-    pub(super) parameters: fn(Timestamp, Bounds) -> Vec<Parameter>,
+    pub(super) parameters: fn(Timestamp, Bounds) -> Vec<Cell<'static>>,
 }
 
 /// () → name, number

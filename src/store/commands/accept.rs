@@ -211,12 +211,7 @@ async fn insert(
         .collect();
     let owners: HashSet<PaymentId> = match keys.is_empty() {
         true => HashSet::new(),
-        false => tx
-            .payments_by_key(&keys)
-            .await?
-            .iter()
-            .map(|stored| stored.payment.id)
-            .collect(),
+        false => tx.payment_ids_by_key(&keys).await?.into_iter().collect(),
     };
     let won =
         |draft: &Draft| draft.row.idempotency.is_none() || owners.contains(&draft.row.payment.id);

@@ -15,7 +15,8 @@ use super::errors::{classify, classify_commit, is_of_the_connection};
 use super::server::Pool;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::engine::{Connection, Parameter, arguments};
+use crate::store::cells::Cell;
+use crate::store::engine::{Connection, arguments};
 use crate::store::records::Record;
 
 /// Longer than any statement may wait for a lock (5 s), by far.
@@ -88,7 +89,7 @@ impl Connection for Session {
     async fn execute(
         &mut self,
         sql: &'static str,
-        parameters: &[Parameter],
+        parameters: &[Cell<'_>],
     ) -> Result<u64, StoreError> {
         let query = query_with(
             sql,
@@ -105,7 +106,7 @@ impl Connection for Session {
     async fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
-        parameters: &[Parameter],
+        parameters: &[Cell<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let query = query_as_with(
             sql,

@@ -48,7 +48,9 @@ impl MySql {
 impl Engine for Server {
     type Connection = Session;
 
-    const STATEMENTS: Statements = statements::STATEMENTS;
+    fn statements() -> &'static Statements {
+        &statements::STATEMENTS
+    }
 
     async fn reader(&self) -> Result<Session, StoreError> {
         let connection = self.pool.acquire().await?;

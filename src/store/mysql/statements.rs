@@ -1,6 +1,9 @@
 //! The statements in words that MySQL 8.4 and MariaDB 10.6 share.
 //!
-//! - Rows come in as one JSON parameter through `JSON_TABLE`, read by place (cheaper than by name).
+//! - What is on the way of every payment lists its rows; the rest takes one JSON parameter through `JSON_TABLE`, read by
+//!   place (cheaper than by name).
+//! - `IN` with `FORCE INDEX` looks up each key, whatever the table's size, in SELECT and UPDATE. In DELETE, MariaDB
+//!   ignores the hint and scans a small table, which waits for the locks of others: hence a join there.
 //! - `ERROR ON ERROR`: the default turns what cannot be converted into null. MariaDB shortens a text to the width
 //!   given here without a word, even so; hence each is one wider than its column (numbers are BIGINT, moments are
 //!   texts), and the insert itself refuses what does not fit, in strict mode.
@@ -12,65 +15,43 @@
 //! - The derived table in locking reads: MySQL refuses a lock over `JSON_TABLE` itself (error 3569).
 
 use crate::store::engine::Statements;
+use crate::store::many::ManyRows::{self, Json};
 
 /// The texts.
-pub const STATEMENTS: Statements = Statements {
-    payments_by_keys: "
+pub static STATEMENTS: Statements = Statements {
+    payments_by_keys: Json("
 SELECT payments.* FROM JSON_TABLE(?, '$[*]' COLUMNS (
     client VARCHAR(64) CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
     idempotency_key LONGTEXT CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR
 )) AS given
 STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
     ON payments.client = given.client COLLATE ascii_bin
+    AND payments.idempotency_key = UNHEX(given.idempotency_key)"),
+    payment_ids_by_keys: Json(
+        "
+SELECT payments.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    client VARCHAR(64) CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
+    idempotency_key LONGTEXT CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR
+)) AS given
+STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
+    ON payments.client = given.client COLLATE ascii_bin
     AND payments.idempotency_key = UNHEX(given.idempotency_key)",
-    lock_payments: "
-SELECT payments.* FROM (SELECT given.id AS id FROM JSON_TABLE(?, '$[*]' COLUMNS (
-    id BIGINT PATH '$[0]' ERROR ON ERROR
-)) AS given) AS wanted
-STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
-FOR UPDATE",
-    insert_payments: "
+    ),
+    lock_payments: ManyRows::keys(
+        "SELECT * FROM payments FORCE INDEX (PRIMARY) WHERE id IN (",
+        ") ORDER BY id FOR UPDATE",
+    ),
+    insert_payments: ManyRows::values(
+        "
 INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
     card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
     phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
-)
-SELECT
-    given.id, given.client, given.order_id, given.user_id, given.amount_minor, given.currency, given.status,
-    given.decline_code, given.authorization_code, given.card_brand, given.card_last4, given.card_expiration,
-    given.attempt, CONCAT(given.metadata), given.sequence, given.created_at, given.updated_at,
-    given.try_number, given.phase, given.uncertain, UNHEX(given.sealed_card), given.claimed_until,
-    given.check_at, UNHEX(given.idempotency_key), UNHEX(given.fingerprint), CONCAT(given.origin)
-FROM JSON_TABLE(?, '$[*]' COLUMNS (
-    id BIGINT PATH '$[0]' ERROR ON ERROR,
-    client VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[1]' ERROR ON ERROR,
-    order_id BIGINT PATH '$[2]' ERROR ON ERROR,
-    user_id BIGINT PATH '$[3]' ERROR ON ERROR,
-    amount_minor BIGINT PATH '$[4]' ERROR ON ERROR,
-    currency VARCHAR(4) CHARACTER SET utf8mb4 PATH '$[5]' ERROR ON ERROR,
-    status VARCHAR(33) CHARACTER SET utf8mb4 PATH '$[6]' ERROR ON ERROR,
-    decline_code VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[7]' ERROR ON ERROR,
-    authorization_code VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[8]' ERROR ON ERROR,
-    card_brand VARCHAR(17) CHARACTER SET utf8mb4 PATH '$[9]' ERROR ON ERROR,
-    card_last4 VARCHAR(5) CHARACTER SET utf8mb4 PATH '$[10]' ERROR ON ERROR,
-    card_expiration VARCHAR(8) CHARACTER SET utf8mb4 PATH '$[11]' ERROR ON ERROR,
-    attempt BIGINT PATH '$[12]' ERROR ON ERROR,
-    metadata LONGTEXT CHARACTER SET utf8mb4 PATH '$[13]' ERROR ON ERROR,
-    sequence BIGINT PATH '$[14]' ERROR ON ERROR,
-    created_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[15]' ERROR ON ERROR,
-    updated_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[16]' ERROR ON ERROR,
-    try_number BIGINT PATH '$[17]' ERROR ON ERROR,
-    phase VARCHAR(17) CHARACTER SET utf8mb4 PATH '$[18]' ERROR ON ERROR,
-    uncertain BIGINT PATH '$[19]' ERROR ON ERROR,
-    sealed_card LONGTEXT CHARACTER SET ascii PATH '$[20]' ERROR ON ERROR,
-    claimed_until VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[21]' ERROR ON ERROR,
-    check_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[22]' ERROR ON ERROR,
-    idempotency_key LONGTEXT CHARACTER SET ascii PATH '$[23]' ERROR ON ERROR,
-    fingerprint LONGTEXT CHARACTER SET ascii PATH '$[24]' ERROR ON ERROR,
-    origin LONGTEXT CHARACTER SET utf8mb4 PATH '$[25]' ERROR ON ERROR
-)) AS given
-ON DUPLICATE KEY UPDATE id = payments.id",
-    update_payments: "
+) VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " ON DUPLICATE KEY UPDATE id = payments.id",
+    ),
+    update_payments: Json("
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
     id BIGINT PATH '$[0]' ERROR ON ERROR,
     status VARCHAR(33) CHARACTER SET utf8mb4 PATH '$[1]' ERROR ON ERROR,
@@ -105,75 +86,50 @@ SET
     payments.uncertain = given.uncertain,
     payments.sealed_card = UNHEX(given.sealed_card),
     payments.claimed_until = given.claimed_until,
-    payments.check_at = given.check_at",
-    claim_payments: "
-UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
-    id BIGINT PATH '$[0]' ERROR ON ERROR
-)) AS given
-STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = given.id
-SET payments.claimed_until = ?",
-    lock_forgotten_payments: "
+    payments.check_at = given.check_at"),
+    claim_payments: ManyRows::keys(
+        "UPDATE payments FORCE INDEX (PRIMARY) SET claimed_until = ? WHERE id IN (",
+        ")",
+    ),
+    lock_forgotten_payments: Json("
 SELECT payments.* FROM (SELECT given.id AS id FROM JSON_TABLE(?, '$[*]' COLUMNS (
     id BIGINT PATH '$[0]' ERROR ON ERROR
 )) AS given) AS wanted
 STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
 WHERE payments.check_at <= ? AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.payment_id = payments.id)
-FOR UPDATE SKIP LOCKED",
-    insert_events: "
-INSERT INTO payment_events (
-    id, payment_id, sequence, kind, happened_at, attempt, try_number, reason
-)
-SELECT
-    UNHEX(given.id), given.payment_id, given.sequence, given.kind, given.happened_at, given.attempt,
-    given.try_number, given.reason
-FROM JSON_TABLE(?, '$[*]' COLUMNS (
-    id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
-    payment_id BIGINT PATH '$[1]' ERROR ON ERROR,
-    sequence BIGINT PATH '$[2]' ERROR ON ERROR,
-    kind VARCHAR(33) CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR,
-    happened_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[4]' ERROR ON ERROR,
-    attempt BIGINT PATH '$[5]' ERROR ON ERROR,
-    try_number BIGINT PATH '$[6]' ERROR ON ERROR,
-    reason VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[7]' ERROR ON ERROR
-)) AS given
-ON DUPLICATE KEY UPDATE sequence = IF(
-    payment_events.id = UNHEX(given.id), payment_events.sequence, NULL
-)",
-    existing_events: "
+FOR UPDATE SKIP LOCKED"),
+    insert_events: ManyRows::values(
+        "
+INSERT INTO payment_events (id, payment_id, sequence, kind, happened_at, attempt, try_number, reason) VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?, ?)",
+        " ON DUPLICATE KEY UPDATE sequence = IF(payment_events.id = VALUES(id), payment_events.sequence, NULL)",
+    ),
+    existing_events: Json("
 SELECT payment_events.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR
 )) AS given
-STRAIGHT_JOIN payment_events FORCE INDEX (PRIMARY) ON payment_events.id = UNHEX(given.id)",
-    insert_outbox: "
-INSERT INTO outbox (
-    id, payment_id, due_at, publication, lane
-)
-SELECT
-    UNHEX(given.id), given.payment_id, given.due_at, CONCAT(given.publication), given.lane
-FROM JSON_TABLE(?, '$[*]' COLUMNS (
-    id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
-    payment_id BIGINT PATH '$[1]' ERROR ON ERROR,
-    due_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[2]' ERROR ON ERROR,
-    publication LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR,
-    lane VARCHAR(9) CHARACTER SET utf8mb4 PATH '$[4]' ERROR ON ERROR
-)) AS given
-ON DUPLICATE KEY UPDATE id = outbox.id",
-    delete_outbox: "
+STRAIGHT_JOIN payment_events FORCE INDEX (PRIMARY) ON payment_events.id = UNHEX(given.id)"),
+    insert_outbox: ManyRows::values(
+        "INSERT INTO outbox (id, payment_id, due_at, publication, lane) VALUES ",
+        "(?, ?, ?, ?, ?)",
+        " ON DUPLICATE KEY UPDATE id = outbox.id",
+    ),
+    delete_outbox: Json("
 DELETE outbox FROM JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR
 )) AS given
-STRAIGHT_JOIN outbox FORCE INDEX (PRIMARY) ON outbox.id = UNHEX(given.id)",
+STRAIGHT_JOIN outbox FORCE INDEX (PRIMARY) ON outbox.id = UNHEX(given.id)"),
     lock_due_outbox: "
 SELECT * FROM outbox FORCE INDEX (outbox_due)
 WHERE lane = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?
 FOR UPDATE SKIP LOCKED",
-    postpone_outbox: "
+    postpone_outbox: Json("
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR
 )) AS given
 STRAIGHT_JOIN outbox FORCE INDEX (PRIMARY) ON outbox.id = UNHEX(given.id)
-SET outbox.due_at = ?",
-    insert_tokens: "
+SET outbox.due_at = ?"),
+    insert_tokens: Json("
 INSERT INTO card_tokens (
     id, client, card_brand, card_last4, card_expiration, sealed_card, expires_at, used_by, erase_at
 )
@@ -191,44 +147,36 @@ FROM JSON_TABLE(?, '$[*]' COLUMNS (
     expires_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[6]' ERROR ON ERROR,
     used_by BIGINT PATH '$[7]' ERROR ON ERROR
 )) AS given
-ON DUPLICATE KEY UPDATE id = card_tokens.id",
-    lock_tokens: "
+ON DUPLICATE KEY UPDATE id = card_tokens.id"),
+    lock_tokens: Json("
 SELECT card_tokens.* FROM (SELECT UNHEX(given.id) AS id FROM JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR
 )) AS given) AS wanted
 STRAIGHT_JOIN card_tokens FORCE INDEX (PRIMARY) ON card_tokens.id = wanted.id
-FOR UPDATE",
-    use_tokens: "
+FOR UPDATE"),
+    use_tokens: Json("
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
     used_by BIGINT PATH '$[1]' ERROR ON ERROR
 )) AS given
 STRAIGHT_JOIN card_tokens FORCE INDEX (PRIMARY) ON card_tokens.id = UNHEX(given.id)
-SET card_tokens.used_by = given.used_by, card_tokens.sealed_card = NULL, card_tokens.erase_at = NULL",
+SET card_tokens.used_by = given.used_by, card_tokens.sealed_card = NULL, card_tokens.erase_at = NULL"),
     lock_expired_tokens: "
 SELECT id FROM card_tokens FORCE INDEX (card_tokens_to_erase)
 WHERE erase_at < ? ORDER BY erase_at LIMIT ?
 FOR UPDATE SKIP LOCKED",
-    erase_tokens: "
+    erase_tokens: Json("
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR
 )) AS given
 STRAIGHT_JOIN card_tokens FORCE INDEX (PRIMARY) ON card_tokens.id = UNHEX(given.id)
-SET card_tokens.sealed_card = NULL, card_tokens.erase_at = NULL",
-    ledger_charge: "
-INSERT INTO issuer_ledger (
-    idempotency_key, payment_id, amount_minor, charged_at
-)
-SELECT
-    given.idempotency_key, given.payment_id, given.amount_minor, given.charged_at
-FROM JSON_TABLE(?, '$[*]' COLUMNS (
-    idempotency_key VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[0]' ERROR ON ERROR,
-    payment_id BIGINT PATH '$[1]' ERROR ON ERROR,
-    amount_minor BIGINT PATH '$[2]' ERROR ON ERROR,
-    charged_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR
-)) AS given
-ON DUPLICATE KEY UPDATE idempotency_key = issuer_ledger.idempotency_key",
-    ledger_reverse: "
+SET card_tokens.sealed_card = NULL, card_tokens.erase_at = NULL"),
+    ledger_charge: ManyRows::values(
+        "INSERT INTO issuer_ledger (idempotency_key, payment_id, amount_minor, charged_at) VALUES ",
+        "(?, ?, ?, ?)",
+        " ON DUPLICATE KEY UPDATE idempotency_key = issuer_ledger.idempotency_key",
+    ),
+    ledger_reverse: Json("
 INSERT INTO issuer_ledger (
     idempotency_key, payment_id, amount_minor, reversed_at
 )
@@ -240,13 +188,11 @@ FROM JSON_TABLE(?, '$[*]' COLUMNS (
     amount_minor BIGINT PATH '$[2]' ERROR ON ERROR,
     reversed_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR
 )) AS given
-ON DUPLICATE KEY UPDATE reversed_at = COALESCE(issuer_ledger.reversed_at, given.reversed_at)",
-    ledger_entries: "
-SELECT issuer_ledger.* FROM JSON_TABLE(?, '$[*]' COLUMNS (
-    idempotency_key VARCHAR(64) CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR
-)) AS given
-STRAIGHT_JOIN issuer_ledger FORCE INDEX (PRIMARY)
-    ON issuer_ledger.idempotency_key = given.idempotency_key COLLATE ascii_bin",
+ON DUPLICATE KEY UPDATE reversed_at = COALESCE(issuer_ledger.reversed_at, given.reversed_at)"),
+    ledger_entries: ManyRows::keys(
+        "SELECT * FROM issuer_ledger FORCE INDEX (PRIMARY) WHERE idempotency_key IN (",
+        ")",
+    ),
     lock_next_id: "SELECT next_id FROM id_blocks WHERE id = 1 FOR UPDATE",
     insert_next_id: "INSERT INTO id_blocks (id, next_id) VALUES (1, ?) ON DUPLICATE KEY UPDATE id = id_blocks.id",
     version: "SELECT VERSION()",

@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 use super::errors::{classify, classify_commit};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::engine::{Connection, Parameter, arguments};
+use crate::store::cells::Cell;
+use crate::store::engine::{Connection, arguments};
 use crate::store::records::Record;
 
 /// A connection that is borrowed from a pool; dropped within a transaction, it rolls back.
@@ -53,7 +54,7 @@ impl Connection for Session {
     async fn execute(
         &mut self,
         sql: &'static str,
-        parameters: &[Parameter],
+        parameters: &[Cell<'_>],
     ) -> Result<u64, StoreError> {
         let query = query_with(
             sql,
@@ -67,7 +68,7 @@ impl Connection for Session {
     async fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
-        parameters: &[Parameter],
+        parameters: &[Cell<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let query = query_as_with(
             sql,

@@ -46,18 +46,14 @@ impl Sqlite {
             return Ok(false);
         }
         if let Some(row) = replayed {
-            for rows in encode::outbox(std::slice::from_ref(row))? {
-                connection
-                    .execute(Self::insert_outbox(), &[rows.into()])
-                    .await?;
+            let rows = encode::outbox(std::slice::from_ref(row))?;
+            let insert = &super::File::statements().insert_outbox;
+            for (sql, parameters) in insert.commands(rows, &[])? {
+                connection.execute(sql, &parameters).await?;
             }
         }
         connection.commit().await?;
         Ok(true)
-    }
-
-    fn insert_outbox() -> &'static str {
-        super::File::STATEMENTS.insert_outbox
     }
 
     async fn keep_dead_letters(&self, letters: &[Publication]) -> Result<(), StoreError> {

@@ -75,7 +75,9 @@ impl Sqlite {
 impl Engine for File {
     type Connection = Session;
 
-    const STATEMENTS: Statements = statements::STATEMENTS;
+    fn statements() -> &'static Statements {
+        &statements::STATEMENTS
+    }
 
     async fn reader(&self) -> Result<Session, StoreError> {
         let connection = self.readers.acquire().await.map_err(classify)?;

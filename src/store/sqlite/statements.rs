@@ -4,18 +4,26 @@
 //! is the only writer from its beginning. `WHERE true` tells the parser that the `ON` after it is no join's.
 
 use crate::store::engine::Statements;
+use crate::store::many::ManyRows::Json;
 
 /// The texts.
-pub const STATEMENTS: Statements = Statements {
-    payments_by_keys: "
+pub static STATEMENTS: Statements = Statements {
+    payments_by_keys: Json("
 SELECT payments.* FROM json_each(?1) AS wanted
 CROSS JOIN payments
     ON payments.client = wanted.value ->> '$[0]'
+    AND payments.idempotency_key = unhex(wanted.value ->> '$[1]')"),
+    payment_ids_by_keys: Json(
+        "
+SELECT payments.id FROM json_each(?1) AS wanted
+CROSS JOIN payments
+    ON payments.client = wanted.value ->> '$[0]'
     AND payments.idempotency_key = unhex(wanted.value ->> '$[1]')",
-    lock_payments: "
+    ),
+    lock_payments: Json("
 SELECT payments.* FROM json_each(?1) AS wanted
-CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'",
-    insert_payments: "
+CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'"),
+    insert_payments: Json("
 INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
     card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
@@ -29,8 +37,8 @@ SELECT
     unhex(value ->> '$[20]'), value ->> '$[21]', value ->> '$[22]', unhex(value ->> '$[23]'),
     unhex(value ->> '$[24]'), value ->> '$[25]'
 FROM json_each(?1) WHERE true
-ON CONFLICT DO NOTHING",
-    update_payments: "
+ON CONFLICT DO NOTHING"),
+    update_payments: Json("
 UPDATE payments SET
     status = value ->> '$[1]',
     decline_code = value ->> '$[2]',
@@ -47,15 +55,15 @@ UPDATE payments SET
     sealed_card = unhex(value ->> '$[13]'),
     claimed_until = value ->> '$[14]',
     check_at = value ->> '$[15]'
-FROM json_each(?1) WHERE payments.id = value ->> '$[0]'",
-    claim_payments: "
+FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
+    claim_payments: Json("
 UPDATE payments SET claimed_until = ?2
-WHERE id IN (SELECT value ->> '$[0]' FROM json_each(?1))",
-    lock_forgotten_payments: "
+WHERE id IN (SELECT value ->> '$[0]' FROM json_each(?1))"),
+    lock_forgotten_payments: Json("
 SELECT payments.* FROM json_each(?1) AS wanted
 CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'
-WHERE payments.check_at <= ?2 AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.payment_id = payments.id)",
-    insert_events: "
+WHERE payments.check_at <= ?2 AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.payment_id = payments.id)"),
+    insert_events: Json("
 INSERT INTO payment_events (
     id, payment_id, sequence, kind, happened_at, attempt, try_number, reason
 )
@@ -63,27 +71,27 @@ SELECT
     unhex(value ->> '$[0]'), value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
     value ->> '$[5]', value ->> '$[6]', value ->> '$[7]'
 FROM json_each(?1) WHERE true
-ON CONFLICT (id) DO NOTHING",
-    existing_events: "
+ON CONFLICT (id) DO NOTHING"),
+    existing_events: Json("
 SELECT id FROM payment_events
-WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))",
-    insert_outbox: "
+WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))"),
+    insert_outbox: Json("
 INSERT INTO outbox (
     id, payment_id, due_at, publication, lane
 )
 SELECT
     unhex(value ->> '$[0]'), value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]'
 FROM json_each(?1) WHERE true
-ON CONFLICT DO NOTHING",
-    delete_outbox: "
+ON CONFLICT DO NOTHING"),
+    delete_outbox: Json("
 DELETE FROM outbox
-WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))",
+WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))"),
     lock_due_outbox: "
 SELECT * FROM outbox WHERE lane = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3",
-    postpone_outbox: "
+    postpone_outbox: Json("
 UPDATE outbox SET due_at = ?2
-WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))",
-    insert_tokens: "
+WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))"),
+    insert_tokens: Json("
 INSERT INTO card_tokens (
     id, client, card_brand, card_last4, card_expiration, sealed_card, expires_at, used_by, erase_at
 )
@@ -92,36 +100,36 @@ SELECT
     unhex(value ->> '$[5]'), value ->> '$[6]', value ->> '$[7]',
     iif(value ->> '$[5]' IS NULL, NULL, value ->> '$[6]')
 FROM json_each(?1) WHERE true
-ON CONFLICT DO NOTHING",
-    lock_tokens: "
+ON CONFLICT DO NOTHING"),
+    lock_tokens: Json("
 SELECT * FROM card_tokens
-WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1)) ORDER BY id",
-    use_tokens: "
+WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1)) ORDER BY id"),
+    use_tokens: Json("
 UPDATE card_tokens SET used_by = value ->> '$[1]', sealed_card = NULL, erase_at = NULL
-FROM json_each(?1) WHERE card_tokens.id = unhex(value ->> '$[0]')",
+FROM json_each(?1) WHERE card_tokens.id = unhex(value ->> '$[0]')"),
     lock_expired_tokens: "SELECT id FROM card_tokens WHERE erase_at < ?1 ORDER BY erase_at LIMIT ?2",
-    erase_tokens: "
+    erase_tokens: Json("
 UPDATE card_tokens SET sealed_card = NULL, erase_at = NULL
-WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))",
-    ledger_charge: "
+WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))"),
+    ledger_charge: Json("
 INSERT INTO issuer_ledger (
     idempotency_key, payment_id, amount_minor, charged_at
 )
 SELECT
     value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]'
 FROM json_each(?1) WHERE true
-ON CONFLICT DO NOTHING",
-    ledger_reverse: "
+ON CONFLICT DO NOTHING"),
+    ledger_reverse: Json("
 INSERT INTO issuer_ledger (
     idempotency_key, payment_id, amount_minor, reversed_at
 )
 SELECT
     value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]'
 FROM json_each(?1) WHERE true
-ON CONFLICT (idempotency_key) DO UPDATE SET reversed_at = coalesce(reversed_at, excluded.reversed_at)",
-    ledger_entries: "
+ON CONFLICT (idempotency_key) DO UPDATE SET reversed_at = coalesce(reversed_at, excluded.reversed_at)"),
+    ledger_entries: Json("
 SELECT * FROM issuer_ledger
-WHERE idempotency_key IN (SELECT value ->> '$[0]' FROM json_each(?1)) ORDER BY idempotency_key",
+WHERE idempotency_key IN (SELECT value ->> '$[0]' FROM json_each(?1)) ORDER BY idempotency_key"),
     lock_next_id: "SELECT next_id FROM id_blocks WHERE id = 1",
     insert_next_id: "INSERT INTO id_blocks (id, next_id) VALUES (1, ?1) ON CONFLICT DO NOTHING",
     version: "SELECT sqlite_version()",

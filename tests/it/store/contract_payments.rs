@@ -126,9 +126,12 @@ pub async fn a_second_payment_under_a_key_is_skipped_and_the_first_read_back(
         (ours.clone(), "order-1 ".to_owned()),
         (ours.clone(), "unknown".to_owned()),
     ];
+    let mut owners = tx.payment_ids_by_key(&keys).await.unwrap();
     let mut found = ids(&tx.payments_by_key(&keys).await.unwrap());
     found.sort_unstable();
+    owners.sort_unstable();
     assert_eq!(found, [1, 3, 4]);
+    assert_eq!(owners, [1, 3, 4].map(PaymentId));
     tx.commit().await.unwrap();
 
     assert_eq!(read(&database, 2).await, None);

@@ -186,6 +186,12 @@ impl Transaction for Open {
     ) -> Result<Vec<StoredPayment>, StoreError> {
         not_asked()
     }
+    async fn payment_ids_by_key(
+        &mut self,
+        _: &[(ClientName, String)],
+    ) -> Result<Vec<PaymentId>, StoreError> {
+        not_asked()
+    }
     async fn lock_payments(&mut self, _: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError> {
         not_asked()
     }

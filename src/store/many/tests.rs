@@ -1,0 +1,84 @@
+use super::*;
+
+const NUMBERS_AND_LENGTHS: [(usize, usize); 8] = [
+    (0, 1),
+    (1, 1),
+    (1, 100_000),
+    (1000, 10),
+    (5, 10_000),
+    (9, 30_000),
+    (77, 300),
+    (256, 3),
+];
+
+fn rows(number: usize, length: usize) -> Vec<Row<'static>> {
+    let row = |row: usize| {
+        vec![
+            Cell::from(i64::try_from(row).unwrap()),
+            Cell::from("\"".repeat(length)),
+        ]
+    };
+    (0..number).map(row).collect()
+}
+
+#[test]
+fn json_is_cut_between_rows_and_none_is_lost() {
+    static STATEMENT: ManyRows = ManyRows::Json("SELECT ?, ?");
+    for (number, length) in NUMBERS_AND_LENGTHS {
+        let commands = STATEMENT
+            .commands(rows(number, length), &[Cell::Number(-1)])
+            .unwrap();
+        let mut read: Vec<(usize, String)> = Vec::new();
+        for (_, parameters) in commands {
+            let [Cell::Text(json), Cell::Number(-1)] = parameters.as_slice() else {
+                panic!("{parameters:?}");
+            };
+            let part: Vec<(usize, String)> = serde_json::from_str(json).unwrap();
+            assert!(part.len() == 1 || json.len() <= LONGEST + 2);
+            assert!(!part.is_empty());
+            read.extend(part);
+        }
+        let written: Vec<_> = (0..number).map(|row| (row, "\"".repeat(length))).collect();
+        assert_eq!(read, written);
+    }
+}
+
+#[test]
+fn values_are_cut_into_powers_of_two_and_none_is_lost() {
+    static STATEMENT: ManyRows = ManyRows::values("VALUES ", "(?, ?)", " END");
+    for (number, length) in NUMBERS_AND_LENGTHS {
+        let commands = STATEMENT.commands(rows(number, length), &[]).unwrap();
+        let mut written = Vec::new();
+        for (sql, parameters) in commands {
+            let listed = parameters.len() / 2;
+            assert!(listed.is_power_of_two());
+            assert!(listed == 1 || listed * (length + 8) <= LONGEST);
+            assert_eq!(
+                sql,
+                format!("VALUES {} END", vec!["(?, ?)"; listed].join(", "))
+            );
+            written.extend(parameters);
+        }
+        assert_eq!(written, rows(number, length).concat());
+    }
+}
+
+#[test]
+fn keys_are_filled_up_with_the_last_one_after_the_other_parameters() {
+    static STATEMENT: ManyRows = ManyRows::keys("? IN (", ")");
+    for number in [1, 2, 5, 256, 300] {
+        let keys: Vec<Row<'static>> = (0..number).map(|key: i64| vec![Cell::from(key)]).collect();
+        let commands = STATEMENT.commands(keys, &[Cell::Null]).unwrap();
+        let mut asked = Vec::new();
+        for (sql, parameters) in commands {
+            let (others, keys) = parameters.split_at(1);
+            assert_eq!(others, [Cell::Null]);
+            assert!(keys.len().is_power_of_two());
+            assert_eq!(sql, format!("? IN ({})", vec!["?"; keys.len()].join(", ")));
+            asked.extend_from_slice(keys);
+        }
+        asked.dedup();
+        let expected: Vec<_> = (0..number).map(Cell::Number).collect();
+        assert_eq!(asked, expected);
+    }
+}
