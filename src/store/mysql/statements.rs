@@ -87,7 +87,7 @@ SELECT payments.* FROM (SELECT given.id AS id FROM JSON_TABLE(?, '$[*]' COLUMNS 
     id BIGINT PATH '$[0]' ERROR ON ERROR
 )) AS given) AS wanted
 STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
-WHERE payments.check_at <= ? AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.payment_id = payments.id)
+WHERE payments.check_at <= ? AND payments.id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL)
 FOR UPDATE SKIP LOCKED"),
     insert_events: ManyRows::values(
         "
