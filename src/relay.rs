@@ -20,7 +20,7 @@ use crate::broker::{Broker, Connection, Lane, Publication};
 use crate::pulse::Pulse;
 use crate::store::Database;
 use crate::store::commands::Commands;
-use crate::store::rows::OutboxRow;
+use crate::store::rows::{OutboxId, OutboxRow};
 
 /// How the relay works.
 #[derive(Debug, Clone, Copy)]
@@ -213,8 +213,9 @@ async fn publish_handed_over(
         }
         let publisher = publisher.clone();
         chunks.spawn(async move {
-            publisher.publish(chunk).await;
+            let confirmed = publisher.publish(chunk).await;
             drop(permit);
+            publisher.forget(confirmed).await;
         });
     }
     chunks.close();
@@ -222,8 +223,8 @@ async fn publish_handed_over(
 }
 
 impl Publisher {
-    /// Publishes rows and forgets those that the broker has confirmed.
-    async fn publish(&self, rows: Vec<OutboxRow>) -> usize {
+    /// Publishes rows; returns those that the broker has confirmed.
+    async fn publish(&self, rows: Vec<OutboxRow>) -> Vec<OutboxId> {
         let (rows, publications): (Vec<_>, Vec<Publication>) = rows
             .into_iter()
             .map(|row| ((row.id, row.payment), row.publication))
@@ -251,13 +252,16 @@ impl Publisher {
             }
         }
         metrics::counter!("relay_published").increment(confirmed.len() as u64);
-        let deletions = confirmed.iter().map(|id| self.commands.published(*id));
+        confirmed
+    }
+
+    async fn forget(&self, published: Vec<OutboxId>) {
+        let deletions = published.into_iter().map(|id| self.commands.published(id));
         for deleted in join_all(deletions).await {
             if let Err(error) = deleted {
                 tracing::warn!(%error, "a published outbox row was not deleted: it will be published again");
             }
         }
-        confirmed.len()
     }
 
     fn connected(&self) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
@@ -17,6 +18,9 @@ use crate::store::Database;
 
 /// A consumer that is away for this long although the broker is there ends the process.
 const CONSUMER_MISSING: Duration = Duration::from_secs(30);
+
+/// How often is looked whether anybody waits for an outcome.
+const NOBODY_WAITS: Duration = Duration::from_secs(5);
 
 /// Looks at the store again and again; the first to reach it in the role that does everything brings it up to date.
 pub(super) async fn watch_store(
@@ -65,11 +69,7 @@ pub(super) async fn watch_consumers(
         let up = matches!(*connection.borrow(), Connection::Up);
         if all_there || !up {
             missing_since = None;
-        } else if missing_since
-            .get_or_insert_with(tokio::time::Instant::now)
-            .elapsed()
-            > CONSUMER_MISSING
-        {
+        } else if missing_since.get_or_insert_with(Instant::now).elapsed() > CONSUMER_MISSING {
             return Some(AppError::ConsumerMissing(CONSUMER_MISSING));
         }
         tokio::select! {
@@ -79,23 +79,42 @@ pub(super) async fn watch_consumers(
     }
 }
 
-/// Results wake the requests that wait here. What was missed while the consumer was away is read again.
+/// Results wake the requests that wait here. While nobody waits, none are asked for: every process that listens gets every
+/// result, which is most of its work and much of the broker's.
 pub(super) async fn wake_waiters(
     broker: Arc<dyn Broker>,
     waiters: Arc<Waiters>,
     (pulse, stop): (Pulse, CancellationToken),
 ) {
+    let listen_and_rest = async {
+        while listen(broker.as_ref(), &waiters, &pulse).await {
+            waiters.somebody().await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = listen_and_rest => {}
+    }
+}
+
+/// Until nobody waits; false if the broker was closed. What was missed while the consumer was away is read again.
+async fn listen(broker: &dyn Broker, waiters: &Waiters, pulse: &Pulse) -> bool {
     let mut consumer = broker.subscribe_results(&["payment.#"]);
+    let mut look = interval_at(Instant::now() + NOBODY_WAITS, NOBODY_WAITS);
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
             changed = consumer.registered.changed() => match changed {
                 Ok(()) => waiters.wake_all(),
-                Err(_) => return,
+                Err(_) => return false,
             },
+            _ = look.tick() => {
+                if waiters.number() == 0 {
+                    return true;
+                }
+            }
             delivery = consumer.deliveries.recv() => {
-                let Some(delivery) = delivery else { return };
+                let Some(delivery) = delivery else { return false };
                 let id = delivery.properties.headers.get(PAYMENT_ID_HEADER).and_then(|id| id.parse().ok());
                 let _in_hand = pulse.take();
                 if let Some(id) = id {
@@ -106,3 +125,6 @@ pub(super) async fn wake_waiters(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

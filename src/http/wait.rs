@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, debug_span};
 
@@ -17,6 +17,8 @@ use crate::domain::{Payment, PaymentId, PaymentStatus};
 #[derive(Debug)]
 pub struct Waiters {
     waiting: Mutex<Waiting>,
+    /// The first of them has come.
+    somebody: Notify,
     most: usize,
 }
 
@@ -49,6 +51,7 @@ impl Waiters {
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             waiting: Mutex::default(),
+            somebody: Notify::new(),
             most,
         })
     }
@@ -60,6 +63,7 @@ impl Waiters {
             return None;
         }
         waiting.number += 1;
+        self.somebody.notify_one();
         let sender = waiting.payments.entry(payment).or_default();
         let hints = sender.subscribe();
         Some(Waiter {
@@ -88,6 +92,13 @@ impl Waiters {
         let mut waiting = self.lock();
         waiting.closed = true;
         waiting.payments.clear();
+    }
+
+    /// Ends when a request waits.
+    pub async fn somebody(&self) {
+        while self.number() == 0 {
+            self.somebody.notified().await;
+        }
     }
 
     /// How many requests wait now.

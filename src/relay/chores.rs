@@ -38,7 +38,9 @@ pub(super) async fn sweep(
             metrics::counter!("relay_swept").increment(found as u64);
             let confirmed = publisher.publish(rows).await;
             // A broker that takes nothing is not asked again at once.
-            if found < SWEPT as usize || confirmed == 0 {
+            let done = found < SWEPT as usize || confirmed.is_empty();
+            publisher.forget(confirmed).await;
+            if done {
                 break;
             }
         }
@@ -74,7 +76,8 @@ pub(super) async fn dispatch_forgotten(
                     "dispatched again: their messages seem lost"
                 );
                 metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
-                publisher.publish(rows).await;
+                let confirmed = publisher.publish(rows).await;
+                publisher.forget(confirmed).await;
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "could not look for forgotten payments"),

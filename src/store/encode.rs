@@ -62,41 +62,6 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
     ])
 }
 
-/// The id of each payment and what of it can change.
-pub fn changes(rows: &[StoredPayment]) -> Vec<Row<'_>> {
-    rows.iter().map(change).collect()
-}
-
-fn change(row: &StoredPayment) -> Row<'_> {
-    let payment = &row.payment;
-    let card = payment.card.as_ref();
-    vec![
-        payment.id.0.into(),
-        payment.status.as_str().into(),
-        payment
-            .decline_code
-            .as_ref()
-            .map(|code| code.as_str())
-            .into(),
-        payment.authorization_code.as_deref().into(),
-        card.map(|card| card.brand.to_string()).into(),
-        card.map(|card| card.last4.as_str()).into(),
-        card.map(|card| card.expiration.to_string()).into(),
-        payment.attempt.into(),
-        payment.sequence.into(),
-        payment.updated_at.into(),
-        row.try_number.into(),
-        row.phase.as_str().into(),
-        row.uncertain.into(),
-        row.sealed_card
-            .as_ref()
-            .map(|card| Cell::bytes(&card.0))
-            .into(),
-        row.claimed_until.into(),
-        row.check_at.into(),
-    ]
-}
-
 /// Events in the order of the columns of table `payment_events`.
 pub fn events(events: &[Event]) -> Vec<Row<'_>> {
     events.iter().map(event).collect()

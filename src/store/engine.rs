@@ -70,7 +70,7 @@ pub struct Statements {
     pub lock_payments: ManyRows,
     /// (rows)
     pub insert_payments: ManyRows,
-    /// (rows of changes)
+    /// (rows of payments that exist): what of them can change
     pub update_payments: ManyRows,
     /// (rows of id, until)
     pub claim_payments: ManyRows,

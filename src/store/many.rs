@@ -3,18 +3,15 @@
 //!
 //! Every text is prepared once for each connection, and there is room for a few hundred (more than that, and old ones
 //! are closed all the time, which costs 40 ms each: sqlx does not set TCP_NODELAY). So a text never depends on the
-//! very number of rows: either all of them are one JSON parameter, or there is a text for each power of two.
+//! very number of rows: either all of them are one JSON parameter, or there is a text for each of a few sizes of list.
 
 use std::sync::OnceLock;
 
 use super::StoreError;
 use super::cells::{Cell, Row, to_json};
 
-/// The most rows in one list. What queues up for one transaction is not more.
-const MOST: usize = 256;
-
-/// Powers of two up to [`MOST`].
-const SIZES: usize = MOST.ilog2() as usize + 1;
+/// How long a list may be. More than the last does not queue up for one transaction.
+const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 
 /// The most bytes of rows in one statement, unless a single row is longer.
 ///
@@ -28,10 +25,10 @@ const LONGEST: usize = 16_000;
 pub enum ManyRows {
     /// Takes them as its first parameter, a JSON array of arrays, that the database takes apart.
     Json(&'static str),
-    /// Lists them in its text, as its last parameters: a third cheaper for the database. Rows that make no power of two
-    /// are written by several statements.
+    /// Lists them in its text, as its last parameters: a third cheaper for the database. Rows that make no list are
+    /// written by several statements.
     Values(List),
-    /// The same for keys to look for, which may be asked for twice: the last one fills up to a power of two.
+    /// The same for keys to look for, which may be asked for twice: the last one fills up the list.
     Keys(List),
 }
 
@@ -41,8 +38,8 @@ pub struct List {
     before: &'static str,
     row: &'static str,
     after: &'static str,
-    /// For 1, 2, 4, 8 … rows, once they are needed.
-    texts: [OnceLock<String>; SIZES],
+    /// For each size, once it is needed.
+    texts: [OnceLock<String>; SIZES.len()],
 }
 
 /// A statement with its parameters.
@@ -82,7 +79,7 @@ impl List {
             before,
             row,
             after,
-            texts: [const { OnceLock::new() }; SIZES],
+            texts: [const { OnceLock::new() }; SIZES.len()],
         }
     }
 
@@ -96,23 +93,23 @@ impl List {
         let mut rows = rows.as_slice();
         while !rows.is_empty() {
             let fitting = fitting(rows);
-            let (listed, size) = match filled_up {
-                true => (fitting, fitting.next_power_of_two()),
-                false => (1 << fitting.ilog2(), 1 << fitting.ilog2()),
-            };
-            let (now, later) = rows.split_at(listed);
-            let last = now.last().into_iter().cycle().take(size - listed);
+            let at_most = SIZES.partition_point(|size| *size <= fitting).max(1) - 1;
+            let at_least = SIZES.partition_point(|size| *size < fitting);
+            let place = if filled_up { at_least } else { at_most };
+            let size = SIZES[place];
+            let (now, later) = rows.split_at(size.min(fitting));
+            let last = now.last().into_iter().cycle().take(size - now.len());
             let cells = now.iter().chain(last).flatten();
             let parameters = others.iter().chain(cells).cloned().collect();
-            commands.push((self.text(size), parameters));
+            commands.push((self.text(place), parameters));
             rows = later;
         }
         commands
     }
 
-    fn text(&'static self, size: usize) -> &'static str {
-        self.texts[size.ilog2() as usize].get_or_init(|| {
-            let rows = vec![self.row; size].join(", ");
+    fn text(&'static self, place: usize) -> &'static str {
+        self.texts[place].get_or_init(|| {
+            let rows = vec![self.row; SIZES[place]].join(", ");
             format!("{}{rows}{}", self.before, self.after)
         })
     }
@@ -125,7 +122,8 @@ fn fitting(rows: &[Row<'_>]) -> usize {
         length += row.iter().map(Cell::len).sum::<usize>();
         length <= LONGEST
     };
-    rows.iter().take(MOST).take_while(fits).count().max(1)
+    let most = SIZES[SIZES.len() - 1];
+    rows.iter().take(most).take_while(fits).count().max(1)
 }
 
 /// Rows as JSON arrays of arrays.

@@ -61,7 +61,7 @@ pub const APPLIED_MIGRATIONS: &str =
 /// (now, limit) → ids of payments that no message is under way for. Locks nothing: usually there are none.
 pub const FORGOTTEN_PAYMENTS: &str = "
 SELECT id FROM payments
-WHERE check_at <= ? AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.payment_id = payments.id)
+WHERE check_at <= ? AND id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL)
 ORDER BY check_at LIMIT ?";
 
 /// (lane, now) → a row, if anything is due. Locks nothing: usually there is nothing.

@@ -104,8 +104,12 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
     }
 
     async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
-        self.write(&E::statements().update_payments, encode::changes(rows), &[])
-            .await
+        self.write(
+            &E::statements().update_payments,
+            encode::payments(rows)?,
+            &[],
+        )
+        .await
     }
 
     async fn claim_payments(

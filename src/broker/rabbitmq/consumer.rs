@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::connect::delay;
 use super::properties::{from_amqp, short};
 use super::session::Session;
-use super::settlement::{LastSettled, Settled, Settlement};
+use super::settlement::{InHand, LastSettled, Settled};
 use crate::broker::{Delivery, Exchange, Queue, Settle};
 
 /// What is consumed.
@@ -104,21 +104,21 @@ impl Subscription {
         };
         self.registered.send_replace(true);
         let tag = consumer.tag();
-        let channel = Arc::new(channel);
+        let in_hand = Arc::new(InHand::new(channel));
         loop {
             let next = tokio::select! {
                 next = timeout(self.idle(), consumer.next()) => match next {
                     Ok(next) => next,
                     // With deliveries in hand it is busy: renewed, it would get more than it may hold.
-                    Err(_) if Arc::strong_count(&channel) > 1 => continue,
+                    Err(_) if !in_hand.is_empty() => continue,
                     Err(_) => {
-                        self.cancel(&channel, consumer, tag).await;
+                        self.cancel(&in_hand, consumer, tag).await;
                         return End::Idle;
                     }
                 },
                 () = session.broken() => return End::Lost("session lost".to_owned()),
                 () = self.stopping.cancelled() => {
-                    self.cancel(&channel, consumer, tag).await;
+                    self.cancel(&in_hand, consumer, tag).await;
                     return End::Wanted;
                 }
                 () = self.deliveries.closed() => return End::Wanted,
@@ -126,7 +126,7 @@ impl Subscription {
             match next {
                 Some(Ok(delivery)) => {
                     let forwarded = tokio::select! {
-                        forwarded = self.forward(&channel, delivery) => forwarded,
+                        forwarded = self.forward(&in_hand, delivery) => forwarded,
                         () = session.broken() => return End::Lost("session lost".to_owned()),
                     };
                     if forwarded.is_err() {
@@ -189,21 +189,18 @@ impl Subscription {
     }
 
     /// What has been received is forwarded; the channel stays open as long as a delivery of it is in someone's hands.
-    async fn cancel(
-        &self,
-        channel: &Arc<Channel>,
-        mut consumer: lapin::Consumer,
-        tag: ShortString,
-    ) {
+    async fn cancel(&self, in_hand: &Arc<InHand>, mut consumer: lapin::Consumer, tag: ShortString) {
         let canceled = timeout(
             self.time,
-            channel.basic_cancel(tag, BasicCancelOptions::default()),
+            in_hand
+                .channel
+                .basic_cancel(tag, BasicCancelOptions::default()),
         )
         .await;
         if matches!(canceled, Ok(Ok(()))) {
             let rest = async {
                 while let Some(Ok(delivery)) = consumer.next().await {
-                    if self.forward(channel, delivery).await.is_err() {
+                    if self.forward(in_hand, delivery).await.is_err() {
                         break;
                     }
                 }
@@ -215,15 +212,11 @@ impl Subscription {
 
     async fn forward(
         &self,
-        channel: &Arc<Channel>,
+        in_hand: &Arc<InHand>,
         delivery: lapin::message::Delivery,
     ) -> Result<(), ()> {
         let settle: Box<dyn Settle> = match self.source {
-            Source::Durable { .. } => Box::new(Settlement {
-                channel: Arc::clone(channel),
-                tag: delivery.delivery_tag,
-                settled: Arc::clone(&self.settled),
-            }),
+            Source::Durable { .. } => Box::new(in_hand.take(delivery.delivery_tag, &self.settled)),
             Source::Results(_) => Box::new(Settled),
         };
         let delivery = Delivery {

@@ -1,6 +1,8 @@
 //! How a delivery is settled at RabbitMQ.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,17 +14,109 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::broker::Settle;
 
+/// A consumer's channel, and the deliveries of it that are in someone's hands.
+///
+/// Payments end many at a time, and so do their deliveries. A replicated queue writes to its log for each frame that
+/// settles something: acknowledgements of the same moment leave as one frame, as far as nothing older is in hand.
+pub(super) struct InHand {
+    pub(super) channel: Channel,
+    tags: Mutex<Tags>,
+}
+
+#[derive(Default)]
+struct Tags {
+    /// Unsettled.
+    open: BTreeSet<DeliveryTag>,
+    /// To be acknowledged with the next frame.
+    done: Vec<DeliveryTag>,
+}
+
+impl InHand {
+    pub(super) fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            tags: Mutex::default(),
+        }
+    }
+
+    /// Takes a delivery, in the order in which they come.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        tag: DeliveryTag,
+        settled: &Arc<LastSettled>,
+    ) -> Settlement {
+        self.tags().open.insert(tag);
+        Settlement {
+            in_hand: Arc::clone(self),
+            tag,
+            settled: Arc::clone(settled),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tags().open.is_empty()
+    }
+
+    fn tags(&self) -> MutexGuard<'_, Tags> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn acknowledge(self: Arc<Self>, tag: DeliveryTag) {
+        let mut tags = self.tags();
+        tags.open.remove(&tag);
+        tags.done.push(tag);
+        let first = tags.done.len() == 1;
+        drop(tags);
+        if first {
+            tokio::spawn(async move {
+                // Whatever else is ready now has its turn first, and may have something to acknowledge.
+                tokio::task::yield_now().await;
+                self.write_acknowledgements();
+            });
+        }
+    }
+
+    /// Under the lock, like every frame that settles: their order counts.
+    fn write_acknowledgements(&self) {
+        let mut tags = self.tags();
+        for (tag, multiple) in tags.acknowledgements() {
+            let options = BasicAckOptions { multiple };
+            let _ = self.channel.basic_ack(tag, options).now_or_never();
+        }
+    }
+}
+
+impl Tags {
+    /// Tags to be acknowledged now, and whether each is for all before it as well.
+    fn acknowledgements(&mut self) -> Vec<(DeliveryTag, bool)> {
+        let mut done = std::mem::take(&mut self.done);
+        done.sort_unstable();
+        let oldest = self.open.first().copied().unwrap_or(DeliveryTag::MAX);
+        let behind = done.split_off(done.partition_point(|tag| *tag < oldest));
+        let before = done.last().map(|last| (*last, true));
+        before
+            .into_iter()
+            .chain(behind.into_iter().map(|tag| (tag, false)))
+            .collect()
+    }
+}
+
 /// Settles a delivery in its own session; after that session it does nothing.
 ///
 /// It writes on the channel rather than by lapin's acker, which starts a task for each and so may be overtaken by the
 /// closing of the connection; and it only puts the frame into the connection's queue, which keeps its order: waiting
 /// for it to be written would cost a change of threads, and proves nothing, since acknowledgements have no answer.
-#[derive(Debug)]
 pub(super) struct Settlement {
-    /// Also keeps it open: closing it would give back what is unsettled.
-    pub(super) channel: Arc<Channel>,
-    pub(super) tag: DeliveryTag,
-    pub(super) settled: Arc<LastSettled>,
+    /// Also keeps the channel open: closing it would give back what is unsettled.
+    in_hand: Arc<InHand>,
+    tag: DeliveryTag,
+    settled: Arc<LastSettled>,
+}
+
+impl fmt::Debug for Settlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delivery {}", self.tag)
+    }
 }
 
 /// When a delivery was last settled.
@@ -51,15 +145,17 @@ impl LastSettled {
 impl Settle for Settlement {
     async fn acknowledge(self: Box<Self>) {
         self.settled.note();
-        let written = self.channel.basic_ack(self.tag, BasicAckOptions::default());
-        let _ = written.now_or_never();
+        self.in_hand.acknowledge(self.tag);
     }
 
     /// By `basic.reject`, which every version counts towards the delivery limit.
     async fn reject(self: Box<Self>) {
         self.settled.note();
         let options = BasicRejectOptions { requeue: true };
-        let _ = self.channel.basic_reject(self.tag, options).now_or_never();
+        let mut tags = self.in_hand.tags();
+        let channel = &self.in_hand.channel;
+        let _ = channel.basic_reject(self.tag, options).now_or_never();
+        tags.open.remove(&self.tag);
     }
 
     /// By `basic.nack`, which counts up to 4.2 (hence a limit of 20) and does not from 4.3.
@@ -69,7 +165,10 @@ impl Settle for Settlement {
             requeue: true,
             multiple: false,
         };
-        let _ = self.channel.basic_nack(self.tag, options).now_or_never();
+        let mut tags = self.in_hand.tags();
+        let channel = &self.in_hand.channel;
+        let _ = channel.basic_nack(self.tag, options).now_or_never();
+        tags.open.remove(&self.tag);
     }
 }
 
@@ -82,4 +181,33 @@ impl Settle for Settled {
     async fn acknowledge(self: Box<Self>) {}
     async fn reject(self: Box<Self>) {}
     async fn give_back(self: Box<Self>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(open: &[DeliveryTag], done: &[DeliveryTag]) -> Tags {
+        Tags {
+            open: open.iter().copied().collect(),
+            done: done.to_vec(),
+        }
+    }
+
+    #[test]
+    fn one_frame_acknowledges_all_up_to_the_oldest_that_is_in_hand() {
+        assert_eq!(tags(&[], &[3, 1, 2]).acknowledgements(), [(3, true)]);
+        assert_eq!(
+            tags(&[4, 9], &[7, 2, 3, 5]).acknowledgements(),
+            [(3, true), (5, false), (7, false)]
+        );
+        assert_eq!(tags(&[1], &[2]).acknowledgements(), [(2, false)]);
+    }
+
+    #[test]
+    fn each_is_acknowledged_once() {
+        let mut tags = tags(&[1], &[2]);
+        assert_eq!(tags.acknowledgements().len(), 1);
+        assert_eq!(tags.acknowledgements(), []);
+    }
 }

@@ -32,6 +32,10 @@ use crate::pulse::Pulse;
 /// How long a message that belongs to no payment waits for others, to be noted in one transaction with them.
 const TOGETHER: Duration = Duration::from_millis(50);
 
+/// How long a published row waits for others, to be deleted with them. Nobody waits for that; should the process die
+/// meanwhile, they are published again.
+const DELETED_TOGETHER: Duration = Duration::from_millis(20);
+
 /// How long things take before someone else looks after them.
 #[derive(Debug, Clone, Copy)]
 pub struct Leases {
@@ -164,7 +168,14 @@ impl Commands {
                     ..endless
                 },
             ),
-            published: Batcher::spawn(outbox::DeletePublished { database: db() }, endless),
+            published: Batcher::spawn(
+                outbox::DeletePublished { database: db() },
+                Limits {
+                    linger: DELETED_TOGETHER,
+                    rows: 1024,
+                    ..endless
+                },
+            ),
             database,
         }
     }

@@ -11,11 +11,22 @@
 //!   without a word; the result of a function is checked.
 //! - `STRAIGHT_JOIN` and `FORCE INDEX`: both optimizers think nothing of scanning a small table for a join, which
 //!   would lock all of it; the rows are read first, in their order, and each looks up its one row by key.
+//! - Rows that are there and locked are updated by inserting them again: `ON DUPLICATE KEY UPDATE` takes lists of rows,
+//!   which UPDATE does not. `VALUES()` there is the one way that both have, though MySQL calls it deprecated.
 //! - `ON DUPLICATE KEY UPDATE id = id` instead of `INSERT IGNORE`, which turns every error into a warning.
 //! - The derived table in locking reads: MySQL refuses a lock over `JSON_TABLE` itself (error 3569).
 
 use crate::store::engine::Statements;
 use crate::store::many::ManyRows::{self, Json};
+
+const INSERT_PAYMENTS: &str = "
+INSERT INTO payments (
+    id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
+    card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
+) VALUES ";
+const PAYMENT: &str =
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// The texts.
 pub static STATEMENTS: Statements = Statements {
@@ -42,51 +53,31 @@ STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
         ") ORDER BY id FOR UPDATE",
     ),
     insert_payments: ManyRows::values(
-        "
-INSERT INTO payments (
-    id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
-    card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
-    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
-) VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        INSERT_PAYMENTS,
+        PAYMENT,
         " ON DUPLICATE KEY UPDATE id = payments.id",
     ),
-    update_payments: Json("
-UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
-    id BIGINT PATH '$[0]' ERROR ON ERROR,
-    status VARCHAR(33) CHARACTER SET utf8mb4 PATH '$[1]' ERROR ON ERROR,
-    decline_code VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[2]' ERROR ON ERROR,
-    authorization_code VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR,
-    card_brand VARCHAR(17) CHARACTER SET utf8mb4 PATH '$[4]' ERROR ON ERROR,
-    card_last4 VARCHAR(5) CHARACTER SET utf8mb4 PATH '$[5]' ERROR ON ERROR,
-    card_expiration VARCHAR(8) CHARACTER SET utf8mb4 PATH '$[6]' ERROR ON ERROR,
-    attempt BIGINT PATH '$[7]' ERROR ON ERROR,
-    sequence BIGINT PATH '$[8]' ERROR ON ERROR,
-    updated_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[9]' ERROR ON ERROR,
-    try_number BIGINT PATH '$[10]' ERROR ON ERROR,
-    phase VARCHAR(17) CHARACTER SET utf8mb4 PATH '$[11]' ERROR ON ERROR,
-    uncertain BIGINT PATH '$[12]' ERROR ON ERROR,
-    sealed_card LONGTEXT CHARACTER SET ascii PATH '$[13]' ERROR ON ERROR,
-    claimed_until VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[14]' ERROR ON ERROR,
-    check_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[15]' ERROR ON ERROR
-)) AS given
-STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = given.id
-SET
-    payments.status = given.status,
-    payments.decline_code = given.decline_code,
-    payments.authorization_code = given.authorization_code,
-    payments.card_brand = given.card_brand,
-    payments.card_last4 = given.card_last4,
-    payments.card_expiration = given.card_expiration,
-    payments.attempt = given.attempt,
-    payments.sequence = given.sequence,
-    payments.updated_at = given.updated_at,
-    payments.try_number = given.try_number,
-    payments.phase = given.phase,
-    payments.uncertain = given.uncertain,
-    payments.sealed_card = UNHEX(given.sealed_card),
-    payments.claimed_until = given.claimed_until,
-    payments.check_at = given.check_at"),
+    update_payments: ManyRows::values(
+        INSERT_PAYMENTS,
+        PAYMENT,
+        "
+ON DUPLICATE KEY UPDATE
+    status = VALUES(status),
+    decline_code = VALUES(decline_code),
+    authorization_code = VALUES(authorization_code),
+    card_brand = VALUES(card_brand),
+    card_last4 = VALUES(card_last4),
+    card_expiration = VALUES(card_expiration),
+    attempt = VALUES(attempt),
+    sequence = VALUES(sequence),
+    updated_at = VALUES(updated_at),
+    try_number = VALUES(try_number),
+    phase = VALUES(phase),
+    uncertain = VALUES(uncertain),
+    sealed_card = VALUES(sealed_card),
+    claimed_until = VALUES(claimed_until),
+    check_at = VALUES(check_at)",
+    ),
     claim_payments: ManyRows::keys(
         "UPDATE payments FORCE INDEX (PRIMARY) SET claimed_until = ? WHERE id IN (",
         ")",
@@ -96,7 +87,7 @@ SELECT payments.* FROM (SELECT given.id AS id FROM JSON_TABLE(?, '$[*]' COLUMNS 
     id BIGINT PATH '$[0]' ERROR ON ERROR
 )) AS given) AS wanted
 STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
-WHERE payments.check_at <= ? AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.payment_id = payments.id)
+WHERE payments.check_at <= ? AND payments.id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL)
 FOR UPDATE SKIP LOCKED"),
     insert_events: ManyRows::values(
         "

@@ -1,7 +1,7 @@
 //! The count, payment by payment: the client's own list against what the database holds and the results told.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::query_as;
 
@@ -102,9 +102,9 @@ impl Verdict {
         } else if entry.outcomes.is_empty() {
             row.missing += 1;
             wrong.push("has no result".to_owned());
-        } else if is_late(entry, met) {
+        } else if let Some(late) = late(entry, met) {
             row.stuck += 1;
-            wrong.push("was stuck".to_owned());
+            wrong.push(format!("was stuck: {late:.1?} longer than it may take"));
         }
         if held.standing_charges > 1 {
             row.charged_twice += 1;
@@ -139,10 +139,10 @@ fn meets(entry: &Entry, episode: &Episode) -> bool {
     entry.submitted < episode.healed && over > episode.began
 }
 
-/// Whether its outcome came later than a fault's aftermath may take.
-fn is_late(entry: &Entry, met: Option<&Episode>) -> bool {
-    let limit = met.map(|episode| episode.healed + patience(entry.card));
-    matches!((entry.heard, limit), (Some(heard), Some(limit)) if heard > limit)
+/// How much later its outcome came than a fault's aftermath may take.
+fn late(entry: &Entry, met: Option<&Episode>) -> Option<Duration> {
+    let limit = met?.healed + patience(entry.card);
+    entry.heard?.checked_duration_since(limit)
 }
 
 async fn held(drill: &Drill) -> sqlx::Result<BTreeMap<i64, Held>> {
