@@ -4,4 +4,4 @@ ALTER TABLE outbox ADD COLUMN lane TEXT NOT NULL DEFAULT 'work' CHECK (length(la
 -- One index finds what is due, and holds what is counted and which payments have something under way.
 DROP INDEX outbox_due;
 DROP INDEX outbox_by_payment;
-CREATE INDEX outbox_due ON outbox (lane, due_at, payment_id);
+CREATE INDEX outbox_due ON outbox (lane, due_at, id, payment_id);
