@@ -5,7 +5,8 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use tokio::time::{Instant, sleep};
 
-use super::Ground;
+use super::{Ground, issuer};
+use crate::faults::kind::Kind;
 use crate::faults::random::Random;
 
 pub async fn stop_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
@@ -53,9 +54,11 @@ async fn kill_all(ground: &Ground) -> sqlx::Result<()> {
 }
 
 /// Locks payments in the order opposite to the service's, after so much work of its own that the server chooses the
-/// service's transaction as the victim. Goes on until that has happened some times.
+/// service's transaction as the victim. Goes on until that has happened some times. A burst of payments that are all
+/// answered at the same moment sees to it that there is something to lock crosswise.
 pub async fn deadlocks(ground: &Ground) -> Result<(), String> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut next_burst = Instant::now();
     let made = async {
         let mut administrator = ground.place.administrator().await?;
         let weight = "CREATE TABLE IF NOT EXISTS deadlock_weight (number INT NOT NULL)";
@@ -63,6 +66,10 @@ pub async fn deadlocks(ground: &Ground) -> Result<(), String> {
         let before = deadlocks_so_far(&mut administrator).await?;
         let mut made = 0;
         while made < 3 && Instant::now() < deadline {
+            if Instant::now() >= next_burst {
+                issuer::burst(ground, Kind::IssuerSlow);
+                next_burst += Duration::from_secs(3);
+            }
             lock_crosswise(&mut administrator).await?;
             made = deadlocks_so_far(&mut administrator).await? - before;
         }
