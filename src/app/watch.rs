@@ -80,7 +80,7 @@ pub(super) async fn watch_consumers(
 }
 
 /// Results wake the requests that wait here. While nobody waits, none are asked for: every process that listens gets every
-/// result, which is most of its work and much of the broker's.
+/// result.
 pub(super) async fn wake_waiters(
     broker: Arc<dyn Broker>,
     waiters: Arc<Waiters>,

@@ -17,7 +17,7 @@ use crate::domain::{Payment, PaymentId, PaymentStatus};
 #[derive(Debug)]
 pub struct Waiters {
     waiting: Mutex<Waiting>,
-    /// The first of them has come.
+    /// Told of each that comes.
     somebody: Notify,
     most: usize,
 }

@@ -8,8 +8,8 @@ use crate::broker::Connection;
 
 /// What a connection is for. A broker short of memory or disk stops reading from connections that publish:
 /// acknowledgements must not wait behind them. It also stops reading from one whose messages some queue does not take:
-/// work must not wait behind results (see [`crate::broker::Lane`]). And what clients send may break the connection that it comes on (see
-/// [`super::session::Session::is_unreadable`]): their requests come on one of their own.
+/// work must not wait behind results (see [`crate::broker::Lane`]). And what clients send may break the connection that
+/// it comes on (see [`super::session::Session::is_unreadable`]): their requests come on one of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Publish,

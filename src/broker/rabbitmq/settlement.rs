@@ -1,7 +1,6 @@
 //! How a delivery is settled at RabbitMQ.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,12 +17,13 @@ use crate::broker::Settle;
 ///
 /// Payments end many at a time, and so do their deliveries. A replicated queue writes to its log for each frame that
 /// settles something: acknowledgements of the same moment leave as one frame, as far as nothing older is in hand.
+#[derive(Debug)]
 pub(super) struct InHand {
     pub(super) channel: Channel,
     tags: Mutex<Tags>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Tags {
     /// Unsettled.
     open: BTreeSet<DeliveryTag>,
@@ -76,6 +76,13 @@ impl InHand {
         }
     }
 
+    /// Settles one delivery in another way. What is in hand until its frame is written is in no acknowledgement.
+    fn settle(&self, tag: DeliveryTag, write: impl FnOnce(&Channel)) {
+        let mut tags = self.tags();
+        write(&self.channel);
+        tags.open.remove(&tag);
+    }
+
     /// Under the lock, like every frame that settles: their order counts.
     fn write_acknowledgements(&self) {
         let mut tags = self.tags();
@@ -106,17 +113,12 @@ impl Tags {
 /// It writes on the channel rather than by lapin's acker, which starts a task for each and so may be overtaken by the
 /// closing of the connection; and it only puts the frame into the connection's queue, which keeps its order: waiting
 /// for it to be written would cost a change of threads, and proves nothing, since acknowledgements have no answer.
+#[derive(Debug)]
 pub(super) struct Settlement {
     /// Also keeps the channel open: closing it would give back what is unsettled.
     in_hand: Arc<InHand>,
     tag: DeliveryTag,
     settled: Arc<LastSettled>,
-}
-
-impl fmt::Debug for Settlement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "delivery {}", self.tag)
-    }
 }
 
 /// When a delivery was last settled.
@@ -152,10 +154,9 @@ impl Settle for Settlement {
     async fn reject(self: Box<Self>) {
         self.settled.note();
         let options = BasicRejectOptions { requeue: true };
-        let mut tags = self.in_hand.tags();
-        let channel = &self.in_hand.channel;
-        let _ = channel.basic_reject(self.tag, options).now_or_never();
-        tags.open.remove(&self.tag);
+        self.in_hand.settle(self.tag, |channel| {
+            let _ = channel.basic_reject(self.tag, options).now_or_never();
+        });
     }
 
     /// By `basic.nack`, which counts up to 4.2 (hence a limit of 20) and does not from 4.3.
@@ -165,10 +166,9 @@ impl Settle for Settlement {
             requeue: true,
             multiple: false,
         };
-        let mut tags = self.in_hand.tags();
-        let channel = &self.in_hand.channel;
-        let _ = channel.basic_nack(self.tag, options).now_or_never();
-        tags.open.remove(&self.tag);
+        self.in_hand.settle(self.tag, |channel| {
+            let _ = channel.basic_nack(self.tag, options).now_or_never();
+        });
     }
 }
 

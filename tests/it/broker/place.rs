@@ -98,6 +98,11 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMu
         .unwrap_or_else(|_| panic!("{what}: not in time"));
 }
 
+/// For work that holds its thread, such as starting and stopping servers.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
 pub async fn depth_becomes(client: &dyn Broker, queue: Queue, expected: u64) {
     eventually(&format!("{queue:?} holds {expected}"), || async {
         client

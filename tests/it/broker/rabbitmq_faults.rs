@@ -12,7 +12,8 @@ use payment_service::broker::{
 };
 
 use super::place::{
-    Place, depth_becomes, eventually, is_registered, is_up, next, options, publish, text, work,
+    Place, blocking, depth_becomes, eventually, is_registered, is_up, next, options, publish, text,
+    work,
 };
 use crate::support::servers::{Broker as Server, BrokerOptions, fresh_vhost, shared_broker};
 
@@ -23,10 +24,6 @@ async fn own_server() -> (Arc<Server>, String) {
     let server = blocking(|| Server::start(&BrokerOptions::default()).unwrap()).await;
     let url = server.url(&server.vhost().unwrap());
     (Arc::new(server), url)
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap()
 }
 
 async fn state_becomes(client: &RabbitMq, what: &str, fits: impl Fn(&Connection) -> bool) {

@@ -7,7 +7,7 @@ use payment_service::broker::rabbitmq::RabbitMq;
 use payment_service::broker::{Broker, Connection, Exchange, Publication, PublishError};
 use tokio::time::{Instant, timeout};
 
-use super::place::{eventually, is_up, message, options, publish, work};
+use super::place::{blocking, eventually, is_up, message, options, publish, work};
 use crate::support::servers::{Broker as Server, BrokerOptions, StuckSubscriber};
 
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -65,8 +65,4 @@ async fn a_subscribers_queue_that_confirms_nothing_holds_up_no_work() {
 
 fn result(body: &str) -> Publication {
     message(Exchange::Results, "payment.succeeded", body, false)
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap()
 }
