@@ -157,7 +157,14 @@ fn server_options() -> Vec<String> {
         "--binlog-cache-size=1M",
     ]
     .map(str::to_owned)
-    .to_vec()
+    .into_iter()
+    .chain(
+        std::env::var("BENCH_ARGS")
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned),
+    )
+    .collect()
 }
 
 /// Durable transactions per second on one connection: of one row, and of one payment with its outbox row.

@@ -1,6 +1,7 @@
 //! The parts of a process, made from its configuration and wired to each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::AppError;
 use crate::accept::Acceptor;
@@ -128,9 +129,14 @@ fn simulated_issuer(settings: IssuerSettings, database: &Arc<dyn Database>) -> A
         },
         today: || time::OffsetDateTime::now_utc().date(),
     };
+    // Its notes share transactions: else there would be more of them than of all others together.
+    let limits = Limits {
+        linger: Duration::from_millis(5),
+        ..Limits::default()
+    };
     let ledger = settings
         .ledger
-        .then(|| Ledger::spawn(Arc::clone(database), Limits::default()));
+        .then(|| Ledger::spawn(Arc::clone(database), limits));
     Arc::new(SimulatedIssuer::new(options, ledger))
 }
 

@@ -9,8 +9,15 @@ pub mod work;
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// W3C Trace Context, as a message header.
 pub const TRACEPARENT: &str = "traceparent";
+
+/// A message's text. Cannot fail: messages are made of texts, numbers, and objects whose keys are texts.
+fn json(message: &impl Serialize) -> String {
+    serde_json::to_string(message).unwrap_or_default()
+}
 
 fn trace_headers(traceparent: Option<&str>) -> BTreeMap<String, String> {
     traceparent

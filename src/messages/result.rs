@@ -51,7 +51,7 @@ pub struct CloudEvent<'a, D> {
 /// The event's id is that of the history event; its type is `payment.` and the status.
 pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<Publication> {
     let kind = format!("payment.{}", payment.status);
-    let body = serde_json::json!(CloudEvent {
+    let body = super::json(&CloudEvent {
         specversion: "1.0",
         id: event,
         source: "/payment-service",
@@ -64,7 +64,7 @@ pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<P
         traceparent: origin.traceparent.as_deref(),
         data: PaymentObject::from(payment),
     });
-    let mut topic = on_topic(&kind, &payment.client, event, origin, &body);
+    let mut topic = on_topic(&kind, &payment.client, event, origin, body);
     topic
         .properties
         .headers
@@ -82,7 +82,7 @@ pub fn rejection(
     problem: &Value,
 ) -> Vec<Publication> {
     let kind = "payment.request_rejected";
-    let body = serde_json::json!(CloudEvent {
+    let body = super::json(&CloudEvent {
         specversion: "1.0",
         id: event,
         source: "/payment-service",
@@ -95,7 +95,7 @@ pub fn rejection(
         traceparent: origin.traceparent.as_deref(),
         data: problem,
     });
-    with_reply(on_topic(kind, client, event, origin, &body), origin)
+    with_reply(on_topic(kind, client, event, origin, body), origin)
 }
 
 fn on_topic(
@@ -103,7 +103,7 @@ fn on_topic(
     client: &ClientName,
     event: EventId,
     origin: &Origin,
-    body: &Value,
+    body: String,
 ) -> Publication {
     let mut headers = trace_headers(origin.traceparent.as_deref());
     headers.insert(CLIENT_HEADER.to_owned(), client.to_string());
@@ -118,7 +118,7 @@ fn on_topic(
             headers,
             ..Properties::default()
         },
-        body: body.to_string(),
+        body,
         // No subscriber is fine.
         mandatory: false,
     }

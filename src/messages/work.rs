@@ -36,12 +36,7 @@ impl WorkMessage {
                 headers: super::trace_headers(traceparent),
                 ..Properties::default()
             },
-            body: serde_json::json!({
-                "payment_id": self.payment_id,
-                "attempt": self.attempt,
-                "try": self.try_number,
-            })
-            .to_string(),
+            body: super::json(&self),
             mandatory: true,
         }
     }

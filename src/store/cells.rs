@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 use time::{PrimitiveDateTime, UtcOffset};
@@ -19,7 +19,10 @@ pub enum Cell<'a> {
     Null,
     /// Any whole number; a truth is 0 or 1.
     Number(i64),
-    /// A text, also for moments and for JSON.
+    /// A moment; within JSON, and where the database has no type for it, a text.
+    #[serde(serialize_with = "as_text")]
+    Moment(Timestamp),
+    /// A text, also for JSON.
     Text(Cow<'a, str>),
     /// Bytes; within JSON they are hexadecimal digits, which the statement turns back.
     #[serde(serialize_with = "hex::serde::serialize")]
@@ -45,6 +48,7 @@ impl<'a> Cell<'a> {
         match self {
             Self::Null => 0,
             Self::Number(_) => size_of::<i64>(),
+            Self::Moment(_) => 12,
             Self::Text(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),
         }
@@ -83,7 +87,7 @@ impl From<String> for Cell<'_> {
 
 impl From<Timestamp> for Cell<'_> {
     fn from(moment: Timestamp) -> Self {
-        time_text(moment).into()
+        Self::Moment(moment)
     }
 }
 
@@ -103,6 +107,10 @@ pub fn time_text(moment: Timestamp) -> String {
     PrimitiveDateTime::new(utc.date(), utc.time())
         .format(TIME)
         .unwrap_or_default()
+}
+
+fn as_text<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time_text(*moment))
 }
 
 /// JSON text of a value.

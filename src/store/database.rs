@@ -51,7 +51,7 @@ impl<E: Engine> SqlDatabase<E> {
     }
 
     async fn try_reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError> {
-        let mut connection = self.engine.begin().await?;
+        let (mut connection, _) = self.engine.begin().await?;
         let lock = E::statements().lock_next_id;
         let mut found: Vec<(i64,)> = connection.fetch(lock, &[]).await?;
         if found.is_empty() {
@@ -85,8 +85,8 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        let connection = self.engine.begin().await?;
-        Ok(Box::new(OpenTransaction::<E>::new(connection)))
+        let (connection, began) = self.engine.begin().await?;
+        Ok(Box::new(OpenTransaction::<E>::new(connection, began)))
     }
 
     async fn reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError> {
@@ -148,15 +148,15 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn ledger(&self, payment: PaymentId) -> Result<Vec<LedgerEntry>, StoreError> {
-        let parameters = [payment.0.into()];
+        // All of its keys, `{payment_id}-{attempt}`, and no other's: "." comes right after "-".
+        let keys = [format!("{payment}-").into(), format!("{payment}.").into()];
         all(self
-            .read::<LedgerRecord>(statements::LEDGER_OF_PAYMENT, &parameters)
+            .read::<LedgerRecord>(statements::LEDGER_BETWEEN, &keys)
             .await?)
     }
 
     async fn end_all_claims(&self) -> Result<(), StoreError> {
-        let mut connection = self.engine.begin().await?;
-        let now = connection.now().await?;
+        let (mut connection, now) = self.engine.begin().await?;
         connection
             .execute(statements::END_ALL_CLAIMS, &[now.into(), now.into()])
             .await?;

@@ -4,7 +4,9 @@
 use super::StoreError;
 use super::cells::{Cell, Row};
 use super::rows::{CardToken, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId};
-use crate::domain::{ClientName, Event, EventId, PaymentId, Phase, Timestamp};
+use crate::domain::{
+    ClientName, DeclineCode, Event, EventId, Payment, PaymentId, Phase, Timestamp,
+};
 
 impl Phase {
     /// As in rows: `authorize`.
@@ -23,7 +25,7 @@ pub fn payments(rows: &[StoredPayment]) -> Result<Vec<Row<'_>>, StoreError> {
 
 fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
     let payment = &row.payment;
-    let card = payment.card.as_ref();
+    let [brand, last4, expiration] = card(payment);
     let key = row.idempotency.as_ref();
     Ok(vec![
         payment.id.0.into(),
@@ -33,15 +35,11 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         payment.amount.minor().into(),
         payment.amount.currency().code().into(),
         payment.status.as_str().into(),
-        payment
-            .decline_code
-            .as_ref()
-            .map(|code| code.as_str())
-            .into(),
+        decline_code(payment),
         payment.authorization_code.as_deref().into(),
-        card.map(|card| card.brand.to_string()).into(),
-        card.map(|card| card.last4.as_str()).into(),
-        card.map(|card| card.expiration.to_string()).into(),
+        brand,
+        last4,
+        expiration,
         payment.attempt.into(),
         Cell::json(&payment.metadata)?,
         payment.sequence.into(),
@@ -50,16 +48,60 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         row.try_number.into(),
         row.phase.as_str().into(),
         row.uncertain.into(),
-        row.sealed_card
-            .as_ref()
-            .map(|card| Cell::bytes(&card.0))
-            .into(),
+        sealed_card(row),
         row.claimed_until.into(),
         row.check_at.into(),
         key.map(|key| Cell::bytes(key.key.as_bytes())).into(),
         key.map(|key| Cell::bytes(&key.fingerprint)).into(),
         Cell::json(&row.origin)?,
     ])
+}
+
+/// What of payments can change, after their ids.
+pub fn moved_payments(rows: &[StoredPayment]) -> Vec<Row<'_>> {
+    rows.iter().map(moved_payment).collect()
+}
+
+fn moved_payment(row: &StoredPayment) -> Row<'_> {
+    let payment = &row.payment;
+    let [brand, last4, expiration] = card(payment);
+    vec![
+        payment.id.0.into(),
+        payment.status.as_str().into(),
+        decline_code(payment),
+        payment.authorization_code.as_deref().into(),
+        brand,
+        last4,
+        expiration,
+        payment.attempt.into(),
+        payment.sequence.into(),
+        payment.updated_at.into(),
+        row.try_number.into(),
+        row.phase.as_str().into(),
+        row.uncertain.into(),
+        sealed_card(row),
+        row.claimed_until.into(),
+        row.check_at.into(),
+    ]
+}
+
+fn decline_code(payment: &Payment) -> Cell<'_> {
+    let code = payment.decline_code.as_ref();
+    code.map(DeclineCode::as_str).into()
+}
+
+fn card(payment: &Payment) -> [Cell<'_>; 3] {
+    let card = payment.card.as_ref();
+    [
+        card.map(|card| card.brand.to_string()).into(),
+        card.map(|card| card.last4.as_str()).into(),
+        card.map(|card| card.expiration.to_string()).into(),
+    ]
+}
+
+fn sealed_card(row: &StoredPayment) -> Cell<'_> {
+    let sealed = row.sealed_card.as_ref();
+    sealed.map(|card| Cell::bytes(&card.0)).into()
 }
 
 /// Events in the order of the columns of table `payment_events`.
@@ -162,9 +204,10 @@ pub fn outbox_ids(ids: &[OutboxId]) -> Vec<Row<'_>> {
     binary_ids(ids.iter().map(|id| id.0.as_bytes().as_slice()))
 }
 
-/// Event ids, sorted.
-pub fn event_ids(ids: &[EventId]) -> Vec<Row<'_>> {
-    binary_ids(ids.iter().map(|id| id.0.as_bytes().as_slice()))
+/// Event ids with the payments that they are about, sorted.
+pub fn event_ids(events: &[(PaymentId, EventId)]) -> Vec<Row<'_>> {
+    let rows = events.iter();
+    sorted(rows.map(|(payment, id)| vec![payment.0.into(), Cell::bytes(id.0.as_bytes())]))
 }
 
 /// Token ids, sorted.

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use sqlx::error::BoxDynError;
 use sqlx::{Arguments, Encode, Type};
 
 use super::StoreError;
@@ -22,8 +23,10 @@ pub trait Engine: Send + Sync + 'static {
     /// A connection to read with, each statement on its own.
     fn reader(&self) -> impl Future<Output = Result<Self::Connection, StoreError>> + Send;
 
-    /// A connection with a transaction begun.
-    fn begin(&self) -> impl Future<Output = Result<Self::Connection, StoreError>> + Send;
+    /// A connection with a transaction begun, and when that was by the database's clock.
+    fn begin(
+        &self,
+    ) -> impl Future<Output = Result<(Self::Connection, Timestamp), StoreError>> + Send;
 
     /// Applies the migrations that are missing.
     fn migrate(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -70,7 +73,7 @@ pub struct Statements {
     pub lock_payments: ManyRows,
     /// (rows)
     pub insert_payments: ManyRows,
-    /// (rows of payments that exist): what of them can change
+    /// (rows of id and what can change): payments that exist
     pub update_payments: ManyRows,
     /// (rows of id, until)
     pub claim_payments: ManyRows,
@@ -78,7 +81,7 @@ pub struct Statements {
     pub lock_forgotten_payments: ManyRows,
     /// (rows)
     pub insert_events: ManyRows,
-    /// (rows of id) → ids
+    /// (rows of payment id, id) → ids
     pub existing_events: ManyRows,
     /// (rows)
     pub insert_outbox: ManyRows,
@@ -112,18 +115,25 @@ pub struct Statements {
     pub version: &'static str,
 }
 
-/// Binds parameters for either driver.
-pub fn arguments<A: Arguments>(parameters: &[Cell<'_>]) -> Result<A, sqlx::Error>
+/// Binds parameters for either driver; how a moment is bound is its own affair.
+pub fn arguments<A: Arguments>(
+    parameters: &[Cell<'_>],
+    moment: fn(&mut A, Timestamp) -> Result<(), BoxDynError>,
+) -> Result<A, sqlx::Error>
 where
     for<'q> &'q str: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> &'q [u8]: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<i64>: Encode<'q, A::Database> + Type<A::Database>,
 {
     let mut arguments = A::default();
+    let bytes = parameters.iter().map(Cell::len).sum::<usize>();
+    // Besides, a text has its length in front.
+    arguments.reserve(parameters.len(), bytes + 3 * parameters.len());
     for parameter in parameters {
         match parameter {
             Cell::Null => arguments.add(None::<i64>),
             Cell::Number(number) => arguments.add(Some(*number)),
+            Cell::Moment(at) => moment(&mut arguments, *at),
             Cell::Text(text) => arguments.add(text.as_ref()),
             Cell::Bytes(bytes) => arguments.add(bytes.as_ref()),
         }

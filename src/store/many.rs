@@ -5,6 +5,7 @@
 //! are closed all the time, which costs 40 ms each: sqlx does not set TCP_NODELAY). So a text never depends on the
 //! very number of rows: either all of them are one JSON parameter, or there is a text for each of a few sizes of list.
 
+use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 use super::StoreError;
@@ -90,19 +91,21 @@ impl List {
         filled_up: bool,
     ) -> Vec<Command<'r>> {
         let mut commands = Vec::new();
-        let mut rows = rows.as_slice();
-        while !rows.is_empty() {
-            let fitting = fitting(rows);
+        let mut rows = VecDeque::from(rows);
+        while let Some(first) = rows.front() {
+            let width = first.len();
+            let fitting = fitting(rows.iter());
             let at_most = SIZES.partition_point(|size| *size <= fitting).max(1) - 1;
             let at_least = SIZES.partition_point(|size| *size < fitting);
             let place = if filled_up { at_least } else { at_most };
             let size = SIZES[place];
-            let (now, later) = rows.split_at(size.min(fitting));
-            let last = now.last().into_iter().cycle().take(size - now.len());
-            let cells = now.iter().chain(last).flatten();
-            let parameters = others.iter().chain(cells).cloned().collect();
+            let mut parameters = Vec::with_capacity(others.len() + size * width);
+            parameters.extend_from_slice(others);
+            parameters.extend(rows.drain(..size.min(fitting)).flatten());
+            while parameters.len() < others.len() + size * width {
+                parameters.extend_from_within(parameters.len() - width..);
+            }
             commands.push((self.text(place), parameters));
-            rows = later;
         }
         commands
     }
@@ -116,14 +119,14 @@ impl List {
 }
 
 /// How many of the first rows fit into one statement; at least one.
-fn fitting(rows: &[Row<'_>]) -> usize {
+fn fitting<'r>(rows: impl Iterator<Item = &'r Row<'r>>) -> usize {
     let mut length = 0;
     let fits = |row: &&Row<'_>| {
         length += row.iter().map(Cell::len).sum::<usize>();
         length <= LONGEST
     };
     let most = SIZES[SIZES.len() - 1];
-    rows.iter().take(most).take_while(fits).count().max(1)
+    rows.take(most).take_while(fits).count().max(1)
 }
 
 /// Rows as JSON arrays of arrays.

@@ -21,6 +21,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "outbox lanes",
             include_str!("../../migrations/mysql/0002_outbox_lanes.sql"),
         ),
+        (
+            3,
+            "fewer indexes",
+            include_str!("../../migrations/mysql/0003_fewer_indexes.sql"),
+        ),
     ])
 });
 
@@ -41,6 +46,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             3,
             "outbox lanes",
             include_str!("../../migrations/sqlite/0003_outbox_lanes.sql"),
+        ),
+        (
+            4,
+            "fewer indexes",
+            include_str!("../../migrations/sqlite/0004_fewer_indexes.sql"),
         ),
     ])
 });

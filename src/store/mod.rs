@@ -151,8 +151,9 @@ pub struct OutboxDepth {
 /// so that running a batch again is harmless.
 #[async_trait]
 pub trait Transaction: Send {
-    /// The database's clock, UTC, to the microsecond. The only clock that rows are written and compared by.
-    async fn now(&mut self) -> Result<Timestamp, StoreError>;
+    /// When it began by the database's clock, UTC, to the microsecond. The only clock that rows are written and
+    /// compared by.
+    fn now(&self) -> Timestamp;
 
     /// Those of the given (client, idempotency key) pairs that exist.
     async fn payments_by_key(
@@ -193,8 +194,11 @@ pub trait Transaction: Send {
     /// Appends to histories.
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
 
-    /// Those of the given events that are in a history.
-    async fn existing_events(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, StoreError>;
+    /// Those of the given events that are in their payment's history.
+    async fn existing_events(
+        &mut self,
+        events: &[(PaymentId, EventId)],
+    ) -> Result<Vec<EventId>, StoreError>;
 
     /// Adds to the outbox.
     async fn insert_outbox(&mut self, rows: &[OutboxRow]) -> Result<(), StoreError>;

@@ -40,9 +40,9 @@ pub const OUTBOX_DEPTH: &str = "
 SELECT (SELECT COUNT(*) FROM outbox), (SELECT COUNT(*) FROM outbox WHERE due_at <= ?),
     (SELECT COUNT(payment_id) FROM outbox)";
 
-/// (payment id) → ledger entries
-pub const LEDGER_OF_PAYMENT: &str =
-    "SELECT * FROM issuer_ledger WHERE payment_id = ? ORDER BY idempotency_key";
+/// (lowest key, first key beyond) → ledger entries
+pub const LEDGER_BETWEEN: &str = "
+SELECT * FROM issuer_ledger WHERE idempotency_key >= ? AND idempotency_key < ? ORDER BY idempotency_key";
 
 /// (client twice) → a row, if there are payments of others. Two ranges of an index; `<>` would read all of it.
 pub const OTHERS_THAN: &str = "

@@ -21,14 +21,16 @@ use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 /// A transaction that has begun.
 pub struct OpenTransaction<E: Engine> {
     connection: E::Connection,
+    began: Timestamp,
     engine: PhantomData<fn() -> E>,
 }
 
 impl<E: Engine> OpenTransaction<E> {
     /// Takes over a connection whose transaction has begun.
-    pub fn new(connection: E::Connection) -> Self {
+    pub fn new(connection: E::Connection, began: Timestamp) -> Self {
         Self {
             connection,
+            began,
             engine: PhantomData,
         }
     }
@@ -63,8 +65,8 @@ impl<E: Engine> OpenTransaction<E> {
 
 #[async_trait]
 impl<E: Engine> Transaction for OpenTransaction<E> {
-    async fn now(&mut self) -> Result<Timestamp, StoreError> {
-        self.connection.now().await
+    fn now(&self) -> Timestamp {
+        self.began
     }
 
     async fn payments_by_key(
@@ -104,12 +106,9 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
     }
 
     async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
-        self.write(
-            &E::statements().update_payments,
-            encode::payments(rows)?,
-            &[],
-        )
-        .await
+        let rows = encode::moved_payments(rows);
+        self.write(&E::statements().update_payments, rows, &[])
+            .await
     }
 
     async fn claim_payments(
@@ -147,11 +146,14 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
             .await
     }
 
-    async fn existing_events(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, StoreError> {
+    async fn existing_events(
+        &mut self,
+        events: &[(PaymentId, EventId)],
+    ) -> Result<Vec<EventId>, StoreError> {
         let found: Vec<(Uuid,)> = self
             .look_up(
                 &E::statements().existing_events,
-                encode::event_ids(ids),
+                encode::event_ids(events),
                 &[],
             )
             .await?;

@@ -100,7 +100,7 @@ impl Batch for Book {
         keys.dedup();
 
         let mut transaction = self.database.begin().await?;
-        let now = transaction.now().await?;
+        let now = transaction.now();
         if !charges.is_empty() {
             transaction.ledger_charge(&charges, now).await?;
         }

@@ -112,12 +112,13 @@ ORDER BY p.id LIMIT 10",
         sql: "
 SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
 FROM payments p
-LEFT JOIN issuer_ledger l
-    ON l.payment_id = p.id AND l.charged_at IS NOT NULL AND l.reversed_at IS NULL
-GROUP BY p.id, p.status
-HAVING COUNT(l.payment_id) > 1
+LEFT JOIN (
+    SELECT payment_id, COUNT(*) AS charges FROM issuer_ledger
+    WHERE charged_at IS NOT NULL AND reversed_at IS NULL GROUP BY payment_id
+) l ON l.payment_id = p.id
+WHERE COALESCE(l.charges, 0) > 1
     OR (p.status <> 'processing'
-        AND COUNT(l.payment_id) <> CASE WHEN p.status = 'succeeded' THEN 1 ELSE 0 END)
+        AND COALESCE(l.charges, 0) <> CASE WHEN p.status = 'succeeded' THEN 1 ELSE 0 END)
 ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
     },

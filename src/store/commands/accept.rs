@@ -8,9 +8,7 @@ use async_trait::async_trait;
 use super::draft::Draft;
 use super::tokens::{self, TokenFault};
 use super::{Leases, PresentedCard, RowIds};
-use crate::domain::{
-    ClientName, Event, Metadata, Money, OrderId, Payment, PaymentId, Timestamp, UserId,
-};
+use crate::domain::{ClientName, Metadata, Money, OrderId, Payment, PaymentId, Timestamp, UserId};
 use crate::store::batch::Batch;
 use crate::store::rows::{Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
 use crate::store::{Database, StoreError, Transaction};
@@ -70,7 +68,7 @@ impl Batch for AcceptPayments {
 
     async fn run(&self, items: &[NewPayment]) -> Result<Vec<AcceptOutcome>, StoreError> {
         let mut tx = self.database.begin().await?;
-        let now = tx.now().await?;
+        let now = tx.now();
         let known = read_keys(tx.as_mut(), items.iter()).await?;
         let refused = refused_tokens(tx.as_mut(), items, &known, now).await?;
         let first_of_key = first_items_by_key(items, &refused);
@@ -198,36 +196,24 @@ async fn insert(
     tx: &mut dyn Transaction,
     drafts: Vec<Draft>,
 ) -> Result<HashMap<PaymentId, (Payment, Vec<OutboxRow>)>, StoreError> {
-    let rows: Vec<StoredPayment> = drafts.iter().map(|draft| draft.row.clone()).collect();
+    let (rows, others): (Vec<StoredPayment>, Vec<_>) = drafts
+        .into_iter()
+        .map(|draft| (draft.row, (draft.events, draft.outbox, draft.token)))
+        .unzip();
     tx.insert_payments(&rows).await?;
-    let keys: Vec<_> = drafts
-        .iter()
-        .filter_map(|draft| {
-            Some((
-                draft.row.payment.client.clone(),
-                draft.row.idempotency.as_ref()?.key.clone(),
-            ))
-        })
-        .collect();
-    let owners: HashSet<PaymentId> = match keys.is_empty() {
-        true => HashSet::new(),
-        false => tx.payment_ids_by_key(&keys).await?.into_iter().collect(),
-    };
-    let won =
-        |draft: &Draft| draft.row.idempotency.is_none() || owners.contains(&draft.row.payment.id);
-    let winners: Vec<Draft> = drafts.into_iter().filter(won).collect();
-    let events: Vec<Event> = winners
-        .iter()
-        .flat_map(|draft| draft.events.clone())
-        .collect();
-    let outbox: Vec<OutboxRow> = winners
-        .iter()
-        .flat_map(|draft| draft.outbox.clone())
-        .collect();
-    let uses: Vec<(TokenId, PaymentId)> = winners
-        .iter()
-        .filter_map(|draft| Some((draft.token.clone()?, draft.row.payment.id)))
-        .collect();
+    let owners = owners_of_keys(tx, &rows).await?;
+    let won = |row: &StoredPayment| row.idempotency.is_none() || owners.contains(&row.payment.id);
+    let mut written = HashMap::new();
+    let (mut events, mut outbox, mut uses) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, (its_events, its_outbox, token)) in rows.into_iter().zip(others) {
+        if won(&row) {
+            let id = row.payment.id;
+            events.extend(its_events);
+            outbox.extend(its_outbox);
+            uses.extend(token.map(|token| (token, id)));
+            written.insert(id, (row.payment, Vec::new()));
+        }
+    }
     tx.insert_events(&events).await?;
     if !outbox.is_empty() {
         tx.insert_outbox(&outbox).await?;
@@ -235,8 +221,26 @@ async fn insert(
     if !uses.is_empty() {
         tx.use_tokens(&uses).await?;
     }
-    Ok(winners
-        .into_iter()
-        .map(|draft| (draft.row.payment.id, (draft.row.payment, draft.outbox)))
-        .collect())
+    for row in outbox {
+        if let Some((_, its_outbox)) = row.payment.and_then(|id| written.get_mut(&id)) {
+            its_outbox.push(row);
+        }
+    }
+    Ok(written)
+}
+
+/// Which payments the keys of these rows belong to, now that all of them are written.
+async fn owners_of_keys(
+    tx: &mut dyn Transaction,
+    rows: &[StoredPayment],
+) -> Result<HashSet<PaymentId>, StoreError> {
+    let key = |row: &StoredPayment| {
+        let key = row.idempotency.as_ref()?.key.clone();
+        Some((row.payment.client.clone(), key))
+    };
+    let keys: Vec<_> = rows.iter().filter_map(key).collect();
+    if keys.is_empty() {
+        return Ok(HashSet::new());
+    }
+    Ok(tx.payment_ids_by_key(&keys).await?.into_iter().collect())
 }

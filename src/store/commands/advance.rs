@@ -73,7 +73,7 @@ impl Batch for AdvancePayments {
 
     async fn run(&self, items: &[Advance]) -> Result<Vec<Advanced>, StoreError> {
         let mut tx = self.database.begin().await?;
-        let now = tx.now().await?;
+        let now = tx.now();
         let ids: Vec<PaymentId> = sorted(items.iter().map(|item| item.payment));
         let mut rows: HashMap<PaymentId, StoredPayment> = tx
             .lock_payments(&ids)
@@ -96,7 +96,9 @@ impl Batch for AdvancePayments {
             })
             .collect();
         if !writes.moved.is_empty() {
-            self.write(tx, &rows, writes).await?;
+            let moved = sorted(writes.moved.iter().copied());
+            let moved = moved.iter().filter_map(|id| rows.remove(id)).collect();
+            write(tx, moved, writes).await?;
         }
         Ok(outcomes)
     }
@@ -115,13 +117,13 @@ async fn events_of_refused(
     items: &[Advance],
     rows: &HashMap<PaymentId, StoredPayment>,
 ) -> Result<HashSet<EventId>, StoreError> {
-    let refused: Vec<EventId> = items
+    let refused: Vec<(PaymentId, EventId)> = items
         .iter()
         .filter(|item| {
             rows.get(&item.payment)
                 .is_some_and(|row| next(row.progress(), &item.trigger).is_err())
         })
-        .map(|item| item.ids.events[0])
+        .map(|item| (item.payment, item.ids.events[0]))
         .collect();
     if refused.is_empty() {
         return Ok(HashSet::new());
@@ -183,27 +185,20 @@ impl AdvancePayments {
         let later = row.payment.status == PaymentStatus::Processing && row.try_number > 1;
         Advanced::Moved(row.payment.clone(), if later { Vec::new() } else { outbox })
     }
+}
 
-    async fn write(
-        &self,
-        mut tx: Box<dyn Transaction>,
-        rows: &HashMap<PaymentId, StoredPayment>,
-        writes: Writes,
-    ) -> Result<(), StoreError> {
-        let moved = sorted(writes.moved.into_iter());
-        let moved: Vec<StoredPayment> = moved
-            .iter()
-            .filter_map(|id| rows.get(id))
-            .cloned()
-            .collect();
-        tx.update_payments(&moved).await?;
-        tx.insert_events(&writes.events).await?;
-        if !writes.outbox.is_empty() {
-            tx.insert_outbox(&writes.outbox).await?;
-        }
-        if !writes.token_uses.is_empty() {
-            tx.use_tokens(&writes.token_uses).await?;
-        }
-        tx.commit().await
+async fn write(
+    mut tx: Box<dyn Transaction>,
+    moved: Vec<StoredPayment>,
+    writes: Writes,
+) -> Result<(), StoreError> {
+    tx.update_payments(&moved).await?;
+    tx.insert_events(&writes.events).await?;
+    if !writes.outbox.is_empty() {
+        tx.insert_outbox(&writes.outbox).await?;
     }
+    if !writes.token_uses.is_empty() {
+        tx.use_tokens(&writes.token_uses).await?;
+    }
+    tx.commit().await
 }

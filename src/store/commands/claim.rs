@@ -43,7 +43,7 @@ impl Batch for ClaimPayments {
         ids.sort_unstable();
         ids.dedup();
         let mut tx = self.database.begin().await?;
-        let now = tx.now().await?;
+        let now = tx.now();
         let until = now + self.leases.claim;
         let mut rows: HashMap<PaymentId, StoredPayment> = tx
             .lock_payments(&ids)

@@ -36,7 +36,7 @@ impl Batch for RefuseRequests {
 
     async fn run(&self, items: &[Refused]) -> Result<Vec<Vec<OutboxRow>>, StoreError> {
         let mut tx = self.database.begin().await?;
-        let due_at = tx.now().await? + self.leases.outbox;
+        let due_at = tx.now() + self.leases.outbox;
         let rows: Vec<Vec<OutboxRow>> = items.iter().map(|item| item.rows(due_at)).collect();
         tx.insert_outbox(&rows.concat()).await?;
         tx.commit().await?;
@@ -82,7 +82,7 @@ impl Batch for EnqueueMessages {
 
     async fn run(&self, items: &[Message]) -> Result<Vec<OutboxRow>, StoreError> {
         let mut tx = self.database.begin().await?;
-        let now = tx.now().await?;
+        let now = tx.now();
         let row = |item: &Message| OutboxRow {
             id: item.id,
             payment: None,
@@ -125,7 +125,7 @@ pub(super) async fn sweep(
     limit: u32,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let mut tx = database.begin().await?;
-    let now = tx.now().await?;
+    let now = tx.now();
     let rows = tx.lock_due_outbox(lane, now, limit).await?;
     if !rows.is_empty() {
         let ids: Vec<OutboxId> = rows.iter().map(|row| row.id).collect();
@@ -143,7 +143,7 @@ pub(super) async fn dispatch_forgotten(
     limit: u32,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let mut tx = database.begin().await?;
-    let now = tx.now().await?;
+    let now = tx.now();
     let mut payments = tx.lock_forgotten_payments(now, limit).await?;
     if payments.is_empty() {
         return Ok(Vec::new());

@@ -36,7 +36,7 @@ pub(super) async fn add(
     draft: impl FnOnce(Timestamp) -> CardToken + Send,
 ) -> Result<CardToken, StoreError> {
     let mut tx = database.begin().await?;
-    let now = tx.now().await?;
+    let now = tx.now();
     let token = draft(now);
     tx.insert_tokens(std::slice::from_ref(&token)).await?;
     tx.commit().await?;
@@ -46,7 +46,7 @@ pub(super) async fn add(
 /// Erases the cards of expired tokens; returns how many.
 pub(super) async fn erase_expired(database: &dyn Database) -> Result<u64, StoreError> {
     let mut tx = database.begin().await?;
-    let now = tx.now().await?;
+    let now = tx.now();
     let erased = tx.erase_expired_tokens(now, ERASED_AT_ONCE).await?;
     if erased > 0 {
         tx.commit().await?;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::BoxDynError;
 use sqlx::mysql::MySqlArguments;
 use sqlx::pool::PoolConnection;
-use sqlx::{Executor, MySql, query_as_with, query_with};
-use time::PrimitiveDateTime;
+use sqlx::{Arguments, Executor, MySql, Row, query_as_with, query_with};
+use time::{PrimitiveDateTime, UtcOffset};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -21,6 +22,9 @@ use crate::store::records::Record;
 
 /// Longer than any statement may wait for a lock (5 s), by far.
 const STATEMENT: Duration = Duration::from_secs(20);
+
+/// In one round trip, since every transaction needs both.
+const BEGIN: &str = "START TRANSACTION; SELECT UTC_TIMESTAMP(6)";
 
 /// A rollback has nothing to wait for. It is also how a connection is tried on which somebody waited in vain.
 const ROLLBACK: Duration = Duration::from_secs(2);
@@ -43,19 +47,20 @@ impl Session {
         }
     }
 
-    /// Begins a transaction, READ COMMITTED by the session's settings.
+    /// Begins a transaction, READ COMMITTED by the session's settings; also when that was by the server's clock.
     pub async fn begin(
         pool: Arc<Pool>,
         connection: PoolConnection<MySql>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Timestamp), StoreError> {
         let mut session = Self::reader(pool, connection);
         session.in_transaction = true;
-        session
+        let began = session
             .run(classify, async |connection| {
-                connection.execute("START TRANSACTION").await
+                let row = connection.fetch_one(BEGIN).await?;
+                row.try_get::<PrimitiveDateTime, _>(0)
             })
             .await?;
-        Ok(session)
+        Ok((session, began.assume_utc()))
     }
 
     /// Runs something on the connection, at most as long as a statement may take. A connection that did not answer
@@ -91,10 +96,7 @@ impl Connection for Session {
         sql: &'static str,
         parameters: &[Cell<'_>],
     ) -> Result<u64, StoreError> {
-        let query = query_with(
-            sql,
-            arguments::<MySqlArguments>(parameters).map_err(classify)?,
-        );
+        let query = query_with(sql, arguments(parameters, moment).map_err(classify)?);
         let done = self
             .run(classify, async |connection| {
                 query.execute(&mut **connection).await
@@ -108,10 +110,7 @@ impl Connection for Session {
         sql: &'static str,
         parameters: &[Cell<'_>],
     ) -> Result<Vec<R>, StoreError> {
-        let query = query_as_with(
-            sql,
-            arguments::<MySqlArguments>(parameters).map_err(classify)?,
-        );
+        let query = query_as_with(sql, arguments(parameters, moment).map_err(classify)?);
         self.run(classify, async |connection| {
             query.fetch_all(&mut **connection).await
         })
@@ -134,6 +133,11 @@ impl Connection for Session {
         self.in_transaction = false;
         Ok(())
     }
+}
+
+fn moment(arguments: &mut MySqlArguments, moment: Timestamp) -> Result<(), BoxDynError> {
+    let utc = moment.to_offset(UtcOffset::UTC);
+    arguments.add(PrimitiveDateTime::new(utc.date(), utc.time()))
 }
 
 impl Drop for Session {

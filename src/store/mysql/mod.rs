@@ -18,6 +18,7 @@ use super::StoreError;
 use super::database::{SqlDatabase, is_broken_connection, migration_error};
 use super::engine::{Engine, Statements};
 use super::migrations;
+use crate::domain::Timestamp;
 
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
 
@@ -57,7 +58,7 @@ impl Engine for Server {
         Ok(Session::reader(Arc::clone(&self.pool), connection))
     }
 
-    async fn begin(&self) -> Result<Session, StoreError> {
+    async fn begin(&self) -> Result<(Session, Timestamp), StoreError> {
         let connection = self.pool.acquire().await?;
         match Session::begin(Arc::clone(&self.pool), connection).await {
             // Nothing has been done yet, and after a break the pool tries its connections before it gives them out.

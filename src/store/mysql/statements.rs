@@ -12,21 +12,13 @@
 //! - `STRAIGHT_JOIN` and `FORCE INDEX`: both optimizers think nothing of scanning a small table for a join, which
 //!   would lock all of it; the rows are read first, in their order, and each looks up its one row by key.
 //! - Rows that are there and locked are updated by inserting them again: `ON DUPLICATE KEY UPDATE` takes lists of rows,
-//!   which UPDATE does not. `VALUES()` there is the one way that both have, though MySQL calls it deprecated.
+//!   which UPDATE does not. `VALUES()` there is the one way that both have, though MySQL calls it deprecated. Columns that
+//!   never change stand as constants, since INSERT demands them; nothing of them is written.
 //! - `ON DUPLICATE KEY UPDATE id = id` instead of `INSERT IGNORE`, which turns every error into a warning.
 //! - The derived table in locking reads: MySQL refuses a lock over `JSON_TABLE` itself (error 3569).
 
 use crate::store::engine::Statements;
 use crate::store::many::ManyRows::{self, Json};
-
-const INSERT_PAYMENTS: &str = "
-INSERT INTO payments (
-    id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
-    card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
-    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
-) VALUES ";
-const PAYMENT: &str =
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// The texts.
 pub static STATEMENTS: Statements = Statements {
@@ -53,13 +45,23 @@ STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
         ") ORDER BY id FOR UPDATE",
     ),
     insert_payments: ManyRows::values(
-        INSERT_PAYMENTS,
-        PAYMENT,
+        "
+INSERT INTO payments (
+    id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
+    card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
+) VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         " ON DUPLICATE KEY UPDATE id = payments.id",
     ),
     update_payments: ManyRows::values(
-        INSERT_PAYMENTS,
-        PAYMENT,
+        "
+INSERT INTO payments (
+    id, status, decline_code, authorization_code, card_brand, card_last4, card_expiration, attempt,
+    sequence, updated_at, try_number, phase, uncertain, sealed_card, claimed_until, check_at,
+    client, order_id, user_id, amount_minor, currency, metadata, created_at, origin
+) VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, '', '', '2000-01-01', '')",
         "
 ON DUPLICATE KEY UPDATE
     status = VALUES(status),
@@ -97,9 +99,11 @@ INSERT INTO payment_events (id, payment_id, sequence, kind, happened_at, attempt
     ),
     existing_events: Json("
 SELECT payment_events.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
-    id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR
+    payment_id BIGINT PATH '$[0]' ERROR ON ERROR,
+    id LONGTEXT CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR
 )) AS given
-STRAIGHT_JOIN payment_events FORCE INDEX (PRIMARY) ON payment_events.id = UNHEX(given.id)"),
+STRAIGHT_JOIN payment_events FORCE INDEX (PRIMARY)
+    ON payment_events.payment_id = given.payment_id AND payment_events.id = UNHEX(given.id)"),
     insert_outbox: ManyRows::values(
         "INSERT INTO outbox (id, payment_id, due_at, publication, lane) VALUES ",
         "(?, ?, ?, ?, ?)",

@@ -1,15 +1,16 @@
 //! A connection to the file, with or without a transaction.
 
+use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Executor, Sqlite, query_as_with, query_with};
+use sqlx::{Arguments, Executor, Sqlite, query_as_with, query_with};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 
 use super::errors::{classify, classify_commit};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::cells::Cell;
+use crate::store::cells::{Cell, time_text};
 use crate::store::engine::{Connection, arguments};
 use crate::store::records::Record;
 
@@ -30,7 +31,9 @@ impl Session {
     }
 
     /// Begins a transaction as the only writer: a later change of mind (`BEGIN` alone) can fail half-way.
-    pub async fn begin(connection: PoolConnection<Sqlite>) -> Result<Self, StoreError> {
+    pub async fn begin(
+        connection: PoolConnection<Sqlite>,
+    ) -> Result<(Self, Timestamp), StoreError> {
         let mut session = Self {
             connection: Some(connection),
             in_transaction: true,
@@ -40,7 +43,8 @@ impl Session {
             .execute("BEGIN IMMEDIATE")
             .await
             .map_err(classify)?;
-        Ok(session)
+        let began = session.now().await?;
+        Ok((session, began))
     }
 
     fn connection(&mut self) -> Result<&mut PoolConnection<Sqlite>, StoreError> {
@@ -56,10 +60,7 @@ impl Connection for Session {
         sql: &'static str,
         parameters: &[Cell<'_>],
     ) -> Result<u64, StoreError> {
-        let query = query_with(
-            sql,
-            arguments::<SqliteArguments>(parameters).map_err(classify)?,
-        );
+        let query = query_with(sql, arguments(parameters, moment).map_err(classify)?);
         let connection = self.connection()?;
         let done = query.execute(&mut **connection).await.map_err(classify)?;
         Ok(done.rows_affected())
@@ -70,10 +71,7 @@ impl Connection for Session {
         sql: &'static str,
         parameters: &[Cell<'_>],
     ) -> Result<Vec<R>, StoreError> {
-        let query = query_as_with(
-            sql,
-            arguments::<SqliteArguments>(parameters).map_err(classify)?,
-        );
+        let query = query_as_with(sql, arguments(parameters, moment).map_err(classify)?);
         let connection = self.connection()?;
         query.fetch_all(&mut **connection).await.map_err(classify)
     }
@@ -94,6 +92,10 @@ impl Connection for Session {
         self.in_transaction = false;
         Ok(())
     }
+}
+
+fn moment(arguments: &mut SqliteArguments, moment: Timestamp) -> Result<(), BoxDynError> {
+    arguments.add(time_text(moment))
 }
 
 impl Drop for Session {

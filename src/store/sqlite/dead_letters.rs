@@ -41,7 +41,7 @@ impl Sqlite {
         id: &str,
         replayed: Option<&OutboxRow>,
     ) -> Result<bool, StoreError> {
-        let mut connection = self.engine.begin().await?;
+        let (mut connection, _) = self.engine.begin().await?;
         if connection.execute(DELETE, &[id.into()]).await? == 0 {
             return Ok(false);
         }
@@ -57,8 +57,7 @@ impl Sqlite {
     }
 
     async fn keep_dead_letters(&self, letters: &[Publication]) -> Result<(), StoreError> {
-        let mut connection = self.engine.begin().await?;
-        let now = connection.now().await?;
+        let (mut connection, now) = self.engine.begin().await?;
         for letter in letters {
             // As it will be read again: what is not written has no part in the id.
             let properties = Properties {

@@ -19,6 +19,7 @@ use super::StoreError;
 use super::database::{SqlDatabase, migration_error};
 use super::engine::{Engine, Statements};
 use super::migrations;
+use crate::domain::Timestamp;
 
 /// How long a writer waits for its turn. Writers are quick; whoever waits longer hears that the store is overrun.
 const TURN: Duration = Duration::from_secs(10);
@@ -84,7 +85,7 @@ impl Engine for File {
         Ok(Session::reader(connection))
     }
 
-    async fn begin(&self) -> Result<Session, StoreError> {
+    async fn begin(&self) -> Result<(Session, Timestamp), StoreError> {
         let connection = self.writer.acquire().await.map_err(classify)?;
         Session::begin(connection).await
     }

@@ -6,30 +6,6 @@
 use crate::store::engine::Statements;
 use crate::store::many::ManyRows::Json;
 
-/// Payments in the order of their columns.
-macro_rules! insert_payments {
-    ($on_conflict:literal) => {
-        concat!(
-            "
-INSERT INTO payments (
-    id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
-    card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
-    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
-)
-SELECT
-    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
-    value ->> '$[5]', value ->> '$[6]', value ->> '$[7]', value ->> '$[8]', value ->> '$[9]',
-    value ->> '$[10]', value ->> '$[11]', value ->> '$[12]', value ->> '$[13]', value ->> '$[14]',
-    value ->> '$[15]', value ->> '$[16]', value ->> '$[17]', value ->> '$[18]', value ->> '$[19]',
-    unhex(value ->> '$[20]'), value ->> '$[21]', value ->> '$[22]', unhex(value ->> '$[23]'),
-    unhex(value ->> '$[24]'), value ->> '$[25]'
-FROM json_each(?1) WHERE true
-",
-            $on_conflict
-        )
-    };
-}
-
 /// The texts.
 pub static STATEMENTS: Statements = Statements {
     payments_by_keys: Json("
@@ -47,23 +23,29 @@ CROSS JOIN payments
     lock_payments: Json("
 SELECT payments.* FROM json_each(?1) AS wanted
 CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'"),
-    insert_payments: Json(insert_payments!("ON CONFLICT DO NOTHING")),
-    update_payments: Json(insert_payments!("ON CONFLICT (id) DO UPDATE SET
-    status = excluded.status,
-    decline_code = excluded.decline_code,
-    authorization_code = excluded.authorization_code,
-    card_brand = excluded.card_brand,
-    card_last4 = excluded.card_last4,
-    card_expiration = excluded.card_expiration,
-    attempt = excluded.attempt,
-    sequence = excluded.sequence,
-    updated_at = excluded.updated_at,
-    try_number = excluded.try_number,
-    phase = excluded.phase,
-    uncertain = excluded.uncertain,
-    sealed_card = excluded.sealed_card,
-    claimed_until = excluded.claimed_until,
-    check_at = excluded.check_at")),
+    insert_payments: Json("
+INSERT INTO payments (
+    id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
+    card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
+)
+SELECT
+    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
+    value ->> '$[5]', value ->> '$[6]', value ->> '$[7]', value ->> '$[8]', value ->> '$[9]',
+    value ->> '$[10]', value ->> '$[11]', value ->> '$[12]', value ->> '$[13]', value ->> '$[14]',
+    value ->> '$[15]', value ->> '$[16]', value ->> '$[17]', value ->> '$[18]', value ->> '$[19]',
+    unhex(value ->> '$[20]'), value ->> '$[21]', value ->> '$[22]', unhex(value ->> '$[23]'),
+    unhex(value ->> '$[24]'), value ->> '$[25]'
+FROM json_each(?1) WHERE true
+ON CONFLICT DO NOTHING"),
+    update_payments: Json("
+UPDATE payments SET
+    status = value ->> '$[1]', decline_code = value ->> '$[2]', authorization_code = value ->> '$[3]',
+    card_brand = value ->> '$[4]', card_last4 = value ->> '$[5]', card_expiration = value ->> '$[6]',
+    attempt = value ->> '$[7]', sequence = value ->> '$[8]', updated_at = value ->> '$[9]',
+    try_number = value ->> '$[10]', phase = value ->> '$[11]', uncertain = value ->> '$[12]',
+    sealed_card = unhex(value ->> '$[13]'), claimed_until = value ->> '$[14]', check_at = value ->> '$[15]'
+FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
     claim_payments: Json("
 UPDATE payments SET claimed_until = ?2
 WHERE id IN (SELECT value ->> '$[0]' FROM json_each(?1))"),
@@ -79,10 +61,12 @@ SELECT
     unhex(value ->> '$[0]'), value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
     value ->> '$[5]', value ->> '$[6]', value ->> '$[7]'
 FROM json_each(?1) WHERE true
-ON CONFLICT (id) DO NOTHING"),
+ON CONFLICT DO UPDATE SET sequence = iif(payment_events.id = excluded.id, payment_events.sequence, NULL)"),
     existing_events: Json("
-SELECT id FROM payment_events
-WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))"),
+SELECT payment_events.id FROM json_each(?1) AS wanted
+CROSS JOIN payment_events
+    ON payment_events.payment_id = wanted.value ->> '$[0]'
+    AND payment_events.id = unhex(wanted.value ->> '$[1]')"),
     insert_outbox: Json("
 INSERT INTO outbox (
     id, payment_id, due_at, publication, lane

@@ -60,8 +60,11 @@ impl Books {
         );
         assert_eq!(
             self.count(
-                "SELECT COUNT(*) FROM payments WHERE status = 'succeeded' AND (SELECT COUNT(*) FROM issuer_ledger
-                 WHERE payment_id = payments.id AND charged_at IS NOT NULL AND reversed_at IS NULL) <> 1"
+                "SELECT COUNT(*) FROM payments LEFT JOIN (
+                     SELECT payment_id, COUNT(*) AS charges FROM issuer_ledger
+                     WHERE charged_at IS NOT NULL AND reversed_at IS NULL GROUP BY payment_id
+                 ) AS charged ON charged.payment_id = payments.id
+                 WHERE status = 'succeeded' AND COALESCE(charges, 0) <> 1"
             )
             .await,
             0,

@@ -86,7 +86,7 @@ pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Arc<d
         database.outbox_depth().await.unwrap(),
         OutboxDepth::default()
     );
-    let now = begin(&database).await.now().await.unwrap();
+    let now = begin(&database).await.now();
     assert_eq!(now.nanosecond() % 1000, 0, "to the microsecond");
     let distance = (time::OffsetDateTime::now_utc() - now).abs();
     assert!(distance < Duration::minutes(1), "{now} is not UTC");

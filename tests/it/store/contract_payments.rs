@@ -177,7 +177,11 @@ pub async fn histories_are_read_by_sequence(database: Arc<dyn Database>) {
     tx.insert_events(&[second.clone(), other.clone(), first.clone()])
         .await
         .unwrap();
-    let asked = [second.id, event(1, 3).id, other.id];
+    let asked = [
+        (PaymentId(1), second.id),
+        (PaymentId(1), event(1, 3).id),
+        (PaymentId(2), other.id),
+    ];
     let mut existing = tx.existing_events(&asked).await.unwrap();
     existing.sort_unstable();
     let mut expected = [second.id, other.id];

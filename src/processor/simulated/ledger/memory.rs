@@ -128,8 +128,8 @@ impl Database for Memory {
 
 #[async_trait]
 impl Transaction for Open {
-    async fn now(&mut self) -> Result<Timestamp, StoreError> {
-        Ok(NOW)
+    fn now(&self) -> Timestamp {
+        NOW
     }
 
     async fn ledger_charge(
@@ -214,7 +214,10 @@ impl Transaction for Open {
     async fn insert_events(&mut self, _: &[Event]) -> Result<(), StoreError> {
         not_asked()
     }
-    async fn existing_events(&mut self, _: &[EventId]) -> Result<Vec<EventId>, StoreError> {
+    async fn existing_events(
+        &mut self,
+        _: &[(PaymentId, EventId)],
+    ) -> Result<Vec<EventId>, StoreError> {
         not_asked()
     }
     async fn insert_outbox(&mut self, _: &[OutboxRow]) -> Result<(), StoreError> {

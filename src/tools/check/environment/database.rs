@@ -114,7 +114,7 @@ async fn rights(database: &dyn Database) -> Finding {
 
 async fn write_and_roll_back(database: &dyn Database) -> Result<(), StoreError> {
     let mut transaction = database.begin().await?;
-    let later = transaction.now().await? + Duration::from_secs(3600);
+    let later = transaction.now() + Duration::from_secs(3600);
     let row = OutboxRow {
         id: OutboxId(Uuid::now_v7()),
         payment: None,

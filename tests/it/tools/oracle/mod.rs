@@ -28,7 +28,7 @@ const BOUNDS: Bounds = Bounds {
 async fn all_in_order(place: &Place) {
     let database = place.database();
     let mut tx = database.begin().await.unwrap();
-    let now = tx.now().await.unwrap();
+    let now = tx.now();
     let mut rows: Vec<StoredPayment> = (1..=6).map(payment).collect();
     rows[1] = processing(2, now + Duration::from_secs(60));
     let statuses = [
