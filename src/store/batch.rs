@@ -1,6 +1,7 @@
 //! Group commit: what queued up while the last transaction was committing runs as one multi-row transaction.
 //!
-//! Nothing waits when idle. A caller that hangs up cancels nothing. Collisions and lost connections run the whole
+//! Nothing waits when idle. Under load, a batch waits for more about as long as a transaction takes: fewer and longer
+//! transactions are what that load needs. A caller that hangs up cancels nothing. Collisions and lost connections run the whole
 //! batch again; refused data is split by halves, so that one bad row does not hurt its neighbours.
 
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use tokio::time::Instant;
 
 use super::StoreError;
 use crate::pulse::Pulse;
+
+/// So many items at once are load: what comes alone or in small company goes at once.
+const CROWD: usize = 32;
 
 /// A command that runs over many items in one transaction.
 #[async_trait]
@@ -40,7 +44,9 @@ pub struct Limits {
     pub patience: Option<Duration>,
     /// After this long, a transaction's result counts as unknown.
     pub timeout: Duration,
-    /// How long the first item waits for others. For what is in no hurry, where a commit for each would slow others.
+    /// How long a crowd waits for more at most; it never waits longer than the last transaction took.
+    pub pause: Duration,
+    /// How long the first item waits for others, crowd or not. For what is in no hurry, where a commit for each would slow others.
     pub linger: Duration,
 }
 
@@ -51,7 +57,19 @@ impl Default for Limits {
             rows: 256,
             patience: Some(Duration::from_secs(8)),
             timeout: Duration::from_secs(10),
+            pause: Duration::from_millis(8),
             linger: Duration::ZERO,
+        }
+    }
+}
+
+impl Limits {
+    /// How long items wait for others after a transaction that took so long.
+    fn wait(&self, items: usize, took: Duration) -> Duration {
+        match items {
+            full if full >= self.rows => Duration::ZERO,
+            crowd if crowd >= CROWD => self.linger.max(took.min(self.pause)),
+            _ => self.linger,
         }
     }
 }
@@ -118,12 +136,15 @@ async fn work_off<B: Batch>(
     pulse: Pulse,
 ) {
     let mut waiting = Vec::with_capacity(limits.rows);
+    let mut took = Duration::ZERO;
     while queue.recv_many(&mut waiting, limits.rows).await > 0 {
-        gather(&mut queue, &mut waiting, limits).await;
+        gather(&mut queue, &mut waiting, limits, took).await;
         let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
         let in_hand = pulse.take();
+        let began = Instant::now();
         let outcomes = run_to_the_end(batch.as_ref(), &items, limits, &pulse).await;
+        took = began.elapsed();
         drop(in_hand);
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
             // An error here is a caller that has hung up; its item is done all the same.
@@ -132,11 +153,17 @@ async fn work_off<B: Batch>(
     }
 }
 
-async fn gather<W>(queue: &mut mpsc::Receiver<W>, waiting: &mut Vec<W>, limits: Limits) {
-    if limits.linger.is_zero() || waiting.len() >= limits.rows {
+async fn gather<W>(
+    queue: &mut mpsc::Receiver<W>,
+    waiting: &mut Vec<W>,
+    limits: Limits,
+    took: Duration,
+) {
+    let wait = limits.wait(waiting.len(), took);
+    if wait.is_zero() {
         return;
     }
-    tokio::time::sleep(limits.linger).await;
+    tokio::time::sleep(wait).await;
     while waiting.len() < limits.rows
         && let Ok(item) = queue.try_recv()
     {
@@ -228,6 +255,17 @@ mod tests {
         };
         let items = [0, 10, 20, 30, 40, 200].map(submit);
         futures::future::join_all(items).await
+    }
+
+    #[test]
+    fn a_crowd_waits_as_long_as_the_last_transaction_took_and_nobody_else_does() {
+        let limits = Limits::default();
+        let wait = |items, took| limits.wait(items, Duration::from_millis(took)).as_millis();
+        assert_eq!(wait(CROWD - 1, 5), 0);
+        assert_eq!(wait(CROWD, 0), 0);
+        assert_eq!(wait(CROWD, 5), 5);
+        assert_eq!(wait(CROWD, 5_000), limits.pause.as_millis());
+        assert_eq!(wait(limits.rows, 5), 0);
     }
 
     #[tokio::test(start_paused = true)]
