@@ -54,6 +54,9 @@ pub trait Connection: Send + 'static {
         parameters: &[Cell<'_>],
     ) -> impl Future<Output = Result<Vec<R>, StoreError>> + Send;
 
+    /// How many bytes of rows one statement should have at most.
+    fn longest(&self) -> usize;
+
     /// The database's clock.
     fn now(&mut self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
 

@@ -14,13 +14,6 @@ use super::cells::{Cell, Row, to_json};
 /// How long a list may be. More than the last does not queue up for one transaction.
 const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 
-/// The most bytes of rows in one statement, unless a single row is longer.
-///
-/// A TLS record holds 16 KiB, and a longer command leaves in several. The last one, a short one, is held back (sqlx
-/// does not set TCP_NODELAY) until the server acknowledges those before it: 40 ms, measured with MySQL, for what takes
-/// 4 ms otherwise. Running the same statement once more costs a tenth of a millisecond.
-const LONGEST: usize = 16_000;
-
 /// A statement over many rows.
 #[derive(Debug)]
 pub enum ManyRows {
@@ -57,19 +50,21 @@ impl ManyRows {
         Self::Keys(List::new(before, "?", after))
     }
 
-    /// What has to be run: usually a few statements, none for no rows.
+    /// What has to be run: usually a few statements, none for no rows. Each has at most `longest` bytes of rows, unless a
+    /// single row is longer.
     pub fn commands<'r>(
         &'static self,
         rows: Vec<Row<'r>>,
         others: &[Cell<'r>],
+        longest: usize,
     ) -> Result<Vec<Command<'r>>, StoreError> {
         match self {
-            Self::Json(sql) => Ok(json_arrays(&rows)?
+            Self::Json(sql) => Ok(json_arrays(&rows, longest)?
                 .into_iter()
                 .map(|json| (*sql, [&[Cell::from(json)], others].concat()))
                 .collect()),
-            Self::Values(list) => Ok(list.commands(rows, others, false)),
-            Self::Keys(list) => Ok(list.commands(rows, others, true)),
+            Self::Values(list) => Ok(list.commands(rows, others, longest, false)),
+            Self::Keys(list) => Ok(list.commands(rows, others, longest, true)),
         }
     }
 }
@@ -88,13 +83,14 @@ impl List {
         &'static self,
         rows: Vec<Row<'r>>,
         others: &[Cell<'r>],
+        longest: usize,
         filled_up: bool,
     ) -> Vec<Command<'r>> {
         let mut commands = Vec::new();
         let mut rows = VecDeque::from(rows);
         while let Some(first) = rows.front() {
             let width = first.len();
-            let fitting = fitting(rows.iter());
+            let fitting = fitting(rows.iter(), longest);
             let at_most = SIZES.partition_point(|size| *size <= fitting).max(1) - 1;
             let at_least = SIZES.partition_point(|size| *size < fitting);
             let place = if filled_up { at_least } else { at_most };
@@ -119,23 +115,23 @@ impl List {
 }
 
 /// How many of the first rows fit into one statement; at least one.
-fn fitting<'r>(rows: impl Iterator<Item = &'r Row<'r>>) -> usize {
+fn fitting<'r>(rows: impl Iterator<Item = &'r Row<'r>>, longest: usize) -> usize {
     let mut length = 0;
     let fits = |row: &&Row<'_>| {
         length += row.iter().map(Cell::len).sum::<usize>();
-        length <= LONGEST
+        length <= longest
     };
     let most = SIZES[SIZES.len() - 1];
     rows.take(most).take_while(fits).count().max(1)
 }
 
 /// Rows as JSON arrays of arrays.
-fn json_arrays(rows: &[Row<'_>]) -> Result<Vec<String>, StoreError> {
+fn json_arrays(rows: &[Row<'_>], longest: usize) -> Result<Vec<String>, StoreError> {
     let mut arrays = Vec::new();
     let mut current = String::new();
     for row in rows {
         let row = to_json(row)?;
-        if !current.is_empty() && current.len() + row.len() > LONGEST {
+        if !current.is_empty() && current.len() + row.len() > longest {
             arrays.push(std::mem::take(&mut current) + "]");
         }
         current.push(if current.is_empty() { '[' } else { ',' });

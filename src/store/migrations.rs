@@ -75,6 +75,8 @@ mod tests {
     use std::fmt::Debug;
     use std::path::Path;
 
+    use sqlx::{Connection, SqliteConnection};
+
     use super::*;
 
     #[tokio::test]
@@ -89,6 +91,25 @@ mod tests {
                 embedded.iter().map(what_counts).collect::<Vec<_>>()
             );
         }
+    }
+
+    #[tokio::test]
+    async fn histories_outlive_the_change_of_their_table() {
+        let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let before = SQLITE.iter().filter(|file| file.version < 4).cloned();
+        let before = Migrator::with_migrations(before.collect());
+        before.run(&mut database).await.unwrap();
+        let insert = "INSERT INTO payment_events
+            SELECT unhex(hex(randomblob(16))), 1 + value / 3, 1 + value % 3, 'try_failed',
+                '2026-11-23 05:00:00.000000', 1, 1, 'issuer_unavailable' FROM json_each('[0, 1, 2, 3, 4]')";
+        sqlx::query(insert).execute(&mut database).await.unwrap();
+        let all = "SELECT id, payment_id, sequence, reason FROM payment_events ORDER BY payment_id, sequence";
+        type Rows = Vec<(Vec<u8>, i64, i64, String)>;
+        let kept: Rows = sqlx::query_as(all).fetch_all(&mut database).await.unwrap();
+        SQLITE.run(&mut database).await.unwrap();
+        let found: Rows = sqlx::query_as(all).fetch_all(&mut database).await.unwrap();
+        assert_eq!(found.len(), 5);
+        assert_eq!(found, kept);
     }
 
     fn what_counts(migration: &Migration) -> impl PartialEq + Debug + use<> {

@@ -42,7 +42,8 @@ impl<E: Engine> OpenTransaction<E> {
         rows: Vec<Row<'_>>,
         others: &[Cell<'_>],
     ) -> Result<(), StoreError> {
-        for (sql, parameters) in statement.commands(rows, others)? {
+        let longest = self.connection.longest();
+        for (sql, parameters) in statement.commands(rows, others, longest)? {
             self.connection.execute(sql, &parameters).await?;
         }
         Ok(())
@@ -56,7 +57,8 @@ impl<E: Engine> OpenTransaction<E> {
         others: &[Cell<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let mut found = Vec::new();
-        for (sql, parameters) in statement.commands(keys, others)? {
+        let longest = self.connection.longest();
+        for (sql, parameters) in statement.commands(keys, others, longest)? {
             found.extend(self.connection.fetch::<R>(sql, &parameters).await?);
         }
         Ok(found)

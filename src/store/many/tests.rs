@@ -1,5 +1,7 @@
 use super::*;
 
+const LONGEST: usize = 16_000;
+
 const NUMBERS_AND_LENGTHS: [(usize, usize); 8] = [
     (0, 1),
     (1, 1),
@@ -26,7 +28,7 @@ fn json_is_cut_between_rows_and_none_is_lost() {
     static STATEMENT: ManyRows = ManyRows::Json("SELECT ?, ?");
     for (number, length) in NUMBERS_AND_LENGTHS {
         let commands = STATEMENT
-            .commands(rows(number, length), &[Cell::Number(-1)])
+            .commands(rows(number, length), &[Cell::Number(-1)], LONGEST)
             .unwrap();
         let mut read: Vec<(usize, String)> = Vec::new();
         for (_, parameters) in commands {
@@ -47,7 +49,9 @@ fn json_is_cut_between_rows_and_none_is_lost() {
 fn values_are_cut_into_lists_and_none_is_lost() {
     static STATEMENT: ManyRows = ManyRows::values("VALUES ", "(?, ?)", " END");
     for (number, length) in NUMBERS_AND_LENGTHS {
-        let commands = STATEMENT.commands(rows(number, length), &[]).unwrap();
+        let commands = STATEMENT
+            .commands(rows(number, length), &[], LONGEST)
+            .unwrap();
         let mut written = Vec::new();
         for (sql, parameters) in commands {
             let listed = parameters.len() / 2;
@@ -68,7 +72,7 @@ fn keys_are_filled_up_with_the_last_one_after_the_other_parameters() {
     static STATEMENT: ManyRows = ManyRows::keys("? IN (", ")");
     for number in [1, 2, 5, 256, 300] {
         let keys: Vec<Row<'static>> = (0..number).map(|key: i64| vec![Cell::from(key)]).collect();
-        let commands = STATEMENT.commands(keys, &[Cell::Null]).unwrap();
+        let commands = STATEMENT.commands(keys, &[Cell::Null], LONGEST).unwrap();
         let mut asked = Vec::new();
         for (sql, parameters) in commands {
             let (others, keys) = parameters.split_at(1);

@@ -1,6 +1,7 @@
 //! The pool of connections, the settings of each, and the way to another host when one fails.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
@@ -45,6 +46,8 @@ pub struct Pool {
     failover: Failover,
     last_break: Arc<Moment>,
     last_silence: Arc<Moment>,
+    /// Some connection was, since the start.
+    encrypted: Arc<AtomicBool>,
 }
 
 /// What tells a good connection from one that only looks so.
@@ -68,6 +71,8 @@ impl Pool {
         };
         let last_break = Arc::clone(&watch.last_break);
         let last_silence = Arc::clone(&watch.last_silence);
+        let encrypted = Arc::<AtomicBool>::default();
+        let seen_encrypted = Arc::clone(&encrypted);
         let connections = MySqlPoolOptions::new()
             .max_connections(max_connections)
             .min_connections(1)
@@ -79,14 +84,28 @@ impl Pool {
                 let watch = watch.clone();
                 Box::pin(async move { watch.is_usable(connection, &about).await })
             })
-            .after_connect(|connection, _| Box::pin(prepare_session(connection)))
+            .after_connect(move |connection, _| {
+                let encrypted = Arc::clone(&seen_encrypted);
+                Box::pin(async move {
+                    if is_encrypted(connection).await? {
+                        encrypted.store(true, Ordering::Relaxed);
+                    }
+                    prepare_session(connection).await
+                })
+            })
             .connect_lazy_with(first);
         Self {
             connections,
             failover,
             last_break,
             last_silence,
+            encrypted,
         }
+    }
+
+    /// Whether connections go through TLS, as far as is known.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted.load(Ordering::Relaxed)
     }
 
     /// A connection to a host that can be written to, as far as that is known.
@@ -173,4 +192,11 @@ async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::E
         connection.execute(READ_YOUR_WRITES).await?;
     }
     Ok(())
+}
+
+async fn is_encrypted(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    let cipher: Option<(String, String)> = sqlx::query_as("SHOW STATUS LIKE 'Ssl_cipher'")
+        .fetch_optional(connection)
+        .await?;
+    Ok(cipher.is_some_and(|(_, cipher)| !cipher.is_empty()))
 }

@@ -14,6 +14,9 @@ use crate::store::cells::{Cell, time_text};
 use crate::store::engine::{Connection, arguments};
 use crate::store::records::Record;
 
+/// Nothing travels; it bounds the memory of one statement.
+const LONGEST: usize = 1_000_000;
+
 /// A connection that is borrowed from a pool; dropped within a transaction, it rolls back.
 #[derive(Debug)]
 pub struct Session {
@@ -74,6 +77,10 @@ impl Connection for Session {
         let query = query_as_with(sql, arguments(parameters, moment).map_err(classify)?);
         let connection = self.connection()?;
         query.fetch_all(&mut **connection).await.map_err(classify)
+    }
+
+    fn longest(&self) -> usize {
+        LONGEST
     }
 
     /// This process is the only one that uses the file, so its clock is the database's.

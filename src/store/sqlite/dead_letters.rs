@@ -48,7 +48,7 @@ impl Sqlite {
         if let Some(row) = replayed {
             let rows = encode::outbox(std::slice::from_ref(row))?;
             let insert = &super::File::statements().insert_outbox;
-            for (sql, parameters) in insert.commands(rows, &[])? {
+            for (sql, parameters) in insert.commands(rows, &[], connection.longest())? {
                 connection.execute(sql, &parameters).await?;
             }
         }
