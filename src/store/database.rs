@@ -174,7 +174,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn server(&self) -> Result<Server, StoreError> {
-        facts::server(&mut self.engine.reader().await?, E::statements().version).await
+        facts::server(&mut self.engine.reader().await?, E::statements()).await
     }
 
     async fn stock(&self, sample: u32) -> Result<Stock, StoreError> {

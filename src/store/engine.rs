@@ -116,6 +116,8 @@ pub struct Statements {
     pub insert_next_id: &'static str,
     /// () → the server's version
     pub version: &'static str,
+    /// () → connections and prepared statements that the server allows
+    pub room: Option<&'static str>,
 }
 
 /// Binds parameters for either driver; how a moment is bound is its own affair.

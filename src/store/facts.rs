@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::decode::all;
-use super::engine::Connection;
+use super::engine::{Connection, Statements};
 use super::records::{PaymentRecord, TokenRecord};
 use super::rows::{CardToken, StoredPayment};
 use crate::domain::Timestamp;
@@ -14,6 +14,17 @@ pub struct Server {
     pub version: String,
     /// By its clock.
     pub now: Timestamp,
+    /// What it allows all processes together; none where there is one process.
+    pub room: Option<Room>,
+}
+
+/// What a server allows all its users together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// `max_connections`
+    pub connections: i64,
+    /// `max_prepared_stmt_count`
+    pub prepared_statements: i64,
 }
 
 /// What is in store that a configuration has to fit.
@@ -40,12 +51,21 @@ SELECT * FROM card_tokens WHERE erase_at IS NOT NULL AND sealed_card IS NOT NULL
 
 pub(super) async fn server<C: Connection>(
     connection: &mut C,
-    version: &'static str,
+    statements: &Statements,
 ) -> Result<Server, StoreError> {
-    let versions: Vec<(String,)> = connection.fetch(version, &[]).await?;
+    let versions: Vec<(String,)> = connection.fetch(statements.version, &[]).await?;
+    let rooms: Vec<(i64, i64)> = match statements.room {
+        Some(room) => connection.fetch(room, &[]).await?,
+        None => Vec::new(),
+    };
+    let room = |&(connections, prepared_statements): &(i64, i64)| Room {
+        connections,
+        prepared_statements,
+    };
     Ok(Server {
         version: versions.into_iter().next().unwrap_or_default().0,
         now: connection.now().await?,
+        room: rooms.first().map(room),
     })
 }
 

@@ -191,4 +191,5 @@ ON DUPLICATE KEY UPDATE reversed_at = COALESCE(issuer_ledger.reversed_at, given.
     lock_next_id: "SELECT next_id FROM id_blocks WHERE id = 1 FOR UPDATE",
     insert_next_id: "INSERT INTO id_blocks (id, next_id) VALUES (1, ?) ON DUPLICATE KEY UPDATE id = id_blocks.id",
     version: "SELECT VERSION()",
+    room: Some("SELECT CAST(@@max_connections AS SIGNED), CAST(@@max_prepared_stmt_count AS SIGNED)"),
 };

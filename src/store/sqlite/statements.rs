@@ -125,4 +125,5 @@ WHERE idempotency_key IN (SELECT value ->> '$[0]' FROM json_each(?1)) ORDER BY i
     lock_next_id: "SELECT next_id FROM id_blocks WHERE id = 1",
     insert_next_id: "INSERT INTO id_blocks (id, next_id) VALUES (1, ?1) ON CONFLICT DO NOTHING",
     version: "SELECT sqlite_version()",
+    room: None,
 };

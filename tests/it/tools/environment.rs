@@ -45,6 +45,7 @@ async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
     for name in [
         "configuration",
         "database",
+        "database room",
         "clock",
         "schema",
         "database rights",
@@ -88,6 +89,19 @@ async fn the_embedded_service_is_fit() {
     assert_eq!(
         found(&ended, "payment ids").1,
         "2147483647 left, up to PAYMENT_ID_MAX 2147483647"
+    );
+}
+
+#[tokio::test]
+async fn a_database_with_room_for_one_process_is_named() {
+    let mut place = Place::servers().await;
+    set_up(&place).await;
+    place.also("DATABASE_CONNECTIONS", "60".to_owned());
+    let (level, message) = found(&check(&place).await.with(0), "database room");
+    assert_eq!(level, "warn", "{message}");
+    assert!(
+        message.contains("with DATABASE_CONNECTIONS=60: 1 ("),
+        "{message}"
     );
 }
 

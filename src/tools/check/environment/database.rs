@@ -1,4 +1,4 @@
-//! The database: version, schema, clock, rights, keys, ids.
+//! The database: version, room, schema, clock, rights, keys, ids.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Finding;
 use crate::broker::{Exchange, Properties, Publication};
 use crate::card_seal::{Owner, SealError};
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::store::facts::{Server, Stock};
 use crate::store::rows::{OutboxId, OutboxRow};
 use crate::store::{Database, StoreError};
@@ -21,6 +21,12 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
 /// Months, tokens and logs would be wrong.
 const CLOCKS_ARE_WRONG: Duration = Duration::from_secs(300);
+
+/// Prepared statements that a connection keeps under full load, whatever its process does.
+const STATEMENTS: i64 = 190;
+
+/// An api and a worker, each twice.
+const PROCESSES: i64 = 4;
 
 pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Finding> {
     let before = OffsetDateTime::now_utc();
@@ -36,6 +42,7 @@ pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Findin
     };
     let midway = before + (OffsetDateTime::now_utc() - before) / 2;
     let mut findings = vec![version(&server), clock(&server, midway)];
+    findings.extend(room(&server, config));
     // The question that start and readiness ask, too.
     if let Err(error) = database.check().await {
         findings.push(Finding::fail(
@@ -81,6 +88,30 @@ fn version(server: &Server) -> Finding {
         format!("{name} {text} is older than {}.{}", oldest.0, oldest.1),
         "use MySQL 8.4 or later, or MariaDB 10.6 or later",
     )
+}
+
+/// For how many processes like this one the server has connections and prepared statements.
+fn room(server: &Server, config: &Config) -> Option<Finding> {
+    let Backend::Servers { connections, .. } = config.backend else {
+        return None;
+    };
+    let (room, each) = (server.room?, i64::from(connections));
+    let processes = (room.connections / each).min(room.prepared_statements / (each * STATEMENTS));
+    let words = format!(
+        "processes that fit under full load, with DATABASE_CONNECTIONS={each}: {processes} (max_connections is {}, \
+         max_prepared_stmt_count {})",
+        room.connections, room.prepared_statements
+    );
+    Some(if processes >= PROCESSES {
+        Finding::ok("database room", words)
+    } else {
+        let remedy = format!(
+            "for n processes raise max_connections to {each} times n and max_prepared_stmt_count to {} times n, or lower \
+             DATABASE_CONNECTIONS",
+            each * STATEMENTS
+        );
+        Finding::warn("database room", words, &remedy)
+    })
 }
 
 fn clock(server: &Server, here: OffsetDateTime) -> Finding {
