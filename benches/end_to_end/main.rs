@@ -2,9 +2,9 @@
 //! that flushes at every commit, a private RabbitMQ with confirms and quorum queues, api and worker as processes.
 //!
 //! `cargo bench --bench end_to_end` ; `BENCH_SECONDS` (60), `BENCH_CONNECTIONS` (256), `BENCH_WORKERS` (1) and
-//! `BENCH_SERVER=default` change it. What one connection can do without group commit is measured on the same server,
-//! right before and right after, since disks differ and machines are noisy: payments with their outbox row, one a
-//! transaction, and single rows.
+//! `BENCH_SERVER=default` change it; `BENCH_SERVER_ARGS` are further arguments of the database. What one connection can
+//! do without group commit is measured on the same server, right before and right after, since disks differ and machines
+//! are noisy: payments with their outbox row, one a transaction, and single rows.
 
 #![allow(
     clippy::unwrap_used,
@@ -148,23 +148,20 @@ async fn main() {
 
 /// What docs/deployment.md advises for the database, unless `BENCH_SERVER=default` asks for how it comes.
 fn server_options() -> Vec<String> {
-    if std::env::var("BENCH_SERVER").is_ok_and(|server| server == "default") {
-        return Vec::new();
-    }
-    [
-        "--binlog-row-image=MINIMAL",
-        "--binlog-annotate-row-events=OFF",
-        "--binlog-cache-size=1M",
-    ]
-    .map(str::to_owned)
-    .into_iter()
-    .chain(
-        std::env::var("BENCH_ARGS")
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned),
-    )
-    .collect()
+    let as_it_comes = std::env::var("BENCH_SERVER").is_ok_and(|server| server == "default");
+    let advised: &[&str] = if as_it_comes {
+        &[]
+    } else {
+        &[
+            "--binlog-row-image=MINIMAL",
+            "--binlog-annotate-row-events=OFF",
+            "--binlog-cache-size=1M",
+        ]
+    };
+    let further = std::env::var("BENCH_SERVER_ARGS").unwrap_or_default();
+    let further = further.split_whitespace();
+    let all = advised.iter().copied().chain(further);
+    all.map(str::to_owned).collect()
 }
 
 /// Durable transactions per second on one connection: of one row, and of one payment with its outbox row.

@@ -1,8 +1,8 @@
 //! Group commit: what queued up while the last transaction was committing runs as one multi-row transaction.
 //!
 //! Nothing waits when idle. Under load, a batch waits for more about as long as a transaction takes: fewer and longer
-//! transactions are what that load needs. A caller that hangs up cancels nothing. Collisions and lost connections run the whole
-//! batch again; refused data is split by halves, so that one bad row does not hurt its neighbours.
+//! transactions are what that load needs. A caller that hangs up cancels nothing. Collisions and lost connections run
+//! the whole batch again; refused data is split by halves, so that one bad row does not hurt its neighbours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// How long a crowd waits for more at most; it never waits longer than the last transaction took.
     pub pause: Duration,
-    /// How long the first item waits for others, crowd or not. For what is in no hurry, where a commit for each would slow others.
+    /// How long the first item waits for others, crowd or not. For what is in no hurry, where a commit for each would
+    /// slow others.
     pub linger: Duration,
 }
 

@@ -34,7 +34,7 @@ const TOGETHER: Duration = Duration::from_millis(50);
 
 /// How long a published row waits for others, to be deleted with them. Nobody waits for that; should the process die
 /// meanwhile, they are published again.
-const DELETED_TOGETHER: Duration = Duration::from_millis(20);
+const DELETED_TOGETHER: Duration = Duration::from_millis(50);
 
 /// How long things take before someone else looks after them.
 #[derive(Debug, Clone, Copy)]
