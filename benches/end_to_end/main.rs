@@ -59,6 +59,11 @@ async fn main() {
         .with(
             "ISSUER_LEDGER",
             &std::env::var("ISSUER_LEDGER").unwrap_or_else(|_| "on".to_owned()),
+        )
+        // As in a container with at most one processor, which is where docs/deployment.md starts.
+        .with(
+            "TOKIO_WORKER_THREADS",
+            &std::env::var("TOKIO_WORKER_THREADS").unwrap_or_else(|_| "1".to_owned()),
         );
     let mut setup = Process::spawn(PROGRAM, "setup", &settings);
     assert!(setup.wait(), "setup failed");
