@@ -129,7 +129,7 @@ fn simulated_issuer(settings: IssuerSettings, database: &Arc<dyn Database>) -> A
         },
         today: || time::OffsetDateTime::now_utc().date(),
     };
-    // Its notes share transactions: else there would be more of them than of all others together.
+    // Its notes share transactions: else these would be a third of all transactions under load.
     let limits = Limits {
         linger: Duration::from_millis(5),
         ..Limits::default()

@@ -1,7 +1,7 @@
 //! Moving payments: a card presented, an answer, a reversal, a cancellation. The domain decides; the payment's row,
 //! its history and what is to be published are written in one transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ pub(super) struct AdvancePayments {
 /// What a batch writes.
 #[derive(Default)]
 struct Writes {
-    moved: HashSet<PaymentId>,
+    /// In the order in which rows are locked.
+    moved: BTreeSet<PaymentId>,
     events: Vec<Event>,
     outbox: Vec<OutboxRow>,
     token_uses: Vec<(TokenId, PaymentId)>,
@@ -96,8 +97,8 @@ impl Batch for AdvancePayments {
             })
             .collect();
         if !writes.moved.is_empty() {
-            let moved = sorted(writes.moved.iter().copied());
-            let moved = moved.iter().filter_map(|id| rows.remove(id)).collect();
+            let moved = writes.moved.iter();
+            let moved = moved.filter_map(|id| rows.remove(id)).collect();
             write(tx, moved, writes).await?;
         }
         Ok(outcomes)
