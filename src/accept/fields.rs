@@ -179,16 +179,16 @@ impl<'v> Object<'v> {
 
 /// A name that a caller made up, as it may be repeated: short, and without what could be a card number.
 pub fn shown(name: &str) -> String {
-    let hide = name.chars().filter(char::is_ascii_digit).count() >= 8;
+    let hide = name.chars().filter(|c| c.is_numeric()).count() >= 8;
     let mut shown: String = name
         .chars()
         .take(40)
         .map(|c| match c {
-            c if c.is_control() || (hide && c.is_ascii_digit()) => '*',
+            c if c.is_control() || (hide && c.is_numeric()) => '*',
             c => c,
         })
         .collect();
-    if shown.len() < name.len() {
+    if name.chars().nth(40).is_some() {
         shown.push('…');
     }
     shown
@@ -248,6 +248,7 @@ mod tests {
     fn a_name_is_repeated_short_and_without_digits_of_a_card() {
         assert_eq!(shown("orderId2"), "orderId2");
         assert_eq!(shown("4242 4242 4242 4242"), "**** **** **** ****");
+        assert_eq!(shown("４２４２・４２４２"), "****・****");
         assert_eq!(shown("a\nb"), "a*b");
         assert_eq!(shown(&"é".repeat(1000)).chars().count(), 41);
     }

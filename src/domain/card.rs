@@ -1,6 +1,7 @@
 //! Card data. In clear it lives only in these types, whose `Debug` shows nothing and which do not serialize.
 
 mod digits;
+mod search;
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use time::Date;
 use zeroize::Zeroizing;
 
-pub use digits::holds_card_number;
+pub use search::{MASK, holds_card_number, without_card_number};
 
 /// A card as it is presented: number, code and expiry month.
 #[derive(Debug, Clone)]

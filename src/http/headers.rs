@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 
 use super::problem::{Kind, Problem};
 use crate::domain::PaymentId;
+use crate::domain::card::holds_card_number;
 
 /// The payment that a path names.
 pub struct PathId(pub PaymentId);
@@ -18,7 +19,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let id: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
         let number = id.ok().and_then(|Path(text)| text.parse::<i64>().ok());
-        let Some(number) = number.filter(|number| *number > 0) else {
+        // Logged with the request: not if it is a card number in the wrong place.
+        let possible = |number: &i64| *number > 0 && !holds_card_number(&number.to_string());
+        let Some(number) = number.filter(possible) else {
             let sentence =
                 "There is no such payment: payment ids are whole numbers, as in /payments/42.";
             return Err(Problem::new(Kind::NotFound, sentence));
@@ -35,6 +38,14 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Ok(None);
     };
     let key = value.to_str().ok().and_then(unquoted);
+    if key.as_deref().is_some_and(holds_card_number) {
+        return Err(Problem::field(
+            Kind::BadRequest,
+            "Idempotency-Key",
+            "invalid_idempotency_key",
+            "Idempotency-Key must not hold a card number, since it is stored in clear: send a UUID.",
+        ));
+    }
     match key {
         Some(key) if values.next().is_none() && is_key(&key) => Ok(Some(key)),
         _ => Err(Problem::field(
@@ -80,7 +91,8 @@ pub fn traceparent(headers: &HeaderMap) -> Option<String> {
     let all = |part: &str, byte: u8| part.bytes().all(|b| b == byte);
     let valid = !all(version, b'f') && !all(trace, b'0') && !all(parent, b'0');
     // A later version may have more parts; this one has not.
-    (valid && (version != "00" || text.len() == 55) && text.len() <= 128).then(|| text.to_owned())
+    let valid = valid && (version != "00" || text.len() == 55) && text.len() <= 128;
+    (valid && !holds_card_number(text)).then(|| text.to_owned())
 }
 
 /// Whether the caller has this version already: `If-None-Match` compares weakly (RFC 9110, section 13.1.2).
@@ -119,6 +131,8 @@ mod tests {
         assert_eq!(key(&[&"k".repeat(255)]), some(&"k".repeat(255)));
         let too_long = "k".repeat(256);
         for wrong in [
+            "4242424242424242",
+            "order-4242.4242.4242.4242",
             "",
             "\"\"",
             "a b",
@@ -149,6 +163,7 @@ mod tests {
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-4242424242424242-01",
         ] {
             assert!(!trace(wrong), "{wrong}");
         }

@@ -12,6 +12,7 @@ use crate::accept::{Submission, WayIn};
 use crate::broker::Delivery;
 use crate::card_seal::SealKeys;
 use crate::clients::Clients;
+use crate::domain::card::{holds_card_number, without_card_number};
 use crate::domain::{ClientName, Currency};
 use crate::store::rows::Origin;
 
@@ -64,7 +65,7 @@ impl Refusal {
             "reason": self.reason,
             "error": self.error,
             "errors": self.errors,
-            "message_id": message_id,
+            "message_id": message_id.map(without_card_number),
         })
     }
 }
@@ -94,7 +95,10 @@ impl OrderReader {
         let properties = &delivery.properties;
         let own = |queue: &&String| client.is_some_and(|client| may_reply_to(queue, client));
         Origin {
-            correlation_id: properties.correlation_id.clone(),
+            correlation_id: properties
+                .correlation_id
+                .clone()
+                .filter(|id| !holds_card_number(id)),
             reply_to: properties.reply_to.as_ref().filter(own).cloned(),
             traceparent: properties.headers.get(TRACEPARENT).cloned(),
         }
@@ -130,7 +134,10 @@ impl OrderReader {
         if let Some(version) = version.filter(|version| *version != SCHEMA_VERSION) {
             return Err(Refusal::new(
                 "schema_version_unknown",
-                format!("The schema version `{version}` is unknown: this service reads version 1."),
+                format!(
+                    "The schema version `{}` is unknown: this service reads version 1.",
+                    without_card_number(version)
+                ),
             ));
         }
         let key = properties.message_id.clone().ok_or_else(|| {
@@ -145,12 +152,29 @@ impl OrderReader {
                 "The message-id must be 1 to 255 visible ASCII characters.",
             ));
         }
+        if holds_card_number(&key) {
+            return Err(Refusal::new(
+                "message_id_invalid",
+                "The message-id must not hold a card number, since it is stored in clear: send a UUID.",
+            ));
+        }
+        if properties
+            .correlation_id
+            .as_deref()
+            .is_some_and(holds_card_number)
+        {
+            return Err(Refusal::new(
+                "correlation_id_invalid",
+                "The correlation-id must not hold a card number, since it is stored in clear: send a UUID.",
+            ));
+        }
         let reply_to = properties.reply_to.as_ref();
         if let Some(queue) = reply_to.filter(|queue| !may_reply_to(queue, client)) {
             return Err(Refusal::new(
                 "reply_to_foreign",
                 format!(
-                    "The reply-to `{queue}` is not yours: use direct reply-to or a queue whose name begins with `{client}.`."
+                    "The reply-to `{}` is not yours: use direct reply-to or a queue whose name begins with `{client}.`.",
+                    without_card_number(queue)
                 ),
             ));
         }

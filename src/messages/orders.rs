@@ -14,6 +14,7 @@ use super::order::{OrderReader, Refusal};
 use super::{dead_letter, result};
 use crate::accept::{AcceptError, Acceptor};
 use crate::broker::{Broker, Consumer, Delivery, Queue};
+use crate::domain::card::without_card_number;
 use crate::pulse::Pulse;
 use crate::relay::Relay;
 use crate::store::StoreError;
@@ -61,7 +62,7 @@ impl Orders {
         let this = Arc::new(self);
         let work = |delivery: Delivery| {
             let (this, stop) = (Arc::clone(&this), stop.clone());
-            let message_id = delivery.properties.message_id.clone();
+            let message_id = shown_id(&delivery).map(str::to_owned);
             let span = tracing::debug_span!("order", message.id = message_id);
             async move { this.work_off(delivery, stop).await }.instrument(span)
         };
@@ -118,14 +119,14 @@ impl Orders {
         tracing::info!(
             reason = refusal.reason,
             client = refusal.client.as_ref().map(|c| c.as_str()),
-            message.id = delivery.properties.message_id,
+            message.id = shown_id(&delivery),
             "a request by message was refused"
         );
         metrics::counter!("requests_refused", "reason" => refusal.reason).increment(1);
         let mut publications = vec![dead_letter::publication(&delivery, &refusal)];
         let ids = [RowIds::draw(), RowIds::draw()];
         if let Some(client) = &refusal.client {
-            let message_id = delivery.properties.message_id.as_deref();
+            let message_id = shown_id(&delivery);
             let origin = OrderReader::origin(&delivery, Some(client));
             publications.extend(result::rejection(
                 client,
@@ -147,6 +148,12 @@ impl Orders {
             }
         }
     }
+}
+
+/// The message's id as it may be logged and published.
+fn shown_id(delivery: &Delivery) -> Option<&str> {
+    let id = delivery.properties.message_id.as_deref();
+    id.map(without_card_number)
 }
 
 /// The table of fates.

@@ -2,10 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use crate::domain::card::holds_card_number;
-
-/// Stands where something was taken out.
-const MASK: &str = "[masked]";
+use crate::domain::card::{MASK, holds_card_number};
 
 /// The body as it was received, as JSON where it is, masked; and whether it differs from what was received.
 pub(super) fn received(body: &[u8]) -> (Value, bool) {
@@ -68,24 +65,44 @@ fn masked_field(value: Value) -> Value {
     }
 }
 
+/// Names of card data as other systems have them: `cvv2`, `card_cvv`, `verification_value`, `Card Security Code`.
 fn names_card_data(key: &str) -> bool {
     let key: String = key
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect::<String>()
         .to_lowercase();
-    let names = [
+    let whole = [
+        "number", "pan", "code", "csc", "cvn", "cid", "cav", "pin", "ccnum", "account", "track",
+    ];
+    let part = [
         "cardnumber",
-        "number",
-        "pan",
+        "cardno",
+        "cardnum",
+        "creditcard",
+        "debitcard",
+        "primaryaccount",
         "cardcode",
-        "code",
         "cvc",
         "cvv",
+        "cardcsc",
+        "cardcid",
+        "cardpin",
         "securitycode",
+        "securityvalue",
+        "securitynumber",
+        "verificationvalue",
+        "verificationcode",
+        "verificationnumber",
+        "validationcode",
         "cardtoken",
+        "track1",
+        "track2",
+        "trackdata",
+        "pinblock",
     ];
-    names.contains(&key.as_str())
+    let unnumbered = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    whole.contains(&unnumbered) || part.iter().any(|part| key.contains(part))
 }
 
 #[cfg(test)]
@@ -93,6 +110,42 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn card_data_is_told_by_its_name_however_it_is_spelled() {
+        for name in [
+            "cvv2",
+            "CVV",
+            "card_cvv",
+            "cardCvc",
+            "csc",
+            "CSC2",
+            "verification_value",
+            "verificationCode",
+            "Card Security Code",
+            "card-number",
+            "PAN",
+            "credit_card",
+            "cardCode",
+            "cid",
+            "pin",
+            "x_card_code",
+            "primary_account_number",
+        ] {
+            assert!(names_card_data(name), "{name}");
+        }
+        for name in [
+            "order_id",
+            "user_id",
+            "total_amount",
+            "currency",
+            "metadata",
+            "expirationDate",
+            "card",
+        ] {
+            assert!(!names_card_data(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_card_number_goes_from_names_texts_and_numbers() {
