@@ -19,8 +19,12 @@ pub use rules::{RULES, Rule, Severity};
 /// How long things may take before they are overdue, and what there is to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Without any change to a payment that is processing.
+    /// Without any change to a payment whose first try is under way.
+    pub first_try: Duration,
+    /// Without any change to a payment that is processing, with a further try.
     pub processing: Duration,
+    /// How far ahead of now anything may be due.
+    pub ahead: Duration,
     /// After an outbox row's due time.
     pub outbox: Duration,
     /// After an outbox row was written: longer than any delayed try waits. A row that the broker refuses for ever is

@@ -60,9 +60,13 @@ impl<E: Engine> SqlDatabase<E> {
             connection.execute(insert, &[first_ever.into()]).await?;
             found = connection.fetch(lock, &[]).await?;
         }
-        let Some((first,)) = found.pop() else {
+        let Some((unreserved,)) = found.pop() else {
             return Err(StoreError::Corrupt("table id_blocks has no row".to_owned()));
         };
+        // Behind the payments after a restore of some tables only, or a fail-over to a replica that lagged.
+        let largest: Vec<(i64,)> = connection.fetch(statements::LARGEST_ID, &[]).await?;
+        let free = largest.first().map_or(0, |(id,)| id.saturating_add(1));
+        let first = unreserved.max(free);
         let next = first.checked_add(count).ok_or(StoreError::IdsExhausted)?;
         connection
             .execute(statements::UPDATE_NEXT_ID, &[next.into()])

@@ -171,8 +171,9 @@ fn ledger_line(line: &LedgerLine, at: Timestamp) -> Row<'_> {
     vec![
         line.key.as_str().into(),
         line.payment.0.into(),
-        line.amount_minor.into(),
+        line.amount.minor().into(),
         at.into(),
+        line.amount.currency().code().into(),
     ]
 }
 

@@ -26,6 +26,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "fewer indexes",
             include_str!("../../migrations/mysql/0003_fewer_indexes.sql"),
         ),
+        (
+            11,
+            "ledger currency",
+            include_str!("../../migrations/mysql/0011_ledger_currency.sql"),
+        ),
     ])
 });
 
@@ -51,6 +56,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             4,
             "fewer indexes",
             include_str!("../../migrations/sqlite/0004_fewer_indexes.sql"),
+        ),
+        (
+            12,
+            "ledger currency",
+            include_str!("../../migrations/sqlite/0012_ledger_currency.sql"),
         ),
     ])
 });

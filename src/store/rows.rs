@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::broker::Publication;
 use crate::card_seal::SealedCard;
 use crate::domain::{
-    CardSummary, ClientName, OrderId, Payment, PaymentId, PaymentStatus, Phase, Progress,
+    CardSummary, ClientName, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, Progress,
     Timestamp, UserId,
 };
 
@@ -114,8 +114,8 @@ pub struct LedgerLine {
     pub key: String,
     /// The payment, for counting over all its keys.
     pub payment: PaymentId,
-    /// Minor units.
-    pub amount_minor: i64,
+    /// How much, and in which currency.
+    pub amount: Money,
 }
 
 /// What the simulated issuer's ledger says of one key.

@@ -70,5 +70,8 @@ pub const OUTBOX_IS_DUE: &str = "SELECT id FROM outbox WHERE lane = ? AND due_at
 /// (now) → a row, if any card is to be erased. Locks nothing: usually there is none.
 pub const TOKENS_ARE_EXPIRED: &str = "SELECT id FROM card_tokens WHERE erase_at < ? LIMIT 1";
 
+/// () → the largest payment id
+pub const LARGEST_ID: &str = "SELECT COALESCE(MAX(id), 0) FROM payments";
+
 /// (first id that is not reserved)
 pub const UPDATE_NEXT_ID: &str = "UPDATE id_blocks SET next_id = ? WHERE id = 1";

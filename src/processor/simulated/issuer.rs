@@ -216,7 +216,7 @@ fn line(key: AttemptKey, amount: Money) -> LedgerLine {
     LedgerLine {
         key: key.to_string(),
         payment: key.payment,
-        amount_minor: amount.minor(),
+        amount,
     }
 }
 

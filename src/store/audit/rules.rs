@@ -103,6 +103,48 @@ ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
     },
     Rule {
+        name: "history_in_time",
+        promise: "no event is earlier than the one before it",
+        severity: Severity::Breach,
+        remedy: "rows were changed from outside, or this is a fault of the service: a clock that was set back does not \
+                 cause it",
+        ledger: false,
+        sql: "
+SELECT CAST(e.payment_id AS CHAR), COUNT(*) OVER ()
+FROM payment_events e
+JOIN payment_events earlier ON earlier.payment_id = e.payment_id AND earlier.sequence = e.sequence - 1
+WHERE e.happened_at < earlier.happened_at
+ORDER BY e.payment_id, e.sequence LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "payments_kept",
+        promise: "every event belongs to a payment",
+        severity: Severity::Breach,
+        remedy: "payments are never deleted by the service: restore them from a backup, and look for who deleted them",
+        ledger: false,
+        sql: "
+SELECT DISTINCT CAST(e.payment_id AS CHAR), COUNT(*) OVER ()
+FROM payment_events e
+LEFT JOIN payments p ON p.id = e.payment_id
+WHERE p.id IS NULL AND e.sequence = 1
+ORDER BY 1 LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "ids_ahead",
+        promise: "the next payment id is larger than that of every payment",
+        severity: Severity::Breach,
+        remedy: "the tables come from different moments, as after a restore of some of them. New blocks of ids begin \
+                 behind the largest payment by themselves: restart every process that has a block from before",
+        ledger: false,
+        sql: "
+SELECT CAST(MAX(p.id) AS CHAR), COUNT(*)
+FROM payments p
+HAVING MAX(p.id) >= COALESCE((SELECT next_id FROM id_blocks WHERE id_blocks.id = 1), 0)",
+        parameters: |_, _| vec![],
+    },
+    Rule {
         name: "charged_once",
         promise: "charges less reversals are 1 for a succeeded payment and 0 for any other, over all its attempts",
         severity: Severity::Breach,
@@ -124,7 +166,7 @@ ORDER BY p.id LIMIT 10",
     },
     Rule {
         name: "charged_rightly",
-        promise: "every line of the ledger belongs to a payment and has its amount",
+        promise: "every line of the ledger belongs to a payment and has its amount and currency",
         severity: Severity::Breach,
         remedy: "something was charged that nobody asked for: look for a payment that was lost, as by an old backup",
         ledger: true,
@@ -132,8 +174,38 @@ ORDER BY p.id LIMIT 10",
 SELECT l.idempotency_key, COUNT(*) OVER ()
 FROM issuer_ledger l
 LEFT JOIN payments p ON p.id = l.payment_id
-WHERE p.id IS NULL OR p.amount_minor <> l.amount_minor
+WHERE p.id IS NULL OR p.amount_minor <> l.amount_minor OR p.currency <> l.currency
 ORDER BY l.idempotency_key LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "charged_by_attempt",
+        promise: "a charge that stands has the key of its payment's current attempt",
+        severity: Severity::Breach,
+        remedy: "the charge belongs to an attempt that has ended: compare history and ledger of the payment, correct it \
+                 with the issuer by hand, and report the fault",
+        ledger: true,
+        sql: "
+SELECT l.idempotency_key, COUNT(*) OVER ()
+FROM issuer_ledger l
+JOIN payments p ON p.id = l.payment_id
+WHERE l.charged_at IS NOT NULL AND l.reversed_at IS NULL
+    AND l.idempotency_key <> CONCAT(p.id, '-', p.attempt)
+ORDER BY l.idempotency_key LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "authorized",
+        promise: "a succeeded payment has its authorization code, and no other payment has one",
+        severity: Severity::Breach,
+        remedy: "the issuer's answer is lost: ask the issuer for the code by the attempt's key",
+        ledger: false,
+        sql: "
+SELECT CAST(id AS CHAR), COUNT(*) OVER ()
+FROM payments
+WHERE (status = 'succeeded' AND COALESCE(authorization_code, '') = '')
+    OR (status <> 'succeeded' AND authorization_code IS NOT NULL)
+ORDER BY id LIMIT 10",
         parameters: |_, _| vec![],
     },
     Rule {
@@ -145,9 +217,15 @@ ORDER BY l.idempotency_key LIMIT 10",
         sql: "
 SELECT CAST(id AS CHAR), COUNT(*) OVER ()
 FROM payments
-WHERE status = 'processing' AND phase = 'authorize' AND updated_at < ?
+WHERE status = 'processing' AND phase = 'authorize'
+    AND updated_at < CASE WHEN try_number <= 1 THEN ? ELSE ? END
 ORDER BY id LIMIT 10",
-        parameters: |now, bounds| vec![(now - bounds.processing).into()],
+        parameters: |now, bounds| {
+            vec![
+                (now - bounds.first_try).into(),
+                (now - bounds.processing).into(),
+            ]
+        },
     },
     Rule {
         name: "reversal_in_time",
@@ -195,6 +273,22 @@ ORDER BY due_at LIMIT 10",
         },
     },
     Rule {
+        name: "due_in_time",
+        promise: "nothing is due later than the longest delay allows",
+        severity: Severity::Breach,
+        remedy: "the database's clock was ahead when these rows were written: running processes take them as due; is one \
+                 running?",
+        ledger: false,
+        sql: "
+SELECT CONCAT('payment ', id), COUNT(*) OVER ()
+FROM (
+    SELECT id FROM payments WHERE check_at > ? OR claimed_until > ?
+    UNION SELECT payment_id FROM outbox WHERE due_at > ? AND payment_id IS NOT NULL
+) ahead
+ORDER BY id LIMIT 10",
+        parameters: |now, bounds| vec![(now + bounds.ahead).into(); 3],
+    },
+    Rule {
         name: "cards_erased",
         promise: "no payment that is not processing has a sealed card",
         severity: Severity::Breach,
@@ -220,5 +314,22 @@ FROM card_tokens
 WHERE sealed_card IS NOT NULL AND (used_by IS NOT NULL OR expires_at < ?)
 ORDER BY expires_at LIMIT 10",
         parameters: |now, bounds| vec![(now - bounds.token).into()],
+    },
+    Rule {
+        name: "tokens_used_once",
+        promise: "a used card token names its payment, and no payment used more tokens than it had attempts",
+        severity: Severity::Breach,
+        remedy: "a payment is missing, or rows were changed from outside: look for a payment that was lost, as by an old \
+                 backup",
+        ledger: false,
+        sql: "
+SELECT CONCAT('payment ', t.used_by), COUNT(*) OVER ()
+FROM card_tokens t
+LEFT JOIN payments p ON p.id = t.used_by
+WHERE t.used_by IS NOT NULL
+GROUP BY t.used_by, p.id, p.attempt
+HAVING p.id IS NULL OR COUNT(*) > p.attempt
+ORDER BY t.used_by LIMIT 10",
+        parameters: |_, _| vec![],
     },
 ];

@@ -28,20 +28,22 @@ pub(super) fn apply(
     now: Timestamp,
     leases: Leases,
 ) -> (Event, Vec<OutboxRow>) {
+    // A clock that was set back, as by a fail-over, must not turn a history around.
+    let at = now.max(row.payment.updated_at);
     let tried = row.try_number;
     let change = change(row, item, moved);
     let processing = row.payment.status == PaymentStatus::Processing;
     let due_at = now + change.delay.unwrap_or(leases.outbox);
     row.claimed_until = None;
     row.check_at = processing.then(|| due_at + leases.check);
-    row.payment.updated_at = now;
+    row.payment.updated_at = at;
     row.payment.sequence += 1;
     let event = Event {
         id: item.ids.events[0],
         payment: row.payment.id,
         sequence: row.payment.sequence,
         kind: change.kind,
-        at: now,
+        at,
         attempt: row.payment.attempt,
         try_number: if change.kind == EventKind::AttemptStarted {
             0

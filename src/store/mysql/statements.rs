@@ -167,21 +167,22 @@ UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
 STRAIGHT_JOIN card_tokens FORCE INDEX (PRIMARY) ON card_tokens.id = UNHEX(given.id)
 SET card_tokens.sealed_card = NULL, card_tokens.erase_at = NULL"),
     ledger_charge: ManyRows::values(
-        "INSERT INTO issuer_ledger (idempotency_key, payment_id, amount_minor, charged_at) VALUES ",
-        "(?, ?, ?, ?)",
+        "INSERT INTO issuer_ledger (idempotency_key, payment_id, amount_minor, charged_at, currency) VALUES ",
+        "(?, ?, ?, ?, ?)",
         " ON DUPLICATE KEY UPDATE idempotency_key = issuer_ledger.idempotency_key",
     ),
     ledger_reverse: Json("
 INSERT INTO issuer_ledger (
-    idempotency_key, payment_id, amount_minor, reversed_at
+    idempotency_key, payment_id, amount_minor, reversed_at, currency
 )
 SELECT
-    given.idempotency_key, given.payment_id, given.amount_minor, given.reversed_at
+    given.idempotency_key, given.payment_id, given.amount_minor, given.reversed_at, given.currency
 FROM JSON_TABLE(?, '$[*]' COLUMNS (
     idempotency_key VARCHAR(65) CHARACTER SET utf8mb4 PATH '$[0]' ERROR ON ERROR,
     payment_id BIGINT PATH '$[1]' ERROR ON ERROR,
     amount_minor BIGINT PATH '$[2]' ERROR ON ERROR,
-    reversed_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR
+    reversed_at VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[3]' ERROR ON ERROR,
+    currency VARCHAR(4) CHARACTER SET utf8mb4 PATH '$[4]' ERROR ON ERROR
 )) AS given
 ON DUPLICATE KEY UPDATE reversed_at = COALESCE(issuer_ledger.reversed_at, given.reversed_at)"),
     ledger_entries: ManyRows::keys(

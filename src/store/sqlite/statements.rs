@@ -105,18 +105,18 @@ UPDATE card_tokens SET sealed_card = NULL, erase_at = NULL
 WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))"),
     ledger_charge: Json("
 INSERT INTO issuer_ledger (
-    idempotency_key, payment_id, amount_minor, charged_at
+    idempotency_key, payment_id, amount_minor, charged_at, currency
 )
 SELECT
-    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]'
+    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]'
 FROM json_each(?1) WHERE true
 ON CONFLICT DO NOTHING"),
     ledger_reverse: Json("
 INSERT INTO issuer_ledger (
-    idempotency_key, payment_id, amount_minor, reversed_at
+    idempotency_key, payment_id, amount_minor, reversed_at, currency
 )
 SELECT
-    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]'
+    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]'
 FROM json_each(?1) WHERE true
 ON CONFLICT (idempotency_key) DO UPDATE SET reversed_at = coalesce(reversed_at, excluded.reversed_at)"),
     ledger_entries: Json("

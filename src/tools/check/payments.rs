@@ -51,10 +51,13 @@ async fn audit(config: &Config, overdue: Option<Duration>) -> Result<Audit, Box<
 /// it up; all of that once is no reason to complain.
 fn bounds(config: &Config, overdue: Option<Duration>) -> Bounds {
     let longest_delay = config.retry.longest_delay();
-    let processing = longest_delay + config.leases.claim + config.leases.check + SLACK;
+    let first_try = config.leases.claim + config.leases.check + SLACK;
+    let processing = first_try + longest_delay;
     let outbox = overdue.unwrap_or(config.leases.outbox + SLACK);
     Bounds {
+        first_try: overdue.unwrap_or(first_try),
         processing: overdue.unwrap_or(processing),
+        ahead: processing + config.leases.outbox,
         outbox,
         outbox_age: outbox + longest_delay.max(config.leases.claim) + config.leases.outbox,
         token: TOKEN,

@@ -6,10 +6,20 @@ use std::sync::Arc;
 use futures::future::join_all;
 use payment_service::store::{Database, StoreError};
 
+use super::samples::{keep, payment};
+
 pub async fn blocks_of_ids_start_where_told_and_follow_each_other(database: Arc<dyn Database>) {
     assert_eq!(database.reserve_ids(10, 1000).await.unwrap(), 1000);
     assert_eq!(database.reserve_ids(5, 7).await.unwrap(), 1010);
     assert_eq!(database.reserve_ids(1, 1000).await.unwrap(), 1015);
+}
+
+/// As after a restore of some tables only.
+pub async fn a_block_of_ids_begins_behind_the_largest_payment(database: Arc<dyn Database>) {
+    assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 1);
+    keep(&database, &[payment(5), payment(77)]).await;
+    assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 78);
+    assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 88);
 }
 
 pub async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint(database: Arc<dyn Database>) {

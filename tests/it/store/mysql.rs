@@ -146,6 +146,11 @@ async fn it_knows_whether_it_holds_payments_of_others() {
 }
 
 #[tokio::test]
+async fn a_block_of_ids_begins_behind_the_largest_payment() {
+    contract_ids::a_block_of_ids_begins_behind_the_largest_payment(ready().await).await;
+}
+
+#[tokio::test]
 async fn blocks_of_ids_start_where_told_and_follow_each_other() {
     contract_ids::blocks_of_ids_start_where_told_and_follow_each_other(ready().await).await;
 }

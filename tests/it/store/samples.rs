@@ -35,7 +35,7 @@ pub fn payment(id: i64) -> StoredPayment {
             client: client("store-manager"),
             order_id: OrderId(7),
             user_id: UserId(8),
-            amount: Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap(),
+            amount: amount(),
             status: PaymentStatus::RequiresPaymentMethod,
             decline_code: None,
             authorization_code: None,
@@ -160,11 +160,15 @@ pub fn token(name: &str) -> CardToken {
     }
 }
 
+fn amount() -> Money {
+    Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap()
+}
+
 pub fn line(payment: i64, attempt: u32) -> LedgerLine {
     LedgerLine {
         key: format!("{payment}-{attempt}"),
         payment: PaymentId(payment),
-        amount_minor: 9953,
+        amount: amount(),
     }
 }
 

@@ -170,6 +170,12 @@ async fn it_knows_whether_it_holds_payments_of_others() {
 }
 
 #[tokio::test]
+async fn a_block_of_ids_begins_behind_the_largest_payment() {
+    let (_folder, database) = ready().await;
+    contract_ids::a_block_of_ids_begins_behind_the_largest_payment(database).await;
+}
+
+#[tokio::test]
 async fn blocks_of_ids_start_where_told_and_follow_each_other() {
     let (_folder, database) = ready().await;
     contract_ids::blocks_of_ids_start_where_told_and_follow_each_other(database).await;
@@ -191,12 +197,12 @@ async fn the_schema_is_made_once_however_often_it_is_asked_for() {
 async fn what_was_committed_is_there_when_the_file_is_opened_again() {
     let (folder, database) = ready().await;
     keep(&database, &[payment(1)]).await;
-    assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 1);
+    assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 2);
     database.close().await;
     drop(database);
     let path = folder.path().join("payments.db");
     let again: Arc<dyn Database> = Arc::new(Sqlite::open(&path).unwrap());
     again.check().await.unwrap();
     assert_eq!(read(&again, 1).await, Some(payment(1)));
-    assert_eq!(again.reserve_ids(10, 1).await.unwrap(), 11);
+    assert_eq!(again.reserve_ids(10, 1).await.unwrap(), 12);
 }

@@ -238,7 +238,7 @@ async fn a_charge_and_a_reversal_that_meet_end_reversed() {
     let line = LedgerLine {
         key: KEY.to_string(),
         payment: KEY.payment,
-        amount_minor: 9953,
+        amount: Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap(),
     };
     let (reversed, charged) =
         tokio::join!(bank.ledger.reverse(line.clone()), bank.ledger.charge(line));

@@ -77,3 +77,47 @@ async fn an_event_beyond_the_last_one_is_a_breach() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn an_event_earlier_than_the_one_before_it_is_a_breach() {
+    breaking(
+        "UPDATE payment_events SET happened_at = '2026-01-01 00:00:00.000000' WHERE payment_id = 3 AND sequence = 4",
+        &[("history_in_time", "3")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn events_without_their_payment_are_a_breach_even_when_the_ledger_says_nothing_any_more() {
+    breaking(
+        "DELETE FROM payments WHERE id = 1",
+        &[("payments_kept", "1")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_succeeded_payment_without_its_authorization_code_is_a_breach() {
+    for code in ["NULL", "''"] {
+        breaking(
+            &format!("UPDATE payments SET authorization_code = {code} WHERE id = 3"),
+            &[("authorized", "3")],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_authorization_code_on_a_declined_payment_is_a_breach() {
+    breaking(
+        "UPDATE payments SET authorization_code = 'A1B2C3' WHERE id = 4",
+        &[("authorized", "4")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn payment_ids_that_would_be_given_again_are_a_breach() {
+    breaking("UPDATE id_blocks SET next_id = 6", &[("ids_ahead", "6")]).await;
+    breaking("DELETE FROM id_blocks", &[("ids_ahead", "6")]).await;
+}

@@ -35,7 +35,7 @@ async fn a_payment_that_the_last_net_does_not_see_is_a_breach() {
 #[tokio::test]
 async fn a_payment_that_the_last_net_sees_for_nothing_is_a_breach() {
     breaking(
-        "UPDATE payments SET check_at = '2036-01-01 00:00:00.000000' WHERE id = 4",
+        "UPDATE payments SET check_at = '2026-01-01 00:00:00.000000' WHERE id = 4",
         &[("last_net", "4")],
     )
     .await;
@@ -62,8 +62,54 @@ async fn an_expired_token_with_its_card_is_a_breach_and_is_not_named() {
 #[tokio::test]
 async fn a_used_token_with_its_card_is_a_breach() {
     breaking(
-        "UPDATE card_tokens SET used_by = 3",
+        "UPDATE card_tokens SET used_by = 3 WHERE used_by IS NULL",
         &[("tokens_erased", "a token of store-manager")],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_further_try_may_take_longer_than_a_first_one() {
+    for (tries, findings) in [(1, &[("processing_in_time", "2")][..]), (2, &[])] {
+        breaking(
+            &format!(
+                "UPDATE payments SET try_number = {tries}, updated_at = {} WHERE id = 2",
+                ago(90)
+            ),
+            findings,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_payment_that_is_due_in_years_is_a_breach() {
+    for column in ["check_at", "claimed_until"] {
+        breaking(
+            &format!("UPDATE payments SET {column} = '2036-01-01 00:00:00.000000' WHERE id = 2"),
+            &[("due_in_time", "payment 2")],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_missing_payment_and_two_tokens_of_one_attempt_are_breaches() {
+    breaking(
+        "UPDATE card_tokens SET used_by = 77 WHERE used_by = 4",
+        &[("tokens_used_once", "payment 77")],
+    )
+    .await;
+    breaking(
+        "UPDATE card_tokens SET used_by = 4, sealed_card = NULL WHERE used_by IS NULL",
+        &[("tokens_used_once", "payment 4")],
+    )
+    .await;
+}
+
+/// A moment as both databases take it.
+fn ago(seconds: i64) -> String {
+    let moment = time::OffsetDateTime::now_utc() - time::Duration::seconds(seconds);
+    let (date, (hour, minute, second)) = (moment.date(), moment.time().as_hms());
+    format!("'{date} {hour:02}:{minute:02}:{second:02}.000000'")
 }
