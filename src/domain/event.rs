@@ -44,7 +44,8 @@ pub enum EventKind {
     AttemptStarted,
     /// A call to the processor gave no decision; another follows.
     TryFailed,
-    /// The last try gave no answer: from here on the charge is being reversed.
+    /// The attempt will be declined or fail, for the event's reason, but one of its calls has not answered and may have
+    /// charged: from here on whatever was charged is being reversed.
     ReversalStarted,
     /// Charged.
     Succeeded,

@@ -16,7 +16,7 @@ pub use client::ClientName;
 pub use event::{Event, EventId, EventKind};
 pub use metadata::Metadata;
 pub use money::{Currency, Money};
-pub use outcome::{Answer, DeclineCode, Outcome, ReversalAnswer};
+pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};
 pub use payment::{OrderId, Payment, PaymentId, PaymentStatus, UserId};
 pub use transition::{Next, Phase, Progress, Refusal, Trigger, next};
 

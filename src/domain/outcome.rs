@@ -19,17 +19,18 @@ pub enum Answer {
         /// The issuer's proof.
         authorization_code: String,
     },
-    /// The issuer refused the card for good.
+    /// The issuer refused the card for good, in this call. Says nothing about other calls under the same key.
     Declined {
         /// Its reason.
         code: DeclineCode,
     },
-    /// The issuer could not work, and certainly did not charge in this call.
+    /// This call provably charged nothing and never will: it was not sent, or the processor says that it did not
+    /// execute it.
     NotCharged {
         /// What was wrong.
         reason: DeclineCode,
     },
-    /// No answer came back in time: charged or not, nobody here knows.
+    /// No answer in time, a broken one, or a server error (HTTP 5xx): the call may have charged, or may yet charge.
     Unknown,
 }
 
@@ -40,6 +41,40 @@ pub enum ReversalAnswer {
     Confirmed,
     /// No answer: to be asked again.
     Unknown,
+}
+
+/// How an attempt will end once its reversal is confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PendingOutcome {
+    /// The issuer refused the card in one call, while another call of the attempt may still charge.
+    Declined {
+        /// Its reason.
+        code: DeclineCode,
+    },
+    /// The tries are used up, and one of them may have charged.
+    Failed {
+        /// What went wrong in the last one.
+        reason: DeclineCode,
+    },
+}
+
+impl PendingOutcome {
+    /// The code that waits.
+    pub fn code(&self) -> &DeclineCode {
+        match self {
+            Self::Declined { code } => code,
+            Self::Failed { reason } => reason,
+        }
+    }
+}
+
+impl From<PendingOutcome> for Outcome {
+    fn from(pending: PendingOutcome) -> Self {
+        match pending {
+            PendingOutcome::Declined { code } => Self::Declined { code },
+            PendingOutcome::Failed { reason } => Self::Failed { reason },
+        }
+    }
 }
 
 /// How an attempt ended.

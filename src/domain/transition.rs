@@ -1,9 +1,9 @@
 //! The one function that decides how a payment moves. Every write to a payment passes through [`next`].
 
-use super::{Answer, DeclineCode, Outcome, PaymentStatus, ReversalAnswer};
+use super::{Answer, DeclineCode, Outcome, PaymentStatus, PendingOutcome, ReversalAnswer};
 
 /// Where a payment stands, to the try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// Where it stands.
     pub status: PaymentStatus,
@@ -13,8 +13,11 @@ pub struct Progress {
     pub try_number: u32,
     /// What the current try asks of the processor.
     pub phase: Phase,
-    /// Some try of this attempt ended without an answer: it may have charged.
+    /// Some call of this attempt has not answered: it timed out, or its claim was taken over. It may have charged, or
+    /// may yet charge.
     pub uncertain: bool,
+    /// While the attempt is being reversed: how it ends when that is confirmed.
+    pub pending: Option<PendingOutcome>,
 }
 
 /// What a try asks of the processor.
@@ -87,6 +90,10 @@ pub enum Refusal {
 }
 
 /// Decides where a payment goes when something happens to it.
+///
+/// An approval ends an attempt, because a processor charges a key once at most. A decline or a failure ends it only if
+/// every call of the attempt has answered. Otherwise another call may still charge, whatever this one says: the attempt
+/// is reversed, and ends with that code when the reversal is confirmed.
 pub fn next(now: Progress, trigger: &Trigger) -> Result<Next, Refusal> {
     match trigger {
         Trigger::PresentCard => {
@@ -98,6 +105,7 @@ pub fn next(now: Progress, trigger: &Trigger) -> Result<Next, Refusal> {
                 try_number: 1,
                 phase: Phase::Authorize,
                 uncertain: false,
+                pending: None,
                 ..progress
             }))
         }
@@ -113,15 +121,8 @@ pub fn next(now: Progress, trigger: &Trigger) -> Result<Next, Refusal> {
         Trigger::Reversal { asked, answer } => {
             let current = awaiting(now, *asked, Phase::Reverse)?;
             Ok(match answer {
-                ReversalAnswer::Confirmed => ended(
-                    current,
-                    Outcome::Failed {
-                        reason: DeclineCode::ISSUER_NO_ANSWER,
-                    },
-                ),
-                ReversalAnswer::Unknown => {
-                    again(current, Phase::Reverse, true, DeclineCode::ISSUER_NO_ANSWER)
-                }
+                ReversalAnswer::Confirmed => reversed(current),
+                ReversalAnswer::Unknown => again(current, DeclineCode::ISSUER_NO_ANSWER),
             })
         }
     }
@@ -135,26 +136,50 @@ fn after_answer(now: Progress, answer: &Answer, max_tries: u32) -> Next {
                 authorization_code: authorization_code.clone(),
             },
         ),
-        // A decline speaks for the key: the issuer would have repeated an approval.
-        Answer::Declined { code } => ended(now, Outcome::Declined { code: code.clone() }),
-        Answer::NotCharged { reason } if now.try_number < max_tries => {
-            again(now, Phase::Authorize, now.uncertain, reason.clone())
+        Answer::Declined { code } => {
+            end_or_reverse(now, PendingOutcome::Declined { code: code.clone() })
         }
-        // This try charged nothing, but an earlier one that never answered may have.
-        Answer::NotCharged { reason } if now.uncertain => {
-            again(now, Phase::Reverse, true, reason.clone())
-        }
-        Answer::NotCharged { reason } => ended(
+        Answer::NotCharged { reason } if now.try_number < max_tries => again(now, reason.clone()),
+        Answer::NotCharged { reason } => end_or_reverse(
             now,
-            Outcome::Failed {
+            PendingOutcome::Failed {
                 reason: reason.clone(),
             },
         ),
-        Answer::Unknown if now.try_number < max_tries => {
-            again(now, Phase::Authorize, true, DeclineCode::ISSUER_NO_ANSWER)
+        Answer::Unknown => {
+            let last = now.try_number >= max_tries;
+            let reason = DeclineCode::ISSUER_NO_ANSWER;
+            let uncertain = now.unanswered();
+            if last {
+                end_or_reverse(uncertain, PendingOutcome::Failed { reason })
+            } else {
+                again(uncertain, reason)
+            }
         }
-        Answer::Unknown => again(now, Phase::Reverse, true, DeclineCode::ISSUER_NO_ANSWER),
     }
+}
+
+/// Ends an attempt of which every call has answered, and reverses any other.
+fn end_or_reverse(now: Progress, pending: PendingOutcome) -> Next {
+    if !now.uncertain {
+        return ended(now, pending.into());
+    }
+    let reason = pending.code().clone();
+    let reversing = Progress {
+        phase: Phase::Reverse,
+        pending: Some(pending),
+        ..now
+    };
+    again(reversing, reason)
+}
+
+/// Nothing is charged under the attempt's key, and nothing will be. Rows of earlier releases have no pending outcome.
+fn reversed(now: Progress) -> Next {
+    let no_answer = PendingOutcome::Failed {
+        reason: DeclineCode::ISSUER_NO_ANSWER,
+    };
+    let pending = now.pending.clone().unwrap_or(no_answer);
+    ended(now, pending.into())
 }
 
 /// A payment that its client may still move: it waits for a card.
@@ -185,15 +210,17 @@ fn ended(now: Progress, outcome: Outcome) -> Next {
         Outcome::Declined { .. } => PaymentStatus::Declined,
         Outcome::Failed { .. } => PaymentStatus::Failed,
     };
-    Next::Ended(now.moved_to(status), outcome)
+    let over = Progress {
+        pending: None,
+        ..now
+    };
+    Next::Ended(over.moved_to(status), outcome)
 }
 
-fn again(now: Progress, phase: Phase, uncertain: bool, reason: DeclineCode) -> Next {
+fn again(now: Progress, reason: DeclineCode) -> Next {
     Next::TryAgain {
         progress: Progress {
             try_number: now.try_number + 1,
-            phase,
-            uncertain,
             ..now
         },
         reason,
@@ -208,11 +235,12 @@ impl Progress {
         try_number: 0,
         phase: Phase::Authorize,
         uncertain: false,
+        pending: None,
     };
 
-    /// The try is made once more because whoever made it first never told what came of it: that call may have charged,
-    /// whatever the next one answers.
-    pub fn asked_again(self) -> Self {
+    /// A call has not answered, because it timed out or because another worker took its claim over. It may charge at any
+    /// later moment, whatever other calls answer.
+    pub fn unanswered(self) -> Self {
         Self {
             uncertain: true,
             ..self

@@ -12,7 +12,7 @@ use super::rows::{
 use crate::card_seal::SealedCard;
 use crate::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
-    Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, Timestamp, UserId,
+    Money, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, Timestamp, UserId,
 };
 
 /// Turns records into rows; the first that cannot be read is the error.
@@ -49,6 +49,9 @@ impl TryFrom<PaymentRecord> for StoredPayment {
             try_number: u32::try_from(record.try_number).map_err(|_| broken("try_number"))?,
             phase: Phase::parse(&record.phase).ok_or_else(|| broken("phase"))?,
             uncertain: record.uncertain,
+            pending: record
+                .pending_code
+                .and_then(|text| PendingOutcome::parse(&text, record.attempt)),
             sealed_card: record.sealed_card.map(SealedCard),
             claimed_until: record.claimed_until.map(utc),
             check_at: record.check_at.map(utc),
@@ -94,6 +97,26 @@ impl Phase {
         [Self::Authorize, Self::Reverse]
             .into_iter()
             .find(|phase| phase.as_str() == text)
+    }
+}
+
+impl PendingOutcome {
+    /// The inverse of `of_attempt`; none if it was written for another attempt, or cannot be read. Then the attempt ends
+    /// as it did in releases without the column: failed, as the issuer gave no answer.
+    fn parse(text: &str, attempt: i64) -> Option<Self> {
+        let mut words = text.splitn(3, ' ');
+        if words.next()?.parse() != Ok(attempt) {
+            return None;
+        }
+        match (PaymentStatus::parse(words.next()?)?, words.next()?) {
+            (PaymentStatus::Declined, code) => Some(Self::Declined {
+                code: DeclineCode::new(code.to_owned()),
+            }),
+            (PaymentStatus::Failed, reason) => Some(Self::Failed {
+                reason: DeclineCode::new(reason.to_owned()),
+            }),
+            _ => None,
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use super::StoreError;
 use super::cells::{Cell, Row};
 use super::rows::{CardToken, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId};
 use crate::domain::{
-    ClientName, DeclineCode, Event, EventId, Payment, PaymentId, Phase, Timestamp,
+    ClientName, DeclineCode, Event, EventId, Payment, PaymentId, PaymentStatus, PendingOutcome,
+    Phase, Timestamp,
 };
 
 impl Phase {
@@ -18,7 +19,19 @@ impl Phase {
     }
 }
 
-/// Payments in the order of the columns of table `payments`.
+impl PendingOutcome {
+    /// As in rows: `{attempt} declined {code}`. The attempt tells what waits for this one from what an older release,
+    /// which does not know the column, left behind from an earlier one.
+    fn of_attempt(&self, attempt: u32) -> String {
+        let status = match self {
+            Self::Declined { .. } => PaymentStatus::Declined,
+            Self::Failed { .. } => PaymentStatus::Failed,
+        };
+        format!("{attempt} {status} {}", self.code())
+    }
+}
+
+/// Payments in the order of the columns of table `payments`; `pending_code` of a new one is null.
 pub fn payments(rows: &[StoredPayment]) -> Result<Vec<Row<'_>>, StoreError> {
     rows.iter().map(payment).collect()
 }
@@ -82,6 +95,10 @@ fn moved_payment(row: &StoredPayment) -> Row<'_> {
         sealed_card(row),
         row.claimed_until.into(),
         row.check_at.into(),
+        row.pending
+            .as_ref()
+            .map(|pending| pending.of_attempt(payment.attempt))
+            .into(),
     ]
 }
 

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use crate::broker::Publication;
 use crate::card_seal::SealedCard;
 use crate::domain::{
-    CardSummary, ClientName, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, Progress,
-    Timestamp, UserId,
+    CardSummary, ClientName, Money, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome,
+    Phase, Progress, Timestamp, UserId,
 };
 
 /// A payment with its inner state.
@@ -19,8 +19,10 @@ pub struct StoredPayment {
     pub try_number: u32,
     /// What that try asks of the processor.
     pub phase: Phase,
-    /// Some try of the current attempt ended without an answer.
+    /// Some call of the current attempt has not answered.
     pub uncertain: bool,
+    /// How the current attempt ends once its reversal is confirmed. Not shown to clients.
+    pub pending: Option<PendingOutcome>,
     /// The card of the attempt under way; erased with its outcome.
     pub sealed_card: Option<SealedCard>,
     /// Until when a worker has it, by the database's clock.
@@ -42,6 +44,7 @@ impl StoredPayment {
             try_number: self.try_number,
             phase: self.phase,
             uncertain: self.uncertain,
+            pending: self.pending.clone(),
         }
     }
 }

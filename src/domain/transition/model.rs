@@ -153,12 +153,12 @@ impl World {
             }
             Step::WorkerDies(way) if authorizing => {
                 self.call(*way);
-                self.now = self.now.asked_again();
+                self.now = self.now.clone().unanswered();
                 Ok(())
             }
             Step::WorkerDies(way) if reversing => {
                 self.reverse(*way);
-                self.now = self.now.asked_again();
+                self.now = self.now.clone().unanswered();
                 Ok(())
             }
             Step::WorkerDies(_) => Ok(()),
@@ -177,7 +177,7 @@ impl World {
             Step::Repeat(_) if self.delivered.is_empty() => Ok(()),
             Step::Repeat(index) => {
                 let old = index.get(&self.delivered).clone();
-                prop_assert_eq!(next(self.now, &old), Err(Refusal::Stale));
+                prop_assert_eq!(next(self.now.clone(), &old), Err(Refusal::Stale));
                 Ok(())
             }
         }
@@ -185,8 +185,8 @@ impl World {
 
     /// Moves the payment and checks that the step itself is a legal one.
     fn deliver(&mut self, trigger: Trigger) -> Result<(), TestCaseError> {
-        let before = self.now;
-        let moved = next(before, &trigger);
+        let before = self.now.clone();
+        let moved = next(before.clone(), &trigger);
         let asks_processor = matches!(trigger, Trigger::Answered { .. } | Trigger::Reversal { .. });
         let Ok(moved) = moved else {
             // Only what does not fit the moment is refused.
@@ -197,7 +197,7 @@ impl World {
             Next::Attempt(progress)
             | Next::TryAgain { progress, .. }
             | Next::Ended(progress, _)
-            | Next::Canceled(progress) => *progress,
+            | Next::Canceled(progress) => progress.clone(),
         };
         let edge = (before.status, after.status);
         let legal = match trigger {
@@ -207,11 +207,16 @@ impl World {
                 edge,
                 (Processing, Processing | Succeeded | Declined | Failed)
             ),
-            Trigger::Reversal { .. } => matches!(edge, (Processing, Processing | Failed)),
+            Trigger::Reversal { .. } => {
+                matches!(edge, (Processing, Processing | Declined | Failed))
+            }
         };
         prop_assert!(legal, "{:?} led from {:?} to {:?}", trigger, before, after);
         let new_card = u32::from(trigger == Trigger::PresentCard);
         prop_assert_eq!(after.attempt, before.attempt + new_card);
+        // A code waits exactly while a reversal is under way.
+        let reversing = after.status == Processing && after.phase == Phase::Reverse;
+        prop_assert_eq!(after.pending.is_some(), reversing);
         if matches!(moved, Next::TryAgain { .. }) {
             prop_assert_eq!(after.try_number, before.try_number + 1);
             prop_assert!(after.phase == Phase::Reverse || after.try_number <= self.max_tries);

@@ -51,12 +51,15 @@ proptest! {
     ) {
         let mut world = World::new(max_tries);
         world.step(&Step::PresentCard { good })?;
-        for way in troubles.into_iter().chain([Way::Answered]) {
+        for way in troubles.into_iter().chain([Way::Answered; 2]) {
             let step = match world.now.phase {
                 Phase::Authorize => Step::Ask(way),
                 Phase::Reverse => Step::Reverse(way),
             };
             world.step(&step)?;
+            if world.now.status != Processing {
+                break;
+            }
         }
         prop_assert_ne!(world.now.status, Processing);
         world.all_late_calls_arrive();
@@ -97,8 +100,8 @@ fn what_has_ended_for_good_refuses_everything() {
             status,
             ..processing(1)
         };
-        assert_eq!(next(now, &Trigger::PresentCard), Err(refusal));
-        assert_eq!(next(now, &Trigger::Cancel), Err(refusal));
+        assert_eq!(next(now.clone(), &Trigger::PresentCard), Err(refusal));
+        assert_eq!(next(now.clone(), &Trigger::Cancel), Err(refusal));
         assert_eq!(
             next(now, &answered((1, 1), Answer::Unknown)),
             Err(Refusal::Stale)
@@ -138,26 +141,106 @@ fn only_the_answer_to_the_current_try_counts() {
     );
 }
 
+fn declined() -> Answer {
+    Answer::Declined {
+        code: DeclineCode::from_static("insufficient_funds"),
+    }
+}
+
 #[test]
-fn the_last_try_fails_the_payment_only_if_nothing_can_have_been_charged() {
-    let certain = next(processing(3), &answered((1, 3), down()));
-    assert!(
-        matches!(certain, Ok(Next::Ended(_, Outcome::Failed { .. }))),
-        "{certain:?}"
-    );
-    let earlier_silence = Progress {
-        uncertain: true,
-        ..processing(3)
-    };
-    for (now, answer) in [
-        (earlier_silence, down()),
-        (processing(3), Answer::Unknown),
-        (processing(3).asked_again(), down()),
+fn a_decline_or_a_failure_ends_an_attempt_of_which_every_call_has_answered() {
+    for (answer, status) in [
+        (declined(), PaymentStatus::Declined),
+        (down(), PaymentStatus::Failed),
     ] {
-        let moved = next(now, &answered((1, 3), answer));
+        let ended = next(processing(3), &answered((1, 3), answer));
+        let Ok(Next::Ended(progress, _)) = ended else {
+            panic!("{ended:?}");
+        };
+        assert_eq!(progress.status, status);
+    }
+}
+
+#[test]
+fn the_code_of_an_uncertain_attempt_waits_for_its_confirmed_reversal() {
+    let no_answer = || DeclineCode::ISSUER_NO_ANSWER;
+    let unavailable = || DeclineCode::ISSUER_UNAVAILABLE;
+    let funds = || DeclineCode::from_static("insufficient_funds");
+    let uncertain = |try_number| processing(try_number).unanswered();
+    for (now, answer, outcome) in [
+        // A decline at once, whatever tries are left; another try could not make it certain.
+        (
+            uncertain(1),
+            declined(),
+            Outcome::Declined { code: funds() },
+        ),
+        (
+            uncertain(3),
+            declined(),
+            Outcome::Declined { code: funds() },
+        ),
+        (
+            uncertain(3),
+            down(),
+            Outcome::Failed {
+                reason: unavailable(),
+            },
+        ),
+        (
+            processing(3),
+            Answer::Unknown,
+            Outcome::Failed {
+                reason: no_answer(),
+            },
+        ),
+    ] {
+        let try_number = now.try_number;
+        let moved = next(now, &answered((1, try_number), answer));
         let Ok(Next::TryAgain { progress, .. }) = moved else {
             panic!("{moved:?}");
         };
-        assert_eq!((progress.phase, progress.try_number), (Phase::Reverse, 4));
+        assert_eq!(
+            (progress.phase, progress.try_number),
+            (Phase::Reverse, try_number + 1)
+        );
+        let reversal = |asked, answer| Trigger::Reversal { asked, answer };
+        let unconfirmed = reversal((1, try_number + 1), ReversalAnswer::Unknown);
+        let Ok(Next::TryAgain { progress, .. }) = next(progress, &unconfirmed) else {
+            panic!("asked again until it is confirmed");
+        };
+        let confirmed = reversal((1, try_number + 2), ReversalAnswer::Confirmed);
+        let Ok(Next::Ended(ended, its_outcome)) = next(progress, &confirmed) else {
+            panic!("a confirmed reversal ends the attempt");
+        };
+        assert_eq!((its_outcome, ended.pending), (outcome, None));
     }
+}
+
+#[test]
+fn an_approval_ends_an_uncertain_attempt_too_since_its_key_is_charged_once() {
+    let approved = Answer::Approved {
+        authorization_code: "A1B2C3".to_owned(),
+    };
+    let moved = next(processing(2).unanswered(), &answered((1, 2), approved));
+    assert!(
+        matches!(moved, Ok(Next::Ended(_, Outcome::Succeeded { .. }))),
+        "{moved:?}"
+    );
+}
+
+#[test]
+fn a_reversal_that_an_earlier_release_began_ends_as_it_did_there() {
+    let reversing = Progress {
+        phase: Phase::Reverse,
+        ..processing(4).unanswered()
+    };
+    let confirmed = Trigger::Reversal {
+        asked: (1, 4),
+        answer: ReversalAnswer::Confirmed,
+    };
+    let Ok(Next::Ended(_, outcome)) = next(reversing, &confirmed) else {
+        panic!("it ends");
+    };
+    let reason = DeclineCode::ISSUER_NO_ANSWER;
+    assert_eq!(outcome, Outcome::Failed { reason });
 }

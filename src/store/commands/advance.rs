@@ -56,9 +56,17 @@ pub(super) struct AdvancePayments {
     pub leases: Leases,
 }
 
+/// One batch under way: what it decides by, and what it will write.
+pub(super) struct Moving<'t> {
+    pub tokens: &'t [CardToken],
+    pub now: Timestamp,
+    pub leases: Leases,
+    pub writes: Writes,
+}
+
 /// What a batch writes.
 #[derive(Default)]
-struct Writes {
+pub(super) struct Writes {
     /// In the order in which rows are locked.
     moved: BTreeSet<PaymentId>,
     events: Vec<Event>,
@@ -84,7 +92,12 @@ impl Batch for AdvancePayments {
             .collect();
         let tokens = locked_tokens(tx.as_mut(), items).await?;
         let done = events_of_refused(tx.as_mut(), items, &rows).await?;
-        let mut writes = Writes::default();
+        let mut moving = Moving {
+            tokens: &tokens,
+            now,
+            leases: self.leases,
+            writes: Writes::default(),
+        };
         let outcomes = items
             .iter()
             .map(|item| match rows.get_mut(&item.payment) {
@@ -92,10 +105,11 @@ impl Batch for AdvancePayments {
                     // An earlier run of this very batch was committed after all.
                     Advanced::Moved(row.payment.clone(), Vec::new())
                 }
-                Some(row) => self.advance(row, item, &tokens, now, &mut writes),
+                Some(row) => moving.advance(row, item),
                 None => Advanced::NotFound,
             })
             .collect();
+        let writes = moving.writes;
         if !writes.moved.is_empty() {
             let moved = writes.moved.iter();
             let moved = moved.filter_map(|id| rows.remove(id)).collect();
@@ -143,15 +157,10 @@ async fn locked_tokens(
     tx.lock_tokens(&wanted).await
 }
 
-impl AdvancePayments {
-    fn advance(
-        &self,
-        row: &mut StoredPayment,
-        item: &Advance,
-        tokens: &[CardToken],
-        now: Timestamp,
-        writes: &mut Writes,
-    ) -> Advanced {
+impl Moving<'_> {
+    /// Moves a payment in memory, and notes what is to be written.
+    pub(super) fn advance(&mut self, row: &mut StoredPayment, item: &Advance) -> Advanced {
+        let writes = &mut self.writes;
         if item
             .client
             .as_ref()
@@ -171,14 +180,14 @@ impl AdvancePayments {
         if let Some(token) = &item.token {
             let taken = writes.token_uses.iter().any(|(used, _)| used == token);
             let taken = taken.then_some(TokenFault::Unusable);
-            let found = tokens.iter().find(|row| row.id == *token);
-            let fault = tokens::fault(found, &row.payment.client, now);
+            let found = self.tokens.iter().find(|row| row.id == *token);
+            let fault = tokens::fault(found, &row.payment.client, self.now);
             if let Some(fault) = fault.or(taken) {
                 return Advanced::TokenRefused(fault);
             }
             writes.token_uses.push((token.clone(), row.payment.id));
         }
-        let (event, outbox) = moves::apply(row, item, moved, now, self.leases);
+        let (event, outbox) = moves::apply(row, item, moved, self.now, self.leases);
         writes.moved.insert(row.payment.id);
         writes.events.push(event);
         writes.outbox.extend(outbox.iter().cloned());

@@ -77,7 +77,7 @@ impl Batch for ClaimPayments {
 
 /// What a batch writes.
 #[derive(Default)]
-struct Writes {
+pub(super) struct Writes {
     /// Tries that nobody had before.
     taken: Vec<PaymentId>,
     /// Tries whose worker never told what came of them.
@@ -92,7 +92,9 @@ impl Writes {
     }
 }
 
-fn claim(
+/// Takes the try in memory, and notes what is to be written. A claim that another worker lets end is taken over: that
+/// worker's call has not answered, so the attempt is uncertain from this transaction on.
+pub(super) fn claim(
     row: &mut StoredPayment,
     item: WorkMessage,
     now: Timestamp,
@@ -114,7 +116,7 @@ fn claim(
     }
     let retaken = row.claimed_until.replace(until).is_some();
     if retaken {
-        row.uncertain = row.progress().asked_again().uncertain;
+        row.uncertain = row.progress().unanswered().uncertain;
         writes.retaken.push(row.clone());
     } else {
         writes.taken.push(row.payment.id);

@@ -19,7 +19,7 @@ impl Draft {
     pub(super) fn of(item: &NewPayment, now: Timestamp, leases: Leases) -> Self {
         let progress = first_step(item);
         let events = events(item, now);
-        let payment = payment(item, progress, &events, now);
+        let payment = payment(item, &progress, &events, now);
         let publications = publications(item, &payment);
         let outbox = item
             .ids
@@ -30,6 +30,7 @@ impl Draft {
                 try_number: progress.try_number,
                 phase: progress.phase,
                 uncertain: progress.uncertain,
+                pending: progress.pending,
                 sealed_card: item.card.as_ref().map(|card| card.sealed.clone()),
                 claimed_until: None,
                 check_at: item.card.as_ref().map(|_| now + leases.check),
@@ -76,7 +77,7 @@ fn events(item: &NewPayment, now: Timestamp) -> Vec<Event> {
         .collect()
 }
 
-fn payment(item: &NewPayment, progress: Progress, events: &[Event], now: Timestamp) -> Payment {
+fn payment(item: &NewPayment, progress: &Progress, events: &[Event], now: Timestamp) -> Payment {
     Payment {
         id: item.id,
         client: item.client.clone(),

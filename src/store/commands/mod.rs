@@ -4,6 +4,8 @@ mod accept;
 mod advance;
 mod claim;
 mod draft;
+#[cfg(test)]
+mod model;
 mod moves;
 mod outbox;
 mod tokens;

@@ -77,7 +77,7 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
         }
         Next::TryAgain { progress, reason } => {
             place(row, progress);
-            let kind = match (phase, progress.phase) {
+            let kind = match (phase, row.phase) {
                 (Phase::Authorize, Phase::Reverse) => EventKind::ReversalStarted,
                 _ => EventKind::TryFailed,
             };
@@ -115,6 +115,7 @@ fn place(row: &mut StoredPayment, progress: Progress) {
     row.try_number = progress.try_number;
     row.phase = progress.phase;
     row.uncertain = progress.uncertain;
+    row.pending = progress.pending;
 }
 
 fn conclude(payment: &mut Payment, outcome: Outcome) -> (EventKind, Option<DeclineCode>) {

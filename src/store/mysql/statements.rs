@@ -58,10 +58,10 @@ INSERT INTO payments (
         "
 INSERT INTO payments (
     id, status, decline_code, authorization_code, card_brand, card_last4, card_expiration, attempt,
-    sequence, updated_at, try_number, phase, uncertain, sealed_card, claimed_until, check_at,
+    sequence, updated_at, try_number, phase, uncertain, sealed_card, claimed_until, check_at, pending_code,
     client, order_id, user_id, amount_minor, currency, metadata, created_at, origin
 ) VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, '', '', '2000-01-01', '')",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, '', '', '2000-01-01', '')",
         "
 ON DUPLICATE KEY UPDATE
     status = VALUES(status),
@@ -78,7 +78,8 @@ ON DUPLICATE KEY UPDATE
     uncertain = VALUES(uncertain),
     sealed_card = VALUES(sealed_card),
     claimed_until = VALUES(claimed_until),
-    check_at = VALUES(check_at)",
+    check_at = VALUES(check_at),
+    pending_code = VALUES(pending_code)",
     ),
     claim_payments: ManyRows::keys(
         "UPDATE payments FORCE INDEX (PRIMARY) SET claimed_until = ? WHERE id IN (",

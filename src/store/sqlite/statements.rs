@@ -44,7 +44,8 @@ UPDATE payments SET
     card_brand = value ->> '$[4]', card_last4 = value ->> '$[5]', card_expiration = value ->> '$[6]',
     attempt = value ->> '$[7]', sequence = value ->> '$[8]', updated_at = value ->> '$[9]',
     try_number = value ->> '$[10]', phase = value ->> '$[11]', uncertain = value ->> '$[12]',
-    sealed_card = unhex(value ->> '$[13]'), claimed_until = value ->> '$[14]', check_at = value ->> '$[15]'
+    sealed_card = unhex(value ->> '$[13]'), claimed_until = value ->> '$[14]', check_at = value ->> '$[15]',
+    pending_code = value ->> '$[16]'
 FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
     claim_payments: Json("
 UPDATE payments SET claimed_until = ?2

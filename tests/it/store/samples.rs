@@ -49,6 +49,7 @@ pub fn payment(id: i64) -> StoredPayment {
         try_number: 0,
         phase: Phase::Authorize,
         uncertain: false,
+        pending: None,
         sealed_card: None,
         claimed_until: None,
         check_at: None,
