@@ -28,13 +28,18 @@ pub struct AttemptKey {
     pub attempt: u32,
 }
 
-/// A processor. Its caller adds the time-out and treats it as [`Answer::Unknown`].
+/// A processor. Its caller adds the time-out and treats it as [`Answer::Unknown`]. Calls under one key may run at the same
+/// time, from several processes, and reach the platform in any order; docs/adr/adr004-never-charged-twice.md says what
+/// must hold all the same.
 #[async_trait]
 pub trait Processor: Send + Sync + 'static {
-    /// Charges a card, or says why not. The same key never charges twice, and never after its reversal.
+    /// Charges a card, or says why not. The same key never charges twice, and never after its reversal was confirmed, also
+    /// not by a call that was made before. [`Answer::NotCharged`] only if this call provably was not executed; a server
+    /// error (HTTP 5xx) and an answer that cannot be read are [`Answer::Unknown`]. A decline need not be remembered.
     async fn authorize(&self, authorization: &Authorization) -> Answer;
 
-    /// Takes back whatever was charged under a key and refuses any later charge under it. Idempotent.
+    /// Takes back whatever was charged under a key and refuses any later charge under it. Idempotent. Confirmed only when
+    /// that is certain for every call under the key, those on their way included.
     async fn reverse(&self, key: AttemptKey, amount: Money) -> ReversalAnswer;
 
     /// The card behind one of the processor's own reusable test tokens (`tok_visa`), if it has such.

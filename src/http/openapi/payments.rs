@@ -65,7 +65,9 @@ fn presented(path: &'static str, id: &str) -> Operation {
         .about(
             "Presents a card, or another card after a decline or a failure. Its callers are synchronous, so it waits for the \
              outcome by itself, four seconds unless configured otherwise; `Prefer` says otherwise. A payment that has succeeded \
-             is answered with 200 as it stands; one that is being processed with 202, with the card that it already has.",
+             is answered with 200 as it stands; one that is being processed with 202, with the card that it already has. A card \
+             token that was used for this very payment is answered with the payment as it stands: a request that is sent again \
+             starts no second attempt.",
         )
         .takes(&["payment_id", "Prefer"])
         .body("CardOrToken", &samples::methods())

@@ -58,6 +58,9 @@ fn french(token: &str) -> Option<&'static str> {
         "tok_answer_lost" => "Débitée, mais toutes les réponses se perdent : annulée, échec.",
         "tok_issuer_silent" => "Ne répond ni ne débite jamais ; personne ne pouvant le savoir : annulée, échec.",
         "tok_reversal_lost_2" => "Débitée, toutes les réponses se perdent, et les deux premières de l’annulation aussi : annulée enfin, échec.",
+        "tok_later_calls_declined" => "Acceptée au bout de deux secondes ; redemandée entre-temps, cette demande est refusée : débit annulé, refusée.",
+        "tok_later_calls_down" => "Acceptée au bout de deux secondes ; redemandée entre-temps, l’émetteur est en panne : débit annulé, échec.",
+        "tok_later_calls_silent" => "Acceptée au bout de deux secondes ; redemandée entre-temps, aucune réponse ne vient : débit annulé, échec.",
         _ => return None,
     })
 }

@@ -42,6 +42,20 @@ pub enum Behaviour {
     StaySilent,
     /// As [`Self::LoseEveryAnswer`]; then the reversal too goes unanswered this many times.
     LoseReversals(u32),
+    /// Charges the first call for an attempt, two seconds late. Any other call for it is answered in another way at once,
+    /// although the first may be under way: as with a worker that is held up inside its call.
+    OnlyFirstCallCharges(LaterCalls),
+}
+
+/// What [`Behaviour::OnlyFirstCallCharges`] does with calls after the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaterCalls {
+    /// Refused, with this decline code.
+    Declined(&'static str),
+    /// The issuer says that it cannot work.
+    Unavailable,
+    /// Never answered.
+    Silent,
 }
 
 /// The card with these digits.
@@ -119,6 +133,12 @@ pub const TEST_CARDS: &[TestCard] = &[
     faulty("4000009900000301", "tok_answer_lost", Behaviour::LoseEveryAnswer, "Charged, but every answer is lost: reversed, failed."),
     faulty("4000009900000400", "tok_issuer_silent", Behaviour::StaySilent, "Never answers and never charges; as nobody can know that: reversed, failed."),
     faulty("4000009900000319", "tok_reversal_lost_2", Behaviour::LoseReversals(2), "Charged, every answer is lost, and so are the first two of the reversal: reversed in the end, failed."),
+    faulty("4000009900006001", "tok_later_calls_declined", Behaviour::OnlyFirstCallCharges(LaterCalls::Declined("do_not_honor")),
+        "Approved after two seconds; if it is asked for again meanwhile, as after a worker's death, that call is declined: what was charged is reversed, declined."),
+    faulty("4000009900006100", "tok_later_calls_down", Behaviour::OnlyFirstCallCharges(LaterCalls::Unavailable),
+        "Approved after two seconds; if it is asked for again meanwhile, the issuer is down: what was charged is reversed, failed."),
+    faulty("4000009900006209", "tok_later_calls_silent", Behaviour::OnlyFirstCallCharges(LaterCalls::Silent),
+        "Approved after two seconds; if it is asked for again meanwhile, no answer comes: what was charged is reversed, failed."),
 ];
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use time::Date;
 
-use super::cards::{self, Behaviour};
+use super::cards::{self, Behaviour, LaterCalls};
 use crate::domain::Card;
 
 /// What the issuer does with one try.
@@ -26,6 +26,8 @@ pub enum Decision {
     Unavailable,
     /// Neither charges nor answers, for as long as the caller waits.
     Silence,
+    /// Depends on whether it is the first call for the attempt: see [`Decision::of_call`].
+    ByCall(LaterCalls),
 }
 
 /// How much longer a slow issuer takes.
@@ -55,22 +57,39 @@ pub fn decide(card: &Card, today: Date, try_number: u32) -> Decision {
         Behaviour::DownFor(tries) if try_number <= tries => Decision::Unavailable,
         Behaviour::AlwaysDown => Decision::Unavailable,
         Behaviour::StaySilent => Decision::Silence,
+        Behaviour::OnlyFirstCallCharges(later) => Decision::ByCall(later),
         Behaviour::LoseFirstAnswer if try_number == 1 => unheard_charge,
         Behaviour::LoseEveryAnswer | Behaviour::LoseReversals(_) => unheard_charge,
-        Behaviour::ApproveSlowly => Decision::Charge {
-            extra_delay: SLOW,
-            answer_lost: false,
-        },
+        Behaviour::ApproveSlowly => Decision::LATE_CHARGE,
         Behaviour::Approve | Behaviour::DownFor(_) | Behaviour::LoseFirstAnswer => charge,
     }
 }
 
 impl Decision {
+    const LATE_CHARGE: Self = Self::Charge {
+        extra_delay: SLOW,
+        answer_lost: false,
+    };
+
+    /// What becomes of a first call for an attempt, or of a later one.
+    pub fn of_call(later: LaterCalls, is_first: bool) -> Self {
+        match later {
+            _ if is_first => Self::LATE_CHARGE,
+            LaterCalls::Declined(code) => Self::Decline(code),
+            LaterCalls::Unavailable => Self::Unavailable,
+            LaterCalls::Silent => Self::Silence,
+        }
+    }
+
     /// How much longer than usual it takes.
     pub fn extra_delay(self) -> Duration {
         match self {
             Self::Charge { extra_delay, .. } => extra_delay,
-            Self::Decline(_) | Self::Expired | Self::Unavailable | Self::Silence => Duration::ZERO,
+            Self::Decline(_)
+            | Self::Expired
+            | Self::Unavailable
+            | Self::Silence
+            | Self::ByCall(_) => Duration::ZERO,
         }
     }
 }
@@ -124,6 +143,9 @@ mod tests {
             ("4000009900000103", [DOWN; 5]), ("4000009900000202", [LOST, OK, OK, OK, OK]),
             ("4000009900000301", [LOST; 5]), ("4000009900000400", [Decision::Silence; 5]),
             ("4000009900000319", [LOST; 5]),
+            ("4000009900006001", [Decision::ByCall(LaterCalls::Declined("do_not_honor")); 5]),
+            ("4000009900006100", [Decision::ByCall(LaterCalls::Unavailable); 5]),
+            ("4000009900006209", [Decision::ByCall(LaterCalls::Silent); 5]),
             // Not listed: any card with a right check digit, and one with a wrong one.
             ("4111111111111111", [OK; 5]), ("4111111111111112", no("incorrect_number")),
         ]

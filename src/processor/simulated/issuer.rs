@@ -105,6 +105,19 @@ impl SimulatedIssuer {
         }
     }
 
+    /// Whether nobody has asked for this attempt before, as far as the ledger tells; without one every call is the first.
+    /// The note of it is a line under a key of its own, reversed and never charged.
+    async fn is_first_call(&self, authorization: &Authorization) -> bool {
+        let Some(ledger) = &self.ledger else {
+            return true;
+        };
+        let mut note = line(authorization.key, authorization.amount);
+        note.key.push_str("-asked");
+        let before = ledger.standing(note.key.clone()).await;
+        let noted = ledger.reverse(note).await;
+        matches!((before, noted), (Ok(Standing::Blank), Ok(_)))
+    }
+
     fn expect_reversal(&self, authorization: &Authorization) {
         let listed = cards::by_number(authorization.card.number.expose());
         if let Some(Behaviour::LoseReversals(times)) = listed.map(|card| card.behaviour) {
@@ -136,7 +149,12 @@ impl Processor for SimulatedIssuer {
     async fn authorize(&self, authorization: &Authorization) -> Answer {
         let (key, try_number) = (authorization.key, authorization.try_number);
         self.expect_reversal(authorization);
-        let decision = decide(&authorization.card, (self.options.today)(), try_number);
+        let decision = match decide(&authorization.card, (self.options.today)(), try_number) {
+            Decision::ByCall(later) => {
+                Decision::of_call(later, self.is_first_call(authorization).await)
+            }
+            decision => decision,
+        };
         self.take_time(key, try_number, decision.extra_delay())
             .await;
         match decision {
@@ -150,7 +168,7 @@ impl Processor for SimulatedIssuer {
                 reason: DeclineCode::ISSUER_UNAVAILABLE,
             },
             // Without end: the caller's time-out is what ends it.
-            Decision::Silence => std::future::pending().await,
+            Decision::Silence | Decision::ByCall(_) => std::future::pending().await,
         }
     }
 

@@ -5,6 +5,6 @@ pub mod decision;
 pub mod issuer;
 pub mod ledger;
 
-pub use cards::{Behaviour, TEST_CARDS, TestCard};
+pub use cards::{Behaviour, LaterCalls, TEST_CARDS, TestCard};
 pub use issuer::{Latency, Options, SimulatedIssuer};
 pub use ledger::Ledger;

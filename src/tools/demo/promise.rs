@@ -25,7 +25,9 @@ impl Promise {
             tries,
         };
         match behaviour {
-            Behaviour::Approve | Behaviour::ApproveSlowly => succeeded(1),
+            Behaviour::Approve | Behaviour::ApproveSlowly | Behaviour::OnlyFirstCallCharges(_) => {
+                succeeded(1)
+            }
             Behaviour::Decline(code) => Self {
                 status: PaymentStatus::Declined,
                 reason: Some(code.to_owned()),

@@ -75,6 +75,38 @@ async fn payments_accepted_just_before_a_kill_get_their_outcome_after_the_restar
 }
 
 #[tokio::test]
+async fn a_call_whose_process_was_killed_counts_as_one_that_may_have_charged() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path()).with("PROCESSOR_TIMEOUT", "3s");
+    let mut first = Process::start(PROGRAM, "", &settings).await;
+    let id = Api::new(first.api).pay(1, "tok_later_calls_declined").await;
+    let asked = "SELECT COUNT(*) FROM issuer_ledger WHERE idempotency_key LIKE '%-asked'";
+    eventually("the call is under way", || async {
+        number(folder.path(), asked).await == 1
+    })
+    .await;
+    first.kill();
+    assert_eq!(
+        number(folder.path(), PROCESSING).await,
+        1,
+        "killed too late"
+    );
+    // Declined when it is asked for again, which does not say that the first call charged nothing.
+    let mut second = Process::start(PROGRAM, "", &settings).await;
+    let api = Api::new(second.api);
+    let declined = api.outcome(id).await;
+    assert_eq!(declined["decline_code"], "do_not_honor");
+    let expected = [
+        "accepted",
+        "attempt_started",
+        "reversal_started",
+        "declined",
+    ];
+    assert_eq!(api.history(id).await, expected);
+    assert!(second.stop());
+}
+
+#[tokio::test]
 async fn a_process_that_is_told_to_stop_finishes_what_is_in_hand_and_exits_with_0() {
     let folder = tempfile::tempdir().unwrap();
     let mut service = Process::start(PROGRAM, "", &settings(folder.path())).await;

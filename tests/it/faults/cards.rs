@@ -2,31 +2,36 @@
 
 use std::time::Duration;
 
-use payment_service::processor::simulated::{Behaviour, TEST_CARDS, TestCard};
+use payment_service::processor::simulated::{Behaviour, LaterCalls, TEST_CARDS, TestCard};
 
 use super::drill::AFTERMATH;
 use super::fleet::{PROCESSOR_TIMEOUT, TRIES};
 use super::random::Random;
 
-/// The outcome that the card promises, with at least five tries.
-pub fn promised(card: &TestCard) -> &'static str {
+/// The outcome that the card promises, with at least five tries. Two are possible where it depends on whether a worker is
+/// held up inside its call.
+pub fn promised(card: &TestCard) -> &'static [&'static str] {
     match card.behaviour {
+        Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(_)) => &["succeeded", "declined"],
+        Behaviour::OnlyFirstCallCharges(_) => &["succeeded", "failed"],
         Behaviour::Approve
         | Behaviour::ApproveSlowly
         | Behaviour::DownFor(_)
-        | Behaviour::LoseFirstAnswer => "succeeded",
-        Behaviour::Decline(_) => "declined",
+        | Behaviour::LoseFirstAnswer => &["succeeded"],
+        Behaviour::Decline(_) => &["declined"],
         Behaviour::AlwaysDown
         | Behaviour::LoseEveryAnswer
         | Behaviour::StaySilent
-        | Behaviour::LoseReversals(_) => "failed",
+        | Behaviour::LoseReversals(_) => &["failed"],
     }
 }
 
 /// How long after a fault's healing it may take. One that is never answered is not stuck while its tries last.
 pub fn patience(card: &TestCard) -> Duration {
     match card.behaviour {
-        Behaviour::StaySilent => AFTERMATH + TRIES * PROCESSOR_TIMEOUT,
+        Behaviour::StaySilent | Behaviour::OnlyFirstCallCharges(LaterCalls::Silent) => {
+            AFTERMATH + TRIES * PROCESSOR_TIMEOUT
+        }
         _ => AFTERMATH,
     }
 }

@@ -2,6 +2,7 @@
 
 mod books;
 pub mod fleet;
+mod held_up;
 mod outcomes;
 
 mod two_sweepers;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use payment_service::card_seal::SealedCard;
-use payment_service::domain::{DeclineCode, EventKind, PaymentId, PaymentStatus, Phase};
+use payment_service::domain::{
+    DeclineCode, EventKind, PaymentId, PaymentStatus, PendingOutcome, Phase,
+};
 use payment_service::store::rows::StoredPayment;
 use payment_service::store::{Database, StoreError};
 
@@ -26,7 +28,10 @@ pub async fn a_change_writes_what_can_change_and_nothing_else(database: Arc<dyn 
         row.payment.id = PaymentId(id);
         row
     };
-    let (up, down) = (taken_from(1, full(2)), taken_from(2, payment(1)));
+    let (mut up, down) = (taken_from(1, full(2)), taken_from(2, payment(1)));
+    up.pending = Some(PendingOutcome::Declined {
+        code: DeclineCode::new("d".repeat(64)),
+    });
     let mut tx = begin(&database).await;
     tx.lock_payments(&[PaymentId(1), PaymentId(2)])
         .await

@@ -213,6 +213,26 @@ async fn a_card_that_expires_between_two_tries_keeps_its_approval_if_it_was_char
     assert_eq!(later.authorize(&authorization).await, Answer::Unknown);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_another_one_overtakes_is_answered_on_its_own_until_the_key_is_reversed() {
+    let bank = Bank::open();
+    let first = bank.authorize("tok_later_calls_declined", 1);
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bank.authorize("tok_later_calls_declined", 1).await
+    };
+    // A processor need not remember a decline: the first call charges all the same.
+    let (first, later) = tokio::join!(first, later);
+    assert!(matches!(first, Answer::Approved { .. }), "{first:?}");
+    assert_eq!(later, declined("do_not_honor"));
+    assert_eq!(bank.entry(), (true, false));
+    assert_eq!(
+        bank.issuer.reverse(KEY, amount()).await,
+        ReversalAnswer::Confirmed
+    );
+    assert_eq!(bank.entry(), (true, true));
+}
+
 #[tokio::test]
 async fn charges_that_wait_together_are_noted_together() {
     let bank = Bank::open();

@@ -23,6 +23,11 @@ pub fn burst(ground: &Ground, kind: Kind) {
             "tok_answer_lost",
             "tok_reversal_lost_2",
         ],
+        Kind::WorkerHeldUp => &[
+            "tok_later_calls_declined",
+            "tok_later_calls_down",
+            "tok_later_calls_silent",
+        ],
         _ => &["tok_issuer_down", "tok_issuer_silent"],
     };
     let ways = [Way::Rest, Way::Message];

@@ -31,6 +31,7 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::ApiStopped => processes::stop(ground, "api", random).await,
         K::WorkerStopped => processes::stop(ground, "worker", random).await,
         K::RollingRestart => processes::restart_all(ground).await,
+        K::WorkerHeldUp => processes::hold_up(ground, random).await,
         K::WorkerFrozen => processes::freeze(ground, random).await,
         K::BrokerStopped => broker::stop_and_start(ground, random).await,
         K::BrokerKilled => broker::kill_and_start(ground, random).await,

@@ -4,6 +4,7 @@ use tokio::time::sleep;
 
 use super::Ground;
 use crate::faults::fleet::{CLAIM, ROLES};
+use crate::faults::kind::Kind;
 use crate::faults::random::Random;
 
 /// One of the processes of a role.
@@ -30,6 +31,14 @@ pub async fn restart_all(ground: &Ground) -> Result<(), String> {
         ground.fleet.until_ready(number).await?;
     }
     Ok(())
+}
+
+/// As [`freeze`], in the middle of calls that take two seconds. Whoever asks again is declined, refused or not answered;
+/// then the calls go on and charge.
+pub async fn hold_up(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    super::issuer::burst(ground, Kind::WorkerHeldUp);
+    sleep(random.millis(500, 1_500)).await;
+    freeze(ground, random).await
 }
 
 /// Its tries are given to the other worker meanwhile; then it goes on as if nothing had happened.
