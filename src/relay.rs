@@ -1,9 +1,9 @@
 //! From the outbox to the broker: the only code that publishes, and the only code that deletes outbox rows.
 //!
-//! Whoever commits rows hands them over at once, through a bounded queue in memory for each [`Lane`], so that results
-//! which some subscriber's queue does not take hold up no work. The sweep finds what is left:
-//! rows that did not fit, that could not be published, whose process has died, or whose delay is over. A row may be
-//! published twice; whatever receives it must not mind.
+//! What commits rows hands them over at once ([`crate::store::hand_over`]). Each [`Lane`] has a queue and a task of its
+//! own, so that results which some subscriber's queue does not take hold up no work. The sweep finds what is left: rows
+//! that did not fit, that could not be published, whose process has died, or whose delay is over. A row may be published
+//! twice; its receivers must not mind.
 
 mod chores;
 
@@ -20,6 +20,7 @@ use crate::broker::{Broker, Connection, Lane, Publication};
 use crate::pulse::Pulse;
 use crate::store::Database;
 use crate::store::commands::Commands;
+use crate::store::hand_over::HandedOver;
 use crate::store::rows::{OutboxId, OutboxRow};
 
 /// How the relay works.
@@ -33,18 +34,14 @@ pub struct RelaySettings {
     pub backlog_limit: u64,
 }
 
-/// Rows that may wait in memory for their first publication.
-const HANDED_OVER: usize = 16_384;
 /// Rows published together.
 const CHUNK: usize = 256;
 /// Chunks under way at the same time, so that one confirm does not hold up the next publish.
 const CHUNKS_UNDER_WAY: usize = 4;
 
-/// Takes rows that were just committed.
+/// What others may know of the relay: how much it has to do.
 #[derive(Clone)]
 pub struct Relay {
-    work: mpsc::Sender<OutboxRow>,
-    results: mpsc::Sender<OutboxRow>,
     backlog: Arc<Backlog>,
 }
 
@@ -87,14 +84,13 @@ struct Pulses {
 pub fn relay(
     broker: Arc<dyn Broker>,
     database: Arc<dyn Database>,
-    commands: Commands,
+    (commands, handed_over): (Commands, HandedOver),
     settings: RelaySettings,
 ) -> (Relay, RelayTasks) {
-    let (work, work_lane) = mpsc::channel(HANDED_OVER);
-    let (results, results_lane) = mpsc::channel(HANDED_OVER);
+    let HandedOver { work, results } = handed_over;
     let backlog = Arc::<Backlog>::default();
     let tasks = RelayTasks {
-        lanes: [(Lane::Work, work_lane), (Lane::Results, results_lane)],
+        lanes: [(Lane::Work, work), (Lane::Results, results)],
         publisher: Publisher {
             broker,
             commands,
@@ -110,28 +106,10 @@ pub fn relay(
         settings,
         backlog: Arc::clone(&backlog),
     };
-    let relay = Relay {
-        work,
-        results,
-        backlog,
-    };
-    (relay, tasks)
+    (Relay { backlog }, tasks)
 }
 
 impl Relay {
-    /// Takes committed rows. What does not fit is left to the sweep.
-    pub fn hand_over(&self, rows: Vec<OutboxRow>) {
-        for row in rows {
-            let lane = match row.publication.exchange.lane() {
-                Lane::Work => &self.work,
-                Lane::Results => &self.results,
-            };
-            if lane.try_send(row).is_err() {
-                metrics::counter!("relay_left_to_sweep").increment(1);
-            }
-        }
-    }
-
     /// Whether so many rows wait in the outbox that no more payments should be taken.
     pub fn backlog_is_full(&self) -> bool {
         self.backlog.full.load(Ordering::Relaxed)

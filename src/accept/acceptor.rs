@@ -11,11 +11,11 @@ use crate::card_seal::{Owner, SealKeys};
 use crate::domain::{Card, ClientName, Payment, PaymentId, Refusal, Trigger};
 use crate::processor::Processor;
 use crate::relay::Relay;
-use crate::store::Database;
 use crate::store::commands::{
     AcceptOutcome, Advance, Advanced, Commands, NewPayment, PresentedCard, RowIds,
 };
-use crate::store::rows::{Idempotency, StoredPayment};
+use crate::store::rows::{Idempotency, StoredPayment, TokenId};
+use crate::store::{Database, StoreError};
 
 /// Accepts payments from both ways in.
 pub struct Acceptor {
@@ -27,7 +27,7 @@ pub struct Acceptor {
     pub seal: Arc<SealKeys>,
     /// Knows the reusable test tokens.
     pub processor: Arc<dyn Processor>,
-    /// Takes what is to be published.
+    /// Knows how much waits to be published.
     pub relay: Relay,
 }
 
@@ -45,27 +45,44 @@ impl Acceptor {
 
     async fn accept_or_replay(&self, submission: Submission) -> Result<Accepted, AcceptError> {
         let fingerprinted = submission.request.canonical();
-        if let Some(key) = &submission.idempotency_key {
-            // A key is looked up before its token is touched and before an id is spent.
-            let known = self
-                .database
-                .payment_by_key(&submission.client, key)
-                .await?;
-            if let Some(known) = known {
-                return self.replay(&known, &fingerprinted);
-            }
+        // A key is looked up before its token is touched and before an id is spent.
+        if let Some(known) = self.known(&submission).await? {
+            return self.replay(&known, &fingerprinted);
         }
         if self.relay.backlog_is_full() {
             return Err(AcceptError::BacklogFull);
         }
-        let written = match self.resolve(&submission).await {
-            Ok(resolved) => self.write(&submission, &fingerprinted, resolved).await,
+        match self.accept_new(&submission, &fingerprinted).await {
+            // A duplicate may have made the payment since the first look, and used the token up for it.
+            Err(refusal) if refusal.is_about_the_card() => match self.known(&submission).await? {
+                Some(known) => self.replay(&known, &fingerprinted),
+                None => Err(refusal),
+            },
+            accepted => accepted,
+        }
+    }
+
+    /// The payment that was made under the request's idempotency key.
+    async fn known(&self, submission: &Submission) -> Result<Option<StoredPayment>, StoreError> {
+        match &submission.idempotency_key {
+            Some(key) => self.database.payment_by_key(&submission.client, key).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn accept_new(
+        &self,
+        submission: &Submission,
+        fingerprinted: &[u8],
+    ) -> Result<Accepted, AcceptError> {
+        let written = match self.resolve(submission).await {
+            Ok(resolved) => self.write(submission, fingerprinted, resolved).await,
             Err(error) => Err(error),
         };
         match written {
             Err(AcceptError::TokenExpired) if submission.way_in == WayIn::Message => {
                 let no_card = Resolved::default();
-                self.write(&submission, &fingerprinted, no_card).await
+                self.write(submission, fingerprinted, no_card).await
             }
             written => written,
         }
@@ -101,13 +118,10 @@ impl Acceptor {
             ids: RowIds::draw(),
         };
         match self.commands.accept(payment).await? {
-            AcceptOutcome::Accepted(payment, outbox) => {
-                self.relay.hand_over(outbox);
-                Ok(Accepted {
-                    payment: *payment,
-                    replayed: false,
-                })
-            }
+            AcceptOutcome::Accepted(payment) => Ok(Accepted {
+                payment: *payment,
+                replayed: false,
+            }),
             AcceptOutcome::Existing(known) => self.replay(&known, fingerprinted),
             AcceptOutcome::TokenRefused(fault) => Err(fault.into()),
         }
@@ -160,7 +174,16 @@ impl Acceptor {
         if let Err(refusal) = crate::domain::next(stored.progress(), &Trigger::PresentCard) {
             return presented_too_late(refusal, stored.payment);
         }
-        let resolved = self.resolve_method(client, method).await?;
+        let token = match &method {
+            PaymentMethod::Token(token) => Some(TokenId(token.clone())),
+            PaymentMethod::Card(_) => None,
+        };
+        let resolved = match self.resolve_method(client, method).await {
+            Err(refusal) if refusal.is_about_the_card() => {
+                return self.presented_already(stored, token, refusal).await;
+            }
+            resolved => resolved?,
+        };
         let attempt = stored.payment.attempt + 1;
         let card = resolved
             .card
@@ -176,16 +199,37 @@ impl Acceptor {
             ids: RowIds::draw(),
         };
         match self.commands.advance(advance).await? {
-            Advanced::Moved(payment, outbox) => {
-                self.relay.hand_over(outbox);
-                Ok(Presented::Started(payment))
-            }
+            Advanced::Moved(payment) => Ok(Presented::Started(payment)),
             // Another card was presented in the meantime: this one was not used.
             Advanced::AnotherAttempt(payment) => Ok(Presented::AsItStands(payment)),
             Advanced::Refused(refusal, payment) => presented_too_late(refusal, payment),
             Advanced::NotFound => Err(AcceptError::NotFound(id)),
             Advanced::TokenRefused(fault) => Err(fault.into()),
         }
+    }
+
+    /// The card cannot be used. If that is because a duplicate of this request has presented it, or because another card
+    /// was presented since the payment was read, the payment is answered as it stands.
+    async fn presented_already(
+        &self,
+        seen: StoredPayment,
+        token: Option<TokenId>,
+        refusal: AcceptError,
+    ) -> Result<Presented, AcceptError> {
+        let id = seen.payment.id;
+        let token = match token {
+            Some(token) => self.database.card_token(&token).await?,
+            None => None,
+        };
+        let used_for_this = token.is_some_and(|token| token.used_by == Some(id));
+        let now = self.stored(&seen.payment.client, id).await?;
+        if let Err(refusal) = crate::domain::next(now.progress(), &Trigger::PresentCard) {
+            return presented_too_late(refusal, now.payment);
+        }
+        if used_for_this || now.payment.attempt > seen.payment.attempt {
+            return Ok(Presented::AsItStands(now.payment));
+        }
+        Err(refusal)
     }
 
     /// Gives a payment up; one that is canceled already is answered as it stands.
@@ -200,10 +244,7 @@ impl Acceptor {
             ids: RowIds::draw(),
         };
         match self.commands.advance(advance).await? {
-            Advanced::Moved(payment, outbox) => {
-                self.relay.hand_over(outbox);
-                Ok(payment)
-            }
+            Advanced::Moved(payment) => Ok(payment),
             Advanced::Refused(Refusal::Canceled, payment) => Ok(payment),
             Advanced::Refused(refusal, _) => Err(refusal.into()),
             Advanced::AnotherAttempt(_) | Advanced::NotFound | Advanced::TokenRefused(_) => {

@@ -125,6 +125,16 @@ pub enum AcceptError {
     Store(#[from] StoreError),
 }
 
+impl AcceptError {
+    /// Whether the card or its token cannot be used: so it seems to a duplicate of a request that has just used it.
+    pub(super) fn is_about_the_card(&self) -> bool {
+        matches!(
+            self,
+            Self::TokenUnusable | Self::TokenExpired | Self::Seal(_)
+        )
+    }
+}
+
 impl From<TokenFault> for AcceptError {
     fn from(fault: TokenFault) -> Self {
         match fault {

@@ -45,11 +45,12 @@ impl Parts {
     /// Opens the store, starts connecting to the broker, and wires everything; the relay's tasks are still to be run.
     pub(super) async fn make(config: &Config) -> Result<(Self, RelayTasks), AppError> {
         let (database, broker) = backend(config).await?;
-        let commands = Commands::new(Arc::clone(&database), config.ids, config.leases);
+        let (commands, handed_over) =
+            Commands::new(Arc::clone(&database), config.ids, config.leases);
         let (relay, relay_tasks) = relay(
             Arc::clone(&broker),
             Arc::clone(&database),
-            commands.clone(),
+            (commands.clone(), handed_over),
             config.relay,
         );
         let processor = simulated_issuer(config.issuer, &database);
@@ -87,7 +88,6 @@ impl Parts {
             },
             acceptor: Arc::clone(&self.acceptor),
             commands: self.commands.clone(),
-            relay: self.relay.clone(),
             pulse: Pulse::new("orders"),
         }
     }
@@ -103,7 +103,6 @@ impl Parts {
                 schedule: config.retry,
                 timeout: config.processor_timeout,
             },
-            relay: self.relay.clone(),
             permits: config.worker_concurrency,
             pulse: Pulse::new("worker"),
         }

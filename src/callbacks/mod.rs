@@ -221,11 +221,7 @@ impl Callbacks {
             publication,
             delay,
         };
-        let row = self.commands.enqueue(message).await?;
-        if delay.is_none() {
-            self.relay.hand_over(vec![row]);
-        }
-        Ok(())
+        self.commands.enqueue(message).await
     }
 }
 

@@ -16,7 +16,6 @@ use crate::accept::{AcceptError, Acceptor};
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::domain::card::without_card_number;
 use crate::pulse::Pulse;
-use crate::relay::Relay;
 use crate::store::StoreError;
 use crate::store::commands::{Commands, Refused, RowIds};
 
@@ -36,8 +35,6 @@ pub struct Orders {
     pub acceptor: Arc<Acceptor>,
     /// Notes refusals.
     pub commands: Commands,
-    /// Takes what is to be published.
-    pub relay: Relay,
     /// Of reading messages; what they then wait for are group commits.
     pub pulse: Pulse,
 }
@@ -138,10 +135,7 @@ impl Orders {
             ));
         }
         match self.commands.refuse(Refused { publications, ids }).await {
-            Ok(rows) => {
-                self.relay.hand_over(rows);
-                delivery.settle.acknowledge().await;
-            }
+            Ok(()) => delivery.settle.acknowledge().await,
             Err(error) => {
                 tracing::error!(%error, "a refusal could not be noted; the message is rejected");
                 delivery.settle.reject().await;

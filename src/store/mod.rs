@@ -14,6 +14,7 @@ mod decode;
 mod encode;
 mod engine;
 pub mod facts;
+pub mod hand_over;
 pub mod ids;
 mod many;
 mod migrations;

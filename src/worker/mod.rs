@@ -16,7 +16,6 @@ use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::domain::{ClientName, Payment};
 use crate::messages::work::WorkMessage;
 use crate::pulse::Pulse;
-use crate::relay::Relay;
 use crate::store::StoreError;
 use crate::store::commands::{Advance, Advanced, Claim, Commands, RowIds};
 
@@ -30,8 +29,6 @@ pub struct Worker {
     pub commands: Commands,
     /// Who asks the processor.
     pub authorizer: Authorizer,
-    /// Takes what is to be published.
-    pub relay: Relay,
     /// Tries under way at the same time.
     pub permits: usize,
     /// Of the calls to the processor; claiming and recording are group commits.
@@ -117,9 +114,8 @@ impl Worker {
                 payment.id = work.payment_id.0
             ))
             .await?;
-        if let Advanced::Moved(payment, outbox) = recorded {
+        if let Advanced::Moved(payment) = recorded {
             report(&payment);
-            self.relay.hand_over(outbox);
         }
         Ok(())
     }

@@ -62,14 +62,19 @@ impl Served {
             first: 1,
             last: 1000,
         };
-        let commands = Commands::new(Arc::clone(&database), ids, leases);
+        let (commands, handed_over) = Commands::new(Arc::clone(&database), ids, leases);
         let settings = RelaySettings {
             sweep_every: minute,
             check_every: minute,
             backlog_limit: 1000,
         };
         let broker = Arc::new(Embedded::new().expect("a broker"));
-        let (relay, _never_run) = relay(broker, Arc::clone(&database), commands.clone(), settings);
+        let (relay, _never_run) = relay(
+            broker,
+            Arc::clone(&database),
+            (commands.clone(), handed_over),
+            settings,
+        );
         let issuer = Options {
             latency: Latency {
                 mean: Duration::ZERO,

@@ -1,17 +1,16 @@
 //! Accepting payments: payment, history and outbox row in one transaction; an idempotency key makes one payment.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::draft::Draft;
 use super::tokens::{self, TokenFault};
-use super::{Leases, PresentedCard, RowIds};
+use super::{Place, PresentedCard, RowIds};
 use crate::domain::{ClientName, Metadata, Money, OrderId, Payment, PaymentId, Timestamp, UserId};
 use crate::store::batch::Batch;
-use crate::store::rows::{Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
-use crate::store::{Database, StoreError, Transaction};
+use crate::store::rows::{CardToken, Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
+use crate::store::{StoreError, Transaction};
 
 /// A payment that is about to be accepted.
 #[derive(Debug, Clone)]
@@ -45,18 +44,15 @@ pub struct NewPayment {
 /// What became of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AcceptOutcome {
-    /// Written, with the outbox rows to publish now.
-    Accepted(Box<Payment>, Vec<OutboxRow>),
+    /// Written.
+    Accepted(Box<Payment>),
     /// The key was used before; this is the payment that it made.
     Existing(Box<StoredPayment>),
     /// Its card token cannot be used; nothing was written.
     TokenRefused(TokenFault),
 }
 
-pub(super) struct AcceptPayments {
-    pub database: Arc<dyn Database>,
-    pub leases: Leases,
-}
+pub(super) struct AcceptPayments(pub Place);
 
 type Keys = HashMap<(ClientName, String), StoredPayment>;
 
@@ -67,36 +63,45 @@ impl Batch for AcceptPayments {
     type Outcome = AcceptOutcome;
 
     async fn run(&self, items: &[NewPayment]) -> Result<Vec<AcceptOutcome>, StoreError> {
-        let mut tx = self.database.begin().await?;
+        let Place {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
         let now = tx.now();
+        let draft = |item: &NewPayment| Draft::of(item, now, *leases);
         let known = read_keys(tx.as_mut(), items.iter()).await?;
-        let refused = refused_tokens(tx.as_mut(), items, &known, now).await?;
-        let first_of_key = first_items_by_key(items, &refused);
+        let tokens = lock_tokens(tx.as_mut(), items, &known).await?;
+        let mut entries = Entries::new(&known, &tokens, now);
         let candidates: Vec<Draft> = items
             .iter()
-            .filter(|item| !refused.contains_key(&item.id))
-            .filter(|item| key(item).is_none_or(|key| !known.contains_key(&key)))
-            .filter(|item| key(item).is_none_or(|key| first_of_key.get(&key) == Some(&item.id)))
-            .map(|item| Draft::of(item, now, self.leases))
+            .filter(|item| entries.admit(item))
+            .map(draft)
             .collect();
-        let mut written = HashMap::new();
+        let refused = entries.refused;
+        let mut written = Written::default();
         if !candidates.is_empty() {
             written = insert(tx.as_mut(), candidates).await?;
         }
-        // After the inserts every key has its payment: a winner here, in this batch or in another process.
-        let winners = read_keys(
-            tx.as_mut(),
-            items.iter().filter(|i| !written.contains_key(&i.id)),
-        )
-        .await?;
-        if !written.is_empty() {
+        // After the inserts every key has its payment: a winner here, in this batch or in another process. Whatever kept
+        // an item out, its key is asked for first.
+        let losers = items
+            .iter()
+            .filter(|item| !written.payments.contains_key(&item.id));
+        let winners = read_keys(tx.as_mut(), losers).await?;
+        if !written.payments.is_empty() {
             tx.commit().await?;
         }
+        // Those of an earlier run of this very batch that was committed after all have not been handed over yet.
+        let earlier = items.iter().filter(|item| is_own(item, &winners));
+        hand_over.rows(earlier.flat_map(|item| draft(item).outbox));
+        hand_over.rows(written.outbox);
         Ok(items
             .iter()
-            .map(|item| {
-                let fault = refused.get(&item.id);
-                outcome(item, fault, &mut written, &winners)
+            .map(|item| match written.payments.remove(&item.id) {
+                Some(payment) => AcceptOutcome::Accepted(Box::new(payment)),
+                None => not_written(item, &winners, &refused),
             })
             .collect())
     }
@@ -108,22 +113,26 @@ fn key(item: &NewPayment) -> Option<(ClientName, String)> {
         .map(|idempotency| (item.client.clone(), idempotency.key.clone()))
 }
 
-fn outcome(
+/// Whether the item's key belongs to the item itself: an earlier run of its batch was committed after all.
+fn is_own(item: &NewPayment, winners: &Keys) -> bool {
+    let winner = key(item).and_then(|key| winners.get(&key));
+    winner.is_some_and(|winner| winner.payment.id == item.id)
+}
+
+fn not_written(
     item: &NewPayment,
-    fault: Option<&TokenFault>,
-    written: &mut HashMap<PaymentId, (Payment, Vec<OutboxRow>)>,
     winners: &Keys,
+    refused: &HashMap<PaymentId, TokenFault>,
 ) -> AcceptOutcome {
-    if let Some((payment, outbox)) = written.remove(&item.id) {
-        return AcceptOutcome::Accepted(Box::new(payment), outbox);
-    }
     match key(item).and_then(|key| winners.get(&key)) {
-        // An earlier run of this very batch was committed after all.
         Some(winner) if winner.payment.id == item.id => {
-            AcceptOutcome::Accepted(Box::new(winner.payment.clone()), Vec::new())
+            AcceptOutcome::Accepted(Box::new(winner.payment.clone()))
         }
         Some(winner) => AcceptOutcome::Existing(Box::new(winner.clone())),
-        None => AcceptOutcome::TokenRefused(*fault.unwrap_or(&TokenFault::Unusable)),
+        None => {
+            let fault = refused.get(&item.id).copied();
+            AcceptOutcome::TokenRefused(fault.unwrap_or(TokenFault::Unusable))
+        }
     }
 }
 
@@ -143,59 +152,86 @@ async fn read_keys(
     Ok(by_key.collect())
 }
 
-/// Payments whose card token cannot be used, and why. Locks the tokens.
-async fn refused_tokens(
+/// Locks the tokens of the payments whose key is not known yet.
+async fn lock_tokens(
     tx: &mut dyn Transaction,
     items: &[NewPayment],
     known: &Keys,
-    now: Timestamp,
-) -> Result<HashMap<PaymentId, TokenFault>, StoreError> {
-    let wanted: Vec<(&NewPayment, &TokenId)> = items
+) -> Result<Vec<CardToken>, StoreError> {
+    let wanted: Vec<TokenId> = items
         .iter()
         .filter(|item| key(item).is_none_or(|key| !known.contains_key(&key)))
-        .filter_map(|item| Some((item, item.token.as_ref()?)))
+        .filter_map(|item| item.token.clone())
         .collect();
     if wanted.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Vec::new());
     }
-    let ids: Vec<TokenId> = wanted.iter().map(|(_, token)| (*token).clone()).collect();
-    let locked = tx.lock_tokens(&ids).await?;
-    let mut taken: HashMap<&TokenId, PaymentId> = HashMap::new();
-    let mut refused = HashMap::new();
-    for (item, token) in wanted {
-        let row = locked.iter().find(|row| row.id == *token);
-        let fault = match row {
-            // An earlier run of this very batch was committed after all.
-            Some(row) if row.used_by == Some(item.id) => None,
-            row => tokens::fault(row, &item.client, now),
-        };
-        let holder = *taken.entry(token).or_insert(item.id);
-        let taken = (holder != item.id).then_some(TokenFault::Unusable);
-        if let Some(fault) = fault.or(taken) {
-            refused.insert(item.id, fault);
-        }
-    }
-    Ok(refused)
+    tx.lock_tokens(&wanted).await
 }
 
-fn first_items_by_key(
-    items: &[NewPayment],
-    refused: &HashMap<PaymentId, TokenFault>,
-) -> HashMap<(ClientName, String), PaymentId> {
-    let mut first = HashMap::new();
-    for item in items.iter().filter(|item| !refused.contains_key(&item.id)) {
-        if let Some(key) = key(item) {
-            first.entry(key).or_insert(item.id);
+/// Which items of a batch are to be inserted. Of those that share a key, or a token, the first that can be.
+struct Entries<'b> {
+    known: &'b Keys,
+    tokens: &'b [CardToken],
+    now: Timestamp,
+    keys: HashSet<(ClientName, String)>,
+    taken: HashSet<TokenId>,
+    /// Those whose card token cannot be used, and why.
+    refused: HashMap<PaymentId, TokenFault>,
+}
+
+impl<'b> Entries<'b> {
+    fn new(known: &'b Keys, tokens: &'b [CardToken], now: Timestamp) -> Self {
+        Self {
+            known,
+            tokens,
+            now,
+            keys: HashSet::new(),
+            taken: HashSet::new(),
+            refused: HashMap::new(),
         }
     }
-    first
+
+    /// A duplicate takes no token: its key has a payment, or an earlier item of the batch makes it.
+    fn admit(&mut self, item: &NewPayment) -> bool {
+        let key = key(item);
+        if key
+            .as_ref()
+            .is_some_and(|key| self.known.contains_key(key) || self.keys.contains(key))
+        {
+            return false;
+        }
+        if let Some(fault) = self.fault(item) {
+            self.refused.insert(item.id, fault);
+            return false;
+        }
+        self.keys.extend(key);
+        self.taken.extend(item.token.clone());
+        true
+    }
+
+    fn fault(&self, item: &NewPayment) -> Option<TokenFault> {
+        let token = item.token.as_ref()?;
+        if self.taken.contains(token) {
+            return Some(TokenFault::Unusable);
+        }
+        match self.tokens.iter().find(|row| row.id == *token) {
+            // An earlier run of this very batch was committed after all.
+            Some(row) if row.used_by == Some(item.id) => None,
+            row => tokens::fault(row, &item.client, self.now),
+        }
+    }
+}
+
+/// What a batch has inserted.
+#[derive(Default)]
+struct Written {
+    payments: HashMap<PaymentId, Payment>,
+    outbox: Vec<OutboxRow>,
 }
 
 /// Inserts the payments and, for those that won their key, everything that goes with them.
-async fn insert(
-    tx: &mut dyn Transaction,
-    drafts: Vec<Draft>,
-) -> Result<HashMap<PaymentId, (Payment, Vec<OutboxRow>)>, StoreError> {
+async fn insert(tx: &mut dyn Transaction, drafts: Vec<Draft>) -> Result<Written, StoreError> {
     let (rows, others): (Vec<StoredPayment>, Vec<_>) = drafts
         .into_iter()
         .map(|draft| (draft.row, (draft.events, draft.outbox, draft.token)))
@@ -203,28 +239,23 @@ async fn insert(
     tx.insert_payments(&rows).await?;
     let owners = owners_of_keys(tx, &rows).await?;
     let won = |row: &StoredPayment| row.idempotency.is_none() || owners.contains(&row.payment.id);
-    let mut written = HashMap::new();
-    let (mut events, mut outbox, mut uses) = (Vec::new(), Vec::new(), Vec::new());
+    let mut written = Written::default();
+    let (mut events, mut uses) = (Vec::new(), Vec::new());
     for (row, (its_events, its_outbox, token)) in rows.into_iter().zip(others) {
         if won(&row) {
             let id = row.payment.id;
             events.extend(its_events);
-            outbox.extend(its_outbox);
+            written.outbox.extend(its_outbox);
             uses.extend(token.map(|token| (token, id)));
-            written.insert(id, (row.payment, Vec::new()));
+            written.payments.insert(id, row.payment);
         }
     }
     tx.insert_events(&events).await?;
-    if !outbox.is_empty() {
-        tx.insert_outbox(&outbox).await?;
+    if !written.outbox.is_empty() {
+        tx.insert_outbox(&written.outbox).await?;
     }
     if !uses.is_empty() {
         tx.use_tokens(&uses).await?;
-    }
-    for row in outbox {
-        if let Some((_, its_outbox)) = row.payment.and_then(|id| written.get_mut(&id)) {
-            its_outbox.push(row);
-        }
     }
     Ok(written)
 }

@@ -2,20 +2,19 @@
 //! its history and what is to be published are written in one transaction.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::tokens::{self, TokenFault};
-use super::{Leases, PresentedCard, RowIds, moves};
+use super::{Leases, Place, PresentedCard, RowIds, moves};
 use crate::domain::{
     ClientName, Event, EventId, Next, Payment, PaymentId, PaymentStatus, Refusal, Timestamp,
     Trigger, next,
 };
 use crate::store::batch::Batch;
 use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
-use crate::store::{Database, StoreError, Transaction};
+use crate::store::{StoreError, Transaction};
 
 /// Something that happened to a payment.
 #[derive(Debug, Clone)]
@@ -39,8 +38,8 @@ pub struct Advance {
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Advanced {
-    /// It moved; with the outbox rows to publish now.
-    Moved(Payment, Vec<OutboxRow>),
+    /// It moved.
+    Moved(Payment),
     /// The domain refused; this is how the payment stands.
     Refused(Refusal, Payment),
     /// The card was sealed for another attempt than is due now.
@@ -51,10 +50,7 @@ pub enum Advanced {
     TokenRefused(TokenFault),
 }
 
-pub(super) struct AdvancePayments {
-    pub database: Arc<dyn Database>,
-    pub leases: Leases,
-}
+pub(super) struct AdvancePayments(pub Place);
 
 /// One batch under way: what it decides by, and what it will write.
 pub(super) struct Moving<'t> {
@@ -71,6 +67,8 @@ pub(super) struct Writes {
     moved: BTreeSet<PaymentId>,
     events: Vec<Event>,
     outbox: Vec<OutboxRow>,
+    /// Those of them that are due now, to be handed over.
+    due: Vec<OutboxRow>,
     token_uses: Vec<(TokenId, PaymentId)>,
 }
 
@@ -81,7 +79,12 @@ impl Batch for AdvancePayments {
     type Outcome = Advanced;
 
     async fn run(&self, items: &[Advance]) -> Result<Vec<Advanced>, StoreError> {
-        let mut tx = self.database.begin().await?;
+        let Place {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
         let now = tx.now();
         let ids: Vec<PaymentId> = sorted(items.iter().map(|item| item.payment));
         let mut rows: HashMap<PaymentId, StoredPayment> = tx
@@ -95,7 +98,7 @@ impl Batch for AdvancePayments {
         let mut moving = Moving {
             tokens: &tokens,
             now,
-            leases: self.leases,
+            leases: *leases,
             writes: Writes::default(),
         };
         let outcomes = items
@@ -103,17 +106,19 @@ impl Batch for AdvancePayments {
             .map(|item| match rows.get_mut(&item.payment) {
                 Some(row) if done.contains(&item.ids.events[0]) => {
                     // An earlier run of this very batch was committed after all.
-                    Advanced::Moved(row.payment.clone(), Vec::new())
+                    Advanced::Moved(row.payment.clone())
                 }
                 Some(row) => moving.advance(row, item),
                 None => Advanced::NotFound,
             })
             .collect();
-        let writes = moving.writes;
+        let mut writes = moving.writes;
         if !writes.moved.is_empty() {
             let moved = writes.moved.iter();
             let moved = moved.filter_map(|id| rows.remove(id)).collect();
+            let due = std::mem::take(&mut writes.due);
             write(tx, moved, writes).await?;
+            hand_over.rows(due);
         }
         Ok(outcomes)
     }
@@ -193,7 +198,10 @@ impl Moving<'_> {
         writes.outbox.extend(outbox.iter().cloned());
         // A further try is due later: the sweep will find it.
         let later = row.payment.status == PaymentStatus::Processing && row.try_number > 1;
-        Advanced::Moved(row.payment.clone(), if later { Vec::new() } else { outbox })
+        if !later {
+            writes.due.extend(outbox);
+        }
+        Advanced::Moved(row.payment.clone())
     }
 }
 

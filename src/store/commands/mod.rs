@@ -8,6 +8,8 @@ mod draft;
 mod model;
 mod moves;
 mod outbox;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use accept::{AcceptOutcome, NewPayment};
@@ -22,6 +24,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::batch::{Batcher, Limits};
+use super::hand_over::{HandOver, HandedOver, hand_over};
 use super::ids::{IdSpace, PaymentIds};
 use super::rows::{CardToken, OutboxId, OutboxRow};
 use super::{Database, StoreError};
@@ -47,6 +50,14 @@ pub struct Leases {
     pub claim: Duration,
     /// A payment that is processing is looked at by the last net.
     pub check: Duration,
+}
+
+/// Where a command writes, and what takes the outbox rows that it has committed.
+#[derive(Clone)]
+struct Place {
+    database: Arc<dyn Database>,
+    leases: Leases,
+    hand_over: HandOver,
 }
 
 /// The writing half of the store.
@@ -113,39 +124,27 @@ impl RowIds {
 }
 
 impl Commands {
-    /// Starts the group commits on a database.
-    pub fn new(database: Arc<dyn Database>, space: IdSpace, leases: Leases) -> Self {
+    /// Starts the group commits on a database. Rows that they write for the outbox come out at the other end.
+    pub fn new(database: Arc<dyn Database>, space: IdSpace, leases: Leases) -> (Self, HandedOver) {
         let limits = Limits::default();
         // What a worker or the relay holds in hand cannot be answered with an error: it waits for the database.
         let endless = Limits {
             patience: None,
             ..limits
         };
+        let (hand_over, handed_over) = hand_over();
+        let place = Place {
+            database: Arc::clone(&database),
+            leases,
+            hand_over,
+        };
         let db = || Arc::clone(&database);
-        Self {
+        let commands = Self {
             ids: Arc::new(PaymentIds::new(db(), space)),
             leases,
-            accept: Batcher::spawn(
-                accept::AcceptPayments {
-                    database: db(),
-                    leases,
-                },
-                limits,
-            ),
-            advance: Batcher::spawn(
-                advance::AdvancePayments {
-                    database: db(),
-                    leases,
-                },
-                limits,
-            ),
-            record: Batcher::spawn(
-                advance::AdvancePayments {
-                    database: db(),
-                    leases,
-                },
-                endless,
-            ),
+            accept: Batcher::spawn(accept::AcceptPayments(place.clone()), limits),
+            advance: Batcher::spawn(advance::AdvancePayments(place.clone()), limits),
+            record: Batcher::spawn(advance::AdvancePayments(place.clone()), endless),
             claim: Batcher::spawn(
                 claim::ClaimPayments {
                     database: db(),
@@ -153,18 +152,9 @@ impl Commands {
                 },
                 endless,
             ),
-            refuse: Batcher::spawn(
-                outbox::RefuseRequests {
-                    database: db(),
-                    leases,
-                },
-                endless,
-            ),
+            refuse: Batcher::spawn(outbox::RefuseRequests(place.clone()), endless),
             enqueue: Batcher::spawn(
-                outbox::EnqueueMessages {
-                    database: db(),
-                    leases,
-                },
+                outbox::EnqueueMessages(place),
                 Limits {
                     linger: TOGETHER,
                     ..endless
@@ -179,7 +169,8 @@ impl Commands {
                 },
             ),
             database,
-        }
+        };
+        (commands, handed_over)
     }
 
     /// Of the group commits.
@@ -221,12 +212,12 @@ impl Commands {
     }
 
     /// Puts what says that a request was refused into the outbox.
-    pub async fn refuse(&self, refused: Refused) -> Result<Vec<OutboxRow>, StoreError> {
+    pub async fn refuse(&self, refused: Refused) -> Result<(), StoreError> {
         self.refuse.submit_patiently(refused).await
     }
 
     /// Puts a message of its own into the outbox.
-    pub async fn enqueue(&self, message: Message) -> Result<OutboxRow, StoreError> {
+    pub async fn enqueue(&self, message: Message) -> Result<(), StoreError> {
         self.enqueue.submit_patiently(message).await
     }
 

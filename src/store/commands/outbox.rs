@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Leases, RowIds};
+use super::{Leases, Place, RowIds};
 use crate::broker::{Lane, Publication};
 use crate::domain::Timestamp;
 use crate::messages::work::WorkMessage;
@@ -23,24 +23,27 @@ pub struct Refused {
     pub ids: [RowIds; 2],
 }
 
-pub(super) struct RefuseRequests {
-    pub database: Arc<dyn Database>,
-    pub leases: Leases,
-}
+pub(super) struct RefuseRequests(pub Place);
 
 #[async_trait]
 impl Batch for RefuseRequests {
     const NAME: &'static str = "refuse";
     type Item = Refused;
-    type Outcome = Vec<OutboxRow>;
+    type Outcome = ();
 
-    async fn run(&self, items: &[Refused]) -> Result<Vec<Vec<OutboxRow>>, StoreError> {
-        let mut tx = self.database.begin().await?;
-        let due_at = tx.now() + self.leases.outbox;
-        let rows: Vec<Vec<OutboxRow>> = items.iter().map(|item| item.rows(due_at)).collect();
-        tx.insert_outbox(&rows.concat()).await?;
+    async fn run(&self, items: &[Refused]) -> Result<Vec<()>, StoreError> {
+        let Place {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
+        let due_at = tx.now() + leases.outbox;
+        let rows: Vec<OutboxRow> = items.iter().flat_map(|item| item.rows(due_at)).collect();
+        tx.insert_outbox(&rows).await?;
         tx.commit().await?;
-        Ok(rows)
+        hand_over.rows(rows);
+        Ok(vec![(); items.len()])
     }
 }
 
@@ -69,30 +72,36 @@ pub struct Message {
     pub delay: Option<Duration>,
 }
 
-pub(super) struct EnqueueMessages {
-    pub database: Arc<dyn Database>,
-    pub leases: Leases,
-}
+pub(super) struct EnqueueMessages(pub Place);
 
 #[async_trait]
 impl Batch for EnqueueMessages {
     const NAME: &'static str = "enqueue";
     type Item = Message;
-    type Outcome = OutboxRow;
+    type Outcome = ();
 
-    async fn run(&self, items: &[Message]) -> Result<Vec<OutboxRow>, StoreError> {
-        let mut tx = self.database.begin().await?;
+    async fn run(&self, items: &[Message]) -> Result<Vec<()>, StoreError> {
+        let Place {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
         let now = tx.now();
         let row = |item: &Message| OutboxRow {
             id: item.id,
             payment: None,
-            due_at: now + item.delay.unwrap_or(self.leases.outbox),
+            due_at: now + item.delay.unwrap_or(leases.outbox),
             publication: item.publication.clone(),
         };
         let rows: Vec<OutboxRow> = items.iter().map(row).collect();
         tx.insert_outbox(&rows).await?;
         tx.commit().await?;
-        Ok(rows)
+        // A delayed one is found by the sweep when it is due.
+        let now_due = rows.into_iter().zip(items);
+        let now_due = now_due.filter(|(_, item)| item.delay.is_none());
+        hand_over.rows(now_due.map(|(row, _)| row));
+        Ok(vec![(); items.len()])
     }
 }
 

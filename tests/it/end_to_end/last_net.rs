@@ -36,14 +36,14 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
         first: 1,
         last: i64::from(i32::MAX),
     };
-    let commands = Commands::new(Arc::clone(&app.database), ids, leases);
+    let (commands, handed_over) = Commands::new(Arc::clone(&app.database), ids, leases);
     let settings = RelaySettings {
         sweep_every: Duration::from_secs(1),
         check_every: Duration::from_secs(1),
         backlog_limit: 1000,
     };
     let (broker, database) = (Arc::clone(&app.broker), Arc::clone(&app.database));
-    let (relay, tasks) = relay(broker, database, commands.clone(), settings);
+    let (relay, tasks) = relay(broker, database, (commands.clone(), handed_over), settings);
     drop(tasks);
     let latency = Latency {
         mean: Duration::ZERO,

@@ -3,6 +3,7 @@
 mod bad_input;
 mod clients;
 mod clocks;
+mod duplicates;
 mod faults;
 mod idempotency;
 mod last_net;

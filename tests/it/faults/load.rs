@@ -1,10 +1,12 @@
 //! A steady load by both ways in, as a careful client makes it: every payment has a key, and is sent again under the
-//! same key until it is accepted.
+//! same key until it is accepted. Every second one is paid with a card token that can be used once, and every fourth is
+//! sent twice at the same time, as by a caller whose own retry overtakes its first request.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use payment_service::processor::simulated::TestCard;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -95,16 +97,19 @@ impl Client {
     /// a client that hears nothing asks again.
     pub async fn send_unanswered_again(&self) {
         let again = self.notes.unanswered_messages();
-        let sending = again
-            .into_iter()
-            .map(|(order, card)| self.orders.send(order, card.token));
-        futures::future::join_all(sending).await;
+        let sending = again.into_iter().map(|(order, card)| async move {
+            let token = self.token(order, card).await;
+            self.orders.send(order, &token).await;
+        });
+        join_all(sending).await;
     }
 
     async fn send(&self, way: Way, order: i64, card: &'static TestCard) {
         match way {
             Way::Message => {
-                self.orders.send(order, card.token).await;
+                let token = self.token(order, card).await;
+                let sending = (0..copies(order)).map(|_| self.orders.send(order, &token));
+                join_all(sending).await;
                 self.notes.accepted(order, None);
             }
             Way::Rest => self.post_until_taken(order, card).await,
@@ -112,35 +117,93 @@ impl Client {
     }
 
     async fn post_until_taken(&self, order: i64, card: &TestCard) {
-        let body = json!({
-            "order_id": order, "user_id": 1, "total_amount": 10.5,
-            "card": {"cardNumber": card.number, "cardCode": "123", "expirationDate": "2040-01"},
-        });
+        let mut body = json!({"order_id": order, "user_id": 1, "total_amount": 10.5});
+        if one_time(order) {
+            body["card_token"] = self.token(order, card).await.into();
+        } else {
+            body["card"] = in_clear(card);
+        }
         // A payment is sent to the next process at every try, as by a load balancer.
-        for turn in usize::try_from(order).unwrap_or_default().. {
-            match self.post(turn, order, &body).await {
-                Some((200 | 202, answer)) => {
-                    return self.notes.accepted(order, answer["payment_id"].as_i64());
-                }
-                // Not now: 503 says so, and so does a connection that breaks.
-                Some((503, _)) | None => {}
-                Some((status, answer)) => {
-                    return self.notes.odd(order, format!("{status}: {answer}"));
+        for turn in first_turn(order).. {
+            let copies = (0..copies(order)).map(|copy| self.post(turn + copy, order, &body));
+            let mut taken = false;
+            for answer in join_all(copies).await {
+                match answer {
+                    Some((200 | 202, answer)) => {
+                        taken = true;
+                        self.notes.accepted(order, answer["payment_id"].as_i64());
+                    }
+                    // Not now: 503 says so, and so does a connection that breaks.
+                    Some((503, _)) | None => {}
+                    Some((status, answer)) => {
+                        return self.notes.odd(order, format!("{status}: {answer}"));
+                    }
                 }
             }
-            sleep(Duration::from_millis(250)).await;
+            if taken {
+                return;
+            }
+            sleep(PAUSE).await;
         }
     }
 
-    async fn post(&self, turn: usize, order: i64, body: &Value) -> Option<(u16, Value)> {
-        let api = {
-            let apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
-            apis[turn % apis.len()]
-        };
-        let request = self.http.post(format!("http://{api}/payments"));
-        let request = request.header("Idempotency-Key", format!("rest-{order}"));
-        let answer = request.json(body).send().await.ok()?;
-        let status = answer.status().as_u16();
-        Some((status, answer.json().await.ok()?))
+    /// The token that this order is paid with, the same whenever it is sent again.
+    async fn token(&self, order: i64, card: &TestCard) -> String {
+        if !one_time(order) {
+            return card.token.to_owned();
+        }
+        if let Some(token) = self.notes.token(order) {
+            return token;
+        }
+        for turn in first_turn(order).. {
+            let request = self
+                .http
+                .post(format!("http://{}/card-tokens", self.api(turn)));
+            if let Some((201, answer)) = answer(request.json(&in_clear(card))).await
+                && let Some(token) = answer["card_token"].as_str()
+            {
+                self.notes.token_made(order, token);
+                break;
+            }
+            sleep(PAUSE).await;
+        }
+        self.notes.token(order).unwrap_or_default()
     }
+
+    fn api(&self, turn: usize) -> SocketAddr {
+        let apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
+        apis[turn % apis.len()]
+    }
+
+    async fn post(&self, turn: usize, order: i64, body: &Value) -> Option<(u16, Value)> {
+        let request = self
+            .http
+            .post(format!("http://{}/payments", self.api(turn)));
+        let request = request.header("Idempotency-Key", format!("rest-{order}"));
+        answer(request.json(body)).await
+    }
+}
+
+const PAUSE: Duration = Duration::from_millis(250);
+
+fn one_time(order: i64) -> bool {
+    order / 2 % 2 == 0
+}
+
+fn copies(order: i64) -> usize {
+    if order / 2 % 4 == 0 { 2 } else { 1 }
+}
+
+fn first_turn(order: i64) -> usize {
+    usize::try_from(order).unwrap_or_default()
+}
+
+fn in_clear(card: &TestCard) -> Value {
+    json!({"cardNumber": card.number, "cardCode": "123", "expirationDate": "2040-01"})
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Option<(u16, Value)> {
+    let answer = request.send().await.ok()?;
+    let status = answer.status().as_u16();
+    Some((status, answer.json().await.ok()?))
 }

@@ -19,6 +19,8 @@ pub enum Way {
 pub struct Entry {
     pub way: Way,
     pub card: &'static TestCard,
+    /// A card token of its own, that can be used once.
+    pub token: Option<String>,
     pub submitted: Instant,
     /// When the client had its answer: 202, or the broker's confirm.
     pub accepted: Option<Instant>,
@@ -48,6 +50,7 @@ impl Notes {
         let entry = Entry {
             way,
             card,
+            token: None,
             submitted: Instant::now(),
             accepted: None,
             ids: BTreeSet::new(),
@@ -61,6 +64,16 @@ impl Notes {
 
     pub fn card(&self, order: i64) -> &'static TestCard {
         self.lock()[&order].card
+    }
+
+    pub fn token(&self, order: i64) -> Option<String> {
+        self.lock()[&order].token.clone()
+    }
+
+    pub fn token_made(&self, order: i64, token: &str) {
+        self.change(order, |entry| {
+            entry.token.get_or_insert_with(|| token.to_owned());
+        });
     }
 
     fn change(&self, order: i64, change: impl FnOnce(&mut Entry)) {

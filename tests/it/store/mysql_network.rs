@@ -64,7 +64,7 @@ async fn a_commit_in_doubt_is_resolved_by_writing_the_same_again_and_written_onc
         first: 1,
         last: i64::from(i32::MAX),
     };
-    let commands = Commands::new(Arc::clone(&database), space, LEASES);
+    let (commands, mut handed_over) = Commands::new(Arc::clone(&database), space, LEASES);
     let triggers = [
         Trigger::commit_not_answered(),
         Trigger::commit_not_delivered(),
@@ -75,10 +75,12 @@ async fn a_commit_in_doubt_is_resolved_by_writing_the_same_again_and_written_onc
         let tripped = proxy.cut_at(trigger);
         let accepted = commands.accept(new_payment(id, key)).await.unwrap();
         assert!(tripped.wait().await, "{key}");
-        let AcceptOutcome::Accepted(payment, _) = accepted else {
+        let AcceptOutcome::Accepted(payment) = accepted else {
             panic!("{key}: {accepted:?}")
         };
         assert_eq!(payment.id, id, "{key}");
+        let work = handed_over.work.try_recv().expect("its work, handed over");
+        assert_eq!(work.payment, Some(id), "{key}");
         let client = ClientName::parse("store-manager").unwrap();
         let kept = database
             .payment_by_key(&client, key)

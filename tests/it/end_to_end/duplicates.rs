@@ -1,0 +1,207 @@
+//! The same request several times at nearly the same time, with a card token that can be used once: whichever of them is
+//! first, the others get its payment, by both ways in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use payment_service::broker::Queue;
+use payment_service::config::Role;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::app::{
+    Answer, Api, Backend, Order, Setup, TestApp, card, eventually, field, on_both, run_on,
+};
+
+/// Payments of each run; `DUPLICATES=5000` for a long one.
+fn payments() -> i64 {
+    let asked = std::env::var("DUPLICATES").ok();
+    asked.and_then(|number| number.parse().ok()).unwrap_or(300)
+}
+
+/// Requests that are sent at the same time.
+const CONCURRENT: usize = 16;
+
+/// A time-out that a busy machine does not turn into tries that fail.
+fn setup() -> Setup {
+    Setup::new()
+        .with("PROCESSOR_TIMEOUT", "2s")
+        .with("OUTBOX_LEASE", "5s")
+        .with("DATABASE_CONNECTIONS", "12")
+}
+
+/// Sends a request again while the answer is 503, as a careful client does.
+async fn post(api: &Api, path: &str, key: Option<&str>, body: &Value) -> Answer {
+    let headers: Vec<(&str, &str)> = key.iter().map(|key| ("Idempotency-Key", *key)).collect();
+    loop {
+        let answer = api.post_with(path, &headers, body.clone()).await;
+        if answer.status != 503 {
+            return answer;
+        }
+    }
+}
+
+async fn token(api: &Api, number: &str) -> String {
+    let made = post(api, "/card-tokens", None, &card(number)).await;
+    field(&made.is(201).body, "card_token").to_owned()
+}
+
+async fn another(app: &TestApp) -> Api {
+    match app.backend() {
+        Backend::Embedded => app.api.clone(),
+        Backend::Servers => app.another(Role::Api).await,
+    }
+}
+
+#[tokio::test]
+async fn duplicates_with_a_one_time_token_get_the_payment_of_the_first_by_both_ways_in() {
+    on_both(setup(), |app| async move {
+        let second = another(&app).await;
+        let tripled = (1..=payments()).map(|order| tripled(&app, &second, order));
+        let mut tripled = stream::iter(tripled).buffer_unordered(CONCURRENT);
+        while tripled.next().await.is_some() {}
+        app.until_settled().await;
+        assert_eq!(app.broker.depth(Queue::DeadLetters).await.unwrap(), 0);
+    })
+    .await;
+}
+
+/// Twice by REST and once by message, with one key and one token.
+async fn tripled(app: &TestApp, second: &Api, order: i64) {
+    let token = token(&app.api, "4242424242424242").await;
+    let body = json!({
+        "order_id": order, "user_id": 1, "total_amount": 99.53, "card_token": token,
+    });
+    let key = format!("once-{order}");
+    let (one, other, ()) = tokio::join!(
+        post(&app.api, "/payments", Some(&key), &body),
+        post(second, "/payments", Some(&key), &body),
+        app.publish(Order::new(&key, &body)),
+    );
+    for answer in [&one, &other] {
+        assert!(
+            matches!(answer.status, 200 | 202),
+            "{}: {}",
+            answer.status,
+            answer.body
+        );
+    }
+    assert_eq!(one.id(), other.id());
+    let listed = app.api.get(&format!("/payments?order_id={order}")).await;
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_token_that_is_presented_twice_for_one_payment_starts_one_attempt() {
+    on_both(setup(), |app| async move {
+        let second = another(&app).await;
+        let twice = (1..=payments() / 3).map(|order| twice(&app, &second, order));
+        let mut twice = stream::iter(twice).buffer_unordered(CONCURRENT);
+        while twice.next().await.is_some() {}
+    })
+    .await;
+}
+
+async fn twice(app: &TestApp, second: &Api, order: i64) {
+    let new = json!({ "order_id": order, "user_id": 1, "total_amount": 99.53 });
+    let id = post(&app.api, "/payments", None, &new).await.is(202).id();
+    let process = format!("/payments/{id}/process");
+    let body = json!({ "card_token": token(&app.api, "4000000000009995").await });
+    let (one, other) = tokio::join!(
+        post(&app.api, &process, None, &body),
+        post(second, &process, None, &body),
+    );
+    let outcome = app.api.outcome(id).await;
+    assert_eq!(outcome["attempt"], 1);
+    // Also when it comes late: the token was used, but for this very payment.
+    let late = post(second, &process, None, &body).await;
+    for answer in [one, other, late] {
+        assert!(
+            matches!(answer.status, 200 | 202),
+            "{}: {}",
+            answer.status,
+            answer.body
+        );
+        assert_eq!((answer.id(), &answer["attempt"]), (id, &json!(1)));
+    }
+}
+
+/// The same under a key with another card: that is no duplicate, and its token can still be used.
+#[tokio::test]
+async fn another_request_under_a_used_key_uses_no_token_up() {
+    on_both(setup(), |app| async move {
+        let [first, second] = [
+            token(&app.api, "4242424242424242").await,
+            token(&app.api, "5555555555554444").await,
+        ];
+        let order = |token: &str| -> Value {
+            json!({"order_id": 1, "user_id": 1, "total_amount": 99.53, "card_token": token})
+        };
+        let (one, two) = (order(&first), order(&second));
+        let answers = tokio::join!(
+            post(&app.api, "/payments", Some("once"), &one),
+            post(&app.api, "/payments", Some("once"), &two),
+        );
+        let answers: [Answer; 2] = answers.into();
+        let mut statuses = answers.each_ref().map(|answer| answer.status);
+        statuses.sort_unstable();
+        assert_eq!(statuses, [202, 422]);
+        let unused = if answers[0].status == 422 {
+            &first
+        } else {
+            &second
+        };
+        app.api.pay(2, unused).await;
+    })
+    .await;
+}
+
+/// Whatever moment a client disconnects at: what was committed is dispatched by its commit. Nothing is ever swept here.
+#[tokio::test]
+async fn payments_of_clients_that_disconnect_are_dispatched_at_once() {
+    let never = setup()
+        .with("PROCESSOR_TIMEOUT", "20s")
+        .with("SWEEP_EVERY", "1h")
+        .with("OUTBOX_LEASE", "1h")
+        .with("CHECK_AFTER", "1h");
+    for backend in [Backend::Embedded, Backend::Servers] {
+        run_on(never.clone(), backend, |app| async move {
+            disconnecting(&app).await;
+        })
+        .await;
+    }
+}
+
+async fn disconnecting(app: &Arc<TestApp>) {
+    const CLIENTS: i64 = 400;
+    let clients = (0..CLIENTS).map(|order| async move {
+        let body = json!({
+            "order_id": order + 1, "user_id": 1, "total_amount": 99.53, "card_token": "tok_visa",
+        })
+        .to_string();
+        let address = app.api.address();
+        let request = format!(
+            "POST /payments HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Some before the commit, some during it, some after.
+        let moment = Duration::from_micros(u64::try_from(order % 40).unwrap() * 500);
+        tokio::time::sleep(moment).await;
+        drop(stream);
+    });
+    let mut clients = stream::iter(clients).buffer_unordered(40);
+    while clients.next().await.is_some() {}
+    eventually("all that was committed is dispatched", || async {
+        let outbox = app.database.outbox_depth().await.unwrap().total;
+        let processing = app.api.get("/payments?status=processing").await;
+        outbox == 0 && processing["data"].as_array().is_some_and(Vec::is_empty)
+    })
+    .await;
+    let taken = app.api.get("/payments").await;
+    assert!(!taken["data"].as_array().unwrap().is_empty());
+}
