@@ -11,11 +11,12 @@ use crate::card_seal::{Owner, SealKeys};
 use crate::domain::{Card, ClientName, Payment, PaymentId, Refusal, Trigger};
 use crate::processor::Processor;
 use crate::relay::Relay;
-use crate::store::Database;
 use crate::store::commands::{
     AcceptOutcome, Advance, Advanced, Commands, NewPayment, PresentedCard, RowIds,
 };
+use crate::store::quarantine::Quarantined;
 use crate::store::rows::{Idempotency, StoredPayment};
+use crate::store::{Database, StoreError};
 
 /// Accepts payments from both ways in.
 pub struct Acceptor {
@@ -144,7 +145,10 @@ impl Acceptor {
         client: &ClientName,
         id: PaymentId,
     ) -> Result<StoredPayment, AcceptError> {
-        let stored = self.database.payment(id).await?;
+        let stored = match self.database.payment(id).await {
+            Err(StoreError::Quarantined(payment)) => return Err(quarantined(*payment, client)),
+            stored => stored?,
+        };
         stored
             .filter(|stored| stored.payment.client == *client)
             .ok_or(AcceptError::NotFound(id))
@@ -185,6 +189,7 @@ impl Acceptor {
             Advanced::Refused(refusal, payment) => presented_too_late(refusal, payment),
             Advanced::NotFound => Err(AcceptError::NotFound(id)),
             Advanced::TokenRefused(fault) => Err(fault.into()),
+            Advanced::Quarantined(payment) => Err(quarantined(payment, client)),
         }
     }
 
@@ -209,6 +214,7 @@ impl Acceptor {
             Advanced::AnotherAttempt(_) | Advanced::NotFound | Advanced::TokenRefused(_) => {
                 Err(AcceptError::NotFound(id))
             }
+            Advanced::Quarantined(payment) => Err(quarantined(payment, client)),
         }
     }
 
@@ -241,6 +247,13 @@ impl Acceptor {
             sealed,
         })
     }
+}
+
+fn quarantined(payment: Quarantined, client: &ClientName) -> AcceptError {
+    if payment.is_hidden_from(client) {
+        return AcceptError::NotFound(payment.payment);
+    }
+    AcceptError::Store(payment.into())
 }
 
 fn presented_too_late(refusal: Refusal, payment: Payment) -> Result<Presented, AcceptError> {

@@ -27,6 +27,16 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             include_str!("../../migrations/mysql/0003_fewer_indexes.sql"),
         ),
         (
+            5,
+            "quarantined outbox",
+            include_str!("../../migrations/mysql/0005_quarantined_outbox.sql"),
+        ),
+        (
+            6,
+            "quarantined payments",
+            include_str!("../../migrations/mysql/0006_quarantined_payments.sql"),
+        ),
+        (
             11,
             "ledger currency",
             include_str!("../../migrations/mysql/0011_ledger_currency.sql"),
@@ -56,6 +66,16 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             4,
             "fewer indexes",
             include_str!("../../migrations/sqlite/0004_fewer_indexes.sql"),
+        ),
+        (
+            6,
+            "quarantined outbox",
+            include_str!("../../migrations/sqlite/0006_quarantined_outbox.sql"),
+        ),
+        (
+            7,
+            "quarantined payments",
+            include_str!("../../migrations/sqlite/0007_quarantined_payments.sql"),
         ),
         (
             12,

@@ -10,8 +10,9 @@ use super::tokens::{self, TokenFault};
 use super::{Leases, PresentedCard, RowIds};
 use crate::domain::{ClientName, Metadata, Money, OrderId, Payment, PaymentId, Timestamp, UserId};
 use crate::store::batch::Batch;
+use crate::store::quarantine::SetAside;
 use crate::store::rows::{Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
-use crate::store::{Database, StoreError, Transaction};
+use crate::store::{Database, StoreError, Transaction, is_usable};
 
 /// A payment that is about to be accepted.
 #[derive(Debug, Clone)]
@@ -100,6 +101,10 @@ impl Batch for AcceptPayments {
             })
             .collect())
     }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.database.as_ref()).await
+    }
 }
 
 fn key(item: &NewPayment) -> Option<(ClientName, String)> {
@@ -136,6 +141,10 @@ async fn read_keys(
         return Ok(Keys::new());
     }
     let found = tx.payments_by_key(&keys).await?;
+    // Whose item this is, the batch finds out by halves.
+    if let Some(payment) = tx.left_out().iter().find_map(SetAside::payment) {
+        return Err(payment.into());
+    }
     let by_key = found.into_iter().filter_map(|stored| {
         let key = stored.idempotency.as_ref()?.key.clone();
         Some(((stored.payment.client.clone(), key), stored))
@@ -160,6 +169,8 @@ async fn refused_tokens(
     }
     let ids: Vec<TokenId> = wanted.iter().map(|(_, token)| (*token).clone()).collect();
     let locked = tx.lock_tokens(&ids).await?;
+    // One that cannot be read counts as unknown: its client can make another.
+    tx.left_out().iter().for_each(SetAside::report);
     let mut taken: HashMap<&TokenId, PaymentId> = HashMap::new();
     let mut refused = HashMap::new();
     for (item, token) in wanted {

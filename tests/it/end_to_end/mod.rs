@@ -5,6 +5,7 @@ mod clients;
 mod clocks;
 mod faults;
 mod idempotency;
+mod isolation;
 mod last_net;
 mod liveness;
 mod messages;
