@@ -136,7 +136,11 @@ impl Publisher {
         let mut published = self.publish_together(rows).await;
         while !published.unsent.is_empty() && !lane.is_away_for_long() {
             sleep(LOOK).await;
-            published = self.publish_together(published.unsent).await;
+            let unsent = std::mem::take(&mut published.unsent);
+            let again = self.publish_together(unsent).await;
+            published.confirmed.extend(again.confirmed);
+            published.unconfirmed.extend(again.unconfirmed);
+            (published.unsent, published.took) = (again.unsent, again.took);
         }
         if published.unsent.is_empty() {
             lane.is_back();

@@ -351,7 +351,9 @@ async fn a_card_token_that_cannot_be_read_is_of_no_use_and_the_others_are() {
         tx.insert_tokens(&tokens).await.unwrap();
         tx.commit().await.unwrap();
         case.place
-            .execute("UPDATE card_tokens SET card_expiration = '?' WHERE id = 'tok_broken' OR id = CAST('tok_broken' AS BINARY)")
+            .execute(
+                "UPDATE card_tokens SET card_expiration = '?' WHERE HEX(id) = HEX('tok_broken')",
+            )
             .await;
         let token = |name: &str| TokenId(name.to_owned());
         assert_eq!(
