@@ -21,7 +21,7 @@ use crate::vital::caught;
 
 /// Rows of a group that breaks the connection are published alone.
 const GROUP: usize = 16;
-/// So often a row breaks the connection alone before it is set aside. Each time is a sweep of its own.
+/// How often a row breaks the connection alone before it is set aside, once in each sweep.
 const BREAKS: u32 = 3;
 /// A connection that breaks later than this after a message was written broke for another reason.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ pub(super) struct Publisher {
 
 #[derive(Default)]
 struct LaneState {
-    /// Shared by those who publish, held alone by whoever looks for the row that breaks the connection.
+    /// Shared by those who publish, held exclusively while the row that breaks the connection is looked for.
     in_use: RwLock<()>,
     away_since: Mutex<Option<Instant>>,
 }

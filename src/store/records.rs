@@ -70,7 +70,7 @@ impl<'r, R: Columns, T: Table + FromRow<'r, R>> FromRow<'r, R> for Tried<T> {
             // The name alone: the cause may hold what is stored.
             Err(Error::ColumnDecode { index, .. }) => Err(index.trim_matches('"').to_owned()),
             Err(Error::Decode(_)) => Err("a column".to_owned()),
-            // A schema that does not fit is the fault of no row.
+            // The schema does not fit: no row is the cause.
             Err(error) => return Err(error),
         };
         let mark = T::mark(row)?;
