@@ -203,6 +203,9 @@ impl App {
             consumers.iter().cloned().chain(callback_consumer).collect(),
             stop.clone(),
         ));
+        for vital in parts.vitals() {
+            tasks.watch_vital(vital, to_the_end.clone());
+        }
         let health = serve::health(
             &parts,
             config.role,

@@ -33,4 +33,5 @@ pub mod relay;
 pub mod store;
 pub mod telemetry;
 pub mod tools;
+pub mod vital;
 pub mod worker;

@@ -6,6 +6,7 @@
 //! twice; its receivers must not mind.
 
 mod chores;
+mod publisher;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,12 +17,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Broker, Connection, Lane, Publication};
+use crate::broker::{Broker, Lane};
 use crate::pulse::Pulse;
 use crate::store::Database;
 use crate::store::commands::Commands;
 use crate::store::hand_over::HandedOver;
-use crate::store::rows::{OutboxId, OutboxRow};
+use crate::store::rows::OutboxRow;
+use publisher::Publisher;
 
 /// How the relay works.
 #[derive(Debug, Clone, Copy)]
@@ -63,13 +65,6 @@ pub struct RelayTasks {
     backlog: Arc<Backlog>,
 }
 
-#[derive(Clone)]
-struct Publisher {
-    broker: Arc<dyn Broker>,
-    commands: Commands,
-    pulses: Pulses,
-}
-
 /// Of publishing, and of the questions that the chores ask the database.
 #[derive(Clone)]
 struct Pulses {
@@ -91,17 +86,17 @@ pub fn relay(
     let backlog = Arc::<Backlog>::default();
     let tasks = RelayTasks {
         lanes: [(Lane::Work, work), (Lane::Results, results)],
-        publisher: Publisher {
+        publisher: Publisher::new(
             broker,
             commands,
-            pulses: Pulses {
+            Pulses {
                 publish: Pulse::new("relay"),
                 sweep: Pulse::new("sweep"),
                 last_net: Pulse::new("last net"),
                 backlog: Pulse::new("backlog"),
                 tokens: Pulse::new("card tokens"),
             },
-        },
+        ),
         database,
         settings,
         backlog: Arc::clone(&backlog),
@@ -198,64 +193,4 @@ async fn publish_handed_over(
     }
     chunks.close();
     chunks.wait().await;
-}
-
-impl Publisher {
-    /// Publishes rows; returns those that the broker has confirmed.
-    async fn publish(&self, rows: Vec<OutboxRow>) -> Vec<OutboxId> {
-        let (rows, publications): (Vec<_>, Vec<Publication>) = rows
-            .into_iter()
-            .map(|row| ((row.id, row.payment), row.publication))
-            .unzip();
-        let spans: Vec<tracing::Span> = rows
-            .iter()
-            .zip(&publications)
-            .map(|((_, payment), publication)| step_span(payment.map(|id| id.0), publication))
-            .collect();
-        let in_hand = self.pulses.publish.take();
-        let results = self.broker.publish(&publications).await;
-        drop(in_hand);
-        drop(spans);
-        let mut confirmed = Vec::with_capacity(rows.len());
-        for (((id, payment), publication), result) in
-            rows.into_iter().zip(&publications).zip(results)
-        {
-            match result {
-                Ok(()) => confirmed.push(id),
-                Err(error) => {
-                    metrics::counter!("relay_failures").increment(1);
-                    tracing::debug!(payment.id = payment.map(|id| id.0), routing_key = publication.routing_key,
-                        %error, "not published; the sweep will try again");
-                }
-            }
-        }
-        metrics::counter!("relay_published").increment(confirmed.len() as u64);
-        confirmed
-    }
-
-    async fn forget(&self, published: Vec<OutboxId>) {
-        let deletions = published.into_iter().map(|id| self.commands.published(id));
-        for deleted in join_all(deletions).await {
-            if let Err(error) = deleted {
-                tracing::warn!(%error, "a published outbox row was not deleted: it will be published again");
-            }
-        }
-    }
-
-    fn connected(&self) -> bool {
-        matches!(
-            *self.broker.connection().borrow(),
-            Connection::Up | Connection::Mismatch(_)
-        )
-    }
-}
-
-fn step_span(payment: Option<i64>, publication: &Publication) -> tracing::Span {
-    let kind = publication.properties.kind.as_deref().unwrap_or("");
-    tracing::debug_span!(
-        "relay",
-        payment.id = payment,
-        messaging.destination = publication.exchange.name(),
-        kind
-    )
 }

@@ -14,6 +14,7 @@ use crate::relay::Relay;
 use crate::store::commands::{
     AcceptOutcome, Advance, Advanced, Commands, NewPayment, PresentedCard, RowIds,
 };
+use crate::store::quarantine::Quarantined;
 use crate::store::rows::{Idempotency, StoredPayment, TokenId};
 use crate::store::{Database, StoreError};
 
@@ -158,7 +159,10 @@ impl Acceptor {
         client: &ClientName,
         id: PaymentId,
     ) -> Result<StoredPayment, AcceptError> {
-        let stored = self.database.payment(id).await?;
+        let stored = match self.database.payment(id).await {
+            Err(StoreError::Quarantined(payment)) => return Err(quarantined(*payment, client)),
+            stored => stored?,
+        };
         stored
             .filter(|stored| stored.payment.client == *client)
             .ok_or(AcceptError::NotFound(id))
@@ -205,6 +209,7 @@ impl Acceptor {
             Advanced::Refused(refusal, payment) => presented_too_late(refusal, payment),
             Advanced::NotFound => Err(AcceptError::NotFound(id)),
             Advanced::TokenRefused(fault) => Err(fault.into()),
+            Advanced::Quarantined(payment) => Err(quarantined(payment, client)),
         }
     }
 
@@ -250,6 +255,7 @@ impl Acceptor {
             Advanced::AnotherAttempt(_) | Advanced::NotFound | Advanced::TokenRefused(_) => {
                 Err(AcceptError::NotFound(id))
             }
+            Advanced::Quarantined(payment) => Err(quarantined(payment, client)),
         }
     }
 
@@ -282,6 +288,13 @@ impl Acceptor {
             sealed,
         })
     }
+}
+
+fn quarantined(payment: Quarantined, client: &ClientName) -> AcceptError {
+    if payment.is_hidden_from(client) {
+        return AcceptError::NotFound(payment.payment);
+    }
+    AcceptError::Store(payment.into())
 }
 
 fn presented_too_late(refusal: Refusal, payment: Payment) -> Result<Presented, AcceptError> {

@@ -24,6 +24,7 @@ use crate::store::batch::Limits;
 use crate::store::commands::Commands;
 use crate::store::mysql::MySql;
 use crate::store::sqlite::Sqlite;
+use crate::vital::Vital;
 use crate::worker::{Authorizer, Worker};
 
 /// Requests that wait at the same time; further ones are answered as they stand.
@@ -39,9 +40,19 @@ pub(super) struct Parts {
     pub seal: Arc<SealKeys>,
     pub relay: Relay,
     pub waiters: Arc<Waiters>,
+    /// Of the simulated issuer's ledger.
+    ledger: Option<Vital>,
 }
 
 impl Parts {
+    /// Of tasks that were started along with the parts: each must run as long as the process does.
+    pub(super) fn vitals(&self) -> Vec<Vital> {
+        let mut vitals = self.commands.vitals();
+        vitals.push(self.broker.vital());
+        vitals.extend(self.ledger.clone());
+        vitals
+    }
+
     /// Opens the store, starts connecting to the broker, and wires everything; the relay's tasks are still to be run.
     pub(super) async fn make(config: &Config) -> Result<(Self, RelayTasks), AppError> {
         let (database, broker) = backend(config).await?;
@@ -53,7 +64,7 @@ impl Parts {
             (commands.clone(), handed_over),
             config.relay,
         );
-        let processor = simulated_issuer(config.issuer, &database);
+        let (processor, ledger) = simulated_issuer(config.issuer, &database);
         let seal = Arc::new(config.seal_keys.clone());
         let acceptor = Arc::new(Acceptor {
             commands: commands.clone(),
@@ -72,6 +83,7 @@ impl Parts {
             seal,
             relay,
             waiters,
+            ledger,
         };
         Ok((parts, relay_tasks))
     }
@@ -120,7 +132,10 @@ impl Parts {
     }
 }
 
-fn simulated_issuer(settings: IssuerSettings, database: &Arc<dyn Database>) -> Arc<dyn Processor> {
+fn simulated_issuer(
+    settings: IssuerSettings,
+    database: &Arc<dyn Database>,
+) -> (Arc<dyn Processor>, Option<Vital>) {
     let options = Options {
         latency: Latency {
             mean: settings.latency,
@@ -136,7 +151,8 @@ fn simulated_issuer(settings: IssuerSettings, database: &Arc<dyn Database>) -> A
     let ledger = settings
         .ledger
         .then(|| Ledger::spawn(Arc::clone(database), limits));
-    Arc::new(SimulatedIssuer::new(options, ledger))
+    let vital = ledger.as_ref().map(Ledger::vital);
+    (Arc::new(SimulatedIssuer::new(options, ledger)), vital)
 }
 
 async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>), AppError> {

@@ -3,9 +3,11 @@
 use std::future::Future;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::AppError;
+use crate::vital::{Vital, caught};
 
 /// Running tasks.
 pub(super) struct Tasks {
@@ -38,12 +40,23 @@ impl Tasks {
         self.start(&self.background, name, task);
     }
 
-    /// Starts a watch that ends with a reason to end the process, or with none.
+    /// Starts a watch that ends with a reason to end the process, or with none. A panic is a reason.
     pub(super) fn watch(&self, watch: impl Future<Output = Option<AppError>> + Send + 'static) {
         let failed = self.failed.clone();
         self.background.spawn(async move {
-            if let Some(error) = watch.await {
+            let seen = caught("watch", watch).await;
+            if let Some(error) = seen.unwrap_or(Some(AppError::TaskEnded("watch"))) {
                 let _ = failed.send(error);
+            }
+        });
+    }
+
+    /// Ends the process if a task panics that others rely on.
+    pub(super) fn watch_vital(&self, vital: Vital, stop: CancellationToken) {
+        self.watch(async move {
+            tokio::select! {
+                () = vital.panicked() => Some(AppError::TaskEnded(vital.name())),
+                () = stop.cancelled() => None,
             }
         });
     }
@@ -83,3 +96,6 @@ impl Tasks {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

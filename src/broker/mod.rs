@@ -9,7 +9,7 @@ pub mod rabbitmq;
 pub mod topology;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::vital::{Vital, caught};
 pub use topology::{Exchange, Lane, Queue, Topology};
 
 /// Results that a subscription holds for a receiver that is behind; more are let go, because they are hints.
@@ -76,6 +77,9 @@ pub enum PublishError {
     /// The broker refused it (a full queue with `reject-publish`).
     #[error("the broker refused the message")]
     Refused,
+    /// The protocol cannot carry it, now or later; with what is wrong.
+    #[error("the message cannot be written: {0}")]
+    Unwritable(String),
     /// Mandatory, and no queue is bound for it.
     #[error("no queue takes the message: {exchange} {routing_key}")]
     Unroutable {
@@ -150,7 +154,7 @@ pub struct Consumer {
 
 impl Consumer {
     /// Has up to `at_most` deliveries worked on at a time, each by a task of `tasks`, until `stop`. What has no task by then
-    /// is left where it is.
+    /// is left where it is. A delivery whose work panics is rejected, so that it ends among the dead letters.
     pub async fn hand_out<W: Future<Output = ()> + Send + 'static>(
         &mut self,
         at_most: usize,
@@ -169,12 +173,16 @@ impl Consumer {
                 () = stop.cancelled() => None,
                 next = next => next,
             };
-            let Some((permit, delivery)) = next else {
+            let Some((permit, mut delivery)) = next else {
                 return;
             };
+            let unsettled = Unsettled(Arc::new(Mutex::new(Some(delivery.settle))));
+            delivery.settle = Box::new(unsettled.clone());
             let work = work(delivery);
             tasks.spawn(async move {
-                work.await;
+                if caught("delivery", work).await.is_none() {
+                    Box::new(unsettled).reject().await;
+                }
                 drop(permit);
             });
         }
@@ -185,6 +193,37 @@ impl Consumer {
         self.deliveries.close();
         while let Some(delivery) = self.deliveries.recv().await {
             delivery.settle.give_back().await;
+        }
+    }
+}
+
+/// A delivery that can still be settled when whatever works on it is gone.
+#[derive(Debug, Clone)]
+struct Unsettled(Arc<Mutex<Option<Box<dyn Settle>>>>);
+
+impl Unsettled {
+    fn take(&self) -> Option<Box<dyn Settle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[async_trait]
+impl Settle for Unsettled {
+    async fn acknowledge(self: Box<Self>) {
+        if let Some(settle) = self.take() {
+            settle.acknowledge().await;
+        }
+    }
+
+    async fn reject(self: Box<Self>) {
+        if let Some(settle) = self.take() {
+            settle.reject().await;
+        }
+    }
+
+    async fn give_back(self: Box<Self>) {
+        if let Some(settle) = self.take() {
+            settle.give_back().await;
         }
     }
 }
@@ -219,6 +258,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Declares everything of definitions.json; a difference to what exists is an error that names it.
     async fn declare_topology(&self) -> Result<(), BrokerError>;
 
+    /// Of the tasks behind it: they must run until it is closed.
+    fn vital(&self) -> Vital;
+
     /// Whether the broker can be used, now and on every change.
     fn connection(&self) -> watch::Receiver<Connection>;
 
@@ -228,3 +270,6 @@ pub trait Broker: Send + Sync + 'static {
     /// Closes the sessions.
     async fn close(&self);
 }
+
+#[cfg(test)]
+mod tests;

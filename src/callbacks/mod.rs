@@ -94,7 +94,8 @@ impl Callbacks {
     /// Delivers what [`Self::consume`] brings until `stop`, then ends the calls under way and puts the rest aside.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
         let tasks = TaskTracker::new();
-        tasks.spawn(bindings::follow(
+        // Ends with `stop`. If it ends before, by a panic, so does this task, and with it the process.
+        let following = tokio::spawn(bindings::follow(
             Arc::clone(&self.broker),
             self.clients.clone(),
             consumer.registered.clone(),
@@ -105,9 +106,11 @@ impl Callbacks {
             let (this, stop) = (Arc::clone(&this), stop.clone());
             async move { this.work_off(delivery, &stop).await }
         };
-        consumer
-            .hand_out(usize::from(IN_HAND), &tasks, &stop, work)
-            .await;
+        let handing_out = consumer.hand_out(usize::from(IN_HAND), &tasks, &stop, &work);
+        tokio::select! {
+            () = handing_out => {}
+            _ = following => {}
+        }
         consumer.deliveries.close();
         while let Some(delivery) = consumer.deliveries.recv().await {
             tasks.spawn(work(delivery));

@@ -163,7 +163,17 @@ impl From<StoreError> for Problem {
                      was one.",
                 )
             }
-            StoreError::Rejected(_) | StoreError::Corrupt(_) => {
+            StoreError::Quarantined(payment) => {
+                tracing::debug!(error = %payment, "a request for a quarantined payment");
+                Self::new(
+                    Kind::Quarantined,
+                    format!(
+                        "Payment {} is quarantined: what is stored of it cannot be used until an operator has repaired it.",
+                        payment.payment
+                    ),
+                )
+            }
+            StoreError::Rejected(_) | StoreError::Corrupt(_) | StoreError::Panicked(_) => {
                 tracing::error!(error = %error, "a request failed in the store");
                 Self::internal()
             }

@@ -160,6 +160,10 @@ fn fate(error: &AcceptError) -> Fate {
         AcceptError::NotFound(_) | AcceptError::Refused(_) => refuse("not_possible"),
         AcceptError::Seal(_) => refuse("card_token_unreadable"),
         AcceptError::Store(StoreError::Rejected(_)) => refuse("data_refused"),
+        AcceptError::Store(StoreError::Quarantined(_)) => refuse("payment_quarantined"),
+        AcceptError::Store(StoreError::Corrupt(_) | StoreError::Panicked(_)) => {
+            refuse("internal_error")
+        }
         AcceptError::BacklogFull | AcceptError::Store(_) => Fate::Hold,
     }
 }

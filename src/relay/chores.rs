@@ -10,11 +10,14 @@ use tokio_util::sync::CancellationToken;
 use super::{Backlog, Publisher, RelaySettings};
 use crate::broker::{Lane, Queue};
 use crate::store::Database;
+use crate::store::commands::{ERASED_AT_ONCE, Taken};
 
 /// Rows taken by one sweep.
 const SWEPT: u32 = 512;
 /// Payments dispatched again at once.
 const DISPATCHED_AGAIN: u32 = 100;
+/// For so many looks a payment is overdue before it is dispatched again although work waits in the queue.
+const WHILE_WORK_WAITS: u32 = 20;
 
 pub(super) async fn sweep(
     lane: Lane,
@@ -25,64 +28,77 @@ pub(super) async fn sweep(
     while pause(settings.sweep_every, &stop).await {
         while publisher.connected() && !stop.is_cancelled() {
             let in_hand = publisher.pulses.sweep.take();
-            let rows = publisher.commands.sweep(lane, SWEPT).await;
+            let taken = publisher.commands.sweep(lane, SWEPT).await;
             drop(in_hand);
-            let rows = match rows {
-                Ok(rows) => rows,
+            let Taken { rows, found } = match taken {
+                Ok(taken) => taken,
                 Err(error) => {
                     tracing::debug!(%error, "no sweep");
                     break;
                 }
             };
-            let found = rows.len();
-            metrics::counter!("relay_swept").increment(found as u64);
+            metrics::counter!("relay_swept").increment(rows.len() as u64);
+            let nothing_to_publish = rows.is_empty();
             let confirmed = publisher.publish(rows).await;
             // A broker that takes nothing is not asked again at once.
-            let done = found < SWEPT as usize || confirmed.is_empty();
+            let takes_nothing = confirmed.is_empty() && !nothing_to_publish;
             publisher.forget(confirmed).await;
-            if done {
+            if found < SWEPT as usize || takes_nothing {
                 break;
             }
         }
     }
 }
 
-/// The last net. Only while the work queue is empty: a message that waits there is not lost.
+/// The last net: looks for payments whose message is lost. A message that waits in the work queue is not lost, so while
+/// there are any, only payments that are overdue for long are looked for: then their messages would have had their turn.
 pub(super) async fn dispatch_forgotten(
     publisher: Publisher,
     settings: RelaySettings,
     stop: CancellationToken,
 ) {
     while pause(settings.check_every, &stop).await {
-        if !publisher.connected()
-            || publisher
-                .broker
-                .depth(Queue::Work)
-                .await
-                .is_ok_and(|depth| depth > 0)
-        {
+        if !publisher.connected() {
             continue;
         }
-        let in_hand = publisher.pulses.last_net.take();
-        let rows = publisher
-            .commands
-            .dispatch_forgotten(DISPATCHED_AGAIN)
-            .await;
-        drop(in_hand);
-        match rows {
-            Ok(rows) if !rows.is_empty() => {
-                tracing::warn!(
-                    payments = rows.len(),
-                    "dispatched again: their messages seem lost"
-                );
-                metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
-                let confirmed = publisher.publish(rows).await;
-                publisher.forget(confirmed).await;
+        let depth = publisher.broker.depth(Queue::Work).await;
+        let overdue = match depth {
+            Ok(1..) => settings.check_every * WHILE_WORK_WAITS,
+            Ok(0) | Err(_) => Duration::ZERO,
+        };
+        while publisher.connected() && !stop.is_cancelled() {
+            if !dispatch_some(&publisher, overdue).await {
+                break;
             }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "could not look for forgotten payments"),
         }
     }
+}
+
+/// Whether there may be more.
+async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
+    let in_hand = publisher.pulses.last_net.take();
+    let taken = publisher
+        .commands
+        .dispatch_forgotten(overdue, DISPATCHED_AGAIN)
+        .await;
+    drop(in_hand);
+    let Taken { rows, found } = match taken {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::debug!(%error, "could not look for forgotten payments");
+            return false;
+        }
+    };
+    if !rows.is_empty() {
+        tracing::warn!(
+            payments = rows.len(),
+            "dispatched again: their messages seem lost"
+        );
+        metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
+        let confirmed = publisher.publish(rows).await;
+        publisher.forget(confirmed).await;
+    }
+    found >= DISPATCHED_AGAIN as usize
 }
 
 pub(super) async fn measure(
@@ -102,6 +118,10 @@ pub(super) async fn measure(
         let others = depth.total.saturating_sub(depth.of_payments);
         backlog.others.store(others, Ordering::Relaxed);
         metrics::gauge!("outbox_rows_of_no_payment").set(others as f64);
+        metrics::gauge!("outbox_rows_quarantined").set(depth.quarantined as f64);
+        if depth.quarantined > 0 {
+            release(&publisher).await;
+        }
         let full = depth.of_payments >= settings.backlog_limit;
         if full != backlog.full.swap(full, Ordering::Relaxed) {
             tracing::warn!(
@@ -115,10 +135,29 @@ pub(super) async fn measure(
 
 pub(super) async fn erase_expired_tokens(publisher: Publisher, stop: CancellationToken) {
     while pause(Duration::from_secs(60), &stop).await {
-        let _in_hand = publisher.pulses.tokens.take();
-        if let Err(error) = publisher.commands.erase_expired_tokens().await {
-            tracing::debug!(%error, "expired card tokens were not erased");
+        loop {
+            let in_hand = publisher.pulses.tokens.take();
+            let erased = publisher.commands.erase_expired_tokens().await;
+            drop(in_hand);
+            match erased {
+                Ok(erased) if erased < ERASED_AT_ONCE.into() => break,
+                Ok(_) if stop.is_cancelled() => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "expired card tokens were not erased");
+                    break;
+                }
+            }
         }
+    }
+}
+
+/// Rows whose mark an operator has removed are due again.
+async fn release(publisher: &Publisher) {
+    match publisher.commands.release_outbox().await {
+        Ok(0) => {}
+        Ok(rows) => tracing::info!(rows, "quarantined outbox rows were released"),
+        Err(error) => tracing::debug!(%error, "no outbox rows were released"),
     }
 }
 

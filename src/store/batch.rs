@@ -1,8 +1,9 @@
 //! Group commit: what queued up while the last transaction was committing runs as one multi-row transaction.
 //!
 //! Nothing waits when idle. Under load, a batch waits for more about as long as a transaction takes: fewer and longer
-//! transactions are what that load needs. A caller that hangs up cancels nothing. Collisions and lost connections run
-//! the whole batch again; refused data is split by halves, so that one bad row does not hurt its neighbours.
+//! transactions are what that load needs. If a caller disconnects, its item still runs. Collisions and lost connections
+//! run the whole batch again. If an item may be the cause (refused data, a row that cannot be read, a panic, a connection
+//! that breaks again and again while another works), the batch runs by halves, so that the item fails alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::StoreError;
 use crate::pulse::Pulse;
+use crate::vital::{Vital, caught};
 
 /// So many items at once are load: what comes alone or in small company goes at once.
 const CROWD: usize = 32;
@@ -31,7 +33,18 @@ pub trait Batch: Send + Sync + 'static {
     /// any error, also when the first run was committed after all: it must then come to the same outcomes, or to ones
     /// that lose nothing but time.
     async fn run(&self, items: &[Self::Item]) -> Result<Vec<Self::Outcome>, StoreError>;
+
+    /// Whether a transaction without these items succeeds now, on a connection that works. Asked when connections break:
+    /// then either the database is away, or the items are the cause.
+    async fn succeeds_without_items(&self) -> bool;
 }
+
+/// How often the connection breaks on several items before they are run by halves.
+const BREAKS: u32 = 3;
+
+/// How often it breaks on a single item before that is refused. More often, because refusing is final; nothing else waits
+/// for it much longer.
+const BREAKS_ALONE: u32 = 6;
 
 /// How much a group commit takes and how long it tries.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +98,7 @@ type Waiting<B> = (
 pub struct Batcher<B: Batch> {
     sender: mpsc::Sender<Waiting<B>>,
     pulse: Pulse,
+    vital: Vital,
 }
 
 impl<B: Batch> Clone for Batcher<B> {
@@ -92,6 +106,7 @@ impl<B: Batch> Clone for Batcher<B> {
         Self {
             sender: self.sender.clone(),
             pulse: self.pulse.clone(),
+            vital: self.vital.clone(),
         }
     }
 }
@@ -100,9 +115,19 @@ impl<B: Batch> Batcher<B> {
     /// Starts the task that runs the batches, one transaction at a time.
     pub fn spawn(batch: B, limits: Limits) -> Self {
         let (sender, receiver) = mpsc::channel(limits.waiting);
-        let pulse = Pulse::new(B::NAME);
-        tokio::spawn(work_off(Arc::new(batch), limits, receiver, pulse.clone()));
-        Self { sender, pulse }
+        let (pulse, vital) = (Pulse::new(B::NAME), Vital::new(B::NAME));
+        let task = work_off(Arc::new(batch), limits, receiver, pulse.clone());
+        tokio::spawn(vital.clone().watch(task));
+        Self {
+            sender,
+            pulse,
+            vital,
+        }
+    }
+
+    /// Of the task that runs the batches: an item's panic does not end it.
+    pub fn vital(&self) -> Vital {
+        self.vital.clone()
     }
 
     /// Of the task that runs the batches.
@@ -110,7 +135,7 @@ impl<B: Batch> Batcher<B> {
         self.pulse.clone()
     }
 
-    /// Has an item done with whatever else is waiting. Fails at once when too much is.
+    /// Submits an item to the next batch. Fails at once when too many items wait.
     pub async fn submit(&self, item: B::Item) -> Result<B::Outcome, StoreError> {
         let (reply, outcome) = oneshot::channel();
         self.sender
@@ -144,7 +169,12 @@ async fn work_off<B: Batch>(
         metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
         let in_hand = pulse.take();
         let began = Instant::now();
-        let outcomes = run_to_the_end(batch.as_ref(), &items, limits, &pulse).await;
+        let run = Run {
+            batch: batch.as_ref(),
+            limits,
+            pulse: &pulse,
+        };
+        let outcomes = run.to_the_end(&items, BREAKS).await;
         took = began.elapsed();
         drop(in_hand);
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
@@ -172,107 +202,97 @@ async fn gather<W>(
     }
 }
 
-async fn run_to_the_end<B: Batch>(
-    batch: &B,
-    items: &[B::Item],
+/// How one batch is run.
+struct Run<'a, B> {
+    batch: &'a B,
     limits: Limits,
-    pulse: &Pulse,
-) -> Vec<Result<B::Outcome, StoreError>> {
-    match run_again_while_transient(batch, items, limits, pulse).await {
-        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-        Err(StoreError::Rejected(_)) if items.len() > 1 => {
-            let (left, right) = items.split_at(items.len() / 2);
-            let mut outcomes = Box::pin(run_to_the_end(batch, left, limits, pulse)).await;
-            outcomes.extend(Box::pin(run_to_the_end(batch, right, limits, pulse)).await);
-            outcomes
+    pulse: &'a Pulse,
+}
+
+impl<B: Batch> Run<'_, B> {
+    /// Runs the items together, then by halves if one of them may be the cause of an error. `breaks`: how often the
+    /// connection may break on several.
+    async fn to_the_end(
+        &self,
+        items: &[B::Item],
+        breaks: u32,
+    ) -> Vec<Result<B::Outcome, StoreError>> {
+        let is_alone = items.len() == 1;
+        let breaks = if is_alone { BREAKS_ALONE } else { breaks };
+        match self.again_while_transient(items, breaks).await {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(error) if error.is_of_the_rows() && !is_alone => {
+                let (left, right) = items.split_at(items.len() / 2);
+                // One of them is the cause: a single further break tells in which half.
+                let mut outcomes = Box::pin(self.to_the_end(left, 1)).await;
+                outcomes.extend(Box::pin(self.to_the_end(right, 1)).await);
+                outcomes
+            }
+            Err(error) => {
+                if error.is_of_the_rows() {
+                    metrics::counter!("store_items_refused", "batch" => B::NAME).increment(1);
+                }
+                items.iter().map(|_| Err(error.clone())).collect()
+            }
         }
-        Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
+    }
+
+    async fn again_while_transient(
+        &self,
+        items: &[B::Item],
+        most_breaks: u32,
+    ) -> Result<Vec<B::Outcome>, StoreError> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(5);
+        let mut breaks = 0;
+        loop {
+            // Also while the database is away: trying is what this task has to get on with.
+            self.pulse.beat();
+            let error = match self.once(items).await {
+                Err(error) if error.is_transient() => error,
+                settled => return settled,
+            };
+            metrics::counter!("store_batch_repeats", "batch" => B::NAME).increment(1);
+            if error.is_broken_off() && self.succeeds_without_items().await {
+                breaks += 1;
+                if breaks >= most_breaks {
+                    return Err(broken_off(breaks));
+                }
+            }
+            let patience = self.limits.patience;
+            if patience.is_some_and(|patience| started.elapsed() >= patience) {
+                return Err(error);
+            }
+            tracing::debug!(batch = B::NAME, rows = items.len(), %error, "running the batch again");
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    async fn once(&self, items: &[B::Item]) -> Result<Vec<B::Outcome>, StoreError> {
+        let run = tokio::time::timeout(self.limits.timeout, self.batch.run(items));
+        match caught(B::NAME, run).await {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(StoreError::CommitUnknown(Arc::new(
+                sqlx::Error::PoolTimedOut,
+            ))),
+            None => Err(StoreError::Panicked(B::NAME.to_owned())),
+        }
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        let check = self.batch.succeeds_without_items();
+        let checked = tokio::time::timeout(self.limits.timeout, check);
+        matches!(caught(B::NAME, checked).await, Some(Ok(true)))
     }
 }
 
-async fn run_again_while_transient<B: Batch>(
-    batch: &B,
-    items: &[B::Item],
-    limits: Limits,
-    pulse: &Pulse,
-) -> Result<Vec<B::Outcome>, StoreError> {
-    let started = Instant::now();
-    let mut pause = Duration::from_millis(5);
-    loop {
-        // Also while the database is away: trying is what this task has to get on with.
-        pulse.beat();
-        let result = match tokio::time::timeout(limits.timeout, batch.run(items)).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::CommitUnknown(Arc::new(
-                sqlx::Error::PoolTimedOut,
-            ))),
-        };
-        match result {
-            Err(error) if error.is_transient() => {
-                metrics::counter!("store_batch_repeats", "batch" => B::NAME).increment(1);
-                if limits
-                    .patience
-                    .is_some_and(|patience| started.elapsed() >= patience)
-                {
-                    return Err(error);
-                }
-                tracing::debug!(batch = B::NAME, rows = items.len(), %error, "running the batch again");
-                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-                pause = (pause * 2).min(Duration::from_secs(1));
-            }
-            settled => return settled,
-        }
-    }
+fn broken_off(times: u32) -> StoreError {
+    let words = format!(
+        "the connection broke {times} times on these rows and on no others (are they longer than max_allowed_packet?)"
+    );
+    StoreError::Rejected(Arc::new(sqlx::Error::Protocol(words)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Answers each item with the number of items in its transaction.
-    struct Counted;
-
-    #[async_trait]
-    impl Batch for Counted {
-        const NAME: &'static str = "counted";
-        type Item = ();
-        type Outcome = usize;
-
-        async fn run(&self, items: &[()]) -> Result<Vec<usize>, StoreError> {
-            Ok(vec![items.len(); items.len()])
-        }
-    }
-
-    async fn sizes(linger: Duration) -> Vec<usize> {
-        let limits = Limits {
-            linger,
-            rows: 4,
-            ..Limits::default()
-        };
-        let batcher = Batcher::spawn(Counted, limits);
-        let submit = async |after| {
-            tokio::time::sleep(Duration::from_millis(after)).await;
-            batcher.submit(()).await.expect("an outcome")
-        };
-        let items = [0, 10, 20, 30, 40, 200].map(submit);
-        futures::future::join_all(items).await
-    }
-
-    #[test]
-    fn a_crowd_waits_as_long_as_the_last_transaction_took_and_nobody_else_does() {
-        let limits = Limits::default();
-        let wait = |items, took| limits.wait(items, Duration::from_millis(took)).as_millis();
-        assert_eq!(wait(CROWD - 1, 5), 0);
-        assert_eq!(wait(CROWD, 0), 0);
-        assert_eq!(wait(CROWD, 5), 5);
-        assert_eq!(wait(CROWD, 5_000), limits.pause.as_millis());
-        assert_eq!(wait(limits.rows, 5), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_in_no_hurry_waits_for_others_to_share_its_transaction() {
-        assert_eq!(sizes(Duration::ZERO).await, [1; 6]);
-        let together = sizes(Duration::from_millis(50)).await;
-        assert_eq!(together, [4, 4, 4, 4, 1, 1]);
-    }
-}
+mod tests;

@@ -1,15 +1,19 @@
 //! A database, for both kinds: what is read outside of transactions, ids in blocks, and the check of the schema.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migrator};
 use time::macros::datetime;
 
 use super::audit::{self, Audit, Bounds};
 use super::cells::Cell;
-use super::decode::all;
+use super::decode::{all, each, one};
 use super::engine::{Connection, Engine};
 use super::facts::{self, Server, Stock};
-use super::records::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord};
+use super::quarantine::{Key, SetAside};
+use super::records::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord, Tried};
 use super::rows::{CardToken, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
 use super::transaction::OpenTransaction;
 use super::{Database, OutboxDepth, StoreError, Transaction, statements};
@@ -18,14 +22,27 @@ use crate::domain::{ClientName, Event, PaymentId, Timestamp};
 /// Later than every payment: where a list without a cursor starts.
 const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
 
+/// Rows that are remembered as reported.
+const MOST_REPORTED: usize = 10_000;
+
 /// A database of one kind.
 #[derive(Debug)]
 pub struct SqlDatabase<E> {
     /// Its connections.
     pub(super) engine: E,
+    /// Payments that could not be read and have been reported.
+    reported: Mutex<HashSet<PaymentId>>,
 }
 
 impl<E: Engine> SqlDatabase<E> {
+    /// With these connections.
+    pub(super) fn new(engine: E) -> Self {
+        Self {
+            engine,
+            reported: Mutex::default(),
+        }
+    }
+
     async fn read<R: Record>(
         &self,
         sql: &'static str,
@@ -46,8 +63,27 @@ impl<E: Engine> SqlDatabase<E> {
         sql: &'static str,
         parameters: &[Cell<'_>],
     ) -> Result<Option<StoredPayment>, StoreError> {
-        let found: Vec<PaymentRecord> = self.read(sql, parameters).await?;
-        found.into_iter().next().map(TryInto::try_into).transpose()
+        let found: Vec<Tried<PaymentRecord>> = self.read(sql, parameters).await?;
+        let Some(found) = found.into_iter().next() else {
+            return Ok(None);
+        };
+        one(found).map(Some).map_err(|left_out| {
+            let (reason, payment) = (left_out.reason.clone(), left_out.payment());
+            payment.map_or(StoreError::Corrupt(reason), Into::into)
+        })
+    }
+
+    /// One line for each row, however often it is read.
+    fn report_once(&self, left_out: &[SetAside]) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        for row in left_out {
+            if let Key::Payment(id) = row.key
+                && reported.len() < MOST_REPORTED
+                && reported.insert(id)
+            {
+                row.report();
+            }
+        }
     }
 
     async fn try_reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError> {
@@ -120,8 +156,28 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError> {
-        let (sql, parameters) = list(filter);
-        all(self.read::<PaymentRecord>(sql, &parameters).await?)
+        let mut filter = filter.clone();
+        let limit = filter.limit as usize;
+        let mut page: Vec<StoredPayment> = Vec::new();
+        loop {
+            let (sql, parameters) = list(&filter);
+            let found: Vec<Tried<PaymentRecord>> = self.read(sql, &parameters).await?;
+            let is_last = found.len() < limit;
+            let mut left_out = Vec::new();
+            let read = each(found, &mut left_out);
+            let read_to = read.iter().map(StoredPayment::place_in_lists).next_back();
+            page.extend(read);
+            self.report_once(&left_out);
+            // What was left out makes room for what comes after it: the order is that of time, then id.
+            let places = left_out.iter().filter_map(SetAside::place_in_lists);
+            let next = places.chain(read_to).min();
+            if left_out.is_empty() || is_last || page.len() >= limit || next.is_none() {
+                break;
+            }
+            filter.before = next;
+        }
+        page.truncate(limit);
+        Ok(page)
     }
 
     async fn events(&self, id: PaymentId) -> Result<Vec<Event>, StoreError> {
@@ -133,21 +189,26 @@ impl<E: Engine> Database for SqlDatabase<E> {
 
     async fn card_token(&self, token: &TokenId) -> Result<Option<CardToken>, StoreError> {
         let parameters = [hex::encode(&token.0).into()];
-        let found: Vec<TokenRecord> = self.read(statements::TOKEN, &parameters).await?;
-        found.into_iter().next().map(TryInto::try_into).transpose()
+        let found: Vec<Tried<TokenRecord>> = self.read(statements::TOKEN, &parameters).await?;
+        // One that cannot be read is of no use to its client, who can make another.
+        let mut left_out = Vec::new();
+        let token = each(found, &mut left_out).pop();
+        left_out.iter().for_each(SetAside::report);
+        Ok(token)
     }
 
     async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
         let mut connection = self.engine.reader().await?;
         let now = connection.now().await?;
-        let counts: Vec<(i64, i64, i64)> = connection
+        let counts: Vec<(i64, i64, i64, i64)> = connection
             .fetch(statements::OUTBOX_DEPTH, &[now.into()])
             .await?;
-        let (total, due, of_payments) = counts.into_iter().next().unwrap_or_default();
+        let (total, due, of_payments, quarantined) = counts.into_iter().next().unwrap_or_default();
         Ok(OutboxDepth {
             total: total.unsigned_abs(),
             due: due.unsigned_abs(),
             of_payments: of_payments.unsigned_abs(),
+            quarantined: quarantined.unsigned_abs(),
         })
     }
 

@@ -3,8 +3,9 @@
 use time::PrimitiveDateTime;
 
 use super::StoreError;
+use super::quarantine::SetAside;
 use super::records::{
-    CardRecord, EventRecord, LedgerRecord, OutboxRecord, PaymentRecord, TokenRecord,
+    CardRecord, EventRecord, LedgerRecord, OutboxRecord, PaymentRecord, Table, TokenRecord, Tried,
 };
 use super::rows::{
     CardToken, Idempotency, LedgerEntry, OutboxId, OutboxRow, StoredPayment, TokenId,
@@ -15,9 +16,52 @@ use crate::domain::{
     Money, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, Timestamp, UserId,
 };
 
-/// Turns records into rows; the first that cannot be read is the error.
+/// Turns records into rows; the first that cannot be read is the error. For rows that make sense only together.
 pub fn all<T: TryInto<R, Error = StoreError>, R>(records: Vec<T>) -> Result<Vec<R>, StoreError> {
     records.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Turns one record into a row, unless the row is set aside or cannot be read.
+pub fn one<T: Table + TryInto<R, Error = StoreError>, R>(tried: Tried<T>) -> Result<R, SetAside> {
+    let Tried {
+        key,
+        mark,
+        record,
+        about,
+    } = tried;
+    let marked = mark.is_some();
+    let (reason, about) = match (mark, record) {
+        (Some(reason), _) => (reason, about),
+        (None, Err(column)) => (unreadable(&column), about),
+        (None, Ok(record)) => {
+            let about = record.about();
+            match record.try_into() {
+                Ok(row) => return Ok(row),
+                Err(StoreError::Corrupt(reason)) => (reason, about),
+                Err(error) => (error.to_string(), about),
+            }
+        }
+    };
+    Err(SetAside {
+        client: about.client,
+        created_at: about.created_at.map(utc),
+        marked,
+        ..SetAside::new(key, reason)
+    })
+}
+
+/// Turns records into rows, one by one; those that are set aside or cannot be read are put to the others.
+pub fn each<T: Table + TryInto<R, Error = StoreError>, R>(
+    records: Vec<Tried<T>>,
+    left_out: &mut Vec<SetAside>,
+) -> Vec<R> {
+    let read = records.into_iter().map(one);
+    read.filter_map(|row| row.map_err(|it| left_out.push(it)).ok())
+        .collect()
+}
+
+fn unreadable(column: &str) -> String {
+    format!("{column} cannot be read")
 }
 
 impl TryFrom<PaymentRecord> for StoredPayment {
@@ -25,7 +69,7 @@ impl TryFrom<PaymentRecord> for StoredPayment {
 
     fn try_from(record: PaymentRecord) -> Result<Self, StoreError> {
         let id = record.id;
-        let broken = |column: &str| StoreError::Corrupt(format!("payment {id}: {column}"));
+        let broken = |column: &str| StoreError::Corrupt(unreadable(column));
         let currency = Currency::parse(&record.currency).map_err(|_| broken("currency"))?;
         let payment = Payment {
             id: PaymentId(id),
@@ -164,9 +208,8 @@ impl TryFrom<OutboxRecord> for OutboxRow {
             id: OutboxId(record.id),
             payment: record.payment_id.map(PaymentId),
             due_at: utc(record.due_at),
-            publication: serde_json::from_str(&record.publication).map_err(|_| {
-                StoreError::Corrupt(format!("outbox row {}: publication", record.id))
-            })?,
+            publication: serde_json::from_str(&record.publication)
+                .map_err(|_| StoreError::Corrupt(unreadable("publication")))?,
         })
     }
 }
@@ -175,7 +218,7 @@ impl TryFrom<TokenRecord> for CardToken {
     type Error = StoreError;
 
     fn try_from(record: TokenRecord) -> Result<Self, StoreError> {
-        let broken = |column: &str| StoreError::Corrupt(format!("a card token's {column}"));
+        let broken = |column: &str| StoreError::Corrupt(unreadable(column));
         Ok(Self {
             id: TokenId(String::from_utf8(record.id).map_err(|_| broken("id"))?),
             client: ClientName::parse(&record.client).map_err(|_| broken("client"))?,

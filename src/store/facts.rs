@@ -1,9 +1,9 @@
 //! What a check of the environment wants to know of a database.
 
 use super::StoreError;
-use super::decode::all;
+use super::decode::each;
 use super::engine::{Connection, Statements};
-use super::records::{PaymentRecord, TokenRecord};
+use super::records::{PaymentRecord, TokenRecord, Tried};
 use super::rows::{CardToken, StoredPayment};
 use crate::domain::Timestamp;
 
@@ -36,7 +36,23 @@ pub struct Stock {
     pub payments: Vec<StoredPayment>,
     /// Some of the card tokens with a sealed card, those that expire soonest first.
     pub tokens: Vec<CardToken>,
+    /// Rows that are set aside.
+    pub quarantined: QuarantinedRows,
 }
+
+/// How many rows are set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuarantinedRows {
+    /// Of the payments that are processing; `check --payments` finds the others, too.
+    pub payments: i64,
+    /// Of the outbox.
+    pub outbox: i64,
+}
+
+/// () → payments that are processing, outbox rows
+const QUARANTINED: &str = "
+SELECT (SELECT COUNT(*) FROM payments WHERE check_at IS NOT NULL AND quarantined IS NOT NULL),
+    (SELECT COUNT(*) FROM outbox WHERE lane = 'aside')";
 
 /// () → first id that is not reserved
 const NEXT_ID: &str = "SELECT next_id FROM id_blocks WHERE id = 1";
@@ -74,11 +90,19 @@ pub(super) async fn stock<C: Connection>(
     sample: u32,
 ) -> Result<Stock, StoreError> {
     let next_id: Vec<(i64,)> = connection.fetch(NEXT_ID, &[]).await?;
-    let payments: Vec<PaymentRecord> = connection.fetch(SEALED_PAYMENTS, &[sample.into()]).await?;
-    let tokens: Vec<TokenRecord> = connection.fetch(SEALED_TOKENS, &[sample.into()]).await?;
+    let sample = [sample.into()];
+    let payments: Vec<Tried<PaymentRecord>> = connection.fetch(SEALED_PAYMENTS, &sample).await?;
+    let tokens: Vec<Tried<TokenRecord>> = connection.fetch(SEALED_TOKENS, &sample).await?;
+    let quarantined: Vec<(i64, i64)> = connection.fetch(QUARANTINED, &[]).await?;
+    let quarantined = quarantined
+        .first()
+        .map(|&(payments, outbox)| QuarantinedRows { payments, outbox });
+    // The sample is there to try keys: a row that cannot be read tells nothing of them.
+    let mut left_out = Vec::new();
     Ok(Stock {
         next_id: next_id.first().map(|(id,)| *id),
-        payments: all(payments)?,
-        tokens: all(tokens)?,
+        payments: each(payments, &mut left_out),
+        tokens: each(tokens, &mut left_out),
+        quarantined: quarantined.unwrap_or_default(),
     })
 }

@@ -32,6 +32,16 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             include_str!("../../migrations/mysql/0004_pending_code.sql"),
         ),
         (
+            5,
+            "quarantined outbox",
+            include_str!("../../migrations/mysql/0005_quarantined_outbox.sql"),
+        ),
+        (
+            6,
+            "quarantined payments",
+            include_str!("../../migrations/mysql/0006_quarantined_payments.sql"),
+        ),
+        (
             11,
             "ledger currency",
             include_str!("../../migrations/mysql/0011_ledger_currency.sql"),
@@ -66,6 +76,16 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             5,
             "pending code",
             include_str!("../../migrations/sqlite/0005_pending_code.sql"),
+        ),
+        (
+            6,
+            "quarantined outbox",
+            include_str!("../../migrations/sqlite/0006_quarantined_outbox.sql"),
+        ),
+        (
+            7,
+            "quarantined payments",
+            include_str!("../../migrations/sqlite/0007_quarantined_payments.sql"),
         ),
         (
             12,

@@ -19,6 +19,7 @@ pub mod ids;
 mod many;
 mod migrations;
 pub mod mysql;
+pub mod quarantine;
 pub mod queries;
 mod records;
 pub mod rows;
@@ -34,6 +35,7 @@ use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use audit::{Audit, Bounds};
 use facts::{Server, Stock};
+use quarantine::{Quarantined, SetAside};
 use rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
 };
@@ -56,6 +58,12 @@ pub enum StoreError {
     /// A row that this version of the service cannot read.
     #[error("a row cannot be read: {0}")]
     Corrupt(String),
+    /// A payment that is set aside until an operator has repaired and released it.
+    #[error(transparent)]
+    Quarantined(Box<Quarantined>),
+    /// The program panicked over these rows. Rolled back.
+    #[error("a panic: {0}")]
+    Panicked(String),
     /// The schema is missing, older or newer than this program.
     #[error("the schema does not fit this program: {0}")]
     Migration(#[source] Arc<sqlx::migrate::MigrateError>),
@@ -75,6 +83,49 @@ impl StoreError {
             Self::Unavailable(_) | Self::Conflict(_) | Self::CommitUnknown(_)
         )
     }
+
+    /// Whether the rows themselves are the cause, so that others may succeed where these failed.
+    pub fn is_of_the_rows(&self) -> bool {
+        match self {
+            Self::Rejected(_) | Self::Corrupt(_) | Self::Quarantined(_) | Self::Panicked(_) => true,
+            Self::Unavailable(_)
+            | Self::Conflict(_)
+            | Self::CommitUnknown(_)
+            | Self::Migration(_)
+            | Self::Busy
+            | Self::IdsExhausted => false,
+        }
+    }
+
+    /// Whether the connection broke, which a row can cause: a server closes it on a command that is too long.
+    pub fn is_broken_off(&self) -> bool {
+        match self {
+            Self::Unavailable(cause) | Self::CommitUnknown(cause) => match cause.as_ref() {
+                sqlx::Error::Io(io) => io.kind() != std::io::ErrorKind::TimedOut,
+                sqlx::Error::Protocol(_) => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Why a payment is set aside for this error, without anything that is stored in it; none if the payment is not the
+    /// cause. A statement that the server does not understand would set every payment aside.
+    pub fn reason_to_set_aside(&self) -> Option<String> {
+        match self {
+            Self::Rejected(cause) => match cause.as_database_error().map(|it| it.code()) {
+                Some(Some(code)) if code.starts_with("42") || code == "1" => None,
+                Some(code) => Some(format!(
+                    "the database refused its rows (code {})",
+                    code.unwrap_or_default()
+                )),
+                None => Some("the database closes the connection on its rows".to_owned()),
+            },
+            Self::Panicked(_) => Some("the program panicked over it".to_owned()),
+            Self::Corrupt(_) => Some("a row of it cannot be read".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// A database, as far as this service needs one.
@@ -92,7 +143,7 @@ pub trait Database: Send + Sync + 'static {
     /// Reserves `count` consecutive payment ids, durably, and returns the first; the very first is `first_ever`.
     async fn reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError>;
 
-    /// One payment, whoever's it is.
+    /// One payment, of any client; [`StoreError::Quarantined`] if it is set aside or cannot be read.
     async fn payment(&self, id: PaymentId) -> Result<Option<StoredPayment>, StoreError>;
 
     /// The payment that was accepted under an idempotency key.
@@ -102,7 +153,8 @@ pub trait Database: Send + Sync + 'static {
         key: &str,
     ) -> Result<Option<StoredPayment>, StoreError>;
 
-    /// A page of one client's payments, newest first (`created_at`, then id), at most `filter.limit`.
+    /// A page of one client's payments, newest first (`created_at`, then id), at most `filter.limit`. What is set aside or
+    /// cannot be read is left out; the page is filled with what comes after it.
     async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError>;
 
     /// A payment's history, by sequence.
@@ -137,6 +189,14 @@ pub trait Database: Send + Sync + 'static {
     async fn close(&self);
 }
 
+/// Whether the database takes a transaction that writes nothing.
+pub async fn is_usable(database: &dyn Database) -> bool {
+    match database.begin().await {
+        Ok(transaction) => transaction.commit().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// Rows in the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutboxDepth {
@@ -146,15 +206,27 @@ pub struct OutboxDepth {
     pub due: u64,
     /// Rows that belong to a payment. The others are callbacks and dead letters.
     pub of_payments: u64,
+    /// Rows that are set aside. In no other of these numbers.
+    pub quarantined: u64,
 }
 
 /// One transaction. Every method takes many rows. Inserts leave a row that is there already (same primary key) as it is,
-/// so that running a batch again is harmless.
+/// so that running a batch again is harmless. Reads leave out a payment, an outbox row or a card token that is set aside
+/// or cannot be read: [`Self::left_out`] has it.
 #[async_trait]
 pub trait Transaction: Send {
     /// When it began by the database's clock, UTC, to the microsecond. The only clock that rows are written and
     /// compared by.
     fn now(&self) -> Timestamp;
+
+    /// What the reads since the last call of this have left out.
+    fn left_out(&mut self) -> Vec<SetAside>;
+
+    /// Marks payments and outbox rows that have no mark yet; unknown ones are no error.
+    async fn quarantine(&mut self, rows: &[SetAside]) -> Result<(), StoreError>;
+
+    /// Makes outbox rows due whose mark an operator has removed; returns how many.
+    async fn release_outbox(&mut self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Those of the given (client, idempotency key) pairs that exist.
     async fn payments_by_key(

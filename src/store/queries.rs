@@ -24,7 +24,10 @@ impl Queries {
         client: &ClientName,
         id: PaymentId,
     ) -> Result<Option<Payment>, StoreError> {
-        let found = self.database.payment(id).await?;
+        let found = match self.database.payment(id).await {
+            Err(StoreError::Quarantined(payment)) if payment.is_hidden_from(client) => None,
+            found => found?,
+        };
         Ok(found
             .map(|stored| stored.payment)
             .filter(|payment| payment.client == *client))

@@ -1,12 +1,15 @@
 //! Rows as they are read: one plain record for each table, by column name, from either database.
 
-use sqlx::FromRow;
 use sqlx::mysql::MySqlRow;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Error, FromRow};
 use time::PrimitiveDateTime;
 use uuid::Uuid;
 
 use super::columns::Columns;
+use super::quarantine::Key;
+use super::rows::OutboxId;
+use crate::domain::PaymentId;
 
 /// What can be read from a row of either database.
 pub trait Record:
@@ -17,6 +20,111 @@ pub trait Record:
 impl<T> Record for T where
     T: for<'r> FromRow<'r, MySqlRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
 {
+}
+
+/// A row that is read even if its record cannot be: then it says which row that is.
+pub struct Tried<T> {
+    pub(super) key: Key,
+    /// Why it is set aside.
+    pub(super) mark: Option<String>,
+    /// The record, or the column that cannot be read.
+    pub(super) record: Result<T, String>,
+    /// Only of a row that is set aside or has no record.
+    pub(super) about: About,
+}
+
+/// What is told of a payment that is left out.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Its client, if that can be read.
+    pub(super) client: Option<String>,
+    /// Its place in lists, if that can be read.
+    pub(super) created_at: Option<PrimitiveDateTime>,
+}
+
+/// A table whose rows can be told apart even if they cannot be read.
+pub trait Table: Sized {
+    /// Which row it is.
+    fn key<R: Columns>(row: &R) -> Result<Key, sqlx::Error>;
+
+    /// Why it is set aside.
+    fn mark<R: Columns>(_row: &R) -> Result<Option<String>, sqlx::Error> {
+        Ok(None)
+    }
+
+    /// What can be told of a row without a record.
+    fn about_row<R: Columns>(_row: &R) -> About {
+        About::default()
+    }
+
+    /// What can be told of a record.
+    fn about(&self) -> About {
+        About::default()
+    }
+}
+
+impl<'r, R: Columns, T: Table + FromRow<'r, R>> FromRow<'r, R> for Tried<T> {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let record = match T::from_row(row) {
+            Ok(record) => Ok(record),
+            // The name alone: the cause may hold what is stored.
+            Err(Error::ColumnDecode { index, .. }) => Err(index.trim_matches('"').to_owned()),
+            Err(Error::Decode(_)) => Err("a column".to_owned()),
+            // The schema does not fit: no row is the cause.
+            Err(error) => return Err(error),
+        };
+        let mark = T::mark(row)?;
+        let about = match (&mark, &record) {
+            (None, Ok(_)) => About::default(),
+            _ => T::about_row(row),
+        };
+        Ok(Self {
+            key: T::key(row)?,
+            mark,
+            record,
+            about,
+        })
+    }
+}
+
+impl Table for PaymentRecord {
+    fn key<R: Columns>(row: &R) -> Result<Key, sqlx::Error> {
+        Ok(Key::Payment(PaymentId(row.number("id")?)))
+    }
+
+    fn mark<R: Columns>(row: &R) -> Result<Option<String>, sqlx::Error> {
+        row.text_or_null("quarantined")
+    }
+
+    fn about_row<R: Columns>(row: &R) -> About {
+        About {
+            client: row.text("client").ok(),
+            created_at: row.moment("created_at").ok(),
+        }
+    }
+
+    fn about(&self) -> About {
+        About {
+            client: Some(self.client.clone()),
+            created_at: Some(self.created_at),
+        }
+    }
+}
+
+impl Table for OutboxRecord {
+    fn key<R: Columns>(row: &R) -> Result<Key, sqlx::Error> {
+        Ok(Key::Outbox(OutboxId(row.uuid("id")?)))
+    }
+
+    fn mark<R: Columns>(row: &R) -> Result<Option<String>, sqlx::Error> {
+        row.text_or_null("quarantined")
+    }
+}
+
+impl Table for TokenRecord {
+    fn key<R: Columns>(_row: &R) -> Result<Key, sqlx::Error> {
+        Ok(Key::Unmarked("card_tokens"))
+    }
 }
 
 /// A row of table `payments`.

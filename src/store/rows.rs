@@ -36,6 +36,11 @@ pub struct StoredPayment {
 }
 
 impl StoredPayment {
+    /// After which row a list of payments goes on.
+    pub(super) fn place_in_lists(&self) -> (Timestamp, PaymentId) {
+        (self.payment.created_at, self.payment.id)
+    }
+
     /// Where it stands, for [`crate::domain::next`].
     pub fn progress(&self) -> Progress {
         Progress {

@@ -35,10 +35,28 @@ pub const EVENTS: &str = "SELECT * FROM payment_events WHERE payment_id = ? ORDE
 /// (hexadecimal id) → token
 pub const TOKEN: &str = "SELECT * FROM card_tokens WHERE id = UNHEX(?)";
 
-/// (now) → all rows, rows that are due, rows that belong to a payment
+/// (now) → all rows, rows that are due, rows that belong to a payment; then those that are set aside
 pub const OUTBOX_DEPTH: &str = "
-SELECT (SELECT COUNT(*) FROM outbox), (SELECT COUNT(*) FROM outbox WHERE due_at <= ?),
-    (SELECT COUNT(payment_id) FROM outbox)";
+SELECT (SELECT COUNT(*) FROM outbox WHERE lane <> 'aside'),
+    (SELECT COUNT(*) FROM outbox WHERE lane <> 'aside' AND due_at <= ?),
+    (SELECT COUNT(payment_id) FROM outbox WHERE lane <> 'aside'),
+    (SELECT COUNT(*) FROM outbox WHERE lane = 'aside')";
+
+/// (reason, id). The first reason stays.
+pub const QUARANTINE_PAYMENT: &str =
+    "UPDATE payments SET quarantined = COALESCE(quarantined, ?) WHERE id = ?";
+
+/// (reason, hexadecimal id). Out of the lanes that are swept, so that the sweep's index holds it no more.
+pub const QUARANTINE_OUTBOX: &str =
+    "UPDATE outbox SET quarantined = COALESCE(quarantined, ?), lane = 'aside' WHERE id = UNHEX(?)";
+
+/// () → a row, if any can go on. Locks nothing: usually there is none.
+pub const OUTBOX_IS_RELEASED: &str =
+    "SELECT id FROM outbox WHERE lane = 'aside' AND quarantined IS NULL LIMIT 1";
+
+/// (now). It does not matter which sweep finds them: what is published goes by the publication.
+pub const RELEASE_OUTBOX: &str =
+    "UPDATE outbox SET lane = 'work', due_at = ? WHERE lane = 'aside' AND quarantined IS NULL";
 
 /// (lowest key, first key beyond) → ledger entries
 pub const LEDGER_BETWEEN: &str = "
@@ -61,7 +79,8 @@ pub const APPLIED_MIGRATIONS: &str =
 /// (now, limit) → ids of payments that no message is under way for. Locks nothing: usually there are none.
 pub const FORGOTTEN_PAYMENTS: &str = "
 SELECT id FROM payments
-WHERE check_at <= ? AND id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL)
+WHERE check_at <= ? AND quarantined IS NULL
+    AND id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')
 ORDER BY check_at LIMIT ?";
 
 /// (lane, now) → a row, if anything is due. Locks nothing: usually there is nothing.

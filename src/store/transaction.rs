@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::cells::{Cell, Row};
-use super::decode::all;
+use super::decode::{all, each};
 use super::engine::{Connection, Engine};
 use super::many::ManyRows;
-use super::records::{LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord};
+use super::quarantine::{Key, SetAside};
+use super::records::{LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, Tried};
 use super::rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
@@ -22,6 +23,7 @@ use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 pub struct OpenTransaction<E: Engine> {
     connection: E::Connection,
     began: Timestamp,
+    left_out: Vec<SetAside>,
     engine: PhantomData<fn() -> E>,
 }
 
@@ -31,6 +33,7 @@ impl<E: Engine> OpenTransaction<E> {
         Self {
             connection,
             began,
+            left_out: Vec::new(),
             engine: PhantomData,
         }
     }
@@ -63,6 +66,18 @@ impl<E: Engine> OpenTransaction<E> {
         }
         Ok(found)
     }
+
+    async fn look_up_payments(
+        &mut self,
+        statement: &'static ManyRows,
+        keys: Vec<Row<'_>>,
+        others: &[Cell<'_>],
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let found = self
+            .look_up::<Tried<PaymentRecord>>(statement, keys, others)
+            .await?;
+        Ok(each(found, &mut self.left_out))
+    }
 }
 
 #[async_trait]
@@ -71,16 +86,47 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         self.began
     }
 
+    fn left_out(&mut self) -> Vec<SetAside> {
+        std::mem::take(&mut self.left_out)
+    }
+
+    async fn quarantine(&mut self, rows: &[SetAside]) -> Result<(), StoreError> {
+        for row in rows {
+            let reason = row.reason.as_str().into();
+            let (sql, id): (_, Cell<'_>) = match row.key {
+                Key::Payment(id) if !row.marked => (statements::QUARANTINE_PAYMENT, id.0.into()),
+                // One that an operator has marked still has to leave its lane.
+                Key::Outbox(id) => (
+                    statements::QUARANTINE_OUTBOX,
+                    hex::encode(id.0.as_bytes()).into(),
+                ),
+                Key::Payment(_) | Key::Unmarked(_) => continue,
+            };
+            self.connection.execute(sql, &[reason, id]).await?;
+        }
+        Ok(())
+    }
+
+    async fn release_outbox(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        let released: Vec<(Uuid,)> = self
+            .connection
+            .fetch(statements::OUTBOX_IS_RELEASED, &[])
+            .await?;
+        if released.is_empty() {
+            return Ok(0);
+        }
+        self.connection
+            .execute(statements::RELEASE_OUTBOX, &[now.into()])
+            .await
+    }
+
     async fn payments_by_key(
         &mut self,
         keys: &[(ClientName, String)],
     ) -> Result<Vec<StoredPayment>, StoreError> {
-        let found = self.look_up::<PaymentRecord>(
-            &E::statements().payments_by_keys,
-            encode::keys(keys),
-            &[],
-        );
-        all(found.await?)
+        let statement = &E::statements().payments_by_keys;
+        self.look_up_payments(statement, encode::keys(keys), &[])
+            .await
     }
 
     async fn payment_ids_by_key(
@@ -94,8 +140,8 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
 
     async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError> {
         let ids = encode::payment_ids(ids);
-        let found = self.look_up::<PaymentRecord>(&E::statements().lock_payments, ids, &[]);
-        all(found.await?)
+        self.look_up_payments(&E::statements().lock_payments, ids, &[])
+            .await
     }
 
     async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
@@ -138,9 +184,7 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         let ids: Vec<_> = found.into_iter().map(|(id,)| PaymentId(id)).collect();
         let statement = &E::statements().lock_forgotten_payments;
         let ids = encode::payment_ids(&ids);
-        let now = [now.into()];
-        let found = self.look_up::<PaymentRecord>(statement, ids, &now);
-        all(found.await?)
+        self.look_up_payments(statement, ids, &[now.into()]).await
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
@@ -188,10 +232,8 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         }
         let parameters = [lane.into(), now.into(), limit.into()];
         let sql = E::statements().lock_due_outbox;
-        all(self
-            .connection
-            .fetch::<OutboxRecord>(sql, &parameters)
-            .await?)
+        let found: Vec<Tried<OutboxRecord>> = self.connection.fetch(sql, &parameters).await?;
+        Ok(each(found, &mut self.left_out))
     }
 
     async fn postpone_outbox(
@@ -211,8 +253,9 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
 
     async fn lock_tokens(&mut self, tokens: &[TokenId]) -> Result<Vec<CardToken>, StoreError> {
         let ids = encode::token_ids(tokens);
-        let found = self.look_up::<TokenRecord>(&E::statements().lock_tokens, ids, &[]);
-        all(found.await?)
+        let statement = &E::statements().lock_tokens;
+        let found: Vec<Tried<TokenRecord>> = self.look_up(statement, ids, &[]).await?;
+        Ok(each(found, &mut self.left_out))
     }
 
     async fn use_tokens(&mut self, uses: &[(TokenId, PaymentId)]) -> Result<(), StoreError> {

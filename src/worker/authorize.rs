@@ -10,6 +10,7 @@ use crate::card_seal::{Owner, SealKeys};
 use crate::domain::{Answer, DeclineCode, Phase, ReversalAnswer, Trigger};
 use crate::processor::{AttemptKey, Authorization, Processor};
 use crate::store::rows::StoredPayment;
+use crate::vital::caught;
 
 /// Asks the processor for one payment at a time.
 pub struct Authorizer {
@@ -30,7 +31,9 @@ impl Authorizer {
         let span = tracing::debug_span!("authorize", payment.id = stored.payment.id.0, phase = ?stored.phase);
         let trigger = match stored.phase {
             Phase::Authorize => {
-                let answer = self.authorize(stored).instrument(span).await;
+                let asking = self.authorize(stored).instrument(span);
+                // A call that panicked may have reached the processor.
+                let answer = caught("authorize", asking).await.unwrap_or(Answer::Unknown);
                 Trigger::Answered {
                     asked,
                     answer,
@@ -38,7 +41,10 @@ impl Authorizer {
                 }
             }
             Phase::Reverse => {
-                let answer = self.reverse(stored).instrument(span).await;
+                let asking = self.reverse(stored).instrument(span);
+                let answer = caught("reverse", asking)
+                    .await
+                    .unwrap_or(ReversalAnswer::Unknown);
                 Trigger::Reversal { asked, answer }
             }
         };
@@ -93,3 +99,6 @@ fn key(stored: &StoredPayment) -> AttemptKey {
         attempt: stored.payment.attempt,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,11 +13,12 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::broker::{Broker, Consumer, Delivery, Queue};
-use crate::domain::{ClientName, Payment};
+use crate::domain::{ClientName, Payment, PaymentId};
 use crate::messages::work::WorkMessage;
 use crate::pulse::Pulse;
 use crate::store::StoreError;
 use crate::store::commands::{Advance, Advanced, Claim, Commands, RowIds};
+use crate::store::quarantine::{Key, SetAside};
 
 pub use authorize::Authorizer;
 
@@ -76,9 +77,22 @@ impl Worker {
             Ok(()) => delivery.settle.acknowledge().await,
             Err(error) => {
                 tracing::error!(payment.id = work.payment_id.0, %error, "a try could not be recorded");
-                delivery.settle.reject().await;
+                if self.set_aside(work.payment_id, &error).await {
+                    delivery.settle.acknowledge().await;
+                } else {
+                    delivery.settle.reject().await;
+                }
             }
         }
+    }
+
+    /// Sets a payment aside that would fail again and again. Released, it is dispatched again by the last net.
+    async fn set_aside(&self, payment: PaymentId, error: &StoreError) -> bool {
+        let Some(reason) = error.reason_to_set_aside() else {
+            return false;
+        };
+        let row = SetAside::new(Key::Payment(payment), reason);
+        self.commands.quarantine(&[row]).await.is_ok()
     }
 
     async fn take_and_try(&self, work: WorkMessage) -> Result<(), StoreError> {
@@ -90,9 +104,16 @@ impl Worker {
                 payment.id = work.payment_id.0
             ))
             .await?;
-        let Claim::Taken(stored) = claimed else {
-            tracing::debug!(?claimed, "nothing to do");
-            return Ok(());
+        let stored = match claimed {
+            Claim::Taken(stored) => stored,
+            Claim::Held | Claim::Over => {
+                tracing::debug!(?claimed, "nothing to do");
+                return Ok(());
+            }
+            Claim::Quarantined(payment) => {
+                tracing::warn!(%payment, "a try of a quarantined payment is left to its release");
+                return Ok(());
+            }
         };
         let in_hand = self.pulse.take();
         let (trigger, delay) = self.authorizer.ask(&stored).await;
@@ -114,8 +135,13 @@ impl Worker {
                 payment.id = work.payment_id.0
             ))
             .await?;
-        if let Advanced::Moved(payment) = recorded {
-            report(&payment);
+        match recorded {
+            Advanced::Moved(payment) => report(&payment),
+            // Released, it is asked again under the same key, and the processor answers the same.
+            Advanced::Quarantined(payment) => {
+                tracing::error!(%payment, "an answer was not recorded");
+            }
+            _ => {}
         }
         Ok(())
     }

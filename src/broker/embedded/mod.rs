@@ -17,6 +17,7 @@ use super::{
     Broker, BrokerError, Connection, Consumer, Delivery, Exchange, Publication, PublishError,
     Queue, RESULTS_BUFFER, Settle, Topology,
 };
+use crate::vital::Vital;
 use consumer::ConsumerId;
 use state::State;
 
@@ -189,6 +190,11 @@ impl Broker for Embedded {
 
     async fn declare_topology(&self) -> Result<(), BrokerError> {
         Ok(())
+    }
+
+    /// Nothing waits for a task of it.
+    fn vital(&self) -> Vital {
+        Vital::new("broker")
     }
 
     fn connection(&self) -> watch::Receiver<Connection> {

@@ -36,6 +36,7 @@ use super::{
     Broker, BrokerError, Connection, Consumer, Delivery, Lane, Publication, PublishError, Queue,
     RESULTS_BUFFER,
 };
+use crate::vital::Vital;
 use board::{Board, Purpose};
 use consumer::{Source, Subscription};
 use session::{Session, Supervisor};
@@ -56,6 +57,7 @@ pub struct RabbitMq {
     supervisors: TaskTracker,
     subscriptions: TaskTracker,
     settled: Arc<LastSettled>,
+    vital: Vital,
     stopping: CancellationToken,
     closing: CancellationToken,
 }
@@ -67,7 +69,11 @@ impl RabbitMq {
         let board = Arc::new(Board::new());
         let supervisors = TaskTracker::new();
         let closing = CancellationToken::new();
-        let publish = |purpose| supervise(&options, purpose, &board, &supervisors, &closing);
+        let vital = Vital::new("broker");
+        let publish = |purpose| {
+            let supervisors = (&supervisors, &vital);
+            supervise(&options, purpose, &board, supervisors, &closing)
+        };
         let publishing = publish(Purpose::Publish);
         let publishing_results = publish(Purpose::Results);
         Self {
@@ -80,6 +86,7 @@ impl RabbitMq {
             supervisors,
             subscriptions: TaskTracker::new(),
             settled: Arc::default(),
+            vital,
             stopping: closing.child_token(),
             closing,
         }
@@ -122,7 +129,7 @@ impl RabbitMq {
                     &self.options,
                     purpose,
                     &self.board,
-                    &self.supervisors,
+                    (&self.supervisors, &self.vital),
                     &self.closing,
                 )
             })
@@ -143,7 +150,8 @@ impl RabbitMq {
             time: self.options.connect_timeout,
             idle: self.options.idle,
         };
-        self.subscriptions.spawn(subscription.run());
+        self.subscriptions
+            .spawn(self.vital.clone().watch(subscription.run()));
         consumer
     }
 
@@ -174,22 +182,20 @@ fn supervise(
     options: &Arc<RabbitMqOptions>,
     purpose: Purpose,
     board: &Arc<Board>,
-    tasks: &TaskTracker,
+    (tasks, vital): (&TaskTracker, &Vital),
     closing: &CancellationToken,
 ) -> Sessions {
     let sessions = watch::Sender::new(None);
     let receiver = sessions.subscribe();
     let (options, board, closing) = (Arc::clone(options), Arc::clone(board), closing.clone());
-    tasks.spawn(
-        Supervisor {
-            options,
-            purpose,
-            board,
-            sessions,
-            closing,
-        }
-        .run(),
-    );
+    let supervisor = Supervisor {
+        options,
+        purpose,
+        board,
+        sessions,
+        closing,
+    };
+    tasks.spawn(vital.clone().watch(supervisor.run()));
     receiver
 }
 
@@ -269,6 +275,10 @@ impl Broker for RabbitMq {
                 Err(BrokerError::NotConnected)
             }
         }
+    }
+
+    fn vital(&self) -> Vital {
+        self.vital.clone()
     }
 
     fn connection(&self) -> watch::Receiver<Connection> {

@@ -157,9 +157,7 @@ impl<'a> Call<'a> {
                     None => written.push((index, confirming)),
                 },
                 Err(too_long) => {
-                    let exchange = message.exchange.name();
-                    tracing::error!(broker.exchange = exchange, %too_long, "cannot be published");
-                    self.outcomes[index] = Err(PublishError::Refused);
+                    self.outcomes[index] = Err(PublishError::Unwritable(too_long.to_string()));
                 }
             }
         }

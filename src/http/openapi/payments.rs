@@ -125,7 +125,10 @@ fn shown(path: &'static str, id: &str, summary: &str) -> Operation {
 pub(super) fn list() -> Operation {
     Operation::get("/payments", "listPayments", "List payments")
         .tag("payments")
-        .about("The client's payments, newest first, page by page.")
+        .about(
+            "The client's payments, newest first, page by page. A payment that is quarantined (500 `payment-quarantined` where \
+             it is asked for alone) is left out until an operator has repaired it.",
+        )
         .takes(&["order_id", "user_id", "status", "limit", "cursor"])
         .answers(
             200,

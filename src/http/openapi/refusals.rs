@@ -5,6 +5,7 @@ use crate::accept::fields::FieldError;
 use crate::domain::{PaymentId, Refusal};
 use crate::http::problem::{Kind, Problem};
 use crate::store::StoreError;
+use crate::store::quarantine::Quarantined;
 
 type Named = (&'static str, Problem);
 
@@ -31,7 +32,16 @@ pub(super) fn of_clients() -> Vec<Named> {
 /// Whatever names a payment.
 pub(super) fn of_payments() -> Vec<Named> {
     let no_payment = AcceptError::NotFound(PaymentId(42)).into();
-    [vec![("no_payment", no_payment)], of_clients()].concat()
+    let quarantined = Quarantined {
+        payment: PaymentId(42),
+        client: None,
+        reason: String::new(),
+    };
+    let of_payment = vec![
+        ("no_payment", no_payment),
+        ("quarantined", StoreError::from(quarantined).into()),
+    ];
+    [of_payment, of_clients()].concat()
 }
 
 /// Whatever takes a body.

@@ -35,6 +35,8 @@ pub enum Kind {
     Overloaded,
     /// A fault of this service.
     Internal,
+    /// The payment is set aside; it takes an operator.
+    Quarantined,
     /// The store cannot be used for now.
     Unavailable,
     /// No payment ids are left; it takes an operator.
@@ -43,7 +45,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MalformedJson,
         Self::BadRequest,
         Self::Unauthorized,
@@ -59,6 +61,7 @@ impl Kind {
         Self::TooManyRequests,
         Self::Overloaded,
         Self::Internal,
+        Self::Quarantined,
         Self::Unavailable,
         Self::Exhausted,
     ];
@@ -114,6 +117,11 @@ impl Kind {
                 "More is asked than the service can follow",
             ),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Quarantined => (
+                S::INTERNAL_SERVER_ERROR,
+                "payment-quarantined",
+                "The payment is quarantined",
+            ),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Not available now"),
             Self::Exhausted => (
                 S::SERVICE_UNAVAILABLE,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::Refusal;
+use crate::store::quarantine::Quarantined;
 
 async fn answer(problem: impl Into<Problem>) -> (Response, Value) {
     let (parts, body) = problem.into().into_response().into_parts();
@@ -33,6 +34,7 @@ async fn each_kind_has_its_status_and_headers() {
         (429, Some("1")),
         (503, Some("1")),
         (500, None),
+        (500, None),
         (503, Some("2")),
         (503, Some("3600")),
     ];
@@ -57,7 +59,12 @@ async fn each_kind_has_its_status_and_headers() {
 #[tokio::test]
 async fn every_error_of_the_layers_below_has_its_status() {
     let io = || Arc::new(sqlx::Error::PoolTimedOut);
-    let cases: [(Problem, u16, &str); 14] = [
+    let quarantined = Quarantined {
+        payment: PaymentId(7),
+        client: None,
+        reason: "origin cannot be read".to_owned(),
+    };
+    let cases: [(Problem, u16, &str); 16] = [
         (AcceptError::KeyReused.into(), 422, "idempotency-key-reused"),
         (AcceptError::TokenUnusable.into(), 422, "invalid-fields"),
         (AcceptError::TokenExpired.into(), 422, "invalid-fields"),
@@ -87,6 +94,16 @@ async fn every_error_of_the_layers_below_has_its_status() {
             StoreError::Corrupt("row".to_owned()).into(),
             500,
             "internal",
+        ),
+        (
+            StoreError::Panicked("accept".to_owned()).into(),
+            500,
+            "internal",
+        ),
+        (
+            StoreError::from(quarantined).into(),
+            500,
+            "payment-quarantined",
         ),
     ];
     for (problem, status, name) in cases {

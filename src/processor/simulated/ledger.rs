@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use crate::store::batch::{Batch, Batcher, Limits};
 use crate::store::rows::{LedgerEntry, LedgerLine};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, is_usable};
+use crate::vital::Vital;
 
 /// Notes charges and reversals, those that wait at the same time in one transaction.
 #[derive(Clone)]
@@ -34,6 +35,11 @@ impl Ledger {
         Self {
             batcher: Batcher::spawn(Book { database }, limits),
         }
+    }
+
+    /// Of the task that notes.
+    pub fn vital(&self) -> Vital {
+        self.batcher.vital()
     }
 
     /// Notes a charge, unless the key is charged or reversed already; says how the key stands then.
@@ -119,6 +125,10 @@ impl Batch for Book {
             .iter()
             .map(|item| standing(item).unwrap_or(Standing::Blank))
             .collect())
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.database.as_ref()).await
     }
 }
 

@@ -46,7 +46,7 @@ UNION ALL SELECT 'charges', COUNT(*) FROM issuer_ledger WHERE charged_at IS NOT 
 UNION ALL SELECT 'charges_reversed', COUNT(*) FROM issuer_ledger
     WHERE charged_at IS NOT NULL AND reversed_at IS NOT NULL
 UNION ALL SELECT 'outbox', COUNT(*) FROM outbox
-UNION ALL SELECT 'outbox_due', COUNT(*) FROM outbox WHERE due_at <= ?
+UNION ALL SELECT 'outbox_due', COUNT(*) FROM outbox WHERE due_at <= ? AND lane <> 'aside'
 UNION ALL SELECT 'card_tokens', COUNT(*) FROM card_tokens";
 
 /// All of them.
@@ -217,7 +217,7 @@ ORDER BY id LIMIT 10",
         sql: "
 SELECT CAST(id AS CHAR), COUNT(*) OVER ()
 FROM payments
-WHERE status = 'processing' AND phase = 'authorize'
+WHERE status = 'processing' AND phase = 'authorize' AND quarantined IS NULL
     AND updated_at < CASE WHEN try_number <= 1 THEN ? ELSE ? END
 ORDER BY id LIMIT 10",
         parameters: |now, bounds| {
@@ -236,7 +236,7 @@ ORDER BY id LIMIT 10",
         sql: "
 SELECT CAST(id AS CHAR), COUNT(*) OVER ()
 FROM payments
-WHERE status = 'processing' AND phase = 'reverse' AND updated_at < ?
+WHERE status = 'processing' AND phase = 'reverse' AND updated_at < ? AND quarantined IS NULL
 ORDER BY id LIMIT 10",
         parameters: |now, bounds| vec![(now - bounds.processing).into()],
     },
@@ -263,7 +263,7 @@ ORDER BY id LIMIT 10",
         sql: "
 SELECT HEX(id), COUNT(*) OVER ()
 FROM outbox
-WHERE due_at < ? OR id < UNHEX(?)
+WHERE (due_at < ? OR id < UNHEX(?)) AND lane <> 'aside'
 ORDER BY due_at LIMIT 10",
         parameters: |now, bounds| {
             vec![
@@ -287,6 +287,32 @@ FROM (
 ) ahead
 ORDER BY id LIMIT 10",
         parameters: |now, bounds| vec![(now + bounds.ahead).into(); 3],
+    },
+    Rule {
+        name: "payments_quarantined",
+        promise: "no payment is quarantined",
+        severity: Severity::Breach,
+        remedy: "repair the row, then release it: docs/runbook.md, Quarantine",
+        ledger: false,
+        sql: "
+SELECT CONCAT(CAST(id AS CHAR), ': ', quarantined), COUNT(*) OVER ()
+FROM payments
+WHERE quarantined IS NOT NULL
+ORDER BY id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "outbox_quarantined",
+        promise: "no outbox row is quarantined",
+        severity: Severity::Breach,
+        remedy: "repair the row, then release it: docs/runbook.md, Quarantine",
+        ledger: false,
+        sql: "
+SELECT CONCAT(HEX(id), ': ', quarantined), COUNT(*) OVER ()
+FROM outbox
+WHERE lane = 'aside' AND quarantined IS NOT NULL
+ORDER BY id LIMIT 10",
+        parameters: |_, _| vec![],
     },
     Rule {
         name: "cards_erased",

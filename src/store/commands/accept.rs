@@ -9,8 +9,9 @@ use super::tokens::{self, TokenFault};
 use super::{Place, PresentedCard, RowIds};
 use crate::domain::{ClientName, Metadata, Money, OrderId, Payment, PaymentId, Timestamp, UserId};
 use crate::store::batch::Batch;
+use crate::store::quarantine::SetAside;
 use crate::store::rows::{CardToken, Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
-use crate::store::{StoreError, Transaction};
+use crate::store::{StoreError, Transaction, is_usable};
 
 /// A payment that is about to be accepted.
 #[derive(Debug, Clone)]
@@ -105,6 +106,10 @@ impl Batch for AcceptPayments {
             })
             .collect())
     }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
+    }
 }
 
 fn key(item: &NewPayment) -> Option<(ClientName, String)> {
@@ -145,6 +150,10 @@ async fn read_keys(
         return Ok(Keys::new());
     }
     let found = tx.payments_by_key(&keys).await?;
+    // Whose item this is, the batch finds out by halves.
+    if let Some(payment) = tx.left_out().iter().find_map(SetAside::payment) {
+        return Err(payment.into());
+    }
     let by_key = found.into_iter().filter_map(|stored| {
         let key = stored.idempotency.as_ref()?.key.clone();
         Some(((stored.payment.client.clone(), key), stored))
@@ -166,7 +175,10 @@ async fn lock_tokens(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    tx.lock_tokens(&wanted).await
+    let locked = tx.lock_tokens(&wanted).await?;
+    // One that cannot be read counts as unknown: its client can make another.
+    tx.left_out().iter().for_each(SetAside::report);
+    Ok(locked)
 }
 
 /// Which items of a batch are to be inserted. Of those that share a key, or a token, the first that can be.

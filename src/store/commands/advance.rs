@@ -13,8 +13,9 @@ use crate::domain::{
     Trigger, next,
 };
 use crate::store::batch::Batch;
+use crate::store::quarantine::{Quarantined, SetAside, payment_of};
 use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
-use crate::store::{StoreError, Transaction};
+use crate::store::{StoreError, Transaction, is_usable};
 
 /// Something that happened to a payment.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub enum Advanced {
     NotFound,
     /// The card token cannot be used.
     TokenRefused(TokenFault),
+    /// The payment is set aside; it did not move.
+    Quarantined(Quarantined),
 }
 
 pub(super) struct AdvancePayments(pub Place);
@@ -93,7 +96,10 @@ impl Batch for AdvancePayments {
             .into_iter()
             .map(|row| (row.payment.id, row))
             .collect();
+        let left_out = tx.left_out();
         let tokens = locked_tokens(tx.as_mut(), items).await?;
+        // One that cannot be read counts as unknown: its client can make another.
+        tx.left_out().iter().for_each(SetAside::report);
         let done = events_of_refused(tx.as_mut(), items, &rows).await?;
         let mut moving = Moving {
             tokens: &tokens,
@@ -109,18 +115,25 @@ impl Batch for AdvancePayments {
                     Advanced::Moved(row.payment.clone())
                 }
                 Some(row) => moving.advance(row, item),
-                None => Advanced::NotFound,
+                None => payment_of(&left_out, item.payment)
+                    .map_or(Advanced::NotFound, Advanced::Quarantined),
             })
             .collect();
         let mut writes = moving.writes;
-        if !writes.moved.is_empty() {
+        if !writes.moved.is_empty() || !left_out.is_empty() {
             let moved = writes.moved.iter();
             let moved = moved.filter_map(|id| rows.remove(id)).collect();
             let due = std::mem::take(&mut writes.due);
+            tx.quarantine(&left_out).await?;
             write(tx, moved, writes).await?;
             hand_over.rows(due);
         }
+        left_out.iter().for_each(SetAside::report);
         Ok(outcomes)
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
     }
 }
 
@@ -210,8 +223,10 @@ async fn write(
     moved: Vec<StoredPayment>,
     writes: Writes,
 ) -> Result<(), StoreError> {
-    tx.update_payments(&moved).await?;
-    tx.insert_events(&writes.events).await?;
+    if !moved.is_empty() {
+        tx.update_payments(&moved).await?;
+        tx.insert_events(&writes.events).await?;
+    }
     if !writes.outbox.is_empty() {
         tx.insert_outbox(&writes.outbox).await?;
     }

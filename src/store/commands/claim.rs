@@ -13,8 +13,9 @@ use super::Leases;
 use crate::domain::{PaymentId, PaymentStatus, Timestamp};
 use crate::messages::work::WorkMessage;
 use crate::store::batch::Batch;
+use crate::store::quarantine::{Quarantined, SetAside, payment_of};
 use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, is_usable};
 
 /// What became of a work message.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,8 @@ pub enum Claim {
     Held,
     /// This try is not the payment's current one (any more).
     Over,
+    /// The payment is set aside. Its last net dispatches it when it is released.
+    Quarantined(Quarantined),
 }
 
 pub(super) struct ClaimPayments {
@@ -51,12 +54,15 @@ impl Batch for ClaimPayments {
             .into_iter()
             .map(|row| (row.payment.id, row))
             .collect();
+        let left_out = tx.left_out();
         let mut writes = Writes::default();
         let claims: Vec<Claim> = items
             .iter()
             .map(|item| match rows.get_mut(&item.payment_id) {
                 Some(row) => claim(row, *item, now, until, &mut writes),
-                None => Claim::Over,
+                None => {
+                    payment_of(&left_out, item.payment_id).map_or(Claim::Over, Claim::Quarantined)
+                }
             })
             .collect();
         if !writes.taken.is_empty() {
@@ -68,10 +74,16 @@ impl Batch for ClaimPayments {
         if !writes.put_back.is_empty() {
             tx.insert_outbox(&writes.put_back).await?;
         }
-        if !writes.is_empty() {
+        tx.quarantine(&left_out).await?;
+        if !writes.is_empty() || !left_out.is_empty() {
             tx.commit().await?;
         }
+        left_out.iter().for_each(SetAside::report);
         Ok(claims)
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.database.as_ref()).await
     }
 }
 

@@ -15,8 +15,8 @@ mod tokens;
 pub use accept::{AcceptOutcome, NewPayment};
 pub use advance::{Advance, Advanced};
 pub use claim::Claim;
-pub use outbox::{Message, Refused};
-pub use tokens::TokenFault;
+pub use outbox::{Message, Refused, Taken};
+pub use tokens::{ERASED_AT_ONCE, TokenFault};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::batch::{Batcher, Limits};
 use super::hand_over::{HandOver, HandedOver, hand_over};
 use super::ids::{IdSpace, PaymentIds};
+use super::quarantine::SetAside;
 use super::rows::{CardToken, OutboxId, OutboxRow};
 use super::{Database, StoreError};
 use crate::broker::{Lane, Publication};
@@ -33,6 +34,7 @@ use crate::card_seal::SealedCard;
 use crate::domain::{CardSummary, EventId, PaymentId, Timestamp};
 use crate::messages::work::WorkMessage;
 use crate::pulse::Pulse;
+use crate::vital::Vital;
 
 /// How long a message that belongs to no payment waits for others, to be noted in one transaction with them.
 const TOGETHER: Duration = Duration::from_millis(50);
@@ -185,6 +187,19 @@ impl Commands {
         ]
     }
 
+    /// Of the group commits: each must run as long as the process does.
+    pub fn vitals(&self) -> Vec<Vital> {
+        vec![
+            self.accept.vital(),
+            self.advance.vital(),
+            self.record.vital(),
+            self.claim.vital(),
+            self.refuse.vital(),
+            self.enqueue.vital(),
+            self.published.vital(),
+        ]
+    }
+
     /// An id for a payment that is about to be accepted.
     pub async fn next_payment_id(&self) -> Result<PaymentId, StoreError> {
         self.ids.next().await
@@ -227,13 +242,28 @@ impl Commands {
     }
 
     /// Takes up to `limit` due outbox rows for this process, for one lease.
-    pub async fn sweep(&self, lane: Lane, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+    pub async fn sweep(&self, lane: Lane, limit: u32) -> Result<Taken, StoreError> {
         outbox::sweep(self.database.as_ref(), self.leases, lane, limit).await
     }
 
-    /// Dispatches again up to `limit` payments whose message seems lost; returns the rows to publish.
-    pub async fn dispatch_forgotten(&self, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        outbox::dispatch_forgotten(self.database.as_ref(), self.leases, limit).await
+    /// Dispatches again up to `limit` payments whose message seems lost, and whose check is overdue by that much or more;
+    /// returns the rows to publish.
+    pub async fn dispatch_forgotten(
+        &self,
+        overdue: Duration,
+        limit: u32,
+    ) -> Result<Taken, StoreError> {
+        outbox::dispatch_forgotten(self.database.as_ref(), self.leases, overdue, limit).await
+    }
+
+    /// Sets rows aside that nothing can be done with.
+    pub async fn quarantine(&self, rows: &[SetAside]) -> Result<(), StoreError> {
+        outbox::quarantine(self.database.as_ref(), rows).await
+    }
+
+    /// Makes outbox rows due whose mark an operator has removed; returns how many.
+    pub async fn release_outbox(&self) -> Result<u64, StoreError> {
+        outbox::release(self.database.as_ref()).await
     }
 
     /// Keeps a card token.
@@ -244,7 +274,7 @@ impl Commands {
         tokens::add(self.database.as_ref(), draft).await
     }
 
-    /// Erases the cards of expired tokens.
+    /// Erases the cards of up to [`ERASED_AT_ONCE`] expired tokens; returns how many.
     pub async fn erase_expired_tokens(&self) -> Result<u64, StoreError> {
         tokens::erase_expired(self.database.as_ref()).await
     }

@@ -11,8 +11,9 @@ use crate::broker::{Lane, Publication};
 use crate::domain::Timestamp;
 use crate::messages::work::WorkMessage;
 use crate::store::batch::Batch;
+use crate::store::quarantine::SetAside;
 use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, is_usable};
 
 /// A request by message that was refused: a dead letter and, where its client is known, an event.
 #[derive(Debug, Clone)]
@@ -44,6 +45,10 @@ impl Batch for RefuseRequests {
         tx.commit().await?;
         hand_over.rows(rows);
         Ok(vec![(); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
     }
 }
 
@@ -103,6 +108,10 @@ impl Batch for EnqueueMessages {
         hand_over.rows(now_due.map(|(row, _)| row));
         Ok(vec![(); items.len()])
     }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
+    }
 }
 
 pub(super) struct DeletePublished {
@@ -124,38 +133,59 @@ impl Batch for DeletePublished {
         tx.commit().await?;
         Ok(vec![(); items.len()])
     }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.database.as_ref()).await
+    }
 }
 
-/// Moves due rows of a lane one lease ahead, commits, and returns them: they are this process's to publish.
+/// What was taken at once.
+#[derive(Debug, Clone, Default)]
+pub struct Taken {
+    /// The rows to publish.
+    pub rows: Vec<OutboxRow>,
+    /// How many rows were found, those included that were set aside: as many as asked for means that there may be more.
+    pub found: usize,
+}
+
+/// Moves due rows of a lane one lease ahead, commits, and returns them: they are this process's to publish. Rows that
+/// cannot be read are set aside.
 pub(super) async fn sweep(
     database: &dyn Database,
     leases: Leases,
     lane: Lane,
     limit: u32,
-) -> Result<Vec<OutboxRow>, StoreError> {
+) -> Result<Taken, StoreError> {
     let mut tx = database.begin().await?;
     let now = tx.now();
     let rows = tx.lock_due_outbox(lane, now, limit).await?;
-    if !rows.is_empty() {
+    let left_out = tx.left_out();
+    let found = rows.len() + left_out.len();
+    if found > 0 {
         let ids: Vec<OutboxId> = rows.iter().map(|row| row.id).collect();
         tx.postpone_outbox(&ids, now + leases.outbox).await?;
+        tx.quarantine(&left_out).await?;
         tx.commit().await?;
+        left_out.iter().for_each(SetAside::report);
     }
-    Ok(rows)
+    Ok(Taken { rows, found })
 }
 
 /// Writes outbox rows for payments that are processing for long without one, and moves their next check ahead by
-/// the time they have been waiting already.
+/// the time they have been waiting already. Payments that cannot be read are set aside.
 pub(super) async fn dispatch_forgotten(
     database: &dyn Database,
     leases: Leases,
+    overdue: Duration,
     limit: u32,
-) -> Result<Vec<OutboxRow>, StoreError> {
+) -> Result<Taken, StoreError> {
     let mut tx = database.begin().await?;
     let now = tx.now();
-    let mut payments = tx.lock_forgotten_payments(now, limit).await?;
-    if payments.is_empty() {
-        return Ok(Vec::new());
+    let mut payments = tx.lock_forgotten_payments(now - overdue, limit).await?;
+    let left_out = tx.left_out();
+    let found = payments.len() + left_out.len();
+    if found == 0 {
+        return Ok(Taken::default());
     }
     let due_at = now + leases.outbox;
     for row in &mut payments {
@@ -164,10 +194,37 @@ pub(super) async fn dispatch_forgotten(
         );
     }
     let rows: Vec<OutboxRow> = payments.iter().map(|row| dispatch(row, due_at)).collect();
-    tx.update_payments(&payments).await?;
-    tx.insert_outbox(&rows).await?;
+    if !payments.is_empty() {
+        tx.update_payments(&payments).await?;
+        tx.insert_outbox(&rows).await?;
+    }
+    tx.quarantine(&left_out).await?;
     tx.commit().await?;
-    Ok(rows)
+    left_out.iter().for_each(SetAside::report);
+    Ok(Taken { rows, found })
+}
+
+/// Sets rows aside.
+pub(super) async fn quarantine(
+    database: &dyn Database,
+    rows: &[SetAside],
+) -> Result<(), StoreError> {
+    let mut tx = database.begin().await?;
+    tx.quarantine(rows).await?;
+    tx.commit().await?;
+    rows.iter().for_each(SetAside::report);
+    Ok(())
+}
+
+/// Makes rows due whose mark an operator has removed.
+pub(super) async fn release(database: &dyn Database) -> Result<u64, StoreError> {
+    let mut tx = database.begin().await?;
+    let now = tx.now();
+    let released = tx.release_outbox(now).await?;
+    if released > 0 {
+        tx.commit().await?;
+    }
+    Ok(released)
 }
 
 fn dispatch(row: &StoredPayment, due_at: Timestamp) -> OutboxRow {

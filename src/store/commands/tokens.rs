@@ -5,7 +5,7 @@ use crate::store::rows::CardToken;
 use crate::store::{Database, StoreError};
 
 /// Expired tokens whose cards are erased at once.
-const ERASED_AT_ONCE: u32 = 500;
+pub const ERASED_AT_ONCE: u32 = 500;
 
 /// Why a card token cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -98,8 +98,9 @@ fn meaning(code: u16, state: &str) -> Meaning {
         | 4031 => Meaning::Unavailable,
         // What clients say of a connection that is gone
         2000..=2055 => Meaning::Unavailable,
-        // ER_NET_PACKET_TOO_LARGE: half of the rows may pass.
-        1153 => Meaning::Rejected,
+        // ER_NET_PACKET_TOO_LARGE, ER_WARN_ALLOWED_PACKET_OVERFLOWED: half of the rows may pass.
+        // ER_CHECK_CONSTRAINT_VIOLATED (MySQL)
+        1153 | 1301 | 3819 => Meaning::Rejected,
         // ER_WRONG_VALUE_FOR_FUNCTION and others of state HY000 that speak of a value: ER_TRUNCATED_WRONG_VALUE,
         // ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, ER_WRONG_VALUE_FOR_TYPE, invalid JSON (MySQL, MariaDB)
         1292 | 1366 | 1411 | 3140..=3160 | 4036..=4044 | 4174..=4180 => Meaning::Rejected,
@@ -146,6 +147,8 @@ mod tests {
             (1048, "23000", Meaning::Rejected),
             (1062, "23000", Meaning::Rejected),
             (1153, "08S01", Meaning::Rejected),
+            (1301, "HY000", Meaning::Rejected),
+            (3819, "HY000", Meaning::Rejected),
             (1264, "22003", Meaning::Rejected),
             (1292, "22007", Meaning::Rejected),
             (1366, "HY000", Meaning::Rejected),

@@ -40,9 +40,7 @@ impl MySql {
     /// Connects when something is asked, so the servers may still be starting. Must be called within a runtime.
     pub fn connect(hosts: Hosts, max_connections: u32) -> Result<Self, StoreError> {
         let pool = Arc::new(Pool::new(hosts, max_connections));
-        Ok(Self {
-            engine: Server { pool },
-        })
+        Ok(Self::new(Server { pool }))
     }
 }
 

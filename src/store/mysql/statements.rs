@@ -90,7 +90,8 @@ SELECT payments.* FROM (SELECT given.id AS id FROM JSON_TABLE(?, '$[*]' COLUMNS 
     id BIGINT PATH '$[0]' ERROR ON ERROR
 )) AS given) AS wanted
 STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
-WHERE payments.check_at <= ? AND payments.id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL)
+WHERE payments.check_at <= ? AND payments.quarantined IS NULL AND payments.id NOT IN (
+    SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')
 FOR UPDATE SKIP LOCKED"),
     insert_events: ManyRows::values(
         "

@@ -16,22 +16,28 @@ const KEEP: &str = "
 INSERT INTO dead_letters (id, kept_at, publication) VALUES (?1, ?2, ?3)
 ON CONFLICT DO NOTHING";
 
-/// () → publications, the oldest first
-const ALL: &str = "SELECT publication FROM dead_letters ORDER BY kept_at, id";
+/// () → ids and publications, the oldest first; as bytes, because a text may be none
+const ALL: &str = "SELECT id, CAST(publication AS BLOB) FROM dead_letters ORDER BY kept_at, id";
 
 /// (id)
 const DELETE: &str = "DELETE FROM dead_letters WHERE id = ?1";
 
 impl Sqlite {
-    /// All dead letters, the oldest first.
+    /// All dead letters, the oldest first. One that cannot be read is left out, and named in the log.
     pub async fn dead_letters(&self) -> Result<Vec<Publication>, StoreError> {
-        let rows: Vec<(String,)> = self.engine.reader().await?.fetch(ALL, &[]).await?;
-        rows.into_iter()
-            .map(|(text,)| {
-                serde_json::from_str(&text)
-                    .map_err(|error| StoreError::Corrupt(format!("a dead letter: {error}")))
-            })
-            .collect()
+        let rows: Vec<(String, Vec<u8>)> = self.engine.reader().await?.fetch(ALL, &[]).await?;
+        let read = |(id, text): (String, Vec<u8>)| {
+            let letter = serde_json::from_slice(&text);
+            if letter.is_err() {
+                tracing::error!(
+                    table = "dead_letters",
+                    row.id = id,
+                    "publication cannot be read: left out"
+                );
+            }
+            letter.ok()
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// Takes a dead letter away and, if it is replayed, puts the message into the outbox, in one transaction. False if

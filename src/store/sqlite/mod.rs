@@ -64,12 +64,10 @@ impl Sqlite {
                 .max_lifetime(None)
                 .connect_lazy_with(options.clone())
         };
-        Ok(Self {
-            engine: File {
-                writer: pool(1),
-                readers: pool(READERS),
-            },
-        })
+        Ok(Self::new(File {
+            writer: pool(1),
+            readers: pool(READERS),
+        }))
     }
 }
 

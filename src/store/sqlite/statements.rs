@@ -53,7 +53,8 @@ WHERE id IN (SELECT value ->> '$[0]' FROM json_each(?1))"),
     lock_forgotten_payments: Json("
 SELECT payments.* FROM json_each(?1) AS wanted
 CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'
-WHERE payments.check_at <= ?2 AND payments.id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL)"),
+WHERE payments.check_at <= ?2 AND payments.quarantined IS NULL AND payments.id NOT IN (
+    SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')"),
     insert_events: Json("
 INSERT INTO payment_events (
     id, payment_id, sequence, kind, happened_at, attempt, try_number, reason

@@ -6,6 +6,7 @@ mod clocks;
 mod duplicates;
 mod faults;
 mod idempotency;
+mod isolation;
 mod last_net;
 mod liveness;
 mod messages;

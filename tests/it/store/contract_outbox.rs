@@ -97,6 +97,7 @@ pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Arc<d
         total: 3,
         due: 2,
         of_payments: 1,
+        quarantined: 0,
     };
     assert_eq!(database.outbox_depth().await.unwrap(), expected);
 }

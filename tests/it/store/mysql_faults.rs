@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use payment_service::domain::PaymentId;
+use payment_service::store::commands::{Commands, Leases, Message};
+use payment_service::store::ids::IdSpace;
 use payment_service::store::mysql::{MySql, parse_url};
 use payment_service::store::{Database, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
@@ -167,4 +169,50 @@ async fn eventually_kept(database: &Arc<dyn Database>, id: i64) -> bool {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     false
+}
+
+#[tokio::test]
+async fn a_message_longer_than_the_server_takes_is_refused_alone() {
+    let starting = tokio::task::spawn_blocking(|| {
+        Server::start(&DatabaseOptions {
+            arguments: vec!["--max-allowed-packet=1048576".to_owned()],
+            ..DatabaseOptions::default()
+        })
+    });
+    let server = starting.await.unwrap().unwrap();
+    let mut administrator = MySqlConnection::connect(&server.admin_url()).await.unwrap();
+    administrator
+        .execute("CREATE DATABASE payments")
+        .await
+        .unwrap();
+    let database = connect(&server.url("payments"));
+    database.migrate().await.unwrap();
+    let second = Duration::from_secs(1);
+    let leases = Leases {
+        outbox: 30 * second,
+        claim: second,
+        check: second,
+    };
+    let ids = IdSpace { first: 1, last: 9 };
+    let (commands, _) = Commands::new(Arc::clone(&database), ids, leases);
+    let message = |length: usize| {
+        let row = outbox(None, NOON);
+        let mut publication = row.publication;
+        publication.body = "x".repeat(length);
+        commands.enqueue(Message {
+            id: row.id,
+            publication,
+            delay: None,
+        })
+    };
+    let began = Instant::now();
+    let lengths = (0..40).map(|index| if index == 20 { 3_000_000 } else { 100 });
+    let outcomes = futures::future::join_all(lengths.map(message)).await;
+    for (index, outcome) in outcomes.iter().enumerate() {
+        assert_eq!(outcome.is_ok(), index != 20, "{index}: {outcome:?}");
+    }
+    let refused = outcomes[20].as_ref().unwrap_err();
+    assert!(matches!(refused, StoreError::Rejected(_)), "{refused:?}");
+    assert!(began.elapsed() < 10 * second, "{:?}", began.elapsed());
+    assert_eq!(database.outbox_depth().await.unwrap().total, 39);
 }

@@ -51,6 +51,7 @@ async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
         "database rights",
         "seal keys",
         "payment ids",
+        "quarantine",
         "broker",
         "dead letters",
         "topology",

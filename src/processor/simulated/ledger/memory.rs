@@ -10,6 +10,7 @@ use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use crate::store::audit::{Audit, Bounds};
 use crate::store::facts::{Server, Stock};
+use crate::store::quarantine::SetAside;
 use crate::store::rows::{
     CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
 };
@@ -178,6 +179,18 @@ impl Transaction for Open {
             )));
         }
         Ok(())
+    }
+
+    fn left_out(&mut self) -> Vec<SetAside> {
+        Vec::new()
+    }
+
+    async fn quarantine(&mut self, _: &[SetAside]) -> Result<(), StoreError> {
+        not_asked()
+    }
+
+    async fn release_outbox(&mut self, _: Timestamp) -> Result<u64, StoreError> {
+        not_asked()
     }
 
     async fn payments_by_key(

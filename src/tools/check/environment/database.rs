@@ -9,7 +9,7 @@ use super::Finding;
 use crate::broker::{Exchange, Properties, Publication};
 use crate::card_seal::{Owner, SealError};
 use crate::config::{Backend, Config};
-use crate::store::facts::{Server, Stock};
+use crate::store::facts::{QuarantinedRows, Server, Stock};
 use crate::store::rows::{OutboxId, OutboxRow};
 use crate::store::{Database, StoreError};
 
@@ -58,7 +58,11 @@ pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Findin
     ));
     findings.push(rights(database).await);
     match database.stock(SAMPLE).await {
-        Ok(stock) => findings.extend([keys(&stock, config), ids(&stock, config)]),
+        Ok(stock) => findings.extend([
+            keys(&stock, config),
+            ids(&stock, config),
+            quarantine(stock.quarantined),
+        ]),
         Err(error) => findings.push(Finding::fail(
             "rows",
             error.to_string(),
@@ -192,6 +196,18 @@ fn keys(stock: &Stock, config: &Config) -> Finding {
             "add the key that sealed them to SEAL_KEYS, after the current one; their payments fail without it",
         ),
     }
+}
+
+fn quarantine(rows: QuarantinedRows) -> Finding {
+    let QuarantinedRows { payments, outbox } = rows;
+    if payments == 0 && outbox == 0 {
+        return Finding::ok("quarantine", "no row is set aside");
+    }
+    Finding::warn(
+        "quarantine",
+        format!("payments that are processing: {payments}, outbox rows: {outbox}"),
+        "`check --payments` names them; repair and release them as docs/runbook.md says, Quarantine",
+    )
 }
 
 fn ids(stock: &Stock, config: &Config) -> Finding {

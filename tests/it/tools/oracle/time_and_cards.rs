@@ -69,6 +69,17 @@ async fn a_used_token_with_its_card_is_a_breach() {
 }
 
 #[tokio::test]
+async fn what_is_quarantined_is_a_breach_and_named_with_its_reason() {
+    breaking(
+        "UPDATE payments SET quarantined = 'origin cannot be read', updated_at = '2026-01-01 00:00:00.000000' WHERE id = 2",
+        &[("payments_quarantined", "2: origin cannot be read")],
+    )
+    .await;
+    let rule = RULES.iter().find(|rule| rule.name == "outbox_quarantined");
+    assert_eq!(rule.unwrap().severity, Severity::Breach);
+}
+
+#[tokio::test]
 async fn a_further_try_may_take_longer_than_a_first_one() {
     for (tries, findings) in [(1, &[("processing_in_time", "2")][..]), (2, &[])] {
         breaking(

@@ -1,0 +1,3 @@
+-- Why a row was set aside, and null for every other. A row that is set aside lies in the lane `aside`, so that the index
+-- of the sweep does not hold it among those that are due.
+ALTER TABLE outbox ADD COLUMN quarantined TEXT NULL CHECK (length(quarantined) <= 255);

@@ -1,0 +1,172 @@
+//! Which items share a transaction, and what becomes of those that fail.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::*;
+
+/// Answers each item with the number of items in its transaction.
+struct Counted;
+
+#[async_trait]
+impl Batch for Counted {
+    const NAME: &'static str = "counted";
+    type Item = ();
+    type Outcome = usize;
+
+    async fn run(&self, items: &[()]) -> Result<Vec<usize>, StoreError> {
+        Ok(vec![items.len(); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        true
+    }
+}
+
+async fn sizes(linger: Duration) -> Vec<usize> {
+    let limits = Limits {
+        linger,
+        rows: 4,
+        ..Limits::default()
+    };
+    let batcher = Batcher::spawn(Counted, limits);
+    let submit = async |after| {
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        batcher.submit(()).await.expect("an outcome")
+    };
+    let items = [0, 10, 20, 30, 40, 200].map(submit);
+    futures::future::join_all(items).await
+}
+
+#[test]
+fn a_crowd_waits_as_long_as_the_last_transaction_took_and_nobody_else_does() {
+    let limits = Limits::default();
+    let wait = |items, took| limits.wait(items, Duration::from_millis(took)).as_millis();
+    assert_eq!(wait(CROWD - 1, 5), 0);
+    assert_eq!(wait(CROWD, 0), 0);
+    assert_eq!(wait(CROWD, 5), 5);
+    assert_eq!(wait(CROWD, 5_000), limits.pause.as_millis());
+    assert_eq!(wait(limits.rows, 5), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_no_hurry_waits_for_others_to_share_its_transaction() {
+    assert_eq!(sizes(Duration::ZERO).await, [1; 6]);
+    let together = sizes(Duration::from_millis(50)).await;
+    assert_eq!(together, [4, 4, 4, 4, 1, 1]);
+}
+
+/// What running an item does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Succeeds,
+    IsRefused,
+    CannotBeRead,
+    Panics,
+    BreaksTheConnection,
+}
+
+/// A database that may be away.
+#[derive(Clone, Default)]
+struct Treacherous {
+    is_away: Arc<AtomicBool>,
+    runs: Arc<AtomicUsize>,
+}
+
+fn reset() -> StoreError {
+    let reset = std::io::ErrorKind::ConnectionReset;
+    StoreError::Unavailable(Arc::new(sqlx::Error::Io(reset.into())))
+}
+
+#[async_trait]
+impl Batch for Treacherous {
+    const NAME: &'static str = "treacherous";
+    type Item = Item;
+    type Outcome = ();
+
+    async fn run(&self, items: &[Item]) -> Result<Vec<()>, StoreError> {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        if self.is_away.load(Ordering::SeqCst) || items.contains(&Item::BreaksTheConnection) {
+            return Err(reset());
+        }
+        assert!(!items.contains(&Item::Panics), "as the test wants it");
+        if items.contains(&Item::CannotBeRead) {
+            return Err(StoreError::Corrupt("a column".to_owned()));
+        }
+        if items.contains(&Item::IsRefused) {
+            return Err(StoreError::Rejected(Arc::new(sqlx::Error::RowNotFound)));
+        }
+        Ok(vec![(); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        !self.is_away.load(Ordering::SeqCst)
+    }
+}
+
+/// Items that go on until they are done, as what a worker has taken does.
+fn endless() -> Limits {
+    Limits {
+        patience: None,
+        linger: Duration::from_millis(1),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_fails_fails_alone_however_it_fails() {
+    for bad in [
+        Item::IsRefused,
+        Item::CannotBeRead,
+        Item::Panics,
+        Item::BreaksTheConnection,
+    ] {
+        let batcher = Batcher::spawn(Treacherous::default(), endless());
+        let item = |index| {
+            if index % 97 == 50 {
+                bad
+            } else {
+                Item::Succeeds
+            }
+        };
+        let began = Instant::now();
+        let submitted = (0..200).map(|index| batcher.submit(item(index)));
+        let outcomes = futures::future::join_all(submitted).await;
+        for (index, outcome) in outcomes.iter().enumerate() {
+            assert_eq!(outcome.is_ok(), item(index) == Item::Succeeds, "{index}");
+        }
+        let error = outcomes[50].as_ref().unwrap_err();
+        assert!(error.is_of_the_rows(), "{bad:?}: {error}");
+        assert!(error.reason_to_set_aside().is_some(), "{bad:?}: {error}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{bad:?}");
+        // The batcher itself has not come to harm.
+        assert!(batcher.submit(Item::Succeeds).await.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_the_fault_of_no_item() {
+    let database = Treacherous::default();
+    database.is_away.store(true, Ordering::SeqCst);
+    let batcher = Batcher::spawn(database.clone(), endless());
+    let submitted = (0..20).map(|_| batcher.submit(Item::Succeeds));
+    let all = futures::future::join_all(submitted);
+    let comes_back = async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        database.is_away.store(false, Ordering::SeqCst);
+    };
+    let (outcomes, ()) = tokio::join!(all, comes_back);
+    assert!(database.runs.load(Ordering::SeqCst) > 100);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_breaks_its_connection_does_so_several_times_before_it_is_refused() {
+    let database = Treacherous::default();
+    let batcher = Batcher::spawn(database.clone(), endless());
+    let refused = batcher.submit(Item::BreaksTheConnection).await;
+    assert!(
+        matches!(refused, Err(StoreError::Rejected(_))),
+        "{refused:?}"
+    );
+    assert_eq!(database.runs.load(Ordering::SeqCst), BREAKS_ALONE as usize);
+}

@@ -1,0 +1,99 @@
+//! A processor whose code panics has given no answer.
+
+use async_trait::async_trait;
+use time::macros::datetime;
+
+use super::*;
+use crate::domain::{
+    Card, CardCode, CardNumber, ClientName, Currency, Expiration, Metadata, Money, OrderId,
+    Payment, PaymentId, PaymentStatus, UserId,
+};
+use crate::store::rows::Origin;
+
+struct Panics;
+
+#[async_trait]
+impl Processor for Panics {
+    async fn authorize(&self, _: &Authorization) -> Answer {
+        panic!("as the test wants it");
+    }
+
+    async fn reverse(&self, _: AttemptKey, _: Money) -> ReversalAnswer {
+        panic!("as the test wants it");
+    }
+
+    fn test_card(&self, _: &str) -> Option<Card> {
+        None
+    }
+}
+
+fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
+    let now = datetime!(2026-11-22 12:00 UTC);
+    let card = Card {
+        number: CardNumber::parse("4242424242424242").expect("a number"),
+        code: CardCode::parse("123").expect("a code"),
+        expiration: Expiration::parse("2035-01").expect("a month"),
+    };
+    let owner = Owner::Payment(PaymentId(7), 1);
+    StoredPayment {
+        payment: Payment {
+            id: PaymentId(7),
+            client: ClientName::parse("shop").expect("a name"),
+            order_id: OrderId(1),
+            user_id: UserId(1),
+            amount: Money::from_minor(100, Currency::parse("CAD").expect("a currency"))
+                .expect("an amount"),
+            status: PaymentStatus::Processing,
+            decline_code: None,
+            authorization_code: None,
+            card: Some(card.summary()),
+            attempt: 1,
+            metadata: Metadata::default(),
+            sequence: 2,
+            created_at: now,
+            updated_at: now,
+        },
+        try_number: 1,
+        phase,
+        uncertain: false,
+        pending: None,
+        sealed_card: Some(seal.seal(&card, owner).expect("sealed")),
+        claimed_until: None,
+        check_at: Some(now),
+        idempotency: None,
+        origin: Origin::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_panics_has_no_answer_and_ends_no_worker() {
+    let seal = Arc::new(SealKeys::generate());
+    let authorizer = Authorizer {
+        processor: Arc::new(Panics),
+        seal: Arc::clone(&seal),
+        schedule: RetrySchedule::default(),
+        timeout: Duration::from_secs(1),
+    };
+    let (trigger, _) = authorizer.ask(&processing(&seal, Phase::Authorize)).await;
+    assert!(
+        matches!(
+            trigger,
+            Trigger::Answered {
+                answer: Answer::Unknown,
+                ..
+            }
+        ),
+        "{trigger:?}"
+    );
+    let (trigger, _) = authorizer.ask(&processing(&seal, Phase::Reverse)).await;
+    assert!(
+        matches!(
+            trigger,
+            Trigger::Reversal {
+                answer: ReversalAnswer::Unknown,
+                ..
+            }
+        ),
+        "{trigger:?}"
+    );
+}
