@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use payment_service::broker::Queue;
 use payment_service::config::Role;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::app::{
@@ -189,9 +189,14 @@ async fn disconnecting(app: &Arc<TestApp>) {
         );
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        // Some before the commit, some during it, some after.
-        let moment = Duration::from_micros(u64::try_from(order % 40).unwrap() * 500);
-        tokio::time::sleep(moment).await;
+        // Some before the commit, some during it, some after; every tenth with its answer.
+        if order % 10 == 0 {
+            let mut status = [0_u8; 12];
+            stream.read_exact(&mut status).await.unwrap();
+        } else {
+            let moment = Duration::from_millis(u64::try_from(order % 40).unwrap());
+            tokio::time::sleep(moment).await;
+        }
         drop(stream);
     });
     let mut clients = stream::iter(clients).buffer_unordered(40);
