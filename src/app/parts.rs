@@ -127,7 +127,7 @@ fn simulated_issuer(settings: IssuerSettings, database: &Arc<dyn Database>) -> A
             mean: settings.latency,
             seed: settings.seed,
         },
-        today: || time::OffsetDateTime::now_utc().date(),
+        now: time::OffsetDateTime::now_utc,
     };
     // Its notes share transactions: else these would be a third of all transactions under load.
     let limits = Limits {

@@ -27,6 +27,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             include_str!("../../migrations/mysql/0003_fewer_indexes.sql"),
         ),
         (
+            9,
+            "return url",
+            include_str!("../../migrations/mysql/0009_return_url.sql"),
+        ),
+        (
             11,
             "ledger currency",
             include_str!("../../migrations/mysql/0011_ledger_currency.sql"),
@@ -56,6 +61,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             4,
             "fewer indexes",
             include_str!("../../migrations/sqlite/0004_fewer_indexes.sql"),
+        ),
+        (
+            10,
+            "return url",
+            include_str!("../../migrations/sqlite/0010_return_url.sql"),
         ),
         (
             12,

@@ -42,6 +42,7 @@ pub fn payment(id: i64) -> StoredPayment {
             card: None,
             attempt: 0,
             metadata: Metadata::default(),
+            return_url: None,
             sequence: 1,
             created_at: NOON,
             updated_at: NOON,
