@@ -6,7 +6,6 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::accept::schema;
-use crate::domain::PaymentStatus;
 use crate::http::card_tokens::CardTokenObject;
 use crate::http::events::History;
 use crate::http::list::{self, Page};
@@ -126,9 +125,7 @@ fn parameters() -> Value {
         },
         "order_id": query("Only payments of this order.", schema::positive_integer("The client's order.")),
         "user_id": query("Only payments of this shopper.", schema::positive_integer("The client's shopper.")),
-        "status": query("Only payments that stand so.", json!({
-            "type": "string", "enum": PaymentStatus::ALL.map(PaymentStatus::as_str),
-        })),
+        "status": query("Only payments that stand so.", json!({"$ref": "#/components/schemas/PaymentStatus"})),
         "limit": query("Payments on a page.", json!({
             "type": "integer", "minimum": 1, "maximum": list::MAX_LIMIT, "default": list::DEFAULT_LIMIT,
         })),
