@@ -11,6 +11,7 @@ use super::fields::{Faults, FieldError, Object, shown};
 pub use super::rules::CardsAllowed;
 use super::rules::Rules;
 use super::{PaymentMethod, PaymentRequest, did_you_mean};
+use crate::domain::card::holds_card_number;
 use crate::domain::money::InvalidAmount;
 use crate::domain::return_url::InvalidUrl;
 use crate::domain::{Card, Currency, Metadata, Money, OrderId, ReturnUrl, UserId};
@@ -196,6 +197,10 @@ fn return_url(fields: &Object, rules: &Rules, faults: &mut Faults) -> Option<Ret
     let wanted = "an address such as https://shop.example/orders/1";
     let text = fields.text("return_url", wanted, faults)?;
     let (code, message) = match ReturnUrl::parse(text) {
+        Ok(_) if holds_card_number(text) => (
+            "card_in_clear",
+            "must not hold a card number, since it is stored and published in clear".to_owned(),
+        ),
         Ok(url) if rules.client.return_origins.allow(&url) => return Some(url),
         Ok(_) => (
             "foreign_origin",

@@ -357,6 +357,10 @@ fn a_return_url_leads_to_an_origin_of_its_client() {
             (json!("javascript:alert(1)"), "not_https"),
             (json!("https://a:b@shop.example/"), "invalid_url"),
             (json!("https://shop.example/#x"), "invalid_url"),
+            (
+                json!("https://shop.example/?card=4242424242424242"),
+                "card_in_clear",
+            ),
             (json!("/orders/1"), "invalid_url"),
             (json!(""), "invalid_url"),
             (json!(long), "too_long"),

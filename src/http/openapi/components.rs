@@ -95,11 +95,11 @@ fn parameters() -> Value {
             "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX},
             "example": 1,
         },
+        // Optional headers have no `example`: pages that show the description fill it in, and every second try would fail.
         "Idempotency-Key": {
             "name": "Idempotency-Key", "in": "header",
             "description": "1 to 255 visible ASCII characters, such as a UUID; bare, or quoted as a structured field. The \
-                            same key with the same request gives the same payment, with another request 422. No example, since \
-                            what shows this description would fill it in, and every second try would fail.",
+                            same key with the same request gives the same payment, with another request 422.",
             "schema": {
                 "type": "string",
                 "pattern": "^([!#-~][!-~]{0,254}|\"([!#-\\[\\]-~]|\\\\[\"\\\\]){1,255}\")$",
