@@ -8,8 +8,12 @@
 //! ]}
 //! ```
 //!
-//! A client that wants to be told of results by HTTP has a `callback` beside them (`clients/callback.rs`). That makes the
-//! file a secret.
+//! Beside them a client may have
+//!
+//! - `callback`: it wants to be told of results by HTTP (`clients/callback.rs`). That makes the file a secret.
+//! - `display_name`: what the payment page calls it.
+//! - `return_origins`: where its `return_url` may lead, `["https://shop.example"]`.
+//! - `unknown_fields`: `refuse` (the default) or `ignore`, for a client that sends more fields than there are.
 //!
 //! `api_key_sha256` holds the SHA-256 of each API key of the client; two at a time make a change of keys possible
 //! without a gap. It may be empty for a client that only sends messages, and `rabbitmq_user` may be absent for one that
@@ -28,6 +32,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::fields::FieldError;
+use crate::accept::rules::{ClientRules, ReturnOrigins};
 use crate::callbacks::settings::Callback;
 use crate::domain::ClientName;
 
@@ -57,6 +62,8 @@ struct Entry {
     keys: Vec<[u8; 32]>,
     rabbitmq_user: Option<String>,
     callback: Option<Arc<Callback>>,
+    display_name: Option<Arc<str>>,
+    rules: Arc<ClientRules>,
 }
 
 /// Why a clients file cannot be used.
@@ -141,6 +148,28 @@ impl Clients {
         entry
             .map(|entry| entry.name.clone())
             .or_else(|| directory.everyone.clone())
+    }
+
+    /// What a client may send.
+    pub fn rules(&self, client: &ClientName) -> Arc<ClientRules> {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        match entry {
+            Some(entry) => Arc::clone(&entry.rules),
+            None if directory.everyone.is_some() => Arc::new(ClientRules {
+                return_origins: ReturnOrigins::Loopback,
+                ..ClientRules::default()
+            }),
+            // It was removed from the file a moment ago.
+            None => Arc::default(),
+        }
+    }
+
+    /// What the payment page calls a client, if it has such a name.
+    pub fn display_name(&self, client: &ClientName) -> Option<Arc<str>> {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        entry.and_then(|entry| entry.display_name.clone())
     }
 
     /// What a client wants to be told of by HTTP.

@@ -6,36 +6,43 @@
 
 use libfuzzer_sys::fuzz_target;
 use payment_service::accept::fields::FieldError;
-use payment_service::accept::request::{CardsAllowed, parse_card, parse_method, parse_payment};
+use payment_service::accept::request::{parse_card, parse_method, parse_payment};
+use payment_service::accept::rules::{CardsAllowed, ClientRules, Rules};
 use payment_service::domain::Currency;
 use payment_service::domain::card::holds_card_number;
 use payment_service::domain::money::Money;
 use serde_json::Value;
-use time::macros::date;
+use time::macros::datetime;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(body) = serde_json::from_slice::<Value>(data) else {
         return;
     };
-    let today = date!(2027 - 01 - 15);
-    let default = Currency::parse("CAD").expect("a currency");
+    let client = ClientRules::default();
+    let rules = Rules {
+        default_currency: Currency::parse("CAD").expect("a currency"),
+        now: datetime!(2027-01-15 12:00 UTC),
+        cards: CardsAllowed::Yes,
+        client: &client,
+    };
     for cards in [CardsAllowed::Yes, CardsAllowed::No] {
-        match parse_payment(&body, default, today, cards) {
+        let rules = Rules { cards, ..rules };
+        match parse_payment(&body, &rules) {
             Ok(request) => {
                 let amount = request.amount;
                 assert!((1..=Money::MAX_MINOR).contains(&amount.minor()));
                 let read_again = Money::parse_text(&amount.major(), amount.currency());
                 assert_eq!(read_again, Ok(amount));
-                let again = parse_payment(&body, default, today, cards).expect("the same");
+                let again = parse_payment(&body, &rules).expect("the same");
                 assert_eq!(request.canonical(), again.canonical());
             }
             Err(faults) => are_told(&faults),
         }
     }
-    if let Err(faults) = parse_method(&body, today) {
+    if let Err(faults) = parse_method(&body, &rules) {
         are_told(&faults);
     }
-    match parse_card(&body, today) {
+    match parse_card(&body, &rules) {
         Ok(card) => {
             assert!(!format!("{card:?}").contains(card.number.expose()));
             assert_eq!(card.summary().last4.len(), 4);

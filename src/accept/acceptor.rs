@@ -107,6 +107,7 @@ impl Acceptor {
             user_id: submission.request.user_id,
             amount: submission.request.amount,
             metadata: submission.request.metadata.clone(),
+            return_url: submission.request.return_url.clone(),
             card,
             token: resolved.token,
             idempotency: key.map(|key| Idempotency {

@@ -42,6 +42,10 @@ impl PaymentRequest {
             text(&mut bytes, key);
             text(&mut bytes, value);
         }
+        // One text behind a row of pairs cannot be one of them; and without it the form is that of earlier releases.
+        if let Some(url) = &self.return_url {
+            text(&mut bytes, url.as_str());
+        }
         bytes
     }
 }
@@ -54,14 +58,24 @@ fn text(bytes: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use time::macros::date;
+    use time::macros::datetime;
 
-    use crate::accept::request::{CardsAllowed, parse_payment};
+    use crate::accept::request::parse_payment;
+    use crate::accept::rules::{CardsAllowed, ClientRules, ReturnOrigins, Rules};
     use crate::domain::Currency;
 
     fn canonical(body: Value) -> Vec<u8> {
-        let cad = Currency::parse("CAD").expect("CAD");
-        parse_payment(&body, cad, date!(2026 - 11 - 01), CardsAllowed::Yes)
+        let client = ClientRules {
+            return_origins: ReturnOrigins::Loopback,
+            ..ClientRules::default()
+        };
+        let rules = Rules {
+            default_currency: Currency::parse("CAD").expect("CAD"),
+            now: datetime!(2026-11-01 12:00 UTC),
+            cards: CardsAllowed::Yes,
+            client: &client,
+        };
+        parse_payment(&body, &rules)
             .expect("a good request")
             .canonical()
             .to_vec()
@@ -74,7 +88,7 @@ mod tests {
             "card": {"cardNumber": 4242424242424242_u64, "cardCode": 12, "expirationDate": "2030-01-05"},
         }));
         let other = canonical(json!({
-            "metadata": {}, "currency": "CAD", "total_amount": "99.530", "user_id": 2, "order_id": 1,
+            "metadata": {}, "currency": "CAD", "total_amount": "99.530", "user_id": "2", "order_id": "1",
             "card": {"cardNumber": "4242 4242 4242 4242", "cardCode": "012", "expirationDate": "01/30"},
         }));
         assert_eq!(one, other);
@@ -108,6 +122,9 @@ mod tests {
             json!({"metadata": {}}),
             json!({"metadata": {"ab": "c"}}),
             json!({"metadata": {"a": "b", "c": ""}}),
+            json!({"return_url": "http://localhost/"}),
+            json!({"return_url": "http://localhost/a"}),
+            json!({"metadata": {}, "return_url": "http://localhost/"}),
         ]
         .map(|changed| canonical(body(changed)))
         .into();

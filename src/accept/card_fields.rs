@@ -3,12 +3,11 @@
 //! Tells possible cards from impossible ones. Whether a possible card pays is the issuer's matter.
 
 use serde_json::Value;
-use time::Date;
 use zeroize::Zeroizing;
 
 use super::fields::{Faults, Object};
 use crate::domain::card::InvalidCard;
-use crate::domain::{Card, CardCode, CardNumber, Expiration};
+use crate::domain::{Card, CardCode, CardNumber, Expiration, Timestamp};
 
 /// What a card consists of.
 pub const CARD_FIELDS: [&str; 3] = ["cardNumber", "cardCode", "expirationDate"];
@@ -18,16 +17,16 @@ pub const LONGEST_TOKEN: usize = 64;
 
 /// Reads `cardNumber` (12 to 19 digits), `cardCode` (3 or 4 digits) and `expirationDate`. The first two may be
 /// strings or whole numbers; a number that is shorter than a code has lost its leading zeros, so they are put back.
-pub fn card(fields: &Object, today: Date, faults: &mut Faults) -> Option<Card> {
+pub fn card(fields: &Object, now: Timestamp, faults: &mut Faults) -> Option<Card> {
     let number = digits(fields, "cardNumber", 0, faults)
         .and_then(|text| checked(CardNumber::parse(&text), fields, "cardNumber", faults));
     let code = digits(fields, "cardCode", 3, faults)
         .and_then(|text| checked(CardCode::parse(&text), fields, "cardCode", faults));
-    let wanted = "a month such as 2030-01-05, 2030-01 or 01/30";
+    let wanted = "a month and a year such as 01/30, 2030-01 or 2030-01-05";
     let expiration = fields
         .text("expirationDate", wanted, faults)
         .and_then(|text| {
-            let month = Expiration::parse(text).and_then(|month| month.not_too_far_ahead(today));
+            let month = Expiration::parse(text).and_then(|month| month.not_too_far_ahead(now));
             checked(month, fields, "expirationDate", faults)
         });
     Some(Card {

@@ -13,6 +13,18 @@ pub fn closest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
+/// Whether a name is a known one in another spelling or with a slip of the finger. Stricter than [`closest`], because this
+/// decides about a request: `cart` is not a misspelt `card`.
+pub fn misspells(name: &str, candidate: &str) -> bool {
+    let (name, candidate) = (plain(name), plain(last_part(candidate)));
+    let slips = match name.len().min(candidate.len()) {
+        0..=5 => 0,
+        6..=7 => 1,
+        _ => 2,
+    };
+    name.len().abs_diff(candidate.len()) <= slips && levenshtein(&name, &candidate) <= slips
+}
+
 fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
@@ -63,5 +75,32 @@ mod tests {
         assert_eq!(closest("card_number"), Some("card.cardNumber"));
         assert_eq!(closest("x"), None);
         assert_eq!(closest("colour"), None);
+    }
+
+    #[test]
+    fn a_slip_is_told_from_another_word() {
+        for (name, known) in [
+            ("currancy", "currency"),
+            ("curency", "currency"),
+            ("CURRENCY", "currency"),
+            ("cardToken", "card_token"),
+            ("crad_token", "card_token"),
+            ("Card", "card"),
+            ("return_uri", "return_url"),
+            ("card_number", "card.cardNumber"),
+            ("idempotency_ky", "idempotency_key"),
+        ] {
+            assert!(misspells(name, known), "{name}");
+        }
+        for (name, known) in [
+            ("cart", "card"),
+            ("card_id", "card"),
+            ("current", "currency"),
+            ("amount", "total_amount"),
+            ("items", "metadata"),
+            ("", "card"),
+        ] {
+            assert!(!misspells(name, known), "{name}");
+        }
     }
 }

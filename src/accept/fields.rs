@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::did_you_mean;
+use super::rules::UnknownFields;
 
 /// A field at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -42,6 +43,11 @@ impl Faults {
                 message,
             });
         }
+    }
+
+    /// Whether a field has a fault already.
+    fn name(&self, field: &str) -> bool {
+        self.0.iter().any(|fault| fault.field == field)
     }
 
     /// What was read, if nothing was at fault.
@@ -126,9 +132,11 @@ impl<'v> Object<'v> {
         text
     }
 
-    /// A field that must be a whole number from 1 to [`Self::MAX_INTEGER`], written without quotes and decimals.
+    /// A field that must be a whole number from 1 to [`Self::MAX_INTEGER`]: a JSON number without decimals, or its digits
+    /// as a string, as callers send it that keep their numbers in Redis.
     pub fn positive_integer(&self, name: &str, faults: &mut Faults) -> Option<i64> {
-        let (code, message) = match self.required(name, "a whole number such as 42", faults)? {
+        let value = self.required(name, "a whole number such as 42", faults)?;
+        let (code, message) = match value {
             Value::Number(number) => match (number.as_i64(), number.as_f64()) {
                 (Some(integer @ 1..=Self::MAX_INTEGER), _) => return Some(integer),
                 (Some(..=0), _) => ("not_positive", "must be 1 or more"),
@@ -141,10 +149,15 @@ impl<'v> Object<'v> {
                     "must be a whole number without decimals, such as 42",
                 ),
             },
-            Value::String(_) => (
-                "wrong_type",
-                "must be a whole number without quotes, such as 42",
-            ),
+            Value::String(text) => match canonical_integer(text) {
+                Some(integer @ 1..=Self::MAX_INTEGER) => return Some(integer),
+                Some(0) => ("not_positive", "must be 1 or more"),
+                Some(_) => ("too_large", "must be at most 9007199254740991"),
+                None => (
+                    "wrong_type",
+                    "must be a whole number such as 42, without sign, spaces, decimals or leading zeros",
+                ),
+            },
             _ => ("wrong_type", "must be a whole number such as 42"),
         };
         faults.add(self.path(name), code, message);
@@ -156,25 +169,61 @@ impl<'v> Object<'v> {
         self.entries
     }
 
+    /// The same for a client whose unknown fields may be ignored. What looks like a known field that is absent, or stands
+    /// in the wrong place, is named even then: to drop a misspelt `currency` would charge another amount.
+    pub fn check_unknown(
+        &self,
+        known: &[&str],
+        elsewhere: &[&str],
+        unknown: UnknownFields,
+        faults: &mut Faults,
+    ) {
+        match unknown {
+            UnknownFields::Refuse => self.refuse_unknown(known, elsewhere, faults),
+            UnknownFields::Ignore => {
+                let absent = known.iter().filter(|name| self.get(name).is_none());
+                let meant: Vec<&str> = absent.chain(elsewhere).copied().collect();
+                let suspect = |name: &str| meant.iter().any(|it| did_you_mean::misspells(name, it));
+                let names = self.entries.keys().map(String::as_str);
+                let suspects = names.filter(|name| !known.contains(name) && suspect(name));
+                suspects.for_each(|name| self.name_unknown(name, known, elsewhere, faults));
+            }
+        }
+    }
+
     /// Names every field that is not `known`. `elsewhere` holds paths that are known in other places of the document
     /// and are only good as hints.
     pub fn refuse_unknown(&self, known: &[&str], elsewhere: &[&str], faults: &mut Faults) {
         for name in self.entries.keys() {
-            if known.contains(&name.as_str()) {
-                continue;
+            if !known.contains(&name.as_str()) {
+                self.name_unknown(name, known, elsewhere, faults);
             }
-            let candidates = known.iter().chain(elsewhere).copied();
-            let hint = match did_you_mean::closest(name, candidates) {
-                Some(meant) if meant.ends_with(name) => format!("is not known here: send {meant}"),
-                Some(meant) => format!("is not a known field: did you mean {meant}?"),
-                None => format!("is not a known field: send only {}", known.join(", ")),
-            };
-            let field = self.path(&shown(name));
-            let end = if hint.ends_with('?') { "" } else { "." };
-            let message = format!("{field} {hint}{end}");
-            faults.add_sentence(field, "unknown_field", message);
         }
     }
+
+    fn name_unknown(&self, name: &str, known: &[&str], elsewhere: &[&str], faults: &mut Faults) {
+        let candidates = known.iter().chain(elsewhere).copied();
+        let hint = match did_you_mean::closest(name, candidates) {
+            Some(meant) if meant.ends_with(name) => format!("is not known here: send {meant}"),
+            Some(meant) => format!("is not a known field: did you mean {meant}?"),
+            None => format!("is not a known field: send only {}", known.join(", ")),
+        };
+        let field = self.path(&shown(name));
+        if faults.name(&field) {
+            return;
+        }
+        let end = if hint.ends_with('?') { "" } else { "." };
+        let message = format!("{field} {hint}{end}");
+        faults.add_sentence(field, "unknown_field", message);
+    }
+}
+
+/// A whole number in the one way in which programs write it: ASCII digits, no sign, no space, no leading zero. One that is
+/// too large for 64 bits is the largest.
+fn canonical_integer(text: &str) -> Option<i64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = digits && (text == "0" || !text.starts_with('0'));
+    canonical.then(|| text.parse().unwrap_or(i64::MAX))
 }
 
 /// A name that a caller made up, as it may be repeated: short, and without what could be a card number.
@@ -221,10 +270,46 @@ mod tests {
         assert_eq!(integer(json!(Object::MAX_INTEGER + 1)), Err("too_large"));
         assert_eq!(integer(json!(u64::MAX)), Err("too_large"));
         assert_eq!(integer(json!(1e300)), Err("too_large"));
-        for wrong in [json!(1.0), json!(1.5), json!("1"), json!(true), json!([1])] {
+        for wrong in [json!(1.0), json!(1.5), json!(true), json!([1])] {
             assert_eq!(integer(wrong), Err("wrong_type"));
         }
         assert_eq!(integer(Value::Null), Err("missing"));
+    }
+
+    #[test]
+    fn a_positive_integer_may_be_its_digits_as_text() {
+        assert_eq!(integer(json!("1")), Ok(1));
+        assert_eq!(integer(json!("9007199254740991")), Ok(Object::MAX_INTEGER));
+        assert_eq!(integer(json!("0")), Err("not_positive"));
+        assert_eq!(integer(json!("9007199254740992")), Err("too_large"));
+        assert_eq!(integer(json!("9".repeat(60_000))), Err("too_large"));
+        for wrong in [
+            "", " ", "01", "00", "+1", "-1", "-0", " 1", "1 ", "1\n", "1.0", "1.", "1e3", "0x1",
+            "1_000", "1,000", "\u{ff11}", "\u{661}", "\u{a0}1", "one", "null",
+        ] {
+            assert_eq!(integer(json!(wrong)), Err("wrong_type"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_may_send_more_but_nothing_that_looks_like_a_misspelt_field() {
+        let document = json!({
+            "order_id": 1, "colour": "red", "orderId": 1, "cart": {}, "currancy": "USD", "card_number": 1, "ordr_id": 2,
+        });
+        let mut faults = Faults::default();
+        let fields = Object::root(&document, &mut faults).expect("an object");
+        let known = ["order_id", "currency", "card"];
+        let elsewhere = ["card.cardNumber"];
+        fields.check_unknown(&known, &elsewhere, UnknownFields::Ignore, &mut faults);
+        let named: Vec<String> = faults.0.into_iter().map(|fault| fault.message).collect();
+        // `orderId` and `ordr_id` change nothing, because order_id is there.
+        assert_eq!(
+            named,
+            [
+                "card_number is not a known field: did you mean card.cardNumber?",
+                "currancy is not a known field: did you mean currency?",
+            ]
+        );
     }
 
     #[test]

@@ -7,13 +7,14 @@ pub mod did_you_mean;
 pub mod fields;
 mod methods;
 pub mod request;
+pub mod rules;
 pub mod schema;
 
 pub use acceptor::Acceptor;
 
 use crate::domain::{
     Card, CardSummary, ClientName, Metadata, Money, OrderId, Payment, PaymentId, Refusal,
-    Timestamp, UserId,
+    ReturnUrl, Timestamp, UserId,
 };
 use crate::store::StoreError;
 use crate::store::commands::TokenFault;
@@ -32,6 +33,8 @@ pub struct PaymentRequest {
     pub method: Option<PaymentMethod>,
     /// The client's own texts.
     pub metadata: Metadata,
+    /// Where the payment page sends the shopper back to.
+    pub return_url: Option<ReturnUrl>,
 }
 
 /// How a payment is paid.

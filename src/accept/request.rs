@@ -5,24 +5,18 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use time::Date;
 
 use super::card_fields::{self, CARD_FIELDS};
 use super::fields::{Faults, FieldError, Object, shown};
-use super::{PaymentMethod, PaymentRequest};
+pub use super::rules::CardsAllowed;
+use super::rules::Rules;
+use super::{PaymentMethod, PaymentRequest, did_you_mean};
+use crate::domain::card::holds_card_number;
 use crate::domain::money::InvalidAmount;
-use crate::domain::{Card, Currency, Metadata, Money, OrderId, UserId};
+use crate::domain::return_url::InvalidUrl;
+use crate::domain::{Card, Currency, Metadata, Money, OrderId, ReturnUrl, UserId};
 
-/// Whether a request may carry a card in clear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CardsAllowed {
-    /// Over HTTP.
-    Yes,
-    /// In a message: a broker writes what it carries to disk.
-    No,
-}
-
-const PAYMENT_FIELDS: [&str; 7] = [
+const PAYMENT_FIELDS: [&str; 8] = [
     "order_id",
     "user_id",
     "total_amount",
@@ -30,49 +24,50 @@ const PAYMENT_FIELDS: [&str; 7] = [
     "card",
     "card_token",
     "metadata",
+    "return_url",
 ];
 const CARD_PATHS: [&str; 3] = ["card.cardNumber", "card.cardCode", "card.expirationDate"];
+
+/// A body has no such field. It is told apart because a caller that sends it relies on it.
+const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
 /// Longest decimal that is read: far beyond any amount, far below a body's size.
 pub const LONGEST_AMOUNT: usize = 40;
 
-/// Reads a request for a payment. `today` (UTC) bounds how far ahead a card may expire.
-pub fn parse_payment(
-    body: &Value,
-    default_currency: Currency,
-    today: Date,
-    cards: CardsAllowed,
-) -> Result<PaymentRequest, Vec<FieldError>> {
+/// Reads a request for a payment.
+pub fn parse_payment(body: &Value, rules: &Rules) -> Result<PaymentRequest, Vec<FieldError>> {
     let mut faults = Faults::default();
     let request = Object::root(body, &mut faults).and_then(|fields| {
         let order_id = fields.positive_integer("order_id", &mut faults);
         let user_id = fields.positive_integer("user_id", &mut faults);
-        let amount = amount(&fields, default_currency, &mut faults);
-        let method = match cards {
-            CardsAllowed::Yes => optional_method(&fields, today, &mut faults),
+        let amount = amount(&fields, rules.default_currency, &mut faults);
+        let method = match rules.cards {
+            CardsAllowed::Yes => optional_method(&fields, rules, &mut faults),
             CardsAllowed::No => token_only(&fields, &mut faults),
         };
         let metadata = metadata(&fields, &mut faults);
-        refuse_unknown(&fields, cards, &mut faults);
+        let return_url = return_url(&fields, rules, &mut faults);
+        check_unknown(&fields, rules, &mut faults);
         Some(PaymentRequest {
             order_id: OrderId(order_id?),
             user_id: UserId(user_id?),
             amount: amount?,
             method,
             metadata,
+            return_url,
         })
     });
     faults.settle(request)
 }
 
 /// Reads how a payment is to be paid: the three card fields, or `card_token`.
-pub fn parse_method(body: &Value, today: Date) -> Result<PaymentMethod, Vec<FieldError>> {
+pub fn parse_method(body: &Value, rules: &Rules) -> Result<PaymentMethod, Vec<FieldError>> {
     let mut faults = Faults::default();
     let method = Object::root(body, &mut faults).and_then(|fields| {
         let known = [CARD_FIELDS.as_slice(), &["card_token"]].concat();
-        fields.refuse_unknown(&known, &[], &mut faults);
+        fields.check_unknown(&known, &[], rules.client.unknown_fields, &mut faults);
         if fields.get("card_token").is_none() {
-            return card_fields::card(&fields, today, &mut faults).map(PaymentMethod::Card);
+            return card_fields::card(&fields, rules.now, &mut faults).map(PaymentMethod::Card);
         }
         if CARD_FIELDS.iter().any(|name| fields.get(name).is_some()) {
             faults.add(
@@ -87,11 +82,11 @@ pub fn parse_method(body: &Value, today: Date) -> Result<PaymentMethod, Vec<Fiel
 }
 
 /// Reads a card that is handed in for a token.
-pub fn parse_card(body: &Value, today: Date) -> Result<Card, Vec<FieldError>> {
+pub fn parse_card(body: &Value, rules: &Rules) -> Result<Card, Vec<FieldError>> {
     let mut faults = Faults::default();
     let card = Object::root(body, &mut faults).and_then(|fields| {
-        fields.refuse_unknown(&CARD_FIELDS, &[], &mut faults);
-        card_fields::card(&fields, today, &mut faults)
+        fields.check_unknown(&CARD_FIELDS, &[], rules.client.unknown_fields, &mut faults);
+        card_fields::card(&fields, rules.now, &mut faults)
     });
     faults.settle(card)
 }
@@ -139,11 +134,11 @@ fn currency(fields: &Object, default: Currency, faults: &mut Faults) -> Option<C
     currency
 }
 
-fn optional_method(fields: &Object, today: Date, faults: &mut Faults) -> Option<PaymentMethod> {
+fn optional_method(fields: &Object, rules: &Rules, faults: &mut Faults) -> Option<PaymentMethod> {
     let card = fields.get("card").and_then(|card| {
         let card = Object::of(card, fields.path("card"), faults)?;
-        card.refuse_unknown(&CARD_FIELDS, &[], faults);
-        card_fields::card(&card, today, faults)
+        card.check_unknown(&CARD_FIELDS, &[], rules.client.unknown_fields, faults);
+        card_fields::card(&card, rules.now, faults)
     });
     if fields.get("card_token").is_none() {
         return card.map(PaymentMethod::Card);
@@ -197,13 +192,52 @@ fn metadata(fields: &Object, faults: &mut Faults) -> Metadata {
     })
 }
 
-fn refuse_unknown(fields: &Object, cards: CardsAllowed, faults: &mut Faults) {
-    match cards {
-        CardsAllowed::Yes => fields.refuse_unknown(&PAYMENT_FIELDS, &CARD_PATHS, faults),
+fn return_url(fields: &Object, rules: &Rules, faults: &mut Faults) -> Option<ReturnUrl> {
+    fields.get("return_url")?;
+    let wanted = "an address such as https://shop.example/orders/1";
+    let text = fields.text("return_url", wanted, faults)?;
+    let (code, message) = match ReturnUrl::parse(text) {
+        Ok(_) if holds_card_number(text) => (
+            "card_in_clear",
+            "must not hold a card number, since it is stored and published in clear".to_owned(),
+        ),
+        Ok(url) if rules.client.return_origins.allow(&url) => return Some(url),
+        Ok(_) => (
+            "foreign_origin",
+            "must be at one of the client's return_origins, which the operator of this service keeps in CLIENTS_FILE"
+                .to_owned(),
+        ),
+        Err(invalid) => {
+            let code = match invalid {
+                InvalidUrl::TooLong => "too_long",
+                InvalidUrl::Scheme => "not_https",
+                _ => "invalid_url",
+            };
+            (code, invalid.to_string())
+        }
+    };
+    faults.add(fields.path("return_url"), code, message);
+    None
+}
+
+fn check_unknown(fields: &Object, rules: &Rules, faults: &mut Faults) {
+    let unknown = rules.client.unknown_fields;
+    let keys = fields.entries().keys().map(String::as_str);
+    for name in keys.filter(|name| did_you_mean::misspells(name, IDEMPOTENCY_KEY)) {
+        let message = match rules.cards {
+            CardsAllowed::Yes => "is not a field of the body: send the header Idempotency-Key",
+            CardsAllowed::No => {
+                "is not a field of the body: the AMQP property message-id is the key"
+            }
+        };
+        faults.add(fields.path(&shown(name)), "unknown_field", message);
+    }
+    match rules.cards {
+        CardsAllowed::Yes => fields.check_unknown(&PAYMENT_FIELDS, &CARD_PATHS, unknown, faults),
         // Card fields have been named as such already.
         CardsAllowed::No => {
             let known = [PAYMENT_FIELDS.as_slice(), &CARD_FIELDS].concat();
-            fields.refuse_unknown(&known, &[], faults);
+            fields.check_unknown(&known, &[], unknown, faults);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::card_fields::LONGEST_TOKEN;
 use super::fields::Object;
 use super::request::LONGEST_AMOUNT;
-use crate::domain::{CardNumber, Expiration, Metadata, Money};
+use crate::domain::{CardNumber, Expiration, Metadata, Money, ReturnUrl};
 
 /// The body of `POST /payments`.
 pub fn payment_request() -> Value {
@@ -32,11 +32,11 @@ pub fn payment_request() -> Value {
 pub fn order_payment() -> Value {
     json!({
         "type": "object",
-        "description": "A payment, by message: as over REST, but never with a card in clear. A field that is null counts \
-                        as absent.",
+        "description": "A payment, by message: as over REST, but never with a card in clear, because a broker writes what it \
+                        carries to disk. A field that is null counts as absent.",
         "properties": {
-            "order_id": positive_integer("The client's number of the order that is paid."),
-            "user_id": positive_integer("The client's number of the shopper."),
+            "order_id": id("The client's number of the order that is paid."),
+            "user_id": id("The client's number of the shopper."),
             "total_amount": amount(),
             "currency": {
                 "type": ["string", "null"],
@@ -44,12 +44,9 @@ pub fn order_payment() -> Value {
                 "pattern": "^[A-Z]{3}$",
                 "examples": ["CAD", "EUR", "JPY"],
             },
-            "card": {
-                "type": "null",
-                "description": "Not in a message: a broker writes what it carries to disk.",
-            },
             "card_token": card_token(json!(["string", "null"])),
             "metadata": metadata(),
+            "return_url": return_url(),
         },
         "required": ["order_id", "user_id", "total_amount"],
         "additionalProperties": false,
@@ -60,7 +57,7 @@ pub fn order_payment() -> Value {
 pub fn card() -> Value {
     json!({
         "type": "object",
-        "description": "A card, in the fields of the service that this one succeeds.",
+        "description": "A card, in the fields of the service that this one succeeds. A field that is null counts as absent.",
         "properties": card_fields(),
         "required": ["cardNumber", "cardCode", "expirationDate"],
         "additionalProperties": false,
@@ -69,28 +66,36 @@ pub fn card() -> Value {
 
 /// The body of `process`: the fields of a card, or a token.
 pub fn card_or_token() -> Value {
-    let nothing = json!({"type": "null"});
-    let mut with_card = card();
-    with_card["title"] = json!("Card");
-    with_card["properties"]["card_token"] = nothing.clone();
     json!({
         "description": "A card, or the token of one.",
-        "anyOf": [with_card, {
-            "title": "Token",
-            "type": "object",
-            "properties": {
-                "card_token": card_token(json!("string")),
-                "cardNumber": nothing,
-                "cardCode": nothing,
-                "expirationDate": nothing,
-            },
-            "required": ["card_token"],
-            "additionalProperties": false,
-        }],
+        "anyOf": [{"$ref": "#/components/schemas/Card"}, {"$ref": "#/components/schemas/PresentedToken"}],
     })
 }
 
-/// Ids of the client's own.
+/// The body of `process` with a token.
+pub fn presented_token() -> Value {
+    json!({
+        "type": "object",
+        "description": "The token of a card. A field that is null counts as absent.",
+        "properties": {"card_token": card_token(json!("string"))},
+        "required": ["card_token"],
+        "additionalProperties": false,
+    })
+}
+
+/// An id that the client gives, in a body: as a number, or as its digits.
+fn id(description: &str) -> Value {
+    json!({
+        "description": format!("{description} A number, or its digits as a string without sign and leading zeros."),
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": Object::MAX_INTEGER},
+            {"type": "string", "pattern": "^[1-9][0-9]{0,15}$"},
+        ],
+        "examples": [1, "1"],
+    })
+}
+
+/// An id that the client gives, in a query.
 pub fn positive_integer(description: &str) -> Value {
     json!({
         "type": "integer",
@@ -135,13 +140,40 @@ fn metadata() -> Value {
     })
 }
 
+fn return_url() -> Value {
+    json!({
+        "type": ["string", "null"],
+        "description": "Where the payment page sends the shopper back to: https, or http on the shopper's own machine; without \
+                        user, password and fragment; at one of the client's `return_origins` (CLIENTS_FILE).",
+        "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$",
+        "maxLength": ReturnUrl::MAX_LENGTH,
+        "examples": ["https://shop.example/orders/1"],
+    })
+}
+
+/// Hyphens and spaces as [`crate::domain::card::HYPHENS`] and [`crate::domain::card::SPACES`] have them, in a class of a
+/// regular expression.
+const BETWEEN_DIGITS: &str = "-\u{2010}-\u{2013}\\s";
+
+/// The forms that [`Expiration::parse`] reads, and some more: a pattern that says all would be read by nobody.
+fn month_pattern() -> String {
+    let separator = format!("[{BETWEEN_DIGITS}/.]+");
+    let month = "(0?[1-9]|1[0-2])";
+    let forms = [
+        format!("[0-9]{{4}}{separator}{month}({separator}[0-9]{{1,2}})?"),
+        format!("{month}{separator}([0-9]{{2}}|[0-9]{{4}})"),
+        "[0-9]{4}|[0-9]{6}".to_owned(),
+    ];
+    format!("^\\s*({})\\s*$", forms.join("|"))
+}
+
 fn card_fields() -> Value {
     let (fewest, most) = (CardNumber::MIN_DIGITS, CardNumber::MAX_DIGITS);
     json!({
         "cardNumber": {
-            "description": format!("{fewest} to {most} digits, as a string (spaces and hyphens are left out) or as a number."),
+            "description": format!("{fewest} to {most} digits, as a string (spaces and hyphens are left out, also unbreakable ones) or as a number."),
             "anyOf": [
-                {"type": "string", "pattern": format!("^[ -]*([0-9][ -]*){{{fewest},{most}}}$")},
+                {"type": "string", "pattern": format!("^[{BETWEEN_DIGITS}]*([0-9][{BETWEEN_DIGITS}]*){{{fewest},{most}}}$")},
                 {"type": "integer", "minimum": 100_000_000_000_u64, "maximum": 9_999_999_999_999_999_999_u64},
             ],
             "examples": ["4242424242424242", 9_999_999_999_999_u64],
@@ -157,10 +189,12 @@ fn card_fields() -> Value {
         "expirationDate": {
             "type": "string",
             "description": format!(
-                "A month as YYYY-MM-DD, YYYY-MM or MM/YY, at most {} years ahead. A past month is declined, not refused.",
+                "A month and a year, at most {} years ahead: best as 2030-01, 2030-01-05 or 01/30; also as people and browsers \
+                 write it: 1/30, 01/2030, 01-30, 01.30, 0130, 203001, with spaces. A card is good until its month has ended \
+                 everywhere on earth, 12 hours after its end in UTC; then it is declined, not refused.",
                 Expiration::MAX_YEARS_AHEAD
             ),
-            "pattern": "^([0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?|(0[1-9]|1[0-2])/[0-9]{2})$",
+            "pattern": month_pattern(),
             "examples": ["2030-01-05", "2030-01", "01/30"],
         },
     })

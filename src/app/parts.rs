@@ -141,7 +141,7 @@ fn simulated_issuer(
             mean: settings.latency,
             seed: settings.seed,
         },
-        today: || time::OffsetDateTime::now_utc().date(),
+        now: time::OffsetDateTime::now_utc,
     };
     // Its notes share transactions: else these would be a third of all transactions under load.
     let limits = Limits {

@@ -61,6 +61,7 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
         waiters: Arc::clone(&parts.waiters),
         health,
         default_currency: config.default_currency,
+        created_status: config.http.created_status,
         max_wait: config.max_wait,
         process_wait: Api::PROCESS_WAIT,
         test_cards: TEST_CARDS,

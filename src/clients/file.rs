@@ -7,7 +7,22 @@ use serde_json::Value;
 
 use super::{Directory, Entry, callback};
 use crate::accept::fields::{Faults, FieldError, Object};
-use crate::domain::ClientName;
+use crate::accept::rules::{ClientRules, ReturnOrigins, UnknownFields};
+use crate::domain::{ClientName, WebOrigin};
+
+/// Fields of a client.
+const FIELDS: [&str; 7] = [
+    "name",
+    "api_key_sha256",
+    "rabbitmq_user",
+    "callback",
+    "display_name",
+    "return_origins",
+    "unknown_fields",
+];
+
+/// Longest name on the payment page, in characters.
+const LONGEST_DISPLAY_NAME: usize = 64;
 
 /// Reads the file's content.
 pub fn parse(content: &[u8]) -> Result<Directory, Vec<FieldError>> {
@@ -57,14 +72,16 @@ struct Taken {
 }
 
 fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Entry> {
-    let known = ["name", "api_key_sha256", "rabbitmq_user", "callback"];
-    fields.refuse_unknown(&known, &[], faults);
+    fields.refuse_unknown(&FIELDS, &[], faults);
     let name = name(fields, taken, faults);
     let keys = keys(fields, taken, faults);
     let rabbitmq_user = user(fields, taken, faults);
     let callback = fields
         .get("callback")
         .map(|value| callback::read(value, fields.path("callback"), faults));
+    let display_name = display_name(fields, faults);
+    let return_origins = return_origins(fields, faults);
+    let unknown_fields = unknown_fields(fields, faults);
     Some(Entry {
         name: name?,
         keys: keys?,
@@ -73,7 +90,66 @@ fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Ent
             Some(callback) => Some(Arc::new(callback?)),
             None => None,
         },
+        display_name: display_name.map(Into::into),
+        rules: Arc::new(ClientRules {
+            unknown_fields: unknown_fields?,
+            return_origins: ReturnOrigins::Listed(return_origins?),
+        }),
     })
+}
+
+fn display_name(fields: &Object, faults: &mut Faults) -> Option<String> {
+    fields.get("display_name")?;
+    let text = fields.text(
+        "display_name",
+        "the shop's name as shoppers know it",
+        faults,
+    )?;
+    let length = text.chars().count();
+    let shown = !text.trim().is_empty() && !text.chars().any(char::is_control);
+    if !shown || length > LONGEST_DISPLAY_NAME {
+        let message = "must be 1 to 64 characters that can be shown";
+        faults.add(fields.path("display_name"), "invalid_display_name", message);
+    }
+    Some(text.trim().to_owned())
+}
+
+fn return_origins(fields: &Object, faults: &mut Faults) -> Option<Vec<WebOrigin>> {
+    let Some(value) = fields.get("return_origins") else {
+        return Some(Vec::new());
+    };
+    let path = fields.path("return_origins");
+    let Some(listed) = value.as_array() else {
+        let message = "must be a list of origins such as https://shop.example";
+        faults.add(path, "wrong_type", message);
+        return None;
+    };
+    let mut origins = Vec::with_capacity(listed.len());
+    for (place, value) in listed.iter().enumerate() {
+        let path = format!("{path}[{place}]");
+        match value.as_str().map(WebOrigin::parse) {
+            Some(Ok(origin)) => origins.push(origin),
+            Some(Err(invalid)) => faults.add(path, "invalid_origin", invalid.to_string()),
+            None => faults.add(path, "wrong_type", "must be a string"),
+        }
+    }
+    Some(origins)
+}
+
+fn unknown_fields(fields: &Object, faults: &mut Faults) -> Option<UnknownFields> {
+    let Some(value) = fields.get("unknown_fields") else {
+        return Some(UnknownFields::Refuse);
+    };
+    let choice = match value.as_str() {
+        Some("refuse") => Some(UnknownFields::Refuse),
+        Some("ignore") => Some(UnknownFields::Ignore),
+        _ => None,
+    };
+    if choice.is_none() {
+        let message = "must be refuse or ignore";
+        faults.add(fields.path("unknown_fields"), "unknown_choice", message);
+    }
+    choice
 }
 
 fn name(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<ClientName> {

@@ -3,8 +3,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::accept::rules::UnknownFields;
 use crate::callbacks::settings::{Format, OUTCOMES};
 use crate::callbacks::signature::Secret;
+use crate::domain::WebOrigin;
 
 fn faults(document: &Value) -> Vec<(String, &'static str)> {
     let faults = Clients::parse(document.to_string().as_bytes()).expect_err("faults");
@@ -183,4 +185,57 @@ fn every_fault_of_a_callback_is_listed() {
     assert_eq!(found(unsigned), [(".secrets".to_owned(), "missing")]);
     let none = json!({"url": "https://shop.example", "secrets": []});
     assert_eq!(found(none), [(".secrets".to_owned(), "wrong_type")]);
+}
+
+#[test]
+fn a_client_has_its_name_its_origins_and_its_way_with_unknown_fields() {
+    let document = json!({"clients": [
+        {"name": "shop", "api_key_sha256": [], "display_name": " The Shop ", "unknown_fields": "ignore",
+            "return_origins": ["https://shop.example", "http://localhost:3000/"]},
+        {"name": "kiosk", "api_key_sha256": [], "unknown_fields": "refuse", "return_origins": []},
+    ]});
+    let clients = Clients::parse(document.to_string().as_bytes()).expect("a good file");
+    let name = |name| ClientName::parse(name).expect("a name");
+    let (shop, kiosk) = (name("shop"), name("kiosk"));
+    assert_eq!(clients.display_name(&shop).as_deref(), Some("The Shop"));
+    assert_eq!(clients.display_name(&kiosk), None);
+    let origins = ["https://shop.example", "http://localhost:3000"];
+    let origins = origins.map(|text| WebOrigin::parse(text).expect("an origin"));
+    let expected = ClientRules {
+        unknown_fields: UnknownFields::Ignore,
+        return_origins: ReturnOrigins::Listed(origins.into()),
+    };
+    assert_eq!(*clients.rules(&shop), expected);
+    assert_eq!(*clients.rules(&kiosk), ClientRules::default());
+    assert_eq!(*clients.rules(&name("gone")), ClientRules::default());
+    let everyone = Clients::single().rules(&name("default"));
+    assert_eq!(everyone.return_origins, ReturnOrigins::Loopback);
+}
+
+#[test]
+fn every_fault_of_these_is_listed() {
+    let found = faults(&json!({"clients": [
+        {"name": "a", "api_key_sha256": [], "display_name": " ", "unknown_fields": "drop", "return_origins": "https://x"},
+        {"name": "b", "api_key_sha256": [], "display_name": "x".repeat(65), "unknown_fields": true, "return_origins":
+            ["http://shop.example", "https://shop.example/orders", "shop.example", 1, "https://user@shop.example"]},
+        {"name": "c", "api_key_sha256": [], "display_name": "a\nb", "unknown_field": "ignore"},
+    ]}));
+    let expected = [
+        ("clients[0].display_name", "invalid_display_name"),
+        ("clients[0].return_origins", "wrong_type"),
+        ("clients[0].unknown_fields", "unknown_choice"),
+        ("clients[1].display_name", "invalid_display_name"),
+        ("clients[1].return_origins[0]", "invalid_origin"),
+        ("clients[1].return_origins[1]", "invalid_origin"),
+        ("clients[1].return_origins[2]", "invalid_origin"),
+        ("clients[1].return_origins[3]", "wrong_type"),
+        ("clients[1].return_origins[4]", "invalid_origin"),
+        ("clients[1].unknown_fields", "unknown_choice"),
+        ("clients[2].unknown_field", "unknown_field"),
+        ("clients[2].display_name", "invalid_display_name"),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(field, code)| (field.to_owned(), code))
+    );
 }

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use axum::http::StatusCode;
+
 use super::Role;
 use super::reader::Reader;
 
@@ -13,6 +15,8 @@ pub struct HttpLimits {
     pub connections: usize,
     /// `HTTP_IDLE_TIMEOUT`: how long a connection may take to its next request's head.
     pub idle_timeout: Duration,
+    /// `CREATED_STATUS`: answers a create without a card, 202 or 201.
+    pub created_status: StatusCode,
     /// `CLIENT_REQUESTS`: worked on at the same time for one client.
     pub client_requests: usize,
 }
@@ -22,6 +26,13 @@ impl HttpLimits {
         Self {
             connections: reader.number("HTTP_CONNECTIONS", 10_000, 1..=1_000_000),
             idle_timeout: reader.duration("HTTP_IDLE_TIMEOUT", Duration::from_secs(30)),
+            created_status: reader
+                .optional("CREATED_STATUS", "202 or 201", |text| match text {
+                    "202" => Some(StatusCode::ACCEPTED),
+                    "201" => Some(StatusCode::CREATED),
+                    _ => None,
+                })
+                .unwrap_or(StatusCode::ACCEPTED),
             client_requests: reader.number("CLIENT_REQUESTS", 1024, 1..=1_000_000),
         }
     }

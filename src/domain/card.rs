@@ -1,6 +1,7 @@
 //! Card data. In clear it lives only in these types, whose `Debug` shows nothing and which do not serialize.
 
 mod digits;
+mod expiration;
 mod search;
 
 use std::fmt;
@@ -8,9 +9,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use time::Date;
 use zeroize::Zeroizing;
 
+pub use digits::{HYPHENS, SPACES};
+pub use expiration::Expiration;
 pub use search::{MASK, holds_card_number, without_card_number};
 
 /// A card as it is presented: number, code and expiry month.
@@ -31,14 +33,6 @@ pub struct CardNumber(SecretString);
 /// A card verification code in clear.
 #[derive(Clone)]
 pub struct CardCode(SecretString);
-
-/// The month at whose end a card expires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Expiration {
-    year: i32,
-    month: u8,
-}
 
 /// The card scheme, told from the first digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -76,8 +70,8 @@ pub enum InvalidCard {
     /// Letters, or not 3 or 4 digits.
     #[error("must be 3 or 4 digits")]
     Code,
-    /// Not a month in one of the three forms.
-    #[error("must be a month as YYYY-MM-DD, YYYY-MM or MM/YY")]
+    /// Not a month in one of the forms that [`Expiration::parse`] reads.
+    #[error("must be a month and a year such as 01/30, 2030-01 or 2030-01-05")]
     Expiration,
     /// Further ahead than cards are issued for.
     #[error("must not be more than 20 years ahead")]
@@ -101,11 +95,11 @@ impl CardNumber {
     /// Most digits.
     pub const MAX_DIGITS: usize = 19;
 
-    /// Takes 12 to 19 digits; spaces and hyphens between them are left out.
+    /// Reads 12 to 19 digits; spaces and hyphens between them are left out, also those that do not break a line.
     pub fn parse(text: &str) -> Result<Self, InvalidCard> {
         // Room for the longest number from the start: a buffer that grows leaves copies behind.
         let mut digits = Zeroizing::new(String::with_capacity(Self::MAX_DIGITS));
-        for c in text.chars().filter(|c| *c != ' ' && *c != '-') {
+        for c in text.chars().filter(|c| !digits::separates(*c)) {
             if !c.is_ascii_digit() || digits.len() == Self::MAX_DIGITS {
                 return Err(InvalidCard::Number);
             }
@@ -159,81 +153,6 @@ impl CardCode {
     /// The digits, for the one who needs them: the processor and the seal.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
-    }
-}
-
-impl Expiration {
-    /// Most years ahead of today that a card can say.
-    pub const MAX_YEARS_AHEAD: i32 = 20;
-
-    /// Reads `YYYY-MM-DD` (the day must exist), `YYYY-MM` or `MM/YY`.
-    pub fn parse(text: &str) -> Result<Self, InvalidCard> {
-        let number = |part: &str, length: usize| {
-            let digits = part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
-            digits
-                .then(|| part.parse::<i32>().ok())
-                .flatten()
-                .ok_or(InvalidCard::Expiration)
-        };
-        let (year, month, day) = if let Some((month, year)) = text.split_once('/') {
-            (2000 + number(year, 2)?, number(month, 2)?, 1)
-        } else {
-            let mut parts = text.splitn(3, '-');
-            let year = number(parts.next().unwrap_or(""), 4)?;
-            let month = number(parts.next().unwrap_or(""), 2)?;
-            (
-                year,
-                month,
-                parts.next().map_or(Ok(1), |day| number(day, 2))?,
-            )
-        };
-        let month = u8::try_from(month).map_err(|_| InvalidCard::Expiration)?;
-        let day = u8::try_from(day).map_err(|_| InvalidCard::Expiration)?;
-        let valid_month = time::Month::try_from(month).map_err(|_| InvalidCard::Expiration)?;
-        Date::from_calendar_date(year, valid_month, day).map_err(|_| InvalidCard::Expiration)?;
-        Ok(Self { year, month })
-    }
-
-    /// Refuses a month more than [`Self::MAX_YEARS_AHEAD`] years after `today`.
-    pub fn not_too_far_ahead(self, today: Date) -> Result<Self, InvalidCard> {
-        let latest = Self {
-            year: today.year() + Self::MAX_YEARS_AHEAD,
-            month: u8::from(today.month()),
-        };
-        if self > latest {
-            Err(InvalidCard::TooFarAhead)
-        } else {
-            Ok(self)
-        }
-    }
-
-    /// A card is good to the end of its month.
-    pub fn is_past(self, today: Date) -> bool {
-        self < Self {
-            year: today.year(),
-            month: u8::from(today.month()),
-        }
-    }
-}
-
-/// `YYYY-MM`
-impl fmt::Display for Expiration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}", self.year, self.month)
-    }
-}
-
-impl TryFrom<String> for Expiration {
-    type Error = InvalidCard;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Expiration> for String {
-    fn from(expiration: Expiration) -> Self {
-        expiration.to_string()
     }
 }
 

@@ -9,6 +9,7 @@ pub mod metadata;
 pub mod money;
 pub mod outcome;
 pub mod payment;
+pub mod return_url;
 pub mod transition;
 
 pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration};
@@ -18,6 +19,7 @@ pub use metadata::Metadata;
 pub use money::{Currency, Money};
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};
 pub use payment::{OrderId, Payment, PaymentId, PaymentStatus, UserId};
+pub use return_url::{ReturnUrl, WebOrigin};
 pub use transition::{Next, Phase, Progress, Refusal, Trigger, next};
 
 /// A moment in UTC, to the microsecond: what the database's clock said.

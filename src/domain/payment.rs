@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CardSummary, ClientName, DeclineCode, Metadata, Money, Timestamp};
+use super::{CardSummary, ClientName, DeclineCode, Metadata, Money, ReturnUrl, Timestamp};
 
 /// Fits a signed 32-bit integer by configuration, because older callers keep it in an INT column.
 #[derive(
@@ -68,6 +68,8 @@ pub struct Payment {
     pub attempt: u32,
     /// The client's own texts.
     pub metadata: Metadata,
+    /// Where the payment page sends the shopper back to.
+    pub return_url: Option<ReturnUrl>,
     /// Sequence of its last event: grows with every change.
     pub sequence: u32,
     /// When it was accepted.

@@ -35,6 +35,15 @@ pub fn accepted(payment: &Payment, prefer: Prefer) -> Response {
     response
 }
 
+/// To `POST /payments`: a payment without a card is answered with the status that the service was told to use.
+pub fn created(payment: &Payment, prefer: Prefer, without_card: StatusCode) -> Response {
+    let mut response = accepted(payment, prefer);
+    if payment.status == PaymentStatus::RequiresPaymentMethod {
+        *response.status_mut() = without_card;
+    }
+    response
+}
+
 /// Marks an answer as one to a repeated request.
 pub fn replayed(mut response: Response) -> Response {
     let yes = HeaderValue::from_static("true");

@@ -38,7 +38,8 @@ pub async fn create(
     Caller(client, _turn): Caller,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let card = parse_card(&body, (api.now)().date())?;
+    let rules = api.clients.rules(&client);
+    let card = parse_card(&body, &api.rules(&rules))?;
     drop(body);
     let token = api.acceptor.issue_token(&client, card).await?;
     let object = CardTokenObject {

@@ -31,7 +31,7 @@ struct Asset {
     content: &'static [u8],
 }
 
-const ASSETS: [Asset; 3] = [
+const ASSETS: [Asset; 4] = [
     Asset {
         name: "swagger-ui-bundle.js",
         media_type: "text/javascript; charset=utf-8",
@@ -43,6 +43,12 @@ const ASSETS: [Asset; 3] = [
         media_type: "text/css; charset=utf-8",
         gzip: true,
         content: include_bytes!("docs/swagger-ui.css.gz"),
+    },
+    Asset {
+        name: "narrow.css",
+        media_type: "text/css; charset=utf-8",
+        gzip: false,
+        content: include_bytes!("docs/narrow.css"),
     },
     Asset {
         name: "start.js",

@@ -215,6 +215,7 @@ mod tests {
             card: None,
             attempt: 0,
             metadata: Metadata::default(),
+            return_url: None,
             sequence: 1,
             created_at: datetime!(2026-11-01 10:00:00.123456 UTC),
             updated_at: datetime!(2026-11-01 10:00:00.123456 UTC),

@@ -26,7 +26,10 @@ pub mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+
 use crate::accept::Acceptor;
+use crate::accept::rules::{CardsAllowed, ClientRules, Rules};
 use crate::clients::Clients;
 use crate::domain::{Currency, Timestamp};
 use crate::processor::simulated::TestCard;
@@ -53,6 +56,8 @@ pub struct Api {
     pub health: Health,
     /// For requests that name no currency.
     pub default_currency: Currency,
+    /// Answers a create without a card: 202, or 201 for callers behind a gateway that takes no 202.
+    pub created_status: StatusCode,
     /// The longest `Prefer: wait` that is granted.
     pub max_wait: Duration,
     /// How long `process` waits unless told otherwise: its callers are synchronous.
@@ -68,6 +73,16 @@ impl Api {
     pub const MAX_WAIT: Duration = Duration::from_secs(30);
     /// Default of [`Self::process_wait`].
     pub const PROCESS_WAIT: Duration = Duration::from_secs(4);
+
+    /// What a request of a client is read with.
+    fn rules<'r>(&self, client: &'r ClientRules) -> Rules<'r> {
+        Rules {
+            default_currency: self.default_currency,
+            now: (self.now)(),
+            cards: CardsAllowed::Yes,
+            client,
+        }
+    }
 }
 
 #[cfg(test)]

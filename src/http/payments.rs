@@ -14,7 +14,7 @@ use super::headers::{PathId, idempotency_key, traceparent};
 use super::prefer::Prefer;
 use super::problem::Problem;
 use super::{Api, answer, wait};
-use crate::accept::request::{CardsAllowed, parse_payment};
+use crate::accept::request::parse_payment;
 use crate::accept::{Submission, WayIn};
 use crate::domain::{ClientName, Payment};
 use crate::store::rows::Origin;
@@ -27,8 +27,8 @@ pub async fn create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(&headers)?;
-    let today = (api.now)().date();
-    let request = parse_payment(&body, api.default_currency, today, CardsAllowed::Yes)?;
+    let rules = api.clients.rules(&client);
+    let request = parse_payment(&body, &api.rules(&rules))?;
     drop(body);
     let submission = Submission {
         client: client.clone(),
@@ -45,7 +45,7 @@ pub async fn create(
     let prefer = Prefer::parse(&headers, api.max_wait);
     let longest = prefer.wait.unwrap_or_default();
     let payment = outcome(&api, (client, turn), accepted.payment, longest).await;
-    let response = answer::accepted(&payment, prefer);
+    let response = answer::created(&payment, prefer, api.created_status);
     Ok(if accepted.replayed {
         answer::replayed(response)
     } else {

@@ -26,7 +26,8 @@ pub async fn present(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let method = parse_method(&body, (api.now)().date())?;
+    let rules = api.clients.rules(&client);
+    let method = parse_method(&body, &api.rules(&rules))?;
     drop(body);
     let presented = api.acceptor.present_card(&client, id, method).await?;
     let prefer = Prefer::parse(&headers, api.max_wait);

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::TRACEPARENT;
 use super::dead_letter::replay;
 use crate::accept::fields::FieldError;
-use crate::accept::request::{CardsAllowed, parse_payment};
+use crate::accept::request::parse_payment;
+use crate::accept::rules::{CardsAllowed, Rules};
 use crate::accept::{Submission, WayIn};
 use crate::broker::Delivery;
 use crate::card_seal::SealKeys;
 use crate::clients::Clients;
 use crate::domain::card::{holds_card_number, without_card_number};
-use crate::domain::{ClientName, Currency};
+use crate::domain::{ClientName, Currency, Timestamp};
 use crate::store::rows::Origin;
 
 /// The routing key, and the `type` property where a client sets one.
@@ -84,9 +85,9 @@ pub struct OrderReader {
 
 impl OrderReader {
     /// Reads a delivery, or says why it is refused.
-    pub fn read(&self, delivery: &Delivery, today: time::Date) -> Result<Submission, Refusal> {
+    pub fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Submission, Refusal> {
         let client = self.client(delivery)?;
-        self.read_body(delivery, &client, today)
+        self.read_body(delivery, &client, now)
             .map_err(|refusal| refusal.of(&client))
     }
 
@@ -127,7 +128,7 @@ impl OrderReader {
         &self,
         delivery: &Delivery,
         client: &ClientName,
-        today: time::Date,
+        now: Timestamp,
     ) -> Result<Submission, Refusal> {
         let properties = &delivery.properties;
         let version = properties.headers.get(SCHEMA_VERSION_HEADER);
@@ -180,11 +181,17 @@ impl OrderReader {
         }
         let body: Value = serde_json::from_slice(&delivery.body)
             .map_err(|_| Refusal::new("not_json", "The body is not JSON."))?;
-        let request = parse_payment(&body, self.default_currency, today, CardsAllowed::No)
-            .map_err(|errors| Refusal {
-                errors,
-                ..Refusal::new("invalid", "The body has fields at fault.")
-            })?;
+        let client_rules = self.clients.rules(client);
+        let rules = Rules {
+            default_currency: self.default_currency,
+            now,
+            cards: CardsAllowed::No,
+            client: &client_rules,
+        };
+        let request = parse_payment(&body, &rules).map_err(|errors| Refusal {
+            errors,
+            ..Refusal::new("invalid", "The body has fields at fault.")
+        })?;
         Ok(Submission {
             client: client.clone(),
             request,

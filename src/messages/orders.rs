@@ -74,9 +74,7 @@ impl Orders {
     async fn work_off(&self, delivery: Delivery, stop: CancellationToken) {
         loop {
             let in_hand = self.pulse.take();
-            let read = self
-                .reader
-                .read(&delivery, OffsetDateTime::now_utc().date());
+            let read = self.reader.read(&delivery, OffsetDateTime::now_utc());
             drop(in_hand);
             let refusal = match read {
                 Err(refusal) => refusal,

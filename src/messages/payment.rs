@@ -37,6 +37,8 @@ pub struct PaymentObject {
     pub attempt: u32,
     /// The client's own texts.
     pub metadata: Metadata,
+    /// Where the payment page sends the shopper back to.
+    pub return_url: Option<String>,
     /// When it was accepted: RFC 3339, UTC.
     #[schemars(extend("format" = "date-time"))]
     pub created_at: String,
@@ -84,6 +86,10 @@ impl From<&Payment> for PaymentObject {
             }),
             attempt: payment.attempt,
             metadata: payment.metadata.clone(),
+            return_url: payment
+                .return_url
+                .as_ref()
+                .map(|url| url.as_str().to_owned()),
             created_at: rfc3339(payment.created_at),
             updated_at: rfc3339(payment.updated_at),
         }

@@ -13,7 +13,8 @@ use super::rows::{
 use crate::card_seal::SealedCard;
 use crate::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
-    Money, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, Timestamp, UserId,
+    Money, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, ReturnUrl, Timestamp,
+    UserId,
 };
 
 /// Turns records into rows; the first that cannot be read is the error. For rows that make sense only together.
@@ -84,6 +85,11 @@ impl TryFrom<PaymentRecord> for StoredPayment {
             card: record.card.summary().map_err(|()| broken("card"))?,
             attempt: u32::try_from(record.attempt).map_err(|_| broken("attempt"))?,
             metadata: serde_json::from_str(&record.metadata).map_err(|_| broken("metadata"))?,
+            return_url: record
+                .return_url
+                .map(|text| ReturnUrl::parse(&text))
+                .transpose()
+                .map_err(|_| broken("return_url"))?,
             sequence: u32::try_from(record.sequence).map_err(|_| broken("sequence"))?,
             created_at: record.created_at.assume_utc(),
             updated_at: record.updated_at.assume_utc(),

@@ -6,7 +6,7 @@ use super::cells::{Cell, Row};
 use super::rows::{CardToken, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId};
 use crate::domain::{
     ClientName, DeclineCode, Event, EventId, Payment, PaymentId, PaymentStatus, PendingOutcome,
-    Phase, Timestamp,
+    Phase, ReturnUrl, Timestamp,
 };
 
 impl Phase {
@@ -67,6 +67,7 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         key.map(|key| Cell::bytes(key.key.as_bytes())).into(),
         key.map(|key| Cell::bytes(&key.fingerprint)).into(),
         Cell::json(&row.origin)?,
+        payment.return_url.as_ref().map(ReturnUrl::as_str).into(),
     ])
 }
 

@@ -42,6 +42,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             include_str!("../../migrations/mysql/0006_quarantined_payments.sql"),
         ),
         (
+            9,
+            "return url",
+            include_str!("../../migrations/mysql/0009_return_url.sql"),
+        ),
+        (
             11,
             "ledger currency",
             include_str!("../../migrations/mysql/0011_ledger_currency.sql"),
@@ -86,6 +91,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             7,
             "quarantined payments",
             include_str!("../../migrations/sqlite/0007_quarantined_payments.sql"),
+        ),
+        (
+            10,
+            "return url",
+            include_str!("../../migrations/sqlite/0010_return_url.sql"),
         ),
         (
             12,

@@ -154,6 +154,7 @@ pub struct PaymentRecord {
     pub(super) idempotency_key: Option<Vec<u8>>,
     pub(super) fingerprint: Option<Vec<u8>>,
     pub(super) origin: String,
+    pub(super) return_url: Option<String>,
 }
 
 impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
@@ -184,6 +185,7 @@ impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
             idempotency_key: row.bytes_or_null("idempotency_key")?,
             fingerprint: row.bytes_or_null("fingerprint")?,
             origin: row.text("origin")?,
+            return_url: row.text_or_null("return_url")?,
         })
     }
 }

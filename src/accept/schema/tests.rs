@@ -3,13 +3,38 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::Map;
-use time::macros::date;
+use time::macros::datetime;
 
 use super::*;
-use crate::accept::request::{CardsAllowed, parse_card, parse_method, parse_payment};
+use crate::accept::request::{parse_card, parse_method, parse_payment};
+use crate::accept::rules::{CardsAllowed, ClientRules, ReturnOrigins, Rules};
 use crate::domain::Currency;
 
-const TODAY: time::Date = date!(2026 - 11 - 15);
+static CLIENT: LazyLock<ClientRules> = LazyLock::new(|| ClientRules {
+    return_origins: ReturnOrigins::Loopback,
+    ..ClientRules::default()
+});
+
+fn rules(cards: CardsAllowed) -> Rules<'static> {
+    Rules {
+        default_currency: Currency::parse("CAD").expect("CAD"),
+        now: datetime!(2026-11-15 12:00 UTC),
+        cards,
+        client: &CLIENT,
+    }
+}
+
+/// `body` as the description sees it: a field that is null counts as absent.
+fn without_nulls(body: &Value) -> Value {
+    let mut body = body.clone();
+    if let Value::Object(entries) = &mut body {
+        entries.retain(|_, value| !value.is_null());
+        for value in entries.values_mut().filter(|value| value.is_object()) {
+            *value = without_nulls(value);
+        }
+    }
+    body
+}
 
 static PAYMENT_REQUEST: LazyLock<Validator> = LazyLock::new(|| validator(payment_request()));
 static ORDER_PAYMENT: LazyLock<Validator> = LazyLock::new(|| validator(order_payment()));
@@ -17,13 +42,13 @@ static CARD: LazyLock<Validator> = LazyLock::new(|| validator(card()));
 static CARD_OR_TOKEN: LazyLock<Validator> = LazyLock::new(|| validator(card_or_token()));
 
 fn validator(mut schema: Value) -> Validator {
-    schema["components"] = json!({"schemas": {"Card": card()}});
+    schema["components"] =
+        json!({"schemas": {"Card": card(), "PresentedToken": presented_token()}});
     jsonschema::draft202012::new(&schema).expect("a schema")
 }
 
 fn parsed(body: &Value, cards: CardsAllowed) -> bool {
-    let cad = Currency::parse("CAD").expect("CAD");
-    parse_payment(body, cad, TODAY, cards).is_ok()
+    parse_payment(body, &rules(cards)).is_ok()
 }
 
 /// Mostly what is meant, some of it wrong.
@@ -70,13 +95,18 @@ fn card_parts() -> Vec<(&'static str, BoxedStrategy<Value>)> {
     let number = prop_oneof![
         "[0-9]{12,19}".prop_map(Value::from),
         "-?([0-9][ -]?){11,20}".prop_map(Value::from),
+        "([0-9]{4}[\u{a0}\u{2009}\u{2011}\u{2013}]?){3,5}".prop_map(Value::from),
         (100_000_000_000_u64..=9_999_999_999_999_999_999).prop_map(Value::from),
     ];
     let code = prop_oneof![
         "[0-9]{2,5}".prop_map(Value::from),
         (0..20_000).prop_map(Value::from)
     ];
-    let month = "(20[0-9]{2}-[01][0-9](-[0-3][0-9])?|[01][0-9]/[0-9]{2})".prop_map(Value::from);
+    let month = prop_oneof![
+        "(20[0-9]{2}-[01][0-9](-[0-3][0-9])?|[01][0-9]/[0-9]{2})".prop_map(Value::from),
+        " ?(20)?[0-9]{1,2}[ \u{a0}]?[-/.]?[ \u{202f}]?(20)?[0-9]{1,2}([-/.][0-9]{1,2})? ?"
+            .prop_map(Value::from),
+    ];
     vec![
         ("cardNumber", number.boxed()),
         ("cardCode", code.boxed()),
@@ -85,7 +115,12 @@ fn card_parts() -> Vec<(&'static str, BoxedStrategy<Value>)> {
 }
 
 fn any_payment() -> BoxedStrategy<Value> {
-    let id = (1..=Object::MAX_INTEGER).prop_map(Value::from);
+    let number = 1..=Object::MAX_INTEGER;
+    let id = prop_oneof![
+        number.clone().prop_map(Value::from),
+        number.prop_map(|number| Value::from(number.to_string())),
+        "[0+ -]?[0-9]{1,18}".prop_map(Value::from),
+    ];
     let amount = prop_oneof![
         (1..1_000_000_i64).prop_map(|cents| json!(cents as f64 / 100.0)),
         "[0-9]{1,12}(\\.[0-9]{1,3})?".prop_map(Value::from),
@@ -111,6 +146,15 @@ fn any_payment() -> BoxedStrategy<Value> {
             ]),
         ),
         ("metadata", metadata.boxed()),
+        (
+            "return_url",
+            some(vec![
+                json!("http://localhost:3000/paid"),
+                json!("https://localhost"),
+                json!("https://shop.example/"),
+                json!("http://localhost/#x"),
+            ]),
+        ),
     ])
 }
 
@@ -121,17 +165,17 @@ proptest! {
     #[test]
     fn what_is_accepted_is_described(payment in any_payment(), card_given in any_card(), token in any_payment()) {
         if parsed(&payment, CardsAllowed::Yes) {
-            prop_assert!(PAYMENT_REQUEST.is_valid(&payment), "{payment}");
+            prop_assert!(PAYMENT_REQUEST.is_valid(&without_nulls(&payment)), "{payment}");
         }
         if parsed(&payment, CardsAllowed::No) {
-            prop_assert!(ORDER_PAYMENT.is_valid(&payment), "{payment}");
+            prop_assert!(ORDER_PAYMENT.is_valid(&without_nulls(&payment)), "{payment}");
         }
         for body in [&card_given, &token] {
-            if parse_card(body, TODAY).is_ok() {
-                prop_assert!(CARD.is_valid(body), "{body}");
+            if parse_card(body, &rules(CardsAllowed::Yes)).is_ok() {
+                prop_assert!(CARD.is_valid(&without_nulls(body)), "{body}");
             }
-            if parse_method(body, TODAY).is_ok() {
-                prop_assert!(CARD_OR_TOKEN.is_valid(body), "{body}");
+            if parse_method(body, &rules(CardsAllowed::Yes)).is_ok() {
+                prop_assert!(CARD_OR_TOKEN.is_valid(&without_nulls(body)), "{body}");
             }
         }
     }
@@ -146,12 +190,16 @@ fn what_is_described_is_accepted_but_for_what_no_schema_can_say() {
         json!({}),
         json!({"currency": null, "card": null, "card_token": null, "metadata": null}),
         json!({"total_amount": "0.01"}),
+        json!({"order_id": "1", "user_id": "9007199254740991"}),
+        json!({"return_url": "http://localhost/"}),
         json!({"total_amount": 13_999.930_000_000_002_f64}),
         json!({"metadata": {"k": ""}}),
         json!({"card_token": "tok_"}),
         // No schema can say these.
         json!({"total_amount": 1.005}),
         json!({"currency": "XXX"}),
+        json!({"return_url": "https://elsewhere.example/"}),
+        json!({"order_id": "9007199254740992"}),
         json!({"metadata": {"k": "4242424242424242"}}),
         json!({"card": {"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2060-01"}}),
         json!({"card": {"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2030-02-31"}}),
@@ -165,7 +213,7 @@ fn what_is_described_is_accepted_but_for_what_no_schema_can_say() {
             refused.push(changes);
         }
     }
-    assert_eq!(refused.len(), 5, "{refused:?}");
+    assert_eq!(refused.len(), 7, "{refused:?}");
 }
 
 #[test]
@@ -175,7 +223,9 @@ fn what_is_wrong_is_not_described() {
         json!({}),
         json!({"order_id": 1, "user_id": 1}),
         json!({"order_id": null, "user_id": 1, "total_amount": 1}),
-        json!({"order_id": "1", "user_id": 1, "total_amount": 1}),
+        json!({"order_id": "01", "user_id": 1, "total_amount": 1}),
+        json!({"order_id": "+1", "user_id": 1, "total_amount": 1}),
+        json!({"order_id": "0", "user_id": 1, "total_amount": 1}),
         json!({"order_id": 0, "user_id": 1, "total_amount": 1}),
         json!({"order_id": 1, "user_id": 1, "total_amount": 0}),
         json!({"order_id": 1, "user_id": 1, "total_amount": "1,5"}),

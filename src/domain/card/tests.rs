@@ -1,7 +1,7 @@
 //! Cards as they come in: forms, brands, check digits, and the search for what must not be kept.
 
 use proptest::prelude::*;
-use time::macros::date;
+use time::macros::{date, datetime};
 
 use super::digits::luhn;
 use super::*;
@@ -53,6 +53,7 @@ fn impossible_numbers_and_codes_are_refused() {
         "4242 4242 4242 424x",
         "４２４２４２４２４２４２４２４２",
         "-4242.42424242",
+        "4242\u{200b}4242\u{200b}4242\u{200b}4242",
     ] {
         assert_eq!(
             CardNumber::parse(text).unwrap_err(),
@@ -82,46 +83,147 @@ fn nothing_of_a_card_is_shown() {
 }
 
 #[test]
-fn an_expiry_month_comes_in_three_forms() {
-    for text in ["2030-01-05", "2030-01", "01/30"] {
-        assert_eq!(Expiration::parse(text).unwrap().to_string(), "2030-01");
+fn an_expiry_month_is_read_as_programs_people_and_browsers_write_it() {
+    for text in [
+        "2030-01-05",
+        "2030-01",
+        "01/30",
+        "1/30",
+        "01/2030",
+        "1/2030",
+        "0130",
+        "01-30",
+        "1-30",
+        "01-2030",
+        "203001",
+        "012030",
+        "2030-1",
+        "2030/01",
+        "2030/1/5",
+        "2030.01",
+        "01.30",
+        "1.2030",
+        "01 30",
+        "1 30",
+        "01 2030",
+        "2030 01",
+        // Spaces around, also those that do not break a line; hyphens of a word processor.
+        " 01/30 ",
+        "01 / 30",
+        "01 /30",
+        "\u{a0}01\u{202f}/\u{2009}2030\t",
+        "01\u{2011}30",
+        "01\u{2013}2030",
+        " 0130 ",
+    ] {
+        let month = Expiration::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(month.to_string(), "2030-01", "{text}");
     }
+    for (text, month) in [
+        ("1230", "2030-12"),
+        ("12/2030", "2030-12"),
+        ("202012", "2020-12"),
+        ("122020", "2020-12"),
+    ] {
+        assert_eq!(Expiration::parse(text).unwrap().to_string(), month);
+    }
+}
+
+#[test]
+fn what_is_no_month_of_a_year_is_refused() {
     for text in [
         "",
+        " ",
         "2030",
         "2030-13",
         "2030-00",
         "13/30",
+        "0/30",
+        "00/30",
+        "1330",
+        "203013",
+        "132030",
         "2030-02-30",
-        "2030-1",
+        "2030-01-32",
         "30-01",
-        "1/30",
-        "01/2030",
+        "130",
+        "1",
+        "12",
+        "01305",
+        "20300",
+        "2030010",
+        "20300105",
+        "01/3",
+        "01/030",
+        "01/20300",
+        "001/30",
         "2030-01-",
         "2030-01-05-06",
+        "05/01/2030",
+        "01/05/30",
         "+030-01",
-        "２０３０-01",
-        "2030/01",
-        "01/３",
+        "+1/30",
+        "-1/30",
+        "01//30",
+        "/30",
+        "01/",
         "/",
         "-",
         "--",
+        "0 1/30",
+        "01/2 030",
+        "\u{ff12}\u{ff10}\u{ff13}\u{ff10}-01",
+        "01/\u{ff13}",
+        "Jan 30",
+        "01/30\n",
+        "01\u{200b}/30",
     ] {
         assert_eq!(
             Expiration::parse(text).unwrap_err(),
             InvalidCard::Expiration,
-            "{text}"
+            "{text:?}"
         );
     }
 }
 
 #[test]
-fn an_expiry_month_is_past_after_its_last_day_and_too_far_after_20_years() {
+fn a_month_lasts_until_it_has_ended_everywhere_on_earth() {
+    for (month, last, first) in [
+        (
+            "2030-01",
+            datetime!(2030-02-01 11:59:59.999999 UTC),
+            datetime!(2030-02-01 12:00 UTC),
+        ),
+        (
+            "2030-12",
+            datetime!(2031-01-01 11:59:59.999999 UTC),
+            datetime!(2031-01-01 12:00 UTC),
+        ),
+        (
+            "2028-02",
+            datetime!(2028-03-01 11:59:59.999999 UTC),
+            datetime!(2028-03-01 12:00 UTC),
+        ),
+    ] {
+        let month = Expiration::parse(month).unwrap();
+        assert!(!month.is_past(last) && month.is_past(first));
+        // However the moment is written.
+        let elsewhere = first.to_offset(time::UtcOffset::from_hms(13, 0, 0).unwrap());
+        assert!(month.is_past(elsewhere));
+    }
+}
+
+#[test]
+fn a_month_is_too_far_ahead_after_20_years_wherever_it_has_begun() {
     let month = Expiration::parse("2030-01").unwrap();
-    assert!(!month.is_past(date!(2030 - 01 - 31)) && month.is_past(date!(2030 - 02 - 01)));
-    assert!(month.not_too_far_ahead(date!(2010 - 01 - 01)).is_ok());
+    // In Kiribati it is January 14 hours earlier than in UTC.
+    assert!(
+        month
+            .not_too_far_ahead(datetime!(2009-12-31 10:00 UTC))
+            .is_ok()
+    );
     assert_eq!(
-        month.not_too_far_ahead(date!(2009 - 12 - 31)),
+        month.not_too_far_ahead(datetime!(2009-12-31 09:59:59 UTC)),
         Err(InvalidCard::TooFarAhead)
     );
 }
@@ -144,19 +246,22 @@ fn harmless_texts_hold_no_card_number() {
 
 proptest! {
     #[test]
-    fn no_text_makes_a_parser_panic(text in r"\PC*|[0-9/ -]{0,24}|[0-9é٣-]{0,24}", today in 1_i32..9999) {
+    fn no_text_makes_a_parser_panic(text in r"\PC*|[0-9/ -]{0,24}|[0-9é٣-]{0,24}", days in 0_i64..3_650_000) {
+        let now = date!(0001 - 01 - 01).midnight().assume_utc() + time::Duration::days(days);
         let _ = CardNumber::parse(&text).map(|number| (number.brand(), number.last4().len(), number.passes_luhn()));
         let _ = CardCode::parse(&text);
         if let Ok(month) = Expiration::parse(&text) {
             prop_assert_eq!(Expiration::parse(&month.to_string()), Ok(month));
-            let _ = month.not_too_far_ahead(Date::from_ordinal_date(today, 1).unwrap());
+            let _ = month.not_too_far_ahead(now);
+            let _ = month.is_past(now);
         }
         let _ = holds_card_number(&text);
     }
 
     #[test]
     fn a_number_is_read_with_and_without_separators(digits in "[0-9]{12,19}") {
-        for text in [digits.clone(), grouped(&digits, " "), grouped(&digits, "-")] {
+        for separator in ["", " ", "-", "\u{a0}", "\u{202f}", "\u{2009}", "\u{2011}", "\u{2013}", "\t"] {
+            let text = grouped(&digits, separator);
             let number = CardNumber::parse(&text).unwrap();
             prop_assert_eq!(number.expose(), &digits);
             prop_assert_eq!(number.last4(), &digits[digits.len() - 4..]);

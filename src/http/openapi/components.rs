@@ -1,11 +1,11 @@
 //! What operations have in common: schemas, parameters, headers of answers, the way to say who one is.
 
-use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::accept::schema;
-use crate::domain::PaymentStatus;
 use crate::http::card_tokens::CardTokenObject;
 use crate::http::events::History;
 use crate::http::list::{self, Page};
@@ -30,7 +30,8 @@ pub(super) fn all() -> Value {
 fn schemas() -> Value {
     let settings = SchemaSettings::draft2020_12()
         .for_serialize()
-        .with(|settings| settings.definitions_path = "/components/schemas".into());
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .with_transform(RecursiveTransform(listed_values));
     let mut generator = settings.into_generator();
     add::<PaymentObject>(&mut generator);
     add::<CloudEvent<PaymentObject>>(&mut generator);
@@ -43,10 +44,43 @@ fn schemas() -> Value {
         ("Card", schema::card()),
         ("CardOrToken", schema::card_or_token()),
         ("PaymentRequest", schema::payment_request()),
+        ("PresentedToken", schema::presented_token()),
     ] {
         schemas.insert(name.to_owned(), schema);
     }
     schemas.into()
+}
+
+/// An enum as a list of values. `schemars` writes `oneOf` with one constant for each, which keeps the comments but which
+/// client generators do not read.
+fn listed_values(schema: &mut Schema) {
+    let constant = |form: &Value| {
+        Some((
+            form["const"].as_str()?.to_owned(),
+            form["description"].clone(),
+        ))
+    };
+    let forms = schema.get("oneOf").and_then(Value::as_array);
+    let values: Option<Vec<_>> = forms.and_then(|forms| forms.iter().map(constant).collect());
+    let Some(values) = values else {
+        return;
+    };
+    let mut description = schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    for (value, meaning) in &values {
+        if let Some(meaning) = meaning.as_str() {
+            description.push_str(&format!("\n\n- `{value}`: {meaning}"));
+        }
+    }
+    let names: Vec<&String> = values.iter().map(|(name, _)| name).collect();
+    let listed = json!({"type": "string", "enum": names, "description": description});
+    schema.remove("oneOf");
+    if let Value::Object(listed) = listed {
+        schema.ensure_object().extend(listed);
+    }
 }
 
 fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
@@ -59,8 +93,9 @@ fn parameters() -> Value {
             "name": "payment_id", "in": "path", "required": true,
             "description": "The payment's id.",
             "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX},
-            "example": 42,
+            "example": 1,
         },
+        // Optional headers have no `example`: pages that show the description fill it in, and every second try would fail.
         "Idempotency-Key": {
             "name": "Idempotency-Key", "in": "header",
             "description": "1 to 255 visible ASCII characters, such as a UUID; bare, or quoted as a structured field. The \
@@ -69,35 +104,28 @@ fn parameters() -> Value {
                 "type": "string",
                 "pattern": "^([!#-~][!-~]{0,254}|\"([!#-\\[\\]-~]|\\\\[\"\\\\]){1,255}\")$",
             },
-            "example": "order-1",
         },
         "Prefer": {
             "name": "Prefer", "in": "header",
             "description": "RFC 7240. `wait=N`: answer with the outcome if it comes within N seconds, of which the service \
                             grants 30 unless configured otherwise. `respond-async`: answer at once. Anything else is ignored.",
             "schema": {"type": "string"},
-            "examples": {
-                "wait": {"summary": "Wait for the outcome.", "value": "wait=5"},
-                "respond-async": {"summary": "Answer at once.", "value": "respond-async"},
-            },
+            "example": "wait=5",
         },
         "If-None-Match": {
             "name": "If-None-Match", "in": "header",
-            "description": "The `ETag` that the caller has: 304 while it is still true.",
+            "description": "The `ETag` that the caller has, such as `\"42-2\"`: 304 while it is still true.",
             "schema": {"type": "string"},
-            "example": "\"42-2\"",
         },
         "traceparent": {
             "name": "traceparent", "in": "header",
-            "description": "W3C Trace Context; goes on to the messages about the payment. Anything else starts a new trace.",
+            "description": "W3C Trace Context, such as `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`; goes on to the \
+                            messages about the payment. Anything else starts a new trace.",
             "schema": {"type": "string"},
-            "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         },
         "order_id": query("Only payments of this order.", schema::positive_integer("The client's order.")),
         "user_id": query("Only payments of this shopper.", schema::positive_integer("The client's shopper.")),
-        "status": query("Only payments that stand so.", json!({
-            "type": "string", "enum": PaymentStatus::ALL.map(PaymentStatus::as_str),
-        })),
+        "status": query("Only payments that stand so.", json!({"$ref": "#/components/schemas/PaymentStatus"})),
         "limit": query("Payments on a page.", json!({
             "type": "integer", "minimum": 1, "maximum": list::MAX_LIMIT, "default": list::DEFAULT_LIMIT,
         })),

@@ -146,9 +146,10 @@ fn references(headers: &[&str]) -> Value {
 
 fn named(examples: &[(&str, &str, Value)]) -> Value {
     let mut named = Map::new();
-    for (name, summary, value) in examples {
+    for (place, (name, summary, value)) in (1..).zip(examples) {
         let example = json!({"summary": summary, "value": value});
-        named.insert((*name).to_owned(), example);
+        // Readers of JSON need not keep the order of names; pages show the first one first.
+        named.insert(format!("{place}_{name}"), example);
     }
     named.into()
 }

@@ -26,7 +26,8 @@ pub(super) fn create() -> Operation {
         .tag("payments")
         .about(
             "Answers as soon as the payment is kept: 202 while there is no outcome. With `Prefer: wait=N` it answers 200 with \
-             the outcome, if that comes within N seconds. Works while the broker is down.",
+             the outcome, if that comes within N seconds. Works while the broker is down. Fields that are not listed are refused, \
+             unless the client's entry in CLIENTS_FILE says `\"unknown_fields\": \"ignore\"`.",
         )
         .takes(&["Idempotency-Key", "Prefer", "traceparent"])
         .body("PaymentRequest", &samples::payment_requests())
@@ -35,6 +36,13 @@ pub(super) fn create() -> Operation {
             "The outcome came in time, or the request was repeated and it is there already.",
             &headers,
             (reference("Payment"), &samples::outcomes()),
+        )
+        .answers(
+            201,
+            "As 202, for a payment without a card, where the service runs with `CREATED_STATUS=201`: for callers behind a \
+             gateway that takes no 202.",
+            &headers,
+            (reference("Payment"), &[samples::requires_payment_method()]),
         )
         .answers(202, "Accepted; no outcome yet.", &headers, (reference("Payment"), &open))
         .refuses(&refusals::of_clients())

@@ -84,7 +84,7 @@ pub(super) fn fields() -> Named {
         fault(
             "order_id",
             "wrong_type",
-            "must be a whole number without quotes, such as 42",
+            "must be a whole number such as 42, without sign, spaces, decimals or leading zeros",
         ),
         fault(
             "user_id",

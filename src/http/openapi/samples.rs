@@ -14,7 +14,7 @@ fn payment(status: &str, changes: Value) -> Value {
         "payment_id": 42, "id": 42, "order_id": 1, "user_id": 1, "total_amount": 99.53, "currency": "CAD",
         "status": status, "is_paid": status == "succeeded", "decline_code": null, "authorization_code": null,
         "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01"},
-        "attempt": 1, "metadata": {}, "created_at": CREATED, "updated_at": CHANGED,
+        "attempt": 1, "metadata": {}, "return_url": null, "created_at": CREATED, "updated_at": CHANGED,
     });
     if let Value::Object(changes) = changes {
         for (name, value) in changes {
@@ -97,9 +97,9 @@ pub(super) fn payment_requests() -> Vec<Sample> {
     };
     vec![
         (
-            "with_card",
-            "With a card.",
-            order(json!({"card": card("4242424242424242")})),
+            "with_token",
+            "With a token of POST /card-tokens, or a test token.",
+            order(json!({"card_token": "tok_visa"})),
         ),
         (
             "without_card",
@@ -107,9 +107,9 @@ pub(super) fn payment_requests() -> Vec<Sample> {
             order(json!({})),
         ),
         (
-            "with_token",
-            "With a token of POST /card-tokens, or a test token.",
-            order(json!({"card_token": "tok_visa"})),
+            "with_card",
+            "With a card.",
+            order(json!({"card": card("4242424242424242")})),
         ),
         (
             "everything",
@@ -128,6 +128,11 @@ pub(super) fn payment_requests() -> Vec<Sample> {
             "With a total that was added up in binary floats: 13999.93.",
             order(json!({"total_amount": 13_999.930_000_000_002_f64, "card_token": "tok_visa"})),
         ),
+        (
+            "texts",
+            "With numbers as text, as they come from Redis.",
+            json!({"order_id": "1", "user_id": "1", "total_amount": "71.0", "card_token": "tok_visa"}),
+        ),
     ]
 }
 
@@ -135,9 +140,9 @@ pub(super) fn payment_requests() -> Vec<Sample> {
 pub(super) fn methods() -> Vec<Sample> {
     let numbers = json!({"cardNumber": 9_999_999_999_999_u64, "cardCode": 123, "expirationDate": "2030-01-05"});
     vec![
-        ("numbers", "As older callers send it: numbers.", numbers),
-        ("strings", "As strings.", card("4242424242424242")),
         ("token", "A token.", json!({"card_token": "tok_visa"})),
+        ("strings", "As strings.", card("4242424242424242")),
+        ("numbers", "As older callers send it: numbers.", numbers),
         (
             "declined",
             "A test card that the issuer declines.",

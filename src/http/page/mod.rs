@@ -5,6 +5,7 @@
 
 mod amount;
 mod asks;
+mod date;
 mod form;
 mod form_token;
 mod origin;
@@ -100,8 +101,7 @@ impl<'a> Page<'a> {
         let (Caller(client, _turn), PathId(id)) = (caller?, id?);
         let payment = self.payment(&client, id).await?;
         let form = takes_card(&payment).then(|| self.form(&payment));
-        let view = PaymentView::new(&payment, self.words, form);
-        Ok(view.into_response(StatusCode::OK))
+        Ok(self.view(&payment, form).into_response(StatusCode::OK))
     }
 
     async fn posted(
@@ -125,20 +125,22 @@ impl<'a> Page<'a> {
         let Ok(attempt) = form_token::verify(keys, (&client, id), &form.token, now) else {
             let again = FormView {
                 notice: Some(self.words.form_expired),
-                ..self.form(&payment)
+                ..self.form(&payment).with_typed(&form)
             };
-            let view = PaymentView::new(&payment, self.words, Some(again));
+            let view = self.view(&payment, Some(again));
             return Ok(view.into_response(StatusCode::FORBIDDEN));
         };
-        match parse_card(&form.card, now.date()) {
+        let rules = self.api.clients.rules(&client);
+        match parse_card(&form.card, &self.api.rules(&rules)) {
             Ok(card) => {
                 let caller = Caller(client, turn);
                 self.presented(caller, id, PaymentMethod::Card(card), attempt)
                     .await
             }
             Err(faults) => {
-                let again = self.form(&payment).with_faults(&faults, self.words);
-                let view = PaymentView::new(&payment, self.words, Some(again));
+                let again = self.form(&payment).with_typed(&form);
+                let again = again.with_faults(&faults, self.words);
+                let view = self.view(&payment, Some(again));
                 Ok(view.into_response(StatusCode::UNPROCESSABLE_ENTITY))
             }
         }
@@ -170,8 +172,13 @@ impl<'a> Page<'a> {
             PaymentStatus::Canceled => StatusCode::CONFLICT,
             _ => StatusCode::OK,
         };
-        let view = PaymentView::new(payment, self.words, None);
+        let view = self.view(payment, None);
         view.after_post().into_response(status)
+    }
+
+    fn view(&self, payment: &Payment, form: Option<FormView>) -> PaymentView {
+        let shop = self.api.clients.display_name(&payment.client);
+        PaymentView::new(payment, shop, self.words, form)
     }
 
     async fn payment(&self, client: &ClientName, id: PaymentId) -> Result<Payment, Problem> {
@@ -183,6 +190,8 @@ impl<'a> Page<'a> {
         FormView {
             token: form_token::sign(&self.api.acceptor.seal, payment, (self.api.now)()),
             notice: None,
+            typed_number: String::new(),
+            typed_expiry: String::new(),
             number: None,
             expiry: None,
             code: None,

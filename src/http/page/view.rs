@@ -1,5 +1,7 @@
 //! The page itself: templates, and the headers that every page has.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -8,9 +10,10 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rand::distr::{Alphanumeric, SampleString};
 
-use super::amount;
+use super::form::Form;
 use super::test_cards::Row;
 use super::words::Words;
+use super::{amount, date};
 use crate::accept::fields::FieldError;
 use crate::domain::{Payment, PaymentStatus};
 use crate::http::problem::Problem;
@@ -24,6 +27,12 @@ pub struct PaymentView {
     /// `content` of the refresh, if there is one.
     refresh: Option<String>,
     id: i64,
+    /// What its client is called, if that is known.
+    shop: Option<Arc<str>>,
+    /// The client's own address, checked when the payment was made.
+    return_url: Option<String>,
+    /// When it was paid, and the issuer's code for it.
+    paid: Option<(String, String)>,
     order_id: i64,
     amount: String,
     /// As in answers, for the style.
@@ -34,9 +43,12 @@ pub struct PaymentView {
     form: Option<FormView>,
 }
 
-/// The form for a card. It never holds what was entered before.
+/// The form for a card. When something in it was wrong it shows what was typed, all but the code: only to the browser that
+/// has just sent it, in an answer that is not stored anywhere.
 pub struct FormView {
     pub token: String,
+    pub typed_number: String,
+    pub typed_expiry: String,
     /// Why there is a form again.
     pub notice: Option<&'static str>,
     pub number: Option<&'static str>,
@@ -58,13 +70,29 @@ struct ProblemView {
 
 impl PaymentView {
     /// As it stands, with a form if there is one for it.
-    pub fn new(payment: &Payment, words: &'static Words, form: Option<FormView>) -> Self {
+    pub fn new(
+        payment: &Payment,
+        shop: Option<Arc<str>>,
+        words: &'static Words,
+        form: Option<FormView>,
+    ) -> Self {
+        let paid = payment.is_paid().then(|| {
+            let reference = payment.authorization_code.clone();
+            let date = date::written(payment.updated_at, words.language);
+            (date, reference.unwrap_or_else(|| payment.id.to_string()))
+        });
         let processing = payment.status == PaymentStatus::Processing;
         Self {
             words,
             nonce: nonce(),
             refresh: processing.then(|| "2".to_owned()),
             id: payment.id.0,
+            shop,
+            return_url: payment
+                .return_url
+                .as_ref()
+                .map(|url| url.as_str().to_owned()),
+            paid,
             order_id: payment.order_id.0,
             amount: amount::written(payment.amount, words.language),
             status: payment.status.as_str(),
@@ -92,6 +120,13 @@ impl PaymentView {
 }
 
 impl FormView {
+    /// Shows again what was typed.
+    pub fn with_typed(mut self, form: &Form) -> Self {
+        self.typed_number = form.typed("cardNumber");
+        self.typed_expiry = form.typed("expirationDate");
+        self
+    }
+
     /// Says beside each field what is wrong with it.
     pub fn with_faults(mut self, faults: &[FieldError], words: &'static Words) -> Self {
         let of = |name: &str| {

@@ -37,6 +37,11 @@ pub struct Words {
     pub test_cards: &'static str,
     pub any_month: &'static str,
     pub see: &'static str,
+    pub shop: &'static str,
+    pub paid_at: &'static str,
+    pub reference: &'static str,
+    pub back_to: &'static str,
+    pub back_to_shop: &'static str,
 }
 
 const ENGLISH: Words = Words {
@@ -55,11 +60,16 @@ const ENGLISH: Words = Words {
     code_hint: "3 digits on the back, or 4 on the front",
     pay: "Pay",
     correct: "Nothing has been charged. Please correct:",
-    form_expired: "This page was open for too long. Nothing has been charged: please enter the card again.",
+    form_expired: "This page was open for too long. Nothing has been charged: please check the card and enter its code again.",
     simulation: "This is a simulation. No money moves: please do not enter a real card.",
     test_cards: "Test cards",
     any_month: "Any future month and any code go with them.",
     see: "See the payment",
+    shop: "Shop",
+    paid_at: "Paid on",
+    reference: "Reference",
+    back_to: "Back to",
+    back_to_shop: "Back to the shop",
 };
 
 const FRENCH: Words = Words {
@@ -78,11 +88,16 @@ const FRENCH: Words = Words {
     code_hint: "3 chiffres au dos, ou 4 au recto",
     pay: "Payer",
     correct: "Rien n’a été débité. Veuillez corriger :",
-    form_expired: "Cette page est restée ouverte trop longtemps. Rien n’a été débité : veuillez saisir la carte de nouveau.",
+    form_expired: "Cette page est restée ouverte trop longtemps. Rien n’a été débité : veuillez vérifier la carte et saisir son code de nouveau.",
     simulation: "Ceci est une simulation. Aucun argent ne circule : ne saisissez pas de vraie carte.",
     test_cards: "Cartes de test",
     any_month: "Elles vont avec tout mois à venir et tout code.",
     see: "Voir le paiement",
+    shop: "Boutique",
+    paid_at: "Payé le",
+    reference: "Référence",
+    back_to: "Retour à",
+    back_to_shop: "Retour à la boutique",
 };
 
 impl Language {

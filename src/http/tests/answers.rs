@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::clients::new_api_key;
 
 fn header<'r>(response: &'r Response<Body>, name: &str) -> Option<&'r str> {
     response
@@ -271,4 +272,65 @@ async fn a_client_sees_its_own_payments_alone() {
     }
     let (_, list) = served.answer(by(&two, get("/payments"))).await;
     assert_eq!(list["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_create_without_a_card_alone_is_answered_with_the_status_of_the_configuration() {
+    let created = StatusCode::CREATED;
+    let served = Served::with_status(Clients::single(), now, created).await;
+    let keyed = || with(post("/payments", PAYMENT), "idempotency-key", "order-1");
+    for replayed in [None, Some("true")] {
+        let (response, payment) = served.answer(keyed()).await;
+        assert_eq!(response.status(), 201);
+        assert_eq!(payment["payment_id"], 1);
+        assert_eq!(header(&response, "location"), Some("/payments/1"));
+        assert_eq!(header(&response, "idempotent-replayed"), replayed);
+    }
+    // Everything else is as ever.
+    assert_eq!(served.status(post("/payments", WITH_CARD)).await, 202);
+    let late = with(post("/payments/1/process", CARD), "prefer", "respond-async");
+    assert_eq!(served.status(late).await, 202);
+    assert_eq!(served.status(keyed()).await, 202);
+    served.approve(1, 1).await;
+    assert_eq!(served.status(keyed()).await, 200);
+    let without = Served::start().await;
+    assert_eq!(without.status(post("/payments", PAYMENT)).await, 202);
+}
+
+#[tokio::test]
+async fn a_client_of_the_file_may_send_more_fields_than_there_are() {
+    let clients = [new_api_key(), new_api_key()];
+    let file = json!({"clients": [
+        {"name": "old", "api_key_sha256": [clients[0].1], "unknown_fields": "ignore"},
+        {"name": "new", "api_key_sha256": [clients[1].1]},
+    ]});
+    let parsed = Clients::parse(file.to_string().as_bytes()).expect("a good file");
+    let served = Served::with(parsed, now).await;
+    let order = r#"{"order_id": "1", "user_id": 1, "total_amount": 1, "items": [{"pan": "4242424242424242"}]}"#;
+    let card = r#"{"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "1/30", "holder": "X"}"#;
+    for ((key, _), answers) in clients.iter().zip([[202, 201, 202], [422; 3]]) {
+        for ((path, body), status) in [
+            ("/payments", order),
+            ("/card-tokens", card),
+            ("/payments/1/process", card),
+        ]
+        .into_iter()
+        .zip(answers)
+        {
+            let request = with(post(path, body), "authorization", &format!("Bearer {key}"));
+            let request = with(request, "prefer", "respond-async");
+            let (response, document) = served.answer(request).await;
+            assert_eq!(response.status(), status, "{path}: {document}");
+            assert!(!document.to_string().contains("424242"), "{document}");
+        }
+    }
+    let misspelt = r#"{"order_id": 1, "user_id": 1, "total_amount": 1, "currancy": "USD"}"#;
+    let request = with(
+        post("/payments", misspelt),
+        "authorization",
+        &format!("Bearer {}", clients[0].0),
+    );
+    let (response, document) = served.answer(request).await;
+    assert_eq!(response.status(), 422);
+    assert_eq!(document["errors"][0]["field"], "currancy");
 }

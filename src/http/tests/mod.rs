@@ -6,8 +6,8 @@ mod refusals;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
-use serde_json::Value;
+use axum::http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tower::ServiceExt;
@@ -48,6 +48,14 @@ impl Served {
     }
 
     async fn with(clients: Clients, now: fn() -> OffsetDateTime) -> Self {
+        Self::with_status(clients, now, StatusCode::ACCEPTED).await
+    }
+
+    async fn with_status(
+        clients: Clients,
+        now: fn() -> OffsetDateTime,
+        created_status: StatusCode,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Sqlite::open(&folder.path().join("payments.db")).expect("a store");
         store.migrate().await.expect("a schema");
@@ -80,7 +88,7 @@ impl Served {
                 mean: Duration::ZERO,
                 seed: 0,
             },
-            today: || OffsetDateTime::UNIX_EPOCH.date(),
+            now: || OffsetDateTime::UNIX_EPOCH,
         };
         let waiters = Waiters::new(100);
         let router = router(Api {
@@ -100,6 +108,7 @@ impl Served {
                 || Readiness::Degraded("no broker".to_owned()),
             ),
             default_currency: Currency::parse("CAD").expect("CAD"),
+            created_status,
             max_wait: Api::MAX_WAIT,
             process_wait: Duration::from_millis(200),
             test_cards: TEST_CARDS,

@@ -86,7 +86,7 @@ async fn a_body_has_at_most_64_kib() {
 #[tokio::test]
 async fn every_field_at_fault_is_in_the_answer() {
     let served = Served::start().await;
-    let body = r#"{"order_id": "1", "total_amount": 0, "card": {"cardNumber": "x"}, "colour": 1}"#;
+    let body = r#"{"order_id": "01", "total_amount": 0, "card": {"cardNumber": "x"}, "colour": 1}"#;
     let (response, document) = served.answer(post("/payments", body)).await;
     assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
     let errors = document["errors"].as_array().expect("errors");

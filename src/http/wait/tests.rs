@@ -22,6 +22,7 @@ fn payment(status: PaymentStatus) -> Payment {
         card: None,
         attempt: 1,
         metadata: Metadata::default(),
+        return_url: None,
         sequence: 2,
         created_at: OffsetDateTime::UNIX_EPOCH,
         updated_at: OffsetDateTime::UNIX_EPOCH,

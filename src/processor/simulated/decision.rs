@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use time::Date;
-
 use super::cards::{self, Behaviour, LaterCalls};
-use crate::domain::Card;
+use crate::domain::{Card, Timestamp};
 
 /// What the issuer does with one try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +31,12 @@ pub enum Decision {
 /// How much longer a slow issuer takes.
 pub const SLOW: Duration = Duration::from_secs(2);
 
-/// Decides about a try, from 1, on a day.
+/// Decides about a try, from 1, at a moment.
 ///
 /// Listed cards do what the table says, so that 9999999999999 is approved; any other card is declined if its check
-/// digit is wrong and approved if not. A card that would be charged is declined after its month.
-pub fn decide(card: &Card, today: Date, try_number: u32) -> Decision {
+/// digit is wrong and approved if not. A card that would be charged is declined once its month has ended
+/// everywhere on earth.
+pub fn decide(card: &Card, now: Timestamp, try_number: u32) -> Decision {
     let behaviour = match cards::by_number(card.number.expose()) {
         Some(listed) => listed.behaviour,
         None if card.number.passes_luhn() => Behaviour::Approve,
@@ -53,7 +52,7 @@ pub fn decide(card: &Card, today: Date, try_number: u32) -> Decision {
     };
     match behaviour {
         Behaviour::Decline(code) => Decision::Decline(code),
-        _ if card.expiration.is_past(today) => Decision::Expired,
+        _ if card.expiration.is_past(now) => Decision::Expired,
         Behaviour::DownFor(tries) if try_number <= tries => Decision::Unavailable,
         Behaviour::AlwaysDown => Decision::Unavailable,
         Behaviour::StaySilent => Decision::Silence,
@@ -97,13 +96,13 @@ impl Decision {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use time::macros::date;
+    use time::macros::datetime;
 
     use super::super::TEST_CARDS;
     use super::*;
     use crate::domain::{CardCode, CardNumber, Expiration};
 
-    const TODAY: Date = date!(2026 - 11 - 22);
+    const NOW: Timestamp = datetime!(2026-11-22 00:00 UTC);
 
     fn card(number: &str, expiration: &str) -> Card {
         Card {
@@ -162,7 +161,7 @@ mod tests {
         }
         for (number, tries) in EXPECTED {
             for (try_number, expected) in (1..).zip(tries) {
-                let decision = decide(&card(number, "2026-11"), TODAY, try_number);
+                let decision = decide(&card(number, "2026-11"), NOW, try_number);
                 assert_eq!(decision, *expected, "{number} on try {try_number}");
             }
         }
@@ -170,14 +169,19 @@ mod tests {
 
     #[test]
     fn a_card_is_good_to_the_end_of_its_month() {
-        let on = |today| decide(&card("4242424242424242", "2026-11"), today, 1);
-        assert_eq!(on(date!(2026 - 11 - 30)), charge(false));
-        assert_eq!(on(date!(2026 - 12 - 01)), Decision::Expired);
+        let at = |now| decide(&card("4242424242424242", "2026-11"), now, 1);
+        // Baker Island has November until noon of 1 December in UTC.
+        assert_eq!(at(datetime!(2026-11-30 23:59:59 UTC)), charge(false));
+        assert_eq!(at(datetime!(2026-12-01 11:59:59.999999 UTC)), charge(false));
+        assert_eq!(at(datetime!(2026-12-01 12:00 UTC)), Decision::Expired);
+        let december = |now| decide(&card("4242424242424242", "2026-12"), now, 1);
+        assert_eq!(december(datetime!(2027-01-01 11:59 UTC)), charge(false));
+        assert_eq!(december(datetime!(2027-01-01 12:00 UTC)), Decision::Expired);
         assert_eq!(
-            decide(&card("9999999999999", "2026-10"), TODAY, 1),
+            decide(&card("9999999999999", "2026-10"), NOW, 1),
             Decision::Expired
         );
-        let wrong = decide(&card("4111111111111112", "2026-10"), TODAY, 1);
+        let wrong = decide(&card("4111111111111112", "2026-10"), NOW, 1);
         assert_eq!(wrong, Decision::Decline("incorrect_number"));
     }
 
@@ -188,7 +192,7 @@ mod tests {
             index in 0..TEST_CARDS.len(), earlier in 1_u32..40, more in 0_u32..40,
         ) {
             let card = card(TEST_CARDS[index].number, "2030-01");
-            let (first, second) = (decide(&card, TODAY, earlier), decide(&card, TODAY, earlier + more));
+            let (first, second) = (decide(&card, NOW, earlier), decide(&card, NOW, earlier + more));
             let charges = |decision| matches!(decision, Decision::Charge { .. });
             prop_assert!(!charges(first) || charges(second));
         }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
-use time::Date;
 
 use super::cards::{self, Behaviour};
 use super::decision::{Decision, decide};
 use super::ledger::{Ledger, Standing};
 use crate::domain::ReversalAnswer;
-use crate::domain::{Answer, Card, CardCode, CardNumber, DeclineCode, Expiration, Money};
+use crate::domain::{
+    Answer, Card, CardCode, CardNumber, DeclineCode, Expiration, Money, Timestamp,
+};
 use crate::processor::{AttemptKey, Authorization, Processor};
 use crate::store::StoreError;
 use crate::store::rows::LedgerLine;
@@ -22,8 +23,8 @@ use crate::store::rows::LedgerLine;
 pub struct Options {
     /// How long an answer takes.
     pub latency: Latency,
-    /// Today's date, for expiry.
-    pub today: fn() -> Date,
+    /// The clock, for expiry.
+    pub now: fn() -> Timestamp,
 }
 
 /// How long an answer takes: between a half and one and a half of the mean, the same for the same try.
@@ -149,7 +150,7 @@ impl Processor for SimulatedIssuer {
     async fn authorize(&self, authorization: &Authorization) -> Answer {
         let (key, try_number) = (authorization.key, authorization.try_number);
         self.expect_reversal(authorization);
-        let decision = match decide(&authorization.card, (self.options.today)(), try_number) {
+        let decision = match decide(&authorization.card, (self.options.now)(), try_number) {
             Decision::ByCall(later) => {
                 Decision::of_call(later, self.is_first_call(authorization).await)
             }
@@ -188,7 +189,7 @@ impl Processor for SimulatedIssuer {
 
     fn test_card(&self, token: &str) -> Option<Card> {
         let listed = cards::by_token(token)?;
-        let next_year = (self.options.today)().year() + 1;
+        let next_year = (self.options.now)().year() + 1;
         Some(Card {
             number: CardNumber::parse(listed.number).ok()?,
             code: CardCode::parse("123").ok()?,

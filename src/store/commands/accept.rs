@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use super::draft::Draft;
 use super::tokens::{self, TokenFault};
 use super::{Place, PresentedCard, RowIds};
-use crate::domain::{ClientName, Metadata, Money, OrderId, Payment, PaymentId, Timestamp, UserId};
+use crate::domain::{
+    ClientName, Metadata, Money, OrderId, Payment, PaymentId, ReturnUrl, Timestamp, UserId,
+};
 use crate::store::batch::Batch;
 use crate::store::quarantine::SetAside;
 use crate::store::rows::{CardToken, Idempotency, Origin, OutboxRow, StoredPayment, TokenId};
@@ -28,6 +30,8 @@ pub struct NewPayment {
     pub amount: Money,
     /// The client's own texts.
     pub metadata: Metadata,
+    /// Where the payment page sends the shopper back to.
+    pub return_url: Option<ReturnUrl>,
     /// The first attempt's card, sealed for this payment and attempt 1.
     pub card: Option<PresentedCard>,
     /// The card token that the card came from, to be used up.

@@ -90,6 +90,7 @@ fn payment(item: &NewPayment, progress: &Progress, events: &[Event], now: Timest
         card: item.card.as_ref().map(|card| card.summary.clone()),
         attempt: progress.attempt,
         metadata: item.metadata.clone(),
+        return_url: item.return_url.clone(),
         sequence: events.last().map_or(0, |event| event.sequence),
         created_at: now,
         updated_at: now,

@@ -96,6 +96,7 @@ fn payment(id: i64, key: Option<&str>, token: Option<&TokenId>) -> NewPayment {
         user_id: UserId(1),
         amount: Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap(),
         metadata: Metadata::default(),
+        return_url: None,
         card: Some(presented()),
         token: token.cloned(),
         idempotency: key.map(|key| Idempotency {

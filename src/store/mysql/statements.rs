@@ -49,9 +49,9 @@ STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
 INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
     card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
-    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin, return_url
 ) VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         " ON DUPLICATE KEY UPDATE id = payments.id",
     ),
     update_payments: ManyRows::values(

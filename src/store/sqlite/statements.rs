@@ -27,7 +27,8 @@ CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'"),
 INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
     card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
-    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin,
+    return_url
 )
 SELECT
     value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
@@ -35,7 +36,7 @@ SELECT
     value ->> '$[10]', value ->> '$[11]', value ->> '$[12]', value ->> '$[13]', value ->> '$[14]',
     value ->> '$[15]', value ->> '$[16]', value ->> '$[17]', value ->> '$[18]', value ->> '$[19]',
     unhex(value ->> '$[20]'), value ->> '$[21]', value ->> '$[22]', unhex(value ->> '$[23]'),
-    unhex(value ->> '$[24]'), value ->> '$[25]'
+    unhex(value ->> '$[24]'), value ->> '$[25]', value ->> '$[26]'
 FROM json_each(?1) WHERE true
 ON CONFLICT DO NOTHING"),
     update_payments: Json("

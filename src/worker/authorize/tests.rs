@@ -49,6 +49,7 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
             card: Some(card.summary()),
             attempt: 1,
             metadata: Metadata::default(),
+            return_url: None,
             sequence: 2,
             created_at: now,
             updated_at: now,

@@ -30,6 +30,8 @@ pub struct Setup {
     variables: Vec<(&'static str, String)>,
     clients: bool,
     callbacks: Vec<(&'static str, Value)>,
+    /// Client, field and value of the clients file.
+    client_settings: Vec<(&'static str, &'static str, Value)>,
     without_worker: bool,
 }
 
@@ -58,6 +60,17 @@ impl Setup {
     /// As with [`Self::with_clients`], and one of them wants to be told by HTTP.
     pub fn with_callback(mut self, client: (&'static str, &str), callback: Value) -> Self {
         self.callbacks.push((client.0, callback));
+        self.with_clients()
+    }
+
+    /// As with [`Self::with_clients`], and one of them has another field in the clients file.
+    pub fn with_client_setting(
+        mut self,
+        client: (&'static str, &str),
+        field: &'static str,
+        value: Value,
+    ) -> Self {
+        self.client_settings.push((client.0, field, value));
         self.with_clients()
     }
 
@@ -92,7 +105,9 @@ impl Setup {
             }
         }
         if self.clients {
-            variables.push(("CLIENTS_FILE", clients_file(folder, &self.callbacks)));
+            let file = clients_file(folder, &self.callbacks);
+            add_settings(&file, &self.client_settings);
+            variables.push(("CLIENTS_FILE", file));
         }
         // What the test says comes last and counts.
         variables.append(&mut self.variables);
@@ -136,6 +151,16 @@ async fn migrate(url: &str) {
     let database = MySql::connect(parse_url(url).unwrap(), 4).unwrap();
     database.migrate().await.unwrap();
     database.close().await;
+}
+
+fn add_settings(file: &str, settings: &[(&'static str, &'static str, Value)]) {
+    let mut clients: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    for (client, field, value) in settings {
+        let all = clients["clients"].as_array_mut().unwrap();
+        let entry = all.iter_mut().find(|entry| entry["name"] == *client);
+        entry.expect("a client of this name")[*field] = value.clone();
+    }
+    std::fs::write(file, clients.to_string()).unwrap();
 }
 
 /// Writes it anew; a service that runs reads it again.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use payment_service::accept::request::{CardsAllowed, parse_payment};
+use payment_service::accept::request::parse_payment;
+use payment_service::accept::rules::{CardsAllowed, ClientRules, ReturnOrigins, Rules};
 use payment_service::accept::schema;
 use payment_service::broker::Exchange;
-use payment_service::domain::Currency;
+use payment_service::domain::{Currency, WebOrigin};
 use serde_json::{Value, json};
 
 use super::messages::{DESCRIPTION, faults};
@@ -202,11 +203,20 @@ fn requests_are_those_that_are_parsed() {
         *field = resolved(&openapi, field).clone();
     }
     assert_eq!(described, schema::order_payment());
-    let cad = Currency::parse("CAD").unwrap();
-    let today = time::macros::date!(2026 - 11 - 15);
+    let rules = Rules {
+        default_currency: Currency::parse("CAD").unwrap(),
+        now: time::macros::datetime!(2026-11-15 12:00 UTC),
+        cards: CardsAllowed::No,
+        client: &ClientRules {
+            return_origins: ReturnOrigins::Listed(vec![
+                WebOrigin::parse("https://shop.example").unwrap(),
+            ]),
+            ..ClientRules::default()
+        },
+    };
     for example in list(&DESCRIPTION.document["components"]["messages"]["orderPayment"]["examples"])
     {
-        parse_payment(&example["payload"], cad, today, CardsAllowed::No).unwrap();
+        parse_payment(&example["payload"], &rules).unwrap();
     }
 }
 

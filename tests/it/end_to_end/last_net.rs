@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::QueuePurgeOptions;
-use payment_service::accept::request::{CardsAllowed, parse_payment};
+use payment_service::accept::request::parse_payment;
+use payment_service::accept::rules::{CardsAllowed, ClientRules, Rules};
 use payment_service::accept::{Acceptor, Submission, WayIn};
 use payment_service::broker::Queue;
 use payment_service::card_seal::SealKeys;
@@ -20,10 +21,6 @@ use time::OffsetDateTime;
 
 use crate::app::{Backend, Setup, TestApp, eventually, on_both, run_on};
 use crate::support::process::SEAL_KEYS;
-
-fn today() -> time::Date {
-    OffsetDateTime::now_utc().date()
-}
 
 /// Accepts a payment as a process does that dies right after its commit: nobody hands the row over.
 async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
@@ -53,16 +50,27 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
         commands,
         database: Arc::clone(&app.database),
         seal: Arc::new(SealKeys::parse(SEAL_KEYS).unwrap()),
-        processor: Arc::new(SimulatedIssuer::new(Options { latency, today }, None)),
+        processor: Arc::new(SimulatedIssuer::new(
+            Options {
+                latency,
+                now: OffsetDateTime::now_utc,
+            },
+            None,
+        )),
         relay,
     };
     let order = json!({
         "order_id": 1, "user_id": 1, "total_amount": 99.53, "card_token": "tok_visa",
     });
-    let cad = Currency::parse("CAD").unwrap();
+    let rules = Rules {
+        default_currency: Currency::parse("CAD").unwrap(),
+        now: OffsetDateTime::now_utc(),
+        cards: CardsAllowed::No,
+        client: &ClientRules::default(),
+    };
     let submission = Submission {
         client: ClientName::parse("default").unwrap(),
-        request: parse_payment(&order, cad, today(), CardsAllowed::No).unwrap(),
+        request: parse_payment(&order, &rules).unwrap(),
         idempotency_key: None,
         origin: Origin::default(),
         way_in: WayIn::Rest,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use payment_service::config::Role;
 use serde_json::{Value, json};
 
-use crate::app::{Backend, Setup, TestApp, field, on_both, run_on};
+use crate::app::{
+    Backend, KIOSK, Order, STORE, Setup, TestApp, card, eventually, field, on_both, run_on,
+};
 
 /// What an old caller sends when the shopper pays: numbers, and a card number whose check digit is wrong.
 fn old_card() -> Value {
@@ -140,6 +142,119 @@ async fn another_api_instance_knows_a_payment_at_once_and_is_woken_by_its_outcom
                 .await;
             assert_eq!(paid.is(200)["is_paid"], true);
             assert_eq!(app.api.get(&path).await.is(200)["is_paid"], true);
+        }
+    })
+    .await;
+}
+
+/// Store Manager keeps its orders in Redis, where all is text.
+#[tokio::test]
+async fn an_order_whose_numbers_are_text_is_the_same_order_by_rest_and_by_message() {
+    on_both(Setup::new(), |app| async move {
+        let texts = json!({ "user_id": "1", "order_id": "7", "total_amount": "71.0", "card_token": "tok_visa" });
+        let numbers = json!({ "user_id": 1, "order_id": 7, "total_amount": 71, "card_token": "tok_visa" });
+        let key = [("Idempotency-Key", "order-7")];
+        let made = app.api.post_with("/payments", &key, texts.clone()).await.is(202);
+        let again = app.api.post_with("/payments", &key, numbers.clone()).await;
+        assert_eq!(again.id(), made.id());
+        assert_eq!(again.header("idempotent-replayed"), "true");
+        app.publish(Order::new("order-7", &texts)).await;
+        app.publish(Order::new("order-8", &texts)).await;
+        app.publish(Order::new("order-8", &numbers)).await;
+        let paid_twice = || async {
+            let listed = app.api.get("/payments?order_id=7&status=succeeded").await.is(200);
+            listed["data"].as_array().unwrap().len() == 2
+        };
+        eventually("both payments are paid", paid_twice).await;
+        app.until_settled().await;
+        let listed = app.api.get("/payments?order_id=7").await.is(200);
+        assert_eq!(listed["data"].as_array().unwrap().len(), 2, "{}", listed.body);
+        for payment in listed["data"].as_array().unwrap() {
+            assert_eq!(payment["order_id"], 7);
+            assert_eq!(payment["user_id"], 1);
+            assert_eq!(payment["total_amount"], 71.0);
+        }
+        for wrong in ["01", "+1", " 1", "1 ", "1.0", "", "\u{ff11}"] {
+            let order = json!({ "user_id": wrong, "order_id": 7, "total_amount": 71 });
+            let refused = app.api.post("/payments", order).await.is(422);
+            assert_eq!(refused.faults(), [("user_id", "wrong_type")], "{wrong}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_create_without_a_card_is_answered_201_where_the_gateway_takes_no_202() {
+    run_on(
+        Setup::new().with("CREATED_STATUS", "201"),
+        Backend::Embedded,
+        |app| async move {
+            let id = app.api.post("/payments", old_order(1)).await.is(201).id();
+            let paid = app
+                .api
+                .post(&format!("/payments/process/{id}"), old_card())
+                .await
+                .is(200);
+            assert_eq!(paid["is_paid"], true);
+            app.api.pay(2, "tok_visa").await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_too_much_is_served_and_nothing_of_it_is_kept() {
+    let setup = Setup::new().with_client_setting(STORE, "unknown_fields", json!("ignore"));
+    on_both(setup, |app| async move {
+        let mut order = old_order(9);
+        order["items"] = json!([{ "sku": "x", "payment": { "pan": "4242424242424242" } }]);
+        order["cart"] = json!("4242 4242 4242 4242");
+        // By REST: not through the check against the description, which forbids what this client may send.
+        let send = |key: &'static str| {
+            let api = app.api.with_key(key);
+            api.request(reqwest::Method::POST, "/payments")
+                .json(&order)
+                .send()
+        };
+        assert_eq!(send(STORE.1).await.unwrap().status(), 202);
+        assert_eq!(send(KIOSK.1).await.unwrap().status(), 422);
+        app.publish(Order::new("m-9", &order)).await;
+        let store = app.api.with_key(STORE.1);
+        eventually("the order by message is accepted", || async {
+            let listed = store.get("/payments?order_id=9").await;
+            listed["data"].as_array().unwrap().len() == 2
+        })
+        .await;
+        let listed = store.get("/payments?order_id=9").await.is(200);
+        assert!(!listed.body.to_string().contains("4242"), "{}", listed.body);
+        // What it relies on is not dropped.
+        let mut letters = app.dead_letters();
+        order["currancy"] = json!("USD");
+        app.publish(Order::new("m-10", &order)).await;
+        let (letter, _) = app.dead_letter(&mut letters).await;
+        assert_eq!(letter["errors"][0]["field"], "currancy", "{letter}");
+        assert!(!letter.to_string().contains("4242"), "{letter}");
+    })
+    .await;
+}
+
+/// The forms in which people and browsers write a month, on every way that a card comes in.
+#[tokio::test]
+async fn a_month_may_be_written_as_people_write_it() {
+    run_on(Setup::new(), Backend::Embedded, |app| async move {
+        for (order_id, month) in
+            (1..).zip(["1/35", "0135", "01-35", "1/2035", "203501", " 01 / 35 "])
+        {
+            let mut written = card("4242\u{a0}4242\u{a0}4242\u{a0}4242");
+            written["expirationDate"] = json!(month);
+            let id = app.api.create(order_id).await;
+            let paid = app
+                .api
+                .post(&format!("/payments/{id}/process"), written.clone())
+                .await
+                .is(200);
+            assert_eq!(paid["payment_method"]["expiration"], "2035-01", "{month}");
+            app.api.post("/card-tokens", written).await.is(201);
         }
     })
     .await;

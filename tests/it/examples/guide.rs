@@ -1,39 +1,92 @@
-//! docs/integration.md, run as its reader would: all its commands in one shell, in order, through a stand-in for the
-//! gateway. What it shows as output has to come out; `…` stands for what differs from time to time.
+//! docs/integration.md, run as its reader would: all its commands in one shell, in order, without a gateway and through a
+//! stand-in for it. What it shows as output has to come out; `…` stands for what differs from time to time.
 
 use serde_json::Value;
 
 use super::clients::python;
-use super::place::Place;
+use super::place::{KEY, Place};
 use crate::page::Front;
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/integration.md");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples");
+/// A gateway file of a lab, with routes of its own.
+const GATEWAY_FILE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/clients/lab-gateway.json"
+);
 const MARK: &str = "@@@ next block";
 
 #[tokio::test]
-async fn the_guides_commands_do_what_it_says() {
+async fn the_guides_commands_do_what_it_says_without_a_gateway() {
+    let place = Place::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
+    let service = place.url();
+    follow(&place, &service, KEY).await;
+}
+
+#[tokio::test]
+async fn the_guides_commands_do_what_it_says_through_the_gateway() {
     let place = Place::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
     let front = Front::start(&place.client()).await;
+    // The gateway adds the key.
+    follow(&place, &front.url("/payments-api"), "").await;
+    merged_routes_are_those_of_both_files(&place);
+}
+
+/// What the guide's last command wrote.
+fn merged_routes_are_those_of_both_files(place: &Place) {
+    let read = |path: &std::path::Path| -> Value {
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let merged = read(&place.folder.path().join("krakend-merged.json"));
+    let before = read(std::path::Path::new(GATEWAY_FILE));
+    let endpoints = merged["endpoints"].as_array().unwrap();
+    for route in before["endpoints"].as_array().unwrap() {
+        let payments = route["endpoint"]
+            .as_str()
+            .unwrap()
+            .starts_with("/payments-api/");
+        assert_eq!(endpoints.contains(route), !payments, "{route}");
+    }
+    let payments = endpoints
+        .iter()
+        .filter(|route| route["output_encoding"] == "no-op");
+    let all = payments.clone().all(|route| {
+        route["backend"][0]["host"][0] == "http://payments_api:5009" && route["timeout"].is_string()
+    });
+    assert!(all && payments.count() >= 8, "{merged}");
+    let created = endpoints
+        .iter()
+        .find(|route| route["endpoint"] == "/payments-api/payments")
+        .unwrap();
+    assert!(
+        created.to_string().contains("Bearer key-of-store-manager"),
+        "{created}"
+    );
+    assert_eq!(merged["timeout"], before["timeout"]);
+}
+
+async fn follow(place: &Place, payments: &str, key: &str) {
     let blocks = blocks(&std::fs::read_to_string(GUIDE).unwrap());
     let mut script = "set -eu\n".to_owned();
     for block in &blocks {
         script.push_str(&format!("echo '{MARK}'\n{}\n", block.commands));
     }
-    let gateway = front.url("/payments-api");
     // Where the guide says `python`, the tests' own.
     let folder = place.folder.path().join("bin");
     std::fs::create_dir(&folder).unwrap();
-    std::os::unix::fs::symlink(python_wrapper(&place), folder.join("python")).unwrap();
+    std::os::unix::fs::symlink(python_wrapper(place), folder.join("python")).unwrap();
     let path = format!(
         "{}:{}",
         folder.display(),
         std::env::var("PATH").unwrap_or_default()
     );
     let variables = [
-        ("PAYMENTS", &*gateway),
+        ("PAYMENTS", payments),
+        ("KEY", key),
         ("EXAMPLES", EXAMPLES),
-        ("PATH", &path),
+        ("GATEWAY_FILE", GATEWAY_FILE),
+        ("STORE_MANAGER_API_KEY", KEY),
+        ("PATH", path.as_str()),
     ];
     let said = place
         .run("bash", &["-c", &script], &variables)

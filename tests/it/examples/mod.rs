@@ -2,5 +2,6 @@
 //! processes of their own, on real servers.
 
 mod clients;
+mod generated;
 mod guide;
 mod place;

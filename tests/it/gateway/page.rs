@@ -81,6 +81,7 @@ async fn a_shopper_pays_in_a_browser() {
     let wish = Wish {
         languages: "fr-CA,fr",
         javascript: false,
+        ..Wish::default()
     };
     let browser = Browser::start(wish).await;
     pays_in_french(&browser, &place.gateway.url(&french)).await;

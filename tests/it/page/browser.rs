@@ -1,4 +1,4 @@
-//! A headless Chromium as wide as a phone, driven by WebDriver (https://www.w3.org/TR/webdriver2/).
+//! A headless Chromium as wide as a phone, unless a test wants it otherwise, driven by WebDriver (https://www.w3.org/TR/webdriver2/).
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -21,6 +21,8 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub struct Wish {
     pub languages: &'static str,
     pub javascript: bool,
+    /// Width and height in CSS pixels.
+    pub size: (u32, u32),
 }
 
 impl Default for Wish {
@@ -28,6 +30,7 @@ impl Default for Wish {
         Self {
             languages: "en",
             javascript: true,
+            size: PHONE,
         }
     }
 }
@@ -153,6 +156,19 @@ impl Browser {
         self.post("/actions", json!({ "actions": [mouse] })).await;
     }
 
+    /// Empties a field.
+    pub async fn clear(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("/element/{element}/clear"), json!({}))
+            .await;
+    }
+
+    /// What is in a field now, whoever wrote it.
+    pub async fn value(&self, selector: &str) -> String {
+        let value = self.of(selector, "property/value").await;
+        value.as_str().unwrap_or("").to_owned()
+    }
+
     pub async fn write(&self, selector: &str, keys: &str) {
         let element = self.element(selector).await;
         self.post(
@@ -265,7 +281,7 @@ fn capabilities(wish: Wish) -> Value {
     if !wish.javascript {
         preferences["profile.managed_default_content_settings.javascript"] = 2.into();
     }
-    let (width, height) = PHONE;
+    let (width, height) = wish.size;
     let phone = json!({ "width": width, "height": height, "pixelRatio": 1.0, "touch": false });
     json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": {
         "args": arguments, "prefs": preferences, "mobileEmulation": { "deviceMetrics": phone },

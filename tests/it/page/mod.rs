@@ -1,6 +1,7 @@
 //! The payment page in a headless Chromium, the way that a shopper comes: through a gateway with its path prefix.
 
 pub mod browser;
+mod docs;
 mod front;
 mod shopper;
 
@@ -8,7 +9,8 @@ pub use front::Front;
 pub use shopper::{declined_then_paid, pays_in_french};
 
 use crate::app::{Backend, STORE, Setup};
-use browser::{Browser, Wish};
+use browser::{Browser, PHONE, Wish};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_shopper_corrects_a_card_is_declined_pays_and_reloads_without_posting_again() {
@@ -27,6 +29,49 @@ async fn a_shopper_corrects_a_card_is_declined_pays_and_reloads_without_posting_
 }
 
 #[tokio::test]
+async fn a_shopper_who_has_paid_has_a_receipt_and_a_way_back_to_the_shop() {
+    let setup = Setup::new()
+        .with_client_setting(STORE, "display_name", json!("The Store"))
+        .with_client_setting(STORE, "return_origins", json!(["https://shop.example"]));
+    let app = setup.start(Backend::Embedded).await;
+    let api = app.api.with_key(STORE.1);
+    let front = Front::start(&api).await;
+    let browser = Browser::start(Wish::default()).await;
+    let order = json!({
+        "order_id": 44, "user_id": 1, "total_amount": 99.53, "return_url": "https://shop.example/orders/44",
+    });
+    let id = api.post("/payments", order.clone()).await.is(202).id();
+    browser.open(&front.link(id)).await;
+    for (field, text) in [
+        ("#number", "4242\u{a0}4242\u{a0}4242\u{a0}4242"),
+        ("#expiry", " 1/30 "),
+        ("#code", "123"),
+    ] {
+        browser.write(field, text).await;
+    }
+    browser.click("button").await;
+    browser.until("#state", "Paid").await;
+    assert_eq!(browser.text("#back").await, "Back to The Store");
+    assert_eq!(
+        browser.attribute("#back", "href").await,
+        "https://shop.example/orders/44"
+    );
+    let paid = api.outcome(id).await;
+    assert_eq!(
+        browser.text("#reference").await,
+        paid["authorization_code"].as_str().unwrap()
+    );
+    assert!(browser.text("#paid-at").await.ends_with(" UTC"));
+    assert!(browser.scroll_width().await <= PHONE.0);
+    let mut foreign = order;
+    foreign["return_url"] = json!("https://elsewhere.example/");
+    let refused = api.post("/payments", foreign).await.is(422);
+    assert_eq!(refused.faults(), [("return_url", "foreign_origin")]);
+    browser.close().await;
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_double_click_without_javascript_in_french_pays_once() {
     let app = Setup::new().with_clients().start(Backend::Embedded).await;
     let api = app.api.with_key(STORE.1);
@@ -34,6 +79,7 @@ async fn a_double_click_without_javascript_in_french_pays_once() {
     let wish = Wish {
         languages: "fr-CA,fr",
         javascript: false,
+        ..Wish::default()
     };
     let browser = Browser::start(wish).await;
     let id = api.create(42).await;

@@ -29,7 +29,15 @@ pub async fn declined_then_paid(browser: &Browser, link: &str) {
     );
     is_usable_on_a_phone(browser).await;
 
-    // What was entered before is not there again.
+    // What was typed is there again, all but the code.
+    for (field, kept) in [
+        ("#number", "4242 4242"),
+        ("#expiry", "01/30"),
+        ("#code", ""),
+    ] {
+        assert_eq!(browser.value(field).await, kept, "{field}");
+        browser.clear(field).await;
+    }
     fill(browser, "4000 0000 0000 9995", "01 / 30", "123").await;
     browser.click("button").await;
     browser.until("#state", "Declined").await;
@@ -65,11 +73,7 @@ pub async fn pays_in_french(browser: &Browser, link: &str) {
 
 async fn fill(browser: &Browser, number: &str, expiry: &str, code: &str) {
     for (field, value) in [("#number", number), ("#expiry", expiry), ("#code", code)] {
-        assert_eq!(
-            browser.attribute(field, "value").await,
-            "",
-            "{field} is not empty"
-        );
+        assert_eq!(browser.value(field).await, "", "{field} is not empty");
         browser.write(field, value).await;
     }
 }

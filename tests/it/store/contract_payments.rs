@@ -48,6 +48,7 @@ pub async fn a_change_writes_what_can_change_and_nothing_else(database: Arc<dyn 
         expected.payment.user_id = before.payment.user_id;
         expected.payment.amount = before.payment.amount;
         expected.payment.metadata = before.payment.metadata;
+        expected.payment.return_url = before.payment.return_url;
         expected.payment.created_at = before.payment.created_at;
         expected.idempotency = before.idempotency;
         expected.origin = before.origin;

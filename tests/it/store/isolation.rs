@@ -115,6 +115,7 @@ fn new_payment(id: i64, key: Option<&str>, token: Option<&str>) -> NewPayment {
         user_id: sample.payment.user_id,
         amount: sample.payment.amount,
         metadata: sample.payment.metadata,
+        return_url: None,
         card: None,
         token: token.map(|token| TokenId(token.to_owned())),
         idempotency: key.map(|key| Idempotency {

@@ -42,6 +42,7 @@ fn new_payment(id: PaymentId, key: &str) -> NewPayment {
         user_id: UserId(1),
         amount: Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap(),
         metadata: Metadata::default(),
+        return_url: None,
         card: Some(PresentedCard {
             summary: samples::card(),
             sealed: SealedCard(vec![1, 2, 3]),

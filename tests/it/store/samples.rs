@@ -6,7 +6,8 @@ use std::sync::Arc;
 use payment_service::card_seal::SealedCard;
 use payment_service::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
-    Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, Timestamp, UserId,
+    Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl, Timestamp,
+    UserId,
 };
 use payment_service::messages::work::WorkMessage;
 use payment_service::store::rows::{
@@ -42,6 +43,7 @@ pub fn payment(id: i64) -> StoredPayment {
             card: None,
             attempt: 0,
             metadata: Metadata::default(),
+            return_url: None,
             sequence: 1,
             created_at: NOON,
             updated_at: NOON,
@@ -96,6 +98,11 @@ pub fn full(id: i64) -> StoredPayment {
         Money::from_minor(Money::MAX_MINOR, Currency::parse("JPY").unwrap()).unwrap();
     row.payment.decline_code = Some(DeclineCode::new("d".repeat(64)));
     row.payment.authorization_code = Some("a".repeat(64));
+    let url = format!(
+        "https://shop.example/{}",
+        "u".repeat(ReturnUrl::MAX_LENGTH - 21)
+    );
+    row.payment.return_url = Some(ReturnUrl::parse(&url).unwrap());
     row.payment.attempt = i32::MAX as u32;
     row.payment.sequence = i32::MAX as u32;
     row.payment.updated_at = seconds(1);

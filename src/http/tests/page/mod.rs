@@ -3,6 +3,7 @@
 mod refusals;
 
 use super::*;
+use crate::clients::new_api_key;
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const GOOD: &str = "cardNumber=4242+4242+4242+4242&expirationDate=01%2F30&cardCode=123";
@@ -44,8 +45,13 @@ async fn page(served: &Served, request: Request<Body>) -> (Response<Body>, Strin
         policy,
         format!("default-src 'none'; style-src 'nonce-{nonce}'; {rest}")
     );
+    // But for the way back to the shop, which a shopper has to choose.
+    let without_way_back = match text.split_once("<a id=\"back\" href=\"") {
+        Some((before, after)) => format!("{before}{}", after.split_once('"').expect("an end").1),
+        None => text.clone(),
+    };
     assert!(
-        !text.contains("<script") && !text.contains("//"),
+        !text.contains("<script") && !without_way_back.contains("//"),
         "nothing from elsewhere"
     );
     (Response::from_parts(parts, Body::empty()), text)
@@ -142,6 +148,48 @@ async fn a_card_is_paid_with_and_a_reload_asks_again_instead_of_posting_again() 
         );
         assert!(page_text.contains("visa ending in 4242"));
         assert!(!page_text.contains("<form"));
+    }
+}
+
+#[tokio::test]
+async fn a_paid_page_is_a_receipt_with_a_way_back_to_the_shop() {
+    let (key, digest) = new_api_key();
+    let file = json!({"clients": [{
+        "name": "shop", "api_key_sha256": [digest], "display_name": "Caf\u{e9} & Sons",
+        "return_origins": ["https://shop.example"],
+    }]});
+    let clients = Clients::parse(file.to_string().as_bytes()).expect("a good file");
+    let served = Served::with(clients, now).await;
+    let authorized = |request| with(request, "authorization", &format!("Bearer {key}"));
+    let body = json!({
+        "order_id": 1, "user_id": 1, "total_amount": 99.53, "return_url": "https://shop.example/orders?id=1&x=%22",
+        "card": {"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "01/30"},
+    });
+    let (_, created) = served
+        .answer(authorized(post("/payments", body.to_string())))
+        .await;
+    assert_eq!(created["return_url"], body["return_url"]);
+    served.approve(1, 1).await;
+    let (_, payment) = served.answer(authorized(get("/payments/1"))).await;
+    assert_eq!(payment["return_url"], body["return_url"]);
+    let (year, rest) = payment["updated_at"].as_str().expect("text").split_at(4);
+    let link = "<a id=\"back\" href=\"https://shop.example/orders?id=1&#38;x=%22\">";
+    for (language, back, shop) in [
+        ("en", "Back to", "Shop"),
+        ("fr", "Retour \u{e0}", "Boutique"),
+    ] {
+        let request = with(authorized(opened(LINK)), "accept-language", language);
+        let (_, text) = page(&served, request).await;
+        let name = "Caf\u{e9} &#38; Sons";
+        assert!(text.contains(&format!("{link}{back} {name}</a>")), "{text}");
+        assert!(
+            text.contains(&format!("<dt>{shop}</dt><dd>{name}</dd>")),
+            "{text}"
+        );
+        assert_eq!(between(&text, "id=\"reference\">", "<"), "A1");
+        let date = between(&text, "id=\"paid-at\">", "<");
+        assert!(date.contains(year) && date.ends_with(" UTC"), "{date}");
+        assert!(date.contains(rest[4..6].trim_start_matches('0')), "{date}");
     }
 }
 

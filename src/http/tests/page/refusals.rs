@@ -1,10 +1,9 @@
 //! What the page answers when something is wrong.
 
 use super::*;
-use crate::clients::new_api_key;
 
 #[tokio::test]
-async fn wrong_fields_are_named_beside_them_and_no_card_is_ever_repeated() {
+async fn wrong_fields_are_named_beside_them_and_all_but_the_code_is_kept() {
     let served = with_payment().await;
     let (_, text) = page(&served, opened(LINK)).await;
     for (fields, number, expiry, code) in [
@@ -51,7 +50,19 @@ async fn wrong_fields_are_named_beside_them_and_no_card_is_ever_repeated() {
             again.matches("class=\"fault\"").count()
         );
         let body = between(&again, "<form", "</form>");
-        assert!(!body.contains("4242") && !body.contains("98765"), "{body}");
+        let sent = |name: &str| {
+            let field = form_urlencoded::parse(fields.as_bytes()).find(|(it, _)| it == name);
+            field
+                .map(|(_, value)| value.into_owned())
+                .unwrap_or_default()
+        };
+        for (id, name) in [("number", "cardNumber"), ("expiry", "expirationDate")] {
+            assert_eq!(value_of(body, id), sent(name), "{body}");
+        }
+        assert!(
+            !body.contains("98765") && !body.contains("value=\"12"),
+            "{body}"
+        );
         // It can be sent again.
         filled(&again, GOOD);
     }
@@ -59,6 +70,69 @@ async fn wrong_fields_are_named_beside_them_and_no_card_is_ever_repeated() {
     let (_, french) = page(&served, request).await;
     assert!(french.contains("Veuillez corriger"), "{french}");
     assert_eq!(attempt(&served).await, 0);
+}
+
+/// What is in a field of the form.
+fn value_of<'f>(form: &'f str, id: &str) -> &'f str {
+    let input = between(form, &format!("<input id=\"{id}\""), ">");
+    between(input, "value=\"", "\"")
+}
+
+#[tokio::test]
+async fn what_was_typed_cannot_break_out_of_its_field() {
+    let served = with_payment().await;
+    let (_, text) = page(&served, opened(LINK)).await;
+    let fields = "cardNumber=%22%3E%3Cscript%3E1%3C%2Fscript%3E&expirationDate=%27%22%3E%3Cb%3E&cardCode=%22%3E";
+    let (response, again) = page(&served, posted(LINK, filled(&text, fields))).await;
+    assert_eq!(response.status(), 422);
+    assert!(
+        !again.contains("<script") && !again.contains("<b>"),
+        "{again}"
+    );
+    assert_eq!(again.matches("<input").count(), 4);
+}
+
+#[tokio::test]
+async fn dates_and_numbers_are_taken_as_people_and_browsers_write_them() {
+    let dates = [
+        "1/30",
+        "0130",
+        "01-30",
+        "1/2030",
+        "203001",
+        "01/30",
+        "2030-01",
+        "+01+%2F+30+",
+        "01.2030",
+        "01+30",
+        "012030",
+        "01%C2%A0%2F%C2%A030",
+    ];
+    let numbers = [
+        "4242%C2%A04242%C2%A04242%C2%A04242",
+        "4242%E2%80%AF4242%E2%80%AF4242%E2%80%AF4242",
+        "4242-4242-4242-4242",
+        "%C2%A04242424242424242+",
+    ];
+    let forms = dates
+        .map(|date| format!("cardNumber=4242424242424242&expirationDate={date}&cardCode=123"))
+        .into_iter()
+        .chain(
+            numbers
+                .map(|number| format!("cardNumber={number}&expirationDate=01%2F30&cardCode=123")),
+        );
+    for fields in forms {
+        let served = with_payment().await;
+        let (_, text) = page(&served, opened(LINK)).await;
+        let (response, _) = page(&served, posted(LINK, filled(&text, &fields))).await;
+        assert_eq!(response.status(), 200, "{fields}");
+        let (_, payment) = served.answer(get("/payments/1")).await;
+        assert_eq!(
+            payment["payment_method"]["expiration"], "2030-01",
+            "{fields}"
+        );
+        assert_eq!(payment["payment_method"]["last4"], "4242", "{fields}");
+    }
 }
 
 #[tokio::test]

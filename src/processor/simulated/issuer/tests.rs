@@ -1,6 +1,6 @@
 //! The issuer without its ledger: answers, codes and times.
 
-use time::macros::date;
+use time::macros::datetime;
 
 use super::super::TEST_CARDS;
 use super::*;
@@ -9,7 +9,7 @@ use crate::domain::{Currency, PaymentId};
 fn issuer(mean: Duration) -> SimulatedIssuer {
     let options = Options {
         latency: Latency { mean, seed: 1 },
-        today: || date!(2026 - 11 - 22),
+        now: || datetime!(2026-11-22 00:00 UTC),
     };
     SimulatedIssuer::new(options, None)
 }
@@ -120,7 +120,7 @@ async fn every_test_token_stands_for_a_card_that_has_not_expired() {
     for listed in TEST_CARDS {
         let card = issuer.test_card(listed.token).unwrap();
         assert_eq!(card.number.expose(), listed.number);
-        assert!(!card.expiration.is_past(date!(2026 - 12 - 31)));
+        assert!(!card.expiration.is_past(datetime!(2026-12-31 00:00 UTC)));
     }
     assert!(
         issuer

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use time::Date;
-use time::macros::date;
+use time::macros::datetime;
 
 use super::memory::{Failure, Memory};
 use super::*;
-use crate::domain::{Answer, Currency, DeclineCode, Money, PaymentId, ReversalAnswer};
+use crate::domain::{Answer, Currency, DeclineCode, Money, PaymentId, ReversalAnswer, Timestamp};
 use crate::processor::simulated::{Latency, Options, SimulatedIssuer};
 use crate::processor::{AttemptKey, Authorization, Processor};
 
@@ -36,7 +35,7 @@ impl Bank {
             ..Limits::default()
         };
         let ledger = Ledger::spawn(Arc::new(memory.clone()), limits);
-        let issuer = issuer(&ledger, || date!(2026 - 11 - 22));
+        let issuer = issuer(&ledger, || datetime!(2026-11-22 00:00 UTC));
         Self {
             memory,
             ledger,
@@ -72,12 +71,12 @@ impl Bank {
     }
 }
 
-fn issuer(ledger: &Ledger, today: fn() -> Date) -> SimulatedIssuer {
+fn issuer(ledger: &Ledger, now: fn() -> Timestamp) -> SimulatedIssuer {
     let latency = Latency {
         mean: Duration::ZERO,
         seed: 0,
     };
-    SimulatedIssuer::new(Options { latency, today }, Some(ledger.clone()))
+    SimulatedIssuer::new(Options { latency, now }, Some(ledger.clone()))
 }
 
 fn amount() -> Money {
@@ -198,7 +197,7 @@ async fn a_lost_commit_is_found_out_by_noting_the_same_again() {
 #[tokio::test]
 async fn a_card_that_expires_between_two_tries_keeps_its_approval_if_it_was_charged() {
     let bank = Bank::open();
-    let later = issuer(&bank.ledger, || date!(2050 - 01 - 01));
+    let later = issuer(&bank.ledger, || datetime!(2050-01-01 00:00 UTC));
     let authorization = bank.authorization("tok_answer_lost_once", 1);
     assert_eq!(
         later.authorize(&authorization).await,

@@ -77,6 +77,7 @@ pub fn payment() -> StoredPayment {
             card: None,
             attempt: 0,
             metadata: Metadata::default(),
+            return_url: None,
             sequence: 1,
             created_at: at,
             updated_at: at,
