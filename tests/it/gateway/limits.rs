@@ -168,7 +168,7 @@ async fn early_refusals_come_through_and_hurt_no_other_request() {
             .into_iter()
             .filter(|arrived| !arrived)
             .count();
-        let next = place.gateway.post(ROUTE, &order(round)).await;
+        let next = place.gateway.post(ROUTE, &order(round + 1)).await;
         if next.status != 202 {
             hurt.push((round, next.status, next.body));
         }
