@@ -41,6 +41,9 @@ pub enum AppError {
         /// What the system said.
         source: io::Error,
     },
+    /// The process cannot be told of signals.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
     /// The embedded data cannot be used.
     #[error("the embedded data cannot be used: {0}")]
     Store(#[from] StoreError),

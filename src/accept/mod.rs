@@ -5,6 +5,7 @@ mod canonical;
 pub mod card_fields;
 pub mod did_you_mean;
 pub mod fields;
+pub mod json;
 mod methods;
 pub mod request;
 pub mod rules;

@@ -107,8 +107,9 @@ pub fn positive_integer(description: &str) -> Value {
 
 fn amount() -> Value {
     json!({
-        "description": "In major units. A number within a millionth of a minor unit is rounded to it, so binary floats \
-                        may be sent as they are (13999.930000000002 is 13999.93); a string is exact. More decimals than \
+        "description": "In major units. A number within a millionth of a minor unit is rounded to it (from about \
+                        100,000,000 minor units: within 64 steps of a 64-bit float), so binary floats may be sent as \
+                        they are (13999.930000000002 is 13999.93); a string is exact. More decimals than \
                         the currency has are refused.",
         "anyOf": [
             {"type": "number", "exclusiveMinimum": 0, "maximum": Money::MAX_MINOR},

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::{Directory, Entry, callback};
 use crate::accept::fields::{Faults, FieldError, Object};
+use crate::accept::json::{self, Unreadable};
 use crate::accept::rules::{ClientRules, ReturnOrigins, UnknownFields};
 use crate::domain::{ClientName, WebOrigin};
 
@@ -26,17 +25,20 @@ const LONGEST_DISPLAY_NAME: usize = 64;
 
 /// Reads the file's content.
 pub fn parse(content: &[u8]) -> Result<Directory, Vec<FieldError>> {
+    let document = json::parse(content).map_err(|unreadable| match unreadable {
+        Unreadable::Fields(faults) => faults,
+        other => {
+            let message = format!("The file {other}.");
+            vec![FieldError {
+                field: String::new(),
+                code: "malformed_json",
+                message,
+            }]
+        }
+    })?;
     let mut faults = Faults::default();
-    let document: Option<Value> = serde_json::from_slice(content)
-        .map_err(|error| {
-            let message = format!("It is not JSON: {error}.");
-            faults.add_sentence(String::new(), "malformed_json", message);
-        })
-        .ok();
-    let entries = document
-        .as_ref()
-        .and_then(|document| Object::root(document, &mut faults))
-        .and_then(|fields| clients(&fields, &mut faults));
+    let entries =
+        Object::root(&document, &mut faults).and_then(|fields| clients(&fields, &mut faults));
     faults.settle(entries.map(|entries| Directory {
         entries,
         everyone: None,

@@ -11,6 +11,7 @@ mod retry;
 mod tests;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -263,7 +264,11 @@ fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealK
     match (reader.text("SEAL_KEYS"), backend) {
         (Some(text), _) => reader.checked("SEAL_KEYS", SealKeys::parse(&text)),
         (None, Some(Backend::Embedded { data_dir })) => {
-            let made = std::fs::create_dir_all(data_dir)
+            // Its files are readable by their owner alone, whatever the umask; so is the folder.
+            let made = std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(data_dir)
                 .map_err(|error| format!("{} cannot be made: {error}", data_dir.display()));
             reader.checked("DATA_DIR", made)?;
             reader.checked(

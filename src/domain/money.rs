@@ -65,9 +65,14 @@ impl Currency {
 }
 
 impl Money {
-    /// Largest amount, in minor units: 999,999,999.99 in a currency with cents. Floats are exact to a
-    /// millionth of the unit up to there.
+    /// Largest amount, in minor units: 999,999,999.99 in a currency with cents. Up to there two floats next to each
+    /// other are less than a ten-thousandth of a minor unit apart.
     pub const MAX_MINOR: i64 = 99_999_999_999;
+
+    /// How far the sum of a hundred prices, each multiplied by a count, can be from the float next to the true sum, in
+    /// steps from one float to the next: half a step for each addition, and together not more than as much again for
+    /// the products.
+    pub const FLOAT_STEPS: f64 = 64.0;
 
     /// An amount that is already in minor units.
     pub fn from_minor(minor: i64, currency: Currency) -> Result<Self, InvalidAmount> {
@@ -78,25 +83,26 @@ impl Money {
         }
     }
 
-    /// Reads a JSON number. Callers add up totals in binary floats, so a number that lies within 1e-6 of a
-    /// whole minor unit means that unit (13999.930000000002 is 13999.93); anything else with more decimals
-    /// than the currency has is refused.
+    /// Reads a JSON number. Callers add up totals in binary floats, so a number means the minor unit next to it if it
+    /// lies within 1e-6 of it (13999.930000000002 is 13999.93). From about a million (1,048,576.00 in a currency with
+    /// cents) the errors of a sum in floats can be larger than that; there it is [`Self::FLOAT_STEPS`] steps of the float
+    /// itself, which is a thousandth of a minor unit at most. Anything else with more decimals than the currency has is refused.
     pub fn parse_number(number: &Number, currency: Currency) -> Result<Self, InvalidAmount> {
-        // The shortest text that gives the same float is what the caller meant; from here on it is exact.
-        let text = match number.as_f64() {
-            Some(float) if float.abs() >= 1e15 && float > 0.0 => {
-                return Err(InvalidAmount::TooLarge);
-            }
+        let float = match number.as_f64() {
+            Some(float) if float >= 1e15 => return Err(InvalidAmount::TooLarge),
             Some(float) if float <= 0.0 => return Err(InvalidAmount::NotPositive),
-            Some(float) => format!("{float}"),
+            Some(float) => float,
             None => return Err(InvalidAmount::NotANumber),
         };
-        Self::from_decimal(&Decimal::parse(&text)?, currency, Tolerance::FloatNoise)
+        // The shortest text that gives the same float is what the caller meant; from here on it is exact.
+        let text = format!("{float}");
+        let tolerance = Rest::tolerance_of(float, currency);
+        Self::from_decimal(&Decimal::parse(&text)?, currency, tolerance)
     }
 
     /// Reads a decimal in a string, exactly: `"99.53"`. No sign, no exponent, no separators.
     pub fn parse_text(text: &str, currency: Currency) -> Result<Self, InvalidAmount> {
-        Self::from_decimal(&Decimal::parse(text)?, currency, Tolerance::None)
+        Self::from_decimal(&Decimal::parse(text)?, currency, Rest::NONE)
     }
 
     /// Whole minor units.
@@ -112,7 +118,7 @@ impl Money {
     fn from_decimal(
         decimal: &Decimal,
         currency: Currency,
-        tolerance: Tolerance,
+        tolerance: Rest,
     ) -> Result<Self, InvalidAmount> {
         let exponent = currency.exponent() as usize;
         if decimal.whole.len() > 13 {
@@ -124,14 +130,15 @@ impl Money {
         );
         let minor: i64 = kept.parse().map_err(|_| InvalidAmount::TooLarge)?;
         let rest = decimal.fraction.get(exponent..).unwrap_or("");
-        let minor = match tolerance.round(rest, exponent) {
-            Some(carry) => minor + carry,
-            None => {
-                return Err(InvalidAmount::TooPrecise {
-                    currency: currency.code(),
-                    exponent: currency.exponent(),
-                });
-            }
+        let minor = if Rest::of(rest) <= tolerance {
+            minor
+        } else if Rest::up_to_one(rest) <= tolerance {
+            minor + 1
+        } else {
+            return Err(InvalidAmount::TooPrecise {
+                currency: currency.code(),
+                exponent: currency.exponent(),
+            });
         };
         Self::from_minor(minor, currency)
     }
@@ -166,26 +173,48 @@ impl Money {
     }
 }
 
-enum Tolerance {
-    None,
-    FloatNoise,
-}
+/// A part of one minor unit, in units of 1e-18, which is finer than any float of its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rest(u64);
 
-impl Tolerance {
-    /// What the decimals after the last minor unit add to it: nothing, one unit, or `None` when they count.
-    fn round(&self, rest: &str, exponent: usize) -> Option<i64> {
-        if rest.bytes().all(|digit| digit == b'0') {
-            return Some(0);
-        }
-        // 1e-6 of a major unit: the decimals up to the sixth must all be 0 (just above) or all 9 (just below).
-        let noise_free = 6_usize.saturating_sub(exponent);
-        let leading = rest.get(..noise_free)?;
-        match self {
-            Self::None => None,
-            Self::FloatNoise if leading.bytes().all(|digit| digit == b'0') => Some(0),
-            Self::FloatNoise if leading.bytes().all(|digit| digit == b'9') => Some(1),
-            Self::FloatNoise => None,
-        }
+impl Rest {
+    const DIGITS: usize = 18;
+    const ONE: u64 = 10_u64.pow(18);
+    const NONE: Self = Self(0);
+    const MILLIONTH: Self = Self(Self::ONE / 1_000_000);
+
+    /// What the decimals after the last minor unit stand for; rounded up.
+    fn of(decimals: &str) -> Self {
+        let beyond = decimals
+            .bytes()
+            .skip(Self::DIGITS)
+            .any(|digit| digit != b'0');
+        Self(Self::leading(decimals) + u64::from(beyond))
+    }
+
+    /// What they lack to one minor unit; rounded up.
+    fn up_to_one(decimals: &str) -> Self {
+        Self(Self::ONE - Self::leading(decimals))
+    }
+
+    fn leading(decimals: &str) -> u64 {
+        let padded = decimals.bytes().chain(std::iter::repeat(b'0'));
+        padded
+            .take(Self::DIGITS)
+            .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    }
+
+    /// How far a number that was computed in floats may be from a whole minor unit.
+    fn tolerance_of(float: f64, currency: Currency) -> Self {
+        let step = float.next_up() - float;
+        let minor_units = step * Money::FLOAT_STEPS * 10_f64.powi(currency.exponent.cast_signed());
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is positive, and `as` keeps it within the range"
+        )]
+        let noise = Self((minor_units * Self::ONE as f64) as u64);
+        noise.clamp(Self::MILLIONTH, Self(Self::ONE / 500))
     }
 }
 

@@ -1,15 +1,16 @@
-//! Request bodies: JSON, said to be JSON (but for the page's form), at most 64 KiB, in reasonable time.
+//! Request bodies: JSON, said to be JSON (but for the page's form), not compressed, at most 64 KiB, within 10 seconds.
 
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::problem::{Kind, Problem};
+use crate::accept::json::{self, Unreadable};
 
 /// Longest body, in bytes.
 pub const LIMIT: usize = 64 * 1024;
@@ -26,23 +27,19 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
         let bytes = read(request, state).await?;
-        if bytes.trim_ascii().is_empty() {
-            let sentence = "The body is empty: send a JSON object.";
-            return Err(Problem::new(Kind::MalformedJson, sentence));
-        }
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let sentence = format!(
-                "The body is not JSON: look at line {}, column {}.",
-                error.line(),
-                error.column()
-            );
-            Problem::new(Kind::MalformedJson, sentence)
+        json::parse(&bytes).map(Self).map_err(|unreadable| {
+            let sentence = format!("The body {unreadable}.");
+            match unreadable {
+                Unreadable::Fields(faults) => faults.into(),
+                _ => Problem::new(Kind::MalformedJson, sentence),
+            }
         })
     }
 }
 
 /// A whole body, whatever it is.
 pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    refuse_compressed(request.headers())?;
     // Who says that it will be too long need not send it.
     if request.body().size_hint().lower() > LIMIT as u64 {
         return Err(too_large());
@@ -71,6 +68,26 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let sentence = "Send a JSON object, with the header Content-Type: application/json.";
     Err(Problem::new(Kind::UnsupportedMediaType, sentence))
+}
+
+fn refuse_compressed(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_plain = |value: &HeaderValue| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+        codings.all(|coding| {
+            let coding = coding.trim_ascii();
+            coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+        })
+    };
+    if headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        return Ok(());
+    }
+    Err(compressed())
+}
+
+/// What a compressed body is answered.
+pub(super) fn compressed() -> Problem {
+    let sentence = "The body is compressed: send it as it is, without the header Content-Encoding.";
+    Problem::new(Kind::ContentCoding, sentence)
 }
 
 fn too_large() -> Problem {

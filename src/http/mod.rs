@@ -3,6 +3,7 @@
 //! Parses requests, asks the accepting side or the store's queries, and words the answers. It decides nothing about
 //! payments and publishes nothing.
 
+mod about;
 pub mod admission;
 mod answer;
 pub mod auth;

@@ -5,7 +5,7 @@
 
 use axum::Json;
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -220,6 +220,10 @@ impl IntoResponse for Problem {
         );
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if self.kind == Kind::ContentCoding {
+            // RFC 9110, section 15.5.16: what would have been taken.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if self.kind == Kind::Unauthorized {
             let challenge = HeaderValue::from_static("Bearer realm=\"payment-service\"");

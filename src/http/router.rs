@@ -4,21 +4,20 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 use tracing::{Span, debug_span, field};
 
 use super::health::{self, Health};
 use super::problem::{Kind, Problem};
-use super::{Api, body, card_tokens, docs, events, list, page, payments, process};
+use super::{Api, about, body, card_tokens, docs, events, list, page, payments, process};
 
 /// What a request may take besides waiting: reading a slow body, and a store at its limit.
 const WORKING_TIME: Duration = Duration::from_secs(30);
@@ -28,7 +27,7 @@ pub fn router(api: Api) -> Router {
     let longest = api.max_wait.max(api.process_wait) + WORKING_TIME;
     let health = health_routes(api.health.clone());
     let routes = Router::new()
-        .route("/", get(about))
+        .route("/", get(about::about))
         .route("/payments", post(payments::create).get(list::list))
         .route("/payments/{payment_id}", get(payments::show))
         .route("/payments/{payment_id}/process", post(process::present))
@@ -88,14 +87,6 @@ fn guarded(routes: Router) -> Router {
         .fallback(unknown_address)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(body::LIMIT))
-}
-
-async fn about() -> Json<Value> {
-    Json(json!({
-        "service": env!("CARGO_PKG_NAME"),
-        "status": "running",
-        "version": env!("CARGO_PKG_VERSION"),
-    }))
 }
 
 pub(super) async fn unknown_address(uri: Uri) -> Problem {

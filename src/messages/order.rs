@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::TRACEPARENT;
 use super::dead_letter::replay;
 use crate::accept::fields::FieldError;
+use crate::accept::json::{self, Unreadable};
 use crate::accept::request::parse_payment;
 use crate::accept::rules::{CardsAllowed, Rules};
 use crate::accept::{Submission, WayIn};
@@ -179,8 +180,17 @@ impl OrderReader {
                 ),
             ));
         }
-        let body: Value = serde_json::from_slice(&delivery.body)
-            .map_err(|_| Refusal::new("not_json", "The body is not JSON."))?;
+        let invalid = |errors| Refusal {
+            errors,
+            ..Refusal::new("invalid", "The body has fields at fault.")
+        };
+        let body = json::parse(&delivery.body).map_err(|unreadable| {
+            let sentence = format!("The body {unreadable}.");
+            match unreadable {
+                Unreadable::Fields(errors) => invalid(errors),
+                _ => Refusal::new("not_json", sentence),
+            }
+        })?;
         let client_rules = self.clients.rules(client);
         let rules = Rules {
             default_currency: self.default_currency,
@@ -188,10 +198,7 @@ impl OrderReader {
             cards: CardsAllowed::No,
             client: &client_rules,
         };
-        let request = parse_payment(&body, &rules).map_err(|errors| Refusal {
-            errors,
-            ..Refusal::new("invalid", "The body has fields at fault.")
-        })?;
+        let request = parse_payment(&body, &rules).map_err(invalid)?;
         Ok(Submission {
             client: client.clone(),
             request,

@@ -4,17 +4,29 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
-use crate::config::Config;
+use crate::config::{Backend, Config};
 
 /// Builds and runs the app; logs where it can be reached.
 pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppError> {
     let role = config.role;
+    let first_contact = FirstContact::of(&config);
+    let hang_ups = ignore_hang_ups()?;
     let app = App::build(config, Arc::new(move || metrics.render())).await?;
     if let Some(address) = app.api_addr() {
         tracing::info!("REST on http://{address}");
+        tracing::info!("documentation on http://{address}/docs");
+        if first_contact.needs_no_key {
+            tracing::info!(
+                "no API key is needed: CLIENTS_FILE is not set, everyone is the client `default`"
+            );
+        }
+    }
+    if let Some(folder) = first_contact.data {
+        tracing::info!("data in {folder} (embedded: SQLite and a broker in this process)");
     }
     if let Some(address) = app.admin_addr() {
         tracing::info!("health and metrics on http://{address}");
@@ -26,7 +38,45 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
     );
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
-    app.run(stop).await
+    let ended = app.run(stop).await;
+    hang_ups.abort();
+    ended
+}
+
+/// What someone who starts the service for the first time wants to know.
+struct FirstContact {
+    /// The folder of the embedded data.
+    data: Option<String>,
+    needs_no_key: bool,
+}
+
+impl FirstContact {
+    fn of(config: &Config) -> Self {
+        let data = match &config.backend {
+            Backend::Embedded { data_dir } => {
+                let absolute = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.clone());
+                Some(absolute.display().to_string())
+            }
+            Backend::Servers { .. } => None,
+        };
+        Self {
+            data,
+            needs_no_key: config.clients.default_client().is_some(),
+        }
+    }
+}
+
+/// SIGHUP, which a terminal sends when it is closed, does not end the service. There is nothing to read again either:
+/// CLIENTS_FILE is watched.
+fn ignore_hang_ups() -> Result<JoinHandle<()>, AppError> {
+    let mut hang_ups = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
+    Ok(tokio::spawn(async move {
+        while hang_ups.recv().await.is_some() {
+            tracing::info!(
+                "SIGHUP is ignored: CLIENTS_FILE is read again when it changes, everything else at the start"
+            );
+        }
+    }))
 }
 
 /// Cancels the token at SIGTERM or SIGINT; a second one ends the process at once.

@@ -15,6 +15,18 @@ fn any_currency() -> impl Strategy<Value = Currency> {
     prop::sample::select(CURRENCIES.map(|(code, _)| currency(code)).to_vec())
 }
 
+/// All of ISO 4217 that can be paid in.
+fn every_currency() -> impl Strategy<Value = Currency> {
+    let letters = || 'A'..='Z';
+    let all: Vec<Currency> = letters()
+        .flat_map(|first| letters().map(move |second| (first, second)))
+        .flat_map(|(first, second)| letters().map(move |third| [first, second, third]))
+        .filter_map(|code| Currency::parse(&String::from_iter(code)).ok())
+        .collect();
+    assert!(all.len() > 150);
+    prop::sample::select(all)
+}
+
 fn number(float: f64) -> Number {
     Number::from_f64(float).unwrap()
 }
@@ -50,7 +62,9 @@ fn noise_of_binary_floats_is_taken() {
     assert_eq!(cad("0.30000000000000004"), Ok(30));
     assert_eq!(cad("1.1500000000000001"), Ok(115));
     assert_eq!(cad("9.999999999999998"), Ok(1_000));
-    assert_eq!(cad("9.9999991"), Ok(1_000));
+    assert_eq!(cad("434.99999999999994"), Ok(43_500));
+    assert_eq!(cad("9.99999999"), Ok(1_000));
+    assert_eq!(cad("1.00000001"), Ok(100));
     assert_eq!(cad("99.53"), Ok(9_953));
     assert_eq!(cad("5"), Ok(500));
     assert_eq!(cad("1e2"), Ok(10_000));
@@ -59,10 +73,25 @@ fn noise_of_binary_floats_is_taken() {
 #[test]
 fn a_third_decimal_is_refused_in_words_that_name_the_currency() {
     for json in [
-        "99.535", "0.001", "9.999", "9.9999", "0.00999", "1.000001", "1.00499",
+        "99.535",
+        "0.001",
+        "9.999",
+        "9.9999",
+        "0.00999",
+        "1.000001",
+        "1.00499",
+        "1.0000009",
+        "9.9999991",
+        // A hundredth beyond the millionth of a cent, both ways.
+        "1.0000000101",
+        "0.9999999899",
+        "1.00000001000001",
+        "0.01000002",
+        "699999.99000002",
+        "1.000000100000000000000000000001",
     ] {
         assert_eq!(cad(json), too_precise(), "{json}");
-        assert_eq!(cad_text(json), too_precise(), "{json}");
+        assert_eq!(cad_text(json), too_precise(), "{json} as text");
     }
     // Strings are exact: what is noise in a number is intent in a text.
     assert_eq!(cad_text("13999.930000000002"), too_precise());
@@ -136,6 +165,93 @@ fn a_body_full_of_signs_does_not_exhaust_the_stack() {
     );
 }
 
+/// Where floats are so far apart that sums of them miss by more than a millionth of a cent, their own steps count.
+#[test]
+fn at_the_top_the_tolerance_is_64_steps_of_the_float() {
+    for whole in [2_000_000.00, 99_999_999.99, 999_999_999.99] {
+        let step = f64::next_up(whole) - whole;
+        let minor = cad(&format!("{whole}")).unwrap();
+        for steps in [-60.0, -1.0, 1.0, 60.0] {
+            let float: f64 = whole + steps * step;
+            assert_eq!(
+                cad(&format!("{float}")),
+                Ok(minor),
+                "{whole} and {steps} steps"
+            );
+        }
+        for steps in [-70.0, 70.0] {
+            let float: f64 = whole + steps * step;
+            assert_eq!(
+                cad(&format!("{float}")),
+                too_precise(),
+                "{whole} and {steps} steps"
+            );
+        }
+    }
+    assert_eq!(cad("999999999.98001"), too_precise());
+    assert_eq!(cad("999999999.99499"), too_precise());
+    // Below, it is the millionth: 64 steps would be a hundredth of it here.
+    assert_eq!(cad("5000.00000001"), Ok(500_000));
+    assert_eq!(cad("5000.00000002"), too_precise());
+    // Whole numbers are exact, so a currency without decimals has noise in fractions only.
+    let yen = |json: &str| {
+        Money::parse_number(&serde_json::from_str(json).unwrap(), currency("JPY")).map(Money::minor)
+    };
+    assert_eq!(yen("99999999999"), Ok(99_999_999_999));
+    assert_eq!(yen("1200.000001"), Ok(1200));
+    assert!(yen("1200.000002").is_err());
+}
+
+#[test]
+fn numbers_in_every_notation_mean_their_value() {
+    for (json, minor) in [
+        ("1e2", 10_000),
+        ("1E+2", 10_000),
+        ("9953e-2", 9_953),
+        ("0.9953e2", 9_953),
+        ("99.530000000000000000000000000000", 9_953),
+        (
+            "99.53000000000000000000000000000000000000000000000001",
+            9_953,
+        ),
+        ("0.010000000000000000208166817117", 1),
+    ] {
+        assert_eq!(cad(json), Ok(minor), "{json}");
+    }
+    for json in [
+        "0",
+        "-0",
+        "-0.0",
+        "0e10",
+        "1e-400",
+        "-1",
+        "-1e300",
+        "0.0000000001",
+    ] {
+        assert_eq!(cad(json), Err(InvalidAmount::NotPositive), "{json}");
+    }
+    for json in [
+        "1e300",
+        "1e15",
+        "1000000000",
+        "123456789012345678901234567890",
+        "999999999.995",
+    ] {
+        let refused = cad(json);
+        let expected = [Err(InvalidAmount::TooLarge), too_precise()];
+        assert!(expected.contains(&refused), "{json}: {refused:?}");
+    }
+    // In a text every digit counts.
+    assert_eq!(cad_text("1.000000000000000000000000000000"), Ok(100));
+    assert_eq!(cad_text("1.000000000000000000000000000001"), too_precise());
+    assert_eq!(cad_text("0.999999999999999999999999999999"), too_precise());
+    for text in [
+        "1e2", "-0.0", "1E400", "+1", "1_000", " 1", "1.", ".5", "0x10", "１",
+    ] {
+        assert!(cad_text(text).is_err(), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn amounts_come_back_as_text_and_as_number(minor in 1..=Money::MAX_MINOR, currency in any_currency()) {
@@ -150,7 +266,7 @@ proptest! {
 
     #[test]
     fn totals_that_were_added_up_in_floats_mean_their_sum(
-        prices in prop::collection::vec((1_i64..1_000_000, 1_i64..20), 1..50), currency in any_currency(),
+        prices in prop::collection::vec((1_i64..50_000_000, 1_i64..20), 1..=100), currency in every_currency(),
     ) {
         let unit = 10_f64.powi(currency.exponent().cast_signed());
         let total: f64 = prices.iter().map(|(price, count)| *price as f64 / unit * *count as f64).sum();
@@ -175,10 +291,48 @@ proptest! {
     }
 
     #[test]
-    fn a_number_is_taken_only_next_to_a_whole_minor_unit(float in prop_oneof![prop::num::f64::NORMAL, 0.0..1e10], currency in any_currency()) {
+    fn totals_that_were_added_up_in_other_ways_mean_their_sum(
+        prices in prop::collection::vec((1_i64..50_000_000, 1_i64..20), 1..=100), currency in every_currency(),
+    ) {
+        let unit = 10_f64.powi(currency.exponent().cast_signed());
+        let minor: i64 = prices.iter().map(|(price, count)| price * count).sum();
+        let mut each = 0.0;
+        for (price, count) in &prices {
+            each += *count as f64 * (*price as f64 / unit);
+        }
+        let backwards: f64 = prices.iter().rev().map(|(price, count)| *price as f64 * *count as f64 / unit).sum();
+        // Taken off again from a larger sum, as for a rebate.
+        let less = (each + 1_000.0) - 1_000.0;
+        for total in [each, backwards, less] {
+            prop_assert_eq!(Money::parse_number(&number(total), currency).map(Money::minor), Ok(minor));
+        }
+    }
+
+    #[test]
+    fn a_number_is_taken_only_next_to_a_whole_minor_unit(float in prop_oneof![prop::num::f64::NORMAL, 0.0..1e10], currency in every_currency()) {
         if let Ok(money) = Money::parse_number(&number(float), currency) {
-            prop_assert!((money.major_number() - float).abs() < 1.1e-6);
+            let unit = 10_f64.powi(currency.exponent().cast_signed());
+            let off = (money.major_number() - float).abs();
+            let step = float.next_up() - float;
+            prop_assert!(off * unit <= 1.001e-6 || off <= 66.0 * step, "{} is {} off", float, off);
             prop_assert!(money.minor() > 0 && money.minor() <= Money::MAX_MINOR);
         }
+    }
+
+    /// Both sides of the millionth, for amounts whose floats are fine enough to tell.
+    #[test]
+    fn a_millionth_of_a_minor_unit_is_the_limit(minor in 1_i64..1_000_000, nanos in 1_i64..2_000, below in any::<bool>(), currency in every_currency()) {
+        let width = currency.exponent() as usize + 9;
+        let shifted = minor * 1_000_000_000 + if below { -nanos } else { nanos };
+        let digits = format!("{shifted:0>length$}", length = width + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - width);
+        let text = format!("{whole}.{fraction}");
+        let read = Money::parse_number(&serde_json::from_str(&text).unwrap(), currency);
+        if nanos <= 1_000 {
+            prop_assert_eq!(read.map(Money::minor), Ok(minor), "{}", text);
+        } else {
+            prop_assert!(read.is_err(), "{}", text);
+        }
+        prop_assert!(Money::parse_text(&text, currency).is_err(), "{}", text);
     }
 }

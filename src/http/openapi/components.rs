@@ -165,6 +165,7 @@ fn headers() -> Value {
         },
         "Preference-Applied": text("What was done of `Prefer`, with the seconds granted.", "wait=5"),
         "WWW-Authenticate": text("How to say who one is.", "Bearer realm=\"payment-service\""),
+        "Accept-Encoding": text("What a body may be coded in: nothing. Sent when it was compressed.", "identity"),
         "Content-Security-Policy": text("Keeps the page to itself: no outside asset, no outside address.", "default-src 'none'"),
     })
 }

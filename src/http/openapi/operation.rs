@@ -130,6 +130,8 @@ fn merge(into: &mut Value, from: Value) {
 
 fn problem_headers(status: u16) -> &'static [&'static str] {
     match status {
+        // With 415 only if the body was compressed.
+        415 => &["Accept-Encoding", "Cache-Control"],
         401 => &["WWW-Authenticate", "Cache-Control"],
         429 | 503 => &["Retry-After", "Cache-Control"],
         _ => &["Cache-Control"],

@@ -3,7 +3,9 @@
 use crate::accept::AcceptError;
 use crate::accept::fields::FieldError;
 use crate::domain::{PaymentId, Refusal};
+use crate::http::body;
 use crate::http::problem::{Kind, Problem};
+use crate::http::server::{head, socket};
 use crate::store::StoreError;
 use crate::store::quarantine::Quarantined;
 
@@ -13,8 +15,13 @@ type Named = (&'static str, Problem);
 pub(super) fn of_any() -> Vec<Named> {
     let too_long =
         "The service took too long; try again, with the same Idempotency-Key if there was one.";
+    let no_host = "The header Host is missing: HTTP/1.1 requires it.";
     vec![
+        ("no_host", Problem::new(Kind::BadRequest, no_host)),
+        ("unknown_expectation", head::unknown_expectation()),
+        ("head_too_large", socket::too_large()),
         ("mistake", Problem::internal()),
+        ("unknown_transfer_coding", head::unknown_transfer_coding()),
         ("overloaded", StoreError::Busy.into()),
         ("took_too_long", Problem::new(Kind::Unavailable, too_long)),
     ]
@@ -70,7 +77,15 @@ pub(super) fn of_bodies() -> Vec<Named> {
                 "Send a JSON object, with the header Content-Type: application/json.",
             ),
         ),
+        ("compressed", body::compressed()),
+        ("key_twice", key_twice()),
     ]
+}
+
+/// A proxy could have read the other one.
+fn key_twice() -> Problem {
+    let message = "order_id is there more than once: send it once.";
+    Problem::field(Kind::InvalidFields, "order_id", "duplicate_field", message)
 }
 
 /// Fields at fault, all at once.

@@ -36,12 +36,19 @@ pub(super) fn about() -> Operation {
         "required": ["service", "status", "version"],
     });
     let value = json!({"service": env!("CARGO_PKG_NAME"), "status": "running", "version": env!("CARGO_PKG_VERSION")});
-    open("/", "about", "Say that it runs").answers(
-        200,
-        "It runs.",
-        &["Cache-Control"],
-        (schema, &[("running", "It runs.", value)]),
-    )
+    open("/", "about", "Say that it runs")
+        .answers(
+            200,
+            "It runs.",
+            &["Cache-Control"],
+            (schema, &[("running", "It runs.", value)]),
+        )
+        .answers_with(
+            200,
+            "It runs. A browser gets a page of links.",
+            &["Cache-Control"],
+            Some(json!({"text/html": {"schema": {"type": "string"}}})),
+        )
 }
 
 pub(super) fn live() -> Operation {

@@ -13,6 +13,8 @@ mod test_cards;
 mod view;
 mod words;
 
+pub(super) use asks::for_the_page as wants_html;
+
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request, State};

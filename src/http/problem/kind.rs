@@ -25,6 +25,14 @@ pub enum Kind {
     TooLarge,
     /// The body is not said to be JSON.
     UnsupportedMediaType,
+    /// The body is compressed.
+    ContentCoding,
+    /// `Expect` asks for something that is not known.
+    Expectation,
+    /// The request line and the headers are too long.
+    HeadTooLarge,
+    /// The body's transfer is coded by something else than `chunked`.
+    TransferCoding,
     /// Fields of the body are at fault.
     InvalidFields,
     /// The idempotency key belongs to another request.
@@ -45,7 +53,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::MalformedJson,
         Self::BadRequest,
         Self::Unauthorized,
@@ -56,6 +64,10 @@ impl Kind {
         Self::Conflict,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::ContentCoding,
+        Self::Expectation,
+        Self::HeadTooLarge,
+        Self::TransferCoding,
         Self::InvalidFields,
         Self::KeyReused,
         Self::TooManyRequests,
@@ -95,6 +107,26 @@ impl Kind {
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The body must be JSON",
+            ),
+            Self::ContentCoding => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-content-coding",
+                "The body must not be compressed",
+            ),
+            Self::Expectation => (
+                S::EXPECTATION_FAILED,
+                "unknown-expectation",
+                "The expectation is not known",
+            ),
+            Self::HeadTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The request line and the headers are too large",
+            ),
+            Self::TransferCoding => (
+                S::NOT_IMPLEMENTED,
+                "unsupported-transfer-coding",
+                "The transfer coding is not known",
             ),
             Self::InvalidFields => (
                 S::UNPROCESSABLE_ENTITY,

@@ -4,26 +4,41 @@
 //! between two requests counts as well. At [`Limits::connections`] a connection without a request makes room for a new
 //! one, the longest idle first; if all of them have one, the new one is answered 503 and closed. So neither idle nor
 //! slow connections keep others out.
+//!
+//! No answer is lost because its caller is still sending: the rest of a body is read before the answer goes out
+//! ([`request_body`]), and a connection that is closed after an answer is closed for writing first ([`linger`]).
 
+pub(super) mod head;
+mod linger;
 mod places;
+mod request_body;
+pub(super) mod socket;
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONNECTION};
+use axum::http::{HeaderValue, Request};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_service::Service;
 
 use super::problem::{Kind, Problem};
 use places::{Place, Places};
+use request_body::RequestBody;
+use socket::Socket;
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -113,35 +128,25 @@ async fn serve_one(
     place: Arc<Place>,
     stop: CancellationToken,
 ) {
-    let router = TowerToHyperService::new(router);
     let at = Arc::clone(&place);
     let service = service_fn(move |request| {
-        let busy = at.busy();
-        let answer = router.call(request);
-        async move {
-            let answer = answer.await;
-            drop(busy);
-            answer
-        }
+        let (router, at) = (router.clone(), Arc::clone(&at));
+        async move { Ok::<_, Infallible>(answer(router, request, &at).await) }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let socket = TokioIo::new(Socket::new(stream));
+    let mut connection = builder.serve_connection(socket, service);
     let (mut stopping, mut lingering) = (false, pin!(tokio::time::sleep(LINGER)));
-    loop {
+    let ended = loop {
         tokio::select! {
             biased;
             // First, so that no request is begun which would then be cut.
             () = place.wanted() => return,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
                 lingering.as_mut().reset(Instant::now() + LINGER);
             }
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection has broken off");
-                }
-                return;
-            }
+            ended = &mut connection => break ended,
             () = lingering.as_mut(), if stopping => {
                 if !place.is_busy() {
                     return;
@@ -149,7 +154,49 @@ async fn serve_one(
                 lingering.as_mut().reset(Instant::now() + LINGER);
             }
         }
+    };
+    let mut socket = connection.into_parts().io.into_inner();
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection has broken off");
+        if error.is_parse_version_h2() {
+            socket.refuse_http_2().await;
+        }
     }
+    if let Some(mut stream) = socket.half_closed() {
+        tokio::select! {
+            biased;
+            () = place.wanted() => {}
+            () = async { stop.cancelled().await; tokio::time::sleep(LINGER).await } => {}
+            () = linger::linger(&mut stream) => {}
+        }
+    }
+}
+
+/// Answers one request. What its handler has left of the body is discarded first; if it does not end in time, the
+/// connection ends with the answer.
+async fn answer(mut router: Router, request: Request<Incoming>, place: &Arc<Place>) -> Response {
+    let busy = place.busy();
+    let (head, body) = request.into_parts();
+    let mut body = RequestBody::new(body);
+    let waits = head::waits_to_send(&head);
+    let mut response = match head::check(&head) {
+        Ok(()) => {
+            let request = Request::from_parts(head, Body::new(body.clone()));
+            match router.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+        Err(problem) => problem.into_response(),
+    };
+    busy.may_make_room();
+    let headers = response.headers_mut();
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(CACHE_CONTROL).or_insert(no_store);
+    if !body.discard(waits).await {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// What connections beyond the limit are told.

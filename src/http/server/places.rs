@@ -31,7 +31,7 @@ pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-/// A request in hand; dropping it ends it.
+/// A request that is being answered; dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Place>);
 
@@ -100,6 +100,7 @@ impl Place {
     }
 
     fn now_quiet(&self) {
+        self.no_longer_quiet();
         let since = self.places.next.fetch_add(1, Ordering::Relaxed);
         self.quiet_since.store(since, Ordering::Relaxed);
         let wanted = self.wanted.clone();
@@ -115,6 +116,14 @@ impl Place {
             self.had_requests.load(Ordering::Relaxed),
             self.quiet_since.load(Ordering::Relaxed),
         )
+    }
+}
+
+impl Busy {
+    /// The request's work is done, and only its caller keeps it: from now on the connection makes room for another one,
+    /// like one without a request.
+    pub(super) fn may_make_room(&self) {
+        self.0.now_quiet();
     }
 }
 

@@ -4,6 +4,73 @@ use serde_json::json;
 use super::*;
 
 #[tokio::test]
+async fn a_browser_gets_a_page_of_links_and_every_other_caller_json() {
+    let served = Served::start().await;
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let request = with(get("/"), "accept", browser);
+    let response = served
+        .router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("an answer");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/html; charset=utf-8"
+    );
+    assert_eq!(response.headers()["vary"], "Accept");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    let policy = response.headers()["content-security-policy"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+        .await
+        .expect("a body");
+    let page = String::from_utf8(body.to_vec()).expect("text");
+    for link in ["/docs", "/openapi.json", "/health/ready", "/health/live"] {
+        assert!(
+            page.contains(&format!("href=\"{link}\"")),
+            "{link} is not in {page}"
+        );
+    }
+    assert!(page.contains("No API key is needed"), "{page}");
+    assert!(
+        !page.contains("href=\"/payments"),
+        "there is no payment yet: {page}"
+    );
+    assert_eq!(served.status(post("/payments", PAYMENT)).await, 202);
+    let request = with(get("/"), "accept", browser);
+    let response = served
+        .router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("an answer");
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+        .await
+        .expect("a body");
+    let page = String::from_utf8_lossy(&body);
+    assert!(page.contains("href=\"/payments/process/1\""), "{page}");
+    for other in [
+        "*/*",
+        "application/json",
+        "application/json, text/plain, */*",
+        "",
+    ] {
+        let (response, document) = served.answer(with(get("/"), "accept", other)).await;
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/json",
+            "{other}"
+        );
+        assert_eq!(document["status"], "running", "{other}");
+    }
+}
+
+#[tokio::test]
 async fn it_says_that_it_runs_and_how_it_is() {
     let served = Served::start().await;
     let (response, document) = served.answer(get("/")).await;
@@ -65,6 +132,113 @@ async fn a_body_must_be_said_to_be_json() {
         let request = request.body(Body::from(PAYMENT)).expect("a request");
         assert_eq!(served.status(request).await, expected, "{content_type:?}");
     }
+}
+
+/// The gateway passes them on as they are; resolved, they would be another address.
+#[tokio::test]
+async fn dots_in_a_path_are_not_resolved() {
+    let served = Served::start().await;
+    for path in [
+        "/payments/..",
+        "/payments/%2e%2e",
+        "/payments/../health/live",
+        "/payments/process/..",
+    ] {
+        assert_eq!(served.status(get(path)).await, 404, "{path}");
+    }
+    assert_eq!(served.status(post("/payments/../process", CARD)).await, 404);
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_with_what_is_taken_instead() {
+    let served = Served::start().await;
+    for path in ["/payments", "/payments/7/process", "/card-tokens"] {
+        for coding in [
+            "gzip",
+            "GZIP",
+            "br",
+            "deflate, gzip",
+            "identity, gzip",
+            "\"gzip\"",
+            "x",
+        ] {
+            let request = with(post(path, PAYMENT), "content-encoding", coding);
+            let (response, document) = served.answer(request).await;
+            assert_eq!(response.status(), 415, "{path} {coding}");
+            assert_eq!(response.headers()["accept-encoding"], "identity");
+            let sentence = document["error"].as_str().expect("a sentence");
+            assert!(sentence.contains("Content-Encoding"), "{sentence}");
+        }
+    }
+    for coding in ["identity", "Identity", "", "identity, identity"] {
+        let request = with(post("/payments", PAYMENT), "content-encoding", coding);
+        assert_eq!(served.status(request).await, 202, "{coding}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_there_twice_is_refused_with_its_name() {
+    let served = Served::start().await;
+    for (path, body, field) in [
+        (
+            "/payments",
+            PAYMENT.replace("{", r#"{"order_id": 2, "#),
+            "order_id",
+        ),
+        (
+            "/payments",
+            PAYMENT.replace("{", r#"{"order\u005fid": 2, "#),
+            "order_id",
+        ),
+        (
+            "/payments",
+            PAYMENT.replace("}", r#", "metadata": {"a": "1", "a": "1"}}"#),
+            "metadata.a",
+        ),
+        (
+            "/payments",
+            WITH_CARD.replace(r#""cardCode""#, r#""cardCode": 999, "cardCode""#),
+            "card.cardCode",
+        ),
+        (
+            "/payments/7/process",
+            CARD.replace("{", r#"{"cardCode": 1, "#),
+            "cardCode",
+        ),
+        (
+            "/card-tokens",
+            CARD.replace("{", r#"{"cardCode": 1, "#),
+            "cardCode",
+        ),
+        (
+            "/payments",
+            PAYMENT.replace("99.53", "1e400"),
+            "total_amount",
+        ),
+    ] {
+        let (response, document) = served.answer(post(path, body)).await;
+        assert_eq!(response.status(), 422, "{path} {field}");
+        assert_eq!(document["errors"][0]["field"], field, "{document}");
+        let sentence = document["error"].as_str().expect("a sentence");
+        assert!(sentence.starts_with(field), "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_begins_with_a_byte_order_mark_is_read() {
+    let served = Served::start().await;
+    let marked = format!("\u{feff}{PAYMENT}");
+    assert_eq!(served.status(post("/payments", marked)).await, 202);
+    let utf16: Vec<u8> = std::iter::once(0xfeff)
+        .chain(PAYMENT.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let (response, document) = served.answer(post("/payments", utf16)).await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(
+        document["error"],
+        "The body is not UTF-8: send JSON in UTF-8."
+    );
 }
 
 #[tokio::test]

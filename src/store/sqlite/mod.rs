@@ -3,6 +3,7 @@
 mod connection;
 mod dead_letters;
 mod errors;
+mod private;
 mod statements;
 
 use std::path::Path;
@@ -40,8 +41,9 @@ pub struct File {
 }
 
 impl Sqlite {
-    /// Opens the file, or makes it. It is read or written only when something is asked.
+    /// Opens the file, or makes it, readable by its owner alone. It is read or written only when something is asked.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        private::keep(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

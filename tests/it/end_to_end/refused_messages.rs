@@ -103,6 +103,38 @@ async fn what_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_there_twice_is_refused_and_cannot_be_replayed_as_one_of_the_two() {
+    on_both(Setup::new().with_clients(), |app| async move {
+        let mut watch = Watch::over(app).await;
+        for (number, (text, field)) in [
+            (r#"{"order_id": 1, "order_id": 2, "user_id": 1, "total_amount": 1}"#, "order_id"),
+            (r#"{"order_id": 1, "user_id": 1, "total_amount": 1, "total\u005famount": 9}"#, "total_amount"),
+            (
+                r#"{"order_id": 1, "user_id": 1, "total_amount": 1, "metadata": {"a": "1", "a": "2"}}"#,
+                "metadata.a",
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut order = Order::new(&format!("m-{number}"), &Value::Null);
+            order.body = text.to_owned();
+            let letter = watch.refused(order, "invalid").await;
+            assert_eq!(letter["errors"][0]["field"], field);
+            assert_eq!(letter["errors"][0]["code"], "duplicate_field");
+            assert_eq!(letter["masked"], true);
+            assert!(letter["body"].is_string(), "both are shown: {letter}");
+        }
+        // A byte order mark in front is nothing to refuse.
+        let mut order = Order::new("m-4", &body());
+        order.body.insert(0, '\u{feff}');
+        watch.app.publish(order).await;
+        watch.left_nothing_else(1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_card_in_clear_is_refused_and_masked_wherever_it_stands() {
     on_both(Setup::new().with_clients(), |app| async move {
         let mut watch = Watch::over(app).await;

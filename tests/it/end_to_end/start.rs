@@ -1,7 +1,9 @@
 //! The start of a process: quick, small, and not at all with a wrong configuration.
 
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -124,4 +126,110 @@ fn nobody_listens_beyond_loopback_without_api_keys() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64), "{said}");
     assert!(said.contains("payment-service keys"), "{said}");
+}
+
+/// `umask 000` gives everything to everybody that is not held back.
+#[tokio::test]
+async fn whatever_the_umask_the_data_is_its_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let script = folder.path().join("open-handed");
+    let text = format!("#!/bin/sh\numask 000\nexec {PROGRAM} \"$@\"\n");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    let program = script.to_str().unwrap();
+    let settings = Settings::embedded(&data);
+    let modes = || -> Vec<(String, u32)> {
+        let mut files: Vec<_> = std::fs::read_dir(&data)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                (
+                    entry.file_name().into_string().unwrap(),
+                    entry.metadata().unwrap().mode() & 0o777,
+                )
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let all = [
+        "payments.db",
+        "payments.db-shm",
+        "payments.db-wal",
+        "seal.keys",
+    ]
+    .map(|name| (name.to_owned(), 0o600));
+
+    let mut service = Process::start(program, "", &settings).await;
+    Api::new(service.api).create(1).await;
+    assert_eq!(modes(), all);
+    assert_eq!(std::fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
+    // Files of an earlier version, which others could read; it ended without putting its log away.
+    service.kill();
+    for (name, _) in modes() {
+        if name != "seal.keys" {
+            std::fs::set_permissions(data.join(name), Permissions::from_mode(0o666)).unwrap();
+        }
+    }
+    let service = Process::start(program, "", &settings).await;
+    assert_eq!(
+        Api::new(service.api).get("/payments").await.is(200)["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(modes(), all);
+}
+
+#[tokio::test]
+async fn a_hang_up_does_not_end_the_service_in_any_role_and_the_log_says_what_it_is_good_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let settings = Settings::embedded(&folder.path().join("data")).with_log(&log);
+    let mut service = Process::start(PROGRAM, "", &settings).await;
+    for _ in 0..3 {
+        service.signal("HUP");
+    }
+    let said = || std::fs::read_to_string(&log).unwrap();
+    eventually("it says so", async || {
+        said().contains("SIGHUP is ignored: CLIENTS_FILE is read again when it changes")
+    })
+    .await;
+    Api::new(service.api).create(1).await;
+    assert!(service.ended().is_none());
+    assert!(service.stop(), "{}", said());
+}
+
+#[tokio::test]
+async fn the_start_log_says_where_the_data_and_the_documentation_are_and_whether_a_key_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let settings = Settings::embedded(&data).with_log(&log);
+    let service = Process::start(PROGRAM, "", &settings).await;
+    let said = std::fs::read_to_string(&log).unwrap();
+    for part in [
+        format!("REST on http://{}", service.api),
+        format!("documentation on http://{}/docs", service.api),
+        format!("data in {}", data.display()),
+        "no API key is needed".to_owned(),
+    ] {
+        assert!(said.contains(&part), "{part} is not in {said}");
+    }
+    // With a clients file one is.
+    let clients = folder.path().join("clients.json");
+    std::fs::write(
+        &clients,
+        r#"{"clients": [{"name": "shop", "api_key_sha256": []}]}"#,
+    )
+    .unwrap();
+    let log = folder.path().join("log of the second");
+    let settings = Settings::embedded(&folder.path().join("other data"))
+        .with("CLIENTS_FILE", clients.to_str().unwrap())
+        .with_log(&log);
+    let _service = Process::start(PROGRAM, "", &settings).await;
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("/docs"), "{said}");
+    assert!(!said.contains("no API key"), "{said}");
 }

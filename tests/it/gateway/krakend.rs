@@ -65,9 +65,10 @@ impl Drop for Krakend {
 }
 
 /// `krakend check` with the tests that it can do on its own: syntax, and whether the routes can live side by side.
-pub fn check(api_key: &str) -> Output {
+pub fn check(variables: &[(&str, &str)]) -> Output {
     command("check", &["-t", "-c", CONFIGURATION])
-        .env("STORE_MANAGER_API_KEY", api_key)
+        .env("STORE_MANAGER_API_KEY", API_KEY)
+        .envs(variables.iter().copied())
         .output()
         .expect("KrakenD's program starts")
 }

@@ -1,23 +1,57 @@
 //! Which addresses there are, and above all which there are not: the gateway adds a key, so whatever it forwards is
 //! open to everyone who reaches it.
 
+use std::net::SocketAddr;
+
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::krakend::{self, API_KEY, Krakend};
+use super::krakend::{self, Krakend};
 use super::place::{Answer, Caller, order};
 use super::stand_in::StandIn;
 
 #[test]
 fn krakend_itself_finds_no_fault_in_the_configuration() {
-    let checked = krakend::check(API_KEY);
+    let checked = krakend::check(&[]);
     assert!(checked.status.success(), "{checked:?}");
 }
 
 #[test]
 fn without_store_managers_key_the_gateway_does_not_start() {
-    let checked = krakend::check("");
+    let checked = krakend::check(&[("STORE_MANAGER_API_KEY", "")]);
     assert!(!checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn with_names_among_the_trusted_proxies_the_gateway_does_not_start() {
+    let with = |proxies| krakend::check(&[("GATEWAY_TRUSTED_PROXIES", proxies)]);
+    for good in ["10.0.0.1", " 10.0.0.1 , 10.1.0.0/16", "::1,fd00::/8"] {
+        let checked = with(good);
+        assert!(checked.status.success(), "{good}: {checked:?}");
+    }
+    for bad in [
+        "proxy",
+        "10.0.0.1, proxy",
+        "beef",
+        "10.0.0.1,",
+        "10.0.0.1;10.0.0.2",
+    ] {
+        let checked = with(bad);
+        assert!(!checked.status.success(), "{bad}: {checked:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_listens_on_the_one_address_that_it_is_given() {
+    let service = StandIn::start().await;
+    let krakend = Krakend::start(service.address, &[("GATEWAY_LISTEN_IP", "127.0.0.1")]).await;
+    let elsewhere = SocketAddr::new([127, 0, 0, 2].into(), krakend.address.port());
+    assert!(TcpStream::connect(elsewhere).await.is_err());
+    let krakend = Krakend::start(service.address, &[]).await;
+    let elsewhere = SocketAddr::new([127, 0, 0, 2].into(), krakend.address.port());
+    assert!(TcpStream::connect(elsewhere).await.is_ok());
 }
 
 #[tokio::test]
@@ -93,13 +127,28 @@ async fn a_path_cannot_be_bent_to_another_address_of_the_service() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     let caller = Caller::new(krakend.address);
-    for id in ["7%2Fevents", "%2e%2e", "..%2F..%2Fmetrics", "7%3Flimit=100"] {
-        caller.get(&format!("/payments-api/payments/{id}")).await;
+    for id in [
+        "7%2Fevents",
+        "%2e%2e",
+        "..",
+        ".%2e",
+        "%2E%2E%2F",
+        "..%2F..%2Fmetrics",
+        "7%3Flimit=100",
+        "7%23",
+        "7%00",
+        "7%0d%0aX:%201",
+        "7%5c..",
+    ] {
+        // An HTTP client would resolve the dots before it sends them.
+        raw(krakend.address, &format!("/payments-api/payments/{id}")).await;
     }
     for seen in service.seen() {
         let path = seen.line.split(['?', '#']).next().unwrap();
         let id = path.strip_prefix("GET /payments/").unwrap_or("/");
-        assert!(!id.contains(['/', '%']) && id != "..", "{}", seen.line);
+        // Dots and backslashes arrive as they are. The service resolves neither, so they are an id that does not exist.
+        let id = id.replace("%5C", "");
+        assert!(!id.contains(['/', '%']), "{}", seen.line);
     }
     let before = service.seen().len();
     // A query is not forwarded: nothing behind these routes takes one.
@@ -108,6 +157,26 @@ async fn a_path_cannot_be_bent_to_another_address_of_the_service() {
         .await
         .is(200);
     assert_eq!(service.seen()[before].line, "GET /payments/7");
+}
+
+/// The whole answer to a `GET` of exactly this target.
+async fn raw(gateway: SocketAddr, target: &str) -> String {
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 "), "{target}: {answer}");
+    answer
+}
+
+#[tokio::test]
+async fn an_id_with_a_zero_byte_is_the_gateways_own_500() {
+    let service = StandIn::start().await;
+    let krakend = Krakend::start(service.address, &[]).await;
+    let answer = raw(krakend.address, "/payments-api/payments/7%00").await;
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    assert_eq!(service.seen().len(), 0);
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 //! meanwhile, and how long its requests take is printed and limited.
 
 mod connections;
+mod early;
 mod flood;
+mod heads;
 mod requests;
 
 use std::io::Write;
