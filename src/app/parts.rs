@@ -24,7 +24,7 @@ use crate::store::batch::Limits;
 use crate::store::commands::Commands;
 use crate::store::mysql::MySql;
 use crate::store::sqlite::Sqlite;
-use crate::worker::{Authorizer, Worker};
+use crate::worker::{Authorizer, UnknownPayments, Worker};
 
 /// Requests that wait at the same time; further ones are answered as they stand.
 const MOST_WAITERS: usize = 10_000;
@@ -96,6 +96,7 @@ impl Parts {
     pub(super) fn worker(&self, config: &Config) -> Worker {
         Worker {
             broker: Arc::clone(&self.broker),
+            database: Arc::clone(&self.database),
             commands: self.commands.clone(),
             authorizer: Authorizer {
                 processor: Arc::clone(&self.processor),
@@ -104,8 +105,10 @@ impl Parts {
                 timeout: config.processor_timeout,
             },
             relay: self.relay.clone(),
+            clients: config.clients.clone(),
             permits: config.worker_concurrency,
             pulse: Pulse::new("worker"),
+            unknown: UnknownPayments::default(),
         }
     }
 

@@ -103,6 +103,8 @@ pub(super) async fn measure(
         backlog.others.store(others, Ordering::Relaxed);
         metrics::gauge!("outbox_rows_of_no_payment").set(others as f64);
         let full = depth.of_payments >= settings.backlog_limit;
+        let half_full = depth.of_payments >= settings.backlog_limit / 2;
+        backlog.half_full.store(half_full, Ordering::Relaxed);
         if full != backlog.full.swap(full, Ordering::Relaxed) {
             tracing::warn!(
                 outbox.rows = depth.of_payments,

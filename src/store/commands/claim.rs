@@ -25,6 +25,8 @@ pub enum Claim {
     Held,
     /// This try is not the payment's current one (any more).
     Over,
+    /// The database has no such payment: it may be another database than the one that the message is about.
+    UnknownPayment,
 }
 
 pub(super) struct ClaimPayments {
@@ -56,7 +58,7 @@ impl Batch for ClaimPayments {
             .iter()
             .map(|item| match rows.get_mut(&item.payment_id) {
                 Some(row) => claim(row, *item, now, until, &mut writes),
-                None => Claim::Over,
+                None => Claim::UnknownPayment,
             })
             .collect();
         if !writes.taken.is_empty() {
@@ -108,7 +110,7 @@ fn claim(
             id: OutboxId(Uuid::now_v7()),
             payment: Some(item.payment_id),
             due_at: held_until,
-            publication: item.publication(row.origin.traceparent.as_deref()),
+            publication: item.publication(&row.payment.client, row.origin.traceparent.as_deref()),
         });
         return Claim::Held;
     }

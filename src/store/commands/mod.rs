@@ -6,12 +6,14 @@ mod claim;
 mod draft;
 mod moves;
 mod outbox;
+mod postpone;
 mod tokens;
 
 pub use accept::{AcceptOutcome, NewPayment};
 pub use advance::{Advance, Advanced};
 pub use claim::Claim;
 pub use outbox::{Message, Refused};
+pub use postpone::{Postpone, Postponed};
 pub use tokens::TokenFault;
 
 use std::sync::Arc;
@@ -36,6 +38,10 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// meanwhile, they are published again.
 const DELETED_TOGETHER: Duration = Duration::from_millis(50);
 
+/// How long a try that is postponed waits for others, to be postponed with them: a flood comes in many at a time, and
+/// must not take the database's time from those who pay.
+const POSTPONED_TOGETHER: Duration = Duration::from_millis(20);
+
 /// How long things take before someone else looks after them.
 #[derive(Debug, Clone, Copy)]
 pub struct Leases {
@@ -57,6 +63,7 @@ pub struct Commands {
     advance: Batcher<advance::AdvancePayments>,
     record: Batcher<advance::AdvancePayments>,
     claim: Batcher<claim::ClaimPayments>,
+    postpone: Batcher<postpone::PostponeTries>,
     refuse: Batcher<outbox::RefuseRequests>,
     enqueue: Batcher<outbox::EnqueueMessages>,
     published: Batcher<outbox::DeletePublished>,
@@ -151,6 +158,16 @@ impl Commands {
                 },
                 endless,
             ),
+            postpone: Batcher::spawn(
+                postpone::PostponeTries {
+                    database: db(),
+                    leases,
+                },
+                Limits {
+                    linger: POSTPONED_TOGETHER,
+                    ..endless
+                },
+            ),
             refuse: Batcher::spawn(
                 outbox::RefuseRequests {
                     database: db(),
@@ -187,6 +204,7 @@ impl Commands {
             self.advance.pulse(),
             self.record.pulse(),
             self.claim.pulse(),
+            self.postpone.pulse(),
             self.refuse.pulse(),
             self.published.pulse(),
         ]
@@ -216,6 +234,11 @@ impl Commands {
     /// Takes a try for a worker.
     pub async fn claim(&self, work: WorkMessage) -> Result<Claim, StoreError> {
         self.claim.submit_patiently(work).await
+    }
+
+    /// Has a try wait in the outbox until its turn comes.
+    pub async fn postpone(&self, postpone: Postpone) -> Result<Postponed, StoreError> {
+        self.postpone.submit_patiently(postpone).await
     }
 
     /// Puts what says that a request was refused into the outbox.
