@@ -117,7 +117,7 @@ impl Parts {
         Callbacks::new(
             Arc::clone(&self.broker),
             config.clients.clone(),
-            self.commands.clone(),
+            (Arc::clone(&self.database), self.commands.clone()),
             self.relay.clone(),
             config.callbacks.clone(),
         )
