@@ -85,7 +85,7 @@ fn event() -> Value {
         "subject": "payments/42",
         "time": payment["updated_at"],
         "datacontenttype": "application/json",
-        "sequence": "3",
+        "sequence": "0000000003",
         "data": payment,
     })
 }
