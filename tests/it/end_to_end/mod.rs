@@ -3,6 +3,7 @@
 mod bad_input;
 mod clients;
 mod clocks;
+mod deaf;
 mod fairness;
 mod faults;
 mod idempotency;
