@@ -230,10 +230,11 @@ impl App {
                 "http",
                 server::serve(listener, router, limits, stop.clone()),
             );
-            let (broker, waiters) = (Arc::clone(&parts.broker), Arc::clone(&parts.waiters));
+            let servers = (Arc::clone(&parts.broker), Arc::clone(&parts.database));
+            let waiters = Arc::clone(&parts.waiters);
             tasks.take(
                 "results",
-                wake_waiters(broker, waiters, (waking, stop.clone())),
+                wake_waiters(servers, waiters, (waking, stop.clone())),
             );
         }
         tasks.take("clients", config.clients.watch(stop.clone()));

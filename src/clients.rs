@@ -15,6 +15,9 @@
 //! - `return_origins`: where its `return_url` may lead, `["https://shop.example"]`.
 //! - `unknown_fields`: `refuse` (the default) or `ignore`, for a client that sends more fields than there are.
 //!
+//! `"weight": 3` gives a client three times the part of the workers' permits that others have, while several clients want
+//! them (1 to 100, 1 unless it is there).
+//!
 //! `api_key_sha256` holds the SHA-256 of each API key of the client; two at a time make a change of keys possible
 //! without a gap. It may be empty for a client that only sends messages, and `rabbitmq_user` may be absent for one that
 //! sends none. Without a file there is one client, `default`, who needs no key.
@@ -64,6 +67,8 @@ struct Entry {
     callback: Option<Arc<Callback>>,
     display_name: Option<Arc<str>>,
     rules: Arc<ClientRules>,
+    /// Its part of the workers' permits.
+    weight: u32,
 }
 
 /// Why a clients file cannot be used.
@@ -170,6 +175,20 @@ impl Clients {
         let directory = self.known.load();
         let entry = directory.entries.iter().find(|it| it.name == *client);
         entry.and_then(|entry| entry.display_name.clone())
+    }
+
+    /// How many parts of the workers' permits are a client's when several want them, 1 unless the file says otherwise.
+    pub fn weight(&self, client: &ClientName) -> u32 {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        entry.map_or(1, |entry| entry.weight)
+    }
+
+    /// Whether the file names this client; without a file, whether everyone is this client.
+    pub fn knows(&self, client: &ClientName) -> bool {
+        let directory = self.known.load();
+        directory.entries.iter().any(|it| it.name == *client)
+            || directory.everyone.as_ref() == Some(client)
     }
 
     /// What a client wants to be told of by HTTP.

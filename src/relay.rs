@@ -52,6 +52,8 @@ pub struct Relay {
 struct Backlog {
     /// So many rows of payments that no more payments should be taken.
     full: AtomicBool,
+    /// Half as many: what can wait elsewhere no longer waits in the outbox.
+    half_full: AtomicBool,
     /// Rows that belong to no payment.
     others: AtomicU64,
 }
@@ -108,6 +110,11 @@ impl Relay {
     /// Whether so many rows wait in the outbox that no more payments should be taken.
     pub fn backlog_is_full(&self) -> bool {
         self.backlog.full.load(Ordering::Relaxed)
+    }
+
+    /// Whether half of the rows wait that may wait. Tries of one client must not keep others from paying.
+    pub fn backlog_is_half_full(&self) -> bool {
+        self.backlog.half_full.load(Ordering::Relaxed)
     }
 
     /// Rows in the outbox that belong to no payment: callbacks that come again, and dead letters. As of two seconds ago.

@@ -50,7 +50,10 @@ fuzz_target!(|data: &[u8]| {
     }
     let body = &delivery.body;
     if let Ok(work) = WorkMessage::parse(body) {
-        let again = WorkMessage::parse(work.publication(None).body.as_bytes());
+        let shop = ClientName::parse("shop").expect("a name");
+        let publication = work.publication(&shop, None);
+        assert_eq!(WorkMessage::client(&publication.properties), Some(shop));
+        let again = WorkMessage::parse(publication.body.as_bytes());
         assert_eq!(again.ok(), Some(work));
     }
     // Messages that the broker buried, and what somebody may have put there.

@@ -25,7 +25,7 @@ use crate::store::commands::Commands;
 use crate::store::mysql::MySql;
 use crate::store::sqlite::Sqlite;
 use crate::vital::Vital;
-use crate::worker::{Authorizer, Worker};
+use crate::worker::{Authorizer, UnknownPayments, Worker};
 
 /// Requests that wait at the same time; further ones are answered as they stand.
 const MOST_WAITERS: usize = 10_000;
@@ -108,6 +108,7 @@ impl Parts {
     pub(super) fn worker(&self, config: &Config) -> Worker {
         Worker {
             broker: Arc::clone(&self.broker),
+            database: Arc::clone(&self.database),
             commands: self.commands.clone(),
             authorizer: Authorizer {
                 processor: Arc::clone(&self.processor),
@@ -115,8 +116,11 @@ impl Parts {
                 schedule: config.retry,
                 timeout: config.processor_timeout,
             },
+            relay: self.relay.clone(),
+            clients: config.clients.clone(),
             permits: config.worker_concurrency,
             pulse: Pulse::new("worker"),
+            unknown: UnknownPayments::default(),
         }
     }
 
@@ -125,7 +129,7 @@ impl Parts {
         Callbacks::new(
             Arc::clone(&self.broker),
             config.clients.clone(),
-            self.commands.clone(),
+            (Arc::clone(&self.database), self.commands.clone()),
             self.relay.clone(),
             config.callbacks.clone(),
         )

@@ -176,13 +176,10 @@ impl Consumer {
             let Some((permit, mut delivery)) = next else {
                 return;
             };
-            let unsettled = Unsettled(Arc::new(Mutex::new(Some(delivery.settle))));
-            delivery.settle = Box::new(unsettled.clone());
+            let unsettled = delivery.keep_settlement();
             let work = work(delivery);
             tasks.spawn(async move {
-                if caught("delivery", work).await.is_none() {
-                    Box::new(unsettled).reject().await;
-                }
+                unsettled.reject_if_it_panics(work).await;
                 drop(permit);
             });
         }
@@ -198,10 +195,28 @@ impl Consumer {
 }
 
 /// A delivery that can still be settled when whatever works on it is gone.
-#[derive(Debug, Clone)]
-struct Unsettled(Arc<Mutex<Option<Box<dyn Settle>>>>);
+#[derive(Debug, Clone, Default)]
+pub struct Unsettled(Arc<Mutex<Option<Box<dyn Settle>>>>);
+
+impl Delivery {
+    /// A second way to settle it; what comes first counts.
+    pub fn keep_settlement(&mut self) -> Unsettled {
+        let settle = std::mem::replace(&mut self.settle, Box::new(Unsettled::default()));
+        let unsettled = Unsettled(Arc::new(Mutex::new(Some(settle))));
+        self.settle = Box::new(unsettled.clone());
+        unsettled
+    }
+}
 
 impl Unsettled {
+    /// Runs the work on the delivery. If it panics, the delivery is rejected: otherwise it would stay unacknowledged until
+    /// the session ends.
+    pub async fn reject_if_it_panics(self, work: impl Future<Output = ()> + Send) {
+        if caught("delivery", work).await.is_none() {
+            Box::new(self).reject().await;
+        }
+    }
+
     fn take(&self) -> Option<Box<dyn Settle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -1,5 +1,8 @@
 //! Whether a receiver is worth a call. After some failures in a row it is left alone for a while, longer each time; then
 //! one call finds out. Decides; waits for nothing.
+//!
+//! An event that failed before says little about the receiver: it may be the event that is wrong. So only events that
+//! were never called for open the circuit, and they are the first to find out whether the receiver is back.
 
 use std::time::Duration;
 
@@ -7,6 +10,15 @@ use tokio::time::Instant;
 
 /// Failures in a row after which a receiver counts as away.
 const FAILURES: u32 = 5;
+
+/// Whether an event was called for before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// Never.
+    None,
+    /// At least once, in vain.
+    Some,
+}
 
 /// What is to be done with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,65 +41,96 @@ pub enum Change {
 /// The recent history of one receiver.
 #[derive(Debug, Default)]
 pub struct Circuit {
-    /// In a row.
+    /// In a row, of events that were never called for.
     failures: u32,
     /// Set while it counts as away.
     open: Option<Open>,
 }
 
+/// A receiver that counts as away.
 #[derive(Debug)]
 struct Open {
-    until: Instant,
-    /// Calls that have found it still away.
+    /// When an event that was never called for may find out whether it is back.
+    fresh: Probe,
+    /// When another event may. That is later: it finds out something only if there is no fresh one.
+    again: Probe,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    at: Instant,
+    /// Calls that have found the receiver still away.
     times: u32,
 }
 
 impl Circuit {
-    /// Whether to call now. Who may, while the receiver counts as away, is the only one for the time of a call.
-    pub fn ask(&mut self, now: Instant, call: Duration) -> Verdict {
-        match &mut self.open {
-            Some(open) if now < open.until => Verdict::Wait,
-            Some(open) => {
-                open.until = now + call;
+    /// Whether to call now. While the receiver counts as away, one call at a time may find out.
+    pub fn ask(&mut self, now: Instant, calls: Calls, call: Duration) -> Verdict {
+        match self.open.as_mut().map(|open| open.probe(calls)) {
+            Some(probe) if now < probe.at => Verdict::Wait,
+            Some(probe) => {
+                probe.at = now + call;
                 Verdict::Call
             }
             None => Verdict::Call,
         }
     }
 
-    /// Whether it is to be left alone now.
-    pub fn is_open(&self, now: Instant) -> bool {
-        self.open.as_ref().is_some_and(|open| now < open.until)
+    /// Whether an event is to be left alone now.
+    pub fn is_open(&mut self, now: Instant, calls: Calls) -> bool {
+        let open = self.open.as_mut();
+        open.is_some_and(|open| now < open.probe(calls).at)
     }
 
     /// How often it has been found away in a row, as a number of tries: what is left for later waits accordingly.
     pub fn times(&self) -> u32 {
-        self.open.as_ref().map_or(1, |open| open.times)
+        let open = self.open.as_ref();
+        open.map_or(1, |open| open.fresh.times.max(open.again.times))
     }
 
-    /// A call delivered its event.
-    pub fn succeeded(&mut self) -> Option<Change> {
+    /// The receiver answered, whatever it said about the event.
+    pub fn answered(&mut self) -> Option<Change> {
         self.failures = 0;
         self.open.take().map(|_| Change::Closed)
     }
 
-    /// A call did not; `pause` says how long the receiver is left alone when it has been found away so many times.
-    pub fn failed(&mut self, now: Instant, pause: impl Fn(u32) -> Duration) -> Option<Change> {
-        self.failures = self.failures.saturating_add(1);
-        match &mut self.open {
-            Some(open) => {
-                open.times = open.times.saturating_add(1);
-                open.until = now + pause(open.times);
-                None
+    /// A call said that the receiver does not work; `pause` says how long it is left alone when it has been found away
+    /// so many times.
+    pub fn failed(
+        &mut self,
+        now: Instant,
+        calls: Calls,
+        pause: impl Fn(u32) -> Duration,
+    ) -> Option<Change> {
+        if calls == Calls::None {
+            self.failures = self.failures.saturating_add(1);
+        }
+        let Some(open) = &mut self.open else {
+            if self.failures < FAILURES {
+                return None;
             }
-            None if self.failures >= FAILURES => {
-                self.open = Some(Open {
-                    until: now + pause(1),
-                    times: 1,
-                });
-                Some(Change::Opened)
-            }
-            None => None,
+            let probe = |at| Probe { at, times: 1 };
+            self.open = Some(Open {
+                fresh: probe(now + pause(1)),
+                again: probe(now + 2 * pause(1)),
+            });
+            return Some(Change::Opened);
+        };
+        let probe = open.probe(calls);
+        probe.times = probe.times.saturating_add(1);
+        probe.at = now + pause(probe.times);
+        if calls == Calls::None {
+            open.again.at = open.again.at.max(open.fresh.at + pause(open.fresh.times));
+        }
+        None
+    }
+}
+
+impl Open {
+    fn probe(&mut self, calls: Calls) -> &mut Probe {
+        match calls {
+            Calls::None => &mut self.fresh,
+            Calls::Some => &mut self.again,
         }
     }
 }
@@ -97,6 +140,7 @@ mod tests {
     use super::*;
 
     const CALL: Duration = Duration::from_secs(10);
+    const FRESH: Calls = Calls::None;
 
     fn pause(times: u32) -> Duration {
         Duration::from_secs(u64::from(times) * 60)
@@ -105,10 +149,10 @@ mod tests {
     fn opened(now: Instant) -> Circuit {
         let mut circuit = Circuit::default();
         for _ in 1..FAILURES {
-            assert_eq!(circuit.failed(now, pause), None);
-            assert_eq!(circuit.ask(now, CALL), Verdict::Call);
+            assert_eq!(circuit.failed(now, FRESH, pause), None);
+            assert_eq!(circuit.ask(now, FRESH, CALL), Verdict::Call);
         }
-        assert_eq!(circuit.failed(now, pause), Some(Change::Opened));
+        assert_eq!(circuit.failed(now, FRESH, pause), Some(Change::Opened));
         circuit
     }
 
@@ -116,17 +160,17 @@ mod tests {
     fn a_receiver_that_fails_in_a_row_is_left_alone_and_then_asked_once() {
         let now = Instant::now();
         let mut circuit = opened(now);
-        assert_eq!(circuit.ask(now + pause(1) / 2, CALL), Verdict::Wait);
+        assert_eq!(circuit.ask(now + pause(1) / 2, FRESH, CALL), Verdict::Wait);
         let later = now + pause(1);
-        assert_eq!(circuit.ask(later, CALL), Verdict::Call);
-        assert_eq!(circuit.ask(later, CALL), Verdict::Wait);
-        assert_eq!(circuit.failed(later, pause), None);
+        assert_eq!(circuit.ask(later, FRESH, CALL), Verdict::Call);
+        assert_eq!(circuit.ask(later, FRESH, CALL), Verdict::Wait);
+        assert_eq!(circuit.failed(later, FRESH, pause), None);
         assert_eq!(circuit.times(), 2);
-        assert_eq!(circuit.ask(later + pause(1), CALL), Verdict::Wait);
-        assert_eq!(circuit.ask(later + pause(2), CALL), Verdict::Call);
-        assert_eq!(circuit.succeeded(), Some(Change::Closed));
-        assert_eq!(circuit.ask(later, CALL), Verdict::Call);
-        assert_eq!(circuit.succeeded(), None);
+        assert_eq!(circuit.ask(later + pause(1), FRESH, CALL), Verdict::Wait);
+        assert_eq!(circuit.ask(later + pause(2), FRESH, CALL), Verdict::Call);
+        assert_eq!(circuit.answered(), Some(Change::Closed));
+        assert_eq!(circuit.ask(later, FRESH, CALL), Verdict::Call);
+        assert_eq!(circuit.answered(), None);
     }
 
     #[test]
@@ -134,19 +178,44 @@ mod tests {
         let now = Instant::now();
         let mut circuit = opened(now);
         let later = now + pause(1);
-        assert_eq!(circuit.ask(later, CALL), Verdict::Call);
-        assert_eq!(circuit.ask(later + CALL, CALL), Verdict::Call);
+        assert_eq!(circuit.ask(later, FRESH, CALL), Verdict::Call);
+        assert_eq!(circuit.ask(later + CALL, FRESH, CALL), Verdict::Call);
     }
 
     #[test]
-    fn a_success_between_failures_begins_the_count_anew() {
+    fn an_answer_between_failures_begins_the_count_anew() {
         let now = Instant::now();
         let mut circuit = Circuit::default();
         for _ in 0..3 {
             for _ in 1..FAILURES {
-                assert_eq!(circuit.failed(now, pause), None);
+                assert_eq!(circuit.failed(now, FRESH, pause), None);
             }
-            assert_eq!(circuit.succeeded(), None);
+            assert_eq!(circuit.answered(), None);
         }
+    }
+
+    #[test]
+    fn events_that_failed_before_never_open_it() {
+        let now = Instant::now();
+        let mut circuit = Circuit::default();
+        for _ in 0..100 {
+            assert_eq!(circuit.failed(now, Calls::Some, pause), None);
+        }
+        assert_eq!(circuit.ask(now, FRESH, CALL), Verdict::Call);
+    }
+
+    #[test]
+    fn half_open_it_is_a_fresh_event_that_finds_out_whatever_others_came_to() {
+        let now = Instant::now();
+        let mut circuit = opened(now);
+        let later = now + pause(1);
+        assert_eq!(circuit.ask(later, Calls::Some, CALL), Verdict::Wait);
+        // There is no fresh one for a while.
+        let much_later = now + 2 * pause(1);
+        assert_eq!(circuit.ask(much_later, Calls::Some, CALL), Verdict::Call);
+        assert_eq!(circuit.failed(much_later, Calls::Some, pause), None);
+        assert_eq!(circuit.ask(much_later, Calls::Some, CALL), Verdict::Wait);
+        assert_eq!(circuit.ask(much_later, FRESH, CALL), Verdict::Call);
+        assert_eq!(circuit.answered(), Some(Change::Closed));
     }
 }

@@ -3,11 +3,12 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::circuit::Calls;
 use super::sender::Failure;
 use crate::broker::{Delivery, Exchange, Properties, Publication, Queue};
-use crate::domain::{ClientName, Timestamp};
+use crate::domain::{ClientName, PaymentId, Timestamp};
 use crate::messages::payment::rfc3339;
-use crate::messages::result::CLIENT_HEADER;
+use crate::messages::result::{CLIENT_HEADER, PAYMENT_ID_HEADER};
 
 /// Header with the number of calls so far.
 const TRIES_HEADER: &str = "callback-tries";
@@ -34,6 +35,8 @@ pub struct Event {
     pub tries: u32,
     /// When it first came.
     pub first_at: Timestamp,
+    /// The payment that it is about; a refused request has none.
+    pub payment: Option<PaymentId>,
     /// How the last call failed.
     pub failure: Option<Failure>,
     properties: Properties,
@@ -50,6 +53,7 @@ impl Event {
             header(FIRST_AT_HEADER).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         let failure = header(REASON_HEADER).zip(header(ERROR_HEADER));
         let failure = failure.map(|(reason, error)| Failure::again(reason, error));
+        let payment = header(PAYMENT_ID_HEADER).and_then(|id| id.parse().ok());
         let body = std::str::from_utf8(&delivery.body);
         Ok(Self {
             client: client.ok_or("the header client")?,
@@ -58,6 +62,7 @@ impl Event {
             body: body.map_err(|_| "a body in UTF-8")?.to_owned(),
             tries: tries.unwrap_or(0),
             first_at: first_at.unwrap_or(now),
+            payment: payment.map(PaymentId),
             failure,
             properties,
         })
@@ -66,6 +71,15 @@ impl Event {
     /// It has come from the topic, not from the outbox.
     pub fn is_new(&self) -> bool {
         !self.properties.headers.contains_key(FIRST_AT_HEADER)
+    }
+
+    /// Whether it was called for before.
+    pub fn calls(&self) -> Calls {
+        if self.tries == 0 {
+            Calls::None
+        } else {
+            Calls::Some
+        }
     }
 
     /// How long it has been on its way.

@@ -9,6 +9,7 @@ pub mod address;
 pub mod authorities;
 pub mod bindings;
 mod circuit;
+mod clock;
 mod event;
 mod receivers;
 mod request;
@@ -19,26 +20,33 @@ pub mod signature;
 use std::sync::Arc;
 use std::time::Duration;
 
-use time::OffsetDateTime;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::broker::{Broker, Consumer, Delivery, Publication, Queue};
 use crate::clients::Clients;
+use crate::domain::Timestamp;
 use crate::messages::dead_letter;
 use crate::relay::Relay;
-use crate::store::StoreError;
 use crate::store::commands::{Commands, Message};
 use crate::store::rows::OutboxId;
+use crate::store::{Database, StoreError};
+use clock::DatabaseClock;
 use event::Event;
 use receivers::Receivers;
-use sender::{Failure, Sender};
+use sender::{Evidence, Failure, Sender};
 use settings::{Callback, CallbackSettings};
 
-/// Events in hand, of all clients together.
-const IN_HAND: u16 = 512;
+/// Events that this process holds, of all clients together.
+const HELD: u16 = 512;
+
+/// How long an event of an unknown payment is held before it goes back: it would come again at once.
+const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
+
+/// So many of them are held at a time; further ones go back at once.
+const UNKNOWN_HELD: usize = 16;
 
 /// Delivers what the callbacks queue holds.
 pub struct Callbacks {
@@ -50,10 +58,15 @@ pub struct Callbacks {
     commands: Commands,
     /// Takes what is to be published.
     relay: Relay,
+    /// Knows which payments are this installation's.
+    database: Arc<dyn Database>,
     settings: CallbackSettings,
+    clock: DatabaseClock,
     receivers: Receivers,
     /// Made for the first call: reading the system's certificates takes a while.
     sender: OnceCell<Sender>,
+    /// Places for events of unknown payments.
+    unknown: Semaphore,
 }
 
 /// What becomes of an event.
@@ -64,6 +77,8 @@ enum Fate {
     Later(Duration),
     /// It becomes a dead letter.
     GivenUp(Failure),
+    /// It is about a payment that is not in this worker's database.
+    UnknownPayment,
 }
 
 impl Callbacks {
@@ -71,11 +86,13 @@ impl Callbacks {
     pub fn new(
         broker: Arc<dyn Broker>,
         clients: Clients,
-        commands: Commands,
+        (database, commands): (Arc<dyn Database>, Commands),
         relay: Relay,
         settings: CallbackSettings,
     ) -> Self {
         Self {
+            clock: DatabaseClock::new(Arc::clone(&database)),
+            database,
             broker,
             clients,
             commands,
@@ -83,12 +100,13 @@ impl Callbacks {
             receivers: Receivers::new(settings.clone()),
             settings,
             sender: OnceCell::new(),
+            unknown: Semaphore::new(UNKNOWN_HELD),
         }
     }
 
     /// Registers for events. Always, also if nobody wants any: what was bound once must not fill the queue up.
     pub fn consume(&self) -> Consumer {
-        self.broker.consume(Queue::Callbacks, IN_HAND)
+        self.broker.consume(Queue::Callbacks, HELD)
     }
 
     /// Delivers what [`Self::consume`] brings until `stop`, then ends the calls under way and puts the rest aside.
@@ -106,7 +124,7 @@ impl Callbacks {
             let (this, stop) = (Arc::clone(&this), stop.clone());
             async move { this.work_off(delivery, &stop).await }
         };
-        let handing_out = consumer.hand_out(usize::from(IN_HAND), &tasks, &stop, &work);
+        let handing_out = consumer.hand_out(usize::from(HELD), &tasks, &stop, &work);
         tokio::select! {
             () = handing_out => {}
             _ = following => {}
@@ -120,7 +138,11 @@ impl Callbacks {
     }
 
     async fn work_off(&self, delivery: Delivery, stop: &CancellationToken) {
-        let mut event = match Event::read(&delivery, OffsetDateTime::now_utc()) {
+        let now = tokio::select! {
+            now = self.clock.now() => now,
+            () = stop.cancelled() => return delivery.settle.give_back().await,
+        };
+        let mut event = match Event::read(&delivery, now) {
             Ok(event) => event,
             Err(missing) => {
                 // Only the relay writes here, so this is a foreign message: it ends among the dead letters.
@@ -128,10 +150,11 @@ impl Callbacks {
                 return delivery.settle.reject().await;
             }
         };
-        let settled = match self.fate(&mut event, stop).await {
+        let settled = match self.fate(&mut event, now, stop).await {
             Fate::Done => Ok(()),
             Fate::Later(delay) => self.later(&event, delay).await,
             Fate::GivenUp(failure) => self.give_up(&event, &failure).await,
+            Fate::UnknownPayment => return self.put_back(&event, delivery, stop).await,
         };
         match settled {
             Ok(()) => delivery.settle.acknowledge().await,
@@ -142,48 +165,92 @@ impl Callbacks {
         }
     }
 
-    async fn fate(&self, event: &mut Event, stop: &CancellationToken) -> Fate {
+    async fn fate(&self, event: &mut Event, now: Timestamp, stop: &CancellationToken) -> Fate {
         let callback = self.clients.callback(&event.client);
         let wants = |it: &Arc<Callback>| it.events.contains(&event.kind.as_str());
         let Some(callback) = callback.filter(wants) else {
-            return Fate::Done;
+            // A client that has left the file is told nothing. One that was never in it may be another installation's.
+            let is_ours = self.clients.knows(&event.client) || self.has_payment_of(event).await;
+            return if is_ours {
+                Fate::Done
+            } else {
+                Fate::UnknownPayment
+            };
         };
         let receiver = self.receivers.of(&event.client, &callback);
-        let age = event.age(OffsetDateTime::now_utc());
+        let made = event.calls();
         let turn = tokio::select! {
             biased;
             // Into the outbox, where the next process finds it; not before every call of this one has ended.
             () = stop.cancelled() => Err(self.settings.timeout + Duration::from_secs(1)),
-            turn = receiver.turn(age) => turn,
+            turn = receiver.turn(made, event.age(now)) => turn,
         };
         let _turn = match turn {
             Ok(turn) => turn,
-            Err(delay) => return self.later_or_never(event, delay),
+            Err(delay) => return self.later_or_never(event, delay).await,
         };
         event.tries = event.tries.saturating_add(1);
         let sent = self.send(event, &callback).await;
-        receiver.note(sent.is_ok());
-        report(event, sent.as_ref().err());
+        let failure = sent.as_ref().err();
+        receiver.note(made, failure.map_or(Evidence::Answers, |it| it.evidence));
+        report(event, failure);
         match sent {
             Ok(()) => Fate::Done,
             Err(failure) if failure.is_final => Fate::GivenUp(failure),
             Err(failure) => {
                 event.failure = Some(failure);
-                self.later_or_never(event, self.settings.retry.delay_after(event.tries))
+                let delay = self.settings.retry.delay_after(event.tries);
+                self.later_or_never(event, delay).await
             }
         }
+    }
+
+    /// Whether the event's payment is in the database. An event without a payment, or a database that does not answer,
+    /// is no reason to doubt it.
+    async fn has_payment_of(&self, event: &Event) -> bool {
+        let Some(payment) = event.payment else {
+            return true;
+        };
+        let found = self.database.payment(payment).await;
+        found.map_or(true, |found| found.is_some())
+    }
+
+    /// It goes back for a worker that knows the payment, and ends among the dead letters.
+    async fn put_back(&self, event: &Event, delivery: Delivery, stop: &CancellationToken) {
+        if !delivery.redelivered {
+            tracing::error!(
+                event.id,
+                client = %event.client,
+                payment.id = event.payment.map(|id| id.0),
+                "a callback about a payment that is not in this database goes back to the queue, and ends among the \
+                 dead letters: is DATABASE_URL the database of this virtual host?"
+            );
+        }
+        metrics::counter!("callbacks_for_unknown_payments").increment(1);
+        if let Ok(_place) = self.unknown.try_acquire() {
+            tokio::select! {
+                () = tokio::time::sleep(UNKNOWN_PAUSE) => {}
+                () = stop.cancelled() => return delivery.settle.give_back().await,
+            }
+        }
+        delivery.settle.reject().await;
     }
 
     async fn send(&self, event: &Event, callback: &Callback) -> Result<(), Failure> {
         let make = || async { Sender::new(&self.settings) };
         let sender = self.sender.get_or_try_init(make).await;
-        let sender = sender.map_err(|error| Failure::again("tls_unusable", error.to_string()))?;
-        sender.send(event, callback).await
+        let sender = sender
+            .map_err(|error| Failure::again("tls_unusable", error.to_string()).without_a_call())?;
+        sender.send(event, callback, self.clock.now().await).await
     }
 
     /// Later, unless that is too late.
-    fn later_or_never(&self, event: &Event, delay: Duration) -> Fate {
-        let age = event.age(OffsetDateTime::now_utc());
+    async fn later_or_never(&self, event: &Event, delay: Duration) -> Fate {
+        // A row in the outbox of another installation's database would be lost with that mistake.
+        if !self.has_payment_of(event).await {
+            return Fate::UnknownPayment;
+        }
+        let age = event.age(self.clock.now().await);
         if age + delay < self.settings.give_up_after {
             return Fate::Later(delay);
         }
@@ -235,6 +302,17 @@ fn report(event: &Event, failure: Option<&Failure>) {
             tracing::debug!(event.id, client, event.tries, "a callback is delivered");
             metrics::counter!("callbacks_delivered", "client" => client).increment(1);
         }
+        Some(failure) if failure.evidence == Evidence::Answers && event.tries == 1 => {
+            let Failure { reason, error, .. } = failure;
+            count_failure(&client, reason);
+            tracing::warn!(
+                event.id,
+                client,
+                reason,
+                error,
+                "the receiver works, but does not take this event: it is called for again, and others do not wait"
+            );
+        }
         Some(Failure { reason, error, .. }) => {
             tracing::debug!(
                 event.id,
@@ -244,8 +322,12 @@ fn report(event: &Event, failure: Option<&Failure>) {
                 error,
                 "a callback failed"
             );
-            metrics::counter!("callbacks_failed", "client" => client, "reason" => reason.clone())
-                .increment(1);
+            count_failure(&client, reason);
         }
     }
+}
+
+fn count_failure(client: &str, reason: &str) {
+    let labels = [("client", client.to_owned()), ("reason", reason.to_owned())];
+    metrics::counter!("callbacks_failed", &labels).increment(1);
 }

@@ -9,17 +9,22 @@ use axum::http::Uri;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::circuit::{Change, Circuit, Verdict};
+use super::circuit::{Calls, Change, Circuit, Verdict};
+use super::sender::Evidence;
 use super::settings::{Callback, CallbackSettings};
 use crate::domain::ClientName;
 
-/// Events of one client in hand, for each that is being called for. More go back, so that the hands are free for others.
-const IN_HAND: usize = 8;
+/// Events of one client that this process holds, for each that is being called for. More go back, so that there is room
+/// for others.
+const HELD: usize = 8;
+
+/// No client's events take more places, however many calls it may have.
+const MOST_HELD: usize = 128;
 
 /// A receiver that counts as away is asked at least so often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// When an event comes again for which there was no hand free, at the soonest.
+/// When an event comes again for which there was no place, at the soonest.
 const CROWDED: Duration = Duration::from_secs(1);
 
 /// All of them.
@@ -33,14 +38,20 @@ pub struct Receiver {
     client: ClientName,
     url: Uri,
     settings: CallbackSettings,
-    in_hand: Arc<Semaphore>,
+    /// Places for events that were never called for.
+    fresh: Arc<Semaphore>,
+    /// Places for those that were. Apart, so that they never take the places of fresh ones.
+    again: Arc<Semaphore>,
     calls: Arc<Semaphore>,
+    /// Half of the calls may be for events that failed before.
+    calls_again: Arc<Semaphore>,
     circuit: Mutex<Circuit>,
 }
 
 /// The right to make one call.
 pub struct Turn {
-    _in_hand: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+    _call_again: Option<OwnedSemaphorePermit>,
     _call: OwnedSemaphorePermit,
 }
 
@@ -60,12 +71,16 @@ impl Receivers {
             return Arc::clone(receiver);
         }
         let calls = self.settings.concurrency;
+        let held = (calls * HELD).min(MOST_HELD).max(calls);
+        let places = |number: usize| Arc::new(Semaphore::new(number.max(1)));
         let receiver = Arc::new(Receiver {
             client: client.clone(),
             url: callback.url.clone(),
             settings: self.settings.clone(),
-            in_hand: Arc::new(Semaphore::new(calls * IN_HAND)),
-            calls: Arc::new(Semaphore::new(calls)),
+            fresh: places(held),
+            again: places(held / 2),
+            calls: places(calls),
+            calls_again: places(calls / 2),
             circuit: Mutex::default(),
         });
         known.insert(client.clone(), Arc::clone(&receiver));
@@ -75,31 +90,38 @@ impl Receivers {
 
 impl Receiver {
     /// Waits for its turn; an error says how long an event of this age should be left alone instead.
-    pub async fn turn(&self, age: time::Duration) -> Result<Turn, Duration> {
+    pub async fn turn(&self, made: Calls, age: time::Duration) -> Result<Turn, Duration> {
         // What cannot be called for is not kept waiting in line.
-        self.is_away().map_or(Ok(()), Err)?;
-        let in_hand = Arc::clone(&self.in_hand).try_acquire_owned();
-        let in_hand = in_hand.map_err(|_| crowded(age, self.settings.retry.max_interval))?;
-        let call = Arc::clone(&self.calls).acquire_owned().await;
-        let call = call.map_err(|_| CROWDED)?;
-        match self.with_circuit(|circuit| circuit.ask(Instant::now(), self.settings.timeout)) {
+        self.is_away(made).map_or(Ok(()), Err)?;
+        let places = match made {
+            Calls::None => &self.fresh,
+            Calls::Some => &self.again,
+        };
+        let place = Arc::clone(places).try_acquire_owned();
+        let place = place.map_err(|_| crowded(age, self.settings.retry.max_interval))?;
+        let call_again = match made {
+            Calls::None => None,
+            Calls::Some => Some(acquire(&self.calls_again).await?),
+        };
+        let call = acquire(&self.calls).await?;
+        let call_takes = self.settings.timeout;
+        match self.with_circuit(|circuit| circuit.ask(Instant::now(), made, call_takes)) {
             Verdict::Call => Ok(Turn {
-                _in_hand: in_hand,
+                _place: place,
+                _call_again: call_again,
                 _call: call,
             }),
             Verdict::Wait => Err(self.pause()),
         }
     }
 
-    /// Notes how a call ended.
-    pub fn note(&self, delivered: bool) {
+    /// Notes what a call says about the receiver.
+    pub fn note(&self, made: Calls, evidence: Evidence) {
         let pause = |times| self.settings.retry.delay_after(times).min(LONGEST_PAUSE);
-        let change = self.with_circuit(|circuit| {
-            if delivered {
-                circuit.succeeded()
-            } else {
-                circuit.failed(Instant::now(), pause)
-            }
+        let change = self.with_circuit(|circuit| match evidence {
+            Evidence::Answers => circuit.answered(),
+            Evidence::Fails => circuit.failed(Instant::now(), made, pause),
+            Evidence::Nothing => None,
         });
         let client = self.client.as_str();
         match change {
@@ -114,8 +136,8 @@ impl Receiver {
         }
     }
 
-    fn is_away(&self) -> Option<Duration> {
-        let away = self.with_circuit(|circuit| circuit.is_open(Instant::now()));
+    fn is_away(&self, made: Calls) -> Option<Duration> {
+        let away = self.with_circuit(|circuit| circuit.is_open(Instant::now(), made));
         away.then(|| self.pause())
     }
 
@@ -130,7 +152,11 @@ impl Receiver {
     }
 }
 
-/// For as long as the event has been on its way: coming each second to find no hand free would cost payments their time.
+async fn acquire(calls: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Duration> {
+    Arc::clone(calls).acquire_owned().await.map_err(|_| CROWDED)
+}
+
+/// For as long as the event has been on its way: coming each second to find no place would cost payments their time.
 fn crowded(age: time::Duration, longest: Duration) -> Duration {
     let age = age.try_into().unwrap_or(Duration::ZERO);
     let pause = age.min(longest.min(LONGEST_PAUSE)).max(CROWDED);
@@ -142,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_for_which_no_hand_is_free_comes_less_often_the_older_it_is() {
+    fn an_event_for_which_there_is_no_place_comes_less_often_the_older_it_is() {
         let quarter = Duration::from_secs(15 * 60);
         for (age, pause) in [(-1, 1), (0, 1), (20, 20), (3600, 60)] {
             let pause = Duration::from_secs(pause);

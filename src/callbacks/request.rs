@@ -36,8 +36,9 @@ pub fn of(
     );
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     for (name, value) in signed {
-        let value = HeaderValue::from_str(&value)
-            .map_err(|_| Failure::last("event_unreadable", "The event's id is no header."))?;
+        let value = HeaderValue::from_str(&value).map_err(|_| {
+            Failure::last("event_unreadable", "The event's id is no header.").without_a_call()
+        })?;
         headers.insert(HeaderName::from_static(name), value);
     }
     Ok(request)
@@ -49,7 +50,8 @@ pub fn judge(format: Format, status: StatusCode, body: &[u8]) -> Result<(), Fail
         StatusCode::GONE => Err(Failure::last(
             "gone",
             "The receiver answered 410: it wants no more callbacks.",
-        )),
+        )
+        .about_the_event()),
         _ if status.is_redirection() => Err(Failure::again(
             "redirect",
             format!(
@@ -57,12 +59,9 @@ pub fn judge(format: Format, status: StatusCode, body: &[u8]) -> Result<(), Fail
                 status.as_u16()
             ),
         )),
+        _ if status.is_client_error() => Err(client_error(status)),
         _ if !status.is_success() => Err(Failure::again(
-            if status.is_server_error() {
-                "server_error"
-            } else {
-                "client_error"
-            },
+            "server_error",
             format!("The receiver answered {}.", status.as_u16()),
         )),
         _ => match format {
@@ -72,21 +71,41 @@ pub fn judge(format: Format, status: StatusCode, body: &[u8]) -> Result<(), Fail
     }
 }
 
+/// Most of these say that the receiver works and cannot use this event; some say that it has no time.
+fn client_error(status: StatusCode) -> Failure {
+    let failure = Failure::again(
+        "client_error",
+        format!("The receiver answered {}.", status.as_u16()),
+    );
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            failure
+        }
+        _ => failure.about_the_event(),
+    }
+}
+
 /// Store Manager says so; a page of something in front of it does not.
 fn updated(body: &[u8]) -> Result<(), Failure> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    if answer["updated"] == true {
-        return Ok(());
+    match answer["updated"].as_bool() {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::again(
+            "not_updated",
+            "The receiver answered {\"updated\": false}: it does not know the order.",
+        )
+        .about_the_event()),
+        None => Err(Failure::again(
+            "not_understood",
+            "The receiver answered 2xx without {\"updated\": true}.",
+        )),
     }
-    Err(Failure::again(
-        "not_updated",
-        "The receiver answered without {\"updated\": true}.",
-    ))
 }
 
-/// Store Manager keeps ids in 32 bits and takes numbers and booleans, not texts.
+/// Store Manager keeps ids in 32 bits and takes numbers and booleans, not texts. Newer copies of it store the payment's id.
 fn order_paid(event: &Event) -> Result<String, Failure> {
-    let unreadable = |_| Failure::last("event_unreadable", "The event is not JSON.");
+    let unreadable =
+        |_| Failure::last("event_unreadable", "The event is not JSON.").without_a_call();
     let body: Value = serde_json::from_str(&event.body).map_err(unreadable)?;
     let order_id = body["data"]["order_id"].as_i64();
     let order_id = order_id
@@ -96,8 +115,11 @@ fn order_paid(event: &Event) -> Result<String, Failure> {
                 "order_id_too_large",
                 "Store Manager has no such order: its ids have 32 bits.",
             )
+            .without_a_call()
         })?;
-    Ok(json!({ "order_id": order_id, "is_paid": true }).to_string())
+    let payment_id = &body["data"]["payment_id"];
+    let told = json!({ "order_id": order_id, "is_paid": true, "payment_id": payment_id });
+    Ok(told.to_string())
 }
 
 #[cfg(test)]

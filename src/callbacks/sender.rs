@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -14,15 +14,19 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
-use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use super::address::{ResolveError, Resolver, check_literal};
 use super::event::Event;
 use super::request;
-use super::settings::{Callback, CallbackSettings};
+use super::settings::{Callback, CallbackSettings, Format};
+use crate::domain::Timestamp;
 
 /// Read of an answer; the rest is not wanted.
 const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// How long the rest of an answer is waited for whose status says it all.
+const DRAIN: Duration = Duration::from_millis(100);
 
 /// A connection that is not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(30);
@@ -38,6 +42,19 @@ pub struct Failure {
     pub error: String,
     /// Another call would change nothing.
     pub is_final: bool,
+    /// What it says about the receiver.
+    pub evidence: Evidence,
+}
+
+/// What a call says about the receiver, apart from its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// It works: it has answered, if only that it cannot use this event.
+    Answers,
+    /// It does not work.
+    Fails,
+    /// There was no call.
+    Nothing,
 }
 
 impl Failure {
@@ -47,6 +64,25 @@ impl Failure {
             reason: reason.into(),
             error: error.into(),
             is_final: false,
+            evidence: Evidence::Fails,
+        }
+    }
+
+    /// The receiver has answered, and what it says is about this event alone.
+    #[must_use]
+    pub fn about_the_event(self) -> Self {
+        Self {
+            evidence: Evidence::Answers,
+            ..self
+        }
+    }
+
+    /// The event cannot be put into a call.
+    #[must_use]
+    pub fn without_a_call(self) -> Self {
+        Self {
+            evidence: Evidence::Nothing,
+            ..self
         }
     }
 
@@ -71,7 +107,7 @@ pub struct Sender {
 impl Sender {
     /// Trusts the system's authorities and those of the settings.
     pub fn new(settings: &CallbackSettings) -> Result<Self, rustls::Error> {
-        let timeout = settings.timeout;
+        let longest = settings.timeout;
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(settings.authorities.and_the_system_s())
@@ -80,7 +116,7 @@ impl Sender {
             let mut connector = HttpConnector::new_with_resolver(Resolver { allow_private });
             connector.enforce_http(false);
             connector.set_nodelay(true);
-            connector.set_connect_timeout(Some(timeout / 2));
+            connector.set_connect_timeout(Some(longest / 2));
             let connector = HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
                 .https_or_http()
@@ -94,13 +130,18 @@ impl Sender {
         Ok(Self {
             public: http(false),
             anywhere: http(true),
-            timeout,
+            timeout: longest,
         })
     }
 
-    /// Delivers one event, or says why not.
-    pub async fn send(&self, event: &Event, callback: &Callback) -> Result<(), Failure> {
-        let request = request::of(event, callback, OffsetDateTime::now_utc())?;
+    /// Delivers one event, signed for this moment, or says why not.
+    pub async fn send(
+        &self,
+        event: &Event,
+        callback: &Callback,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let request = request::of(event, callback, now)?;
         let client = if callback.allow_private_addresses {
             &self.anywhere
         } else {
@@ -113,9 +154,7 @@ impl Sender {
             let error = format!("The receiver did not answer within {:?}.", self.timeout);
             Err(Failure::again("timeout", error))
         };
-        tokio::time::timeout(self.timeout, call)
-            .await
-            .unwrap_or_else(timed_out)
+        timeout(self.timeout, call).await.unwrap_or_else(timed_out)
     }
 }
 
@@ -126,7 +165,14 @@ async fn call(client: &Http, request: Request<Body>, callback: &Callback) -> Res
         .map_err(|error| failure(&error))?;
     let status = answer.status();
     // An answer that is too long counts as an empty one, and its connection is not used again.
-    let body = to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER).await;
+    let body = to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER);
+    let body = if callback.format == Format::StoreManager && status.is_success() {
+        body.await
+    } else {
+        // The status says it all. The body is read only to use the connection again: one that does not end must not turn
+        // what has arrived into a time-out.
+        timeout(DRAIN, body).await.unwrap_or(Ok(Bytes::new()))
+    };
     request::judge(callback.format, status, &body.unwrap_or_default())
 }
 

@@ -10,7 +10,7 @@ use crate::accept::rules::{ClientRules, ReturnOrigins, UnknownFields};
 use crate::domain::{ClientName, WebOrigin};
 
 /// Fields of a client.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "name",
     "api_key_sha256",
     "rabbitmq_user",
@@ -18,6 +18,7 @@ const FIELDS: [&str; 7] = [
     "display_name",
     "return_origins",
     "unknown_fields",
+    "weight",
 ];
 
 /// Longest name on the payment page, in characters.
@@ -78,6 +79,7 @@ fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Ent
     let name = name(fields, taken, faults);
     let keys = keys(fields, taken, faults);
     let rabbitmq_user = user(fields, taken, faults);
+    let weight = weight(fields, faults);
     let callback = fields
         .get("callback")
         .map(|value| callback::read(value, fields.path("callback"), faults));
@@ -88,6 +90,7 @@ fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Ent
         name: name?,
         keys: keys?,
         rabbitmq_user,
+        weight: weight?,
         callback: match callback {
             Some(callback) => Some(Arc::new(callback?)),
             None => None,
@@ -198,6 +201,19 @@ fn keys(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Vec<[
         }
     }
     Some(keys)
+}
+
+fn weight(fields: &Object, faults: &mut Faults) -> Option<u32> {
+    let Some(value) = fields.get("weight") else {
+        return Some(1);
+    };
+    let weight = value.as_u64().and_then(|weight| u32::try_from(weight).ok());
+    let weight = weight.filter(|weight| (1..=100).contains(weight));
+    if weight.is_none() {
+        let message = "must be a whole number from 1 to 100";
+        faults.add(fields.path("weight"), "invalid_weight", message);
+    }
+    weight
 }
 
 fn user(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<String> {

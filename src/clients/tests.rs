@@ -42,6 +42,30 @@ fn each_key_and_each_user_leads_to_its_client() {
 }
 
 #[test]
+fn a_client_has_one_part_of_the_permits_unless_the_file_says_otherwise() {
+    let clients = |weight: Value| {
+        let document = json!({"clients": [
+            {"name": "shop", "api_key_sha256": [], "weight": weight},
+            {"name": "kiosk", "api_key_sha256": []},
+        ]});
+        Clients::parse(document.to_string().as_bytes())
+    };
+    let name = |name| ClientName::parse(name).expect("a name");
+    let read = clients(json!(100)).expect("a good file");
+    assert_eq!(read.weight(&name("shop")), 100);
+    assert_eq!(read.weight(&name("kiosk")), 1);
+    assert_eq!(read.weight(&name("nobody")), 1);
+    for weight in [json!(0), json!(101), json!(-1), json!(1.5), json!("2")] {
+        let faults = clients(weight.clone()).expect_err("a fault");
+        let found: Vec<(&str, &str)> = faults
+            .iter()
+            .map(|it| (it.field.as_str(), it.code))
+            .collect();
+        assert_eq!(found, [("clients[0].weight", "invalid_weight")], "{weight}");
+    }
+}
+
+#[test]
 fn without_a_file_there_is_one_client() {
     let clients = Clients::single();
     let default = ClientName::parse("default").ok();
@@ -55,7 +79,7 @@ fn every_fault_of_a_file_is_listed() {
     let digest = "0".repeat(64);
     let found = faults(&json!({"client": 1, "clients": [
         {"name": "Shop", "api_key_sha256": [digest, "12"], "rabbitmq_user": ""},
-        {"name": "kiosk", "api_key_sha256": [digest], "api_key": "x"},
+        {"name": "kiosk", "api_key_sha256": [digest], "api_key": "x", "weight": 0},
         {"name": "kiosk", "api_key_sha256": "x"},
         7,
     ]}));
@@ -66,6 +90,7 @@ fn every_fault_of_a_file_is_listed() {
         ("clients[0].rabbitmq_user", "invalid_user"),
         ("clients[1].api_key", "unknown_field"),
         ("clients[1].api_key_sha256[0]", "repeated"),
+        ("clients[1].weight", "invalid_weight"),
         ("clients[2].name", "repeated"),
         ("clients[2].api_key_sha256", "wrong_type"),
         ("clients[3]", "wrong_type"),

@@ -3,7 +3,8 @@
 //! A wake-up is a hint, never the outcome itself: whoever waits registers first, then reads the store, then waits,
 //! and reads once more whatever ended the wait. So an outcome that comes in between is not missed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,9 +25,16 @@ pub struct Waiters {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    payments: HashMap<PaymentId, watch::Sender<()>>,
+    payments: BTreeMap<PaymentId, Waited>,
     number: usize,
     closed: bool,
+}
+
+/// A payment that is waited for.
+#[derive(Debug)]
+struct Waited {
+    hints: watch::Sender<()>,
+    since: Instant,
 }
 
 /// One request that waits; dropping it removes it.
@@ -64,8 +72,11 @@ impl Waiters {
         }
         waiting.number += 1;
         self.somebody.notify_one();
-        let sender = waiting.payments.entry(payment).or_default();
-        let hints = sender.subscribe();
+        let waited = waiting.payments.entry(payment).or_insert_with(|| Waited {
+            hints: watch::Sender::default(),
+            since: Instant::now(),
+        });
+        let hints = waited.hints.subscribe();
         Some(Waiter {
             waiters: Arc::clone(self),
             payment,
@@ -75,16 +86,36 @@ impl Waiters {
 
     /// Something has happened to a payment.
     pub fn wake(&self, payment: PaymentId) {
-        if let Some(sender) = self.lock().payments.get(&payment) {
-            sender.send_replace(());
+        if let Some(waited) = self.lock().payments.get(&payment) {
+            waited.hints.send_replace(());
         }
     }
 
     /// Hints may have been missed (the connection that brings them was lost): everyone reads again.
     pub fn wake_all(&self) {
-        for sender in self.lock().payments.values() {
-            sender.send_replace(());
+        for waited in self.lock().payments.values() {
+            waited.hints.send_replace(());
         }
+    }
+
+    /// Up to `most` payments that have been waited for at least so long: those behind `last`, then from the beginning.
+    pub fn waiting_for(
+        &self,
+        longer_than: Duration,
+        last: Option<PaymentId>,
+        most: usize,
+    ) -> Vec<PaymentId> {
+        let waiting = self.lock();
+        let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let until = last.map_or(Bound::Excluded(PaymentId(i64::MIN)), Bound::Included);
+        let payments = &waiting.payments;
+        payments
+            .range((behind, Bound::Unbounded))
+            .chain(payments.range((Bound::Unbounded, until)))
+            .filter(|(_, waited)| waited.since.elapsed() >= longer_than)
+            .map(|(payment, _)| *payment)
+            .take(most)
+            .collect()
     }
 
     /// The service is stopping: everyone is answered now, and nobody waits any more.
@@ -126,7 +157,7 @@ impl Drop for Waiter {
         let mut waiting = self.waiters.lock();
         waiting.number -= 1;
         // The receiver of this waiter is counted until it is dropped, right after this.
-        let last = |sender: &watch::Sender<()>| sender.receiver_count() <= 1;
+        let last = |waited: &Waited| waited.hints.receiver_count() <= 1;
         if waiting.payments.get(&self.payment).is_some_and(last) {
             waiting.payments.remove(&self.payment);
         }

@@ -38,7 +38,8 @@ pub struct CloudEvent<'a, D> {
     time: String,
     datacontenttype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    /// 1, 2, 3 … within the payment: events may come out of order.
+    /// 0000000001, 0000000002, … within the payment, which texts order as numbers do: events may come out of order.
+    #[schemars(regex(pattern = "^[0-9]{10}$"))]
     sequence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     correlationid: Option<&'a str>,
@@ -59,7 +60,7 @@ pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<P
         subject: &format!("payments/{}", payment.id),
         time: rfc3339(payment.updated_at),
         datacontenttype: "application/json",
-        sequence: Some(payment.sequence.to_string()),
+        sequence: Some(format!("{:010}", payment.sequence)),
         correlationid: origin.correlation_id.as_deref(),
         traceparent: origin.traceparent.as_deref(),
         data: PaymentObject::from(payment),

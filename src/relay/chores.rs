@@ -123,6 +123,8 @@ pub(super) async fn measure(
             release(&publisher).await;
         }
         let full = depth.of_payments >= settings.backlog_limit;
+        let half_full = depth.of_payments >= settings.backlog_limit / 2;
+        backlog.half_full.store(half_full, Ordering::Relaxed);
         if full != backlog.full.swap(full, Ordering::Relaxed) {
             tracing::warn!(
                 outbox.rows = depth.of_payments,

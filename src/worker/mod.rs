@@ -4,77 +4,143 @@
 //! broker delivers again, and claim and transition decide what is left to do.
 
 mod authorize;
+mod dispatch;
 pub mod retry;
+mod shares;
+mod unknown;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::broker::{Broker, Consumer, Delivery, Queue};
+use crate::broker::{Broker, Consumer, Queue};
+use crate::clients::Clients;
 use crate::domain::{ClientName, Payment, PaymentId};
 use crate::messages::work::WorkMessage;
 use crate::pulse::Pulse;
-use crate::store::StoreError;
-use crate::store::commands::{Advance, Advanced, Claim, Commands, RowIds};
+use crate::relay::Relay;
+use crate::store::commands::{Advance, Advanced, Claim, Commands, Postpone, Postponed, RowIds};
 use crate::store::quarantine::{Key, SetAside};
+use crate::store::{Database, StoreError};
 
 pub use authorize::Authorizer;
+use dispatch::{Dispatcher, Permit, Received};
+pub use unknown::UnknownPayments;
+
+/// Tries that wait in a worker besides those that its permits need, where there is more than one client: room to see
+/// what lies behind the tries of one of them in the queue.
+const ROOM: usize = 128;
 
 /// Takes tries from the work queue.
 pub struct Worker {
     /// Where they come from.
     pub broker: Arc<dyn Broker>,
+    /// Knows whose a payment is.
+    pub database: Arc<dyn Database>,
     /// Where they are claimed and recorded.
     pub commands: Commands,
     /// Who asks the processor.
     pub authorizer: Authorizer,
+    /// Knows how much waits to be published.
+    pub relay: Relay,
+    /// Who shares the permits, and in which proportion.
+    pub clients: Clients,
     /// Tries under way at the same time.
     pub permits: usize,
     /// Of the calls to the processor; claiming and recording are group commits.
     pub pulse: Pulse,
+    /// Work for payments that are not in the database.
+    pub unknown: UnknownPayments,
+}
+
+/// What is to happen to a delivery.
+enum Settlement {
+    Done,
+    /// The payment is not in the database.
+    UnknownPayment,
 }
 
 impl Worker {
     /// Registers for tries.
     pub fn consume(&self) -> Consumer {
-        // A few more than can be worked on, so that a permit that comes free finds work.
-        let prefetch = u16::try_from(self.permits + self.permits / 4 + 1).unwrap_or(u16::MAX);
-        self.broker.consume(Queue::Work, prefetch)
+        self.broker.consume(Queue::Work, self.prefetch())
     }
 
-    /// Works off what [`Self::consume`] brings until `stop`, then finishes what is in hand.
+    /// A few more than can be worked on, so that a permit that comes free finds work.
+    fn prefetch(&self) -> u16 {
+        let room = if self.clients.default_client().is_some() {
+            0
+        } else {
+            ROOM
+        };
+        let prefetch = self.permits + self.permits / 4 + 1 + room;
+        u16::try_from(prefetch).unwrap_or(u16::MAX)
+    }
+
+    /// A try that waits for longer than that holds up others: half of what another client may have to wait at most for
+    /// its way to the worker, since a permit comes free for it within one time-out.
+    fn horizon(&self) -> Duration {
+        self.authorizer.timeout / 2
+    }
+
+    /// Works off what [`Self::consume`] brings until `stop`, then finishes what is under way.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
         let tries = TaskTracker::new();
-        let this = Arc::new(self);
-        let work = |delivery| {
-            let this = Arc::clone(&this);
-            async move { this.work_off(delivery).await }
-        };
-        consumer.hand_out(this.permits, &tries, &stop, work).await;
+        let dispatcher = Dispatcher::new(Arc::new(self), tries.clone(), stop);
+        dispatcher.run(&mut consumer).await;
         consumer.give_back_the_rest().await;
         tries.close();
         tries.wait().await;
     }
 
-    async fn work_off(&self, delivery: Delivery) {
-        let work = match WorkMessage::parse(&delivery.body) {
-            Ok(work) => work,
-            Err(error) => {
-                // Only the relay writes here, so this is a foreign message: it ends among the dead letters.
-                tracing::warn!(%error, "a work message cannot be read");
-                return delivery.settle.reject().await;
-            }
-        };
+    async fn work_off(&self, received: Received, permit: Permit, stop: &CancellationToken) {
+        let work = received.work;
         let span = tracing::debug_span!(
             "work",
             payment.id = work.payment_id.0,
             attempt = work.attempt,
             try_number = work.try_number
         );
-        match self.take_and_try(work).instrument(span).await {
-            Ok(()) => delivery.settle.acknowledge().await,
+        let settlement = self.take_and_try(work, &permit).instrument(span).await;
+        drop(permit);
+        self.settle(received, settlement, stop).await;
+    }
+
+    /// Has a try wait in the outbox until its turn comes.
+    async fn postpone(
+        &self,
+        received: Received,
+        times: u32,
+        delay: Duration,
+        stop: &CancellationToken,
+    ) {
+        let postpone = Postpone::new(received.work, times, delay);
+        let settlement = match self.commands.postpone(postpone).await {
+            Ok(Postponed::Done) => Ok(Settlement::Done),
+            Ok(Postponed::UnknownPayment) => Ok(Settlement::UnknownPayment),
+            Err(error) => Err(error),
+        };
+        self.settle(received, settlement, stop).await;
+    }
+
+    async fn settle(
+        &self,
+        received: Received,
+        settlement: Result<Settlement, StoreError>,
+        stop: &CancellationToken,
+    ) {
+        let Received {
+            work,
+            delivery,
+            place,
+            ..
+        } = received;
+        match settlement {
+            Ok(Settlement::Done) => delivery.settle.acknowledge().await,
+            Ok(Settlement::UnknownPayment) => self.unknown.put_back(work, delivery, stop).await,
             Err(error) => {
                 tracing::error!(payment.id = work.payment_id.0, %error, "a try could not be recorded");
                 if self.set_aside(work.payment_id, &error).await {
@@ -84,6 +150,7 @@ impl Worker {
                 }
             }
         }
+        drop(place);
     }
 
     /// Sets a payment aside that would fail again and again. Released, it is dispatched again by the last net.
@@ -95,7 +162,11 @@ impl Worker {
         self.commands.quarantine(&[row]).await.is_ok()
     }
 
-    async fn take_and_try(&self, work: WorkMessage) -> Result<(), StoreError> {
+    async fn take_and_try(
+        &self,
+        work: WorkMessage,
+        permit: &Permit,
+    ) -> Result<Settlement, StoreError> {
         let claimed = self
             .commands
             .claim(work)
@@ -106,17 +177,20 @@ impl Worker {
             .await?;
         let stored = match claimed {
             Claim::Taken(stored) => stored,
+            Claim::UnknownPayment => return Ok(Settlement::UnknownPayment),
             Claim::Held | Claim::Over => {
                 tracing::debug!(?claimed, "nothing to do");
-                return Ok(());
+                return Ok(Settlement::Done);
             }
             Claim::Quarantined(payment) => {
                 tracing::warn!(%payment, "a try of a quarantined payment is left to its release");
-                return Ok(());
+                return Ok(Settlement::Done);
             }
         };
         let in_hand = self.pulse.take();
+        permit.asked();
         let (trigger, delay) = self.authorizer.ask(&stored).await;
+        permit.answered();
         drop(in_hand);
         let advance = Advance {
             payment: work.payment_id,
@@ -143,7 +217,7 @@ impl Worker {
             }
             _ => {}
         }
-        Ok(())
+        Ok(Settlement::Done)
     }
 }
 

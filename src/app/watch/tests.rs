@@ -2,8 +2,15 @@ use super::*;
 use crate::broker::embedded::Embedded;
 use crate::broker::{Exchange, Properties, Publication};
 use crate::http::wait::Woken;
+use crate::store::sqlite::Sqlite;
 
 const ID: PaymentId = PaymentId(7);
+
+/// An empty one.
+fn database() -> Arc<dyn Database> {
+    let folder = tempfile::tempdir().unwrap().keep();
+    Arc::new(Sqlite::open(&folder.join("payments.db")).unwrap())
+}
 
 /// Whether anybody gets results.
 async fn results_are_wanted(broker: &dyn Broker) -> bool {
@@ -27,7 +34,7 @@ async fn results_are_asked_for_while_somebody_waits_and_no_longer() {
     let stop = CancellationToken::new();
     let around = (Pulse::new("results"), stop.clone());
     let waking = tokio::spawn(wake_waiters(
-        Arc::clone(&broker),
+        (Arc::clone(&broker), database()),
         Arc::clone(&waiters),
         around,
     ));

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::broker::{Delivery, Properties, Settle};
+use crate::callbacks::sender::Evidence;
 
 #[derive(Debug)]
 struct Nobody;
@@ -22,7 +23,7 @@ fn event(order_id: &Value) -> Event {
             headers: BTreeMap::from([("client".to_owned(), "shop".to_owned())]),
             ..Properties::default()
         },
-        body: json!({ "data": { "order_id": order_id } })
+        body: json!({ "data": { "order_id": order_id, "payment_id": 7 } })
             .to_string()
             .into(),
         redelivered: false,
@@ -35,7 +36,7 @@ fn event(order_id: &Value) -> Event {
 fn store_manager_is_told_numbers_and_booleans_that_fit_into_its_columns() {
     assert_eq!(
         order_paid(&event(&json!(2_147_483_647))).as_deref(),
-        Ok(r#"{"is_paid":true,"order_id":2147483647}"#)
+        Ok(r#"{"is_paid":true,"order_id":2147483647,"payment_id":7}"#)
     );
     for order_id in [json!(2_147_483_648_u32), json!("1"), Value::Null] {
         let failure = order_paid(&event(&order_id)).expect_err("no such order");
@@ -76,11 +77,34 @@ fn what_each_answer_means() {
         "",
         "<html>",
         "{}",
-        r#"{"updated": false}"#,
+        r#"{"updated": fal"#,
         r#"{"updated": "true"}"#,
     ] {
-        assert_eq!(store(200, body), failed("not_updated", false), "{body}");
+        assert_eq!(store(200, body), failed("not_understood", false), "{body}");
     }
+    let unknown = r#"{"updated": false}"#;
+    assert_eq!(store(200, unknown), failed("not_updated", false));
     let broken = store(500, r#"{"updated": true}"#);
     assert_eq!(broken, failed("server_error", false));
+}
+
+#[test]
+fn what_each_answer_says_about_the_receiver() {
+    let evidence = |format, status: u16, body: &str| {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let judged = judge(format, status, body.as_bytes());
+        judged.map_or_else(|failure| failure.evidence, |()| Evidence::Answers)
+    };
+    let webhook = |status| evidence(Format::StandardWebhooks, status, "");
+    for status in [200, 400, 401, 403, 404, 405, 409, 410, 413, 422, 451, 499] {
+        assert_eq!(webhook(status), Evidence::Answers, "{status}");
+    }
+    for status in [307, 408, 425, 429, 500, 502, 503, 504, 599] {
+        assert_eq!(webhook(status), Evidence::Fails, "{status}");
+    }
+    let store = |body| evidence(Format::StoreManager, 200, body);
+    assert_eq!(store(r#"{"updated": false}"#), Evidence::Answers);
+    assert_eq!(store("<html>"), Evidence::Fails);
+    let unknown = order_paid(&event(&json!(2_147_483_648_u32))).expect_err("no such order");
+    assert_eq!(unknown.evidence, Evidence::Nothing);
 }

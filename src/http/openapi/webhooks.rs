@@ -27,10 +27,10 @@ pub(super) fn all() -> Value {
             "requestBody": body(
                 json!({
                     "type": "object",
-                    "properties": {"order_id": {"type": "integer", "minimum": 1, "maximum": i32::MAX}, "is_paid": {"const": true}},
-                    "required": ["order_id", "is_paid"],
+                    "properties": {"order_id": {"type": "integer", "minimum": 1, "maximum": i32::MAX}, "is_paid": {"const": true}, "payment_id": {"type": "integer", "minimum": 1}},
+                    "required": ["order_id", "is_paid", "payment_id"],
                 }),
-                &json!({"order_id": 1, "is_paid": true}),
+                &json!({"order_id": 1, "is_paid": true, "payment_id": 42}),
             ),
             "responses": answers("The answer must be `{\"updated\": true}`."),
         }},
@@ -85,7 +85,7 @@ fn event() -> Value {
         "subject": "payments/42",
         "time": payment["updated_at"],
         "datacontenttype": "application/json",
-        "sequence": "3",
+        "sequence": "0000000003",
         "data": payment,
     })
 }

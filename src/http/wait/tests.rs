@@ -173,3 +173,21 @@ fn the_number_of_waiters_is_bounded_and_nothing_stays_behind() {
     assert_eq!(waiters.number(), 0);
     assert!(waiters.lock().payments.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_for_long_are_looked_at_in_turn() {
+    let waiters = Waiters::new(10);
+    let second = Duration::from_secs(1);
+    let _waiting = [1, 2, 3].map(|id| waiters.register(PaymentId(id)));
+    assert_eq!(waiters.waiting_for(second, None, 10), []);
+    tokio::time::advance(second).await;
+    let _late = waiters.register(PaymentId(4));
+    let ids = |last, most| {
+        let found = waiters.waiting_for(second, last, most);
+        found.into_iter().map(|id| id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(None, 2), [1, 2]);
+    assert_eq!(ids(Some(PaymentId(2)), 2), [3, 1]);
+    assert_eq!(ids(Some(PaymentId(3)), 10), [1, 2, 3]);
+    assert_eq!(ids(Some(PaymentId(7)), 10), [1, 2, 3]);
+}

@@ -28,6 +28,8 @@ pub enum Claim {
     Over,
     /// The payment is set aside. Its last net dispatches it when it is released.
     Quarantined(Quarantined),
+    /// The database has no such payment: it may be another database than the one that the message is about.
+    UnknownPayment,
 }
 
 pub(super) struct ClaimPayments {
@@ -60,9 +62,8 @@ impl Batch for ClaimPayments {
             .iter()
             .map(|item| match rows.get_mut(&item.payment_id) {
                 Some(row) => claim(row, *item, now, until, &mut writes),
-                None => {
-                    payment_of(&left_out, item.payment_id).map_or(Claim::Over, Claim::Quarantined)
-                }
+                None => payment_of(&left_out, item.payment_id)
+                    .map_or(Claim::UnknownPayment, Claim::Quarantined),
             })
             .collect();
         if !writes.taken.is_empty() {
@@ -122,7 +123,7 @@ pub(super) fn claim(
             id: OutboxId(Uuid::now_v7()),
             payment: Some(item.payment_id),
             due_at: held_until,
-            publication: item.publication(row.origin.traceparent.as_deref()),
+            publication: item.publication(&row.payment.client, row.origin.traceparent.as_deref()),
         });
         return Claim::Held;
     }

@@ -104,7 +104,8 @@ fn publications(item: &NewPayment, payment: &Payment) -> Vec<Publication> {
             attempt: 1,
             try_number: 1,
         };
-        vec![work.publication(item.origin.traceparent.as_deref())]
+        let traceparent = item.origin.traceparent.as_deref();
+        vec![work.publication(&payment.client, traceparent)]
     } else if item.announce {
         result::publications(payment, item.ids.events[0], &item.origin)
     } else {

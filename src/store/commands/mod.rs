@@ -8,6 +8,7 @@ mod draft;
 mod model;
 mod moves;
 mod outbox;
+mod postpone;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -16,6 +17,7 @@ pub use accept::{AcceptOutcome, NewPayment};
 pub use advance::{Advance, Advanced};
 pub use claim::Claim;
 pub use outbox::{Message, Refused, Taken};
+pub use postpone::{Postpone, Postponed};
 pub use tokens::{ERASED_AT_ONCE, TokenFault};
 
 use std::sync::Arc;
@@ -42,6 +44,10 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// How long a published row waits for others, to be deleted with them. Nobody waits for that; should the process die
 /// meanwhile, they are published again.
 const DELETED_TOGETHER: Duration = Duration::from_millis(50);
+
+/// How long a try that is postponed waits for others, to be postponed with them: a flood comes in many at a time, and
+/// must not take the database's time from those who pay.
+const POSTPONED_TOGETHER: Duration = Duration::from_millis(20);
 
 /// How long things take before someone else looks after them.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +78,7 @@ pub struct Commands {
     advance: Batcher<advance::AdvancePayments>,
     record: Batcher<advance::AdvancePayments>,
     claim: Batcher<claim::ClaimPayments>,
+    postpone: Batcher<postpone::PostponeTries>,
     refuse: Batcher<outbox::RefuseRequests>,
     enqueue: Batcher<outbox::EnqueueMessages>,
     published: Batcher<outbox::DeletePublished>,
@@ -154,6 +161,16 @@ impl Commands {
                 },
                 endless,
             ),
+            postpone: Batcher::spawn(
+                postpone::PostponeTries {
+                    database: db(),
+                    leases,
+                },
+                Limits {
+                    linger: POSTPONED_TOGETHER,
+                    ..endless
+                },
+            ),
             refuse: Batcher::spawn(outbox::RefuseRequests(place.clone()), endless),
             enqueue: Batcher::spawn(
                 outbox::EnqueueMessages(place),
@@ -182,6 +199,7 @@ impl Commands {
             self.advance.pulse(),
             self.record.pulse(),
             self.claim.pulse(),
+            self.postpone.pulse(),
             self.refuse.pulse(),
             self.published.pulse(),
         ]
@@ -224,6 +242,11 @@ impl Commands {
     /// Takes a try for a worker.
     pub async fn claim(&self, work: WorkMessage) -> Result<Claim, StoreError> {
         self.claim.submit_patiently(work).await
+    }
+
+    /// Has a try wait in the outbox until its turn comes.
+    pub async fn postpone(&self, postpone: Postpone) -> Result<Postponed, StoreError> {
+        self.postpone.submit_patiently(postpone).await
     }
 
     /// Puts what says that a request was refused into the outbox.

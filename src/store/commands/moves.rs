@@ -141,5 +141,6 @@ fn publications(row: &StoredPayment, event: &Event) -> Vec<Publication> {
         attempt: row.payment.attempt,
         try_number: row.try_number,
     };
-    vec![work.publication(row.origin.traceparent.as_deref())]
+    let traceparent = row.origin.traceparent.as_deref();
+    vec![work.publication(&row.payment.client, traceparent)]
 }

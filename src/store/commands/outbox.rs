@@ -237,6 +237,6 @@ fn dispatch(row: &StoredPayment, due_at: Timestamp) -> OutboxRow {
         id: OutboxId(Uuid::now_v7()),
         payment: Some(row.payment.id),
         due_at,
-        publication: work.publication(row.origin.traceparent.as_deref()),
+        publication: work.publication(&row.payment.client, row.origin.traceparent.as_deref()),
     }
 }

@@ -50,7 +50,7 @@ async fn a_client_is_told_of_its_payment_with_a_signature_that_others_can_verify
         let event = call.body();
         assert_eq!(event["type"], "payment.succeeded");
         assert_eq!(event["data"], store.outcome(id).await);
-        assert_eq!(event["sequence"], "3");
+        assert_eq!(event["sequence"], "0000000003");
         // The id of the event in the payment's history.
         let history = store.events(id).await;
         assert_eq!(call.header("webhook-id"), field(&history[2], "id"));

@@ -1,5 +1,7 @@
 //! Callbacks from outside: a receiver of the test's own, which answers well, badly, late or not at all.
 
+mod alone;
+mod clocks;
 mod delivery;
 mod https;
 mod processes;

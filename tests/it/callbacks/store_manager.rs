@@ -17,9 +17,12 @@ type Orders = Arc<Mutex<BTreeMap<i32, bool>>>;
 fn put_order(orders: &Orders, call: &Call) -> (u16, &'static str) {
     let body: Value = serde_json::from_str(&call.text).unwrap_or_default();
     let fields = body.as_object().map_or(0, serde_json::Map::len);
-    let (Some(id), Some(is_paid), 2) =
-        (body["order_id"].as_i64(), body["is_paid"].as_bool(), fields)
-    else {
+    let (Some(id), Some(is_paid), Some(_), 3) = (
+        body["order_id"].as_i64(),
+        body["is_paid"].as_bool(),
+        body["payment_id"].as_i64(),
+        fields,
+    ) else {
         return (400, r#"{"error": "wrong types"}"#);
     };
     if call.line != "PUT /orders" || call.header("content-type") != "application/json" {

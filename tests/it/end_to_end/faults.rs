@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use payment_service::config::Role;
-use payment_service::domain::PaymentId;
+use payment_service::domain::{ClientName, PaymentId};
 use payment_service::messages::work::WorkMessage;
 
 use crate::app::{Backend, Setup, TestApp, card, on_both, run_on};
@@ -122,7 +122,8 @@ async fn duplicate(app: &TestApp, id: i64, times: usize) {
         attempt: 1,
         try_number: 1,
     };
-    let messages = vec![work.publication(None); times];
+    let client = ClientName::parse("default").unwrap();
+    let messages = vec![work.publication(&client, None); times];
     assert!(
         app.broker
             .publish(&messages)

@@ -153,7 +153,7 @@ pub fn outbox(payment: Option<i64>, due_at: Timestamp) -> OutboxRow {
         id: OutboxId(Uuid::now_v7()),
         payment: payment.map(PaymentId),
         due_at,
-        publication: message.publication(Some("00-é\"-01")),
+        publication: message.publication(&client("store-manager"), Some("00-é\"-01")),
     }
 }
 

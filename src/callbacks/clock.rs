@@ -1,0 +1,115 @@
+//! The time by the database's clock, which all workers share: how old an event is and when it was signed must not depend
+//! on the clock of the process that happens to call.
+//!
+//! The database is asked now and then. In between the time runs on by this machine's monotonic clock, which nobody sets.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::domain::Timestamp;
+use crate::store::Database;
+
+/// How long an answer of the database counts.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two questions to a database that does not answer.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A process whose clock differs by more is worth a line in the log.
+const TOLERATED: time::Duration = time::Duration::MINUTE;
+
+/// The database's clock, as this process knows it.
+pub struct DatabaseClock {
+    database: Arc<dyn Database>,
+    seen: Mutex<Option<Seen>>,
+    asking: tokio::sync::Mutex<()>,
+    differs: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    now: Timestamp,
+    at: Instant,
+}
+
+impl Seen {
+    fn now(self) -> Timestamp {
+        self.now + self.at.elapsed()
+    }
+}
+
+impl DatabaseClock {
+    /// Of this database.
+    pub fn new(database: Arc<dyn Database>) -> Self {
+        Self {
+            database,
+            seen: Mutex::new(None),
+            asking: tokio::sync::Mutex::new(()),
+            differs: AtomicBool::new(false),
+        }
+    }
+
+    /// The time now. Waits for the database if it has never answered so far; later an old answer does.
+    pub async fn now(&self) -> Timestamp {
+        loop {
+            let seen = self.seen();
+            if let Some(seen) = seen {
+                if seen.at.elapsed() < FRESH {
+                    return seen.now();
+                }
+                if let Ok(_asking) = self.asking.try_lock() {
+                    self.ask().await;
+                }
+                return self.seen().unwrap_or(seen).now();
+            }
+            let asking = self.asking.lock().await;
+            if self.seen().is_none() && !self.ask().await {
+                drop(asking);
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    async fn ask(&self) -> bool {
+        let asked = Instant::now();
+        let Ok(Ok(server)) = timeout(PATIENCE, self.database.server()).await else {
+            return false;
+        };
+        // It has looked at its clock at some moment in between.
+        let at = asked + asked.elapsed() / 2;
+        let seen = Seen {
+            now: server.now,
+            at,
+        };
+        self.tell(seen.now() - OffsetDateTime::now_utc());
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        true
+    }
+
+    fn tell(&self, ahead: time::Duration) {
+        let differs = ahead.abs() > TOLERATED;
+        if differs == self.differs.swap(differs, Ordering::Relaxed) {
+            return;
+        }
+        if differs {
+            tracing::warn!(
+                seconds = ahead.whole_seconds(),
+                "the database's clock differs from this process's clock by more than a minute: callbacks follow the \
+                 database's; set the clocks"
+            );
+        } else {
+            tracing::info!("the database's clock and this process's clock agree again");
+        }
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,278 @@
+//! Hands tries out to permits, each client its share (docs/adr/adr023-fair-shares.md says why and how).
+//!
+//! One task owns the lanes. It takes deliveries as far as the prefetch goes, starts the tries whose turn it is, and has
+//! those postponed that would keep what lies behind them in the queue from being seen.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Worker;
+use super::shares::{Limits, Postponed, Shares, Ticket, Whose};
+use crate::broker::{Consumer, Delivery, Queue};
+use crate::messages::work::WorkMessage;
+
+/// How often one client's postponed tries are worth a line in the log.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// A try that came, with its delivery.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub work: WorkMessage,
+    /// How often it was postponed before.
+    pub postponed: u32,
+    pub delivery: Delivery,
+    /// Counts as received until it is dropped.
+    pub place: Place,
+}
+
+/// A place among the deliveries that a process holds.
+#[derive(Debug)]
+pub(super) struct Place(mpsc::UnboundedSender<Event>);
+
+/// The right to work on one try. Dropping it makes room for the next.
+#[derive(Debug)]
+pub(super) struct Permit {
+    ticket: Ticket,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    /// It is known now whose a try is.
+    Found(Whose, Box<Received>),
+    Asked(Ticket),
+    Answered(Ticket),
+    Ended(Ticket),
+    /// A delivery was settled.
+    Settled,
+    /// So many messages wait in the queue.
+    Behind(u64),
+}
+
+pub(super) struct Dispatcher {
+    worker: Arc<Worker>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    shares: Shares<Received>,
+    prefetch: usize,
+    /// Deliveries that are not settled.
+    held: usize,
+    behind: u64,
+    look_again: Instant,
+    told: HashMap<Whose, Instant>,
+    sender: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::Settled);
+    }
+}
+
+impl Permit {
+    /// The call to the processor begins.
+    pub fn asked(&self) {
+        let _ = self.events.send(Event::Asked(self.ticket));
+    }
+
+    /// The call to the processor has ended.
+    pub fn answered(&self) {
+        let _ = self.events.send(Event::Answered(self.ticket));
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Ended(self.ticket));
+    }
+}
+
+impl Dispatcher {
+    pub(super) fn new(worker: Arc<Worker>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let prefetch = usize::from(worker.prefetch());
+        let limits = Limits {
+            permits: worker.permits,
+            room: prefetch.saturating_sub(worker.permits).max(1),
+            horizon: worker.horizon(),
+        };
+        let now = Instant::now();
+        Self {
+            worker,
+            tasks,
+            stop,
+            shares: Shares::new(limits, now),
+            prefetch,
+            held: 0,
+            behind: 0,
+            look_again: now,
+            told: HashMap::new(),
+            sender,
+            events,
+        }
+    }
+
+    /// Works until it is time to stop, or nothing comes any more; gives back what waits.
+    pub(super) async fn run(mut self, consumer: &mut Consumer) {
+        loop {
+            self.start();
+            if self.held >= self.prefetch {
+                self.make_room();
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                Some(event) = self.events.recv() => self.note(event),
+                delivery = consumer.deliveries.recv(), if self.held < self.prefetch => match delivery {
+                    Some(delivery) => self.receive(delivery),
+                    None => break,
+                },
+                () = sleep_until(self.look_again), if self.shares.waiting() > 0 && self.has_several_clients() => {
+                    self.look_again = Instant::now() + self.look_every();
+                    self.look();
+                    self.make_room();
+                }
+            }
+        }
+        for received in self.shares.take_all() {
+            received.delivery.settle.give_back().await;
+        }
+        // Who is still asked for has no permit: a delivery that is dropped comes again, but later.
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Found(_, received) = event {
+                received.delivery.settle.give_back().await;
+            }
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Found(whose, received) => self.wait(whose, *received),
+            Event::Asked(ticket) => self.shares.asked(ticket, now),
+            Event::Answered(ticket) => self.shares.answered(ticket, now),
+            Event::Ended(ticket) => self.shares.ended(ticket, now),
+            Event::Settled => self.held -= 1,
+            Event::Behind(behind) => self.behind = behind,
+        }
+    }
+
+    fn receive(&mut self, delivery: Delivery) {
+        self.held += 1;
+        let place = Place(self.sender.clone());
+        let work = match WorkMessage::parse(&delivery.body) {
+            Ok(work) => work,
+            Err(error) => {
+                // Only the relay writes here, so this is a foreign message: it ends among the dead letters.
+                tracing::warn!(%error, "a work message cannot be read");
+                self.tasks.spawn(async move {
+                    delivery.settle.reject().await;
+                    drop(place);
+                });
+                return;
+            }
+        };
+        let whose = WorkMessage::client(&delivery.properties);
+        let received = Received {
+            postponed: WorkMessage::postponed(&delivery.properties),
+            work,
+            delivery,
+            place,
+        };
+        if whose.is_some() || !self.has_several_clients() {
+            return self.wait(whose, received);
+        }
+        // From a release before this one. Its payment's row knows.
+        let (worker, sender) = (Arc::clone(&self.worker), self.sender.clone());
+        self.tasks.spawn(async move {
+            let payment = worker.database.payment(work.payment_id).await;
+            let whose = payment.ok().flatten().map(|it| it.payment.client);
+            let _ = sender.send(Event::Found(whose, Box::new(received)));
+        });
+    }
+
+    fn wait(&mut self, whose: Whose, received: Received) {
+        if self.shares.waiting() == 0 {
+            // What was behind those that waited before is behind nobody any more.
+            self.behind = 0;
+        }
+        let clients = &self.worker.clients;
+        let weight = whose.as_ref().map_or(1, |client| clients.weight(client));
+        let try_ = (received.postponed, received);
+        self.shares.add(whose, weight, try_, Instant::now());
+    }
+
+    fn start(&mut self) {
+        while let Some((ticket, mut received)) = self.shares.next(Instant::now()) {
+            let events = self.sender.clone();
+            let permit = Permit { ticket, events };
+            let (worker, stop) = (Arc::clone(&self.worker), self.stop.clone());
+            let unsettled = received.delivery.keep_settlement();
+            self.tasks.spawn(async move {
+                let work = worker.work_off(received, permit, &stop);
+                unsettled.reject_if_it_panics(work).await;
+            });
+        }
+    }
+
+    /// A client that is alone is never postponed: nobody would gain by it.
+    fn has_several_clients(&self) -> bool {
+        self.worker.clients.number() > 1 || self.shares.clients() > 1
+    }
+
+    fn look_every(&self) -> Duration {
+        (self.worker.horizon() / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
+    }
+
+    /// Asks how much waits behind the tries that wait here.
+    fn look(&self) {
+        let (worker, sender) = (Arc::clone(&self.worker), self.sender.clone());
+        self.tasks.spawn(async move {
+            let behind = worker.broker.depth(Queue::Work).await.unwrap_or(0);
+            let _ = sender.send(Event::Behind(behind));
+        });
+    }
+
+    fn make_room(&mut self) {
+        if !self.has_several_clients() || self.worker.relay.backlog_is_half_full() {
+            return;
+        }
+        let now = Instant::now();
+        for (whose, postponed) in self.shares.beyond_the_horizon(self.behind, now) {
+            self.tell(&whose, now);
+            let (worker, stop) = (Arc::clone(&self.worker), self.stop.clone());
+            let Postponed {
+                mut item,
+                times,
+                delay,
+            } = postponed;
+            let times = times.saturating_add(1);
+            let unsettled = item.delivery.keep_settlement();
+            self.tasks.spawn(async move {
+                let work = worker.postpone(item, times, delay, &stop);
+                unsettled.reject_if_it_panics(work).await;
+            });
+        }
+    }
+
+    fn tell(&mut self, whose: &Whose, now: Instant) {
+        let client = whose.as_ref().map_or("unknown", |client| client.as_str());
+        metrics::counter!("tries_postponed", "client" => client.to_owned()).increment(1);
+        let told = self.told.get(whose);
+        if told.is_none_or(|told| now.duration_since(*told) >= TELL_AGAIN) {
+            self.told.insert(whose.clone(), now);
+            tracing::warn!(
+                client,
+                "more tries wait than the client's share of this worker can make soon: they wait in the outbox \
+                 until their turn comes, and delay no other client"
+            );
+        }
+    }
+}

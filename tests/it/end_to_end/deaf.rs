@@ -1,0 +1,68 @@
+//! A subscription to results that stands and brings nothing: waiting requests get their answer all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use lapin::options::ExchangeDeleteOptions;
+use payment_service::broker::Exchange;
+
+use crate::app::{Api, Backend, Setup, eventually, run_on};
+
+/// How long a payment takes whose caller waits for the outcome.
+async fn waited(api: &Api, order_id: i64) -> Duration {
+    let begin = Instant::now();
+    let id = api.pay(order_id, "tok_visa").await;
+    assert_eq!(api.outcome(id).await["status"], "succeeded");
+    begin.elapsed()
+}
+
+/// There is always somebody who waits, so that the subscription never rests.
+fn keep_busy(api: &Api) -> (Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
+    let busy = Arc::new(AtomicBool::new(true));
+    let (api, still) = (api.clone(), Arc::clone(&busy));
+    let waiting = tokio::spawn(async move {
+        let mut order_id = 1_000;
+        while still.load(Ordering::Relaxed) {
+            order_id += 1;
+            let id = api.pay(order_id, "tok_issuer_slow").await;
+            assert_eq!(api.outcome(id).await["status"], "succeeded");
+        }
+    });
+    (busy, waiting)
+}
+
+#[tokio::test]
+async fn a_results_exchange_that_is_deleted_on_a_busy_api_delays_answers_by_seconds_and_not_for_long()
+ {
+    let setup = Setup::new().with("PROCESSOR_TIMEOUT", "10s");
+    run_on(setup, Backend::Servers, |app| async move {
+        let (busy, waiting) = keep_busy(&app.api);
+        waited(&app.api, 1).await;
+        let channel = app.lapin().await.create_channel().await.unwrap();
+        let deleted = channel.exchange_delete(
+            Exchange::Results.name().into(),
+            ExchangeDeleteOptions::default(),
+        );
+        deleted.await.unwrap();
+        // Whoever waits now is found by the look at the database.
+        for order_id in 2..=4 {
+            let took = waited(&app.api, order_id).await;
+            assert!(took < Duration::from_secs(8), "{took:?}");
+        }
+        // And soon the results wake again.
+        let order_id = std::cell::Cell::new(4);
+        eventually("results wake those who wait", || async {
+            order_id.set(order_id.get() + 1);
+            waited(&app.api, order_id.get()).await < Duration::from_millis(900)
+        })
+        .await;
+        for order_id in 101..=103 {
+            let took = waited(&app.api, order_id).await;
+            assert!(took < Duration::from_millis(900), "{took:?}");
+        }
+        busy.store(false, Ordering::Relaxed);
+        waiting.await.unwrap();
+    })
+    .await;
+}

@@ -1,0 +1,135 @@
+//! One client floods the workers; another one must not wait for it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream;
+
+use crate::app::{Api, Backend, KIOSK, STORE, Setup, TestApp, eventually, on_both};
+
+/// Generous, since the machine may be busy: the flood takes a hundred times as long.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+fn setup(concurrency: &str) -> Setup {
+    Setup::new()
+        .with_clients()
+        .with("WORKER_CONCURRENCY", concurrency)
+        .with("PROCESSOR_TIMEOUT", "4s")
+        .with("MAX_TRIES", "5")
+}
+
+async fn flood(api: &Api, payments: i64, token: &'static str) -> Vec<i64> {
+    stream::iter(1..=payments)
+        .map(|order_id| api.pay(order_id, token))
+        .buffer_unordered(50)
+        .collect()
+        .await
+}
+
+/// Pays for another client; returns how long it took to the outcome.
+async fn innocent(app: &TestApp, order_id: i64) -> Duration {
+    let kiosk = app.api.with_key(KIOSK.1);
+    let begin = Instant::now();
+    let id = kiosk.pay(order_id, "tok_visa").await;
+    assert_eq!(kiosk.outcome(id).await["status"], "succeeded");
+    begin.elapsed()
+}
+
+/// Runs a test whose flood would last for hours: it is left where it is, on servers of this test alone.
+async fn with_a_flood<T: Future<Output = ()>>(setup: Setup, test: impl Fn(Arc<TestApp>) -> T) {
+    for backend in [Backend::Embedded, Backend::Servers] {
+        test(Arc::new(setup.clone().start(backend).await)).await;
+    }
+}
+
+/// Tries that wait for their turn in the outbox.
+async fn postponed(app: &TestApp) -> u64 {
+    let count = "UPDATE outbox SET lane = lane WHERE publication LIKE '%\"postponed\"%'";
+    app.execute(count).await
+}
+
+async fn nobody_waits_for_the_flood(app: Arc<TestApp>) {
+    let store = app.api.with_key(STORE.1);
+    let ids = flood(&store, 600, "tok_issuer_silent").await;
+    for order_id in 1..=3 {
+        let took = innocent(&app, order_id).await;
+        assert!(took < TIMEOUT * 2, "{took:?}");
+    }
+    // What had to wait is not lost, and the last net does not take it for lost.
+    let processing = app
+        .execute("UPDATE payments SET phase = phase WHERE status = 'processing' AND check_at IS NOT NULL")
+        .await;
+    assert!(processing >= 590, "{processing} of {}", ids.len());
+}
+
+#[tokio::test]
+async fn a_flood_of_one_client_with_a_silent_processor_delays_another_by_two_time_outs_at_most() {
+    with_a_flood(setup("4"), nobody_waits_for_the_flood).await;
+}
+
+#[tokio::test]
+async fn the_same_with_one_permit() {
+    with_a_flood(setup("1"), nobody_waits_for_the_flood).await;
+}
+
+/// Forty calls of two seconds, eight at a time: some have to wait in the outbox, and each gets its turn.
+#[tokio::test]
+async fn what_is_postponed_is_made_in_the_end_and_once() {
+    let setup = setup("8")
+        .with("PROCESSOR_TIMEOUT", "6s")
+        .with("CHECK_AFTER", "3s");
+    on_both(setup, |app| async move {
+        let mut letters = app.dead_letters();
+        let store = app.api.with_key(STORE.1);
+        let ids = flood(&store, 40, "tok_issuer_slow").await;
+        eventually("some wait in the outbox", || async {
+            postponed(&app).await > 0
+        })
+        .await;
+        let took = innocent(&app, 1).await;
+        assert!(took < Duration::from_secs(12), "{took:?}");
+        for id in ids {
+            // A busy machine may take longer than one request waits.
+            let path = format!("/payments/{id}");
+            let waiting = || {
+                let request = store.request(reqwest::Method::GET, &path);
+                store.send(request.header("Prefer", "wait=5"))
+            };
+            let ended = async { while waiting().await["status"] == "processing" {} };
+            let in_time = tokio::time::timeout(Duration::from_secs(120), ended).await;
+            assert!(in_time.is_ok(), "{id} has no outcome");
+            assert_eq!(store.get(&path).await["status"], "succeeded");
+            assert_eq!(app.standing_charges(id).await, 1);
+        }
+        assert!(letters.deliveries.try_recv().is_err());
+    })
+    .await;
+}
+
+/// Messages of a release that did not name the client.
+#[tokio::test]
+async fn work_that_does_not_say_whose_it_is_has_its_client_s_share() {
+    with_a_flood(setup("2"), |app| async move {
+        let store = app.api.with_key(STORE.1);
+        let ids = flood(&store, 100, "tok_issuer_silent").await;
+        let old: Vec<_> = ids.iter().map(|id| without_client(*id)).collect();
+        assert!(app.broker.publish(&old).await.iter().all(Result::is_ok));
+        let took = innocent(&app, 1).await;
+        assert!(took < TIMEOUT * 2, "{took:?}");
+    })
+    .await;
+}
+
+fn without_client(id: i64) -> payment_service::broker::Publication {
+    use payment_service::domain::{ClientName, PaymentId};
+    let work = payment_service::messages::work::WorkMessage {
+        payment_id: PaymentId(id),
+        attempt: 1,
+        try_number: 1,
+    };
+    let mut publication = work.publication(&ClientName::parse("x").unwrap(), None);
+    publication.properties.headers.clear();
+    publication
+}

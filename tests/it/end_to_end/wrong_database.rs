@@ -1,0 +1,69 @@
+//! A worker that is pointed at another database on the same virtual host: it swallows nothing.
+
+use serde_json::Value;
+
+use crate::app::{Api, eventually};
+use crate::end_to_end::processes::PROGRAM;
+use crate::support::process::{Process, Settings};
+use crate::support::servers::fresh_database;
+use crate::tools::place::Place;
+
+/// More than are held for a pause, so that some go back at once.
+const PAYMENTS: i64 = 20;
+
+fn settings(place: &Place) -> Settings {
+    let variables = place.variables().into_iter();
+    variables.fold(Settings::default(), |settings, (name, value)| {
+        settings.with(name, &value)
+    })
+}
+
+async fn letters(place: &Place) -> Vec<Value> {
+    let listed = place.run(&["dead-letters", "list", "--json"]).await.with(0);
+    listed.json().as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn its_work_ends_among_the_dead_letters_with_an_error_and_is_done_when_it_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let place = Place::servers().await;
+    place.run(&["setup"]).await.with(0);
+    let settings = settings(&place);
+    let other = fresh_database().await.unwrap();
+    let wrong = settings.clone().with("DATABASE_URL", &other).with_log(&log);
+    let api = Process::start(PROGRAM, "api", &settings).await;
+    // In the role of all it makes its own schema.
+    let mut stray = Process::start(PROGRAM, "", &wrong).await;
+    let caller = Api::new(api.api);
+    let mut ids = Vec::new();
+    for order_id in 1..=PAYMENTS {
+        ids.push(caller.pay(order_id, "tok_visa").await);
+    }
+    eventually("some are dead letters", || async {
+        !letters(&place).await.is_empty()
+    })
+    .await;
+    eventually("all are", || async {
+        letters(&place).await.len() == ids.len()
+    })
+    .await;
+    assert!(stray.stop(), "it stops in order");
+    let errors = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        errors.contains("ERROR") && errors.contains("not in this database"),
+        "{errors}"
+    );
+    let first = letters(&place).await.remove(0);
+    assert_eq!(first["queue"], "payments.work");
+
+    let mut worker = Process::start(PROGRAM, "worker", &settings).await;
+    place
+        .run(&["dead-letters", "replay", "--all"])
+        .await
+        .with(0);
+    for id in ids {
+        assert_eq!(caller.outcome(id).await["status"], "succeeded");
+    }
+    assert!(worker.stop());
+}
