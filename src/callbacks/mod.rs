@@ -29,6 +29,7 @@ use crate::broker::{Broker, Consumer, Delivery, Publication, Queue};
 use crate::clients::Clients;
 use crate::messages::dead_letter;
 use crate::relay::Relay;
+use crate::stages::{Name, Stage};
 use crate::store::StoreError;
 use crate::store::commands::{Commands, Message};
 use crate::store::rows::OutboxId;
@@ -36,6 +37,9 @@ use event::Event;
 use receivers::Receivers;
 use sender::{Failure, Sender};
 use settings::{Callback, CallbackSettings};
+
+/// How long no event may leave although there are some.
+const STAGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Events in hand, of all clients together.
 const IN_HAND: u16 = 512;
@@ -52,6 +56,7 @@ pub struct Callbacks {
     relay: Relay,
     settings: CallbackSettings,
     receivers: Receivers,
+    stage: Stage,
     /// Made for the first call: reading the system's certificates takes a while.
     sender: OnceCell<Sender>,
 }
@@ -81,9 +86,17 @@ impl Callbacks {
             commands,
             relay,
             receivers: Receivers::new(settings.clone()),
+            stage: Stage::new(Name::Callback),
             settings,
             sender: OnceCell::new(),
         }
+    }
+
+    /// The stage of its work. A call may take a while, and so may the turn of an event.
+    pub fn stage(&self) -> Stage {
+        let call = self.settings.timeout + Duration::from_secs(5);
+        self.stage.allow(STAGE_LIMIT.max(call));
+        self.stage.clone()
     }
 
     /// Registers for events. Always, also if nobody wants any: what was bound once must not fill the queue up.
@@ -125,14 +138,19 @@ impl Callbacks {
                 return delivery.settle.reject().await;
             }
         };
+        let entered = self.stage.enter();
         let settled = match self.fate(&mut event, stop).await {
             Fate::Done => Ok(()),
             Fate::Later(delay) => self.later(&event, delay).await,
             Fate::GivenUp(failure) => self.give_up(&event, &failure).await,
         };
         match settled {
-            Ok(()) => delivery.settle.acknowledge().await,
+            Ok(()) => {
+                entered.left();
+                delivery.settle.acknowledge().await;
+            }
             Err(error) => {
+                entered.failed(&error);
                 tracing::error!(event.id, %error, "what becomes of a callback could not be noted");
                 delivery.settle.reject().await;
             }

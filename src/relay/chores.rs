@@ -13,6 +13,8 @@ use crate::store::Database;
 
 /// Rows taken by one sweep.
 const SWEPT: u32 = 512;
+/// Pause between two looks for cards to erase.
+pub(super) const ERASE_EVERY: Duration = Duration::from_secs(60);
 /// Payments dispatched again at once.
 const DISPATCHED_AGAIN: u32 = 100;
 
@@ -23,18 +25,24 @@ pub(super) async fn sweep(
     stop: CancellationToken,
 ) {
     while pause(settings.sweep_every, &stop).await {
+        if !publisher.connected() {
+            // Nothing is tried, so nothing fails; what failed before waits all the same.
+            for stage in publisher.stages.publishing() {
+                stage.still_failing();
+            }
+        }
         while publisher.connected() && !stop.is_cancelled() {
             let in_hand = publisher.pulses.sweep.take();
-            let rows = publisher.commands.sweep(lane, SWEPT).await;
+            let sweep = publisher.commands.sweep(lane, SWEPT);
+            let swept = publisher.stages.sweep.watch(sweep).await;
             drop(in_hand);
-            let rows = match rows {
-                Ok(rows) => rows,
-                Err(error) => {
-                    tracing::debug!(%error, "no sweep");
-                    break;
-                }
+            let Ok((rows, oldest)) = swept else {
+                break;
             };
             let found = rows.len();
+            // Taken rows are on their way; what is left behind them waits.
+            let left_behind = oldest.filter(|_| found == SWEPT as usize);
+            publisher.stages.of(lane).found(left_behind);
             metrics::counter!("relay_swept").increment(found as u64);
             let confirmed = publisher.publish(rows).await;
             // A broker that takes nothing is not asked again at once.
@@ -64,23 +72,20 @@ pub(super) async fn dispatch_forgotten(
             continue;
         }
         let in_hand = publisher.pulses.last_net.take();
-        let rows = publisher
-            .commands
-            .dispatch_forgotten(DISPATCHED_AGAIN)
-            .await;
+        let rescue = publisher.commands.dispatch_forgotten(DISPATCHED_AGAIN);
+        let rows = publisher.stages.rescue.watch(rescue).await;
         drop(in_hand);
-        match rows {
-            Ok(rows) if !rows.is_empty() => {
-                tracing::warn!(
-                    payments = rows.len(),
-                    "dispatched again: their messages seem lost"
-                );
-                metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
-                let confirmed = publisher.publish(rows).await;
-                publisher.forget(confirmed).await;
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "could not look for forgotten payments"),
+        let Ok(rows) = rows else {
+            continue;
+        };
+        if !rows.is_empty() {
+            tracing::warn!(
+                payments = rows.len(),
+                "dispatched again: their messages seem lost"
+            );
+            metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
+            let confirmed = publisher.publish(rows).await;
+            publisher.forget(confirmed).await;
         }
     }
 }
@@ -93,8 +98,12 @@ pub(super) async fn measure(
 ) {
     while pause(Duration::from_secs(2), &stop).await {
         let _in_hand = publisher.pulses.backlog.take();
-        let Ok(depth) = database.outbox_depth().await else {
-            continue;
+        let depth = match database.outbox_depth().await {
+            Ok(depth) => depth,
+            Err(error) => {
+                publisher.stages.sweep.failed(&error);
+                continue;
+            }
         };
         metrics::gauge!("outbox_rows").set(depth.total as f64);
         metrics::gauge!("outbox_rows_due").set(depth.due as f64);
@@ -114,11 +123,11 @@ pub(super) async fn measure(
 }
 
 pub(super) async fn erase_expired_tokens(publisher: Publisher, stop: CancellationToken) {
-    while pause(Duration::from_secs(60), &stop).await {
+    while pause(ERASE_EVERY, &stop).await {
         let _in_hand = publisher.pulses.tokens.take();
-        if let Err(error) = publisher.commands.erase_expired_tokens().await {
-            tracing::debug!(%error, "expired card tokens were not erased");
-        }
+        let erase = publisher.commands.erase_expired_tokens();
+        // Its stage tells of a failure.
+        let _ = publisher.stages.erase.watch(erase).await;
     }
 }
 

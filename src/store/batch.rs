@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::StoreError;
 use crate::pulse::Pulse;
+use crate::stages::Stage;
 
 /// So many items at once are load: what comes alone or in small company goes at once.
 const CROWD: usize = 32;
@@ -99,9 +100,18 @@ impl<B: Batch> Clone for Batcher<B> {
 impl<B: Batch> Batcher<B> {
     /// Starts the task that runs the batches, one transaction at a time.
     pub fn spawn(batch: B, limits: Limits) -> Self {
+        Self::spawn_for(batch, limits, None)
+    }
+
+    /// As [`Self::spawn`]; the stage hears of every transaction that failed, also of those that run again.
+    pub fn spawn_for(batch: B, limits: Limits, stage: Option<Stage>) -> Self {
         let (sender, receiver) = mpsc::channel(limits.waiting);
         let pulse = Pulse::new(B::NAME);
-        tokio::spawn(work_off(Arc::new(batch), limits, receiver, pulse.clone()));
+        let watched = Watched {
+            pulse: pulse.clone(),
+            stage,
+        };
+        tokio::spawn(work_off(Arc::new(batch), limits, receiver, watched));
         Self { sender, pulse }
     }
 
@@ -130,11 +140,31 @@ impl<B: Batch> Batcher<B> {
     }
 }
 
+/// Who hears of what a group commit does.
+struct Watched {
+    pulse: Pulse,
+    stage: Option<Stage>,
+}
+
+impl Watched {
+    fn failed(&self, error: &StoreError) {
+        if let Some(stage) = &self.stage {
+            stage.failed(error);
+        }
+    }
+
+    fn moved(&self) {
+        if let Some(stage) = &self.stage {
+            stage.moved();
+        }
+    }
+}
+
 async fn work_off<B: Batch>(
     batch: Arc<B>,
     limits: Limits,
     mut queue: mpsc::Receiver<Waiting<B>>,
-    pulse: Pulse,
+    watched: Watched,
 ) {
     let mut waiting = Vec::with_capacity(limits.rows);
     let mut took = Duration::ZERO;
@@ -142,9 +172,9 @@ async fn work_off<B: Batch>(
         gather(&mut queue, &mut waiting, limits, took).await;
         let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
-        let in_hand = pulse.take();
+        let in_hand = watched.pulse.take();
         let began = Instant::now();
-        let outcomes = run_to_the_end(batch.as_ref(), &items, limits, &pulse).await;
+        let outcomes = run_to_the_end(batch.as_ref(), &items, limits, &watched).await;
         took = began.elapsed();
         drop(in_hand);
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
@@ -176,14 +206,14 @@ async fn run_to_the_end<B: Batch>(
     batch: &B,
     items: &[B::Item],
     limits: Limits,
-    pulse: &Pulse,
+    watched: &Watched,
 ) -> Vec<Result<B::Outcome, StoreError>> {
-    match run_again_while_transient(batch, items, limits, pulse).await {
+    match run_again_while_transient(batch, items, limits, watched).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(StoreError::Rejected(_)) if items.len() > 1 => {
             let (left, right) = items.split_at(items.len() / 2);
-            let mut outcomes = Box::pin(run_to_the_end(batch, left, limits, pulse)).await;
-            outcomes.extend(Box::pin(run_to_the_end(batch, right, limits, pulse)).await);
+            let mut outcomes = Box::pin(run_to_the_end(batch, left, limits, watched)).await;
+            outcomes.extend(Box::pin(run_to_the_end(batch, right, limits, watched)).await);
             outcomes
         }
         Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
@@ -194,13 +224,13 @@ async fn run_again_while_transient<B: Batch>(
     batch: &B,
     items: &[B::Item],
     limits: Limits,
-    pulse: &Pulse,
+    watched: &Watched,
 ) -> Result<Vec<B::Outcome>, StoreError> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(5);
     loop {
         // Also while the database is away: trying is what this task has to get on with.
-        pulse.beat();
+        watched.pulse.beat();
         let result = match tokio::time::timeout(limits.timeout, batch.run(items)).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::CommitUnknown(Arc::new(
@@ -209,6 +239,7 @@ async fn run_again_while_transient<B: Batch>(
         };
         match result {
             Err(error) if error.is_transient() => {
+                watched.failed(&error);
                 metrics::counter!("store_batch_repeats", "batch" => B::NAME).increment(1);
                 if limits
                     .patience
@@ -220,7 +251,11 @@ async fn run_again_while_transient<B: Batch>(
                 tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }
-            settled => return settled,
+            settled => {
+                // A refusal of the rows is an answer, too.
+                watched.moved();
+                return settled;
+            }
         }
     }
 }

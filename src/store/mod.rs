@@ -4,6 +4,7 @@
 //! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, nothing of
 //! payments' rules. [`commands`] write (grouped by [`batch`] into multi-row transactions), [`queries`] read.
 
+mod ahead;
 pub mod audit;
 pub mod batch;
 mod cells;
@@ -18,6 +19,7 @@ pub mod ids;
 mod many;
 mod migrations;
 pub mod mysql;
+pub mod probe;
 pub mod queries;
 mod records;
 pub mod rows;
@@ -34,7 +36,8 @@ use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use audit::{Audit, Bounds};
 use facts::{Server, Stock};
 use rows::{
-    CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
+    CardToken, Horizons, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter,
+    StoredPayment, TokenId,
 };
 
 /// Why the store could not do what it was asked.
@@ -67,6 +70,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether these rows alone are what it failed for; others can be written.
+    pub fn is_of_the_rows(&self) -> bool {
+        matches!(self, Self::Rejected(_) | Self::Corrupt(_))
+    }
+
     /// Whether running the same command again may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -82,8 +90,8 @@ pub trait Database: Send + Sync + 'static {
     /// Brings the schema up to date. Safe to repeat and to run from several processes.
     async fn migrate(&self) -> Result<(), StoreError>;
 
-    /// Whether the database answers and its schema is this program's.
-    async fn check(&self) -> Result<(), StoreError>;
+    /// Whether the database answers and has this program's schema, or a later one.
+    async fn check(&self) -> Result<Checked, StoreError>;
 
     /// Starts a transaction (READ COMMITTED, or stricter). Dropping it rolls it back.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
@@ -120,6 +128,9 @@ pub trait Database: Send + Sync + 'static {
     /// it is the only one.
     async fn end_all_claims(&self) -> Result<(), StoreError>;
 
+    /// Makes due now what is due further ahead than anything is ever put off; returns the number of rows.
+    async fn bring_back(&self, horizons: Horizons) -> Result<u64, StoreError>;
+
     /// Whether the store holds payments of any client but this one.
     async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError>;
 
@@ -134,6 +145,15 @@ pub trait Database: Send + Sync + 'static {
 
     /// Closes all connections; nothing can be asked afterwards.
     async fn close(&self);
+}
+
+/// What a database that can be used says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// The latest migration, if it is a later release's.
+    pub later_migration: Option<i64>,
+    /// How far its clock is ahead of this process's; negative if it is behind. Exact to the way to the server.
+    pub clock_ahead: time::Duration,
 }
 
 /// Rows in the outbox.

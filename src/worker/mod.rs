@@ -85,6 +85,7 @@ impl Worker {
     }
 
     async fn take_and_try(&self, work: WorkMessage) -> Result<(), StoreError> {
+        let authorizing = self.commands.stages().authorize.enter();
         let claimed = self
             .commands
             .claim(work)
@@ -94,12 +95,14 @@ impl Worker {
             ))
             .await?;
         let Claim::Taken(stored) = claimed else {
+            authorizing.left();
             tracing::debug!(?claimed, "nothing to do");
             return Ok(());
         };
         let in_hand = self.pulse.take();
         let (trigger, delay) = self.authorizer.ask(&stored).await;
         drop(in_hand);
+        authorizing.left();
         let advance = Advance {
             payment: work.payment_id,
             client: None::<ClientName>,

@@ -117,26 +117,29 @@ impl Batch for DeletePublished {
     }
 }
 
-/// Moves due rows of a lane one lease ahead, commits, and returns them: they are this process's to publish.
+/// Moves due rows of a lane one lease ahead, commits, and returns them: they are this process's to publish. Also for how
+/// long the oldest of them has been due.
 pub(super) async fn sweep(
     database: &dyn Database,
     leases: Leases,
     lane: Lane,
     limit: u32,
-) -> Result<Vec<OutboxRow>, StoreError> {
+) -> Result<(Vec<OutboxRow>, Option<Duration>), StoreError> {
     let mut tx = database.begin().await?;
     let now = tx.now();
     let rows = tx.lock_due_outbox(lane, now, limit).await?;
+    let oldest = rows.iter().map(|row| row.due_at).min();
+    let oldest = oldest.map(|due_at| Duration::try_from(now - due_at).unwrap_or_default());
     if !rows.is_empty() {
         let ids: Vec<OutboxId> = rows.iter().map(|row| row.id).collect();
         tx.postpone_outbox(&ids, now + leases.outbox).await?;
         tx.commit().await?;
     }
-    Ok(rows)
+    Ok((rows, oldest))
 }
 
 /// Writes outbox rows for payments that are processing for long without one, and moves their next check ahead by
-/// the time they have been waiting already.
+/// the time they have been waiting already, within bounds.
 pub(super) async fn dispatch_forgotten(
     database: &dyn Database,
     leases: Leases,
@@ -150,9 +153,8 @@ pub(super) async fn dispatch_forgotten(
     }
     let due_at = now + leases.outbox;
     for row in &mut payments {
-        row.check_at = Some(
-            now + (now - row.payment.updated_at).max(leases.check.try_into().unwrap_or_default()),
-        );
+        let waiting = Duration::try_from(now - row.payment.updated_at).unwrap_or_default();
+        row.check_at = Some(now + waiting.clamp(leases.check, leases.longest_check()));
     }
     let rows: Vec<OutboxRow> = payments.iter().map(|row| dispatch(row, due_at)).collect();
     tx.update_payments(&payments).await?;

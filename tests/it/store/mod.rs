@@ -8,6 +8,7 @@ mod contract_tokens;
 mod mysql;
 mod mysql_faults;
 mod mysql_locks;
+mod mysql_migrations;
 mod mysql_network;
 pub mod samples;
 mod sqlite;
