@@ -1,7 +1,7 @@
 # Gets what the tests run on, where it may (root on Debian or Ubuntu); else says the one line to run. Sourced by
 # scripts/test.
 
-old_packages=(mariadb-server galera-4 rsync rabbitmq-server)
+old_packages=(mariadb-server galera-4 rsync rabbitmq-server faketime)
 new_packages=(mysql-server-core rabbitmq-server)
 new_root=${TEST_SERVERS_ROOT:-$HOME/.cache/payment-service/servers-new}
 
@@ -35,7 +35,8 @@ require_servers() {
 
 have_old_servers() {
     [ -x /usr/sbin/mariadbd ] && [ -x /usr/bin/mariadb-install-db ] && [ -d /usr/lib/rabbitmq/lib ] &&
-        [ -f /usr/lib/galera/libgalera_smm.so ] && command -v rsync >/dev/null && command -v setpriv >/dev/null
+        [ -f /usr/lib/galera/libgalera_smm.so ] && command -v rsync >/dev/null && command -v setpriv >/dev/null &&
+        command -v faketime >/dev/null
 }
 
 have_new_servers() {

@@ -20,10 +20,11 @@ use crate::config::{Config, Role};
 use crate::http::{self, server};
 use crate::pulse::{Pulse, Pulses};
 use crate::relay::RelayTasks;
+use crate::stages::Stages;
 use crate::store::{Database, StoreError};
 use parts::Parts;
 use tasks::Tasks;
-use watch::{wake_waiters, watch_consumers, watch_store};
+use watch::{StoreWatch, bring_back, wake_waiters, watch_consumers, watch_stages};
 
 /// Renders the metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -184,18 +185,33 @@ impl App {
         pulses.extend(orders.iter().map(|(_, orders)| orders.pulse.clone()));
         pulses.extend(worker.iter().map(|(_, worker)| worker.pulse.clone()));
         let pulses = Pulses::new(pulses, config.stuck_after);
+        let commands = parts.commands.stages();
+        let mut stages = relay_tasks.stages();
+        stages.extend(orders.iter().map(|_| commands.accept.clone()));
+        if let Some((_, callbacks)) = &callbacks {
+            commands
+                .authorize
+                .allow(config.processor_timeout + Duration::from_secs(5));
+            stages.extend([commands.authorize.clone(), commands.record.clone()]);
+            stages.push(callbacks.stage());
+        }
+        let stages = Stages::new(stages);
         let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
 
         tasks.keep("relay", relay_tasks.run(to_the_end.clone()));
         let database = Arc::clone(&parts.database);
+        let watch = StoreWatch {
+            database: Arc::clone(&database),
+            role: config.role,
+            state: store_seen,
+            pulse: watching,
+            stages: stages.clone(),
+        };
+        tasks.keep("store", watch.run(to_the_end.clone()));
+        tasks.keep("stages", watch_stages(stages.clone(), stop.clone()));
         tasks.keep(
-            "store",
-            watch_store(
-                database,
-                config.role,
-                store_seen,
-                (watching, to_the_end.clone()),
-            ),
+            "clocks",
+            bring_back(database, config.horizons(), stop.clone()),
         );
         // A process is ready without its callbacks, but they must not stay away.
         let callback_consumer = callbacks
@@ -214,9 +230,10 @@ impl App {
             config.role,
             store_state,
             consumers,
-            (pulses, stop.clone()),
+            (pulses, stages.clone(), stop.clone()),
         );
-        let router = http::admin_router(health.clone(), render_metrics);
+        let told = health.clone().with_stages(stages);
+        let router = http::admin_router(told, render_metrics);
         let limits = serve::admin_limits(&config);
         tasks.keep(
             "admin",

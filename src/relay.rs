@@ -17,8 +17,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Broker, Lane};
+use crate::broker::{Broker, Exchange, Lane, Publication, PublishError};
 use crate::pulse::Pulse;
+use crate::stages::{Entered, Name, Stage};
 use crate::store::Database;
 use crate::store::commands::Commands;
 use crate::store::hand_over::HandedOver;
@@ -67,6 +68,17 @@ pub struct RelayTasks {
     backlog: Arc<Backlog>,
 }
 
+/// The stages that the relay's work belongs to.
+#[derive(Clone)]
+struct RelayStages {
+    dispatch: Stage,
+    announce: Stage,
+    reply: Stage,
+    sweep: Stage,
+    rescue: Stage,
+    erase: Stage,
+}
+
 /// Of publishing, and of the questions that the chores ask the database.
 #[derive(Clone)]
 struct Pulses {
@@ -91,6 +103,7 @@ pub fn relay(
         publisher: Publisher::new(
             broker,
             commands,
+            RelayStages::new(settings),
             Pulses {
                 publish: Pulse::new("relay"),
                 sweep: Pulse::new("sweep"),
@@ -123,7 +136,85 @@ impl Relay {
     }
 }
 
+impl RelayStages {
+    fn new(settings: RelaySettings) -> Self {
+        Self {
+            dispatch: Stage::new(Name::Dispatch),
+            announce: Stage::new(Name::Announce),
+            reply: Stage::new(Name::Reply),
+            sweep: Stage::new(Name::Sweep),
+            rescue: Stage::retried_every(Name::Rescue, settings.check_every),
+            erase: Stage::retried_every(Name::Erase, chores::ERASE_EVERY),
+        }
+    }
+
+    /// Those that publish, in the order of [`Self::place`].
+    fn publishing(&self) -> [&Stage; 3] {
+        [&self.dispatch, &self.announce, &self.reply]
+    }
+
+    /// The one that most rows of a lane belong to.
+    fn of(&self, lane: Lane) -> &Stage {
+        match lane {
+            Lane::Work => &self.dispatch,
+            Lane::Results => &self.announce,
+        }
+    }
+
+    /// Which of them a message belongs to.
+    fn place(publication: &Publication) -> usize {
+        match publication.exchange {
+            Exchange::Work | Exchange::Requests | Exchange::DeadLetters => 0,
+            Exchange::Results => 1,
+            Exchange::Default => 2,
+        }
+    }
+
+    fn enter(&self, publications: &[Publication]) -> [Entered; 3] {
+        let mut numbers = [0; 3];
+        for publication in publications {
+            numbers[Self::place(publication)] += 1;
+        }
+        let [dispatch, announce, reply] = numbers;
+        [
+            self.dispatch.enter_many(dispatch),
+            self.announce.enter_many(announce),
+            self.reply.enter_many(reply),
+        ]
+    }
+
+    /// Of each stage, one message that has left is enough: it lets something out.
+    fn leave(
+        &self,
+        entered: [Entered; 3],
+        publications: &[Publication],
+        results: &[Result<(), PublishError>],
+    ) {
+        let mut outcomes: [Option<&Result<(), PublishError>>; 3] = [None; 3];
+        for (publication, result) in publications.iter().zip(results) {
+            let outcome = &mut outcomes[Self::place(publication)];
+            if result.is_ok() || outcome.is_none() {
+                *outcome = Some(result);
+            }
+        }
+        for (entered, outcome) in entered.into_iter().zip(outcomes) {
+            match outcome {
+                Some(Err(error)) => entered.failed(error),
+                _ => entered.left(),
+            }
+        }
+    }
+}
+
 impl RelayTasks {
+    /// The stages of the tasks' work.
+    pub fn stages(&self) -> Vec<Stage> {
+        let stages = &self.publisher.stages;
+        let looking = [&stages.sweep, &stages.rescue, &stages.erase];
+        let all = stages.publishing().into_iter().chain(looking);
+        all.cloned().collect()
+    }
+
     /// Of the tasks.
     pub fn pulses(&self) -> Vec<Pulse> {
         let Pulses {

@@ -36,12 +36,23 @@ impl Acceptor {
     /// Accepts a payment, or answers with the one that its idempotency key made before.
     pub async fn accept(&self, submission: Submission) -> Result<Accepted, AcceptError> {
         let span = tracing::debug_span!("accept", payment.id = tracing::field::Empty);
-        let accepted = self
-            .accept_or_replay(submission)
-            .instrument(span.clone())
-            .await?;
+        let accepting = self.accept_or_replay(submission).instrument(span.clone());
+        let accepted = self.answered(accepting).await?;
         span.record("payment.id", accepted.payment.id.0);
         Ok(accepted)
+    }
+
+    /// Does what a client asks for as an item of the stage `accept`: a refusal is an answer, a store that fails is none.
+    async fn answered<T>(
+        &self,
+        work: impl Future<Output = Result<T, AcceptError>>,
+    ) -> Result<T, AcceptError> {
+        let is_answer = |error: &AcceptError| match error {
+            AcceptError::Store(error) => error.is_of_the_rows(),
+            _ => true,
+        };
+        let accept = &self.commands.stages().accept;
+        accept.watch_unless(is_answer, work).await
     }
 
     async fn accept_or_replay(&self, submission: Submission) -> Result<Accepted, AcceptError> {
@@ -203,7 +214,8 @@ impl Acceptor {
             delay: Duration::ZERO,
             ids: RowIds::draw(),
         };
-        match self.commands.advance(advance).await? {
+        let advancing = async { Ok(self.commands.advance(advance).await?) };
+        match self.answered(advancing).await? {
             Advanced::Moved(payment) => Ok(Presented::Started(payment)),
             // Another card was presented in the meantime: this one was not used.
             Advanced::AnotherAttempt(payment) => Ok(Presented::AsItStands(payment)),
@@ -249,7 +261,8 @@ impl Acceptor {
             delay: Duration::ZERO,
             ids: RowIds::draw(),
         };
-        match self.commands.advance(advance).await? {
+        let advancing = async { Ok(self.commands.advance(advance).await?) };
+        match self.answered(advancing).await? {
             Advanced::Moved(payment) => Ok(payment),
             Advanced::Refused(Refusal::Canceled, payment) => Ok(payment),
             Advanced::Refused(refusal, _) => Err(refusal.into()),

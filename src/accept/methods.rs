@@ -1,17 +1,13 @@
 //! From a payment method to a card: tokens are issued here, and made out as the cards behind them.
 
-use std::time::Duration;
-
 use rand::distr::{Alphanumeric, SampleString};
 
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, PaymentMethod, Submission};
 use crate::card_seal::Owner;
 use crate::domain::{Card, ClientName, Timestamp};
+use crate::store::commands::TOKEN_LIFE;
 use crate::store::rows::{CardToken, TokenId};
-
-/// How long a card token can be used.
-const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// A payment method made out as a card, with the token that is used up by it.
 #[derive(Default)]

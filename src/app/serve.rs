@@ -15,6 +15,7 @@ use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::server::Limits;
 use crate::processor::simulated::TEST_CARDS;
 use crate::pulse::Pulses;
+use crate::stages::{Name, Stage, Stages};
 use crate::store::queries::Queries;
 
 /// What the watch over the store says: fine, or why not.
@@ -75,7 +76,7 @@ pub(super) fn health(
     role: Role,
     store: StoreState,
     consumers: Vec<watch::Receiver<bool>>,
-    (pulses, stop): (Pulses, CancellationToken),
+    (pulses, stages, stop): (Pulses, Stages, CancellationToken),
 ) -> Health {
     let connection = parts.broker.connection();
     let relay = parts.relay.clone();
@@ -85,6 +86,12 @@ pub(super) fn health(
         }
         if let Err(reason) = &*store.borrow() {
             return Readiness::NotReady(format!("the database cannot be used: {reason}"));
+        }
+        if let Some(name) = stuck_at_the_heart(&stages, role) {
+            return Readiness::NotReady(format!(
+                "the stage `{}` has work and lets nothing out",
+                name.as_str()
+            ));
         }
         if relay.backlog_is_full() {
             return Readiness::NotReady("the outbox is at its limit (BACKLOG_LIMIT)".to_owned());
@@ -106,6 +113,18 @@ pub(super) fn health(
         }
     };
     Health::new(move || liveness(&pulses), ready)
+}
+
+/// What a process of this role is there for. The other stages go on by themselves when their trouble is over, and an api
+/// can accept while they wait.
+fn stuck_at_the_heart(stages: &Stages, role: Role) -> Option<Name> {
+    let heart: &[Name] = match role {
+        Role::Api => &[Name::Accept],
+        Role::Worker => &[Name::Record],
+        Role::All => &[Name::Accept, Name::Record],
+    };
+    let stuck = |name: &&Name| stages.get(**name).is_some_and(Stage::is_stuck);
+    heart.iter().find(stuck).copied()
 }
 
 /// A task that ends takes the process with it, so what is left to tell is whether one hangs.

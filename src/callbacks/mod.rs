@@ -30,6 +30,7 @@ use crate::clients::Clients;
 use crate::domain::Timestamp;
 use crate::messages::dead_letter;
 use crate::relay::Relay;
+use crate::stages::{Name, Stage};
 use crate::store::commands::{Commands, Message};
 use crate::store::rows::OutboxId;
 use crate::store::{Database, StoreError};
@@ -48,6 +49,9 @@ const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
 /// So many of them are held at a time; further ones go back at once.
 const UNKNOWN_HELD: usize = 16;
 
+/// How long no event may leave although there are some.
+const STAGE_LIMIT: Duration = Duration::from_secs(30);
+
 /// Delivers what the callbacks queue holds.
 pub struct Callbacks {
     /// Where events come from.
@@ -63,6 +67,7 @@ pub struct Callbacks {
     settings: CallbackSettings,
     clock: DatabaseClock,
     receivers: Receivers,
+    stage: Stage,
     /// Made for the first call: reading the system's certificates takes a while.
     sender: OnceCell<Sender>,
     /// Places for events of unknown payments.
@@ -98,10 +103,18 @@ impl Callbacks {
             commands,
             relay,
             receivers: Receivers::new(settings.clone()),
+            stage: Stage::new(Name::Callback),
             settings,
             sender: OnceCell::new(),
             unknown: Semaphore::new(UNKNOWN_HELD),
         }
+    }
+
+    /// The stage of its work. A call may take a while, and so may the turn of an event.
+    pub fn stage(&self) -> Stage {
+        let call = self.settings.timeout + Duration::from_secs(5);
+        self.stage.allow(STAGE_LIMIT.max(call));
+        self.stage.clone()
     }
 
     /// Registers for events. Always, also if nobody wants any: what was bound once must not fill the queue up.
@@ -150,6 +163,7 @@ impl Callbacks {
                 return delivery.settle.reject().await;
             }
         };
+        let entered = self.stage.enter();
         let settled = match self.fate(&mut event, now, stop).await {
             Fate::Done => Ok(()),
             Fate::Later(delay) => self.later(&event, delay).await,
@@ -157,8 +171,12 @@ impl Callbacks {
             Fate::UnknownPayment => return self.put_back(&event, delivery, stop).await,
         };
         match settled {
-            Ok(()) => delivery.settle.acknowledge().await,
+            Ok(()) => {
+                entered.left();
+                delivery.settle.acknowledge().await;
+            }
             Err(error) => {
+                entered.failed(&error);
                 tracing::error!(event.id, %error, "what becomes of a callback could not be noted");
                 delivery.settle.reject().await;
             }

@@ -29,6 +29,7 @@ use crate::relay::RelaySettings;
 use crate::store::commands::Leases;
 use crate::store::ids::IdSpace;
 use crate::store::mysql::{Hosts as DatabaseHosts, parse_url};
+use crate::store::rows::Horizons;
 use crate::worker::retry::RetrySchedule;
 
 /// What a process is to do.
@@ -121,6 +122,14 @@ impl Config {
         let mut reader = Reader::new(variable);
         let config = Self::read(role, &mut reader);
         reader.finish(config)
+    }
+
+    /// How far ahead anything is ever due.
+    pub fn horizons(&self) -> Horizons {
+        let retry = self.retry.longest_delay();
+        // An event whose receiver has no turn for it waits for as long as a call may take.
+        let callback = self.callbacks.retry.longest_delay() + self.callbacks.timeout;
+        self.leases.horizons(retry, callback)
     }
 
     fn read(role: Role, reader: &mut Reader<'_>) -> Option<Self> {

@@ -9,6 +9,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::stages::Stages;
+
 /// Whether this process's own tasks make progress. No dependency turns it red.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Liveness {
@@ -34,6 +36,8 @@ pub enum Readiness {
 pub struct Health {
     live: Arc<dyn Fn() -> Liveness + Send + Sync>,
     ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// For operators alone: what fails may say how this service is built.
+    stages: Option<Stages>,
 }
 
 impl Health {
@@ -45,6 +49,15 @@ impl Health {
         Self {
             live: Arc::new(live),
             ready: Arc::new(ready),
+            stages: None,
+        }
+    }
+
+    /// Also tells of each stage.
+    pub fn with_stages(self, stages: Stages) -> Self {
+        Self {
+            stages: Some(stages),
+            ..self
         }
     }
 
@@ -68,22 +81,31 @@ impl fmt::Debug for Health {
 /// 200 `live`, 503 `stuck`.
 pub async fn live(State(health): State<Health>) -> Response {
     match health.live() {
-        Liveness::Live => answer(StatusCode::OK, "live", Value::Null),
-        Liveness::Stuck(why) => answer(StatusCode::SERVICE_UNAVAILABLE, "stuck", why.into()),
+        Liveness::Live => answer(StatusCode::OK, state("live", Value::Null)),
+        Liveness::Stuck(why) => answer(StatusCode::SERVICE_UNAVAILABLE, state("stuck", why.into())),
     }
 }
 
 /// 200 `ready`, 200 `degraded`, 503 `not_ready`.
 pub async fn ready(State(health): State<Health>) -> Response {
-    match health.ready() {
-        Readiness::Ready => answer(StatusCode::OK, "ready", Value::Null),
-        Readiness::Degraded(why) => answer(StatusCode::OK, "degraded", why.into()),
-        Readiness::NotReady(why) => {
-            answer(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why.into())
-        }
+    let (code, mut body) = match health.ready() {
+        Readiness::Ready => (StatusCode::OK, state("ready", Value::Null)),
+        Readiness::Degraded(why) => (StatusCode::OK, state("degraded", why.into())),
+        Readiness::NotReady(why) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            state("not_ready", why.into()),
+        ),
+    };
+    if let Some(stages) = &health.stages {
+        body["stages"] = stages.to_json();
     }
+    answer(code, body)
 }
 
-fn answer(code: StatusCode, status: &str, reason: Value) -> Response {
-    (code, Json(json!({ "status": status, "reason": reason }))).into_response()
+fn state(status: &str, reason: Value) -> Value {
+    json!({ "status": status, "reason": reason })
+}
+
+fn answer(code: StatusCode, body: Value) -> Response {
+    (code, Json(body)).into_response()
 }

@@ -14,6 +14,8 @@ use crate::store::commands::{ERASED_AT_ONCE, Taken};
 
 /// Rows taken by one sweep.
 const SWEPT: u32 = 512;
+/// Pause between two looks for cards to erase.
+pub(super) const ERASE_EVERY: Duration = Duration::from_secs(60);
 /// Payments dispatched again at once.
 const DISPATCHED_AGAIN: u32 = 100;
 /// For so many looks a payment is overdue before it is dispatched again although work waits in the queue.
@@ -26,17 +28,28 @@ pub(super) async fn sweep(
     stop: CancellationToken,
 ) {
     while pause(settings.sweep_every, &stop).await {
+        if !publisher.connected() {
+            // Nothing is tried, so nothing fails; what failed before waits all the same.
+            for stage in publisher.stages.publishing() {
+                stage.still_failing();
+            }
+        }
         while publisher.connected() && !stop.is_cancelled() {
             let in_hand = publisher.pulses.sweep.take();
-            let taken = publisher.commands.sweep(lane, SWEPT).await;
+            let sweep = publisher.commands.sweep(lane, SWEPT);
+            let taken = publisher.stages.sweep.watch(sweep).await;
             drop(in_hand);
-            let Taken { rows, found } = match taken {
-                Ok(taken) => taken,
-                Err(error) => {
-                    tracing::debug!(%error, "no sweep");
-                    break;
-                }
+            let Ok(Taken {
+                rows,
+                found,
+                oldest,
+            }) = taken
+            else {
+                break;
             };
+            // Taken rows are on their way; what is left behind them waits.
+            let left_behind = oldest.filter(|_| found == SWEPT as usize);
+            publisher.stages.of(lane).found(left_behind);
             metrics::counter!("relay_swept").increment(rows.len() as u64);
             let nothing_to_publish = rows.is_empty();
             let confirmed = publisher.publish(rows).await;
@@ -77,17 +90,14 @@ pub(super) async fn dispatch_forgotten(
 /// Whether there may be more.
 async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
     let in_hand = publisher.pulses.last_net.take();
-    let taken = publisher
+    let rescue = publisher
         .commands
-        .dispatch_forgotten(overdue, DISPATCHED_AGAIN)
-        .await;
+        .dispatch_forgotten(overdue, DISPATCHED_AGAIN);
+    let taken = publisher.stages.rescue.watch(rescue).await;
     drop(in_hand);
-    let Taken { rows, found } = match taken {
-        Ok(taken) => taken,
-        Err(error) => {
-            tracing::debug!(%error, "could not look for forgotten payments");
-            return false;
-        }
+    // Its stage tells of a failure.
+    let Ok(Taken { rows, found, .. }) = taken else {
+        return false;
     };
     if !rows.is_empty() {
         tracing::warn!(
@@ -109,8 +119,12 @@ pub(super) async fn measure(
 ) {
     while pause(Duration::from_secs(2), &stop).await {
         let _in_hand = publisher.pulses.backlog.take();
-        let Ok(depth) = database.outbox_depth().await else {
-            continue;
+        let depth = match database.outbox_depth().await {
+            Ok(depth) => depth,
+            Err(error) => {
+                publisher.stages.sweep.failed(&error);
+                continue;
+            }
         };
         metrics::gauge!("outbox_rows").set(depth.total as f64);
         metrics::gauge!("outbox_rows_due").set(depth.due as f64);
@@ -136,19 +150,16 @@ pub(super) async fn measure(
 }
 
 pub(super) async fn erase_expired_tokens(publisher: Publisher, stop: CancellationToken) {
-    while pause(Duration::from_secs(60), &stop).await {
+    while pause(ERASE_EVERY, &stop).await {
         loop {
             let in_hand = publisher.pulses.tokens.take();
-            let erased = publisher.commands.erase_expired_tokens().await;
+            let erase = publisher.commands.erase_expired_tokens();
+            // Its stage tells of a failure.
+            let erased = publisher.stages.erase.watch(erase).await;
             drop(in_hand);
-            match erased {
-                Ok(erased) if erased < ERASED_AT_ONCE.into() => break,
-                Ok(_) if stop.is_cancelled() => break,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "expired card tokens were not erased");
-                    break;
-                }
+            let is_full = erased.is_ok_and(|erased| erased >= ERASED_AT_ONCE.into());
+            if !is_full || stop.is_cancelled() {
+                break;
             }
         }
     }

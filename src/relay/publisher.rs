@@ -12,7 +12,7 @@ use futures::future::join_all;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Pulses;
+use super::{Pulses, RelayStages};
 use crate::broker::{Broker, Connection, Lane, Publication, PublishError, Queue};
 use crate::store::commands::Commands;
 use crate::store::quarantine::{Key, SetAside};
@@ -40,6 +40,7 @@ pub(super) struct Publisher {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) commands: Commands,
     pub(super) pulses: Pulses,
+    pub(super) stages: RelayStages,
     suspects: Arc<Mutex<HashMap<OutboxId, u32>>>,
     lanes: Arc<[LaneState; 2]>,
 }
@@ -64,11 +65,17 @@ struct Published {
 }
 
 impl Publisher {
-    pub(super) fn new(broker: Arc<dyn Broker>, commands: Commands, pulses: Pulses) -> Self {
+    pub(super) fn new(
+        broker: Arc<dyn Broker>,
+        commands: Commands,
+        stages: RelayStages,
+        pulses: Pulses,
+    ) -> Self {
         Self {
             broker,
             commands,
             pulses,
+            stages,
             suspects: Arc::default(),
             lanes: Arc::default(),
         }
@@ -188,12 +195,14 @@ impl Publisher {
             .map(|((_, payment, _), publication)| step_span(payment.map(|id| id.0), publication))
             .collect();
         let in_hand = self.pulses.publish.take();
+        let entered = self.stages.enter(&publications);
         let began = Instant::now();
         let results = caught("relay", self.broker.publish(&publications)).await;
         drop((in_hand, spans));
         published.took = began.elapsed();
         let results =
             results.unwrap_or_else(|| vec![Err(PublishError::NotConfirmed); publications.len()]);
+        self.stages.leave(entered, &publications, &results);
         for (((id, payment, due_at), publication), result) in
             rows.into_iter().zip(publications).zip(results)
         {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::StoreError;
 use crate::pulse::Pulse;
+use crate::stages::Stage;
 use crate::vital::{Vital, caught};
 
 /// So many items at once are load: what comes alone or in small company goes at once.
@@ -114,9 +115,18 @@ impl<B: Batch> Clone for Batcher<B> {
 impl<B: Batch> Batcher<B> {
     /// Starts the task that runs the batches, one transaction at a time.
     pub fn spawn(batch: B, limits: Limits) -> Self {
+        Self::spawn_for(batch, limits, None)
+    }
+
+    /// As [`Self::spawn`]; the stage hears of every transaction that failed, also of those that run again.
+    pub fn spawn_for(batch: B, limits: Limits, stage: Option<Stage>) -> Self {
         let (sender, receiver) = mpsc::channel(limits.waiting);
         let (pulse, vital) = (Pulse::new(B::NAME), Vital::new(B::NAME));
-        let task = work_off(Arc::new(batch), limits, receiver, pulse.clone());
+        let watched = Watched {
+            pulse: pulse.clone(),
+            stage,
+        };
+        let task = work_off(Arc::new(batch), limits, receiver, watched);
         tokio::spawn(vital.clone().watch(task));
         Self {
             sender,
@@ -155,11 +165,31 @@ impl<B: Batch> Batcher<B> {
     }
 }
 
+/// Who hears of what a group commit does.
+struct Watched {
+    pulse: Pulse,
+    stage: Option<Stage>,
+}
+
+impl Watched {
+    fn failed(&self, error: &StoreError) {
+        if let Some(stage) = &self.stage {
+            stage.failed(error);
+        }
+    }
+
+    fn moved(&self) {
+        if let Some(stage) = &self.stage {
+            stage.moved();
+        }
+    }
+}
+
 async fn work_off<B: Batch>(
     batch: Arc<B>,
     limits: Limits,
     mut queue: mpsc::Receiver<Waiting<B>>,
-    pulse: Pulse,
+    watched: Watched,
 ) {
     let mut waiting = Vec::with_capacity(limits.rows);
     let mut took = Duration::ZERO;
@@ -167,12 +197,12 @@ async fn work_off<B: Batch>(
         gather(&mut queue, &mut waiting, limits, took).await;
         let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
-        let in_hand = pulse.take();
+        let in_hand = watched.pulse.take();
         let began = Instant::now();
         let run = Run {
             batch: batch.as_ref(),
             limits,
-            pulse: &pulse,
+            watched: &watched,
         };
         let outcomes = run.to_the_end(&items, BREAKS).await;
         took = began.elapsed();
@@ -206,7 +236,7 @@ async fn gather<W>(
 struct Run<'a, B> {
     batch: &'a B,
     limits: Limits,
-    pulse: &'a Pulse,
+    watched: &'a Watched,
 }
 
 impl<B: Batch> Run<'_, B> {
@@ -247,11 +277,16 @@ impl<B: Batch> Run<'_, B> {
         let mut breaks = 0;
         loop {
             // Also while the database is away: trying is what this task has to get on with.
-            self.pulse.beat();
+            self.watched.pulse.beat();
             let error = match self.once(items).await {
                 Err(error) if error.is_transient() => error,
-                settled => return settled,
+                settled => {
+                    // A refusal of the rows is an answer, too.
+                    self.watched.moved();
+                    return settled;
+                }
             };
+            self.watched.failed(&error);
             metrics::counter!("store_batch_repeats", "batch" => B::NAME).increment(1);
             if error.is_broken_off() && self.succeeds_without_items().await {
                 breaks += 1;

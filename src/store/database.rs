@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migrator};
+use time::OffsetDateTime;
 use time::macros::datetime;
 
+use super::ahead;
 use super::audit::{self, Audit, Bounds};
 use super::cells::Cell;
 use super::decode::{all, each, one};
@@ -14,9 +16,9 @@ use super::engine::{Connection, Engine};
 use super::facts::{self, Server, Stock};
 use super::quarantine::{Key, SetAside};
 use super::records::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord, Tried};
-use super::rows::{CardToken, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
+use super::rows::{CardToken, Horizons, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
 use super::transaction::OpenTransaction;
-use super::{Database, OutboxDepth, StoreError, Transaction, statements};
+use super::{Checked, Database, OutboxDepth, StoreError, Transaction, statements};
 use crate::domain::{ClientName, Event, PaymentId, Timestamp};
 
 /// Later than every payment: where a list without a cursor starts.
@@ -118,10 +120,26 @@ impl<E: Engine> Database for SqlDatabase<E> {
         self.engine.migrate().await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        let applied = self.read(statements::APPLIED_MIGRATIONS, &[]).await?;
-        same_schema(self.engine.migrations(), &applied)
-            .map_err(|error| StoreError::Migration(error.into()))
+    async fn check(&self) -> Result<Checked, StoreError> {
+        let mut connection = self.engine.reader().await?;
+        let now = match connection.now().await {
+            Err(error) if is_broken_connection(&error) => {
+                drop(connection);
+                connection = self.engine.reader().await?;
+                connection.now().await?
+            }
+            result => result?,
+        };
+        let here = OffsetDateTime::now_utc();
+        let applied = connection
+            .fetch(statements::APPLIED_MIGRATIONS, &[])
+            .await?;
+        let later_migration = same_schema(self.engine.migrations(), &applied)
+            .map_err(|error| StoreError::Migration(error.into()))?;
+        Ok(Checked {
+            later_migration,
+            clock_ahead: now - here,
+        })
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
@@ -228,6 +246,10 @@ impl<E: Engine> Database for SqlDatabase<E> {
         connection.commit().await
     }
 
+    async fn bring_back(&self, horizons: Horizons) -> Result<u64, StoreError> {
+        ahead::bring_back(&self.engine, horizons).await
+    }
+
     async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError> {
         let parameters = [client.as_str().into(), client.as_str().into()];
         let found: Vec<(i64,)> = self.read(statements::OTHERS_THAN, &parameters).await?;
@@ -287,21 +309,34 @@ pub fn is_broken_connection(error: &StoreError) -> bool {
 pub fn migration_error(error: MigrateError, classify: fn(sqlx::Error) -> StoreError) -> StoreError {
     match error {
         MigrateError::Execute(cause) => classify(cause),
+        MigrateError::ExecuteMigration(cause, version) => match classify(cause) {
+            StoreError::Rejected(cause) | StoreError::Conflict(cause) => {
+                let words = format!("migration {version}: {cause}");
+                StoreError::Migration(MigrateError::Source(words.into()).into())
+            }
+            error => error,
+        },
         error => StoreError::Migration(error.into()),
     }
 }
 
-/// Whether exactly the migrations of this program are applied, each as it is here.
+/// Whether the migrations of this program are applied, each as it is here. A later release may have added some, and
+/// may be about to: what it adds leaves this one's tables usable. The latest of those, if there are any.
 fn same_schema(
     migrations: &Migrator,
     applied: &[(i64, Vec<u8>, bool)],
-) -> Result<(), MigrateError> {
+) -> Result<Option<i64>, MigrateError> {
+    let mut later = None;
     for (version, checksum, success) in applied {
         let Some(ours) = migrations.iter().find(|ours| ours.version == *version) else {
-            return Err(MigrateError::VersionMissing(*version));
+            later = Some(*version);
+            continue;
         };
         if !success {
-            return Err(MigrateError::Dirty(*version));
+            let words = format!(
+                "migration {version} is under way or was interrupted; `payment-service setup` completes it"
+            );
+            return Err(MigrateError::Source(words.into()));
         }
         if ours.checksum != checksum.as_slice() {
             return Err(MigrateError::VersionMismatch(*version));
@@ -311,6 +346,6 @@ fn same_schema(
     let latest = applied.last().map_or(0, |(version, ..)| *version);
     match migrations.iter().find(|ours| !is_applied(ours.version)) {
         Some(missing) => Err(MigrateError::VersionTooNew(missing.version, latest)),
-        None => Ok(()),
+        None => Ok(later),
     }
 }

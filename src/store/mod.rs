@@ -4,6 +4,7 @@
 //! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, nothing of
 //! payments' rules. [`commands`] write (grouped by [`batch`] into multi-row transactions), [`queries`] read.
 
+mod ahead;
 pub mod audit;
 pub mod batch;
 mod cells;
@@ -19,6 +20,7 @@ pub mod ids;
 mod many;
 mod migrations;
 pub mod mysql;
+pub mod probe;
 pub mod quarantine;
 pub mod queries;
 mod records;
@@ -37,7 +39,8 @@ use audit::{Audit, Bounds};
 use facts::{Server, Stock};
 use quarantine::{Quarantined, SetAside};
 use rows::{
-    CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
+    CardToken, Horizons, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter,
+    StoredPayment, TokenId,
 };
 
 /// Why the store could not do what it was asked.
@@ -134,8 +137,8 @@ pub trait Database: Send + Sync + 'static {
     /// Brings the schema up to date. Safe to repeat and to run from several processes.
     async fn migrate(&self) -> Result<(), StoreError>;
 
-    /// Whether the database answers and its schema is this program's.
-    async fn check(&self) -> Result<(), StoreError>;
+    /// Whether the database answers and has this program's schema, or a later one.
+    async fn check(&self) -> Result<Checked, StoreError>;
 
     /// Starts a transaction (READ COMMITTED, or stricter). Dropping it rolls it back.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
@@ -173,6 +176,9 @@ pub trait Database: Send + Sync + 'static {
     /// it is the only one.
     async fn end_all_claims(&self) -> Result<(), StoreError>;
 
+    /// Makes due now what is due further ahead than anything is ever put off; returns the number of rows.
+    async fn bring_back(&self, horizons: Horizons) -> Result<u64, StoreError>;
+
     /// Whether the store holds payments of any client but this one.
     async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError>;
 
@@ -195,6 +201,15 @@ pub async fn is_usable(database: &dyn Database) -> bool {
         Ok(transaction) => transaction.commit().await.is_ok(),
         Err(_) => false,
     }
+}
+
+/// What a database that can be used says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// The latest migration, if it is a later release's.
+    pub later_migration: Option<i64>,
+    /// How far its clock is ahead of this process's; negative if it is behind. Exact to the way to the server.
+    pub clock_ahead: time::Duration,
 }
 
 /// Rows in the outbox.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rows::PaymentFilter;
-use super::{Database, OutboxDepth, StoreError};
+use super::{Checked, Database, OutboxDepth, StoreError};
 use crate::domain::{ClientName, Event, Payment, PaymentId};
 
 /// The reading half of the store.
@@ -57,7 +57,7 @@ impl Queries {
     }
 
     /// Whether the database answers and has this program's schema.
-    pub async fn check(&self) -> Result<(), StoreError> {
+    pub async fn check(&self) -> Result<Checked, StoreError> {
         self.database.check().await
     }
 }

@@ -1,5 +1,7 @@
 //! The rows as they are kept: the domain's payment plus what only this service needs to know of it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -52,6 +54,20 @@ impl StoredPayment {
             pending: self.pending.clone(),
         }
     }
+}
+
+/// How far ahead of now each kind of row is ever due. What is due later was written by a clock that has been set back
+/// since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizons {
+    /// Outbox rows of [`crate::broker::Lane::Work`].
+    pub work: Duration,
+    /// Outbox rows of [`crate::broker::Lane::Results`].
+    pub results: Duration,
+    /// The next look at a payment that is processing.
+    pub check: Duration,
+    /// The expiry of a card token.
+    pub token: Duration,
 }
 
 /// An idempotency key and what was asked under it.

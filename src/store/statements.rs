@@ -92,5 +92,24 @@ pub const TOKENS_ARE_EXPIRED: &str = "SELECT id FROM card_tokens WHERE erase_at 
 /// () → the largest payment id
 pub const LARGEST_ID: &str = "SELECT COALESCE(MAX(id), 0) FROM payments";
 
+/// (lane, moment) → a row, if any is due after it. Locks nothing: usually there is none.
+pub const OUTBOX_IS_AHEAD: &str = "SELECT 1 FROM outbox WHERE lane = ? AND due_at > ? LIMIT 1";
+
+/// (now, lane, moment)
+pub const BRING_OUTBOX_BACK: &str = "UPDATE outbox SET due_at = ? WHERE lane = ? AND due_at > ?";
+
+/// (moment) → a row, if any payment is to be looked at after it. Locks nothing: usually there is none.
+pub const CHECK_IS_AHEAD: &str = "SELECT 1 FROM payments WHERE check_at > ? LIMIT 1";
+
+/// (now, moment)
+pub const BRING_CHECK_BACK: &str = "UPDATE payments SET check_at = ? WHERE check_at > ?";
+
+/// (moment) → a row, if any card is to be erased after it. Locks nothing: usually there is none.
+pub const TOKEN_IS_AHEAD: &str = "SELECT 1 FROM card_tokens WHERE erase_at > ? LIMIT 1";
+
+/// (latest expiry twice, moment)
+pub const BRING_TOKENS_BACK: &str =
+    "UPDATE card_tokens SET expires_at = ?, erase_at = ? WHERE erase_at > ?";
+
 /// (first id that is not reserved)
 pub const UPDATE_NEXT_ID: &str = "UPDATE id_blocks SET next_id = ? WHERE id = 1";

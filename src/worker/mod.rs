@@ -167,6 +167,7 @@ impl Worker {
         work: WorkMessage,
         permit: &Permit,
     ) -> Result<Settlement, StoreError> {
+        let authorizing = self.commands.stages().authorize.enter();
         let claimed = self
             .commands
             .claim(work)
@@ -177,12 +178,17 @@ impl Worker {
             .await?;
         let stored = match claimed {
             Claim::Taken(stored) => stored,
-            Claim::UnknownPayment => return Ok(Settlement::UnknownPayment),
+            Claim::UnknownPayment => {
+                authorizing.left();
+                return Ok(Settlement::UnknownPayment);
+            }
             Claim::Held | Claim::Over => {
+                authorizing.left();
                 tracing::debug!(?claimed, "nothing to do");
                 return Ok(Settlement::Done);
             }
             Claim::Quarantined(payment) => {
+                authorizing.left();
                 tracing::warn!(%payment, "a try of a quarantined payment is left to its release");
                 return Ok(Settlement::Done);
             }
@@ -192,6 +198,7 @@ impl Worker {
         let (trigger, delay) = self.authorizer.ask(&stored).await;
         permit.answered();
         drop(in_hand);
+        authorizing.left();
         let advance = Advance {
             payment: work.payment_id,
             client: None::<ClientName>,

@@ -44,3 +44,30 @@ async fn a_task_that_hangs_turns_live_red_after_the_stated_time() {
     let _ = hanging.await;
     assert_eq!(ask(&router).await, live);
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_role_is_red_for_what_it_is_there_for() {
+    use crate::stages::Stage;
+    let stages = Stages::new(
+        [Name::Accept, Name::Record, Name::Announce]
+            .map(Stage::new)
+            .into(),
+    );
+    let enter = |name| stages.get(name).expect("registered").enter();
+    let hearts =
+        || [Role::Api, Role::Worker, Role::All].map(|role| stuck_at_the_heart(&stages, role));
+    let announcing = enter(Name::Announce);
+    tokio::time::advance(LONGEST).await;
+    stages.look(LONGEST);
+    assert_eq!(hearts(), [None; 3]);
+    let recording = enter(Name::Record);
+    tokio::time::advance(LONGEST).await;
+    stages.look(LONGEST);
+    assert_eq!(hearts(), [None, Some(Name::Record), Some(Name::Record)]);
+    let accepting = enter(Name::Accept);
+    recording.left();
+    tokio::time::advance(LONGEST).await;
+    stages.look(LONGEST);
+    assert_eq!(hearts(), [Some(Name::Accept), None, Some(Name::Accept)]);
+    drop((announcing, accepting));
+}

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::broker::{BrokerError, Consumer, Exchange, Properties};
 use crate::pulse::Pulse;
+use crate::relay::RelaySettings;
 use crate::store::Database;
 use crate::store::commands::Leases;
 use crate::store::ids::IdSpace;
@@ -101,6 +102,11 @@ impl Case {
         };
         let ids = IdSpace { first: 1, last: 9 };
         let (commands, _) = Commands::new(Arc::clone(&database), ids, leases);
+        let stages = RelayStages::new(RelaySettings {
+            sweep_every: second,
+            check_every: second,
+            backlog_limit: 100,
+        });
         let pulses = Pulses {
             publish: Pulse::new("relay"),
             sweep: Pulse::new("sweep"),
@@ -114,7 +120,7 @@ impl Case {
             breaks: AtomicBool::new(false),
         });
         Self {
-            publisher: Publisher::new(Arc::clone(&broker) as _, commands, pulses),
+            publisher: Publisher::new(Arc::clone(&broker) as _, commands, stages, pulses),
             broker,
             database,
             _folder: folder,

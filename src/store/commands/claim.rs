@@ -50,6 +50,8 @@ impl Batch for ClaimPayments {
         let mut tx = self.database.begin().await?;
         let now = tx.now();
         let until = now + self.leases.claim;
+        // A claim that ends later was made by a clock that has been set back since. It is over, or nearly so.
+        let too_far = now + self.leases.longest_claim();
         let mut rows: HashMap<PaymentId, StoredPayment> = tx
             .lock_payments(&ids)
             .await?
@@ -61,7 +63,15 @@ impl Batch for ClaimPayments {
         let claims: Vec<Claim> = items
             .iter()
             .map(|item| match rows.get_mut(&item.payment_id) {
-                Some(row) => claim(row, *item, now, until, &mut writes),
+                Some(row) => {
+                    if row
+                        .claimed_until
+                        .is_some_and(|held_until| held_until > too_far)
+                    {
+                        row.claimed_until = Some(now);
+                    }
+                    claim(row, *item, now, until, &mut writes)
+                }
                 None => payment_of(&left_out, item.payment_id)
                     .map_or(Claim::UnknownPayment, Claim::Quarantined),
             })

@@ -29,13 +29,14 @@ use super::batch::{Batcher, Limits};
 use super::hand_over::{HandOver, HandedOver, hand_over};
 use super::ids::{IdSpace, PaymentIds};
 use super::quarantine::SetAside;
-use super::rows::{CardToken, OutboxId, OutboxRow};
+use super::rows::{CardToken, Horizons, OutboxId, OutboxRow};
 use super::{Database, StoreError};
 use crate::broker::{Lane, Publication};
 use crate::card_seal::SealedCard;
 use crate::domain::{CardSummary, EventId, PaymentId, Timestamp};
 use crate::messages::work::WorkMessage;
 use crate::pulse::Pulse;
+use crate::stages::{Name, Stage};
 use crate::vital::Vital;
 
 /// How long a message that belongs to no payment waits for others, to be noted in one transaction with them.
@@ -49,6 +50,12 @@ const DELETED_TOGETHER: Duration = Duration::from_millis(50);
 /// must not take the database's time from those who pay.
 const POSTPONED_TOGETHER: Duration = Duration::from_millis(20);
 
+/// Servers that follow each other as primary need not agree to the second.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+/// How long a card token lives.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
+
 /// How long things take before someone else looks after them.
 #[derive(Debug, Clone, Copy)]
 pub struct Leases {
@@ -58,6 +65,31 @@ pub struct Leases {
     pub claim: Duration,
     /// A payment that is processing is looked at by the last net.
     pub check: Duration,
+}
+
+impl Leases {
+    /// No two looks at one payment lie further apart.
+    pub fn longest_check(self) -> Duration {
+        self.check * 10
+    }
+
+    /// No claim ends later, also if another process allows its processor far more time.
+    pub fn longest_claim(self) -> Duration {
+        self.claim * 10 + CLOCKS_DIFFER
+    }
+
+    /// How far ahead anything is ever due, with the longest delays before another try and another callback.
+    pub fn horizons(self, retry: Duration, callback: Duration) -> Horizons {
+        let work = retry.max(self.longest_claim()).max(self.outbox);
+        let check = self.longest_check().max(work + self.check);
+        let beyond = |longest: Duration| longest + self.outbox + CLOCKS_DIFFER;
+        Horizons {
+            work: beyond(work),
+            results: beyond(callback),
+            check: beyond(check),
+            token: beyond(TOKEN_LIFE),
+        }
+    }
 }
 
 /// Where a command writes, and what takes the outbox rows that it has committed.
@@ -74,6 +106,7 @@ pub struct Commands {
     database: Arc<dyn Database>,
     ids: Arc<PaymentIds>,
     leases: Leases,
+    stages: CommandStages,
     accept: Batcher<accept::AcceptPayments>,
     advance: Batcher<advance::AdvancePayments>,
     record: Batcher<advance::AdvancePayments>,
@@ -82,6 +115,17 @@ pub struct Commands {
     refuse: Batcher<outbox::RefuseRequests>,
     enqueue: Batcher<outbox::EnqueueMessages>,
     published: Batcher<outbox::DeletePublished>,
+}
+
+/// The stages whose work is written here.
+#[derive(Debug, Clone)]
+pub struct CommandStages {
+    /// What clients ask for.
+    pub accept: Stage,
+    /// From the claim of a try to the processor's answer.
+    pub authorize: Stage,
+    /// What processors answered.
+    pub record: Stage,
 }
 
 /// A card as it goes into a row.
@@ -148,18 +192,37 @@ impl Commands {
             hand_over,
         };
         let db = || Arc::clone(&database);
+        let stages = CommandStages {
+            accept: Stage::new(Name::Accept),
+            authorize: Stage::new(Name::Authorize),
+            record: Stage::new(Name::Record),
+        };
+        let (accepting, recording) = (Some(&stages.accept), Some(&stages.record));
         let commands = Self {
             ids: Arc::new(PaymentIds::new(db(), space)),
             leases,
-            accept: Batcher::spawn(accept::AcceptPayments(place.clone()), limits),
-            advance: Batcher::spawn(advance::AdvancePayments(place.clone()), limits),
-            record: Batcher::spawn(advance::AdvancePayments(place.clone()), endless),
-            claim: Batcher::spawn(
+            accept: Batcher::spawn_for(
+                accept::AcceptPayments(place.clone()),
+                limits,
+                accepting.cloned(),
+            ),
+            advance: Batcher::spawn_for(
+                advance::AdvancePayments(place.clone()),
+                limits,
+                accepting.cloned(),
+            ),
+            record: Batcher::spawn_for(
+                advance::AdvancePayments(place.clone()),
+                endless,
+                recording.cloned(),
+            ),
+            claim: Batcher::spawn_for(
                 claim::ClaimPayments {
                     database: db(),
                     leases,
                 },
                 endless,
+                Some(stages.authorize.clone()),
             ),
             postpone: Batcher::spawn(
                 postpone::PostponeTries {
@@ -187,9 +250,15 @@ impl Commands {
                     ..endless
                 },
             ),
+            stages,
             database,
         };
         (commands, handed_over)
+    }
+
+    /// The stages whose work is written here.
+    pub fn stages(&self) -> &CommandStages {
+        &self.stages
     }
 
     /// Of the group commits.
@@ -236,7 +305,11 @@ impl Commands {
     /// Moves a payment by what its processor answered. Waits for the database as long as it takes: an answer in hand
     /// must not be dropped.
     pub async fn record(&self, advance: Advance) -> Result<Advanced, StoreError> {
-        self.record.submit_patiently(advance).await
+        let recorded = self.record.submit_patiently(advance);
+        let record = &self.stages.record;
+        record
+            .watch_unless(StoreError::is_of_the_rows, recorded)
+            .await
     }
 
     /// Takes a try for a worker.
@@ -294,7 +367,8 @@ impl Commands {
         &self,
         draft: impl FnOnce(Timestamp) -> CardToken + Send,
     ) -> Result<CardToken, StoreError> {
-        tokens::add(self.database.as_ref(), draft).await
+        let added = tokens::add(self.database.as_ref(), draft);
+        self.stages.accept.watch(added).await
     }
 
     /// Erases the cards of up to [`ERASED_AT_ONCE`] expired tokens; returns how many.

@@ -146,6 +146,8 @@ pub struct Taken {
     pub rows: Vec<OutboxRow>,
     /// How many rows were found, those included that were set aside: as many as asked for means that there may be more.
     pub found: usize,
+    /// For how long the oldest of the rows has been due.
+    pub oldest: Option<Duration>,
 }
 
 /// Moves due rows of a lane one lease ahead, commits, and returns them: they are this process's to publish. Rows that
@@ -160,6 +162,8 @@ pub(super) async fn sweep(
     let now = tx.now();
     let rows = tx.lock_due_outbox(lane, now, limit).await?;
     let left_out = tx.left_out();
+    let oldest = rows.iter().map(|row| row.due_at).min();
+    let oldest = oldest.map(|due_at| Duration::try_from(now - due_at).unwrap_or_default());
     let found = rows.len() + left_out.len();
     if found > 0 {
         let ids: Vec<OutboxId> = rows.iter().map(|row| row.id).collect();
@@ -168,11 +172,15 @@ pub(super) async fn sweep(
         tx.commit().await?;
         left_out.iter().for_each(SetAside::report);
     }
-    Ok(Taken { rows, found })
+    Ok(Taken {
+        rows,
+        found,
+        oldest,
+    })
 }
 
 /// Writes outbox rows for payments that are processing for long without one, and moves their next check ahead by
-/// the time they have been waiting already. Payments that cannot be read are set aside.
+/// the time they have been waiting already, within bounds. Payments that cannot be read are set aside.
 pub(super) async fn dispatch_forgotten(
     database: &dyn Database,
     leases: Leases,
@@ -189,9 +197,8 @@ pub(super) async fn dispatch_forgotten(
     }
     let due_at = now + leases.outbox;
     for row in &mut payments {
-        row.check_at = Some(
-            now + (now - row.payment.updated_at).max(leases.check.try_into().unwrap_or_default()),
-        );
+        let waiting = Duration::try_from(now - row.payment.updated_at).unwrap_or_default();
+        row.check_at = Some(now + waiting.clamp(leases.check, leases.longest_check()));
     }
     let rows: Vec<OutboxRow> = payments.iter().map(|row| dispatch(row, due_at)).collect();
     if !payments.is_empty() {
@@ -201,7 +208,11 @@ pub(super) async fn dispatch_forgotten(
     tx.quarantine(&left_out).await?;
     tx.commit().await?;
     left_out.iter().for_each(SetAside::report);
-    Ok(Taken { rows, found })
+    Ok(Taken {
+        rows,
+        found,
+        oldest: None,
+    })
 }
 
 /// Sets rows aside.

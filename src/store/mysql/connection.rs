@@ -12,7 +12,7 @@ use time::{PrimitiveDateTime, UtcOffset};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::errors::{classify, classify_commit, is_of_the_connection};
+use super::errors::{classify, classify_commit, is_of_the_connection, refuses_changes};
 use super::server::Pool;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
@@ -91,6 +91,14 @@ impl Session {
             }
         };
         result.map_err(sort).inspect_err(|error| {
+            if refuses_changes(error) {
+                if let Some(connection) = self.connection.as_mut() {
+                    connection.close_on_drop();
+                }
+                // Closing it rolls back.
+                self.in_transaction = false;
+                self.pool.changes_are_refused();
+            }
             if is_of_the_connection(error) {
                 self.pool.connection_failed();
             }

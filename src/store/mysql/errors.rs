@@ -57,6 +57,31 @@ pub fn classify_commit(error: Error) -> StoreError {
     }
 }
 
+/// Whether the server behind the connection takes no changes now, or not from this session: after a fail-over another
+/// one may be at the same address, and a session keeps the settings that it began with.
+pub fn refuses_changes(error: &StoreError) -> bool {
+    let (StoreError::Unavailable(cause) | StoreError::CommitUnknown(cause)) = error else {
+        return false;
+    };
+    let code = cause
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref())
+        .map_or(0, MySqlDatabaseError::number);
+    is_refusal_of_changes(code)
+}
+
+/// ER_OPEN_AS_READONLY, ER_UNKNOWN_COM_ERROR (a Galera node that is not ready), ER_OPTION_PREVENTS_STATEMENT (read_only,
+/// super_read_only), ER_BINLOG_LOGGING_IMPOSSIBLE, ER_BINLOG_ROW_ENGINE_AND_STMT_ENGINE to
+/// ER_BINLOG_STMT_MODE_AND_NO_REPL_TABLES (1661 to 1666; 1665 is binlog_format=STATEMENT with READ COMMITTED),
+/// ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE, ER_INNODB_READ_ONLY, ER_RUN_HOOK_ERROR (MySQL group
+/// replication), ER_SERVER_OFFLINE_MODE.
+fn is_refusal_of_changes(code: u16) -> bool {
+    matches!(
+        code,
+        1036 | 1047 | 1290 | 1598 | 1661..=1666 | 1792 | 1836 | 1874 | 3100 | 3032
+    )
+}
+
 /// Whether the connection or its host is at fault: gone, or not to be written to.
 pub fn is_of_the_connection(error: &StoreError) -> bool {
     matches!(
@@ -96,6 +121,8 @@ fn meaning(code: u16, state: &str) -> Meaning {
         // ER_SERVER_ISNT_AVAILABLE, ER_SERVER_OFFLINE_MODE, ER_CLIENT_INTERACTION_TIMEOUT (MySQL)
         1203 | 1226 | 1290 | 1317 | 1637 | 1836 | 1820 | 1927 | 1969 | 3024 | 3168 | 3032
         | 4031 => Meaning::Unavailable,
+        // The server takes no changes, or not from this session; see there.
+        code if is_refusal_of_changes(code) => Meaning::Unavailable,
         // What clients say of a connection that is gone
         2000..=2055 => Meaning::Unavailable,
         // ER_NET_PACKET_TOO_LARGE, ER_WARN_ALLOWED_PACKET_OVERFLOWED: half of the rows may pass.
@@ -144,6 +171,12 @@ mod tests {
             (2013, "HY000", Meaning::Unavailable),
             (4031, "HY000", Meaning::Unavailable),
             (9999, "HY000", Meaning::Unavailable),
+            (1036, "HY000", Meaning::Unavailable),
+            (1598, "HY000", Meaning::Unavailable),
+            (1665, "HY000", Meaning::Unavailable),
+            (1792, "25006", Meaning::Unavailable),
+            (1874, "HY000", Meaning::Unavailable),
+            (3100, "HY000", Meaning::Unavailable),
             (1048, "23000", Meaning::Rejected),
             (1062, "23000", Meaning::Rejected),
             (1153, "08S01", Meaning::Rejected),

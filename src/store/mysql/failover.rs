@@ -18,6 +18,10 @@ const PROBE: Duration = Duration::from_secs(2);
 /// Those who find a host failed at the same moment share one election.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// Above 0 if the server takes no changes.
+const READ_ONLY: &str =
+    "SELECT CAST(@@GLOBAL.read_only AS SIGNED) + CAST(@@GLOBAL.innodb_read_only AS SIGNED)";
+
 /// The hosts and which of them is used now.
 #[derive(Debug)]
 pub struct Failover {
@@ -115,7 +119,7 @@ async fn can_be_used(host: &MySqlConnectOptions) -> bool {
 
 /// Not a replica, and not a Galera node that is out of its cluster.
 async fn is_writable(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    let read_only: i64 = sqlx::query_scalar("SELECT CAST(@@GLOBAL.read_only AS SIGNED)")
+    let read_only: i64 = sqlx::query_scalar(READ_ONLY)
         .fetch_one(&mut *connection)
         .await?;
     if read_only != 0 || !is_galera(connection).await? {

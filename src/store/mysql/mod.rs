@@ -4,6 +4,7 @@ mod connection;
 mod errors;
 mod failover;
 mod hosts;
+mod migrate;
 mod server;
 mod statements;
 
@@ -80,12 +81,10 @@ impl Engine for Server {
             .await
             .map_err(classify)?;
         if locked != Some(1) {
-            return Err(classify(sqlx::Error::PoolTimedOut));
+            let words = "another `setup` is at work on the migrations".to_owned();
+            return Err(classify(sqlx::Error::Protocol(words)));
         }
-        // Not `run`, whose bounds do not hold in a future that is sent between threads.
-        let result = migrations::MYSQL
-            .run_direct(None, &mut *connection, false)
-            .await;
+        let result = migrate::run(&mut connection, &migrations::MYSQL).await;
         result.map_err(|error| migration_error(error, classify))
     }
 

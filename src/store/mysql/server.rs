@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A connection that has lain idle for longer is tried with a ping before it is used.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// The shortest time between two refusals that each cost all connections.
+const RECONNECT: Duration = Duration::from_secs(1);
+
 /// How long the answer to a ping may take.
 const PING: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,7 @@ pub struct Pool {
     failover: Failover,
     last_break: Arc<Moment>,
     last_silence: Arc<Moment>,
+    last_refusal: Arc<Moment>,
     /// Some connection was, since the start.
     encrypted: Arc<AtomicBool>,
 }
@@ -56,6 +60,7 @@ struct Watch {
     last_switch: Arc<Moment>,
     last_break: Arc<Moment>,
     last_silence: Arc<Moment>,
+    last_refusal: Arc<Moment>,
 }
 
 impl Pool {
@@ -68,9 +73,11 @@ impl Pool {
             last_switch: failover.last_switch(),
             last_break: Arc::default(),
             last_silence: Arc::default(),
+            last_refusal: Arc::default(),
         };
         let last_break = Arc::clone(&watch.last_break);
         let last_silence = Arc::clone(&watch.last_silence);
+        let last_refusal = Arc::clone(&watch.last_refusal);
         let encrypted = Arc::<AtomicBool>::default();
         let seen_encrypted = Arc::clone(&encrypted);
         let connections = MySqlPoolOptions::new()
@@ -99,6 +106,7 @@ impl Pool {
             failover,
             last_break,
             last_silence,
+            last_refusal,
             encrypted,
         }
     }
@@ -138,6 +146,15 @@ impl Pool {
         self.connection_failed();
     }
 
+    /// The server takes no changes. It may be the former primary, with the new one at its address by now, and a session
+    /// keeps settings that an administrator has corrected since: none of the connections is used again. At most once a
+    /// second, so that a server that stays read-only is not connected to over and over.
+    pub fn changes_are_refused(&self) {
+        if !self.last_refusal.is_within(RECONNECT) {
+            self.last_refusal.set();
+        }
+    }
+
     /// A connection has failed: the idle ones are tried before they are used, and another host, if there is one, is
     /// looked for in the background.
     pub fn connection_failed(self: &Arc<Self>) {
@@ -157,7 +174,8 @@ impl Watch {
         connection: &mut MySqlConnection,
         about: &PoolConnectionMetadata,
     ) -> Result<bool, sqlx::Error> {
-        if self.last_switch.is_within(about.age) || self.last_silence.is_within(about.age) {
+        let reasons = [&self.last_switch, &self.last_silence, &self.last_refusal];
+        if reasons.iter().any(|reason| reason.is_within(about.age)) {
             return Ok(false);
         }
         if about.idle_for <= IDLE && !self.last_break.is_within(about.idle_for) {

@@ -7,7 +7,7 @@ use sqlx::{Arguments, Executor, Sqlite, query_as_with, query_with};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 
-use super::errors::{classify, classify_commit};
+use super::errors::{classify, classify_commit, is_of_the_connection};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 use crate::store::cells::{Cell, time_text};
@@ -42,12 +42,21 @@ impl Session {
             in_transaction: true,
         };
         let connection = session.connection()?;
-        connection
-            .execute("BEGIN IMMEDIATE")
-            .await
-            .map_err(classify)?;
+        let begun = connection.execute("BEGIN IMMEDIATE").await;
+        let begun = begun.map(drop).map_err(classify);
+        session.noted(begun)?;
         let began = session.now().await?;
         Ok((session, began))
+    }
+
+    /// A connection that is of no use any more is closed when it is given back.
+    fn noted<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(error), Some(connection)) = (&result, self.connection.as_mut())
+            && is_of_the_connection(error)
+        {
+            connection.close_on_drop();
+        }
+        result
     }
 
     fn connection(&mut self) -> Result<&mut PoolConnection<Sqlite>, StoreError> {
@@ -65,8 +74,8 @@ impl Connection for Session {
     ) -> Result<u64, StoreError> {
         let query = query_with(sql, arguments(parameters, moment).map_err(classify)?);
         let connection = self.connection()?;
-        let done = query.execute(&mut **connection).await.map_err(classify)?;
-        Ok(done.rows_affected())
+        let done = query.execute(&mut **connection).await.map_err(classify);
+        Ok(self.noted(done)?.rows_affected())
     }
 
     async fn fetch<R: Record>(
@@ -76,7 +85,8 @@ impl Connection for Session {
     ) -> Result<Vec<R>, StoreError> {
         let query = query_as_with(sql, arguments(parameters, moment).map_err(classify)?);
         let connection = self.connection()?;
-        query.fetch_all(&mut **connection).await.map_err(classify)
+        let found = query.fetch_all(&mut **connection).await.map_err(classify);
+        self.noted(found)
     }
 
     fn longest(&self) -> usize {
@@ -92,10 +102,9 @@ impl Connection for Session {
 
     async fn commit(mut self) -> Result<(), StoreError> {
         let connection = self.connection()?;
-        connection
-            .execute("COMMIT")
-            .await
-            .map_err(classify_commit)?;
+        let committed = connection.execute("COMMIT").await;
+        let committed = committed.map(drop).map_err(classify_commit);
+        self.noted(committed)?;
         self.in_transaction = false;
         Ok(())
     }

@@ -33,6 +33,21 @@ pub fn classify(error: Error) -> StoreError {
     }
 }
 
+/// Whether the connection should not be used again: the file was moved, is read-only or unreadable, or its disk fails.
+/// What a connection knows of the file is then worth nothing; a new one looks again.
+pub fn is_of_the_connection(error: &StoreError) -> bool {
+    let (StoreError::Unavailable(cause) | StoreError::CommitUnknown(cause)) = error else {
+        return false;
+    };
+    let code = cause.as_database_error().and_then(|error| error.code());
+    let extended = code.and_then(|code| code.parse().ok());
+    // SQLITE_READONLY, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_CANTOPEN, SQLITE_NOTADB
+    matches!(
+        extended.map(|code: i32| code & 0xff),
+        Some(8 | 10 | 11 | 14 | 26)
+    )
+}
+
 /// An error while committing.
 pub fn classify_commit(error: Error) -> StoreError {
     match classify(error) {

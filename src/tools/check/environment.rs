@@ -2,12 +2,14 @@
 
 mod broker;
 mod database;
+mod stages;
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use crate::config::{Backend, Config, Fault, Role};
+use crate::tools::check::live;
 use crate::tools::place;
 
 /// How bad a finding is.
@@ -106,6 +108,8 @@ async fn look(config: &Config) -> Vec<Finding> {
         }
         Backend::Servers { amqp, .. } => findings.extend(broker::look(amqp.clone()).await),
     }
+    let admin = live::reachable(config.admin_addr.0);
+    findings.push(stages::look(admin).await);
     findings
 }
 

@@ -36,17 +36,7 @@ pub async fn run(variable: &dyn Fn(&str) -> Option<String>) -> ExitCode {
 
 /// Whether the process at this address lives, or why not.
 pub async fn ask(address: SocketAddr) -> Result<(), String> {
-    // A proxy of the environment has no business between a process and itself.
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()
-        .map_err(|error| cause(&error))?;
-    let answer = client
-        .get(format!("http://{address}/health/live"))
-        .send()
-        .await
-        .map_err(|error| cause(&error))?;
+    let answer = get(address, "/health/live").await?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
@@ -56,8 +46,28 @@ pub async fn ask(address: SocketAddr) -> Result<(), String> {
     Err(format!("{status}, {reason}"))
 }
 
+/// What the process at this address says under a path, whatever the status.
+pub(super) async fn read(address: SocketAddr, path: &str) -> Result<Value, String> {
+    let answer = get(address, path).await?;
+    answer.json().await.map_err(|error| cause(&error))
+}
+
+async fn get(address: SocketAddr, path: &str) -> Result<reqwest::Response, String> {
+    // A proxy of the environment has no business between a process and itself.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .map_err(|error| cause(&error))?;
+    client
+        .get(format!("http://{address}{path}"))
+        .send()
+        .await
+        .map_err(|error| cause(&error))
+}
+
 /// What listens on every address is asked on loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

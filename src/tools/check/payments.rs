@@ -40,7 +40,7 @@ pub async fn run(json: bool, overdue: Option<Duration>) -> ExitCode {
 async fn audit(config: &Config, overdue: Option<Duration>) -> Result<Audit, Box<dyn Error>> {
     let database = place::database(config)?;
     let audit = match database.check().await {
-        Ok(()) => database.audit(bounds(config, overdue)).await,
+        Ok(_) => database.audit(bounds(config, overdue)).await,
         Err(error) => Err(error),
     };
     database.close().await;

@@ -7,6 +7,7 @@ mod deaf;
 mod duplicates;
 mod fairness;
 mod faults;
+mod health;
 mod idempotency;
 mod isolation;
 mod last_net;

@@ -9,6 +9,7 @@ mod isolation;
 mod mysql;
 mod mysql_faults;
 mod mysql_locks;
+mod mysql_migrations;
 mod mysql_network;
 pub mod samples;
 mod sqlite;

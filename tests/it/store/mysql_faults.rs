@@ -1,5 +1,6 @@
 //! What only servers can show: connections that end, hosts that fail.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,10 +8,12 @@ use payment_service::domain::PaymentId;
 use payment_service::store::commands::{Commands, Leases, Message};
 use payment_service::store::ids::IdSpace;
 use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::probe::{End, try_write};
 use payment_service::store::{Database, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 
 use super::samples::*;
+use crate::support::proxy::Proxy;
 use crate::support::servers::{Database as Server, DatabaseOptions, fresh_database};
 
 fn connect(url: &str) -> Arc<dyn Database> {
@@ -86,7 +89,8 @@ async fn a_server_that_is_away_is_unavailable_within_seconds() {
         .port();
     let database = connect(&format!("mysql://root:secret@127.0.0.1:{port}/payments"));
     let begun = Instant::now();
-    for result in [database.check().await, database.migrate().await] {
+    let checked = database.check().await.map(|_| ());
+    for result in [checked, database.migrate().await] {
         assert!(
             matches!(result, Err(StoreError::Unavailable(_))),
             "{result:?}"
@@ -145,6 +149,89 @@ async fn the_first_host_that_answers_and_can_be_written_to_is_used_until_it_fail
         read(&connect(&first.url("pair")), 4).await,
         Some(payment(4))
     );
+}
+
+/// Whoever promotes another server may leave the former one running and its connections open.
+#[tokio::test]
+async fn a_fail_over_behind_one_address_is_followed_at_once() {
+    let [first, second] = [(); 2].map(|()| Server::start(&DatabaseOptions::default()).unwrap());
+    let limited = "CREATE USER pair IDENTIFIED BY 'pair'; GRANT ALL ON pair.* TO pair";
+    for server in [&first, &second] {
+        let mut connection = MySqlConnection::connect(&server.admin_url()).await.unwrap();
+        connection.execute("CREATE DATABASE pair").await.unwrap();
+        connection.execute(sqlx::raw_sql(limited)).await.unwrap();
+        connect(&server.url("pair")).migrate().await.unwrap();
+    }
+    let place = |server: &Server| SocketAddr::from(([127, 0, 0, 1], server.port()));
+    let proxy = Proxy::start(place(&first)).unwrap();
+    let url = format!("mysql://pair:pair@{}/pair", proxy.address());
+    let database = connect(&url);
+    let several = (1..=5).map(|id| eventually_kept(&database, id));
+    assert!(
+        futures::future::join_all(several)
+            .await
+            .into_iter()
+            .all(|kept| kept)
+    );
+
+    let mut administrator = MySqlConnection::connect(&first.admin_url()).await.unwrap();
+    administrator
+        .execute("SET GLOBAL read_only = 1")
+        .await
+        .unwrap();
+    proxy.forward_to(place(&second));
+    let begun = Instant::now();
+    let several = (6..=10).map(|id| eventually_kept(&database, id));
+    assert!(
+        futures::future::join_all(several)
+            .await
+            .into_iter()
+            .all(|kept| kept)
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(where_it_is(&first, &second, 10).await, [false, true]);
+}
+
+/// A session keeps the settings that it began with.
+#[tokio::test]
+async fn a_setting_that_was_corrected_counts_for_the_connections_that_are_open() {
+    let server = Server::start(&DatabaseOptions::default()).unwrap();
+    let mut administrator = MySqlConnection::connect(&server.admin_url()).await.unwrap();
+    administrator.execute("CREATE DATABASE pair").await.unwrap();
+    connect(&server.url("pair")).migrate().await.unwrap();
+    for (wrong, right) in [
+        ("binlog_format = 'STATEMENT'", "binlog_format = 'ROW'"),
+        ("transaction_read_only = 1", "transaction_read_only = 0"),
+    ] {
+        // MariaDB knows it by its old name before 11.1.
+        let old_name = |setting: &str| setting.replace("transaction_read_only", "tx_read_only");
+        let set = async |administrator: &mut MySqlConnection, setting: &str| {
+            let set = AssertSqlSafe(format!("SET GLOBAL {setting}"));
+            if administrator.execute(set).await.is_err() {
+                let set = AssertSqlSafe(format!("SET GLOBAL {}", old_name(setting)));
+                administrator.execute(set).await.unwrap();
+            }
+        };
+        set(&mut administrator, wrong).await;
+        let database = connect(&server.url("pair"));
+        for _ in 0..3 {
+            let refused = try_write(database.as_ref(), End::RollBack).await;
+            assert!(
+                matches!(refused, Err(StoreError::Unavailable(_))),
+                "{wrong}: {refused:?}"
+            );
+        }
+        set(&mut administrator, right).await;
+        let begun = Instant::now();
+        while try_write(database.as_ref(), End::Commit).await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{right}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 async fn where_it_is(first: &Server, second: &Server, id: i64) -> [bool; 2] {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use payment_service::store::Database;
 use payment_service::store::sqlite::Sqlite;
+use sqlx::Connection;
 use tempfile::TempDir;
 
 use super::samples::{keep, payment, read};
@@ -205,4 +206,19 @@ async fn what_was_committed_is_there_when_the_file_is_opened_again() {
     again.check().await.unwrap();
     assert_eq!(read(&again, 1).await, Some(payment(1)));
     assert_eq!(again.reserve_ids(10, 1).await.unwrap(), 12);
+}
+
+#[tokio::test]
+async fn a_later_release_may_have_changed_the_file() {
+    let (folder, database) = ready().await;
+    assert_eq!(database.check().await.unwrap().later_migration, None);
+    let url = format!("sqlite://{}", folder.path().join("payments.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let later =
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'later', TRUE, X'00', 1)";
+    sqlx::query(later).execute(&mut connection).await.unwrap();
+    let checked = database.check().await.unwrap();
+    assert_eq!(checked.later_migration, Some(9999));
+    database.migrate().await.unwrap();
 }

@@ -37,6 +37,11 @@ impl Trigger {
         Self::new(Side::Server, pattern, Then::Withhold)
     }
 
+    /// The client's next bytes that hold these arrive, and the answer does not.
+    pub fn client_is_not_answered(pattern: &[u8]) -> Self {
+        Self::new(Side::Client, pattern, Then::WithholdAnswer)
+    }
+
     /// MySQL: the client's next COMMIT does not arrive.
     pub fn commit_not_delivered() -> Self {
         Self::client_says(COMMIT)

@@ -12,9 +12,10 @@ use crate::store::audit::{Audit, Bounds};
 use crate::store::facts::{Server, Stock};
 use crate::store::quarantine::SetAside;
 use crate::store::rows::{
-    CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter, StoredPayment, TokenId,
+    CardToken, Horizons, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter,
+    StoredPayment, TokenId,
 };
-use crate::store::{Database, OutboxDepth, StoreError, Transaction};
+use crate::store::{Checked, Database, OutboxDepth, StoreError, Transaction};
 
 /// The ledger's table.
 #[derive(Default, Clone)]
@@ -75,7 +76,7 @@ impl Database for Memory {
     async fn migrate(&self) -> Result<(), StoreError> {
         not_asked()
     }
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Checked, StoreError> {
         not_asked()
     }
     async fn reserve_ids(&self, _: i64, _: i64) -> Result<i64, StoreError> {
@@ -104,6 +105,9 @@ impl Database for Memory {
         not_asked()
     }
     async fn ledger(&self, _: PaymentId) -> Result<Vec<LedgerEntry>, StoreError> {
+        not_asked()
+    }
+    async fn bring_back(&self, _: Horizons) -> Result<u64, StoreError> {
         not_asked()
     }
     async fn end_all_claims(&self) -> Result<(), StoreError> {

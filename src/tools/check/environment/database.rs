@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::Finding;
-use crate::broker::{Exchange, Properties, Publication};
 use crate::card_seal::{Owner, SealError};
 use crate::config::{Backend, Config};
+use crate::store::Database;
 use crate::store::facts::{QuarantinedRows, Server, Stock};
-use crate::store::rows::{OutboxId, OutboxRow};
-use crate::store::{Database, StoreError};
+use crate::store::probe::{End, try_write};
 
 /// Sealed cards that are opened, of each kind.
 const SAMPLE: u32 = 50;
@@ -19,8 +17,8 @@ const SAMPLE: u32 = 50;
 /// More than the way to the server explains.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
-/// Months, tokens and logs would be wrong.
-const CLOCKS_ARE_WRONG: Duration = Duration::from_secs(300);
+/// Leases, tokens and months would be wrong; a running process says so, too.
+const CLOCKS_ARE_WRONG: Duration = Duration::from_secs(60);
 
 /// Prepared statements that a connection keeps under full load, whatever its process does.
 const STATEMENTS: i64 = 190;
@@ -44,18 +42,17 @@ pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Findin
     let mut findings = vec![version(&server), clock(&server, midway)];
     findings.extend(room(&server, config));
     // The question that start and readiness ask, too.
-    if let Err(error) = database.check().await {
-        findings.push(Finding::fail(
-            "schema",
-            error.to_string(),
-            "run `payment-service setup` of this version, then start all processes with this version",
-        ));
-        return findings;
+    match database.check().await {
+        Ok(checked) => findings.push(schema(checked.later_migration)),
+        Err(error) => {
+            findings.push(Finding::fail(
+                "schema",
+                error.to_string(),
+                "run `payment-service setup` of this version, then start all processes with this version",
+            ));
+            return findings;
+        }
     }
-    findings.push(Finding::ok(
-        "schema",
-        "all migrations of this version are applied",
-    ));
     findings.push(rights(database).await);
     match database.stock(SAMPLE).await {
         Ok(stock) => findings.extend([
@@ -92,6 +89,17 @@ fn version(server: &Server) -> Finding {
         format!("{name} {text} is older than {}.{}", oldest.0, oldest.1),
         "use MySQL 8.4 or later, or MariaDB 10.6 or later",
     )
+}
+
+fn schema(later_migration: Option<i64>) -> Finding {
+    match later_migration {
+        None => Finding::ok("schema", "all migrations of this version are applied"),
+        Some(migration) => Finding::warn(
+            "schema",
+            format!("a later release has changed it (migration {migration}); this one can use it"),
+            "start all processes with the later release",
+        ),
+    }
 }
 
 /// For how many processes like this one the server has connections and prepared statements.
@@ -132,9 +140,9 @@ fn clock(server: &Server, here: OffsetDateTime) -> Finding {
     }
 }
 
-/// Writes, changes and deletes a row in a transaction that is never committed.
+/// Writes, changes and deletes a row, and commits: a full disk, or a log that does not take it, shows only then.
 async fn rights(database: &dyn Database) -> Finding {
-    match write_and_roll_back(database).await {
+    match try_write(database, End::Commit).await {
         Ok(()) => Finding::ok(
             "database rights",
             "rows can be written, changed and deleted",
@@ -142,30 +150,10 @@ async fn rights(database: &dyn Database) -> Finding {
         Err(error) => Finding::fail(
             "database rights",
             error.to_string(),
-            "GRANT SELECT, INSERT, UPDATE, DELETE on the database to the user of DATABASE_URL; is the server read-only?",
+            "GRANT SELECT, INSERT, UPDATE, DELETE on the database to the user of DATABASE_URL; is the server read-only \
+             (read_only), its disk full, or binlog_format not ROW?",
         ),
     }
-}
-
-async fn write_and_roll_back(database: &dyn Database) -> Result<(), StoreError> {
-    let mut transaction = database.begin().await?;
-    let later = transaction.now() + Duration::from_secs(3600);
-    let row = OutboxRow {
-        id: OutboxId(Uuid::now_v7()),
-        payment: None,
-        due_at: later,
-        publication: Publication {
-            exchange: Exchange::Default,
-            routing_key: String::new(),
-            properties: Properties::default(),
-            body: String::new(),
-            mandatory: false,
-        },
-    };
-    let id = row.id;
-    transaction.insert_outbox(&[row]).await?;
-    transaction.postpone_outbox(&[id], later).await?;
-    transaction.delete_outbox(&[id]).await
 }
 
 fn keys(stock: &Stock, config: &Config) -> Finding {

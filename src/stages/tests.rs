@@ -1,0 +1,139 @@
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const ALWAYS: Duration = Duration::MAX;
+
+async fn after(time: Duration) {
+    tokio::time::advance(time).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_rests_is_never_stuck() {
+    let stage = Stage::new(Name::Accept);
+    stage.enter().left();
+    after(1000 * SECOND).await;
+    assert_eq!(stage.look(ALWAYS), None);
+    stage.found(None);
+    assert_eq!(stage.look(ALWAYS), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_does_not_leave_is_told_once_and_so_is_that_it_does_again() {
+    let stage = Stage::new(Name::Record);
+    after(100 * SECOND).await;
+    let item = stage.enter();
+    after(5 * SECOND).await;
+    assert_eq!(stage.look(ALWAYS), None);
+    after(SECOND).await;
+    assert_eq!(stage.look(ALWAYS), Some(Change::Stuck(6 * SECOND)));
+    assert_eq!(stage.look(ALWAYS), None);
+    assert!(stage.is_stuck());
+    item.left();
+    assert_eq!(stage.look(ALWAYS), Some(Change::Recovered));
+    assert_eq!(stage.look(ALWAYS), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_that_moves_is_no_alarm_and_one_item_that_stays_among_others_neither() {
+    let stage = Stage::new(Name::Announce);
+    let _stays = stage.enter();
+    for _ in 0..20 {
+        after(4 * SECOND).await;
+        stage.enter().left();
+        stage.failed(&"the one that stays");
+        stage.found(Some(100 * SECOND));
+        assert_eq!(stage.look(ALWAYS), None);
+    }
+    after(6 * SECOND).await;
+    assert!(matches!(stage.look(ALWAYS), Some(Change::Stuck(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_fail_at_once_are_work_that_does_not_leave() {
+    let stage = Stage::new(Name::Accept);
+    for _ in 0..6 {
+        stage.enter().failed(&"read-only");
+        assert_eq!(stage.look(ALWAYS), None);
+        after(SECOND).await;
+    }
+    assert!(matches!(stage.look(ALWAYS), Some(Change::Stuck(_))));
+    assert_eq!(stage.snapshot().error.as_deref(), Some("read-only"));
+    assert_eq!(stage.snapshot().failures, 6);
+    stage.proved();
+    assert_eq!(stage.look(ALWAYS), Some(Change::Recovered));
+    assert_eq!(stage.snapshot().error, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_hang_up_because_nothing_comes_do_not_hide_it() {
+    let stage = Stage::new(Name::Accept);
+    for _ in 0..3 {
+        let item = stage.enter();
+        after(2 * SECOND).await;
+        drop(item);
+    }
+    assert!(matches!(stage.look(ALWAYS), Some(Change::Stuck(_))));
+
+    let quick = Stage::new(Name::Accept);
+    drop(quick.enter());
+    after(6 * SECOND).await;
+    assert_eq!(
+        quick.look(ALWAYS),
+        None,
+        "it was gone before it could leave"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_nobody_repeats_is_forgotten() {
+    let stage = Stage::new(Name::Dispatch);
+    stage.failed(&"not connected");
+    after(6 * SECOND).await;
+    assert!(matches!(stage.look(ALWAYS), Some(Change::Stuck(_))));
+    after(RECENT).await;
+    assert_eq!(stage.look(ALWAYS), Some(Change::Recovered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_may_ask_for_more_time() {
+    let stage = Stage::new(Name::Authorize);
+    stage.allow(10 * SECOND);
+    let _item = stage.enter();
+    after(9 * SECOND).await;
+    assert_eq!(stage.look(ALWAYS), None);
+    after(2 * SECOND).await;
+    assert!(matches!(stage.look(ALWAYS), Some(Change::Stuck(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_in_which_the_process_itself_stood_still_is_no_proof() {
+    let stage = Stage::new(Name::Record);
+    let item = stage.enter();
+    after(600 * SECOND).await;
+    assert_eq!(stage.look(SECOND), None);
+    item.left();
+    assert_eq!(stage.look(2 * SECOND), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sweep_found_waiting_is_work() {
+    let stage = Stage::new(Name::Dispatch);
+    after(60 * SECOND).await;
+    stage.found(Some(3 * SECOND));
+    assert_eq!(stage.look(ALWAYS), None);
+    after(3 * SECOND).await;
+    assert_eq!(stage.look(ALWAYS), Some(Change::Stuck(6 * SECOND)));
+    stage.found(None);
+    assert_eq!(stage.look(ALWAYS), Some(Change::Recovered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_registry_tells_every_stage_by_name() {
+    let stages = Stages::new(vec![Stage::new(Name::Accept), Stage::new(Name::Erase)]);
+    let accept = stages.get(Name::Accept).expect("registered");
+    accept.failed(&"full disk");
+    assert!(stages.get(Name::Record).is_none());
+    let json = stages.to_json();
+    assert_eq!(json["accept"]["error"], "full disk");
+    assert_eq!(json["erase"]["in_progress"], 0);
+}

@@ -1,0 +1,48 @@
+//! Whether rows can be written: a row is inserted, changed and deleted in one transaction of the kind that payments are
+//! written in, so that whatever refuses those refuses it too. Nothing of it stays.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::rows::{OutboxId, OutboxRow};
+use super::{Database, StoreError};
+use crate::broker::{Exchange, Properties, Publication};
+
+/// Far behind the end of the transaction.
+const LATER: Duration = Duration::from_secs(3600);
+
+/// How the transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// As every transaction of a payment does. Proves that the log and the disk take it; costs what a payment costs.
+    Commit,
+    /// Proves that the server takes changes; leaves nothing in its binary log.
+    RollBack,
+}
+
+/// Writes, changes and deletes a row.
+pub async fn try_write(database: &dyn Database, end: End) -> Result<(), StoreError> {
+    let mut transaction = database.begin().await?;
+    let later = transaction.now() + LATER;
+    let row = OutboxRow {
+        id: OutboxId(Uuid::now_v7()),
+        payment: None,
+        due_at: later,
+        publication: Publication {
+            exchange: Exchange::Default,
+            routing_key: String::new(),
+            properties: Properties::default(),
+            body: String::new(),
+            mandatory: false,
+        },
+    };
+    let id = row.id;
+    transaction.insert_outbox(&[row]).await?;
+    transaction.postpone_outbox(&[id], later).await?;
+    transaction.delete_outbox(&[id]).await?;
+    match end {
+        End::Commit => transaction.commit().await,
+        End::RollBack => Ok(()),
+    }
+}

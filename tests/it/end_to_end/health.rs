@@ -1,0 +1,393 @@
+//! Whether health tells the truth: within ten seconds of a real stop `ready` is red or the log warns, and both are
+//! silent otherwise.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use payment_service::config::Role;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use tempfile::TempDir;
+
+use super::processes::PROGRAM;
+use crate::app::{Api, Backend, Setup, card, eventually, on_both, run_on};
+use crate::support::process::{Process, Settings};
+use crate::support::servers::{Database, DatabaseOptions, fresh_vhost};
+use crate::tools::place::run_with;
+
+/// How soon a stop has to be told.
+const SOON: Duration = Duration::from_secs(10);
+
+/// What a stage says when it is stuck.
+const STUCK: &str = "a stage has work and lets nothing out";
+
+/// A service as a process, and what it logs.
+struct Watched {
+    process: Process,
+    api: Api,
+    admin: Api,
+    settings: Settings,
+    folder: TempDir,
+}
+
+impl Watched {
+    async fn start(settings: Settings) -> Self {
+        let watched = Self::spawn(settings);
+        watched.process.until_ready(Duration::from_secs(60)).await;
+        watched
+    }
+
+    fn spawn(settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings
+            .with_log(&folder.path().join("log"))
+            .with("LOG", "info");
+        let process = Process::spawn(PROGRAM, "", &settings);
+        Self {
+            api: Api::new(process.api),
+            admin: Api::new(process.admin),
+            process,
+            settings,
+            folder,
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    async fn ready(&self) -> (u16, Value) {
+        let answer = self.admin.get("/health/ready").await;
+        (answer.status, answer.body)
+    }
+
+    /// Waits until `ready` has this status; the time that it took.
+    async fn becomes(&self, status: u16) -> Duration {
+        let begun = Instant::now();
+        eventually(&format!("ready is {status}"), || async {
+            self.ready().await.0 == status
+        })
+        .await;
+        begun.elapsed()
+    }
+
+    /// Offers a payment again and again, as clients do, until `told` says so.
+    async fn offers_payments_until(&self, told: impl AsyncFn() -> bool) -> Duration {
+        let begun = Instant::now();
+        while !told().await {
+            let order = json!({
+                "order_id": 1, "user_id": 1, "total_amount": 1, "card": card("4242424242424242"),
+            });
+            let paying = self.api.post("/payments", order);
+            let _ = tokio::time::timeout(Duration::from_secs(1), paying).await;
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", self.log());
+        }
+        begun.elapsed()
+    }
+
+    /// What `check` finds out under a name.
+    async fn check(&self, name: &str) -> (String, String) {
+        let mut variables = self.settings.variables().clone();
+        variables.insert("ADMIN_ADDR".to_owned(), self.process.admin.to_string());
+        let variables: Vec<(&'static str, String)> = variables
+            .into_iter()
+            .map(|(name, value)| (&*name.leak(), value))
+            .collect();
+        let ended = run_with(&["check", "--json"], &variables).await;
+        let findings = ended.json()["findings"].clone();
+        let of_name = |finding: &&Value| finding["name"] == name;
+        let finding = findings.as_array().unwrap().iter().find(of_name);
+        let finding = finding.unwrap_or_else(|| panic!("{name}: {findings:#}"));
+        let text = |field: &str| finding[field].as_str().unwrap().to_owned();
+        (text("level"), text("message"))
+    }
+}
+
+/// A server whose user is no administrator.
+struct Server {
+    server: Database,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let starting = tokio::task::spawn_blocking(|| Database::start(&DatabaseOptions::default()));
+        let server = Self {
+            server: starting.await.unwrap().unwrap(),
+        };
+        for sql in [
+            "CREATE DATABASE pay",
+            "CREATE USER pay IDENTIFIED BY 'pay'",
+            "GRANT ALL ON pay.* TO pay",
+        ] {
+            server.execute(sql).await;
+        }
+        server
+    }
+
+    async fn execute(&self, sql: &str) {
+        let mut connection = MySqlConnection::connect(&self.server.admin_url())
+            .await
+            .unwrap();
+        connection
+            .execute(AssertSqlSafe(sql.to_owned()))
+            .await
+            .unwrap();
+    }
+
+    async fn settings(&self) -> Settings {
+        let url = format!("mysql://pay:pay@127.0.0.1:{}/pay", self.server.port());
+        Settings::servers(&url, &fresh_vhost().await.unwrap())
+    }
+}
+
+async fn pays(service: &Watched) {
+    let id = service.api.pay(1, "tok_visa").await;
+    assert_eq!(service.api.outcome(id).await["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_changes_turns_ready_red_and_back() {
+    let server = Server::start().await;
+    let service = Watched::start(server.settings().await).await;
+    pays(&service).await;
+    for (wrong, right) in [
+        ("read_only = 1", "read_only = 0"),
+        ("binlog_format = 'STATEMENT'", "binlog_format = 'ROW'"),
+    ] {
+        server.execute(&format!("SET GLOBAL {wrong}")).await;
+        if wrong.starts_with("binlog") {
+            // Sessions keep theirs; new ones, as after a restart, do not.
+            let kill =
+                "SELECT CONCAT('KILL ', id) FROM information_schema.processlist WHERE user = 'pay'";
+            let mut connection = MySqlConnection::connect(&server.server.admin_url())
+                .await
+                .unwrap();
+            let kills: Vec<(String,)> = sqlx::query_as(kill)
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+            for (kill,) in kills {
+                let _ = connection.execute(AssertSqlSafe(kill)).await;
+            }
+        }
+        let took = service.becomes(503).await;
+        assert!(took < SOON, "{wrong}: {took:?}");
+        let (level, message) = service.check("database rights").await;
+        assert_eq!(level, "fail", "{wrong}: {message}");
+        assert!(
+            service.log().contains("rows cannot be written"),
+            "{}",
+            service.log()
+        );
+        server.execute(&format!("SET GLOBAL {right}")).await;
+        let took = service.becomes(200).await;
+        assert!(took < SOON, "{right}: {took:?}");
+        assert_eq!(service.check("database rights").await.0, "ok");
+        pays(&service).await;
+    }
+}
+
+#[tokio::test]
+async fn a_locked_file_is_told_while_clients_wait_and_so_is_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Watched::start(Settings::embedded(folder.path())).await;
+    pays(&service).await;
+    let url = format!("sqlite://{}", folder.path().join("payments.db").display());
+    let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let is_red = async || service.ready().await.0 == 503;
+    let took = service.offers_payments_until(is_red).await;
+    assert!(took < SOON, "{took:?}");
+    let warned = async || service.log().contains(STUCK);
+    let took = service.offers_payments_until(warned).await;
+    assert!(took < SOON, "{took:?}");
+    let (level, message) = service.check("stages").await;
+    assert_eq!(level, "fail", "{message}");
+    assert!(message.contains("accept: nothing has left"), "{message}");
+    other.execute("ROLLBACK").await.unwrap();
+    service.becomes(200).await;
+    pays(&service).await;
+    eventually("the stage is told to go on", || async {
+        service.log().contains("the stage goes on")
+    })
+    .await;
+    assert_eq!(service.check("stages").await.0, "ok");
+}
+
+/// A folder on a file system of its own, of two or three megabytes.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// None where this user may not mount.
+    fn make() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
+            .arg(folder.path())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
+    let Some(disk) = SmallDisk::make() else {
+        eprintln!("left out: this user may not mount a small file system");
+        return;
+    };
+    let service = Watched::start(Settings::embedded(disk.path())).await;
+    pays(&service).await;
+    let ballast = disk.path().join("ballast");
+    let mut fill = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut fill, &[1; 1024]).is_ok() {}
+    let is_red = async || service.ready().await.0 == 503;
+    let told = service.offers_payments_until(is_red).await;
+    // The log of the file has some room left at first.
+    assert!(told < SOON * 2, "{told:?}");
+    let (level, message) = service.check("database rights").await;
+    assert_eq!(level, "fail", "{message}");
+    drop(fill);
+    std::fs::remove_file(&ballast).unwrap();
+    let took = service.becomes(200).await;
+    assert!(took < SOON, "{took:?}");
+    pays(&service).await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_never_answers_and_tries_that_wait_are_no_alarm() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::embedded(folder.path())
+        .with("PROCESSOR_TIMEOUT", "300ms")
+        .with("RETRY_INITIAL", "4s")
+        .with("MAX_TRIES", "3");
+    let service = Watched::start(settings).await;
+    for order in 1..=5 {
+        service.api.pay(order, "tok_issuer_silent").await;
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(12) {
+        let (status, body) = service.ready().await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body["status"], "ready", "{body}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let log = service.log();
+    assert!(
+        !log.contains(STUCK) && !log.contains("cannot be used"),
+        "{log}"
+    );
+    let (_, body) = service.ready().await;
+    let stages = body["stages"].as_object().unwrap();
+    assert_eq!(stages.len(), 10, "{body}");
+    assert!(stages["accept"]["last_success_ago"].is_f64(), "{body}");
+    let seen = service
+        .process
+        .counter("payment_service_stage_last_success")
+        .await;
+    assert!(seen > 0.0);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_told_once_and_check_fails() {
+    let Some(library) = faketime() else {
+        eprintln!("left out: libfaketime is not installed");
+        return;
+    };
+    let server = Server::start().await;
+    let settings = server.settings().await;
+    let service = Watched::start(
+        settings
+            .with("LD_PRELOAD", &library)
+            .with("FAKETIME", "-3600")
+            .with("DONT_FAKE_MONOTONIC", "1"),
+    )
+    .await;
+    eventually("the clock is told", || async {
+        service
+            .log()
+            .contains("the clocks of this process and of the database differ")
+    })
+    .await;
+    pays(&service).await;
+    let told = service.log().matches("the clocks of this process").count();
+    assert_eq!(told, 1, "{}", service.log());
+    let (level, message) = service.check("clock").await;
+    assert_eq!(level, "fail", "{message}");
+}
+
+fn faketime() -> Option<String> {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    Path::new(library).exists().then(|| library.to_owned())
+}
+
+/// An hour, in the words of each database.
+fn hour(backend: Backend) -> [&'static str; 3] {
+    match backend {
+        Backend::Embedded => [
+            "UPDATE outbox SET due_at = strftime('%Y-%m-%d %H:%M:%f000', due_at, '+1 hour')",
+            "UPDATE payments SET check_at = strftime('%Y-%m-%d %H:%M:%f000', check_at, '+1 hour')",
+            "UPDATE payments SET claimed_until = strftime('%Y-%m-%d %H:%M:%f000', 'now', '+1 hour')
+             WHERE check_at IS NOT NULL",
+        ],
+        Backend::Servers => [
+            "UPDATE outbox SET due_at = due_at + INTERVAL 1 HOUR",
+            "UPDATE payments SET check_at = check_at + INTERVAL 1 HOUR",
+            "UPDATE payments SET claimed_until = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR WHERE check_at IS NOT NULL",
+        ],
+    }
+}
+
+/// What waits was written by a clock that is an hour ahead of the one that is right now.
+#[tokio::test]
+async fn a_database_whose_clock_was_set_back_an_hour_goes_on() {
+    let setup = || {
+        Setup::new()
+            .with("RETRY_INITIAL", "8s")
+            .with("RETRY_MAX_INTERVAL", "8s")
+    };
+    on_both(setup(), |app| async move {
+        let [outbox, check, claims] = hour(app.backend());
+        // Its first try fails; the next one waits for some seconds.
+        let id = app.api.pay(1, "tok_issuer_down_1").await;
+        eventually("a try waits", || async {
+            app.api.history(id).await.len() >= 3
+        })
+        .await;
+        assert!(app.execute(outbox).await >= 1);
+        assert_eq!(app.execute(check).await, 1);
+        assert_eq!(app.execute(claims).await, 1);
+        let paid = app.api.outcome(id).await;
+        assert_ne!(paid["status"], "processing");
+    })
+    .await;
+    // The message is lost as well.
+    let setup = setup().with("CHECK_AFTER", "1s").without_worker();
+    run_on(setup, Backend::Servers, |app| async move {
+        let [_, check, _] = hour(app.backend());
+        let id = app.api.pay(1, "tok_visa").await;
+        eventually("the message is out", || async { app.execute("DELETE FROM outbox").await == 0 }).await;
+        assert_eq!(app.execute(check).await, 1);
+        eventually("the payment is looked at again", || async {
+            app.execute("UPDATE payments SET check_at = check_at WHERE check_at < UTC_TIMESTAMP(6) + INTERVAL 30 MINUTE").await == 1
+        })
+        .await;
+        app.another(Role::Worker).await;
+        assert_eq!(app.api.outcome(id).await["status"], "succeeded");
+    })
+    .await;
+}
