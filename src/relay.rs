@@ -6,6 +6,7 @@
 //! published twice; whatever receives it must not mind.
 
 mod chores;
+mod replies;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,11 +17,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Broker, Connection, Lane, Publication};
+use crate::broker::{Broker, Connection, Lane, Publication, PublishError};
 use crate::pulse::Pulse;
 use crate::store::Database;
 use crate::store::commands::Commands;
 use crate::store::rows::{OutboxId, OutboxRow};
+use replies::Addresses;
 
 /// How the relay works.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +41,15 @@ const HANDED_OVER: usize = 16_384;
 const CHUNK: usize = 256;
 /// Chunks under way at the same time, so that one confirm does not hold up the next publish.
 const CHUNKS_UNDER_WAY: usize = 4;
+/// The same of replies, more because any of them may wait for a queue that confirms nothing.
+const REPLIES_UNDER_WAY: usize = 32;
 
 /// Takes rows that were just committed.
 #[derive(Clone)]
 pub struct Relay {
     work: mpsc::Sender<OutboxRow>,
     results: mpsc::Sender<OutboxRow>,
+    replies: mpsc::Sender<OutboxRow>,
     backlog: Arc<Backlog>,
 }
 
@@ -59,7 +64,7 @@ struct Backlog {
 
 /// The tasks behind a [`Relay`].
 pub struct RelayTasks {
-    lanes: [(Lane, mpsc::Receiver<OutboxRow>); 2],
+    lanes: [(Lane, mpsc::Receiver<OutboxRow>); 3],
     publisher: Publisher,
     database: Arc<dyn Database>,
     settings: RelaySettings,
@@ -71,7 +76,11 @@ struct Publisher {
     broker: Arc<dyn Broker>,
     commands: Commands,
     pulses: Pulses,
+    addresses: Addresses,
 }
+
+/// A row and what the broker said of it.
+type Outcome = (OutboxRow, Result<(), PublishError>);
 
 /// Of publishing, and of the questions that the chores ask the database.
 #[derive(Clone)]
@@ -92,9 +101,14 @@ pub fn relay(
 ) -> (Relay, RelayTasks) {
     let (work, work_lane) = mpsc::channel(HANDED_OVER);
     let (results, results_lane) = mpsc::channel(HANDED_OVER);
+    let (replies, replies_lane) = mpsc::channel(HANDED_OVER);
     let backlog = Arc::<Backlog>::default();
     let tasks = RelayTasks {
-        lanes: [(Lane::Work, work_lane), (Lane::Results, results_lane)],
+        lanes: [
+            (Lane::Work, work_lane),
+            (Lane::Results, results_lane),
+            (Lane::Replies, replies_lane),
+        ],
         publisher: Publisher {
             broker,
             commands,
@@ -105,6 +119,7 @@ pub fn relay(
                 backlog: Pulse::new("backlog"),
                 tokens: Pulse::new("card tokens"),
             },
+            addresses: Addresses::default(),
         },
         database,
         settings,
@@ -113,6 +128,7 @@ pub fn relay(
     let relay = Relay {
         work,
         results,
+        replies,
         backlog,
     };
     (relay, tasks)
@@ -122,9 +138,10 @@ impl Relay {
     /// Takes committed rows. What does not fit is left to the sweep.
     pub fn hand_over(&self, rows: Vec<OutboxRow>) {
         for row in rows {
-            let lane = match row.publication.exchange.lane() {
+            let lane = match row.publication.lane() {
                 Lane::Work => &self.work,
                 Lane::Results => &self.results,
+                Lane::Replies => &self.replies,
             };
             if lane.try_send(row).is_err() {
                 metrics::counter!("relay_left_to_sweep").increment(1);
@@ -170,7 +187,10 @@ impl RelayTasks {
         let lanes = lanes.map(|(lane, handed_over)| {
             let (publisher, stop) = (publisher.clone(), stop.clone());
             let sweep = chores::sweep(lane, publisher.clone(), settings, stop.clone());
-            join(publish_handed_over(handed_over, publisher, stop), sweep)
+            join(
+                publish_handed_over(lane, handed_over, publisher, stop),
+                sweep,
+            )
         });
         tokio::join!(
             join_all(lanes),
@@ -187,11 +207,16 @@ impl RelayTasks {
 }
 
 async fn publish_handed_over(
+    lane: Lane,
     mut rows: mpsc::Receiver<OutboxRow>,
     publisher: Publisher,
     stop: CancellationToken,
 ) {
-    let under_way = Arc::new(Semaphore::new(CHUNKS_UNDER_WAY));
+    let under_way = match lane {
+        Lane::Work | Lane::Results => CHUNKS_UNDER_WAY,
+        Lane::Replies => REPLIES_UNDER_WAY,
+    };
+    let under_way = Arc::new(Semaphore::new(under_way));
     let chunks = TaskTracker::new();
     loop {
         let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else {
@@ -213,6 +238,11 @@ async fn publish_handed_over(
         }
         let publisher = publisher.clone();
         chunks.spawn(async move {
+            if lane == Lane::Replies {
+                publisher.reply(chunk).await;
+                drop(permit);
+                return;
+            }
             let confirmed = publisher.publish(chunk).await;
             drop(permit);
             publisher.forget(confirmed).await;
@@ -225,34 +255,42 @@ async fn publish_handed_over(
 impl Publisher {
     /// Publishes rows; returns those that the broker has confirmed.
     async fn publish(&self, rows: Vec<OutboxRow>) -> Vec<OutboxId> {
+        let outcomes = self.attempt(rows).await;
+        let confirmed = outcomes.into_iter().filter(|(_, outcome)| outcome.is_ok());
+        confirmed.map(|(row, _)| row.id).collect()
+    }
+
+    /// Publishes rows and says what became of each.
+    async fn attempt(&self, rows: Vec<OutboxRow>) -> Vec<Outcome> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
         let (rows, publications): (Vec<_>, Vec<Publication>) = rows
             .into_iter()
-            .map(|row| ((row.id, row.payment), row.publication))
+            .map(|row| ((row.id, row.payment, row.due_at), row.publication))
             .unzip();
         let spans: Vec<tracing::Span> = rows
             .iter()
             .zip(&publications)
-            .map(|((_, payment), publication)| step_span(payment.map(|id| id.0), publication))
+            .map(|((_, payment, _), publication)| step_span(payment.map(|id| id.0), publication))
             .collect();
         let in_hand = self.pulses.publish.take();
         let results = self.broker.publish(&publications).await;
         drop(in_hand);
         drop(spans);
-        let mut confirmed = Vec::with_capacity(rows.len());
-        for (((id, payment), publication), result) in
-            rows.into_iter().zip(&publications).zip(results)
-        {
-            match result {
-                Ok(()) => confirmed.push(id),
-                Err(error) => {
-                    metrics::counter!("relay_failures").increment(1);
-                    tracing::debug!(payment.id = payment.map(|id| id.0), routing_key = publication.routing_key,
-                        %error, "not published; the sweep will try again");
-                }
-            }
-        }
-        metrics::counter!("relay_published").increment(confirmed.len() as u64);
-        confirmed
+        let outcomes: Vec<Outcome> = rows
+            .into_iter()
+            .zip(publications)
+            .map(|((id, payment, due_at), publication)| OutboxRow {
+                id,
+                payment,
+                due_at,
+                publication,
+            })
+            .zip(results)
+            .collect();
+        count(&outcomes);
+        outcomes
     }
 
     async fn forget(&self, published: Vec<OutboxId>) {
@@ -270,6 +308,21 @@ impl Publisher {
             Connection::Up | Connection::Mismatch(_)
         )
     }
+}
+
+fn count(outcomes: &[Outcome]) {
+    let mut confirmed = 0;
+    for (row, outcome) in outcomes {
+        match outcome {
+            Ok(()) => confirmed += 1,
+            Err(error) => {
+                metrics::counter!("relay_failures").increment(1);
+                tracing::debug!(payment.id = row.payment.map(|id| id.0), routing_key = row.publication.routing_key,
+                    %error, "not published; the sweep will try again");
+            }
+        }
+    }
+    metrics::counter!("relay_published").increment(confirmed);
 }
 
 fn step_span(payment: Option<i64>, publication: &Publication) -> tracing::Span {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::future::join;
 use tokio_util::sync::CancellationToken;
 
 use super::{Backlog, Publisher, RelaySettings};
 use crate::broker::{Lane, Queue};
 use crate::store::Database;
+use crate::store::rows::OutboxRow;
 
 /// Rows taken by one sweep.
 const SWEPT: u32 = 512;
@@ -36,14 +38,32 @@ pub(super) async fn sweep(
             };
             let found = rows.len();
             metrics::counter!("relay_swept").increment(found as u64);
-            let confirmed = publisher.publish(rows).await;
+            let ended = publisher.publish_swept(rows).await;
             // A broker that takes nothing is not asked again at once.
-            let done = found < SWEPT as usize || confirmed.is_empty();
-            publisher.forget(confirmed).await;
-            if done {
+            if found < SWEPT as usize || ended == 0 {
                 break;
             }
         }
+    }
+}
+
+impl Publisher {
+    /// Publishes rows of one lane and deletes what is done with; says how many those are.
+    async fn publish_swept(&self, rows: Vec<OutboxRow>) -> usize {
+        // An earlier version has left its replies among the results.
+        let (replies, others): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|row| row.publication.lane() == Lane::Replies);
+        let replied = async {
+            match replies.is_empty() {
+                true => 0,
+                false => self.reply(replies).await,
+            }
+        };
+        let (confirmed, replied) = join(self.publish(others), replied).await;
+        let ended = confirmed.len() + replied;
+        self.forget(confirmed).await;
+        ended
     }
 }
 

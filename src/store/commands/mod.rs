@@ -59,6 +59,7 @@ pub struct Commands {
     claim: Batcher<claim::ClaimPayments>,
     refuse: Batcher<outbox::RefuseRequests>,
     enqueue: Batcher<outbox::EnqueueMessages>,
+    set_aside: Batcher<outbox::SetAside>,
     published: Batcher<outbox::DeletePublished>,
 }
 
@@ -168,6 +169,16 @@ impl Commands {
                     ..endless
                 },
             ),
+            set_aside: Batcher::spawn(
+                outbox::SetAside {
+                    database: db(),
+                    leases,
+                },
+                Limits {
+                    linger: TOGETHER,
+                    ..endless
+                },
+            ),
             published: Batcher::spawn(
                 outbox::DeletePublished { database: db() },
                 Limits {
@@ -188,6 +199,7 @@ impl Commands {
             self.record.pulse(),
             self.claim.pulse(),
             self.refuse.pulse(),
+            self.set_aside.pulse(),
             self.published.pulse(),
         ]
     }
@@ -226,6 +238,22 @@ impl Commands {
     /// Puts a message of its own into the outbox.
     pub async fn enqueue(&self, message: Message) -> Result<OutboxRow, StoreError> {
         self.enqueue.submit_patiently(message).await
+    }
+
+    /// Replaces an outbox row that cannot be published by a dead letter.
+    pub async fn set_aside(
+        &self,
+        row: OutboxId,
+        publication: Publication,
+    ) -> Result<OutboxRow, StoreError> {
+        let letter = OutboxId(Uuid::now_v7());
+        self.set_aside
+            .submit_patiently(outbox::Replacement {
+                row,
+                letter,
+                publication,
+            })
+            .await
     }
 
     /// Forgets a published outbox row.

@@ -96,6 +96,45 @@ impl Batch for EnqueueMessages {
     }
 }
 
+/// A row that cannot be published, and the dead letter that takes its place.
+#[derive(Debug, Clone)]
+pub(super) struct Replacement {
+    pub row: OutboxId,
+    pub letter: OutboxId,
+    pub publication: Publication,
+}
+
+pub(super) struct SetAside {
+    pub database: Arc<dyn Database>,
+    pub leases: Leases,
+}
+
+#[async_trait]
+impl Batch for SetAside {
+    const NAME: &'static str = "set aside";
+    type Item = Replacement;
+    type Outcome = OutboxRow;
+
+    async fn run(&self, items: &[Replacement]) -> Result<Vec<OutboxRow>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let due_at = tx.now() + self.leases.outbox;
+        let row = |item: &Replacement| OutboxRow {
+            id: item.letter,
+            payment: None,
+            due_at,
+            publication: item.publication.clone(),
+        };
+        let letters: Vec<OutboxRow> = items.iter().map(row).collect();
+        // Sorted, because concurrent deletes in different orders deadlock.
+        let mut ids: Vec<OutboxId> = items.iter().map(|item| item.row).collect();
+        ids.sort_unstable();
+        tx.insert_outbox(&letters).await?;
+        tx.delete_outbox(&ids).await?;
+        tx.commit().await?;
+        Ok(letters)
+    }
+}
+
 pub(super) struct DeletePublished {
     pub database: Arc<dyn Database>,
 }

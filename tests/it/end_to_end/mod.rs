@@ -4,6 +4,7 @@ mod bad_input;
 mod clients;
 mod clocks;
 mod faults;
+mod hostile_messages;
 mod idempotency;
 mod last_net;
 mod liveness;
