@@ -7,6 +7,7 @@
 
 mod chores;
 mod publisher;
+mod replies;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Broker, Exchange, Lane, Publication, PublishError};
+use crate::broker::{Broker, Lane, Publication, PublishError};
 use crate::pulse::Pulse;
 use crate::stages::{Entered, Name, Stage};
 use crate::store::Database;
@@ -41,6 +42,8 @@ pub struct RelaySettings {
 const CHUNK: usize = 256;
 /// Chunks under way at the same time, so that one confirm does not hold up the next publish.
 const CHUNKS_UNDER_WAY: usize = 4;
+/// The same of replies, more because any of them may wait for a queue that confirms nothing.
+const REPLIES_UNDER_WAY: usize = 32;
 
 /// What others may know of the relay: how much it has to do.
 #[derive(Clone)]
@@ -61,7 +64,7 @@ struct Backlog {
 
 /// The tasks behind a [`Relay`].
 pub struct RelayTasks {
-    lanes: [(Lane, mpsc::Receiver<OutboxRow>); 2],
+    lanes: [(Lane, mpsc::Receiver<OutboxRow>); 3],
     publisher: Publisher,
     database: Arc<dyn Database>,
     settings: RelaySettings,
@@ -96,10 +99,18 @@ pub fn relay(
     (commands, handed_over): (Commands, HandedOver),
     settings: RelaySettings,
 ) -> (Relay, RelayTasks) {
-    let HandedOver { work, results } = handed_over;
+    let HandedOver {
+        work,
+        results,
+        replies,
+    } = handed_over;
     let backlog = Arc::<Backlog>::default();
     let tasks = RelayTasks {
-        lanes: [(Lane::Work, work), (Lane::Results, results)],
+        lanes: [
+            (Lane::Work, work),
+            (Lane::Results, results),
+            (Lane::Replies, replies),
+        ],
         publisher: Publisher::new(
             broker,
             commands,
@@ -158,15 +169,16 @@ impl RelayStages {
         match lane {
             Lane::Work => &self.dispatch,
             Lane::Results => &self.announce,
+            Lane::Replies => &self.reply,
         }
     }
 
     /// Which of them a message belongs to.
     fn place(publication: &Publication) -> usize {
-        match publication.exchange {
-            Exchange::Work | Exchange::Requests | Exchange::DeadLetters => 0,
-            Exchange::Results => 1,
-            Exchange::Default => 2,
+        match publication.lane() {
+            Lane::Work => 0,
+            Lane::Results => 1,
+            Lane::Replies => 2,
         }
     }
 
@@ -241,7 +253,10 @@ impl RelayTasks {
         let lanes = lanes.map(|(lane, handed_over)| {
             let (publisher, stop) = (publisher.clone(), stop.clone());
             let sweep = chores::sweep(lane, publisher.clone(), settings, stop.clone());
-            join(publish_handed_over(handed_over, publisher, stop), sweep)
+            join(
+                publish_handed_over(lane, handed_over, publisher, stop),
+                sweep,
+            )
         });
         tokio::join!(
             join_all(lanes),
@@ -258,11 +273,16 @@ impl RelayTasks {
 }
 
 async fn publish_handed_over(
+    lane: Lane,
     mut rows: mpsc::Receiver<OutboxRow>,
     publisher: Publisher,
     stop: CancellationToken,
 ) {
-    let under_way = Arc::new(Semaphore::new(CHUNKS_UNDER_WAY));
+    let under_way = match lane {
+        Lane::Work | Lane::Results => CHUNKS_UNDER_WAY,
+        Lane::Replies => REPLIES_UNDER_WAY,
+    };
+    let under_way = Arc::new(Semaphore::new(under_way));
     let chunks = TaskTracker::new();
     loop {
         let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else {
@@ -284,6 +304,11 @@ async fn publish_handed_over(
         }
         let publisher = publisher.clone();
         chunks.spawn(async move {
+            if lane == Lane::Replies {
+                publisher.reply(chunk).await;
+                drop(permit);
+                return;
+            }
             let confirmed = publisher.publish(chunk).await;
             drop(permit);
             publisher.forget(confirmed).await;

@@ -21,6 +21,9 @@ use crate::store::StoreError;
 use crate::store::commands::TokenFault;
 use crate::store::rows::Origin;
 
+/// The longest body of a request, by REST and by message.
+pub const LONGEST_REQUEST_BYTES: usize = 64 * 1024;
+
 /// What a client asks for when it delegates a payment.
 #[derive(Debug, Clone)]
 pub struct PaymentRequest {

@@ -20,6 +20,27 @@ use tokio_util::task::TaskTracker;
 use crate::vital::{Vital, caught};
 pub use topology::{Exchange, Lane, Queue, Topology};
 
+/// The longest body that comes whole. More than any message of this service has, its dead letters included.
+pub const LONGEST_BODY_BYTES: usize = 128 * 1024;
+
+/// So much comes of a longer one, and [`ORIGINAL_SIZE`] with it: what is waiting for its turn must not fill the memory.
+pub const KEPT_BODY_BYTES: usize = 16 * 1024;
+
+/// The longest header that comes whole: longer texts end there, other long values are dropped.
+pub const LONGEST_HEADER_BYTES: usize = 8 * 1024;
+
+/// The most that comes of all headers of a message. More are dropped, and [`HEADERS_DROPPED`] says so.
+pub const LONGEST_HEADERS_BYTES: usize = 64 * 1024;
+
+/// Stands for each byte of a name or property that is no text (U+001A, SUBSTITUTE).
+pub const SUBSTITUTE: u8 = 0x1a;
+
+/// Header that says how many bytes a body had of which only the first part came.
+pub const ORIGINAL_SIZE: &str = "x-original-size";
+
+/// Header that says that others were dropped: too long, too many, or not readable.
+pub const HEADERS_DROPPED: &str = "x-headers-dropped";
+
 /// Results that a subscription holds for a receiver that is behind; more are let go, because they are hints.
 const RESULTS_BUFFER: usize = 10_000;
 
@@ -36,6 +57,19 @@ pub struct Publication {
     pub body: String,
     /// Whether it must reach a queue: unroutable is then an error.
     pub mandatory: bool,
+}
+
+impl Publication {
+    /// With what it travels. Through the default exchange go replies, to queues that clients name, and callbacks that
+    /// come again, to a queue of this service.
+    pub fn lane(&self) -> Lane {
+        match self.exchange {
+            Exchange::Requests | Exchange::Work | Exchange::DeadLetters => Lane::Work,
+            Exchange::Results => Lane::Results,
+            Exchange::Default if self.routing_key == Queue::Callbacks.name() => Lane::Results,
+            Exchange::Default => Lane::Replies,
+        }
+    }
 }
 
 /// The AMQP 0-9-1 properties that this service reads and writes.
@@ -74,6 +108,9 @@ pub enum PublishError {
     /// No confirm came within the time-out, or the session broke before it.
     #[error("the broker did not confirm in time")]
     NotConfirmed,
+    /// The broker closed the connection or the channel before it confirmed: this message, or one beside it, may be why.
+    #[error("the broker closed the connection: {0}")]
+    Closed(String),
     /// The broker refused it (a full queue with `reject-publish`).
     #[error("the broker refused the message")]
     Refused,
@@ -130,6 +167,21 @@ pub struct Delivery {
     pub redelivered: bool,
     /// Settles it.
     pub settle: Box<dyn Settle>,
+}
+
+impl Delivery {
+    /// How many bytes its body had when it was sent: more than it has now if it was too long.
+    pub fn size(&self) -> u64 {
+        let here = self.body.len() as u64;
+        self.properties.original_size().unwrap_or(here).max(here)
+    }
+}
+
+impl Properties {
+    /// How long the body was, if only its first part came.
+    pub fn original_size(&self) -> Option<u64> {
+        self.headers.get(ORIGINAL_SIZE)?.parse().ok()
+    }
 }
 
 /// How a delivery ends. Errors are not reported: a session that has ended delivers again.
@@ -250,6 +302,11 @@ pub trait Broker: Send + Sync + 'static {
     /// Ends within the confirm time-out whatever the broker does. Confirms that are missing in one [`Lane`] hold up
     /// no other call in another.
     async fn publish(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>>;
+
+    /// The same on a connection made for this call alone, so that what the broker does to it concerns nothing else.
+    async fn publish_alone(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
+        self.publish(messages).await
+    }
 
     /// Consumes one of the durable queues, holding at most `prefetch` unsettled deliveries.
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer;

@@ -32,14 +32,18 @@ pub enum Exchange {
     Default,
 }
 
-/// What travels apart. Whoever subscribes to results owns queues that this service has no power over, and a queue that
-/// has lost its majority confirms nothing to its publishers; work must not wait behind such a one.
+/// What travels apart. Clients own the queues that results and replies go to, and a queue that has lost its majority
+/// confirms nothing to its publishers; work must not wait behind such a queue. A message's lane: [`Publication::lane`].
+///
+/// [`Publication::lane`]: super::Publication::lane
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// To queues of this service: what payments need to go on.
     Work,
-    /// To whatever queues others have bound or named: results, replies, and the callbacks that follow from results.
+    /// To whatever queues others have bound: results, and the callbacks that follow from results.
     Results,
+    /// To the queue that a client has named: replies. RabbitMQ closes the connection for some of those names.
+    Replies,
 }
 
 /// The durable queues.
@@ -67,25 +71,18 @@ impl Exchange {
             Self::Default => "",
         }
     }
-
-    /// With what its messages travel.
-    pub fn lane(self) -> Lane {
-        match self {
-            Self::Requests | Self::Work | Self::DeadLetters => Lane::Work,
-            Self::Results | Self::Default => Lane::Results,
-        }
-    }
 }
 
 impl Lane {
     /// All.
-    pub const ALL: [Self; 2] = [Self::Work, Self::Results];
+    pub const ALL: [Self; 3] = [Self::Work, Self::Results, Self::Replies];
 
     /// As the outbox keeps it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Work => "work",
             Self::Results => "results",
+            Self::Replies => "replies",
         }
     }
 }

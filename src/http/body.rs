@@ -13,7 +13,7 @@ use super::problem::{Kind, Problem};
 use crate::accept::json::{self, Unreadable};
 
 /// Longest body, in bytes.
-pub const LIMIT: usize = 64 * 1024;
+pub const LIMIT: usize = crate::accept::LONGEST_REQUEST_BYTES;
 
 /// How long a caller may take to send its body.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use super::problem::{Kind, Problem};
 use crate::domain::PaymentId;
 use crate::domain::card::holds_card_number;
+use crate::messages::is_traceparent;
 
 /// The payment that a path names.
 pub struct PathId(pub PaymentId);
@@ -81,18 +82,7 @@ fn unquoted(text: &str) -> Option<String> {
 /// `traceparent` (W3C Trace Context), if it is well-formed; anything else starts a new trace.
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = text.split('-');
-    let mut hex = |length: usize| {
-        let part = parts.next()?;
-        let lower_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        (part.len() == length && part.bytes().all(lower_hex)).then_some(part)
-    };
-    let (version, trace, parent, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
-    let all = |part: &str, byte: u8| part.bytes().all(|b| b == byte);
-    let valid = !all(version, b'f') && !all(trace, b'0') && !all(parent, b'0');
-    // A later version may have more parts; this one has not.
-    let valid = valid && (version != "00" || text.len() == 55) && text.len() <= 128;
-    (valid && !holds_card_number(text)).then(|| text.to_owned())
+    is_traceparent(text).then(|| text.to_owned())
 }
 
 /// Whether the caller has this version already: `If-None-Match` compares weakly (RFC 9110, section 13.1.2).

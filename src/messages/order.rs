@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::TRACEPARENT;
 use super::dead_letter::replay;
+use super::{TRACEPARENT, is_traceparent};
 use crate::accept::fields::FieldError;
 use crate::accept::json::{self, Unreadable};
 use crate::accept::request::parse_payment;
 use crate::accept::rules::{CardsAllowed, Rules};
-use crate::accept::{Submission, WayIn};
-use crate::broker::Delivery;
+use crate::accept::{LONGEST_REQUEST_BYTES, Submission, WayIn};
+use crate::broker::{Delivery, HEADERS_DROPPED, LONGEST_HEADER_BYTES, Properties};
 use crate::card_seal::SealKeys;
 use crate::clients::Clients;
 use crate::domain::card::{holds_card_number, without_card_number};
@@ -26,6 +26,12 @@ pub const SCHEMA_VERSION_HEADER: &str = "schema-version";
 
 /// The one form that there is so far.
 pub const SCHEMA_VERSION: &str = "1";
+
+/// All headers of a message may have so many bytes, names and values together.
+pub const LONGEST_HEADERS_BYTES: usize = 64 * 1024;
+
+/// So much of a text is repeated in an answer.
+const REPEATED: usize = 64;
 
 /// RabbitMQ's direct reply-to: an address that only the requester's own channel reads.
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
@@ -96,13 +102,22 @@ impl OrderReader {
     pub fn origin(delivery: &Delivery, client: Option<&ClientName>) -> Origin {
         let properties = &delivery.properties;
         let own = |queue: &&String| client.is_some_and(|client| may_reply_to(queue, client));
+        let text = |text: &&String| is_text(text);
+        let traceparent = properties.headers.get(TRACEPARENT);
         Origin {
             correlation_id: properties
                 .correlation_id
-                .clone()
-                .filter(|id| !holds_card_number(id)),
-            reply_to: properties.reply_to.as_ref().filter(own).cloned(),
-            traceparent: properties.headers.get(TRACEPARENT).cloned(),
+                .as_ref()
+                .filter(text)
+                .filter(|id| !holds_card_number(id))
+                .cloned(),
+            reply_to: properties
+                .reply_to
+                .as_ref()
+                .filter(text)
+                .filter(own)
+                .cloned(),
+            traceparent: traceparent.filter(|trace| is_traceparent(trace)).cloned(),
         }
     }
 
@@ -131,9 +146,11 @@ impl OrderReader {
         client: &ClientName,
         now: Timestamp,
     ) -> Result<Submission, Refusal> {
+        within_limits(delivery)?;
         let properties = &delivery.properties;
         let version = properties.headers.get(SCHEMA_VERSION_HEADER);
         if let Some(version) = version.filter(|version| *version != SCHEMA_VERSION) {
+            let version = &version[..version.floor_char_boundary(REPEATED)];
             return Err(Refusal::new(
                 "schema_version_unknown",
                 format!(
@@ -142,34 +159,8 @@ impl OrderReader {
                 ),
             ));
         }
-        let key = properties.message_id.clone().ok_or_else(|| {
-            Refusal::new(
-                "message_id_missing",
-                "The AMQP property message-id is missing: it is the idempotency key.",
-            )
-        })?;
-        if key.is_empty() || key.len() > 255 || !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Refusal::new(
-                "message_id_invalid",
-                "The message-id must be 1 to 255 visible ASCII characters.",
-            ));
-        }
-        if holds_card_number(&key) {
-            return Err(Refusal::new(
-                "message_id_invalid",
-                "The message-id must not hold a card number, since it is stored in clear: send a UUID.",
-            ));
-        }
-        if properties
-            .correlation_id
-            .as_deref()
-            .is_some_and(holds_card_number)
-        {
-            return Err(Refusal::new(
-                "correlation_id_invalid",
-                "The correlation-id must not hold a card number, since it is stored in clear: send a UUID.",
-            ));
-        }
+        texts_are_texts(properties)?;
+        let key = idempotency_key(properties)?;
         let reply_to = properties.reply_to.as_ref();
         if let Some(queue) = reply_to.filter(|queue| !may_reply_to(queue, client)) {
             return Err(Refusal::new(
@@ -207,6 +198,96 @@ impl OrderReader {
             way_in: WayIn::Message,
         })
     }
+}
+
+/// The message id, which is the idempotency key.
+fn idempotency_key(properties: &Properties) -> Result<String, Refusal> {
+    let key = properties.message_id.clone().ok_or_else(|| {
+        Refusal::new(
+            "message_id_missing",
+            "The AMQP property message-id is missing: it is the idempotency key.",
+        )
+    })?;
+    if key.is_empty() || key.len() > 255 || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Refusal::new(
+            "message_id_invalid",
+            "The message-id must be 1 to 255 visible ASCII characters.",
+        ));
+    }
+    if holds_card_number(&key) {
+        return Err(Refusal::new(
+            "message_id_invalid",
+            "The message-id must not hold a card number, since it is stored in clear: send a UUID.",
+        ));
+    }
+    Ok(key)
+}
+
+/// What is longer than a message may be is not read at all.
+fn within_limits(delivery: &Delivery) -> Result<(), Refusal> {
+    let size = delivery.size();
+    if size > LONGEST_REQUEST_BYTES as u64 {
+        return Err(Refusal::new(
+            "body_too_large",
+            format!(
+                "The body has {size} bytes: a message may have {LONGEST_REQUEST_BYTES} (64 KiB)."
+            ),
+        ));
+    }
+    let headers = &delivery.properties.headers;
+    let bytes: usize = headers
+        .iter()
+        .filter(|(name, _)| *name != TRACEPARENT)
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > LONGEST_HEADERS_BYTES || headers.contains_key(HEADERS_DROPPED) {
+        return Err(Refusal::new(
+            "headers_too_large",
+            format!(
+                "The headers cannot be read or are too long: all of them together may have {LONGEST_HEADERS_BYTES} bytes (64 KiB), tables and lists {LONGEST_HEADER_BYTES} each."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// What goes back to the sender with every answer has to be such that it can be kept and sent.
+fn texts_are_texts(properties: &Properties) -> Result<(), Refusal> {
+    for (name, field, text) in [
+        (
+            "correlation-id",
+            "correlation_id",
+            &properties.correlation_id,
+        ),
+        ("reply-to", "reply_to", &properties.reply_to),
+    ] {
+        if text.as_ref().is_some_and(|text| !is_text(text)) {
+            let message = format!(
+                "The AMQP property {name} must be text in UTF-8 of at most 255 bytes, without control characters."
+            );
+            return Err(Refusal {
+                errors: vec![FieldError {
+                    field: field.to_owned(),
+                    code: "invalid",
+                    message: message.clone(),
+                }],
+                ..Refusal::new("property_invalid", message)
+            });
+        }
+    }
+    let correlation_id = properties.correlation_id.as_deref();
+    if correlation_id.is_some_and(holds_card_number) {
+        return Err(Refusal::new(
+            "correlation_id_invalid",
+            "The correlation-id must not hold a card number, since it is stored in clear: send a UUID.",
+        ));
+    }
+    Ok(())
+}
+
+/// Bytes that were no UTF-8 have come as a control character.
+fn is_text(text: &str) -> bool {
+    text.len() <= 255 && !text.chars().any(char::is_control)
 }
 
 fn may_reply_to(queue: &str, client: &ClientName) -> bool {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::future::join;
 use tokio_util::sync::CancellationToken;
 
 use super::{Backlog, Publisher, RelaySettings};
 use crate::broker::{Lane, Queue};
 use crate::store::Database;
 use crate::store::commands::{ERASED_AT_ONCE, Taken};
+use crate::store::rows::OutboxRow;
 
 /// Rows taken by one sweep.
 const SWEPT: u32 = 512;
@@ -52,14 +54,33 @@ pub(super) async fn sweep(
             publisher.stages.of(lane).found(left_behind);
             metrics::counter!("relay_swept").increment(rows.len() as u64);
             let nothing_to_publish = rows.is_empty();
-            let confirmed = publisher.publish(rows).await;
+            let ended = publisher.publish_swept(rows).await;
             // A broker that takes nothing is not asked again at once.
-            let takes_nothing = confirmed.is_empty() && !nothing_to_publish;
-            publisher.forget(confirmed).await;
+            let takes_nothing = ended == 0 && !nothing_to_publish;
             if found < SWEPT as usize || takes_nothing {
                 break;
             }
         }
+    }
+}
+
+impl Publisher {
+    /// Publishes rows of one lane and deletes what is done with; says how many those are.
+    async fn publish_swept(&self, rows: Vec<OutboxRow>) -> usize {
+        // An earlier version has left its replies among the results.
+        let (replies, others): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|row| row.publication.lane() == Lane::Replies);
+        let replied = async {
+            match replies.is_empty() {
+                true => 0,
+                false => self.reply(replies).await,
+            }
+        };
+        let (confirmed, replied) = join(self.publish(others), replied).await;
+        let ended = confirmed.len() + replied;
+        self.forget(confirmed).await;
+        ended
     }
 }
 

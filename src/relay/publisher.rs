@@ -12,6 +12,7 @@ use futures::future::join_all;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::replies::Addresses;
 use super::{Pulses, RelayStages};
 use crate::broker::{Broker, Connection, Lane, Publication, PublishError, Queue};
 use crate::store::commands::Commands;
@@ -41,9 +42,13 @@ pub(super) struct Publisher {
     pub(super) commands: Commands,
     pub(super) pulses: Pulses,
     pub(super) stages: RelayStages,
+    pub(super) addresses: Addresses,
     suspects: Arc<Mutex<HashMap<OutboxId, u32>>>,
-    lanes: Arc<[LaneState; 2]>,
+    lanes: Arc<[LaneState; 3]>,
 }
+
+/// A row and what the broker said of it.
+pub(super) type Outcome = (OutboxRow, Result<(), PublishError>);
 
 #[derive(Default)]
 struct LaneState {
@@ -76,6 +81,7 @@ impl Publisher {
             commands,
             pulses,
             stages,
+            addresses: Addresses::default(),
             suspects: Arc::default(),
             lanes: Arc::default(),
         }
@@ -86,9 +92,10 @@ impl Publisher {
         let Some(first) = rows.first() else {
             return Vec::new();
         };
-        let lane = match first.publication.exchange.lane() {
+        let lane = match first.publication.lane() {
             Lane::Work => &self.lanes[0],
             Lane::Results => &self.lanes[1],
+            Lane::Replies => &self.lanes[2],
         };
         let (suspects, others) = self.suspects_among(rows);
         let in_use = lane.in_use.read().await;
@@ -100,7 +107,6 @@ impl Publisher {
             let _alone = lane.in_use.write().await;
             self.isolate(lane, &mut published, suspects).await;
         }
-        metrics::counter!("relay_published").increment(published.confirmed.len() as u64);
         published.confirmed
     }
 
@@ -179,11 +185,33 @@ impl Publisher {
         }
     }
 
-    /// Publishes rows at once. A panic over them leaves all of them unconfirmed.
+    /// Publishes rows at once.
     async fn publish_together(&self, rows: Vec<OutboxRow>) -> Published {
         let mut published = Published::default();
+        let began = Instant::now();
+        let outcomes = self.attempt(rows).await;
+        published.took = began.elapsed();
+        for (row, outcome) in outcomes {
+            match outcome {
+                Ok(()) => published.confirmed.push(row.id),
+                Err(PublishError::NotConfirmed | PublishError::Closed(_)) => {
+                    published.unconfirmed.push(row);
+                }
+                Err(PublishError::NotConnected) => published.unsent.push(row),
+                Err(PublishError::Unwritable(reason)) => {
+                    let reason = format!("the broker's protocol cannot carry it: {reason}");
+                    self.set_aside(row.id, &reason).await;
+                }
+                Err(PublishError::Refused | PublishError::Unroutable { .. }) => {}
+            }
+        }
+        published
+    }
+
+    /// Publishes rows at once and says what became of each. A panic over them leaves all of them unconfirmed.
+    pub(super) async fn attempt(&self, rows: Vec<OutboxRow>) -> Vec<Outcome> {
         if rows.is_empty() {
-            return published;
+            return Vec::new();
         }
         let (rows, publications): (Vec<_>, Vec<Publication>) = rows
             .into_iter()
@@ -196,40 +224,24 @@ impl Publisher {
             .collect();
         let in_hand = self.pulses.publish.take();
         let entered = self.stages.enter(&publications);
-        let began = Instant::now();
         let results = caught("relay", self.broker.publish(&publications)).await;
-        drop((in_hand, spans));
-        published.took = began.elapsed();
         let results =
             results.unwrap_or_else(|| vec![Err(PublishError::NotConfirmed); publications.len()]);
         self.stages.leave(entered, &publications, &results);
-        for (((id, payment, due_at), publication), result) in
-            rows.into_iter().zip(publications).zip(results)
-        {
-            let Err(error) = result else {
-                published.confirmed.push(id);
-                continue;
-            };
-            metrics::counter!("relay_failures").increment(1);
-            tracing::debug!(payment.id = payment.map(|id| id.0), routing_key = publication.routing_key,
-                %error, "not published; the sweep will try again");
-            let row = OutboxRow {
+        drop((in_hand, spans));
+        let outcomes: Vec<Outcome> = rows
+            .into_iter()
+            .zip(publications)
+            .map(|((id, payment, due_at), publication)| OutboxRow {
                 id,
                 payment,
                 due_at,
                 publication,
-            };
-            match error {
-                PublishError::NotConfirmed => published.unconfirmed.push(row),
-                PublishError::NotConnected => published.unsent.push(row),
-                PublishError::Unwritable(reason) => {
-                    let reason = format!("the broker's protocol cannot carry it: {reason}");
-                    self.set_aside(id, &reason).await;
-                }
-                PublishError::Refused | PublishError::Unroutable { .. } => {}
-            }
-        }
-        published
+            })
+            .zip(results)
+            .collect();
+        count(&outcomes);
+        outcomes
     }
 
     /// Deletes published rows.
@@ -289,6 +301,21 @@ impl LaneState {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn count(outcomes: &[Outcome]) {
+    let mut confirmed = 0;
+    for (row, outcome) in outcomes {
+        match outcome {
+            Ok(()) => confirmed += 1,
+            Err(error) => {
+                metrics::counter!("relay_failures").increment(1);
+                tracing::debug!(payment.id = row.payment.map(|id| id.0), routing_key = row.publication.routing_key,
+                    %error, "not published; the sweep will try again");
+            }
+        }
+    }
+    metrics::counter!("relay_published").increment(confirmed);
 }
 
 fn step_span(payment: Option<i64>, publication: &Publication) -> tracing::Span {

@@ -151,7 +151,7 @@ fn outbox_row(row: &OutboxRow) -> Result<Row<'_>, StoreError> {
         row.payment.map(|id| id.0).into(),
         row.due_at.into(),
         Cell::json(&row.publication)?,
-        row.publication.exchange.lane().as_str().into(),
+        row.publication.lane().as_str().into(),
     ])
 }
 

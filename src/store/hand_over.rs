@@ -16,6 +16,7 @@ const WAITING: usize = 16_384;
 pub struct HandOver {
     work: mpsc::Sender<OutboxRow>,
     results: mpsc::Sender<OutboxRow>,
+    replies: mpsc::Sender<OutboxRow>,
 }
 
 /// Where the rows of each lane come out.
@@ -25,26 +26,36 @@ pub struct HandedOver {
     pub work: mpsc::Receiver<OutboxRow>,
     /// Rows of [`Lane::Results`].
     pub results: mpsc::Receiver<OutboxRow>,
+    /// Rows of [`Lane::Replies`].
+    pub replies: mpsc::Receiver<OutboxRow>,
 }
 
-/// Both ends.
+/// All ends.
 pub fn hand_over() -> (HandOver, HandedOver) {
     let (work, work_lane) = mpsc::channel(WAITING);
     let (results, results_lane) = mpsc::channel(WAITING);
+    let (replies, replies_lane) = mpsc::channel(WAITING);
+    let hand_over = HandOver {
+        work,
+        results,
+        replies,
+    };
     let handed_over = HandedOver {
         work: work_lane,
         results: results_lane,
+        replies: replies_lane,
     };
-    (HandOver { work, results }, handed_over)
+    (hand_over, handed_over)
 }
 
 impl HandOver {
     /// Takes committed rows. What does not fit is left to the sweep.
     pub fn rows(&self, rows: impl IntoIterator<Item = OutboxRow>) {
         for row in rows {
-            let lane = match row.publication.exchange.lane() {
+            let lane = match row.publication.lane() {
                 Lane::Work => &self.work,
                 Lane::Results => &self.results,
+                Lane::Replies => &self.replies,
             };
             if lane.try_send(row).is_err() {
                 metrics::counter!("relay_left_to_sweep").increment(1);

@@ -23,6 +23,8 @@ mod gateway;
 mod hostile;
 mod page;
 mod proxy;
+mod raw_amqp;
+mod relay;
 mod scale;
 mod servers;
 mod servers_clusters;

@@ -8,12 +8,15 @@ use crate::broker::Connection;
 
 /// What a connection is for. A broker short of memory or disk stops reading from connections that publish:
 /// acknowledgements must not wait behind them. It also stops reading from one whose messages some queue does not take:
-/// work must not wait behind results (see [`crate::broker::Lane`]). And what clients send may break the connection that
-/// it comes on (see [`super::session::Session::is_unreadable`]): their requests come on one of their own.
+/// work must not wait behind results. And it closes one on which a reply has an address that it cannot deal with: results
+/// must not wait behind replies (see [`crate::broker::Lane`]). What clients send comes on a connection of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Publish,
     Results,
+    Replies,
+    /// One call alone, see [`crate::broker::Broker::publish_alone`].
+    Alone,
     Consume,
     Requests,
 }
@@ -23,6 +26,8 @@ impl Purpose {
         match self {
             Self::Publish => "publish",
             Self::Results => "results",
+            Self::Replies => "replies",
+            Self::Alone => "alone",
             Self::Consume => "consume",
             Self::Requests => "requests",
         }
@@ -37,6 +42,7 @@ pub(super) struct Board {
 struct Parts {
     publish: Connection,
     results: Connection,
+    replies: Connection,
     /// None until something is consumed.
     consume: Option<Connection>,
     /// None until requests are consumed.
@@ -49,6 +55,7 @@ impl Board {
         let parts = Parts {
             publish: connecting.clone(),
             results: connecting.clone(),
+            replies: connecting.clone(),
             consume: None,
             requests: None,
         };
@@ -67,6 +74,8 @@ impl Board {
         match purpose {
             Purpose::Publish => parts.publish = state,
             Purpose::Results => parts.results = state,
+            Purpose::Replies => parts.replies = state,
+            Purpose::Alone => {}
             Purpose::Consume => parts.consume = Some(state),
             Purpose::Requests => parts.requests = Some(state),
         }
@@ -90,7 +99,7 @@ impl Parts {
         };
         let mut worst = &self.publish;
         let consuming = self.consume.iter().chain(&self.requests);
-        for state in [&self.results].into_iter().chain(consuming) {
+        for state in [&self.results, &self.replies].into_iter().chain(consuming) {
             if rank(state) > rank(worst) {
                 worst = state;
             }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::RabbitMqOptions;
 use super::board::Purpose;
+use super::inbound::{Cleaned, Kit};
 
 /// How a half-open connection is noticed: nothing heard for twice this long.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -74,7 +75,6 @@ async fn log_in(
     options: &RabbitMqOptions,
     socket: Socket,
 ) -> lapin::Result<Connection> {
-    let runtime = lapin::runtime::default_runtime()?;
     let tls = OwnedTLSConfig {
         identity: None,
         cert_chain: options.ca_certificates.clone(),
@@ -85,25 +85,26 @@ async fn log_in(
     let time = options.connect_timeout;
     Connection::connector(
         uri,
-        runtime,
-        async move |uri, runtime| {
+        Kit::runtime(),
+        async move |uri, _| {
             // Its own time-out, because this runs on a thread that outlives the future that waits for it.
             let stream = async {
                 let host = uri.authority.host.as_str();
                 let addresses: Vec<SocketAddr> =
                     lookup_host((host, uri.authority.port)).await?.collect();
                 // Sets TCP_NODELAY.
-                let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+                let stream = Kit::connect(addresses).await?;
                 if let AsyncTcpStream::Plain(tcp) = &stream {
                     socket.keep(tcp.get_ref())?;
                 }
-                match uri.scheme {
-                    AMQPScheme::AMQP => Ok(stream),
+                let wire = match uri.scheme {
+                    AMQPScheme::AMQP => stream,
                     AMQPScheme::AMQPS => {
                         let encrypted = stream.into_tls(host, tls.as_ref()).await;
-                        encrypted.map_err(not_encrypted)
+                        encrypted.map_err(not_encrypted)?
                     }
-                }
+                };
+                std::io::Result::Ok(AsyncTcpStream::Plain(Cleaned::new(wire)))
             };
             match timeout(time, stream).await {
                 Ok(stream) => stream.map_err(lapin::Error::from),

@@ -50,10 +50,6 @@ enum End {
     Lost(String),
 }
 
-/// After a message that cannot be read, so many are taken one by one: more than were in hand with it. The broker counts
-/// each end of the connection as a failed delivery of all that were in hand, and the limit is to hit that message alone.
-const ONE_BY_ONE: u32 = 1_000;
-
 /// How long a registered consumer that was lost on a live session stays away, for its queue may have been deleted. The
 /// broker is not done with a deletion when it says so (seen on 3.10): who consumes the new queue at once may be taken for
 /// a consumer of the former one, and gets nothing, without a word.
@@ -61,7 +57,7 @@ const AFTER_LOSS: Duration = Duration::from_secs(1);
 
 impl Subscription {
     pub(super) async fn run(mut self) {
-        let (mut failures, mut one_by_one) = (0, 0);
+        let mut failures = 0;
         loop {
             let session = tokio::select! {
                 session = next_session(&mut self.sessions) => session,
@@ -69,10 +65,7 @@ impl Subscription {
                 () = self.deliveries.closed() => None,
             };
             let Some(session) = session else { break };
-            let end = self.serve(&session, &mut one_by_one).await;
-            if session.is_unreadable() {
-                one_by_one = ONE_BY_ONE;
-            }
+            let end = self.serve(&session).await;
             if matches!(end, End::Idle) {
                 continue;
             }
@@ -95,8 +88,8 @@ impl Subscription {
         }
     }
 
-    async fn serve(&self, session: &Session, one_by_one: &mut u32) -> End {
-        let registering = self.register(session, *one_by_one > 0);
+    async fn serve(&self, session: &Session) -> End {
+        let registering = self.register(session);
         let (channel, mut consumer) = match timeout(self.time, registering).await {
             Ok(Ok(registered)) => registered,
             Ok(Err(error)) => return End::Lost(error.to_string()),
@@ -132,17 +125,8 @@ impl Subscription {
                     if forwarded.is_err() {
                         return End::Wanted;
                     }
-                    if *one_by_one > 0 {
-                        *one_by_one -= 1;
-                        if *one_by_one == 0 {
-                            return End::Lost("it takes several at a time again".to_owned());
-                        }
-                    }
                 }
-                Some(Err(error)) => {
-                    session.note(&error);
-                    return End::Lost(error.to_string());
-                }
+                Some(Err(error)) => return End::Lost(error.to_string()),
                 None => return End::Lost("canceled by the broker".to_owned()),
             }
         }
@@ -156,18 +140,13 @@ impl Subscription {
         }
     }
 
-    async fn register(
-        &self,
-        session: &Session,
-        one_by_one: bool,
-    ) -> lapin::Result<(Channel, lapin::Consumer)> {
+    async fn register(&self, session: &Session) -> lapin::Result<(Channel, lapin::Consumer)> {
         let channel = session.connection.create_channel().await?;
         let (queue, no_ack) = match &self.source {
             Source::Durable { queue, prefetch } => {
                 // Per consumer, never global: quorum queues do not have a global one.
-                let prefetch = if one_by_one { 1 } else { *prefetch };
                 channel
-                    .basic_qos(prefetch, BasicQosOptions { global: false })
+                    .basic_qos(*prefetch, BasicQosOptions { global: false })
                     .await?;
                 (ShortString::from(queue.name()), false)
             }

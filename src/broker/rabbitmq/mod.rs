@@ -10,6 +10,7 @@ mod connect;
 mod consumer;
 mod declare;
 mod hosts;
+mod inbound;
 mod options;
 mod probe;
 mod properties;
@@ -18,6 +19,7 @@ mod session;
 mod settlement;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -51,6 +53,7 @@ pub struct RabbitMq {
     board: Arc<Board>,
     publishing: Sessions,
     publishing_results: Sessions,
+    publishing_replies: Sessions,
     /// Connected by the first consumer: many processes never consume.
     consuming: OnceLock<Sessions>,
     consuming_requests: OnceLock<Sessions>,
@@ -76,11 +79,13 @@ impl RabbitMq {
         };
         let publishing = publish(Purpose::Publish);
         let publishing_results = publish(Purpose::Results);
+        let publishing_replies = publish(Purpose::Replies);
         Self {
             options,
             board,
             publishing,
             publishing_results,
+            publishing_replies,
             consuming: OnceLock::new(),
             consuming_requests: OnceLock::new(),
             supervisors,
@@ -105,6 +110,8 @@ impl RabbitMq {
         let session = match lane {
             Lane::Work => alive(&self.publishing),
             Lane::Results => alive(&self.publishing_results),
+            Lane::Replies if messages.is_empty() => None,
+            Lane::Replies => alive_soon(&self.publishing_replies).await,
         };
         match session {
             // A blocked broker reads nothing: what is written would only wait in memory.
@@ -178,6 +185,15 @@ fn alive(sessions: &Sessions) -> Option<Arc<Session>> {
     session.filter(|session| session.is_alive())
 }
 
+/// A reply whose address closed the connection takes the session from all others, for as long as connecting takes:
+/// they wait for the next one.
+async fn alive_soon(sessions: &Sessions) -> Option<Arc<Session>> {
+    const SOON: Duration = Duration::from_secs(3);
+    let mut sessions = sessions.clone();
+    let next = sessions.wait_for(|session| session.as_ref().is_some_and(|it| it.is_alive()));
+    timeout(SOON, next).await.ok()?.ok()?.clone()
+}
+
 fn supervise(
     options: &Arc<RabbitMqOptions>,
     purpose: Purpose,
@@ -213,7 +229,7 @@ impl Broker for RabbitMq {
             let (places, messages): (Vec<usize>, Vec<&Publication>) = messages
                 .iter()
                 .enumerate()
-                .filter(|(_, message)| message.exchange.lane() == lane)
+                .filter(|(_, message)| message.lane() == lane)
                 .unzip();
             let published = self.publish_in(lane, &messages, deadline).await;
             places.into_iter().zip(published)
@@ -222,6 +238,27 @@ impl Broker for RabbitMq {
         let mut published: Vec<_> = published.collect();
         published.sort_unstable_by_key(|(place, _)| *place);
         published.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    async fn publish_alone(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
+        let messages: Vec<&Publication> = messages.iter().collect();
+        let mut opened = None;
+        for uri in self.options.hosts.uris() {
+            opened = Session::open(uri, Purpose::Alone, &self.options).await.ok();
+            if opened.is_some() {
+                break;
+            }
+        }
+        let Some(session) = opened else {
+            return vec![Err(PublishError::NotConnected); messages.len()];
+        };
+        let deadline = Instant::now() + self.options.confirm_timeout;
+        let published = publisher::publish(&session, &messages, deadline).await;
+        if session.is_alive() {
+            session.close(self.options.connect_timeout).await;
+        }
+        session.end("done");
+        published
     }
 
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {

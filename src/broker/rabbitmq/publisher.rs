@@ -89,7 +89,7 @@ pub(super) async fn publish(
     if messages.is_empty() {
         return Vec::new();
     }
-    let mut call = Call::new(messages);
+    let mut call = Call::new(session, messages);
     let mut end = pin!(async {
         tokio::select! {
             () = sleep_until(deadline) => "no confirm in time".to_owned(),
@@ -122,6 +122,7 @@ pub(super) async fn publish(
 }
 
 struct Call<'a> {
+    session: &'a Session,
     messages: &'a [&'a Publication],
     outcomes: Vec<Outcome>,
     acknowledged: Vec<usize>,
@@ -132,9 +133,10 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(messages: &'a [&'a Publication]) -> Self {
+    fn new(session: &'a Session, messages: &'a [&'a Publication]) -> Self {
         let outcomes = vec![Err(PublishError::NotConfirmed); messages.len()];
         Self {
+            session,
             messages,
             outcomes,
             acknowledged: Vec::new(),
@@ -204,6 +206,7 @@ impl<'a> Call<'a> {
                 None
             }
             Err(error) => {
+                self.session.note(&error);
                 self.fault = Some(error.to_string());
                 None
             }
@@ -232,6 +235,13 @@ impl<'a> Call<'a> {
             } else {
                 Ok(())
             };
+        }
+        if let Some(reason) = self.session.closed_by_broker() {
+            for outcome in &mut self.outcomes {
+                if *outcome == Err(PublishError::NotConfirmed) {
+                    *outcome = Err(PublishError::Closed(reason.to_owned()));
+                }
+            }
         }
     }
 

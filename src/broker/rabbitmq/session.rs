@@ -1,11 +1,12 @@
 //! Supervised sessions: next host, connect, declare what is missing, run until any fault, drop everything, wait, again,
 //! for ever. lapin's own recovery is not used: it knows one host, gives up, and leaves faulty channels behind.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ErrorKind, Event};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -23,6 +24,8 @@ use crate::broker::Connection as State;
 const GLANCE: Duration = Duration::from_millis(500);
 /// How often a mismatch is looked at again: somebody may have put it right.
 const RECHECK: Duration = Duration::from_secs(15);
+/// So many sessions for replies in a row are built without a pause when the broker has closed the one before.
+const AT_ONCE: u32 = 10;
 /// A session that lived this long was no failure to connect.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -33,12 +36,30 @@ pub(super) struct Session {
     socket: Socket,
     broken: CancellationToken,
     reason: Mutex<Option<String>>,
-    unreadable: AtomicBool,
+    closed_by_broker: OnceLock<String>,
     /// Something that should be there was missing.
     missing: Notify,
 }
 
 impl Session {
+    /// Connects and logs in.
+    pub(super) async fn open(
+        uri: &AMQPUri,
+        purpose: Purpose,
+        options: &RabbitMqOptions,
+    ) -> Result<Self, String> {
+        let (connection, socket) = connect(uri, purpose, options).await?;
+        Ok(Self {
+            connection,
+            confirm_channels: ConfirmChannels::default(),
+            socket,
+            broken: CancellationToken::new(),
+            reason: Mutex::new(None),
+            closed_by_broker: OnceLock::new(),
+            missing: Notify::new(),
+        })
+    }
+
     /// Declares it broken: it is dropped and another one built.
     pub(super) fn fail(&self, reason: impl Into<String>) {
         self.reason
@@ -62,16 +83,18 @@ impl Session {
         self.connection.status().blocked()
     }
 
-    /// Whether something came that lapin cannot read: names and properties that are not UTF-8, which RabbitMQ passes on
-    /// as any client has sent them, are the end of the connection for it.
-    pub(super) fn is_unreadable(&self) -> bool {
-        self.unreadable.load(Ordering::Relaxed)
+    /// Why the broker has closed the connection or one of its channels, if it has: something that was published on it
+    /// may be the cause. An operator who closes connections is none.
+    pub(super) fn closed_by_broker(&self) -> Option<&str> {
+        self.closed_by_broker.get().map(String::as_str)
     }
 
     /// Notes what lapin said of the end.
     pub(super) fn note(&self, error: &lapin::Error) {
-        if matches!(error.kind(), ErrorKind::ParsingError(_)) {
-            self.unreadable.store(true, Ordering::Relaxed);
+        if let ErrorKind::ProtocolError(said) = error.kind()
+            && *said.kind() != AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED)
+        {
+            self.closed_by_broker.get_or_init(|| error.to_string());
         }
     }
 
@@ -80,7 +103,12 @@ impl Session {
         self.missing.notify_one();
     }
 
-    fn end(&self, reason: &str) {
+    /// The other side is told, so that it does not log a lost connection; it need not answer.
+    pub(super) async fn close(&self, time: Duration) {
+        let _ = timeout(time, self.connection.close(200, "closed".into())).await;
+    }
+
+    pub(super) fn end(&self, reason: &str) {
         self.fail(reason);
         self.socket.cut();
     }
@@ -111,7 +139,7 @@ impl Supervisor {
         let mut told = None;
         for uri in hosts.iter().cycle() {
             let started = Instant::now();
-            let (mut opened, mut unreadable) = (false, false);
+            let (mut opened, mut closed_by_broker) = (false, false);
             let reason = match self.open(uri).await {
                 Ok((session, findings)) => {
                     tracing::info!(
@@ -122,7 +150,7 @@ impl Supervisor {
                     told = None;
                     opened = true;
                     let reason = self.serve(&session, findings).await;
-                    unreadable = session.is_unreadable();
+                    closed_by_broker = session.closed_by_broker().is_some();
                     reason
                 }
                 Err(reason) => reason,
@@ -130,29 +158,15 @@ impl Supervisor {
             if self.closing.is_cancelled() {
                 break;
             }
-            let reason = format!("{}: {reason}", address(uri));
-            if told.as_ref() != Some(&reason) {
-                tracing::warn!(
-                    broker.purpose = self.purpose.name(),
-                    reason,
-                    "no session to the broker"
-                );
-                told = Some(reason.clone());
-            }
-            // The end of a session for results may be the fault of somebody's queue, and no word on the broker.
-            if !opened || self.purpose != Purpose::Results {
-                self.board.set(self.purpose, State::Down(reason));
-            }
-            // Behind a message that cannot be read wait others that can, and each attempt brings its end nearer.
-            failures = if started.elapsed() > SETTLED || unreadable {
+            self.tell_end(format!("{}: {reason}", address(uri)), opened, &mut told);
+            failures = if started.elapsed() > SETTLED {
                 0
             } else {
                 failures.saturating_add(1)
             };
-            // The delay grows when all hosts have been tried.
-            let rounds = failures / u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
+            let pause = self.pause(failures, hosts.len(), closed_by_broker);
             tokio::select! {
-                () = sleep(delay(rounds)) => {}
+                () = sleep(pause) => {}
                 () = self.closing.cancelled() => break,
             }
         }
@@ -160,17 +174,39 @@ impl Supervisor {
             .set(self.purpose, State::Down("closed".to_owned()));
     }
 
-    async fn open(&self, uri: &lapin::uri::AMQPUri) -> Result<(Arc<Session>, Vec<String>), String> {
-        let (connection, socket) = connect(uri, self.purpose, &self.options).await?;
-        let session = Session {
-            connection,
-            confirm_channels: ConfirmChannels::default(),
-            socket,
-            broken: CancellationToken::new(),
-            reason: Mutex::new(None),
-            unreadable: AtomicBool::new(false),
-            missing: Notify::new(),
-        };
+    fn tell_end(&self, reason: String, opened: bool, told: &mut Option<String>) {
+        if told.as_ref() != Some(&reason) {
+            tracing::warn!(
+                broker.purpose = self.purpose.name(),
+                reason,
+                "no session to the broker"
+            );
+            *told = Some(reason.clone());
+        }
+        // The end of a session for results or replies may be the fault of somebody's queue, and says nothing about the
+        // broker.
+        let to_others = matches!(self.purpose, Purpose::Results | Purpose::Replies);
+        if !opened || !to_others {
+            self.board.set(self.purpose, State::Down(reason));
+        }
+    }
+
+    /// Before the next session.
+    fn pause(&self, failures: u32, hosts: usize, closed_by_broker: bool) -> Duration {
+        // The reply for which the broker closed the connection is not published on it again, and others wait.
+        if closed_by_broker && self.purpose == Purpose::Replies {
+            return if failures <= AT_ONCE {
+                Duration::ZERO
+            } else {
+                delay(0)
+            };
+        }
+        // The delay grows when all hosts have been tried.
+        delay(failures / u32::try_from(hosts).unwrap_or(u32::MAX).max(1))
+    }
+
+    async fn open(&self, uri: &AMQPUri) -> Result<(Arc<Session>, Vec<String>), String> {
+        let session = Session::open(uri, self.purpose, &self.options).await?;
         match self.declare(&session).await {
             Ok(findings) => Ok((Arc::new(session), findings)),
             Err(reason) => {
@@ -181,6 +217,10 @@ impl Supervisor {
     }
 
     async fn declare(&self, session: &Session) -> Result<Vec<String>, String> {
+        // Replies take the default exchange to queues of others, and must not wait longer than they have to.
+        if self.purpose == Purpose::Replies {
+            return Ok(Vec::new());
+        }
         declare(
             &session.connection,
             &self.options.topology,
@@ -200,8 +240,7 @@ impl Supervisor {
             () = session.broken() => session.reason(),
             () = self.closing.cancelled() => {
                 self.sessions.send_replace(None);
-                // The other side is told, so that it does not log a lost connection; it need not answer.
-                let _ = timeout(self.options.connect_timeout, session.connection.close(200, "closed".into())).await;
+                session.close(self.options.connect_timeout).await;
                 "closed".to_owned()
             }
         };

@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::mask::received;
-use super::{AT_HEADER, ID_HEADER, KINDS, replay};
-use crate::broker::{Exchange, Properties, Publication, Queue};
+use super::mask::{masked_text, received};
+use super::{AT_HEADER, ID_HEADER, KINDS, REPLIES, replay};
+use crate::broker::{Exchange, HEADERS_DROPPED, Properties, Publication, Queue};
 use crate::card_seal::SealKeys;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Timestamp};
@@ -57,6 +57,10 @@ pub struct DeadLetter {
     pub reasons: String,
     /// Whether something was cut out of it for good: then it cannot be replayed.
     pub masked: bool,
+    /// Whether only the first part of its body is left.
+    pub cut: bool,
+    /// How long the body was when it was sent, where that is known.
+    pub body_bytes: Option<u64>,
     /// Without anything that looks like a card.
     pub body: Value,
     #[serde(skip)]
@@ -74,7 +78,7 @@ struct Message {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotReplayable {
     /// Card data was cut out of it.
-    #[error("it is masked: what was cut out of it is gone; its sender has to send it again")]
+    #[error("it is masked or cut: what is missing is gone; its sender has to send it again")]
     Masked,
     /// Nobody could accept it.
     #[error(
@@ -118,6 +122,8 @@ impl DeadLetter {
             client: text("client"),
             user_id: text("user_id"),
             masked: letter["masked"].as_bool().unwrap_or(true),
+            cut: letter["cut"].as_bool().unwrap_or(false),
+            body_bytes: letter["body_bytes"].as_u64(),
             body: letter["body"].clone(),
             ..Self::new(
                 id,
@@ -134,14 +140,19 @@ impl DeadLetter {
         let at = headers.get(DEATHS).and_then(|deaths| time_of(deaths));
         // What was no text cannot have been a message that anyone of us reads.
         let text = std::str::from_utf8(body);
+        let size = properties.original_size();
+        let received = received(body, size.is_some());
+        let dropped = headers.contains_key(HEADERS_DROPPED);
         let original = Message {
             properties: properties.clone(),
             body: text.unwrap_or_default().to_owned(),
         };
         Self {
             user_id: properties.user_id.clone(),
-            masked: text.is_err(),
-            body: received(body).0,
+            masked: text.is_err() || size.is_some() || dropped,
+            cut: received.cut,
+            body_bytes: Some(size.unwrap_or(body.len() as u64)),
+            body: received.body,
             ..Self::new(
                 stable_id(queue, properties, body),
                 queue,
@@ -171,13 +182,15 @@ impl DeadLetter {
             queue: queue.to_owned(),
             exchange: place.map_or("", |(exchange, _)| exchange.name()).to_owned(),
             routing_key: place.map_or("", |(_, key)| key).to_owned(),
-            message_id: original.properties.message_id.clone(),
+            message_id: original.properties.message_id.as_deref().map(masked_text),
             client: None,
             user_id: None,
             count: before.unwrap_or(0_u32).saturating_add(1),
             first_at: headers.get(FIRST_AT_HEADER).cloned().or_else(|| at.clone()),
             reasons: reasons.map_or_else(|| reason.clone(), |before| format!("{before}, {reason}")),
             masked: true,
+            cut: false,
+            body_bytes: None,
             body: Value::Null,
             reason,
             at,
@@ -250,13 +263,15 @@ impl DeadLetter {
 
 /// Where what lies in a queue was published.
 fn place(queue: &str) -> Option<(Exchange, &'static str)> {
+    let callbacks = Queue::Callbacks.name();
     [
-        (Queue::Requests, Exchange::Requests, ORDER_PAYMENT),
-        (Queue::Work, Exchange::Work, WorkMessage::KEY),
-        (Queue::Callbacks, Exchange::Default, Queue::Callbacks.name()),
+        (Queue::Requests.name(), Exchange::Requests, ORDER_PAYMENT),
+        (Queue::Work.name(), Exchange::Work, WorkMessage::KEY),
+        (callbacks, Exchange::Default, callbacks),
+        (REPLIES, Exchange::Default, ""),
     ]
     .into_iter()
-    .find_map(|(known, exchange, key)| (known.name() == queue).then_some((exchange, key)))
+    .find_map(|(known, exchange, key)| (known == queue).then_some((exchange, key)))
 }
 
 /// From what is in the message: the same whenever it is read. A message id is unique for its sender alone.

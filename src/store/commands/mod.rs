@@ -114,6 +114,7 @@ pub struct Commands {
     postpone: Batcher<postpone::PostponeTries>,
     refuse: Batcher<outbox::RefuseRequests>,
     enqueue: Batcher<outbox::EnqueueMessages>,
+    replace: Batcher<outbox::ReplaceRows>,
     published: Batcher<outbox::DeletePublished>,
 }
 
@@ -236,7 +237,14 @@ impl Commands {
             ),
             refuse: Batcher::spawn(outbox::RefuseRequests(place.clone()), endless),
             enqueue: Batcher::spawn(
-                outbox::EnqueueMessages(place),
+                outbox::EnqueueMessages(place.clone()),
+                Limits {
+                    linger: TOGETHER,
+                    ..endless
+                },
+            ),
+            replace: Batcher::spawn(
+                outbox::ReplaceRows(place),
                 Limits {
                     linger: TOGETHER,
                     ..endless
@@ -270,6 +278,8 @@ impl Commands {
             self.claim.pulse(),
             self.postpone.pulse(),
             self.refuse.pulse(),
+            self.enqueue.pulse(),
+            self.replace.pulse(),
             self.published.pulse(),
         ]
     }
@@ -282,7 +292,9 @@ impl Commands {
             self.record.vital(),
             self.claim.vital(),
             self.refuse.vital(),
+            self.postpone.vital(),
             self.enqueue.vital(),
+            self.replace.vital(),
             self.published.vital(),
         ]
     }
@@ -330,6 +342,18 @@ impl Commands {
     /// Puts a message of its own into the outbox.
     pub async fn enqueue(&self, message: Message) -> Result<(), StoreError> {
         self.enqueue.submit_patiently(message).await
+    }
+
+    /// Replaces an outbox row that cannot be published by a dead letter.
+    pub async fn replace(&self, row: OutboxId, publication: Publication) -> Result<(), StoreError> {
+        let letter = OutboxId(Uuid::now_v7());
+        self.replace
+            .submit_patiently(outbox::Replacement {
+                row,
+                letter,
+                publication,
+            })
+            .await
     }
 
     /// Forgets a published outbox row.

@@ -114,6 +114,52 @@ impl Batch for EnqueueMessages {
     }
 }
 
+/// A row that cannot be published, and the dead letter that takes its place.
+#[derive(Debug, Clone)]
+pub(super) struct Replacement {
+    pub row: OutboxId,
+    pub letter: OutboxId,
+    pub publication: Publication,
+}
+
+pub(super) struct ReplaceRows(pub Place);
+
+#[async_trait]
+impl Batch for ReplaceRows {
+    const NAME: &'static str = "replace";
+    type Item = Replacement;
+    type Outcome = ();
+
+    async fn run(&self, items: &[Replacement]) -> Result<Vec<()>, StoreError> {
+        let Place {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
+        let due_at = tx.now() + leases.outbox;
+        let row = |item: &Replacement| OutboxRow {
+            id: item.letter,
+            payment: None,
+            due_at,
+            publication: item.publication.clone(),
+        };
+        let letters: Vec<OutboxRow> = items.iter().map(row).collect();
+        // Sorted, because concurrent deletes in different orders deadlock.
+        let mut ids: Vec<OutboxId> = items.iter().map(|item| item.row).collect();
+        ids.sort_unstable();
+        tx.insert_outbox(&letters).await?;
+        tx.delete_outbox(&ids).await?;
+        tx.commit().await?;
+        hand_over.rows(letters);
+        Ok(vec![(); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
+    }
+}
+
 pub(super) struct DeletePublished {
     pub database: Arc<dyn Database>,
 }

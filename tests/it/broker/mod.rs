@@ -9,5 +9,6 @@ mod rabbitmq_idle;
 mod rabbitmq_lanes;
 mod rabbitmq_network;
 mod rabbitmq_permissions;
+pub mod rabbitmq_replies;
 mod rabbitmq_unreadable;
 mod rates;

@@ -159,7 +159,7 @@ fn every_example_is_an_example() {
             }
         }
     }
-    assert_eq!(seen, 13);
+    assert_eq!(seen, 14);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod duplicates;
 mod fairness;
 mod faults;
 mod health;
+mod hostile_messages;
 mod idempotency;
 mod isolation;
 mod last_net;

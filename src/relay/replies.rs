@@ -1,0 +1,260 @@
+//! Replies go to queues that clients name, so a reply may be what breaks its connection, or may never be confirmed.
+//!
+//! Three rules keep that from other clients' replies. When the broker closes the connection, what was on it and is not
+//! confirmed is published again on connections made for that, by halves, until the one that is to blame is alone. An
+//! address that does not confirm is published to apart from the others, and then not at all for a while. And what cannot
+//! be delivered is set aside as a dead letter: at once if the broker closes the connection for it, after
+//! [`PATIENCE`] otherwise. Its payment goes on as if it had been published.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::publisher::{Outcome, Publisher};
+use crate::broker::PublishError;
+use crate::messages::dead_letter;
+use crate::store::rows::{OutboxId, OutboxRow};
+
+/// How long a reply that its queue does not take is offered again.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// How long an address is remembered for what happened with it.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// Addresses that are remembered; more are treated like any other.
+const ADDRESSES: usize = 4096;
+/// Publications to slow addresses at the same time; what is more waits for a sweep.
+const APART: usize = 16;
+/// What is said of a reply that was never confirmed.
+const SILENT: &str = "its queue confirms nothing";
+
+/// What happened with the last reply to an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trouble {
+    /// Nothing was confirmed, which may have been another's doing.
+    Slow,
+    /// The same again, apart from those without trouble.
+    Silent,
+    /// The broker closed the connection, with these words.
+    Closes(String),
+}
+
+/// What is remembered of addresses, and room for those that are slow.
+#[derive(Clone)]
+pub(super) struct Addresses {
+    troubles: Arc<Mutex<HashMap<String, (Trouble, Instant)>>>,
+    apart: Arc<Semaphore>,
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self {
+            troubles: Arc::default(),
+            apart: Arc::new(Semaphore::new(APART)),
+        }
+    }
+}
+
+impl Addresses {
+    fn trouble(&self, row: &OutboxRow) -> Option<Trouble> {
+        let troubles = self.lock();
+        let (trouble, since) = troubles.get(&row.publication.routing_key)?;
+        // It is then tried again, but not yet beside others.
+        let over = since.elapsed() > REMEMBERED;
+        Some(if over { Trouble::Slow } else { trouble.clone() })
+    }
+
+    fn note(&self, row: &OutboxRow, trouble: Trouble) {
+        let mut troubles = self.lock();
+        if troubles.len() >= ADDRESSES {
+            troubles.retain(|_, (_, since)| since.elapsed() <= REMEMBERED);
+        }
+        if troubles.len() < ADDRESSES {
+            let address = row.publication.routing_key.clone();
+            troubles.insert(address, (trouble, Instant::now()));
+        }
+    }
+
+    fn forget(&self, row: &OutboxRow) {
+        let mut troubles = self.lock();
+        if !troubles.is_empty() {
+            troubles.remove(&row.publication.routing_key);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Trouble, Instant)>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What became of some replies.
+#[derive(Default)]
+struct Sorted {
+    confirmed: Vec<OutboxId>,
+    /// The broker closed the connection, perhaps for one of these.
+    closed: Vec<OutboxRow>,
+    /// In the broker's words, why it did.
+    words: String,
+    unconfirmed: Vec<OutboxRow>,
+    /// To be set aside, and why.
+    hopeless: Vec<(OutboxRow, String)>,
+}
+
+impl Publisher {
+    /// Publishes replies, deletes or sets aside those that are done with, and says how many those are. The rest is left
+    /// to the sweep.
+    pub(super) async fn reply(&self, rows: Vec<OutboxRow>) -> usize {
+        let (mut now, mut apart, mut hopeless) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            match self.addresses.trouble(&row) {
+                None => now.push(row),
+                Some(Trouble::Slow) => apart.push(row),
+                Some(Trouble::Silent) if age(&row) <= PATIENCE => {}
+                Some(Trouble::Silent) => hopeless.push((row, SILENT.to_owned())),
+                Some(Trouble::Closes(words)) => hopeless.push((row, words)),
+            }
+        }
+        let sorted = sort(self.attempt(now).await, &self.addresses);
+        // Many of them have only been beside the one that was not confirmed.
+        apart.extend(sorted.unconfirmed.iter().cloned());
+        self.reply_apart(apart);
+        for row in sorted.unconfirmed.iter().chain(&sorted.closed) {
+            self.addresses.note(row, Trouble::Slow);
+        }
+        hopeless.extend(sorted.hopeless);
+        let done = sorted.confirmed.len() + self.isolate_replies(sorted.closed).await;
+        self.forget(sorted.confirmed).await;
+        done + self.bury(hopeless).await
+    }
+
+    /// In a task of its own: it may take until the broker's time to confirm is over.
+    fn reply_apart(&self, rows: Vec<OutboxRow>) {
+        let Ok(permit) = Arc::clone(&self.addresses.apart).try_acquire_owned() else {
+            return;
+        };
+        if rows.is_empty() {
+            return;
+        }
+        let this = self.clone();
+        tokio::spawn(async move {
+            let mut sorted = sort(this.attempt_alone(rows).await, &this.addresses);
+            for row in sorted.unconfirmed {
+                this.addresses.note(&row, Trouble::Silent);
+                if age(&row) > PATIENCE {
+                    sorted.hopeless.push((row, SILENT.to_owned()));
+                }
+            }
+            this.forget(sorted.confirmed).await;
+            this.bury(sorted.hopeless).await;
+            this.isolate_replies(sorted.closed).await;
+            drop(permit);
+        });
+    }
+
+    /// Finds out for which replies the broker closes the connection: by halves, and the last one twice, since a
+    /// connection can also be closed for another reason.
+    async fn isolate_replies(&self, closed: Vec<OutboxRow>) -> usize {
+        let mut done = 0;
+        let mut suspects = vec![(closed, false)];
+        while let Some((rows, again)) = suspects.pop() {
+            if rows.is_empty() {
+                continue;
+            }
+            let alone = rows.len() == 1;
+            let Sorted {
+                confirmed,
+                mut closed,
+                words,
+                mut hopeless,
+                ..
+            } = sort(self.attempt_alone(rows).await, &self.addresses);
+            if alone && again {
+                hopeless.extend(closed.pop().map(|row| {
+                    self.addresses.note(&row, Trouble::Closes(words.clone()));
+                    (row, words)
+                }));
+            }
+            done += confirmed.len();
+            self.forget(confirmed).await;
+            // There may be others to the same address.
+            let closes = |row: &mut OutboxRow| match self.addresses.trouble(row) {
+                Some(Trouble::Closes(words)) => Some(words),
+                _ => None,
+            };
+            for (suspects, _) in &mut suspects {
+                for mut row in suspects.extract_if(.., |row| closes(row).is_some()) {
+                    let words = closes(&mut row).unwrap_or_default();
+                    hopeless.push((row, words));
+                }
+            }
+            done += self.bury(hopeless).await;
+            let half = closed.split_off(closed.len() / 2);
+            suspects.extend([(half, alone), (closed, alone)]);
+        }
+        done
+    }
+
+    /// Replaces replies by dead letters, each in one transaction, and says for how many that could be done.
+    async fn bury(&self, hopeless: Vec<(OutboxRow, String)>) -> usize {
+        let burying = hopeless.into_iter().map(|(row, error)| {
+            metrics::counter!("replies_set_aside").increment(1);
+            tracing::warn!(
+                payment.id = row.payment.map(|id| id.0),
+                error,
+                "a reply could not be delivered and was set aside as a dead letter"
+            );
+            let letter = dead_letter::unanswerable(&error, &row.publication, row.id.0);
+            self.commands.replace(row.id, letter)
+        });
+        let mut done = 0;
+        for buried in join_all(burying).await {
+            match buried {
+                Ok(()) => done += 1,
+                Err(error) => {
+                    tracing::warn!(%error, "a reply was not set aside: the sweep will try again");
+                }
+            }
+        }
+        done
+    }
+
+    async fn attempt_alone(&self, rows: Vec<OutboxRow>) -> Vec<Outcome> {
+        let publications: Vec<_> = rows.iter().map(|row| row.publication.clone()).collect();
+        let entered = self.stages.enter(&publications);
+        let results = self.broker.publish_alone(&publications).await;
+        self.stages.leave(entered, &publications, &results);
+        rows.into_iter().zip(results).collect()
+    }
+}
+
+/// Sorts replies by their outcome. What is refused, by a full queue, is offered again until it is too old.
+fn sort(outcomes: Vec<Outcome>, addresses: &Addresses) -> Sorted {
+    let mut sorted = Sorted::default();
+    for (row, outcome) in outcomes {
+        match outcome {
+            Ok(()) => {
+                addresses.forget(&row);
+                sorted.confirmed.push(row.id);
+            }
+            Err(PublishError::Closed(words)) => {
+                sorted.words = words;
+                sorted.closed.push(row);
+            }
+            Err(PublishError::NotConfirmed) => sorted.unconfirmed.push(row),
+            Err(PublishError::NotConnected) => {}
+            Err(error) if age(&row) > PATIENCE => sorted.hopeless.push((row, error.to_string())),
+            Err(_) => {}
+        }
+    }
+    sorted
+}
+
+/// Since its row was made, by this process's clock.
+fn age(row: &OutboxRow) -> Duration {
+    let made = row.id.0.get_timestamp().map(|made| made.to_unix().0);
+    let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
+    Duration::from_secs(now.saturating_sub(made.unwrap_or(now)))
+}

@@ -1,0 +1,270 @@
+//! The relay's replies at a broker that closes connections for some addresses and says nothing of others.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use payment_service::broker::{
+    Broker, BrokerError, Connection, Consumer, Exchange, Lane, Properties, Publication,
+    PublishError, Queue, embedded::Embedded,
+};
+use payment_service::relay::{RelaySettings, relay};
+use payment_service::store::commands::{Commands, Leases, Message};
+use payment_service::store::ids::IdSpace;
+use payment_service::store::rows::OutboxId;
+use payment_service::store::{Database, sqlite::Sqlite};
+use payment_service::vital::Vital;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::app::eventually;
+
+/// How long it takes until nothing is known to be confirmed.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `evil…` closes the connection of everything behind it, `silent…` is never confirmed, the rest is taken.
+struct Fickle {
+    embedded: Embedded,
+    taken: Mutex<Vec<(String, Instant)>>,
+    closed: AtomicUsize,
+}
+
+impl Fickle {
+    async fn take(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
+        let is = |what: &str| {
+            messages
+                .iter()
+                .position(|it| it.routing_key.starts_with(what))
+        };
+        let end = is("evil").unwrap_or(messages.len());
+        if end < messages.len() {
+            self.closed.fetch_add(1, Ordering::Relaxed);
+        }
+        let outcomes: Vec<_> = messages
+            .iter()
+            .enumerate()
+            .map(|(place, message)| {
+                if place >= end {
+                    return Err(PublishError::Closed("541".to_owned()));
+                }
+                if message.routing_key.starts_with("silent") {
+                    return Err(PublishError::NotConfirmed);
+                }
+                let taken = (message.routing_key.clone(), Instant::now());
+                self.taken.lock().unwrap().push(taken);
+                Ok(())
+            })
+            .collect();
+        if outcomes.contains(&Err(PublishError::NotConfirmed)) {
+            tokio::time::sleep(CONFIRM_TIMEOUT).await;
+        }
+        outcomes
+    }
+
+    fn count(&self, name: &str) -> usize {
+        let taken = self.taken.lock().unwrap();
+        taken.iter().filter(|(key, _)| key == name).count()
+    }
+}
+
+#[async_trait]
+impl Broker for Fickle {
+    async fn publish(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
+        self.take(messages).await
+    }
+
+    async fn publish_alone(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
+        self.take(messages).await
+    }
+
+    fn vital(&self) -> Vital {
+        self.embedded.vital()
+    }
+
+    fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
+        self.embedded.consume(queue, prefetch)
+    }
+
+    fn subscribe_results(&self, binding_keys: &[&str]) -> Consumer {
+        self.embedded.subscribe_results(binding_keys)
+    }
+
+    async fn bind_results(
+        &self,
+        queue: Queue,
+        wanted: &[String],
+        unwanted: &[String],
+    ) -> Result<(), BrokerError> {
+        self.embedded.bind_results(queue, wanted, unwanted).await
+    }
+
+    async fn depth(&self, queue: Queue) -> Result<u64, BrokerError> {
+        self.embedded.depth(queue).await
+    }
+
+    async fn declare_topology(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    fn connection(&self) -> watch::Receiver<Connection> {
+        self.embedded.connection()
+    }
+
+    async fn stop_consuming(&self) {}
+
+    async fn close(&self) {}
+}
+
+struct Place {
+    broker: Arc<Fickle>,
+    database: Arc<dyn Database>,
+    commands: Commands,
+    stop: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Sqlite::open(&folder.path().join("payments.db")).unwrap();
+        file.migrate().await.unwrap();
+        let database: Arc<dyn Database> = Arc::new(file);
+        let lease = Duration::from_millis(300);
+        let leases = Leases {
+            outbox: lease,
+            claim: lease,
+            check: lease,
+        };
+        let space = IdSpace {
+            first: 1,
+            last: 1000,
+        };
+        let (commands, handed_over) = Commands::new(Arc::clone(&database), space, leases);
+        let settings = RelaySettings {
+            sweep_every: Duration::from_millis(50),
+            check_every: Duration::from_secs(60),
+            backlog_limit: 100_000,
+        };
+        let broker = Arc::new(Fickle {
+            embedded: Embedded::new().unwrap(),
+            taken: Mutex::default(),
+            closed: AtomicUsize::default(),
+        });
+        let publishing: Arc<dyn Broker> = Arc::clone(&broker) as Arc<dyn Broker>;
+        let (_, tasks) = relay(
+            publishing,
+            Arc::clone(&database),
+            (commands.clone(), handed_over),
+            settings,
+        );
+        let stop = CancellationToken::new();
+        tokio::spawn(tasks.run(stop.clone()));
+        Self {
+            broker,
+            database,
+            commands,
+            stop,
+            _folder: folder,
+        }
+    }
+
+    /// Commits replies, all at once; the commit hands them over.
+    async fn reply(&self, names: &[String], id: impl Fn() -> Uuid) {
+        let writing = names.iter().map(|name| {
+            self.commands.enqueue(Message {
+                id: OutboxId(id()),
+                publication: reply(name),
+                delay: None,
+            })
+        });
+        for written in futures::future::join_all(writing).await {
+            written.unwrap();
+        }
+    }
+
+    async fn left(&self, expected: u64) {
+        eventually("what is done with is deleted", || async {
+            self.database.outbox_depth().await.unwrap().total == expected
+        })
+        .await;
+    }
+}
+
+fn reply(name: &str) -> Publication {
+    let publication = Publication {
+        exchange: Exchange::Default,
+        routing_key: name.to_owned(),
+        properties: Properties::default(),
+        body: "{}".to_owned(),
+        mandatory: false,
+    };
+    assert_eq!(publication.lane(), Lane::Replies);
+    publication
+}
+
+#[tokio::test]
+async fn those_for_which_the_connection_is_closed_are_set_aside_and_all_others_leave() {
+    let place = Place::new().await;
+    let names: Vec<String> = (0..250)
+        .map(|number| match number % 50 {
+            7 => format!("evil-{number}"),
+            8 => "evil-again".to_owned(),
+            _ => format!("good-{number}"),
+        })
+        .collect();
+    place.reply(&names, Uuid::now_v7).await;
+    place.left(0).await;
+    for name in names.iter().filter(|name| name.starts_with("good")) {
+        assert!(place.broker.count(name) >= 1, "{name}");
+    }
+    let letters = place.broker.count("payments.replies");
+    assert!(letters >= 10, "{letters}");
+    // By halves: far fewer than one for each.
+    let closed = place.broker.closed.load(Ordering::Relaxed);
+    assert!(closed < 150, "{closed}");
+    // What is known is not tried again.
+    place.reply(&["evil-again".to_owned()], Uuid::now_v7).await;
+    place.left(0).await;
+    assert_eq!(place.broker.closed.load(Ordering::Relaxed), closed);
+    assert!(place.broker.count("payments.replies") > letters);
+    place.stop.cancel();
+}
+
+#[tokio::test]
+async fn an_address_that_confirms_nothing_delays_no_other_and_ends_as_a_dead_letter() {
+    let place = Place::new().await;
+    let silent = vec!["silent".to_owned(); 50];
+    let begin = Instant::now();
+    for number in 0..100 {
+        place.reply(&silent[..1], Uuid::now_v7).await;
+        let good = format!("good-{number}");
+        place.reply(std::slice::from_ref(&good), Uuid::now_v7).await;
+        let asked = Instant::now();
+        eventually("it is published", || async {
+            place.broker.count(&good) >= 1
+        })
+        .await;
+        let took = asked.elapsed();
+        assert!(took < CONFIRM_TIMEOUT / 2, "{number}: {took:?}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(60));
+    place.left(100).await;
+    assert_eq!(place.broker.count("payments.replies"), 0);
+    // One that has been offered for long.
+    let old = || {
+        Uuid::new_v7(uuid::Timestamp::from_unix(
+            uuid::NoContext,
+            1_700_000_000,
+            0,
+        ))
+    };
+    place.reply(&["silent".to_owned()], old).await;
+    eventually("it is set aside", || async {
+        place.broker.count("payments.replies") == 1
+    })
+    .await;
+    place.stop.cancel();
+}
