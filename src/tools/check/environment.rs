@@ -68,7 +68,7 @@ pub async fn run(json: bool) -> ExitCode {
         Err(faults) => faults.iter().map(configuration_fault).collect(),
     };
     if json {
-        println!("{:#}", serde_json::json!({ "findings": findings }));
+        crate::outln!("{:#}", serde_json::json!({ "findings": findings }));
     } else {
         findings.iter().for_each(print);
     }
@@ -131,8 +131,8 @@ fn print(finding: &Finding) {
         Level::Warn => "warn",
         Level::Fail => "FAIL",
     };
-    println!("{level:<5} {:<15} {}", finding.name, finding.message);
+    crate::outln!("{level:<5} {:<15} {}", finding.name, finding.message);
     if let Some(remedy) = &finding.remedy {
-        println!("{:22}what to do: {remedy}", "");
+        crate::outln!("{:22}what to do: {remedy}", "");
     }
 }
