@@ -7,5 +7,6 @@ pub mod demo;
 pub mod keys;
 pub mod output;
 pub mod place;
+pub mod reach;
 pub mod serve;
 pub mod setup;

@@ -74,6 +74,12 @@ impl Hosts {
         &self.uris
     }
 
+    /// Host and port of each.
+    pub fn addresses(&self) -> Vec<(String, u16)> {
+        let address = |uri: &AMQPUri| (uri.authority.host.clone(), uri.authority.port);
+        self.uris.iter().map(address).collect()
+    }
+
     /// With a certificate authority of one's own, as PEM, beside the system's.
     pub fn with_ca(self, pem: &str) -> Result<Self, InvalidCa> {
         let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes());

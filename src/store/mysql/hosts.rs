@@ -57,6 +57,14 @@ pub const OPTIONS: [&str; 4] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
 
 const DEFAULT_PORT: u16 = 3306;
 
+impl Hosts {
+    /// Host and port of each.
+    pub fn addresses(&self) -> Vec<(String, u16)> {
+        let address = |host: &MySqlConnectOptions| (host.get_host().to_owned(), host.get_port());
+        self.0.iter().map(address).collect()
+    }
+}
+
 /// Reads a URL with one or several hosts.
 pub fn parse_url(url: &str) -> Result<Hosts, InvalidDatabaseUrl> {
     let rest = url

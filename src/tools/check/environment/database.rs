@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Finding;
@@ -12,6 +13,9 @@ use crate::config::{Backend, Config};
 use crate::store::facts::{Server, Stock};
 use crate::store::rows::{OutboxId, OutboxRow};
 use crate::store::{Database, StoreError};
+
+/// How long the first question may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Sealed cards that are opened, of each kind.
 const SAMPLE: u32 = 50;
@@ -30,12 +34,16 @@ const PROCESSES: i64 = 4;
 
 pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Finding> {
     let before = OffsetDateTime::now_utc();
-    let server = match database.server().await {
-        Ok(server) => server,
-        Err(error) => {
+    let server = match timeout(PATIENCE, database.server()).await {
+        Ok(Ok(server)) => server,
+        answer => {
+            let cause = match answer {
+                Ok(Err(error)) => error.to_string(),
+                _ => format!("no answer within {} s", PATIENCE.as_secs()),
+            };
             return vec![Finding::fail(
                 "database",
-                error.to_string(),
+                cause,
                 "is it running, and are host, login and database in DATABASE_URL right?",
             )];
         }
