@@ -17,6 +17,9 @@
 //! What may happen to a payment is decided in [`domain`], by one pure function, [`domain::next`]. [`app`] starts and
 //! stops the tasks that a role needs, [`config`] says which, [`tools`] has the commands around them.
 
+// They panic when the reader has closed the pipe, or the disk is full; `tools::output` does not.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod accept;
 pub mod app;
 pub mod broker;

@@ -8,6 +8,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
+use crate::config::{LogFormat, log_settings};
+
 /// Another place where spans go, besides the log.
 pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -17,33 +19,33 @@ pub const DEFAULT_FILTER: &str = "info,lapin=error";
 /// For commands that say themselves what went wrong: nothing else of it on the screen.
 pub const COMMAND_FILTER: &str = "error,lapin=off";
 
-/// Starts logging to standard error: `LOG` is a filter such as `info,payment_service=debug`, `LOG_FORMAT` is
-/// `text` or `json`. Returns what renders the metrics.
+/// For `setup`, which tries until its servers are there: what the libraries say of each attempt is noise.
+pub const SETUP_FILTER: &str = "info,lapin=off";
+
+/// Starts logging to standard error, as `LOG` and `LOG_FORMAT` say. Returns what renders the metrics.
 pub fn install(
     default_filter: &str,
     extra: Option<ExtraLayer>,
 ) -> Result<PrometheusHandle, Box<dyn std::error::Error>> {
-    let filter = variable("LOG").unwrap_or_else(|| default_filter.to_owned());
+    let settings = log_settings(&|name| std::env::var(name).ok());
     // Targets and levels alone: filters on the fields of spans need the crate regex, a long part of the build.
-    let filter: Targets = filter.parse()?;
+    let filter = match settings.filter {
+        Some(filter) => filter,
+        None => default_filter.parse::<Targets>()?,
+    };
     let lines = tracing_subscriber::fmt::layer()
+        // It would use `eprintln!`, which panics where standard error cannot be written to.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let lines: ExtraLayer = match variable("LOG_FORMAT").as_deref() {
-        Some("json") => lines.json().with_filter(filter).boxed(),
-        _ => lines.with_filter(filter).boxed(),
+    let lines: ExtraLayer = match settings.format {
+        LogFormat::Json => lines.json().with_filter(filter).boxed(),
+        LogFormat::Text => lines.with_filter(filter).boxed(),
     };
     tracing_subscriber::registry()
         .with(extra.into_iter().chain([lines]).collect::<Vec<_>>())
         .try_init()?;
     Ok(PrometheusBuilder::new().install_recorder()?)
-}
-
-/// An empty variable counts as not set, as everywhere.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name)
-        .ok()
-        .filter(|text| !text.trim().is_empty())
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub fn misspells(name: &str, candidate: &str) -> bool {
         6..=7 => 1,
         _ => 2,
     };
-    name.len().abs_diff(candidate.len()) <= slips && levenshtein(&name, &candidate) <= slips
+    name.len().abs_diff(candidate.len()) <= slips && strsim::levenshtein(&name, &candidate) <= slips
 }
 
 fn last_part(path: &str) -> &str {
@@ -30,34 +30,19 @@ fn last_part(path: &str) -> &str {
 }
 
 /// Small letters and digits alone: `card_number` and `cardNumber` are one.
-fn plain(name: &str) -> Vec<u8> {
-    name.bytes()
-        .filter(u8::is_ascii_alphanumeric)
-        .map(|byte| byte.to_ascii_lowercase())
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
         .collect()
 }
 
-fn distance(wanted: &[u8], candidate: &[u8]) -> Option<usize> {
-    let edits = levenshtein(wanted, candidate);
+fn distance(wanted: &str, candidate: &str) -> Option<usize> {
+    let edits = strsim::levenshtein(wanted, candidate);
     if edits <= 2 && edits < wanted.len() / 2 {
         return Some(edits);
     }
-    let contained = candidate.windows(wanted.len()).any(|part| part == wanted);
-    (contained && wanted.len() >= 4).then_some(3)
-}
-
-fn levenshtein(left: &[u8], right: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
+    (candidate.contains(wanted) && wanted.len() >= 4).then_some(3)
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 mod admin;
 mod callbacks;
 mod http;
+mod log;
 mod reader;
 mod retry;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 pub use admin::admin_addr;
 pub use http::HttpLimits;
+pub use log::{LogFormat, LogSettings};
 pub use reader::Fault;
 use reader::Reader;
 
@@ -85,6 +88,8 @@ pub struct Config {
     pub callbacks: CallbackSettings,
     /// `ISSUER_LATENCY`, `ISSUER_SEED`, `ISSUER_LEDGER`
     pub issuer: IssuerSettings,
+    /// `LOG`, `LOG_FORMAT`
+    pub log: LogSettings,
 }
 
 /// Where data and messages live.
@@ -187,6 +192,7 @@ impl Config {
             ledger: reader.switch("ISSUER_LEDGER", true),
         };
         let callbacks = callbacks::read(reader);
+        let log = LogSettings::read(reader);
         // Only now may it end early: every fault is noted.
         Some(Self {
             role,
@@ -209,8 +215,61 @@ impl Config {
             shutdown_timeout,
             callbacks,
             issuer,
+            log,
         })
     }
+}
+
+/// The log's settings alone, for what is logged before the configuration is read or without it; a faulty one counts as
+/// not set, since [`Config::load`] reports it.
+pub fn log_settings(variable: &dyn Fn(&str) -> Option<String>) -> LogSettings {
+    LogSettings::read(&mut Reader::new(variable))
+}
+
+/// Of the given variables those that are misspelled names of ours, each with the name that was probably meant.
+pub fn unknown_variables(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<(String, &'static str)> {
+    let set: Vec<String> = variables
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect();
+    let known = known_variables();
+    set.iter()
+        .filter(|name| !known.contains(&name.as_str()))
+        .filter_map(|name| {
+            let free = known
+                .iter()
+                .filter(|known| !set.iter().any(|set| set == *known));
+            Some((
+                name.clone(),
+                *free
+                    .min_by_key(|known| distance(name, known))
+                    .filter(|known| is_a_slip(name, known))?,
+            ))
+        })
+        .collect()
+}
+
+/// A few wrong letters, in a name that is long enough for them to be no chance.
+fn is_a_slip(name: &str, known: &str) -> bool {
+    name.len() >= 5 && distance(name, known) <= 2
+}
+
+/// Swapped letters count once, also in small letters.
+fn distance(name: &str, known: &str) -> usize {
+    strsim::osa_distance(&name.to_ascii_uppercase(), known)
+}
+
+/// Every variable of [`.env.example`](../../.env.example), also those of the files around the service.
+fn known_variables() -> Vec<&'static str> {
+    include_str!("../../.env.example")
+        .lines()
+        .filter_map(|line| {
+            let (name, _) = line.trim_start_matches('#').trim().split_once('=')?;
+            let ours = name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+            ours.then_some(name)
+        })
+        .collect()
 }
 
 fn backend(role: Role, reader: &mut Reader<'_>) -> Option<Backend> {

@@ -115,7 +115,7 @@ fn ids_must_leave_room() {
 
 #[test]
 fn the_example_file_lists_every_variable_and_no_other() {
-    let asked = RefCell::new(BTreeSet::from(["LOG".to_owned(), "LOG_FORMAT".to_owned()]));
+    let asked = RefCell::new(BTreeSet::new());
     let _ = Config::load(Role::All, &|name| {
         asked.borrow_mut().insert(name.to_owned());
         SERVERS
@@ -137,4 +137,75 @@ fn the_example_file_lists_every_variable_and_no_other() {
         .expect("the heading");
     let listed: BTreeSet<String> = example.lines().filter_map(named).collect();
     assert_eq!(listed, asked.into_inner());
+}
+
+#[test]
+fn what_is_logged_is_read_in_any_case_and_a_slip_is_a_fault() {
+    for (filter, format) in [
+        ("info", "json"),
+        ("INFO ", "JSON"),
+        (" warn, payment_service=Debug", "text"),
+        ("", ""),
+    ] {
+        let log = [
+            SERVERS.as_slice(),
+            &[("LOG", filter), ("LOG_FORMAT", format)],
+        ]
+        .concat();
+        assert_eq!(faults(Role::Api, &log), [""; 0], "{filter} {format}");
+    }
+    for filter in [
+        "inof",
+        "verbose",
+        "payment_service",
+        "payment_service=inof",
+        "=info",
+        "a b=info",
+        "3",
+        ",",
+    ] {
+        let log = [SERVERS.as_slice(), &[("LOG", filter)]].concat();
+        assert_eq!(faults(Role::Api, &log), ["LOG"], "{filter}");
+    }
+    let form = [SERVERS.as_slice(), &[("LOG_FORMAT", "yaml")]].concat();
+    assert_eq!(faults(Role::Api, &form), ["LOG_FORMAT"]);
+}
+
+#[test]
+fn misspelled_variables_are_found() {
+    let unknown = |names: &[&str]| {
+        unknown_variables(
+            names
+                .iter()
+                .map(|name| (OsString::from(name), OsString::new())),
+        )
+    };
+    for (name, meant) in [
+        ("LISTEN_ADR", "LISTEN_ADDR"),
+        ("listen_addr", "LISTEN_ADDR"),
+        ("DATABSAE_URL", "DATABASE_URL"),
+        ("CLIENT_FILE", "CLIENTS_FILE"),
+        ("LOG_FORMATS", "LOG_FORMAT"),
+    ] {
+        assert_eq!(unknown(&[name]), [(name.to_owned(), meant)]);
+    }
+    assert_eq!(
+        unknown(&[
+            "LISTEN_ADDR",
+            "PATH",
+            "HOME",
+            "LOGNAME",
+            "LANG",
+            "HTTP_PROXY",
+            "RUST_LOG",
+            "MAIL",
+            "USER"
+        ]),
+        []
+    );
+    assert_eq!(
+        unknown(&["LISTEN_ADDR", "LISTEN_ADDRS"]),
+        [],
+        "it is set, so this one is something else"
+    );
 }

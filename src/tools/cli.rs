@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, dead_letters, demo, keys, serve, setup};
-use crate::config::{Config, Fault, Role};
+use super::{check, dead_letters, demo, keys, output, serve, setup};
+use crate::config::{self, Config, Fault, Role};
 use crate::telemetry;
 
 /// sysexits.h: the configuration cannot be used.
@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
     };
     // Whatever is still running has had its time.
     runtime.shutdown_background();
-    code
+    output::exit_code(code)
 }
 
 async fn run_role(role: Role) -> ExitCode {
@@ -72,6 +72,7 @@ async fn run_role(role: Role) -> ExitCode {
         Ok(metrics) => metrics,
         Err(error) => return failed(error.as_ref()),
     };
+    warn_of_unknown_variables();
     match serve::run(config, metrics).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
@@ -83,12 +84,21 @@ async fn run_setup() -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(error) = telemetry::install(telemetry::DEFAULT_FILTER, None) {
+    if let Err(error) = telemetry::install(telemetry::SETUP_FILTER, None) {
         return failed(error.as_ref());
     }
+    warn_of_unknown_variables();
     match setup::run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error.as_ref()),
+    }
+}
+
+fn warn_of_unknown_variables() {
+    for (name, meant) in config::unknown_variables(std::env::vars_os()) {
+        tracing::warn!(
+            "{name} is not a variable of this service and changes nothing: did you mean {meant}?"
+        );
     }
 }
 
@@ -106,18 +116,18 @@ pub fn load_with(
 }
 
 fn report(faults: &[Fault]) -> ExitCode {
-    eprintln!(
+    crate::errln!(
         "payment-service cannot start; the configuration has {} fault(s):",
         faults.len()
     );
     for fault in faults {
-        eprintln!("  {fault}");
+        crate::errln!("  {fault}");
     }
     ExitCode::from(EX_USAGE)
 }
 
 /// Prints an error with its causes.
 pub fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("payment-service: {error}");
+    crate::errln!("payment-service: {error}");
     ExitCode::FAILURE
 }

@@ -12,13 +12,13 @@ pub fn print() -> ExitCode {
     let clients = serde_json::json!({
         "clients": [{ "name": "store-manager", "api_key_sha256": [digest], "rabbitmq_user": "store-manager" }]
     });
-    println!("API key, for the client alone:\n  {key}\n");
-    println!("CLIENTS_FILE, which knows only its SHA-256:\n  {clients}\n");
-    println!(
+    crate::outln!("API key, for the client alone:\n  {key}\n");
+    crate::outln!("CLIENTS_FILE, which knows only its SHA-256:\n  {clients}\n");
+    crate::outln!(
         "SEAL_KEYS, the same for every process:\n  {}",
         SealKeys::generate().to_text().as_str()
     );
-    println!(
+    crate::outln!(
         "\nA secret that signs callbacks, for CLIENTS_FILE and for the client alone:\n  {}",
         Secret::generate().as_str()
     );

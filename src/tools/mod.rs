@@ -5,6 +5,8 @@ pub mod cli;
 pub mod dead_letters;
 pub mod demo;
 pub mod keys;
+pub mod output;
 pub mod place;
+pub mod reach;
 pub mod serve;
 pub mod setup;

@@ -1,18 +1,31 @@
-//! `setup`: migrations and topology. Waits for servers that are still starting; safe to repeat.
+//! `setup`: migrations and topology. Waits for servers that are still starting, and says what it waits for; safe to
+//! repeat.
 
 use std::error::Error;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::reach::{self, Address};
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{Broker, BrokerError, Connection};
 use crate::config::{Backend, Config};
 use crate::store::mysql::MySql;
 use crate::store::{Database, StoreError};
 
 /// How long servers may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the same cause is said again.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// A server that was not there in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{server} cannot be reached: {causes}")]
+struct Unreachable {
+    server: &'static str,
+    causes: String,
+}
 
 /// Brings both servers up to date.
 pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
@@ -22,31 +35,111 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         amqp,
     } = config.backend
     else {
+        tracing::info!("embedded: nothing to set up, the service does it when it starts");
         return Ok(());
     };
     let deadline = Instant::now() + PATIENCE;
+    until_reached("the database", &database.addresses(), deadline).await?;
     let database = MySql::connect(database, connections)?;
+    let mut waiting = Waiting::new("the database", deadline);
     while let Err(error) = database.migrate().await {
-        if !matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_))
-            || Instant::now() > deadline
-        {
+        let passing = matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_));
+        if !passing || !waiting.goes_on(&error.to_string()).await {
             return Err(error.into());
         }
-        tracing::warn!(%error, "the database is not there yet");
-        sleep(Duration::from_secs(1)).await;
     }
+    database.close().await;
     tracing::info!("the database has the schema of this version");
+    until_reached("RabbitMQ", &amqp.addresses(), deadline).await?;
     let broker = RabbitMq::new(RabbitMqOptions::new(amqp, "payment-service setup")?);
-    let declared = timeout_at(deadline, async {
-        while let Err(BrokerError::NotConnected) = broker.declare_topology().await {
-            tracing::warn!(connection = ?*broker.connection().borrow(), "RabbitMQ is not there yet");
-            sleep(Duration::from_secs(1)).await;
-        }
-        broker.declare_topology().await
-    });
-    declared.await.unwrap_or(Err(BrokerError::NotConnected))?;
+    declare(&broker, deadline).await?;
     tracing::info!("RabbitMQ has the exchanges, queues and bindings of this version");
     broker.close().await;
-    database.close().await;
     Ok(())
+}
+
+async fn declare(broker: &RabbitMq, deadline: Instant) -> Result<(), Box<dyn Error>> {
+    let mut waiting = Waiting::new("RabbitMQ", deadline);
+    loop {
+        let mut connection = broker.connection();
+        let connected = connection.wait_for(|state| !matches!(state, Connection::Down(_)));
+        // In steps, so that the reason is said while it is still being tried.
+        let step = deadline.min(Instant::now() + reach::PATIENCE);
+        if timeout_at(step, connected).await.is_ok() {
+            match broker.declare_topology().await {
+                Err(BrokerError::NotConnected) => {}
+                declared => return Ok(declared?),
+            }
+        }
+        let state = broker.connection().borrow().clone();
+        let cause = match state {
+            Connection::Down(reason) => reason,
+            _ => "the connection was lost".to_owned(),
+        };
+        if !waiting.goes_on(&cause).await {
+            return Err(Unreachable {
+                server: "RabbitMQ",
+                causes: cause,
+            }
+            .into());
+        }
+    }
+}
+
+/// Waits until something listens at one of the addresses.
+async fn until_reached(
+    server: &'static str,
+    addresses: &[Address],
+    deadline: Instant,
+) -> Result<(), Unreachable> {
+    let mut waiting = Waiting::new(server, deadline);
+    loop {
+        let unreachable = reach::unreachable(addresses).await;
+        if unreachable.len() < addresses.len() {
+            return Ok(());
+        }
+        let causes = unreachable.join("; ");
+        if !waiting.goes_on(&causes).await {
+            return Err(Unreachable { server, causes });
+        }
+    }
+}
+
+/// Says what is waited for: when the cause changes, and every few seconds.
+struct Waiting {
+    server: &'static str,
+    deadline: Instant,
+    said: Option<(String, Instant)>,
+}
+
+impl Waiting {
+    fn new(server: &'static str, deadline: Instant) -> Self {
+        Self {
+            server,
+            deadline,
+            said: None,
+        }
+    }
+
+    /// Waits a second; false when the time is over.
+    async fn goes_on(&mut self, cause: &str) -> bool {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return false;
+        }
+        let is_new = self
+            .said
+            .as_ref()
+            .is_none_or(|(said, at)| said != cause || now - *at >= PROGRESS);
+        if is_new {
+            let seconds = (self.deadline - now).as_secs();
+            tracing::info!(
+                "waiting for {}, up to {seconds} s more: {cause}",
+                self.server
+            );
+            self.said = Some((cause.to_owned(), now));
+        }
+        sleep(Duration::from_secs(1)).await;
+        true
+    }
 }

@@ -21,17 +21,22 @@ pub struct Hosts {
 pub enum InvalidAmqpUrl {
     /// Empty, or not of that form.
     #[error(
-        "expected amqp://USER:PASSWORD@HOST:PORT/VHOST (hosts may be several, separated by commas)"
+        "expected amqp://USER:PASSWORD@HOST:PORT/VHOST (hosts may be several, separated by commas), with / ? and @ in the \
+         password as %2F, %3F and %40"
     )]
     Malformed,
     /// Not a scheme that we speak.
     #[error("expected a URL that begins with amqp:// or amqps://")]
     Scheme,
     /// A host is missing or cannot be one.
-    #[error("a host name is missing or malformed")]
+    #[error(
+        "a host name is missing or malformed; a / ? or @ in the password is written %2F, %3F or %40"
+    )]
     Host,
     /// Not a port number.
-    #[error("a port is not a number between 1 and 65535")]
+    #[error(
+        "a port is not a number between 1 and 65535, or a / or ? in the password is not written %2F or %3F"
+    )]
     Port,
 }
 
@@ -67,6 +72,12 @@ impl Hosts {
     /// All of them; at least one.
     pub(super) fn uris(&self) -> &[AMQPUri] {
         &self.uris
+    }
+
+    /// Host and port of each.
+    pub fn addresses(&self) -> Vec<(String, u16)> {
+        let address = |uri: &AMQPUri| (uri.authority.host.clone(), uri.authority.port);
+        self.uris.iter().map(address).collect()
     }
 
     /// With a certificate authority of one's own, as PEM, beside the system's.

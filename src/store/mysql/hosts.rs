@@ -17,20 +17,30 @@ pub enum InvalidDatabaseUrl {
     Scheme,
     /// No user before an `@`.
     #[error(
-        "names no user; write mysql://user:password@host/database, special characters percent-encoded"
+        "names no user; write mysql://user:password@host/database, with / ? and @ in the password as %2F, %3F and %40"
     )]
     User,
     /// An empty host.
-    #[error("names no host, or leaves one of them empty")]
+    #[error(
+        "names no host, or leaves one of them empty; a / ? or @ in the password is written %2F, %3F or %40"
+    )]
     Host,
     /// A port that is no number up to 65535.
-    #[error("has a port that is not a number from 1 to 65535")]
+    #[error(
+        "has a port that is not a number from 1 to 65535, or a password with a / or ? in it: write %2F or %3F for them"
+    )]
     Port,
     /// No database, or a name with a slash or an `@` in it.
-    #[error("names no database after the hosts, or one with special characters")]
+    #[error(
+        "names no database after the hosts, or one with special characters; a / ? or @ in the password is written %2F, \
+         %3F or %40"
+    )]
     Database,
     /// Not one of `OPTIONS`.
-    #[error("has an option that is not known; known are {}", OPTIONS.join(", "))]
+    #[error(
+        "has an option that is not known; known are {}; a ? in the password is written %3F",
+        OPTIONS.join(", ")
+    )]
     Option,
     /// A certificate authority that nobody asks: without verification any certificate will do.
     #[error(
@@ -46,6 +56,14 @@ pub enum InvalidDatabaseUrl {
 pub const OPTIONS: [&str; 4] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
 
 const DEFAULT_PORT: u16 = 3306;
+
+impl Hosts {
+    /// Host and port of each.
+    pub fn addresses(&self) -> Vec<(String, u16)> {
+        let address = |host: &MySqlConnectOptions| (host.get_host().to_owned(), host.get_port());
+        self.0.iter().map(address).collect()
+    }
+}
 
 /// Reads a URL with one or several hosts.
 pub fn parse_url(url: &str) -> Result<Hosts, InvalidDatabaseUrl> {

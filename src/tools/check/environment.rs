@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{Backend, Config, Fault, Role};
 use crate::tools::check::live;
-use crate::tools::place;
+use crate::tools::{place, reach};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -70,7 +70,7 @@ pub async fn run(json: bool) -> ExitCode {
         Err(faults) => faults.iter().map(configuration_fault).collect(),
     };
     if json {
-        println!("{:#}", serde_json::json!({ "findings": findings }));
+        crate::outln!("{:#}", serde_json::json!({ "findings": findings }));
     } else {
         findings.iter().for_each(print);
     }
@@ -91,26 +91,72 @@ async fn look(config: &Config) -> Vec<Finding> {
         Finding::ok("configuration", "every variable can be used"),
         clients(config),
     ];
-    match place::database(config) {
-        Ok(store) => {
-            findings.extend(database::look(store.as_ref(), config).await);
-            store.close().await;
+    let (away_database, away_broker) = match &config.backend {
+        Backend::Embedded { .. } => (Reached::All, Reached::All),
+        Backend::Servers { database, amqp, .. } => tokio::join!(
+            reached("database", "DATABASE_URL", database.addresses()),
+            reached("broker", "AMQP_URL", amqp.addresses()),
+        ),
+    };
+    if away_database.add_to(&mut findings) {
+        match place::database(config) {
+            Ok(store) => {
+                findings.extend(database::look(store.as_ref(), config).await);
+                store.close().await;
+            }
+            Err(error) => findings.push(Finding::fail(
+                "database",
+                error.to_string(),
+                "start the service once, or name another place",
+            )),
         }
-        Err(error) => findings.push(Finding::fail(
-            "database",
-            error.to_string(),
-            "start the service once, or name another place",
-        )),
     }
     match &config.backend {
         Backend::Embedded { .. } => {
             findings.push(Finding::ok("broker", "embedded: nothing to look at"));
         }
-        Backend::Servers { amqp, .. } => findings.extend(broker::look(amqp.clone()).await),
+        Backend::Servers { amqp, .. } => {
+            if away_broker.add_to(&mut findings) {
+                findings.extend(broker::look(amqp.clone()).await);
+            }
+        }
     }
     let admin = live::reachable(config.admin_addr.0);
     findings.push(stages::look(admin).await);
     findings
+}
+
+/// Which of a server's addresses something listens at.
+enum Reached {
+    /// All of them.
+    All,
+    /// Some; a warning about the others.
+    Some(Finding),
+    /// None; there is nothing more to look at.
+    None(Finding),
+}
+
+impl Reached {
+    /// Whether there is anything to look at.
+    fn add_to(self, findings: &mut Vec<Finding>) -> bool {
+        let goes_on = !matches!(self, Self::None(_));
+        match self {
+            Self::All => {}
+            Self::Some(finding) | Self::None(finding) => findings.push(finding),
+        }
+        goes_on
+    }
+}
+
+async fn reached(name: &'static str, variable: &str, addresses: Vec<reach::Address>) -> Reached {
+    let unreachable = reach::unreachable(&addresses).await;
+    let causes = unreachable.join("; ");
+    let remedy = format!("is it running, and are host and port in {variable} right?");
+    match unreachable.len() {
+        0 => Reached::All,
+        number if number < addresses.len() => Reached::Some(Finding::warn(name, causes, &remedy)),
+        _ => Reached::None(Finding::fail(name, causes, &remedy)),
+    }
 }
 
 fn clients(config: &Config) -> Finding {
@@ -135,8 +181,8 @@ fn print(finding: &Finding) {
         Level::Warn => "warn",
         Level::Fail => "FAIL",
     };
-    println!("{level:<5} {:<15} {}", finding.name, finding.message);
+    crate::outln!("{level:<5} {:<15} {}", finding.name, finding.message);
     if let Some(remedy) = &finding.remedy {
-        println!("{:22}what to do: {remedy}", "");
+        crate::outln!("{:22}what to do: {remedy}", "");
     }
 }

@@ -17,18 +17,18 @@ pub async fn run(variable: &dyn Fn(&str) -> Option<String>) -> ExitCode {
         Ok(address) => reachable(address),
         Err(faults) => {
             for fault in faults {
-                println!("not live: {fault}");
+                crate::outln!("not live: {fault}");
             }
             return ExitCode::FAILURE;
         }
     };
     match ask(address).await {
         Ok(()) => {
-            println!("live: http://{address}/health/live");
+            crate::outln!("live: http://{address}/health/live");
             ExitCode::SUCCESS
         }
         Err(reason) => {
-            println!("not live: http://{address}/health/live: {reason}");
+            crate::outln!("not live: http://{address}/health/live: {reason}");
             ExitCode::FAILURE
         }
     }

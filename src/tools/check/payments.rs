@@ -23,7 +23,7 @@ pub async fn run(json: bool, overdue: Option<Duration>) -> ExitCode {
     };
     match audit(&config, overdue).await {
         Ok(audit) => {
-            print!(
+            crate::out!(
                 "{}",
                 if json {
                     as_json(&audit)

@@ -67,7 +67,7 @@ pub async fn run(options: Options) -> ExitCode {
     };
     let done = act(&config, &mut shelf, &options.action).await;
     if shelf.beyond_reach > 0 {
-        eprintln!(
+        crate::errln!(
             "{} more could not be held: somebody else is looking at them, or there are more than 65535; try again",
             shelf.beyond_reach
         );
@@ -83,12 +83,12 @@ pub async fn run(options: Options) -> ExitCode {
 async fn act(config: &Config, shelf: &mut Shelf, action: &Action) -> bool {
     match action {
         Action::List { json } => {
-            print!("{}", list(&shelf.letters, *json));
+            crate::out!("{}", list(&shelf.letters, *json));
             true
         }
         Action::Show { id } => match shelf.letters.iter().find(|held| held.letter.id == *id) {
             Some(held) => {
-                println!("{:#}", serde_json::json!(held.letter));
+                crate::outln!("{:#}", serde_json::json!(held.letter));
                 true
             }
             None => not_found(id),
@@ -141,7 +141,7 @@ async fn replay(
         let message = match letter.replay(&config.seal_keys, &config.clients, default_client) {
             Ok(message) => message,
             Err(why) => {
-                println!("{}  not replayed: {why}", letter.id);
+                crate::outln!("{}  not replayed: {why}", letter.id);
                 // Those that cannot be replayed are no failure where all that can be were asked for.
                 all_done &= !wanted;
                 continue;
@@ -149,7 +149,7 @@ async fn replay(
         };
         let to = format!("{} {}", message.exchange.name(), message.routing_key);
         if dry_run {
-            println!("{}  would be replayed to {to}", letter.id);
+            crate::outln!("{}  would be replayed to {to}", letter.id);
         } else {
             let done = shelf.replay(&mut held, message).await;
             all_done &= said(&letter.id, &format!("replayed to {to}"), done);
@@ -170,14 +170,14 @@ fn take(shelf: &mut Shelf, id: Option<&str>) -> Vec<Held> {
 
 fn said(id: &str, what: &str, done: Result<(), ShelfError>) -> bool {
     match done {
-        Ok(()) => println!("{id}  {what}"),
-        Err(ref error) => println!("{id}  not {what}: {error}; it stays"),
+        Ok(()) => crate::outln!("{id}  {what}"),
+        Err(ref error) => crate::outln!("{id}  not {what}: {error}; it stays"),
     }
     done.is_ok()
 }
 
 fn not_found(id: &str) -> bool {
-    eprintln!(
+    crate::errln!(
         "payment-service: no dead letter has the id {id}; `dead-letters list` shows them all"
     );
     false

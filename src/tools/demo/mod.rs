@@ -100,7 +100,7 @@ async fn demonstrate(
             "this database holds payments of other clients: demonstrate on an empty one".into(),
         );
     }
-    println!("The service runs at http://{api} ({where_it_runs}).\n");
+    crate::outln!("The service runs at http://{api} ({where_it_runs}).\n");
     let sent = payments::all();
     let ended = sender.send_all(&sent, max_tries).await?;
     let kept = report::print(&ended, spans);
@@ -121,13 +121,13 @@ fn print_next_lines(api: SocketAddr, keep: bool) {
         "127.0.0.1:5009".to_owned()
     };
     if keep {
-        println!("The service is still running; Ctrl-C stops it.");
+        crate::outln!("The service is still running; Ctrl-C stops it.");
     }
-    println!("Go on from here:");
-    println!("  cargo run --release");
-    println!(
+    crate::outln!("Go on from here:");
+    crate::outln!("  cargo run --release");
+    crate::outln!(
         "  curl -s http://{address}/payments -H 'Content-Type: application/json' -H 'Prefer: wait=5' \
          -d '{{\"order_id\": 1, \"user_id\": 1, \"total_amount\": 99.53, \"card_token\": \"tok_visa\"}}'"
     );
-    println!("  less src/lib.rs    # the map of the source, in the order of the steps above");
+    crate::outln!("  less src/lib.rs    # the map of the source, in the order of the steps above");
 }

@@ -8,26 +8,34 @@ use super::spans::{SpanLog, Step};
 
 /// Prints the table and the way of the first payment; false if some card did not keep its promise.
 pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
-    println!();
-    println!(
+    crate::outln!("");
+    crate::outln!(
         "{:<6} {:>12}  {:<17} {:<17} {:<10} {:<20} {:>5} {:>10}",
-        "order", "amount", "card", "way in", "status", "reason", "tries", "outcome in"
+        "order",
+        "amount",
+        "card",
+        "way in",
+        "status",
+        "reason",
+        "tries",
+        "outcome in"
     );
     for payment in ended {
-        println!("{}", line(payment));
+        crate::outln!("{}", line(payment));
     }
     let broken: Vec<&Ended> = ended.iter().filter(|ended| !ended.kept()).collect();
-    println!();
+    crate::outln!("");
     if broken.is_empty() {
-        println!(
+        crate::outln!(
             "All {} outcomes are the ones that the cards promise.",
             ended.len()
         );
     }
     for payment in &broken {
-        println!(
+        crate::outln!(
             "Order {} broke its promise: {:?} was expected.",
-            payment.sent.order_id, payment.promise
+            payment.sent.order_id,
+            payment.promise
         );
     }
     if let Some(first) = ended.iter().find(|ended| ended.sent.way == Way::Rest) {
@@ -57,11 +65,11 @@ fn line(ended: &Ended) -> String {
 
 fn print_way(ended: &Ended, spans: &SpanLog) {
     let steps = spans.way_of(ended.payment.payment_id.0);
-    println!(
+    crate::outln!(
         "\nThe way of order {}, step by step:",
         ended.payment.order_id
     );
-    println!("      {:>9} {:>9}  {:<62} source", "at", "took", "step");
+    crate::outln!("      {:>9} {:>9}  {:<62} source", "at", "took", "step");
     for Step {
         number,
         what,
@@ -70,13 +78,13 @@ fn print_way(ended: &Ended, spans: &SpanLog) {
         took,
     } in steps
     {
-        println!(
+        crate::outln!(
             "  {number}.  {:>9} {:>9}  {what:<62} {file}",
             milliseconds(at),
             milliseconds(took)
         );
     }
-    println!();
+    crate::outln!("");
 }
 
 /// `12.3 ms`

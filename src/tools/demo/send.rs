@@ -92,7 +92,7 @@ impl Sender {
         let mut ended = Vec::new();
         while let Some(finished) = running.join_next().await {
             let finished = finished??;
-            println!(
+            crate::outln!(
                 "  {:>2} of {}  order {} {} after {}",
                 ended.len() + 1,
                 sent.len(),

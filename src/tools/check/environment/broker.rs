@@ -9,7 +9,7 @@ use crate::broker::rabbitmq::{Hosts, RabbitMq, RabbitMqOptions};
 use crate::broker::{Broker, BrokerError, Connection};
 
 /// How long it may take to let us in.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Quorum queues dead-letter at least once from here on.
 const OLDEST: (u32, u32) = (3, 10);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use super::Finding;
 use crate::card_seal::{Owner, SealError};
@@ -10,6 +11,9 @@ use crate::config::{Backend, Config};
 use crate::store::Database;
 use crate::store::facts::{QuarantinedRows, Server, Stock};
 use crate::store::probe::{End, try_write};
+
+/// How long the first question may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Sealed cards that are opened, of each kind.
 const SAMPLE: u32 = 50;
@@ -28,12 +32,16 @@ const PROCESSES: i64 = 4;
 
 pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Finding> {
     let before = OffsetDateTime::now_utc();
-    let server = match database.server().await {
-        Ok(server) => server,
-        Err(error) => {
+    let server = match timeout(PATIENCE, database.server()).await {
+        Ok(Ok(server)) => server,
+        answer => {
+            let cause = match answer {
+                Ok(Err(error)) => error.to_string(),
+                _ => format!("no answer within {} s", PATIENCE.as_secs()),
+            };
             return vec![Finding::fail(
                 "database",
-                error.to_string(),
+                cause,
                 "is it running, and are host, login and database in DATABASE_URL right?",
             )];
         }
