@@ -30,6 +30,7 @@ pub mod messages;
 pub mod processor;
 pub mod pulse;
 pub mod relay;
+pub mod sockets;
 pub mod store;
 pub mod telemetry;
 pub mod tools;

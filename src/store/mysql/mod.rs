@@ -4,6 +4,7 @@ mod connection;
 mod errors;
 mod failover;
 mod hosts;
+mod nodelay;
 mod server;
 mod statements;
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::errors::classify;
 use super::failover::{Failover, Moment, is_galera};
 use super::hosts::Hosts;
+use super::nodelay;
 use crate::store::StoreError;
 
 /// How long one waits for a connection.
@@ -73,6 +74,7 @@ impl Pool {
         let last_silence = Arc::clone(&watch.last_silence);
         let encrypted = Arc::<AtomicBool>::default();
         let seen_encrypted = Arc::clone(&encrypted);
+        let ports = failover.ports();
         let connections = MySqlPoolOptions::new()
             .max_connections(max_connections)
             .min_connections(1)
@@ -85,8 +87,9 @@ impl Pool {
                 Box::pin(async move { watch.is_usable(connection, &about).await })
             })
             .after_connect(move |connection, _| {
-                let encrypted = Arc::clone(&seen_encrypted);
+                let (encrypted, ports) = (Arc::clone(&seen_encrypted), Arc::clone(&ports));
                 Box::pin(async move {
+                    nodelay::set(ports).await;
                     if is_encrypted(connection).await? {
                         encrypted.store(true, Ordering::Relaxed);
                     }

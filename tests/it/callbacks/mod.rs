@@ -3,7 +3,7 @@
 mod delivery;
 mod https;
 mod processes;
-mod receiver;
+pub mod receiver;
 mod store_manager;
 mod trouble;
 
