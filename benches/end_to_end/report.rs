@@ -61,11 +61,14 @@ pub fn table(rows: &[(String, Measured)]) {
     }
 }
 
-/// One row and one payment a transaction, on one connection.
-pub fn baselines(before: (f64, f64), after: (f64, f64)) {
+/// One row and one payment a transaction, on one connection, beside the first row's rate.
+pub fn baselines(before: (f64, f64), after: (f64, f64), rate: f64) {
     let line = |name: &str, before: f64, after: f64| {
         let mean = f64::midpoint(before, after);
-        println!("{name}: {mean:.0} per second ({before:.0} before, {after:.0} after)");
+        let times = rate / mean;
+        println!(
+            "{name}: {mean:.0} per second ({before:.0} before, {after:.0} after): {times:.2} times as many payments end"
+        );
     };
     println!();
     line("one row a transaction", before.0, after.0);

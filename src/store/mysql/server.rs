@@ -1,7 +1,6 @@
 //! The pool of connections, the settings of each, and the way to another host when one fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
@@ -47,8 +46,6 @@ pub struct Pool {
     failover: Failover,
     last_break: Arc<Moment>,
     last_silence: Arc<Moment>,
-    /// Some connection was, since the start.
-    encrypted: Arc<AtomicBool>,
 }
 
 /// What tells a good connection from one that only looks so.
@@ -72,8 +69,6 @@ impl Pool {
         };
         let last_break = Arc::clone(&watch.last_break);
         let last_silence = Arc::clone(&watch.last_silence);
-        let encrypted = Arc::<AtomicBool>::default();
-        let seen_encrypted = Arc::clone(&encrypted);
         let ports = failover.ports();
         let connections = MySqlPoolOptions::new()
             .max_connections(max_connections)
@@ -87,12 +82,9 @@ impl Pool {
                 Box::pin(async move { watch.is_usable(connection, &about).await })
             })
             .after_connect(move |connection, _| {
-                let (encrypted, ports) = (Arc::clone(&seen_encrypted), Arc::clone(&ports));
+                let ports = Arc::clone(&ports);
                 Box::pin(async move {
                     nodelay::set(ports).await;
-                    if is_encrypted(connection).await? {
-                        encrypted.store(true, Ordering::Relaxed);
-                    }
                     prepare_session(connection).await
                 })
             })
@@ -102,13 +94,7 @@ impl Pool {
             failover,
             last_break,
             last_silence,
-            encrypted,
         }
-    }
-
-    /// Whether connections go through TLS, as far as is known.
-    pub fn is_encrypted(&self) -> bool {
-        self.encrypted.load(Ordering::Relaxed)
     }
 
     /// A connection to a host that can be written to, as far as that is known.
@@ -183,8 +169,7 @@ fn with_settings(host: MySqlConnectOptions) -> MySqlConnectOptions {
         // The session's own list replaces the server's.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
-        // Far above the number of texts: each eviction closes a statement, which gets no answer, and the command
-        // after it then waits 40 ms for the server's delayed acknowledgment.
+        // Far above the number of texts: a statement that is evicted has to be prepared again.
         .statement_cache_capacity(256)
 }
 
@@ -195,11 +180,4 @@ async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::E
         connection.execute(READ_YOUR_WRITES).await?;
     }
     Ok(())
-}
-
-async fn is_encrypted(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    let cipher: Option<(String, String)> = sqlx::query_as("SHOW STATUS LIKE 'Ssl_cipher'")
-        .fetch_optional(connection)
-        .await?;
-    Ok(cipher.is_some_and(|(_, cipher)| !cipher.is_empty()))
 }
