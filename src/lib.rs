@@ -33,6 +33,7 @@ pub mod messages;
 pub mod processor;
 pub mod pulse;
 pub mod relay;
+pub mod sockets;
 pub mod stages;
 pub mod store;
 pub mod telemetry;

@@ -19,26 +19,17 @@ const UNDER_WAY: u64 = 2_000;
 pub struct Sent {
     pub accepted: u64,
     pub failed: u64,
+    /// In order.
     latencies: Vec<Duration>,
 }
 
 impl Sent {
-    pub fn latency(&self) -> String {
-        let mut sorted = self.latencies.clone();
-        sorted.sort_unstable();
-        let at = |share: f64| {
-            sorted.get(((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1)))
-        };
-        let shown = |latency: Option<&Duration>| {
-            latency.map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
-        };
-        format!(
-            "{:.1} / {:.1} / {:.1} / {:.1} ms",
-            shown(at(0.5)),
-            shown(at(0.95)),
-            shown(at(0.99)),
-            shown(sorted.last())
-        )
+    /// Milliseconds, at this share of all answers.
+    pub fn latency(&self, share: f64) -> f64 {
+        let last = self.latencies.len().saturating_sub(1);
+        let place = ((self.latencies.len() as f64 * share) as usize).min(last);
+        let found = self.latencies.get(place);
+        found.map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
     }
 }
 
@@ -137,6 +128,7 @@ pub async fn run(
         sent.failed += failed;
         sent.latencies.extend(latencies);
     }
+    sent.latencies.sort_unstable();
     sent
 }
 

@@ -1,9 +1,9 @@
 //! Statements over many rows, and how rows are dealt out to them. How a statement takes its rows is its database's
 //! affair; nobody else knows.
 //!
-//! Every text is prepared once for each connection, and there is room for a few hundred (more than that, and old ones
-//! are closed all the time, which costs 40 ms each: sqlx does not set TCP_NODELAY). So a text never depends on the
-//! very number of rows: either all of them are one JSON parameter, or there is a text for each of a few sizes of list.
+//! Every text is prepared once for each connection, and there is room for a few hundred; with more than that, old ones
+//! are closed and prepared again all the time. So a text never depends on the exact number of rows: either all of them
+//! are one JSON parameter, or there is a text for each of a few sizes of list.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;

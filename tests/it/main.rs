@@ -29,6 +29,7 @@ mod scale;
 mod servers;
 mod servers_clusters;
 mod servers_end;
+mod sockets;
 mod store;
 mod tls;
 mod tools;

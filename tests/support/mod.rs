@@ -1,5 +1,6 @@
 //! What the tests share. It knows nothing of the crate's insides that its public interface does not show.
 
+pub mod certificates;
 pub mod process;
 pub mod proxy;
 pub mod python;

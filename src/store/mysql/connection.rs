@@ -26,11 +26,6 @@ const STATEMENT: Duration = Duration::from_secs(20);
 /// Bytes of rows in one statement: each has a round trip of its own, and is copied a few times on its way.
 const LONGEST: usize = 64_000;
 
-/// The same with TLS. A record holds 16 KiB, and a longer command leaves in several. The last one, a short one, is held
-/// back (sqlx does not set TCP_NODELAY) until the server acknowledges those before it: 40 ms, measured with MySQL, for
-/// what takes 4 ms otherwise. Running the same statement once more costs a tenth of a millisecond.
-const LONGEST_ENCRYPTED: usize = 16_000;
-
 /// In one round trip, since every transaction needs both.
 const BEGIN: &str = "START TRANSACTION; SELECT UTC_TIMESTAMP(6)";
 
@@ -134,11 +129,7 @@ impl Connection for Session {
     }
 
     fn longest(&self) -> usize {
-        if self.pool.is_encrypted() {
-            LONGEST_ENCRYPTED
-        } else {
-            LONGEST
-        }
+        LONGEST
     }
 
     async fn now(&mut self) -> Result<Timestamp, StoreError> {

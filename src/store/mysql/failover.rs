@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::hosts::Hosts;
+use super::nodelay;
 
 /// How long a host may take to show that it can be used.
 const PROBE: Duration = Duration::from_secs(2);
@@ -57,6 +58,12 @@ impl Failover {
             last_switch: Arc::default(),
             last_election: Mutex::new(None),
         }
+    }
+
+    /// Of all hosts.
+    pub fn ports(&self) -> Arc<[u16]> {
+        let hosts = self.hosts.0.iter();
+        hosts.map(MySqlConnectOptions::get_port).collect()
     }
 
     /// Whether there is a choice at all.
@@ -110,6 +117,7 @@ impl Failover {
 async fn can_be_used(host: &MySqlConnectOptions) -> bool {
     let probe = async {
         let mut connection = host.connect().await?;
+        nodelay::set([host.get_port()].into()).await;
         let usable = is_writable(&mut connection).await?;
         connection.close().await?;
         Ok::<bool, sqlx::Error>(usable)

@@ -5,6 +5,7 @@ mod errors;
 mod failover;
 mod hosts;
 mod migrate;
+mod nodelay;
 mod server;
 mod statements;
 

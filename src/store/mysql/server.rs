@@ -1,7 +1,6 @@
 //! The pool of connections, the settings of each, and the way to another host when one fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use super::errors::classify;
 use super::failover::{Failover, Moment, is_galera};
 use super::hosts::Hosts;
+use super::nodelay;
 use crate::store::StoreError;
 
 /// How long one waits for a connection.
@@ -50,8 +50,6 @@ pub struct Pool {
     last_break: Arc<Moment>,
     last_silence: Arc<Moment>,
     last_refusal: Arc<Moment>,
-    /// Some connection was, since the start.
-    encrypted: Arc<AtomicBool>,
 }
 
 /// What tells a good connection from one that only looks so.
@@ -78,8 +76,7 @@ impl Pool {
         let last_break = Arc::clone(&watch.last_break);
         let last_silence = Arc::clone(&watch.last_silence);
         let last_refusal = Arc::clone(&watch.last_refusal);
-        let encrypted = Arc::<AtomicBool>::default();
-        let seen_encrypted = Arc::clone(&encrypted);
+        let ports = failover.ports();
         let connections = MySqlPoolOptions::new()
             .max_connections(max_connections)
             .min_connections(1)
@@ -92,11 +89,9 @@ impl Pool {
                 Box::pin(async move { watch.is_usable(connection, &about).await })
             })
             .after_connect(move |connection, _| {
-                let encrypted = Arc::clone(&seen_encrypted);
+                let ports = Arc::clone(&ports);
                 Box::pin(async move {
-                    if is_encrypted(connection).await? {
-                        encrypted.store(true, Ordering::Relaxed);
-                    }
+                    nodelay::set(ports).await;
                     prepare_session(connection).await
                 })
             })
@@ -107,13 +102,7 @@ impl Pool {
             last_break,
             last_silence,
             last_refusal,
-            encrypted,
         }
-    }
-
-    /// Whether connections go through TLS, as far as is known.
-    pub fn is_encrypted(&self) -> bool {
-        self.encrypted.load(Ordering::Relaxed)
     }
 
     /// A connection to a host that can be written to, as far as that is known.
@@ -198,8 +187,7 @@ fn with_settings(host: MySqlConnectOptions) -> MySqlConnectOptions {
         // The session's own list replaces the server's.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
-        // Far above the number of texts: each eviction closes a statement, which gets no answer, and the command
-        // after it then waits 40 ms for the server's delayed acknowledgment.
+        // Far above the number of texts: a statement that is evicted has to be prepared again.
         .statement_cache_capacity(256)
 }
 
@@ -210,11 +198,4 @@ async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::E
         connection.execute(READ_YOUR_WRITES).await?;
     }
     Ok(())
-}
-
-async fn is_encrypted(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    let cipher: Option<(String, String)> = sqlx::query_as("SHOW STATUS LIKE 'Ssl_cipher'")
-        .fetch_optional(connection)
-        .await?;
-    Ok(cipher.is_some_and(|(_, cipher)| !cipher.is_empty()))
 }

@@ -3,7 +3,7 @@
 use super::receiver::Receiver;
 use super::{SECRET, given_up, quick};
 use crate::app::{Backend, STORE, Setup, run_on};
-use crate::tls::Certificates;
+use crate::support::certificates::Certificates;
 
 fn told_by_https(receiver: &Receiver, host: &str) -> Setup {
     let url = format!("https://{host}:{}/hook", receiver.address.port());

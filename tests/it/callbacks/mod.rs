@@ -5,7 +5,7 @@ mod clocks;
 mod delivery;
 mod https;
 mod processes;
-mod receiver;
+pub mod receiver;
 mod store_manager;
 mod trouble;
 
