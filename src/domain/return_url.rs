@@ -140,7 +140,7 @@ fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), Invalid
     };
     let host = host.to_ascii_lowercase();
     let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_name = !host.is_empty() && host.bytes().all(name);
+    let is_name = !host.is_empty() && host.bytes().all(name) && !is_short_ipv4(&host);
     let is_ipv6 = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -150,6 +150,17 @@ fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), Invalid
     } else {
         Err(InvalidUrl::Malformed)
     }
+}
+
+/// Browsers take a host whose last part is a number for an IPv4 address: `1` is 0.0.0.1 to them.
+fn is_short_ipv4(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or(host);
+    let is_number = last
+        .strip_prefix("0x")
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()));
+    is_number && host.parse::<std::net::Ipv4Addr>().is_err()
 }
 
 impl fmt::Display for WebOrigin {
@@ -172,6 +183,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_host_that_browsers_take_for_another_address_is_refused() {
+        for host in [
+            "1",
+            "127.1",
+            "0x7f000001",
+            "127.0.0.01",
+            "2130706433.",
+            "1.2.3.4.5",
+            "shop.0x",
+        ] {
+            let read = ReturnUrl::parse(&format!("https://{host}/"));
+            assert_eq!(read, Err(InvalidUrl::Malformed), "{host}");
+        }
+        for host in ["127.0.0.1", "1shop.example", "shop.1a", "0xshop.example"] {
+            assert!(
+                ReturnUrl::parse(&format!("https://{host}/")).is_ok(),
+                "{host}"
+            );
+        }
+    }
 
     #[test]
     fn addresses_of_the_web_are_read_with_their_origin() {
