@@ -11,11 +11,11 @@ use crate::messages::payment::rfc3339;
 use crate::messages::result::{CLIENT_HEADER, PAYMENT_ID_HEADER};
 
 /// Header with the number of calls so far.
-const TRIES_HEADER: &str = "callback-tries";
+pub const TRIES_HEADER: &str = "callback-tries";
 
 /// Headers with the reason and the sentence of the last failure.
-const REASON_HEADER: &str = "callback-reason";
-const ERROR_HEADER: &str = "callback-error";
+pub const REASON_HEADER: &str = "callback-reason";
+pub const ERROR_HEADER: &str = "callback-error";
 
 /// Header with the moment at which it first came, RFC 3339.
 const FIRST_AT_HEADER: &str = "callback-first-at";

@@ -10,7 +10,7 @@ pub mod authorities;
 pub mod bindings;
 mod circuit;
 mod clock;
-mod event;
+pub mod event;
 mod receivers;
 mod request;
 mod sender;

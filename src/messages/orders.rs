@@ -111,8 +111,10 @@ impl Orders {
 
     /// Commits the dead letter and the event, then acknowledges.
     async fn refuse(&self, delivery: Delivery, refusal: Refusal) {
+        let fields: Vec<&str> = refusal.errors.iter().map(|it| it.field.as_str()).collect();
         tracing::info!(
             reason = refusal.reason,
+            fields = fields.join(", "),
             client = refusal.client.as_ref().map(|c| c.as_str()),
             message.id = shown_id(&delivery),
             "a request by message was refused"

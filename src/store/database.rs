@@ -15,8 +15,12 @@ use super::decode::{all, each, one};
 use super::engine::{Connection, Engine};
 use super::facts::{self, Server, Stock};
 use super::quarantine::{Key, SetAside};
-use super::records::{EventRecord, LedgerRecord, PaymentRecord, Record, TokenRecord, Tried};
-use super::rows::{CardToken, Horizons, LedgerEntry, PaymentFilter, StoredPayment, TokenId};
+use super::records::{
+    EventRecord, LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, Tried,
+};
+use super::rows::{
+    CardToken, Horizons, LedgerEntry, OutboxRow, PaymentFilter, StoredPayment, TokenId,
+};
 use super::transaction::OpenTransaction;
 use super::{Checked, Database, OutboxDepth, StoreError, Transaction, statements};
 use crate::domain::{ClientName, Event, PaymentId, Timestamp};
@@ -196,6 +200,33 @@ impl<E: Engine> Database for SqlDatabase<E> {
         }
         page.truncate(limit);
         Ok(page)
+    }
+
+    async fn outbox_about(&self, id: PaymentId) -> Result<Vec<OutboxRow>, StoreError> {
+        // Within the publication, the event's JSON is a text, whose quotes are escaped.
+        let subject = format!("payments/{id}\\\"");
+        let parameters = [id.0.into(), subject.into()];
+        let found: Vec<Tried<OutboxRecord>> =
+            self.read(statements::OUTBOX_ABOUT, &parameters).await?;
+        let mut left_out = Vec::new();
+        let rows = each(found, &mut left_out);
+        left_out.iter().for_each(SetAside::report);
+        Ok(rows)
+    }
+
+    async fn clients(&self) -> Result<Vec<ClientName>, StoreError> {
+        let mut clients: Vec<ClientName> = Vec::new();
+        // From name to name by the index of the lists; DISTINCT would read all of it.
+        let mut last = String::new();
+        loop {
+            let found: Vec<(Option<String>,)> =
+                self.read(statements::CLIENT_AFTER, &[last.into()]).await?;
+            let Some((Some(name),)) = found.into_iter().next() else {
+                return Ok(clients);
+            };
+            clients.extend(ClientName::parse(&name));
+            last = name;
+        }
     }
 
     async fn events(&self, id: PaymentId) -> Result<Vec<Event>, StoreError> {

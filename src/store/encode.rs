@@ -11,7 +11,7 @@ use crate::domain::{
 
 impl Phase {
     /// As in rows: `authorize`.
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Authorize => "authorize",
             Self::Reverse => "reverse",

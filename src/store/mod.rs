@@ -160,6 +160,13 @@ pub trait Database: Send + Sync + 'static {
     /// cannot be read is left out; the page is filled with what comes after it.
     async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError>;
 
+    /// What waits in the outbox about a payment: tries, results, replies and callbacks, by due time, at most 100. Reads the
+    /// whole outbox, so this is for people, not for the way of a payment.
+    async fn outbox_about(&self, id: PaymentId) -> Result<Vec<OutboxRow>, StoreError>;
+
+    /// The clients that have payments, by name.
+    async fn clients(&self) -> Result<Vec<ClientName>, StoreError>;
+
     /// A payment's history, by sequence.
     async fn events(&self, id: PaymentId) -> Result<Vec<Event>, StoreError>;
 

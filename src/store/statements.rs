@@ -29,6 +29,16 @@ WHERE client = ? AND order_id = ? AND user_id = COALESCE(?, user_id)
   AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
 ORDER BY created_at DESC, id DESC LIMIT ?";
 
+/// (payment id, the subject of its events as it is written into a publication) → outbox rows. No index leads from a payment
+/// to its rows: each would be written on the way of every payment.
+pub const OUTBOX_ABOUT: &str = "
+SELECT * FROM outbox
+WHERE payment_id = ? OR (payment_id IS NULL AND INSTR(publication, ?) > 0)
+ORDER BY due_at LIMIT 100";
+
+/// (client) → the next client by name that has a payment, or null
+pub const CLIENT_AFTER: &str = "SELECT MIN(client) FROM payments WHERE client > ?";
+
 /// (payment id) → events
 pub const EVENTS: &str = "SELECT * FROM payment_events WHERE payment_id = ? ORDER BY sequence";
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, dead_letters, demo, keys, output, serve, setup};
+use super::{check, dead_letters, demo, keys, output, payments, serve, setup};
 use crate::config::{self, Config, Fault, Role};
 use crate::telemetry;
 
@@ -33,6 +33,8 @@ enum Command {
     Setup,
     /// Finds out whether database, broker and configuration are fit; or a process alive; or payments in order
     Check(check::Options),
+    /// Lists payments, and shows where one stands and what happened to it
+    Payments(payments::Options),
     /// Lists, shows, replays and discards messages that could not be used
     DeadLetters(dead_letters::Options),
     /// Sends payments of every kind through the service and shows how each one ended
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
         Some(Command::Setup) => runtime.block_on(run_setup()),
         Some(Command::Check(options)) => runtime.block_on(check::run(options)),
         Some(Command::DeadLetters(options)) => runtime.block_on(dead_letters::run(options)),
+        Some(Command::Payments(options)) => runtime.block_on(payments::run(options)),
         Some(Command::Demo(options)) => runtime.block_on(demo::run(options)),
         Some(Command::Keys) => keys::print(),
     };

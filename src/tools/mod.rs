@@ -6,6 +6,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod keys;
 pub mod output;
+pub mod payments;
 pub mod place;
 pub mod reach;
 pub mod serve;

@@ -35,6 +35,8 @@ pub struct DeadLetter {
     pub reason: String,
     /// The same in a sentence, for refused requests.
     pub error: Option<String>,
+    /// Every invalid field of a refused request: `field`, `code`, `message`.
+    pub errors: Value,
     /// Since when, RFC 3339, where that is known.
     pub at: Option<String>,
     /// The queue that it was taken from.
@@ -118,6 +120,7 @@ impl DeadLetter {
         let id = id.unwrap_or_else(|| stable_id(queue, properties, letter.to_string().as_bytes()));
         Self {
             error: text("error"),
+            errors: letter["errors"].clone(),
             routing_key: text("routing_key").unwrap_or_else(|| ORDER_PAYMENT.to_owned()),
             client: text("client"),
             user_id: text("user_id"),
@@ -179,6 +182,7 @@ impl DeadLetter {
         Self {
             id,
             error: None,
+            errors: Value::Array(Vec::new()),
             queue: queue.to_owned(),
             exchange: place.map_or("", |(exchange, _)| exchange.name()).to_owned(),
             routing_key: place.map_or("", |(_, key)| key).to_owned(),

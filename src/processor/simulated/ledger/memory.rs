@@ -95,6 +95,14 @@ impl Database for Memory {
     async fn payments(&self, _: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError> {
         not_asked()
     }
+    async fn outbox_about(&self, _: PaymentId) -> Result<Vec<OutboxRow>, StoreError> {
+        not_asked()
+    }
+
+    async fn clients(&self) -> Result<Vec<ClientName>, StoreError> {
+        not_asked()
+    }
+
     async fn events(&self, _: PaymentId) -> Result<Vec<Event>, StoreError> {
         not_asked()
     }

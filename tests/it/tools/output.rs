@@ -1,0 +1,93 @@
+//! Commands whose output nobody reads to the end, or that cannot be written.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use super::place::{Place, run_with};
+use crate::app::eventually;
+
+const COMMANDS: [&[&str]; 5] = [
+    &["check", "--json"],
+    &["check", "--payments"],
+    &["payments", "list"],
+    &["dead-letters", "list"],
+    &["keys"],
+];
+
+fn command(place: &Place, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payment-service"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(place.variables())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[tokio::test]
+async fn a_reader_that_closes_the_pipe_ends_a_command_quietly() {
+    let place = Place::embedded().await;
+    for arguments in COMMANDS {
+        let mut started = command(&place, arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // As `head` does, but before the first byte.
+        drop(started.stdout.take());
+        let ended = started.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(said, "", "{arguments:?}");
+        assert_ne!(ended.status.code(), Some(101), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_one_line_and_an_exit_code() {
+    let place = Place::embedded().await;
+    for arguments in COMMANDS {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = command(&place, arguments).stdout(full).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+        assert!(said.contains("the output cannot be written"), "{said}");
+        assert_eq!(ended.status.code(), Some(74), "{arguments:?}");
+    }
+}
+
+/// A log that cannot be written, and the end of a command that fails.
+#[tokio::test]
+async fn standard_error_that_cannot_be_written_to_is_no_panic() {
+    let place = Place::nothing();
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = command(&place, &["check", "--payments"])
+        .stderr(full())
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+
+    let admin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = admin.local_addr().unwrap().to_string();
+    drop(admin);
+    let mut service = command(&place, &[])
+        .env("LISTEN_ADDR", "127.0.0.1:0")
+        .env("ADMIN_ADDR", &address)
+        .env("LOG", "trace")
+        .stdout(Stdio::piped())
+        .stderr(full())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&service);
+    eventually("the service is live", || async {
+        let asked = [("ADMIN_ADDR", address.clone())];
+        run_with(&["check", "--live"], &asked).await.code == 0
+    })
+    .await;
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let mut out = String::new();
+    let mut stdout = service.stdout.take().unwrap();
+    stdout.read_to_string(&mut out).unwrap();
+    assert_eq!(service.wait().unwrap().code(), Some(0), "{out}");
+}
