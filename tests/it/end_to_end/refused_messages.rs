@@ -6,7 +6,9 @@ use std::sync::Arc;
 use payment_service::broker::{Consumer, Queue};
 use serde_json::{Value, json};
 
-use crate::app::{Backend, KIOSK, Order, Results, STORE, Setup, TestApp, field, on_both, run_on};
+use crate::app::{
+    Backend, KIOSK, Order, Results, STORE, Setup, TestApp, eventually, field, on_both, run_on,
+};
 
 /// Everything that a refusal leaves behind.
 struct Watch {
@@ -129,6 +131,12 @@ async fn a_key_that_is_there_twice_is_refused_and_cannot_be_replayed_as_one_of_t
         let mut order = Order::new("m-4", &body());
         order.body.insert(0, '\u{feff}');
         watch.app.publish(order).await;
+        let store = watch.app.api.with_key(STORE.1);
+        eventually("it is accepted", || async {
+            let listed = store.get("/payments").await.is(200);
+            listed["data"].as_array().map(Vec::len) == Some(1)
+        })
+        .await;
         watch.left_nothing_else(1).await;
     })
     .await;

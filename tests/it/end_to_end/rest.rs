@@ -9,7 +9,7 @@ fn order(order_id: i64, card: Value) -> Value {
 }
 
 /// Fields of the one payment object, none of them ever absent.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "attempt",
     "authorization_code",
     "created_at",
@@ -21,6 +21,7 @@ const FIELDS: [&str; 15] = [
     "order_id",
     "payment_id",
     "payment_method",
+    "return_url",
     "status",
     "total_amount",
     "updated_at",
