@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::EVENTS;
-use crate::broker::{Broker, Queue};
+use crate::broker::{Broker, BrokerError, Queue};
 use crate::clients::Clients;
 
 /// How often the clients are looked at: their file may have changed.
@@ -47,6 +47,8 @@ pub(super) async fn follow(
                     bound = Some(keys);
                     last = tokio::time::Instant::now();
                 }
+                // The session says so itself; this is tried again in a moment.
+                Err(BrokerError::NotConnected) => {}
                 Err(error) => tracing::warn!(%error, "callbacks are not bound to results"),
             }
         }
