@@ -3,6 +3,7 @@
 //!
 //! Nothing else uses this: it is how tests, `check --payments` and whoever runs the service learn of a breach.
 
+mod readable;
 mod rules;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::StoreError;
 use super::cells::Cell;
 use super::engine::Connection;
 use crate::domain::Timestamp;
+pub use readable::READABLE;
 pub use rules::{RULES, Rule, Severity};
 
 /// How long things may take before they are overdue, and what there is to compare.
@@ -99,6 +101,7 @@ pub(super) async fn run<C: Connection>(
             remedy: rule.remedy,
         });
     }
+    findings.push(readable::look(connection).await?);
     Ok(Audit {
         at: crate::messages::payment::rfc3339(now),
         figures,

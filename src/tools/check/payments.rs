@@ -57,7 +57,7 @@ fn bounds(config: &Config, overdue: Option<Duration>) -> Bounds {
     Bounds {
         first_try: overdue.unwrap_or(first_try),
         processing: overdue.unwrap_or(processing),
-        ahead: processing + config.leases.outbox,
+        ahead: config.horizons().check + SLACK,
         outbox,
         outbox_age: outbox + longest_delay.max(config.leases.claim) + config.leases.outbox,
         token: TOKEN,

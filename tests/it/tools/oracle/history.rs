@@ -1,6 +1,9 @@
 //! History and status, broken on purpose.
 
-use super::breaking;
+use payment_service::store::audit::READABLE;
+
+use super::super::place::Place;
+use super::{all_in_order, audit, breaking};
 
 #[tokio::test]
 async fn an_ended_payment_without_its_outcome_event_is_a_breach() {
@@ -120,4 +123,33 @@ async fn an_authorization_code_on_a_declined_payment_is_a_breach() {
 async fn payment_ids_that_would_be_given_again_are_a_breach() {
     breaking("UPDATE id_blocks SET next_id = 6", &[("ids_ahead", "6")]).await;
     breaking("DELETE FROM id_blocks", &[("ids_ahead", "6")]).await;
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_a_breach_before_anything_meets_them() {
+    for (column, value) in [
+        ("metadata", "'{'"),
+        ("origin", "'7'"),
+        ("currency", "'XXQ'"),
+        ("client", "'UPPER CASE'"),
+    ] {
+        let statement = format!("UPDATE payments SET {column} = {value} WHERE id = 1");
+        for place in Place::both().await {
+            all_in_order(&place).await;
+            place.execute(&statement).await;
+            let finding = audit(&place).await.finding(READABLE).unwrap().clone();
+            assert_eq!(finding.count, 1, "{statement}");
+            assert!(
+                finding.examples[0].starts_with("payment 1: "),
+                "{finding:?}"
+            );
+        }
+    }
+    for place in Place::both().await {
+        all_in_order(&place).await;
+        place.execute("UPDATE outbox SET publication = 'x'").await;
+        let finding = audit(&place).await.finding(READABLE).unwrap().clone();
+        assert_eq!(finding.count, 1);
+        assert!(finding.examples[0].starts_with("outbox "), "{finding:?}");
+    }
 }

@@ -122,7 +122,8 @@ async fn breaking(statement: &str, expected: &[(&str, &str)]) {
             before.findings.iter().all(|finding| finding.count == 0),
             "{before:#?}"
         );
-        assert_eq!(before.findings.len(), RULES.len());
+        // The rules, and whether every row can be read.
+        assert_eq!(before.findings.len(), RULES.len() + 1);
         place.execute(statement).await;
         let after = audit(&place).await;
         let objections: Vec<(&str, String)> = after
