@@ -5,9 +5,9 @@ use rand::distr::{Alphanumeric, SampleString};
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, PaymentMethod, Submission};
 use crate::card_seal::Owner;
-use crate::domain::{Card, ClientName, Timestamp};
-use crate::store::commands::TOKEN_LIFE;
-use crate::store::rows::{CardToken, TokenId};
+use crate::domain::{Card, ClientName};
+use crate::store::commands::{NewToken, PresentedCard, TOKEN_LIFE};
+use crate::store::rows::TokenId;
 
 /// A payment method made out as a card, with the token that is used up by it.
 #[derive(Default)]
@@ -31,15 +31,16 @@ impl Acceptor {
             .seal
             .seal(&card, Owner::Token(&id.0, client))
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        let draft = |now: Timestamp| CardToken {
+        let token = NewToken {
             id,
             client: client.clone(),
-            card: card.summary(),
-            sealed_card: Some(sealed),
-            expires_at: now + TOKEN_LIFE,
-            used_by: None,
+            card: PresentedCard {
+                summary: card.summary(),
+                sealed,
+            },
+            life: TOKEN_LIFE,
         };
-        let token = self.commands.add_token(draft).await?;
+        let token = self.commands.add_token(token).await?;
         Ok(IssuedToken {
             card_token: token.id.0,
             card: token.card,

@@ -18,7 +18,7 @@ pub use advance::{Advance, Advanced};
 pub use claim::Claim;
 pub use outbox::{Message, Refused, Taken};
 pub use postpone::{Postpone, Postponed};
-pub use tokens::{ERASED_AT_ONCE, TokenFault};
+pub use tokens::{ERASED_AT_ONCE, NewToken, TokenFault};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +111,7 @@ pub struct Commands {
     advance: Batcher<advance::AdvancePayments>,
     record: Batcher<advance::AdvancePayments>,
     claim: Batcher<claim::ClaimPayments>,
+    add_tokens: Batcher<tokens::AddTokens>,
     postpone: Batcher<postpone::PostponeTries>,
     refuse: Batcher<outbox::RefuseRequests>,
     enqueue: Batcher<outbox::EnqueueMessages>,
@@ -225,6 +226,11 @@ impl Commands {
                 endless,
                 Some(stages.authorize.clone()),
             ),
+            add_tokens: Batcher::spawn_for(
+                tokens::AddTokens { database: db() },
+                limits,
+                accepting.cloned(),
+            ),
             postpone: Batcher::spawn(
                 postpone::PostponeTries {
                     database: db(),
@@ -276,6 +282,7 @@ impl Commands {
             self.advance.pulse(),
             self.record.pulse(),
             self.claim.pulse(),
+            self.add_tokens.pulse(),
             self.postpone.pulse(),
             self.refuse.pulse(),
             self.enqueue.pulse(),
@@ -291,6 +298,7 @@ impl Commands {
             self.advance.vital(),
             self.record.vital(),
             self.claim.vital(),
+            self.add_tokens.vital(),
             self.refuse.vital(),
             self.postpone.vital(),
             self.enqueue.vital(),
@@ -387,12 +395,10 @@ impl Commands {
     }
 
     /// Keeps a card token.
-    pub async fn add_token(
-        &self,
-        draft: impl FnOnce(Timestamp) -> CardToken + Send,
-    ) -> Result<CardToken, StoreError> {
-        let added = tokens::add(self.database.as_ref(), draft);
-        self.stages.accept.watch(added).await
+    pub async fn add_token(&self, token: NewToken) -> Result<CardToken, StoreError> {
+        let added = self.add_tokens.submit(token);
+        let accept = &self.stages.accept;
+        accept.watch_unless(StoreError::is_of_the_rows, added).await
     }
 
     /// Erases the cards of up to [`ERASED_AT_ONCE`] expired tokens; returns how many.

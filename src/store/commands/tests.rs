@@ -49,16 +49,7 @@ impl Place {
 
     async fn token(&self, name: &str) -> TokenId {
         let id = TokenId(name.to_owned());
-        let card = presented();
-        let draft = |now: Timestamp| CardToken {
-            id: id.clone(),
-            client: client(),
-            card: card.summary,
-            sealed_card: Some(card.sealed),
-            expires_at: now + Duration::from_secs(60),
-            used_by: None,
-        };
-        self.commands.add_token(draft).await.unwrap();
+        self.commands.add_token(new_token(name)).await.unwrap();
         id
     }
 
@@ -75,6 +66,15 @@ impl Place {
 
 fn client() -> ClientName {
     ClientName::parse("store").unwrap()
+}
+
+fn new_token(name: &str) -> NewToken {
+    NewToken {
+        id: TokenId(name.to_owned()),
+        client: client(),
+        card: presented(),
+        life: Duration::from_secs(60),
+    }
 }
 
 fn presented() -> PresentedCard {
@@ -134,6 +134,17 @@ fn publication(exchange: Exchange) -> Publication {
 /// As a caller that disconnects: the command is begun, and nobody waits for its outcome.
 fn begun_and_dropped<T>(command: impl Future<Output = T>) {
     assert!(command.now_or_never().is_none(), "it waits for its commit");
+}
+
+#[tokio::test]
+async fn a_card_token_is_kept_although_its_caller_has_disconnected() {
+    let place = Place::new().await;
+    begun_and_dropped(place.commands.add_token(new_token("tok_dropped")));
+    // The next one is committed with it or after it.
+    let kept = place.token("tok_kept").await;
+    for id in [TokenId("tok_dropped".to_owned()), kept] {
+        assert!(place.database.card_token(&id).await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]
