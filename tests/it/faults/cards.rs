@@ -36,6 +36,11 @@ pub fn patience(card: &TestCard) -> Duration {
     }
 }
 
+/// Approved or declined by the first call.
+pub fn is_answered_at_once(card: &TestCard) -> bool {
+    matches!(card.behaviour, Behaviour::Approve | Behaviour::Decline(_))
+}
+
 pub fn by_token(token: &str) -> &'static TestCard {
     let card = TEST_CARDS.iter().find(|card| card.token == token);
     card.expect("a card of the table")

@@ -17,9 +17,13 @@ use super::place::{Needs, Place};
 use super::random::Random;
 use super::results;
 use super::strike::{Ground, strike};
+use super::watch::Watch;
 
 /// After a fault is healed: until a new payment has come through, and until no payment is held up any more.
 pub const AFTERMATH: Duration = Duration::from_secs(30);
+
+/// What a confirmed message that waits in its queue may take until it counts as lost, after everything else has ended.
+const LOST: Duration = Duration::from_secs(120);
 
 /// One fault, from the blow to the first payment that came through after it.
 #[derive(Debug, Clone)]
@@ -44,8 +48,12 @@ pub struct Plan {
 pub struct Drill {
     pub ground: Ground,
     pub episodes: Vec<Episode>,
+    /// What the processes said of their health.
+    pub watch: Watch,
     /// What is wrong already.
     pub faults: Vec<String>,
+    /// When the load ended.
+    pub load_ended: Option<Instant>,
     random: Random,
     loading: CancellationToken,
     stop: CancellationToken,
@@ -72,7 +80,9 @@ impl Drill {
             Random::named(plan.seed, plan.name),
             loading.clone(),
         );
+        let watch = Watch::start(&fleet, stop.clone());
         let mut drill = Self {
+            watch,
             ground: Ground {
                 place,
                 fleet,
@@ -80,6 +90,7 @@ impl Drill {
             },
             episodes: Vec::new(),
             faults: Vec::new(),
+            load_ended: None,
             random: Random::named(plan.seed, &format!("{} faults", plan.name)),
             loading,
             stop,
@@ -132,6 +143,7 @@ impl Drill {
     /// Ends the load, and waits until nothing is on its way, as long as it may take.
     pub async fn settle(&mut self) {
         self.loading.cancel();
+        self.load_ended = Some(Instant::now());
         let began = Instant::now();
         let limit = tokio::time::timeout(AFTERMATH, self.ground.client.all_sent());
         if limit.await.is_err() {
@@ -141,7 +153,17 @@ impl Drill {
         while self.ground.client.notes.in_flight() > 0 && began.elapsed() < longest {
             sleep(Duration::from_millis(20)).await;
         }
+        self.until_known().await;
         self.faults.extend(self.ground.fleet.odd());
+    }
+
+    /// A message that the broker has confirmed may still wait in the requests' queue, where nothing is lost: it is late,
+    /// and counts as stuck. Only what never becomes a payment is lost.
+    async fn until_known(&self) {
+        let began = Instant::now();
+        while !self.ground.client.notes.unknown_messages().is_empty() && began.elapsed() < LOST {
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Ends the client.

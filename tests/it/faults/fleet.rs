@@ -51,6 +51,10 @@ pub struct Fleet {
     /// In the order of [`ROLES`]. Only one fault at a time works on them.
     processes: tokio::sync::Mutex<Vec<Process>>,
     pub apis: Apis,
+    /// Where each process tells its health now.
+    pub admins: Apis,
+    /// What the processes say.
+    pub log: PathBuf,
     /// For what the processes say, unless `FAULT_LOG` names a file.
     _folder: TempDir,
     /// What no process should do, such as end by itself.
@@ -77,10 +81,14 @@ impl Fleet {
         let processes = processes.map(|(role, settings)| start(role, settings));
         let processes = futures::future::join_all(processes).await;
         let apis = Arc::new(Mutex::new(addresses(&processes)));
+        let admins = processes.iter().map(|process| process.admin).collect();
+        let admins = Arc::new(Mutex::new(admins));
         let fleet = Arc::new(Self {
             settings,
             processes: tokio::sync::Mutex::new(processes),
             apis,
+            admins,
+            log,
             _folder: folder,
             odd: Mutex::default(),
         });
@@ -167,8 +175,44 @@ impl Fleet {
         self.processes.lock().await[number].signal(name);
     }
 
+    /// Kills the process with that number, and starts it again with other variables.
+    pub async fn replace_with(&self, number: usize, variables: &[(&str, &str)]) {
+        let settings = variables
+            .iter()
+            .fold(self.settings[number].clone(), |it, (name, value)| {
+                it.with(name, value)
+            });
+        let mut processes = self.processes.lock().await;
+        processes[number].kill();
+        processes[number] = start(ROLES[number], &settings).await;
+        self.note_addresses(&processes);
+    }
+
+    /// Begins `setup` and kills it after a while.
+    pub async fn kill_setup(&self, after: Duration) {
+        let mut setup = Process::spawn(&program(), "setup", &self.settings[0]);
+        sleep(after).await;
+        setup.kill();
+    }
+
+    /// Runs `setup` to its end.
+    pub async fn set_up(&self) -> Result<(), String> {
+        let mut setup = Process::spawn(&program(), "setup", &self.settings[0]);
+        let ended = tokio::task::spawn_blocking(move || setup.wait()).await;
+        match ended {
+            Ok(true) => Ok(()),
+            _ => Err("setup failed".to_owned()),
+        }
+    }
+
     async fn replace(&self, processes: &mut [Process], number: usize) {
         processes[number] = start(ROLES[number], &self.settings[number]).await;
+        self.note_addresses(processes);
+    }
+
+    fn note_addresses(&self, processes: &[Process]) {
+        let admins = processes.iter().map(|process| process.admin).collect();
+        *self.admins.lock().unwrap_or_else(PoisonError::into_inner) = admins;
         *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = addresses(processes);
     }
 

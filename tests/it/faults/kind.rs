@@ -10,10 +10,12 @@ pub enum Kind {
     RollingRestart,
     WorkerFrozen,
     WorkerHeldUp,
+    WorkerAhead,
     BrokerStopped,
     BrokerKilled,
     BrokerClosesConnections,
     BrokerAlarm,
+    DiskAlarm,
     QueuesDeleted,
     WorkQueueFull,
     SubscriberStuck,
@@ -38,6 +40,10 @@ pub enum Kind {
     IssuerDown,
     AnswerLost,
     IssuerNeverReachable,
+    BrokenRows,
+    BadMessages,
+    ForeignReplies,
+    SetupKilled,
     Conflicts,
     LeaderKilled,
     WriterKilled,
@@ -53,13 +59,15 @@ pub enum Group {
     Database,
     Network,
     Issuer,
+    /// What others write into the database and the queues, and commands that are broken off.
+    Input,
     /// Single nodes of a cluster.
     Clusters,
     /// What takes minutes there.
     ClustersSlowly,
 }
 
-use Group::{Broker, Clusters, ClustersSlowly, Database, Issuer, Network, Processes};
+use Group::{Broker, Clusters, ClustersSlowly, Database, Input, Issuer, Network, Processes};
 
 /// All of them, with what is said of each.
 #[rustfmt::skip]
@@ -71,10 +79,12 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::RollingRestart, Processes, "all: rolling restart"),
     (Kind::WorkerFrozen, Processes, "worker: SIGSTOP beyond its lease, SIGCONT"),
     (Kind::WorkerHeldUp, Processes, "worker: SIGSTOP inside its calls, another is told otherwise"),
+    (Kind::WorkerAhead, Processes, "worker: its clock a day ahead"),
     (Kind::BrokerStopped, Broker, "RabbitMQ: stop, start"),
     (Kind::BrokerKilled, Broker, "RabbitMQ: kill -9, start"),
     (Kind::BrokerClosesConnections, Broker, "RabbitMQ: closes all connections"),
     (Kind::BrokerAlarm, Broker, "RabbitMQ: resource alarm"),
+    (Kind::DiskAlarm, Broker, "RabbitMQ: disk alarm (disk_free_limit)"),
     (Kind::QueuesDeleted, Broker, "RabbitMQ: queues deleted"),
     (Kind::WorkQueueFull, Broker, "RabbitMQ: work queue full (reject-publish)"),
     (Kind::SubscriberStuck, Broker, "RabbitMQ: a subscriber's queue confirms nothing"),
@@ -99,6 +109,10 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::IssuerDown, Issuer, "issuer: down for some tries"),
     (Kind::AnswerLost, Issuer, "issuer: answer lost after the charge"),
     (Kind::IssuerNeverReachable, Issuer, "issuer: never reachable, never answers"),
+    (Kind::BrokenRows, Input, "rows that cannot be read"),
+    (Kind::BadMessages, Input, "messages: 15 MB, not UTF-8, not JSON, headers of 66 kB"),
+    (Kind::ForeignReplies, Input, "messages: the reply-to address of another broker"),
+    (Kind::SetupKilled, Input, "setup: kill -9 again and again"),
     (Kind::Conflicts, Clusters, "Galera: certification conflicts"),
     (Kind::LeaderKilled, Clusters, "RabbitMQ cluster: the queue's leader: kill -9"),
     (Kind::WriterKilled, Clusters, "Galera: the node written to: kill -9"),

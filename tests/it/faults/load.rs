@@ -67,7 +67,7 @@ impl Client {
                     return;
                 };
                 let way = ways.next().unwrap_or(Way::Rest);
-                let order = client.notes.submit(way, cards::any(&mut random));
+                let order = client.notes.submit_steady(way, cards::any(&mut random));
                 let (sender, card) = (client.clone(), client.notes.card(order));
                 client.sending.spawn(async move {
                     sender.send(way, order, card).await;

@@ -23,3 +23,4 @@ mod stops;
 mod strike;
 mod table;
 mod verdict;
+mod watch;

@@ -22,6 +22,8 @@ pub struct Entry {
     /// A card token of its own, that can be used once.
     pub token: Option<String>,
     pub submitted: Instant,
+    /// Part of the steady load, not of a fault.
+    pub steady: bool,
     /// When the client had its answer: 202, or the broker's confirm.
     pub accepted: Option<Instant>,
     /// Payments that answers and events named for it: one, however often it was sent.
@@ -45,6 +47,15 @@ impl Notes {
 
     /// A new one is about to be sent; its order number.
     pub fn submit(&self, way: Way, card: &'static TestCard) -> i64 {
+        self.add(way, card, false)
+    }
+
+    /// As [`Self::submit`], for one of the steady load.
+    pub fn submit_steady(&self, way: Way, card: &'static TestCard) -> i64 {
+        self.add(way, card, true)
+    }
+
+    fn add(&self, way: Way, card: &'static TestCard, steady: bool) -> i64 {
         let mut entries = self.lock();
         let order = entries.last_key_value().map_or(1, |(order, _)| order + 1);
         let entry = Entry {
@@ -52,6 +63,7 @@ impl Notes {
             card,
             token: None,
             submitted: Instant::now(),
+            steady,
             accepted: None,
             ids: BTreeSet::new(),
             outcomes: BTreeMap::new(),
@@ -123,6 +135,15 @@ impl Notes {
             entry.way == Way::Message && entry.accepted.is_some() && entry.heard.is_none()
         });
         open.map(|(order, entry)| (*order, entry.card)).collect()
+    }
+
+    /// Messages that the broker has confirmed, whose payment nobody has named yet.
+    pub fn unknown_messages(&self) -> Vec<i64> {
+        let entries = self.lock();
+        let unknown = entries
+            .iter()
+            .filter(|(_, entry)| entry.accepted.is_some() && entry.ids.is_empty());
+        unknown.map(|(order, _)| *order).collect()
     }
 
     pub fn all(&self) -> BTreeMap<i64, Entry> {

@@ -14,11 +14,12 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
     }
     let mut all = Row::default();
     let mut text = String::from(
-        "| fault | times | in flight | lost | charged twice | stuck | results missing | seconds until work flows: mean, longest |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| fault | times | in flight | lost | charged twice | stuck | results missing | seconds until work flows: mean, longest | innocent payments: p99 seconds | stops: told, untold; false alarms |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for (kind, row) in &rows {
-        let counts = row.lost + row.charged_twice + row.stuck + row.missing;
+        let counts =
+            row.lost + row.charged_twice + row.stuck + row.missing + row.untold + row.false_alarms;
         // Payments that met no fault have a line only where something is wrong with them.
         if kind.is_some() || counts > 0 {
             let name = kind.map_or("(no fault)", Kind::name);
@@ -33,14 +34,18 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
 fn line(text: &mut String, name: &str, row: &Row) {
     let _ = writeln!(
         text,
-        "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {}, {}; {} |",
         row.times,
         row.in_flight,
         row.lost,
         row.charged_twice,
         row.stuck,
         row.missing,
-        row.flowing()
+        row.flowing(),
+        row.innocent(),
+        row.told,
+        row.untold,
+        row.false_alarms
     );
 }
 
@@ -53,6 +58,19 @@ impl Row {
         self.stuck += other.stuck;
         self.missing += other.missing;
         self.seconds.extend(&other.seconds);
+        self.innocent.extend(&other.innocent);
+        self.told += other.told;
+        self.untold += other.untold;
+        self.false_alarms += other.false_alarms;
+    }
+
+    /// As a nearest rank.
+    fn innocent(&self) -> String {
+        let mut sorted = self.innocent.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let rank = (sorted.len() * 99).div_ceil(100);
+        let found = rank.checked_sub(1).and_then(|last| sorted.get(last));
+        found.map_or("-".to_owned(), |seconds| format!("{seconds:.1}"))
     }
 
     fn flowing(&self) -> String {

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use sqlx::query_as;
 
-use super::cards::{patience, promised};
+use super::cards::{is_answered_at_once, patience, promised};
 use super::drill::{Drill, Episode};
 use super::kind::Kind;
 use super::notes::Entry;
+use super::watch::{self, STOP};
 
 /// What became of the payments that one kind of fault met.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,12 @@ pub struct Row {
     pub missing: usize,
     /// Until work flowed again: of each time.
     pub seconds: Vec<f64>,
+    /// From the client's request to its outcome, of payments that the fault was not about.
+    pub innocent: Vec<f64>,
+    /// Times without any outcome that a process has told of, or not; and alarms without such a time.
+    pub told: usize,
+    pub untold: usize,
+    pub false_alarms: usize,
 }
 
 /// The count of one drill.
@@ -66,19 +73,56 @@ impl Verdict {
         for (order, entry) in drill.ground.client.notes.all() {
             verdict.payments += 1;
             for episode in drill.episodes.iter().filter(|it| meets(&entry, it)) {
-                verdict
-                    .rows
-                    .entry(Some(episode.kind))
-                    .or_default()
-                    .in_flight += 1;
+                let row = verdict.rows.entry(Some(episode.kind)).or_default();
+                row.in_flight += 1;
+            }
+            // Of several faults the first has delayed it longest.
+            if let Some(episode) = drill.episodes.iter().find(|it| is_beside(&entry, it)) {
+                let row = verdict.rows.entry(Some(episode.kind)).or_default();
+                row.innocent.extend(innocent_delay(&entry));
             }
             verdict.judge(order, &entry, held.get(&order), &drill.episodes);
         }
+        verdict.look_at_health(drill);
         match drill.ground.fleet.audit(&drill.ground.place).await {
             Ok(broken) => verdict.faults.extend(broken),
             Err(error) => verdict.faults.push(format!("the oracle failed: {error}")),
         }
         verdict
+    }
+
+    /// Whether every stop was told of, and nothing else.
+    fn look_at_health(&mut self, drill: &Drill) {
+        let entries = drill.ground.client.notes.all();
+        let mut outcomes: Vec<Instant> = entries.values().filter_map(|it| it.heard).collect();
+        outcomes.sort_unstable();
+        let alarms = drill.watch.all();
+        let of = |at: Instant| {
+            let met = drill.episodes.iter().rfind(|it| it.began <= at);
+            met.map(|episode| episode.kind)
+        };
+        // Afterwards no load is left that could stop.
+        let loaded = |last: Instant| drill.load_ended.is_none_or(|end| last + STOP < end);
+        for stop in watch::stops(&outcomes) {
+            if !loaded(stop.0) {
+                continue;
+            }
+            let kind = of(stop.1);
+            let row = self.rows.entry(kind).or_default();
+            if watch::is_told(stop, &alarms) {
+                row.told += 1;
+            } else {
+                row.untold += 1;
+                let (name, seconds) = (kind.map_or("no fault", Kind::name), stop.1 - stop.0);
+                self.faults.push(format!(
+                    "{name}: no payment ended for {seconds:.1?}, and no process said so"
+                ));
+            }
+        }
+        for alarm in watch::false_alarms(&outcomes, &alarms) {
+            println!("an alarm while payments end: {}", alarm.words);
+            self.rows.entry(of(alarm.at)).or_default().false_alarms += 1;
+        }
     }
 
     fn judge(&mut self, order: i64, entry: &Entry, held: Option<&Held>, episodes: &[Episode]) {
@@ -140,6 +184,19 @@ impl Verdict {
 fn meets(entry: &Entry, episode: &Episode) -> bool {
     let over = entry.heard.unwrap_or_else(Instant::now);
     entry.submitted < episode.healed && over > episode.began
+}
+
+/// Whether the payment was on its way before work flowed again after it.
+fn is_beside(entry: &Entry, episode: &Episode) -> bool {
+    let flowing = episode.healed + episode.flowing.unwrap_or_default();
+    entry.submitted < flowing && entry.heard.is_some_and(|heard| heard > episode.began)
+}
+
+/// How long one of the steady load took, if its card has no trouble of its own.
+fn innocent_delay(entry: &Entry) -> Option<f64> {
+    let is_innocent = entry.steady && is_answered_at_once(entry.card);
+    let took = entry.heard? - entry.submitted;
+    is_innocent.then_some(took.as_secs_f64())
 }
 
 /// How much later its outcome came than a fault's aftermath may take.

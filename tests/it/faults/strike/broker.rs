@@ -48,6 +48,16 @@ pub async fn alarm(ground: &Ground, random: &mut Random) -> Result<(), String> {
     control(ground, &["eval", clear]).await
 }
 
+/// As when the disk is full: the limit is set above what is free.
+pub async fn disk_alarm(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    let raised = "true = lists:any(fun({{resource_limit, disk, _}, _}) -> true; (_) -> false end, \
+                  rabbit_alarm:get_alarms()).";
+    control(ground, &["set_disk_free_limit", "900000GB"]).await?;
+    control(ground, &["eval", raised]).await?;
+    sleep(random.millis(2_000, 5_000)).await;
+    control(ground, &["set_disk_free_limit", "1MB"]).await
+}
+
 /// With whatever is in them. Work messages are the service's own, and its last net dispatches them again; of requests
 /// that it has not seen nobody knows but the client, who sends them again when no outcome comes.
 pub async fn delete_queues(ground: &Ground) -> Result<(), String> {

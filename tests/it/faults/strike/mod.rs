@@ -3,6 +3,7 @@
 mod broker;
 mod cluster;
 mod database;
+mod input;
 mod issuer;
 mod network;
 mod processes;
@@ -32,11 +33,13 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::WorkerStopped => processes::stop(ground, "worker", random).await,
         K::RollingRestart => processes::restart_all(ground).await,
         K::WorkerHeldUp => processes::hold_up(ground, random).await,
+        K::WorkerAhead => processes::set_clock_ahead(ground, random).await,
         K::WorkerFrozen => processes::freeze(ground, random).await,
         K::BrokerStopped => broker::stop_and_start(ground, random).await,
         K::BrokerKilled => broker::kill_and_start(ground, random).await,
         K::BrokerClosesConnections => broker::close_connections(ground).await,
         K::BrokerAlarm => broker::alarm(ground, random).await,
+        K::DiskAlarm => broker::disk_alarm(ground, random).await,
         K::QueuesDeleted => broker::delete_queues(ground).await,
         K::WorkQueueFull => broker::fill_work_queue(ground, random).await,
         K::SubscriberStuck => broker::stick_subscriber(ground).await,
@@ -57,6 +60,10 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::CommitNotDelivered | K::CommitNotAnswered | K::ConfirmNotDelivered => {
             network::cut_in_the_middle(ground, kind).await
         }
+        K::BrokenRows => input::break_rows(ground, random).await,
+        K::BadMessages => input::send_bad_messages(ground).await,
+        K::ForeignReplies => input::ask_for_foreign_replies(ground).await,
+        K::SetupKilled => input::kill_setup(ground, random).await,
         K::LeaderKilled => cluster::kill_leader(ground).await,
         K::WriterKilled => cluster::kill_writer(ground).await,
         K::Conflicts => cluster::conflict(ground).await,

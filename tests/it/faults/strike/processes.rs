@@ -1,5 +1,8 @@
 //! Processes that die, stop, or are held.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use tokio::time::sleep;
 
 use super::Ground;
@@ -48,4 +51,41 @@ pub async fn freeze(ground: &Ground, random: &mut Random) -> Result<(), String> 
     sleep(CLAIM + random.millis(500, 2_000)).await;
     ground.fleet.signal(number, "CONT").await;
     Ok(())
+}
+
+/// Where Debian's package `faketime` puts it.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// One worker believes that it is tomorrow. It says so, and works as before.
+pub async fn set_clock_ahead(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    if !Path::new(FAKETIME).exists() {
+        println!("NOT STRUCK: install the package faketime");
+        return Ok(());
+    }
+    let number = any("worker", random);
+    let ahead = [
+        ("LD_PRELOAD", FAKETIME),
+        ("FAKETIME", "+1d"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let before = clocks_told(ground);
+    ground.fleet.replace_with(number, &ahead).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while clocks_told(ground) == before && Instant::now() < deadline {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let told = clocks_told(ground) > before;
+    sleep(random.millis(2_000, 4_000)).await;
+    ground.fleet.kill(number).await;
+    if told {
+        Ok(())
+    } else {
+        Err("the worker does not say that its clock is off".to_owned())
+    }
+}
+
+fn clocks_told(ground: &Ground) -> usize {
+    let log = std::fs::read_to_string(&ground.fleet.log).unwrap_or_default();
+    log.matches("the clocks of this process and of the database differ")
+        .count()
 }
