@@ -113,7 +113,9 @@ impl StoreWatch {
         let trying = async {
             match try_write(self.database.as_ref(), end).await {
                 // It made room for another transaction, as on a cluster whose tables are being altered.
-                Err(StoreError::Conflict(_)) => try_write(self.database.as_ref(), end).await,
+                Err(StoreError::Conflict(_) | StoreError::Locked(_)) => {
+                    try_write(self.database.as_ref(), end).await
+                }
                 result => result,
             }
         };

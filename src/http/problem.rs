@@ -153,6 +153,7 @@ impl From<StoreError> for Problem {
             ),
             StoreError::Unavailable(_)
             | StoreError::Conflict(_)
+            | StoreError::Locked(_)
             | StoreError::CommitUnknown(_)
             | StoreError::Migration(_) => {
                 // An outage is reported by the readiness check, once; this is one of very many requests in it.

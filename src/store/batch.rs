@@ -3,13 +3,16 @@
 //! Nothing waits when idle. Under load, a batch waits for more about as long as a transaction takes: fewer and longer
 //! transactions are what that load needs. If a caller disconnects, its item still runs. Collisions and lost connections
 //! run the whole batch again. If an item may be the cause (refused data, a row that cannot be read, a panic, a connection
-//! that breaks again and again while another works), the batch runs by halves, so that the item fails alone.
+//! that breaks again and again while another works), the batch runs by halves, so that the item fails alone. A batch that
+//! waited for a lock in vain, such as one of a process that was stopped in the middle of a transaction, is taken apart:
+//! each item has a transaction of its own, and later batches do not wait for those that are still locked.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::StoreError;
@@ -46,6 +49,12 @@ const BREAKS: u32 = 3;
 /// How often it breaks on a single item before that is refused. More often, because refusing is final; nothing else waits
 /// for it much longer.
 const BREAKS_ALONE: u32 = 6;
+
+/// Items of batches that were taken apart: so many transactions at a time, of the pool's connections.
+const AT_A_TIME: usize = 4;
+
+/// So many of them may be unfinished while the next batch begins. With more, locks are the rule, and all wait.
+const APART: usize = 64;
 
 /// How much a group commit takes and how long it tries.
 #[derive(Debug, Clone, Copy)]
@@ -166,6 +175,7 @@ impl<B: Batch> Batcher<B> {
 }
 
 /// Who hears of what a group commit does.
+#[derive(Clone)]
 struct Watched {
     pulse: Pulse,
     stage: Option<Stage>,
@@ -193,24 +203,32 @@ async fn work_off<B: Batch>(
 ) {
     let mut waiting = Vec::with_capacity(limits.rows);
     let mut took = Duration::ZERO;
+    let (mut apart, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_A_TIME)));
+    let run = Run {
+        batch,
+        limits,
+        watched,
+    };
     while queue.recv_many(&mut waiting, limits.rows).await > 0 {
         gather(&mut queue, &mut waiting, limits, took).await;
         let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
-        let in_hand = watched.pulse.take();
+        let in_hand = run.watched.pulse.take();
         let began = Instant::now();
-        let run = Run {
-            batch: batch.as_ref(),
-            limits,
-            watched: &watched,
-        };
         let outcomes = run.to_the_end(&items, BREAKS).await;
         took = began.elapsed();
         drop(in_hand);
-        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        for ((item, reply), outcome) in items.into_iter().zip(replies).zip(outcomes) {
+            if matches!(outcome, Err(StoreError::Locked(_))) {
+                let apart_from_others = run.clone().apart((item, reply), began, Arc::clone(&turns));
+                apart.spawn(apart_from_others);
+                continue;
+            }
             // An error here is a caller that has hung up; its item is done all the same.
             let _ = reply.send(outcome);
         }
+        while apart.len() > APART && apart.join_next().await.is_some() {}
+        while apart.try_join_next().is_some() {}
     }
 }
 
@@ -233,13 +251,42 @@ async fn gather<W>(
 }
 
 /// How one batch is run.
-struct Run<'a, B> {
-    batch: &'a B,
+struct Run<B> {
+    batch: Arc<B>,
     limits: Limits,
-    watched: &'a Watched,
+    watched: Watched,
 }
 
-impl<B: Batch> Run<'_, B> {
+impl<B> Clone for Run<B> {
+    fn clone(&self) -> Self {
+        Self {
+            batch: Arc::clone(&self.batch),
+            limits: self.limits,
+            watched: self.watched.clone(),
+        }
+    }
+}
+
+impl<B: Batch> Run<B> {
+    /// Runs an item in transactions of its own, for which others waited since `began`. While it waits for its lock, it
+    /// lets others have their turn.
+    async fn apart(self, (item, reply): Waiting<B>, began: Instant, turns: Arc<Semaphore>) {
+        let item = [item];
+        let outcome = loop {
+            let turn = turns.acquire().await;
+            let outcome = self.to_the_end(&item, BREAKS).await.pop();
+            drop(turn);
+            let patience = self.limits.patience;
+            let is_over = patience.is_some_and(|patience| began.elapsed() >= patience);
+            match outcome {
+                Some(Err(StoreError::Locked(_))) if !is_over => {}
+                Some(outcome) => break outcome,
+                None => break Err(StoreError::Busy),
+            }
+        };
+        let _ = reply.send(outcome);
+    }
+
     /// Runs the items together, then by halves if one of them may be the cause of an error. `breaks`: how often the
     /// connection may break on several.
     async fn to_the_end(
@@ -288,6 +335,9 @@ impl<B: Batch> Run<'_, B> {
             };
             self.watched.failed(&error);
             metrics::counter!("store_batch_repeats", "batch" => B::NAME).increment(1);
+            if matches!(error, StoreError::Locked(_)) {
+                return Err(error);
+            }
             if error.is_broken_off() && self.succeeds_without_items().await {
                 breaks += 1;
                 if breaks >= most_breaks {

@@ -156,7 +156,9 @@ impl<E: Engine> Database for SqlDatabase<E> {
         const TRIES: usize = 5;
         for _ in 1..TRIES {
             match self.try_reserve_ids(count, first_ever).await {
-                Err(StoreError::Conflict(_) | StoreError::CommitUnknown(_)) => {}
+                Err(
+                    StoreError::Conflict(_) | StoreError::Locked(_) | StoreError::CommitUnknown(_),
+                ) => {}
                 result => return result,
             }
         }
@@ -341,7 +343,9 @@ pub fn migration_error(error: MigrateError, classify: fn(sqlx::Error) -> StoreEr
     match error {
         MigrateError::Execute(cause) => classify(cause),
         MigrateError::ExecuteMigration(cause, version) => match classify(cause) {
-            StoreError::Rejected(cause) | StoreError::Conflict(cause) => {
+            StoreError::Rejected(cause)
+            | StoreError::Conflict(cause)
+            | StoreError::Locked(cause) => {
                 let words = format!("migration {version}: {cause}");
                 StoreError::Migration(MigrateError::Source(words.into()).into())
             }

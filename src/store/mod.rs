@@ -49,9 +49,12 @@ pub enum StoreError {
     /// No connection, too many of them, or a server that is read-only or shutting down. Nothing was written.
     #[error("the database cannot be used now: {0}")]
     Unavailable(#[source] Arc<sqlx::Error>),
-    /// Deadlock, lock time-out, or a cluster's certification conflict. Rolled back; to be run again.
+    /// Deadlock, or a cluster's certification conflict. Rolled back; to be run again.
     #[error("the transaction collided with another: {0}")]
     Conflict(#[source] Arc<sqlx::Error>),
+    /// Another transaction keeps a lock on one of the rows for longer than a statement waits. Rolled back; to be run again.
+    #[error("rows are locked by another transaction: {0}")]
+    Locked(#[source] Arc<sqlx::Error>),
     /// The connection broke while committing: written or not, only writing the same rows again will tell.
     #[error("the commit's result is unknown: {0}")]
     CommitUnknown(#[source] Arc<sqlx::Error>),
@@ -83,7 +86,7 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable(_) | Self::Conflict(_) | Self::CommitUnknown(_)
+            Self::Unavailable(_) | Self::Conflict(_) | Self::Locked(_) | Self::CommitUnknown(_)
         )
     }
 
@@ -93,6 +96,7 @@ impl StoreError {
             Self::Rejected(_) | Self::Corrupt(_) | Self::Quarantined(_) | Self::Panicked(_) => true,
             Self::Unavailable(_)
             | Self::Conflict(_)
+            | Self::Locked(_)
             | Self::CommitUnknown(_)
             | Self::Migration(_)
             | Self::Busy

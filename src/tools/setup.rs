@@ -43,7 +43,10 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let database = MySql::connect(database, connections)?;
     let mut waiting = Waiting::new("the database", deadline);
     while let Err(error) = database.migrate().await {
-        let passing = matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_));
+        let passing = matches!(
+            error,
+            StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Locked(_)
+        );
         if !passing || !waiting.goes_on(&error.to_string()).await {
             return Err(error.into());
         }

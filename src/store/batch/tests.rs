@@ -63,12 +63,14 @@ enum Item {
     CannotBeRead,
     Panics,
     BreaksTheConnection,
+    IsLocked,
 }
 
 /// A database that may be away.
 #[derive(Clone, Default)]
 struct Treacherous {
     is_away: Arc<AtomicBool>,
+    has_unlocked: Arc<AtomicBool>,
     runs: Arc<AtomicUsize>,
 }
 
@@ -89,6 +91,11 @@ impl Batch for Treacherous {
             return Err(reset());
         }
         assert!(!items.contains(&Item::Panics), "as the test wants it");
+        if items.contains(&Item::IsLocked) && !self.has_unlocked.load(Ordering::SeqCst) {
+            // As innodb_lock_wait_timeout has it.
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            return Err(StoreError::Locked(Arc::new(sqlx::Error::RowNotFound)));
+        }
         if items.contains(&Item::CannotBeRead) {
             return Err(StoreError::Corrupt("a column".to_owned()));
         }
@@ -169,4 +176,41 @@ async fn an_item_that_breaks_its_connection_does_so_several_times_before_it_is_r
         "{refused:?}"
     );
     assert_eq!(database.runs.load(Ordering::SeqCst), BREAKS_ALONE as usize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_locked_item_holds_up_its_neighbours_once_and_what_comes_later_not_at_all() {
+    let database = Treacherous::default();
+    let batcher = Batcher::spawn(database.clone(), endless());
+    let began = Instant::now();
+    let locked = [batcher.clone(), batcher.clone()].map(|batcher| {
+        tokio::spawn(async move {
+            batcher
+                .submit(Item::IsLocked)
+                .await
+                .map(|()| began.elapsed())
+        })
+    });
+    let neighbours = (0..200).map(|_| batcher.submit(Item::Succeeds));
+    let outcomes = futures::future::join_all(neighbours).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
+    for _ in 0..10 {
+        let later = Instant::now();
+        assert!(batcher.submit(Item::Succeeds).await.is_ok());
+        assert!(later.elapsed() < Duration::from_millis(100));
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    database.has_unlocked.store(true, Ordering::SeqCst);
+    for waiting in locked {
+        let took = waiting.await.unwrap().expect("it is done in the end");
+        assert!(
+            took > Duration::from_secs(600) && took < Duration::from_secs(620),
+            "{took:?}"
+        );
+    }
 }

@@ -19,6 +19,7 @@ pub fn classify(error: Error) -> StoreError {
             let state = database.code();
             match meaning(code, state.as_deref().unwrap_or("")) {
                 Meaning::Conflict => StoreError::Conflict(error.into()),
+                Meaning::Locked => StoreError::Locked(error.into()),
                 Meaning::Unavailable => StoreError::Unavailable(error.into()),
                 Meaning::Rejected => StoreError::Rejected(error.into()),
                 Meaning::Schema => StoreError::Migration(MigrateError::Execute(error).into()),
@@ -49,7 +50,7 @@ fn with_hint(error: Error) -> Error {
 /// Sorts an error of a commit: unless the server says that it rolled back, nobody knows.
 pub fn classify_commit(error: Error) -> StoreError {
     match classify(error) {
-        StoreError::Conflict(error) => StoreError::Conflict(error),
+        error @ (StoreError::Conflict(_) | StoreError::Locked(_)) => error,
         StoreError::Unavailable(error) | StoreError::Rejected(error) => {
             StoreError::CommitUnknown(error)
         }
@@ -93,6 +94,7 @@ pub fn is_of_the_connection(error: &StoreError) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Conflict,
+    Locked,
     Unavailable,
     Rejected,
     Schema,
@@ -101,11 +103,13 @@ enum Meaning {
 /// Codes below 1900 mean the same on both; above, each has its own.
 fn meaning(code: u16, state: &str) -> Meaning {
     match code {
-        // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_TABLE_FULL, ER_LOCK_DEADLOCK (also what Galera's certification says),
+        // ER_LOCK_WAIT_TIMEOUT
+        1205 => Meaning::Locked,
+        // ER_LOCK_TABLE_FULL, ER_LOCK_DEADLOCK (also what Galera's certification says),
         // ER_ERROR_DURING_COMMIT (Galera, when it fails at the commit itself), ER_CHECKREAD (MariaDB: the row has
         // changed since it was read), ER_LOCK_ABORTED (a table is being altered),
         // ER_TRANSACTION_ROLLBACK_DURING_COMMIT (MySQL group replication)
-        1205 | 1206 | 1213 | 1180 | 1020 | 1689 | 3101 => Meaning::Conflict,
+        1206 | 1213 | 1180 | 1020 | 1689 | 3101 => Meaning::Conflict,
         // ER_BAD_FIELD_ERROR, ER_NO_SUCH_TABLE
         1054 | 1146 => Meaning::Schema,
         // ER_CON_COUNT_ERROR, ER_OUT_OF_RESOURCES, ER_BAD_HOST_ERROR, ER_HANDSHAKE_ERROR, ER_DBACCESS_DENIED,
@@ -153,7 +157,7 @@ mod tests {
     fn codes_mean_what_both_servers_document() {
         let table = [
             (1213, "40001", Meaning::Conflict),
-            (1205, "HY000", Meaning::Conflict),
+            (1205, "HY000", Meaning::Locked),
             (1180, "HY000", Meaning::Conflict),
             (1020, "HY000", Meaning::Conflict),
             (3101, "40000", Meaning::Conflict),

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use payment_service::broker::Lane;
 use payment_service::domain::PaymentId;
+use payment_service::messages::work::WorkMessage;
+use payment_service::store::commands::{Claim, Commands, Leases};
+use payment_service::store::ids::IdSpace;
 use payment_service::store::mysql::{MySql, parse_url};
 use payment_service::store::rows::{OutboxId, OutboxRow};
 use payment_service::store::{Database, StoreError};
@@ -193,4 +197,48 @@ async fn becomes_blocked<T>(task: &tokio::task::JoinHandle<T>) {
         assert!(!task.is_finished(), "it did not wait");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// As by a process that was stopped in the middle of a transaction: its connection stays, and so do its locks.
+#[tokio::test]
+async fn a_payment_that_another_process_keeps_locked_holds_up_no_claim_of_others() {
+    let (database, _) = ready().await;
+    let rows: Vec<_> = (1..=60).map(|id| processing(id, NOON)).collect();
+    keep(&database, &rows).await;
+    let hour = Duration::from_secs(3600);
+    let leases = Leases {
+        outbox: hour,
+        claim: hour,
+        check: hour,
+    };
+    let ids = IdSpace {
+        first: 100,
+        last: 200,
+    };
+    let (commands, _) = Commands::new(Arc::clone(&database), ids, leases);
+    let mut stopped = begin(&database).await;
+    stopped.lock_payments(&[PaymentId(7)]).await.unwrap();
+    let claim = |id: i64| {
+        let (commands, row) = (commands.clone(), &rows[0]);
+        let work = WorkMessage {
+            payment_id: PaymentId(id),
+            attempt: row.payment.attempt,
+            try_number: row.try_number,
+        };
+        async move { commands.claim(work).await.unwrap() }
+    };
+    let waits = tokio::spawn(claim(7));
+    let others = (1..=50).filter(|id| *id != 7).map(claim);
+    // One wait for the lock, which lasts five seconds, and what 49 transactions take.
+    let claimed = timeout(Duration::from_secs(15), join_all(others)).await;
+    let claimed = claimed.expect("nobody waits for the locked one");
+    assert!(claimed.iter().all(|it| matches!(it, Claim::Taken(_))));
+    for id in 51..=60 {
+        let later = timeout(Duration::from_secs(3), claim(id)).await;
+        assert!(matches!(later, Ok(Claim::Taken(_))), "{later:?}");
+    }
+    assert!(!waits.is_finished(), "it is locked");
+    drop(stopped);
+    let claimed = timeout(Duration::from_secs(20), waits).await;
+    assert!(matches!(claimed, Ok(Ok(Claim::Taken(_)))), "{claimed:?}");
 }
