@@ -1,5 +1,8 @@
 //! Group commit: what queued up while the last transaction was committing runs as one multi-row transaction.
 //!
+//! A full batch may start beside the transactions under way: where a round trip takes milliseconds, one transaction at a
+//! time would be the limit.
+//!
 //! Nothing waits when idle. Under load, a batch waits for more about as long as a transaction takes: fewer and longer
 //! transactions are what that load needs. If a caller disconnects, its item still runs. Collisions and lost connections
 //! run the whole batch again. If an item may be the cause (refused data, a row that cannot be read, a panic, a connection
@@ -9,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -54,6 +59,9 @@ pub struct Limits {
     pub waiting: usize,
     /// Items in one transaction.
     pub rows: usize,
+    /// Transactions under way at the same time. Only a full batch starts beside another one: then one transaction at a
+    /// time is the limit, as when the database is far away.
+    pub lanes: usize,
     /// For how long a batch is run again after transient errors; `None`: for ever.
     pub patience: Option<Duration>,
     /// After this long, a transaction's result counts as unknown.
@@ -70,6 +78,7 @@ impl Default for Limits {
         Self {
             waiting: 8192,
             rows: 256,
+            lanes: 1,
             patience: Some(Duration::from_secs(8)),
             timeout: Duration::from_secs(10),
             pause: Duration::from_millis(8),
@@ -89,10 +98,9 @@ impl Limits {
     }
 }
 
-type Waiting<B> = (
-    <B as Batch>::Item,
-    oneshot::Sender<Result<<B as Batch>::Outcome, StoreError>>,
-);
+type Reply<B> = oneshot::Sender<Result<<B as Batch>::Outcome, StoreError>>;
+
+type Waiting<B> = (<B as Batch>::Item, Reply<B>);
 
 /// The sending side of a group commit. Its task ends when the last clone is dropped.
 #[derive(Debug)]
@@ -113,7 +121,7 @@ impl<B: Batch> Clone for Batcher<B> {
 }
 
 impl<B: Batch> Batcher<B> {
-    /// Starts the task that runs the batches, one transaction at a time.
+    /// Starts the task that runs the batches.
     pub fn spawn(batch: B, limits: Limits) -> Self {
         Self::spawn_for(batch, limits, None)
     }
@@ -191,25 +199,30 @@ async fn work_off<B: Batch>(
     mut queue: mpsc::Receiver<Waiting<B>>,
     watched: Watched,
 ) {
+    let mut under_way = FuturesUnordered::new();
     let mut waiting = Vec::with_capacity(limits.rows);
     let mut took = Duration::ZERO;
-    while queue.recv_many(&mut waiting, limits.rows).await > 0 {
-        gather(&mut queue, &mut waiting, limits, took).await;
-        let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
-        let in_hand = watched.pulse.take();
-        let began = Instant::now();
-        let run = Run {
-            batch: batch.as_ref(),
-            limits,
-            watched: &watched,
+    let mut is_open = true;
+    loop {
+        let room = limits.rows - waiting.len();
+        tokio::select! {
+            received = queue.recv_many(&mut waiting, room), if is_open && room > 0 => is_open = received > 0,
+            Some(lasted) = under_way.next() => took = lasted,
+            else => return,
+        }
+        let starts = if under_way.is_empty() {
+            !waiting.is_empty()
+        } else {
+            waiting.len() >= limits.rows && under_way.len() < limits.lanes
         };
-        let outcomes = run.to_the_end(&items, BREAKS).await;
-        took = began.elapsed();
-        drop(in_hand);
-        for (reply, outcome) in replies.into_iter().zip(outcomes) {
-            // An error here is a caller that has hung up; its item is done all the same.
-            let _ = reply.send(outcome);
+        if starts {
+            gather(&mut queue, &mut waiting, limits, took).await;
+            let run = Run {
+                batch: batch.as_ref(),
+                limits,
+                watched: &watched,
+            };
+            under_way.push(run.transaction(waiting.drain(..).unzip()));
         }
     }
 }
@@ -240,6 +253,21 @@ struct Run<'a, B> {
 }
 
 impl<B: Batch> Run<'_, B> {
+    /// Runs a batch and answers its callers; how long it took.
+    async fn transaction(self, (items, replies): (Vec<B::Item>, Vec<Reply<B>>)) -> Duration {
+        metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
+        let in_hand = self.watched.pulse.take();
+        let began = Instant::now();
+        let outcomes = self.to_the_end(&items, BREAKS).await;
+        let took = began.elapsed();
+        drop(in_hand);
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            // An error here is a caller that has hung up; its item is done all the same.
+            let _ = reply.send(outcome);
+        }
+        took
+    }
+
     /// Runs the items together, then by halves if one of them may be the cause of an error. `breaks`: how often the
     /// connection may break on several.
     async fn to_the_end(
