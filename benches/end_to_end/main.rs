@@ -9,7 +9,7 @@
 //! - `BENCH_SECONDS` (20), `BENCH_ROUNDS` (1), `BENCH_CONNECTIONS` (256), `BENCH_WORKERS` (1): how long and how much.
 //! - `BENCH_PROGRAM` is the program of another build, measured in turns with this one.
 //! - `BENCH_SERVER=default` leaves out what docs/deployment.md advises for the database; `BENCH_SERVER_ARGS` are further
-//!   arguments of it.
+//!   arguments of it. Several lists, separated by `|` (one of them may be empty), are servers that are measured in turns.
 //! - `BENCH_BASELINES=off` leaves out what one connection can do without group commit on the same server, right before
 //!   and right after: payments with their outbox row, one a transaction, and single rows.
 
@@ -60,25 +60,24 @@ async fn main() {
         if rows.is_empty() {
             continue;
         }
-        let database = match database(flavor, &certificates) {
-            Ok(database) => database,
-            Err(error) => {
-                println!(
-                    "left out: {}: {error}",
-                    rows.iter()
-                        .map(|row| row.name)
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                );
-                continue;
+        let mut servers = Vec::new();
+        for arguments in &settings::variants() {
+            match Server::start(flavor, &certificates, arguments).await {
+                Ok(server) => servers.push(server),
+                Err(error) => {
+                    let names: Vec<_> = rows.iter().map(|row| row.name).collect();
+                    println!("left out: {} {arguments}: {error}", names.join(", "));
+                }
             }
-        };
+        }
+        if servers.is_empty() {
+            continue;
+        }
         let bench = Bench {
             arguments: &arguments,
             certificates: &certificates,
             broker: &broker,
-            probe: probe::Probe::new(&database).await,
-            database: &database,
+            servers: &servers,
         };
         table.extend(bench.rows(&rows).await);
     }
@@ -91,20 +90,46 @@ async fn main() {
     );
 }
 
-/// One database with its rows.
+/// A database server and who observes it.
+struct Server {
+    /// Its further arguments, in brackets, if there are any.
+    name: String,
+    probe: probe::Probe,
+    database: Database,
+}
+
+impl Server {
+    async fn start(
+        flavor: Flavor,
+        certificates: &Certificates,
+        arguments: &str,
+    ) -> support::servers::Result<Self> {
+        let database = database(flavor, certificates, arguments)?;
+        Ok(Self {
+            name: if arguments.is_empty() {
+                String::new()
+            } else {
+                format!(" ({arguments})")
+            },
+            probe: probe::Probe::new(&database).await,
+            database,
+        })
+    }
+}
+
+/// The servers of one kind, measured in turns.
 struct Bench<'a> {
     arguments: &'a Arguments,
     certificates: &'a Certificates,
     broker: &'a Broker,
-    probe: probe::Probe,
-    database: &'a Database,
+    servers: &'a [Server],
 }
 
 impl Bench<'_> {
     async fn rows(&self, rows: &[Row]) -> Vec<(String, measure::Measured)> {
         println!(
             "\n{}, RabbitMQ ({}), {} s, {} connections, 1 api, {} worker(s)",
-            self.probe.version().await,
+            self.servers[0].probe.version().await,
             self.broker.flavor(),
             self.arguments.seconds,
             self.arguments.connections,
@@ -113,10 +138,13 @@ impl Bench<'_> {
         let before = self.baselines().await;
         let mut table = Vec::new();
         for _ in 0..self.arguments.rounds {
-            for row in rows {
+            for (row, server) in rows
+                .iter()
+                .flat_map(|row| self.servers.iter().map(move |server| (row, server)))
+            {
                 for (suffix, program) in &self.arguments.programs {
-                    let name = format!("{}{suffix}", row.name);
-                    let measured = self.row(row, program).await;
+                    let name = format!("{}{}{suffix}", row.name, server.name);
+                    let measured = self.row(row, server, program).await;
                     report::details(&name, &measured);
                     table.push((name, measured));
                 }
@@ -130,11 +158,11 @@ impl Bench<'_> {
     }
 
     /// On empty tables and queues.
-    async fn row(&self, row: &Row, program: &str) -> measure::Measured {
-        self.probe.make_database().await;
+    async fn row(&self, row: &Row, server: &Server, program: &str) -> measure::Measured {
+        server.probe.make_database().await;
         let vhost = self.broker.vhost().expect("a virtual host");
         let [mut database_port, mut broker_port] = [
-            self.database.port(),
+            server.database.port(),
             if row.amqps {
                 self.broker.tls_port()
             } else {
@@ -158,9 +186,9 @@ impl Bench<'_> {
         let servers = Servers {
             settings,
             amqp_url: &self.broker.url(&vhost),
-            pids: [self.database.pid(), self.broker.pid()],
+            pids: [server.database.pid(), self.broker.pid()],
         };
-        measure(program, self.arguments, &servers, &self.probe).await
+        measure(program, self.arguments, &servers, &server.probe).await
     }
 
     /// Durable transactions per second on one connection: of one row, and of one payment with its outbox row.
@@ -170,8 +198,8 @@ impl Bench<'_> {
         }
         let each = Duration::from_secs(4);
         Some((
-            self.probe.one_row_rate(each).await,
-            self.probe.one_payment_rate(each).await,
+            self.servers[0].probe.one_row_rate(each).await,
+            self.servers[0].probe.one_payment_rate(each).await,
         ))
     }
 }
@@ -191,12 +219,16 @@ fn broker(certificates: &Certificates) -> Broker {
         .expect("a broker")
 }
 
-fn database(flavor: Flavor, certificates: &Certificates) -> support::servers::Result<Database> {
+fn database(
+    flavor: Flavor,
+    certificates: &Certificates,
+    arguments: &str,
+) -> support::servers::Result<Database> {
     let is_mariadb = flavor == Flavor::Old;
     Database::start(&DatabaseOptions {
         flavor: Some(flavor),
         durable: true,
         tls: is_mariadb.then(|| certificates.server.clone()),
-        arguments: settings::of_the_database(is_mariadb),
+        arguments: settings::of_the_database(is_mariadb, arguments),
     })
 }

@@ -46,7 +46,7 @@ pub fn of_the_service(database_url: &str, amqp_url: &str) -> Settings {
 }
 
 /// What docs/deployment.md advises for the database, unless `BENCH_SERVER=default` asks for how it comes.
-pub fn of_the_database(is_mariadb: bool) -> Vec<String> {
+pub fn of_the_database(is_mariadb: bool, further: &str) -> Vec<String> {
     let as_it_comes = std::env::var("BENCH_SERVER").is_ok_and(|server| server == "default");
     let advised: &[&str] = match (as_it_comes, is_mariadb) {
         (true, _) => &[],
@@ -57,10 +57,18 @@ pub fn of_the_database(is_mariadb: bool) -> Vec<String> {
         ],
         (false, false) => &["--binlog-row-image=MINIMAL", "--binlog-cache-size=1M"],
     };
-    let further = std::env::var("BENCH_SERVER_ARGS").unwrap_or_default();
     let further = further.split_whitespace();
     let all = advised.iter().copied().chain(further);
     all.map(str::to_owned).collect()
+}
+
+/// The lists in `BENCH_SERVER_ARGS`; an empty one without it.
+pub fn variants() -> Vec<String> {
+    let lists = std::env::var("BENCH_SERVER_ARGS").unwrap_or_default();
+    lists
+        .split('|')
+        .map(|list| list.trim().to_owned())
+        .collect()
 }
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -150,6 +150,7 @@ fn simulated_issuer(
     // Its notes share transactions: else these would be a third of all transactions under load.
     let limits = Limits {
         linger: Duration::from_millis(5),
+        lanes: database.lanes(),
         ..Limits::default()
     };
     let ledger = settings

@@ -1,5 +1,8 @@
 //! Group commit: what queued up while the last transaction was committing runs as one multi-row transaction.
 //!
+//! A full batch may start beside the transactions under way: where a round trip takes milliseconds, one transaction at a
+//! time would be the limit.
+//!
 //! Nothing waits when idle. Under load, a batch waits for more about as long as a transaction takes: fewer and longer
 //! transactions are what that load needs. If a caller disconnects, its item still runs. Collisions and lost connections
 //! run the whole batch again. If an item may be the cause (refused data, a row that cannot be read, a panic, a connection
@@ -11,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -63,6 +68,9 @@ pub struct Limits {
     pub waiting: usize,
     /// Items in one transaction.
     pub rows: usize,
+    /// Transactions under way at the same time. Only a full batch starts beside another one: then one transaction at a
+    /// time is the limit, as when the database is far away.
+    pub lanes: usize,
     /// For how long a batch is run again after transient errors; `None`: for ever.
     pub patience: Option<Duration>,
     /// After this long, a transaction's result counts as unknown.
@@ -79,6 +87,7 @@ impl Default for Limits {
         Self {
             waiting: 8192,
             rows: 256,
+            lanes: 1,
             patience: Some(Duration::from_secs(8)),
             timeout: Duration::from_secs(10),
             pause: Duration::from_millis(8),
@@ -98,10 +107,9 @@ impl Limits {
     }
 }
 
-type Waiting<B> = (
-    <B as Batch>::Item,
-    oneshot::Sender<Result<<B as Batch>::Outcome, StoreError>>,
-);
+type Reply<B> = oneshot::Sender<Result<<B as Batch>::Outcome, StoreError>>;
+
+type Waiting<B> = (<B as Batch>::Item, Reply<B>);
 
 /// The sending side of a group commit. Its task ends when the last clone is dropped.
 #[derive(Debug)]
@@ -122,7 +130,7 @@ impl<B: Batch> Clone for Batcher<B> {
 }
 
 impl<B: Batch> Batcher<B> {
-    /// Starts the task that runs the batches, one transaction at a time.
+    /// Starts the task that runs the batches.
     pub fn spawn(batch: B, limits: Limits) -> Self {
         Self::spawn_for(batch, limits, None)
     }
@@ -201,35 +209,48 @@ async fn work_off<B: Batch>(
     mut queue: mpsc::Receiver<Waiting<B>>,
     watched: Watched,
 ) {
-    let mut waiting = Vec::with_capacity(limits.rows);
-    let mut took = Duration::ZERO;
-    let (mut apart, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_A_TIME)));
     let run = Run {
         batch,
         limits,
         watched,
     };
-    while queue.recv_many(&mut waiting, limits.rows).await > 0 {
-        gather(&mut queue, &mut waiting, limits, took).await;
-        let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
-        let in_hand = run.watched.pulse.take();
-        let began = Instant::now();
-        let outcomes = run.to_the_end(&items, BREAKS).await;
-        took = began.elapsed();
-        drop(in_hand);
-        for ((item, reply), outcome) in items.into_iter().zip(replies).zip(outcomes) {
-            if matches!(outcome, Err(StoreError::Locked(_))) {
-                let apart_from_others = run.clone().apart((item, reply), began, Arc::clone(&turns));
-                apart.spawn(apart_from_others);
-                continue;
+    let mut under_way = FuturesUnordered::new();
+    let (mut apart, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_A_TIME)));
+    let mut waiting = Vec::with_capacity(limits.rows);
+    let mut took = Duration::ZERO;
+    let mut is_open = true;
+    loop {
+        let room = limits.rows - waiting.len();
+        let takes = is_open && room > 0 && apart.len() <= APART;
+        tokio::select! {
+            received = queue.recv_many(&mut waiting, room), if takes => is_open = received > 0,
+            Some(ended) = under_way.next() => {
+                let Ended { began, locked } = ended;
+                took = began.elapsed();
+                for item in locked {
+                    apart.spawn(run.clone().apart(item, began, Arc::clone(&turns)));
+                }
             }
-            // An error here is a caller that has hung up; its item is done all the same.
-            let _ = reply.send(outcome);
+            Some(_) = apart.join_next() => {}
+            else => return,
         }
-        while apart.len() > APART && apart.join_next().await.is_some() {}
-        while apart.try_join_next().is_some() {}
+        let starts = if under_way.is_empty() {
+            !waiting.is_empty()
+        } else {
+            waiting.len() >= limits.rows && under_way.len() < limits.lanes
+        };
+        if starts {
+            gather(&mut queue, &mut waiting, limits, took).await;
+            under_way.push(run.transaction(waiting.drain(..).unzip()));
+        }
     }
+}
+
+/// What a transaction leaves behind.
+struct Ended<B: Batch> {
+    began: Instant,
+    /// Items whose rows something else holds locked.
+    locked: Vec<Waiting<B>>,
 }
 
 async fn gather<W>(
@@ -285,6 +306,25 @@ impl<B: Batch> Run<B> {
             }
         };
         let _ = reply.send(outcome);
+    }
+
+    /// Runs a batch and answers its callers, but for those whose rows something else holds locked.
+    async fn transaction(&self, (items, replies): (Vec<B::Item>, Vec<Reply<B>>)) -> Ended<B> {
+        metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
+        let in_hand = self.watched.pulse.take();
+        let began = Instant::now();
+        let outcomes = self.to_the_end(&items, BREAKS).await;
+        drop(in_hand);
+        let mut locked = Vec::new();
+        for ((item, reply), outcome) in items.into_iter().zip(replies).zip(outcomes) {
+            if matches!(outcome, Err(StoreError::Locked(_))) {
+                locked.push((item, reply));
+            } else {
+                // An error here is a caller that has disconnected; its item is done all the same.
+                let _ = reply.send(outcome);
+            }
+        }
+        Ended { began, locked }
     }
 
     /// Runs the items together, then by halves if one of them may be the cause of an error. `breaks`: how often the

@@ -124,6 +124,10 @@ impl<E: Engine> Database for SqlDatabase<E> {
         self.engine.migrate().await
     }
 
+    fn lanes(&self) -> usize {
+        E::LANES
+    }
+
     async fn check(&self) -> Result<Checked, StoreError> {
         let mut connection = self.engine.reader().await?;
         let now = match connection.now().await {

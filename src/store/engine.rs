@@ -17,6 +17,9 @@ pub trait Engine: Send + Sync + 'static {
     /// A connection, borrowed from a pool.
     type Connection: Connection;
 
+    /// See [`super::Database::lanes`].
+    const LANES: usize;
+
     /// The statements, in this database's words.
     fn statements() -> &'static Statements;
 

@@ -19,10 +19,10 @@ const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 1
 pub enum ManyRows {
     /// Takes them as its first parameter, a JSON array of arrays, that the database takes apart.
     Json(&'static str),
-    /// Lists them in its text, as its last parameters: a third cheaper for the database. Rows that make no list are
-    /// written by several statements.
+    /// Lists them in its text, as its last parameters: a third cheaper for the database. The last row is repeated where
+    /// that saves a statement and costs few rows: writing a row again must change nothing.
     Values(List),
-    /// The same for keys to look for, which may be asked for twice: the last one fills up the list.
+    /// The same for keys to look for. The last one is repeated until the list is full.
     Keys(List),
 }
 
@@ -34,6 +34,15 @@ pub struct List {
     after: &'static str,
     /// For each size, once it is needed.
     texts: [OnceLock<String>; SIZES.len()],
+}
+
+/// How far the last row may be repeated to fill a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    /// As far as it takes: looking a key up twice costs next to nothing.
+    All,
+    /// By an eighth of the rows at most, and within the statement's length. Each statement is a round trip.
+    Some,
 }
 
 /// A statement with its parameters.
@@ -63,8 +72,8 @@ impl ManyRows {
                 .into_iter()
                 .map(|json| (*sql, [&[Cell::from(json)], others].concat()))
                 .collect()),
-            Self::Values(list) => Ok(list.commands(rows, others, longest, false)),
-            Self::Keys(list) => Ok(list.commands(rows, others, longest, true)),
+            Self::Values(list) => Ok(list.commands(rows, others, longest, Fill::Some)),
+            Self::Keys(list) => Ok(list.commands(rows, others, longest, Fill::All)),
         }
     }
 }
@@ -84,16 +93,26 @@ impl List {
         rows: Vec<Row<'r>>,
         others: &[Cell<'r>],
         longest: usize,
-        filled_up: bool,
+        fill: Fill,
     ) -> Vec<Command<'r>> {
         let mut commands = Vec::new();
+        let all = rows.len();
         let mut rows = VecDeque::from(rows);
         while let Some(first) = rows.front() {
             let width = first.len();
             let fitting = fitting(rows.iter(), longest);
             let at_most = SIZES.partition_point(|size| *size <= fitting).max(1) - 1;
             let at_least = SIZES.partition_point(|size| *size < fitting);
-            let place = if filled_up { at_least } else { at_most };
+            let repeated = SIZES[at_least] - fitting;
+            let is_filled = match fill {
+                Fill::All => true,
+                Fill::Some => {
+                    fitting == rows.len()
+                        && repeated <= all.min(SIZES[SIZES.len() - 1]) / 8
+                        && bytes(rows.iter()) + repeated * rows.back().map_or(0, length) <= longest
+                }
+            };
+            let place = if is_filled { at_least } else { at_most };
             let size = SIZES[place];
             let mut parameters = Vec::with_capacity(others.len() + size * width);
             parameters.extend_from_slice(others);
@@ -116,13 +135,21 @@ impl List {
 
 /// How many of the first rows fit into one statement; at least one.
 fn fitting<'r>(rows: impl Iterator<Item = &'r Row<'r>>, longest: usize) -> usize {
-    let mut length = 0;
+    let mut bytes = 0;
     let fits = |row: &&Row<'_>| {
-        length += row.iter().map(Cell::len).sum::<usize>();
-        length <= longest
+        bytes += length(row);
+        bytes <= longest
     };
     let most = SIZES[SIZES.len() - 1];
     rows.take(most).take_while(fits).count().max(1)
+}
+
+fn bytes<'r>(rows: impl Iterator<Item = &'r Row<'r>>) -> usize {
+    rows.map(length).sum()
+}
+
+fn length(row: &Row<'_>) -> usize {
+    row.iter().map(Cell::len).sum()
 }
 
 /// Rows as JSON arrays of arrays.

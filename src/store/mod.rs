@@ -147,6 +147,11 @@ pub trait Database: Send + Sync + 'static {
     /// Starts a transaction (READ COMMITTED, or stricter). Dropping it rolls it back.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 
+    /// How many transactions of one kind are worth running at the same time.
+    fn lanes(&self) -> usize {
+        1
+    }
+
     /// Reserves `count` consecutive payment ids, durably, and returns the first; the very first is `first_ever`.
     async fn reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError>;
 

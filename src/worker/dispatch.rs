@@ -35,7 +35,7 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Place(mpsc::UnboundedSender<Event>);
 
-/// The right to work on one try. Dropping it makes room for the next.
+/// The right to claim one try and to call the processor for it. Dropping it ends the call and lets the next try start.
 #[derive(Debug)]
 pub(super) struct Permit {
     ticket: Ticket,
@@ -47,7 +47,6 @@ pub(super) enum Event {
     /// It is known now whose a try is.
     Found(Whose, Box<Received>),
     Asked(Ticket),
-    Answered(Ticket),
     Ended(Ticket),
     /// A delivery was settled.
     Settled,
@@ -80,11 +79,6 @@ impl Permit {
     /// The call to the processor begins.
     pub fn asked(&self) {
         let _ = self.events.send(Event::Asked(self.ticket));
-    }
-
-    /// The call to the processor has ended.
-    pub fn answered(&self) {
-        let _ = self.events.send(Event::Answered(self.ticket));
     }
 }
 
@@ -157,7 +151,6 @@ impl Dispatcher {
         match event {
             Event::Found(whose, received) => self.wait(whose, *received),
             Event::Asked(ticket) => self.shares.asked(ticket, now),
-            Event::Answered(ticket) => self.shares.answered(ticket, now),
             Event::Ended(ticket) => self.shares.ended(ticket, now),
             Event::Settled => self.held -= 1,
             Event::Behind(behind) => self.behind = behind,

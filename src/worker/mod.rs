@@ -48,7 +48,7 @@ pub struct Worker {
     pub relay: Relay,
     /// Who shares the permits, and in which proportion.
     pub clients: Clients,
-    /// Tries under way at the same time.
+    /// Tries that are claimed and not yet answered, at the same time.
     pub permits: usize,
     /// Of the calls to the processor; claiming and recording are group commits.
     pub pulse: Pulse,
@@ -69,14 +69,15 @@ impl Worker {
         self.broker.consume(Queue::Work, self.prefetch())
     }
 
-    /// A few more than can be worked on, so that a permit that comes free finds work.
+    /// Twice as many as may be with the processor: the others come from the broker, or their answers are being recorded,
+    /// which both take long where the servers are far away.
     fn prefetch(&self) -> u16 {
         let room = if self.clients.default_client().is_some() {
             0
         } else {
             ROOM
         };
-        let prefetch = self.permits + self.permits / 4 + 1 + room;
+        let prefetch = 2 * self.permits + 1 + room;
         u16::try_from(prefetch).unwrap_or(u16::MAX)
     }
 
@@ -104,8 +105,7 @@ impl Worker {
             attempt = work.attempt,
             try_number = work.try_number
         );
-        let settlement = self.take_and_try(work, &permit).instrument(span).await;
-        drop(permit);
+        let settlement = self.take_and_try(work, permit).instrument(span).await;
         self.settle(received, settlement, stop).await;
     }
 
@@ -165,7 +165,7 @@ impl Worker {
     async fn take_and_try(
         &self,
         work: WorkMessage,
-        permit: &Permit,
+        permit: Permit,
     ) -> Result<Settlement, StoreError> {
         let authorizing = self.commands.stages().authorize.enter();
         let claimed = self
@@ -196,7 +196,8 @@ impl Worker {
         let in_hand = self.pulse.take();
         permit.asked();
         let (trigger, delay) = self.authorizer.ask(&stored).await;
-        permit.answered();
+        // The next try need not wait until the answer is in the database.
+        drop(permit);
         drop(in_hand);
         authorizing.left();
         let advance = Advance {

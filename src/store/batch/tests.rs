@@ -55,6 +55,72 @@ async fn what_is_in_no_hurry_waits_for_others_to_share_its_transaction() {
     assert_eq!(together, [4, 4, 4, 4, 1, 1]);
 }
 
+/// A database that is a long way away.
+#[derive(Default)]
+struct Far {
+    under_way: AtomicUsize,
+}
+
+const ROUND_TRIPS: Duration = Duration::from_millis(100);
+
+#[async_trait]
+impl Batch for Far {
+    const NAME: &'static str = "far";
+    type Item = ();
+    /// Transactions under way when its own began, and the items of its own.
+    type Outcome = (usize, usize);
+
+    async fn run(&self, items: &[()]) -> Result<Vec<(usize, usize)>, StoreError> {
+        let before = self.under_way.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(ROUND_TRIPS).await;
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        Ok(vec![(before, items.len()); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_full_batch_starts_beside_another_and_only_in_a_free_lane() {
+    let limits = Limits {
+        rows: 4,
+        lanes: 2,
+        ..Limits::default()
+    };
+    let batcher = Batcher::spawn(Far::default(), limits);
+    let submit = async |after| {
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        batcher.submit(()).await.expect("an outcome")
+    };
+    // One alone; three that are no full batch until a fourth comes; four more have no lane until the first has ended.
+    let items = [0, 10, 10, 10, 20, 30, 30, 30, 30].map(submit);
+    let began = Instant::now();
+    let outcomes = futures::future::join_all(items).await;
+    assert_eq!(outcomes[0], (0, 1));
+    assert_eq!(outcomes[1..5], [(1, 4); 4]);
+    assert_eq!(outcomes[5..], [(1, 4); 4]);
+    assert_eq!(began.elapsed(), ROUND_TRIPS * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_full_batch_waits_for_the_one_under_way() {
+    let limits = Limits {
+        rows: 4,
+        lanes: 2,
+        ..Limits::default()
+    };
+    let batcher = Batcher::spawn(Far::default(), limits);
+    let submitted = (0..8).map(|_| batcher.submit(()));
+    let mut outcomes = futures::future::join_all(submitted).await;
+    let few = (0..3).map(|_| batcher.submit(()));
+    outcomes.extend(futures::future::join_all(few).await);
+    let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    let expected = [[(0, 4); 4].as_slice(), &[(1, 4); 4], &[(0, 3); 3]].concat();
+    assert_eq!(outcomes, expected);
+}
+
 /// What running an item does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {

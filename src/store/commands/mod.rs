@@ -181,7 +181,10 @@ impl RowIds {
 impl Commands {
     /// Starts the group commits on a database. Rows that they write for the outbox come out at the other end.
     pub fn new(database: Arc<dyn Database>, space: IdSpace, leases: Leases) -> (Self, HandedOver) {
-        let limits = Limits::default();
+        let limits = Limits {
+            lanes: database.lanes(),
+            ..Limits::default()
+        };
         // What a worker or the relay holds in hand cannot be answered with an error: it waits for the database.
         let endless = Limits {
             patience: None,
@@ -261,6 +264,7 @@ impl Commands {
                 Limits {
                     linger: DELETED_TOGETHER,
                     rows: 1024,
+                    lanes: 1,
                     ..endless
                 },
             ),

@@ -76,6 +76,9 @@ impl Sqlite {
 impl Engine for File {
     type Connection = Session;
 
+    /// SQLite has one writer.
+    const LANES: usize = 1;
+
     fn statements() -> &'static Statements {
         &statements::STATEMENTS
     }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
+use payment_service::domain::PaymentId;
 
-use crate::app::{Api, Backend, KIOSK, STORE, Setup, TestApp, eventually, on_both};
+use crate::app::{Api, Backend, KIOSK, STORE, Setup, TestApp, eventually, on_both, run_on};
 
 /// Generous, since the machine may be busy: the flood takes a hundred times as long.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -123,7 +124,7 @@ async fn work_that_does_not_say_whose_it_is_has_its_client_s_share() {
 }
 
 fn without_client(id: i64) -> payment_service::broker::Publication {
-    use payment_service::domain::{ClientName, PaymentId};
+    use payment_service::domain::ClientName;
     let work = payment_service::messages::work::WorkMessage {
         payment_id: PaymentId(id),
         attempt: 1,
@@ -132,4 +133,33 @@ fn without_client(id: i64) -> payment_service::broker::Publication {
     let mut publication = work.publication(&ClientName::parse("x").unwrap(), None);
     publication.properties.headers.clear();
     publication
+}
+
+/// Where the database is far away, recording takes longer than many a call.
+#[tokio::test]
+async fn a_permit_is_free_for_the_next_try_while_an_answer_is_being_recorded() {
+    let setup = setup("1").with("ISSUER_LATENCY", "500ms");
+    run_on(setup, Backend::Servers, |app| async move {
+        let store = app.api.with_key(STORE.1);
+        let first = store.pay(1, "tok_visa").await;
+        let claimed = format!(
+            "UPDATE payments SET claimed_until = claimed_until WHERE id = {first} AND claimed_until IS NOT NULL"
+        );
+        eventually("a claim", || async { app.execute(&claimed).await == 1 }).await;
+        let mut transaction = app.database.begin().await.unwrap();
+        let locked = transaction.lock_payments(&[PaymentId(first)]).await;
+        assert!(locked.unwrap()[0].claimed_until.is_some());
+
+        let second = store.pay(2, "tok_visa").await;
+        eventually("a second call", || async {
+            app.standing_charges(second).await == 1
+        })
+        .await;
+        assert_eq!(store.get(&format!("/payments/{first}")).await["status"], "processing");
+        drop(transaction);
+        for payment in [first, second] {
+            assert_eq!(store.outcome(payment).await["status"], "succeeded");
+        }
+    })
+    .await;
 }
