@@ -55,8 +55,8 @@ pub const RULES: &[Rule] = &[
         name: "outcome_events",
         promise: "every ended attempt has exactly one outcome event",
         severity: Severity::Breach,
-        remedy: "read the payment's history (GET /payments/{id}/events); rows were changed from outside, or this is a \
-                 fault of the service",
+        remedy: "read the payment's history (`payments show ID`); rows were changed from outside, or this is a fault of the \
+                 service",
         ledger: false,
         sql: "
 SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
