@@ -154,11 +154,15 @@ fn optional_method(fields: &Object, rules: &Rules, faults: &mut Faults) -> Optio
 }
 
 fn token_only(fields: &Object, faults: &mut Faults) -> Option<PaymentMethod> {
-    for name in ["card"].iter().chain(&CARD_FIELDS) {
-        if fields.get(name).is_some() {
+    let is_card = |name: &str| {
+        let mut names = ["card"].iter().chain(&CARD_FIELDS);
+        names.any(|it| name == *it || did_you_mean::misspells(name, it))
+    };
+    for name in fields.entries().keys() {
+        if is_card(name) {
             let message = "must not be sent in a message, which a broker writes to disk: make a token \
                            with POST /card-tokens and send it as card_token";
-            faults.add(fields.path(name), "card_in_clear", message);
+            faults.add(fields.path(&shown(name)), "card_in_clear", message);
         }
     }
     fields.get("card_token")?;
@@ -192,12 +196,19 @@ fn metadata(fields: &Object, faults: &mut Faults) -> Metadata {
     })
 }
 
+/// As it is written, or with its percent-encoded characters decoded.
+fn shows_card_number(url: &str) -> bool {
+    let mut parts = form_urlencoded::parse(url.as_bytes());
+    holds_card_number(url)
+        || parts.any(|(name, value)| holds_card_number(&name) || holds_card_number(&value))
+}
+
 fn return_url(fields: &Object, rules: &Rules, faults: &mut Faults) -> Option<ReturnUrl> {
     fields.get("return_url")?;
     let wanted = "an address such as https://shop.example/orders/1";
     let text = fields.text("return_url", wanted, faults)?;
     let (code, message) = match ReturnUrl::parse(text) {
-        Ok(_) if holds_card_number(text) => (
+        Ok(_) if shows_card_number(text) => (
             "card_in_clear",
             "must not hold a card number, since it is stored and published in clear".to_owned(),
         ),
@@ -234,7 +245,7 @@ fn check_unknown(fields: &Object, rules: &Rules, faults: &mut Faults) {
     }
     match rules.cards {
         CardsAllowed::Yes => fields.check_unknown(&PAYMENT_FIELDS, &CARD_PATHS, unknown, faults),
-        // Card fields have been named as such already, and must not be recommended.
+        // Card fields have been named as such already, and must not be recommended: see `token_only`.
         CardsAllowed::No => {
             let without_cards = PAYMENT_FIELDS.iter().filter(|name| **name != "card");
             let known: Vec<&str> = without_cards.copied().collect();

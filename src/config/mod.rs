@@ -14,7 +14,7 @@ mod tests;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use admin::admin_addr;
@@ -328,17 +328,26 @@ fn with_ca(
     reader.checked("AMQP_CA_FILE", amqp.with_ca(&pem))
 }
 
+/// Its files are readable by their owner alone, whatever the umask; so is the folder.
+fn make_data_dir(data_dir: &Path, reader: &mut Reader<'_>) -> Option<()> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .map_err(|error| format!("{} cannot be made: {error}", data_dir.display()));
+    reader.checked("DATA_DIR", made)
+}
+
 fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealKeys> {
     match (reader.text("SEAL_KEYS"), backend) {
-        (Some(text), _) => reader.checked("SEAL_KEYS", SealKeys::parse(&text)),
+        (Some(text), backend) => {
+            if let Some(Backend::Embedded { data_dir }) = backend {
+                make_data_dir(data_dir, reader)?;
+            }
+            reader.checked("SEAL_KEYS", SealKeys::parse(&text))
+        }
         (None, Some(Backend::Embedded { data_dir })) => {
-            // Its files are readable by their owner alone, whatever the umask; so is the folder.
-            let made = std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(data_dir)
-                .map_err(|error| format!("{} cannot be made: {error}", data_dir.display()));
-            reader.checked("DATA_DIR", made)?;
+            make_data_dir(data_dir, reader)?;
             reader.checked(
                 "DATA_DIR",
                 SealKeys::load_or_create(&data_dir.join("seal.keys")),

@@ -209,3 +209,15 @@ fn misspelled_variables_are_found() {
         "it is set, so this one is something else"
     );
 }
+
+#[test]
+fn an_embedded_service_makes_its_folder_also_if_the_keys_are_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("new/data");
+    let data_dir = data.display().to_string();
+    assert_eq!(
+        faults(Role::All, &[("DATA_DIR", &data_dir), SERVERS[2]]),
+        [""; 0]
+    );
+    assert!(data.is_dir());
+}

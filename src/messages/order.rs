@@ -121,9 +121,18 @@ impl OrderReader {
         }
     }
 
+    /// The client whose RabbitMQ user has published a message.
+    fn user(&self, delivery: &Delivery) -> Option<ClientName> {
+        let user = delivery.properties.user_id.as_deref()?;
+        self.clients.by_rabbitmq_user(user)
+    }
+
     fn client(&self, delivery: &Delivery) -> Result<ClientName, Refusal> {
-        let replayed = replay::client(&self.seal, delivery)
-            .map_err(|error| Refusal::new("replay_not_proven", error.to_string()))?;
+        let replayed = replay::client(&self.seal, delivery).map_err(|error| Refusal {
+            // The broker vouches for the user, who is told.
+            client: self.user(delivery),
+            ..Refusal::new("replay_not_proven", error.to_string())
+        })?;
         if let Some(client) = replayed {
             return Ok(client);
         }

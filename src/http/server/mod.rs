@@ -6,7 +6,7 @@
 //! slow connections keep others out.
 //!
 //! No answer is lost because its caller is still sending: the rest of a body is read before the answer goes out
-//! ([`request_body`]), and a connection that is closed after an answer is closed for writing first ([`linger`]).
+//! (`request_body.rs`), and a connection that is closed after an answer is closed for writing first (`linger.rs`).
 
 pub(super) mod head;
 mod linger;
