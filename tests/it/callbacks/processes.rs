@@ -70,7 +70,7 @@ async fn a_service_without_servers_that_is_stopped_tells_the_rest_after_its_star
     let clients = clients_file(folder.path(), &[(STORE.0, callback(&receiver))]);
     let settings = Settings::embedded(&folder.path().join("data"))
         .with("CLIENTS_FILE", &clients)
-        .with("CALLBACK_TIMEOUT", "1s")
+        .with("CALLBACK_TIMEOUT", "4s")
         .with("CALLBACK_RETRY_INITIAL", "100ms")
         .with("CALLBACK_CONCURRENCY", "1");
     let mut first = Process::start(PROGRAM, "", &settings).await;
