@@ -199,13 +199,22 @@ pub fn card(number: &str) -> Value {
 }
 
 /// Asks again and again until the answer is yes.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+pub async fn eventually<F: Future<Output = bool>>(what: &str, ask: impl FnMut() -> F) {
+    eventually_within(LIMIT, what, ask).await;
+}
+
+/// The same for what takes its time.
+pub async fn eventually_within<F: Future<Output = bool>>(
+    limit: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) {
     let asking = async {
         while !ask().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(LIMIT, asking)
+    tokio::time::timeout(limit, asking)
         .await
         .unwrap_or_else(|_| panic!("not in time: {what}"));
 }
