@@ -132,6 +132,11 @@ impl Broker for Embedded {
                     let _ = state.publish(&self.state, message);
                     return Ok(());
                 }
+                if self.stopping.is_cancelled() && state.leads_to(Queue::Callbacks, message) {
+                    // Nothing consumes any more, and what waits in memory ends with the process: its outbox row does
+                    // not. Payments are dispatched again after a start anyway, callbacks are not.
+                    return Err(PublishError::Refused);
+                }
                 state.publish(&self.state, message)
             })
             .collect()

@@ -47,6 +47,14 @@ impl State {
         self.keeper = Some(keeper);
     }
 
+    /// Whether a message would go into a queue.
+    pub(super) fn leads_to(&self, queue: Queue, publication: &Publication) -> bool {
+        let targets = self.route(publication.exchange.name(), &publication.routing_key);
+        targets
+            .iter()
+            .any(|index| self.queues[*index].name == queue.name())
+    }
+
     pub(super) fn publish(
         &mut self,
         this: &Arc<Mutex<State>>,
