@@ -11,7 +11,7 @@ use payment_service::broker::{
 use crate::support::servers::fresh_vhost;
 
 /// Far beyond what any step takes.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// One broker, with the topology that its clients declare.
 pub enum Place {
