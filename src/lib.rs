@@ -1,42 +1,61 @@
 //! A message-driven payment service.
 //!
 //! An application delegates a payment by REST or by message; the service answers at once, authorizes the card through
-//! a queue and workers, and tells how it ended. The way of a payment, with the file of each step:
+//! a queue and workers, and reports the outcome. The way of a payment, with the file of each step:
 //!
-//! 1. A request is read and checked: [`http`] (`POST /payments`) or [`messages`] (`order.payment`).
-//! 2. Both ways meet in [`accept`], which writes payment, history and an outbox row in one transaction ([`store`]).
-//! 3. [`relay`] publishes the outbox row to the work queue ([`broker`]) and forgets it when it is confirmed.
+//! 1. A request is read and checked: [`http`] (`POST /payments`) or [`intake`] (`order.payment`).
+//! 2. Both ways meet in [`payments`], which writes payment, history and an outbox row in one transaction ([`store`]).
+//! 3. [`relay`] publishes the outbox row to the work queue ([`broker`]) and deletes it when it is confirmed.
 //! 4. A [`worker`] takes the message and claims the try for one lease.
-//! 5. It opens the card ([`card_seal`]) and asks the [`processor`].
+//! 5. It opens the card ([`vault`]) and asks the processor ([`processors`]).
 //! 6. It records the answer: outcome, history and an outbox row in one transaction, which also erases the card.
-//! 7. [`relay`] publishes the result to the topic, and to whoever asked for a reply.
+//! 7. [`relay`] publishes the result to the topic, and to the queue that the request named for a reply.
 //! 8. A request that waits is woken and reads the outcome ([`http::wait`]).
 //!
-//! A client that asked for it is told by HTTP as well, see [`callbacks`].
+//! Clients that asked for it are also called by HTTP, see [`callbacks`].
 //!
 //! What may happen to a payment is decided in [`domain`], by one pure function, [`domain::next`]. [`app`] starts and
-//! stops the tasks that a role needs, [`config`] says which, [`tools`] has the commands around them.
+//! stops the tasks that a role needs, [`config`] says which, [`cli`] has the commands around them.
+//!
+//! # Floors
+//!
+//! A module imports only from the floors below its own; modules on one floor do not know each other. A test holds them to
+//! this table.
+//!
+//! | floor | modules | what they are |
+//! |--:|---|---|
+//! | 10 | [`cli`] | the commands |
+//! | 9 | [`app`], [`telemetry`] | starts and stops the tasks of a role; logs and metrics |
+//! | 8 | [`config`] | settings from the environment |
+//! | 7 | [`http`], [`intake`], [`worker`], [`callbacks`], [`relay`] | the edges: REST, request messages, work messages, webhooks, publishing |
+//! | 6 | [`payments`] | the use cases |
+//! | 5 | [`processors`] | what authorizes cards: the simulated issuer |
+//! | 4 | [`clients`] | who may use the service, and how |
+//! | 3 | [`store`], [`wire`] | the tables; JSON of requests, answers and messages |
+//! | 2 | [`vault`] | seals cards |
+//! | 1 | [`domain`], [`broker`] | what a payment is and how it moves; transport of messages |
+//! | 0 | [`watchdog`], [`retry`], [`sockets`] | tasks that die or hang; delays before another try; socket options |
 
-// They panic when the reader has closed the pipe, or the disk is full; `tools::output` does not.
+// They panic when the reader has closed the pipe, or the disk is full; `cli::output` does not.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
-pub mod accept;
 pub mod app;
 pub mod broker;
 pub mod callbacks;
-pub mod card_seal;
+pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod domain;
 pub mod http;
-pub mod messages;
-pub mod processor;
-pub mod pulse;
+pub mod intake;
+pub mod payments;
+pub mod processors;
 pub mod relay;
+pub mod retry;
 pub mod sockets;
-pub mod stages;
 pub mod store;
 pub mod telemetry;
-pub mod tools;
-pub mod vital;
+pub mod vault;
+pub mod watchdog;
+pub mod wire;
 pub mod worker;

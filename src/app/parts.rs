@@ -4,27 +4,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AppError;
-use crate::accept::Acceptor;
+use super::dead_letters::DeadLettersInDatabase;
 use crate::broker::embedded::Embedded;
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{Broker, Queue};
 use crate::callbacks::Callbacks;
 use crate::callbacks::bindings::Keys;
-use crate::card_seal::SealKeys;
 use crate::config::{Backend, Config, IssuerSettings};
 use crate::http::wait::Waiters;
-use crate::messages::order::OrderReader;
-use crate::messages::orders::Orders;
-use crate::processor::Processor;
-use crate::processor::simulated::{Latency, Ledger, Options, SimulatedIssuer};
-use crate::pulse::Pulse;
-use crate::relay::{Relay, RelayTasks, relay};
+use crate::intake::order::OrderReader;
+use crate::intake::orders::Orders;
+use crate::payments::Acceptor;
+use crate::payments::backlog::Backlog;
+use crate::payments::commands::Commands;
+use crate::processors::Processor;
+use crate::processors::simulated::{Latency, Ledger, Options, SimulatedIssuer};
+use crate::relay::{RelayTasks, relay};
 use crate::store::Database;
 use crate::store::batch::Limits;
-use crate::store::commands::Commands;
 use crate::store::mysql::MySql;
 use crate::store::sqlite::Sqlite;
-use crate::vital::Vital;
+use crate::vault::SealKeys;
+use crate::watchdog::pulse::Pulse;
+use crate::watchdog::vital::Vital;
 use crate::worker::{Authorizer, UnknownPayments, Worker};
 
 /// Requests that wait at the same time; further ones are answered as they stand.
@@ -38,7 +40,7 @@ pub(super) struct Parts {
     pub acceptor: Arc<Acceptor>,
     pub processor: Arc<dyn Processor>,
     pub seal: Arc<SealKeys>,
-    pub relay: Relay,
+    pub backlog: Backlog,
     pub waiters: Arc<Waiters>,
     /// Of the simulated issuer's ledger.
     ledger: Option<Vital>,
@@ -58,12 +60,13 @@ impl Parts {
         let (database, broker) = backend(config).await?;
         let (commands, handed_over) =
             Commands::new(Arc::clone(&database), config.ids, config.leases);
-        let (relay, relay_tasks) = relay(
+        let relay = relay(
             Arc::clone(&broker),
             Arc::clone(&database),
             (commands.clone(), handed_over),
             config.relay,
         );
+        let backlog = relay.backlog();
         let (processor, ledger) = simulated_issuer(config.issuer, &database);
         let seal = Arc::new(config.seal_keys.clone());
         let acceptor = Arc::new(Acceptor {
@@ -71,7 +74,7 @@ impl Parts {
             database: Arc::clone(&database),
             seal: Arc::clone(&seal),
             processor: Arc::clone(&processor),
-            relay: relay.clone(),
+            backlog: backlog.clone(),
         });
         let waiters = Waiters::new(MOST_WAITERS);
         let parts = Self {
@@ -81,11 +84,11 @@ impl Parts {
             acceptor,
             processor,
             seal,
-            relay,
+            backlog,
             waiters,
             ledger,
         };
-        Ok((parts, relay_tasks))
+        Ok((parts, relay))
     }
 
     /// The second way in.
@@ -116,7 +119,7 @@ impl Parts {
                 schedule: config.retry,
                 timeout: config.processor_timeout,
             },
-            relay: self.relay.clone(),
+            backlog: self.backlog.clone(),
             clients: config.clients.clone(),
             permits: config.worker_concurrency,
             pulse: Pulse::new("worker"),
@@ -130,7 +133,7 @@ impl Parts {
             Arc::clone(&self.broker),
             config.clients.clone(),
             (Arc::clone(&self.database), self.commands.clone()),
-            self.relay.clone(),
+            self.backlog.clone(),
             config.callbacks.clone(),
         )
     }
@@ -168,7 +171,8 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
             // One process at a time: what was under way has died with the last one, and its messages with it.
             database.end_all_claims().await?;
             let database = Arc::new(database);
-            let broker = Embedded::keeping_dead_letters(Arc::clone(&database) as _)?;
+            let keeper = Arc::new(DeadLettersInDatabase(Arc::clone(&database)));
+            let broker = Embedded::keeping_dead_letters(keeper)?;
             let keys = Keys::of(&config.clients);
             broker
                 .bind_results(Queue::Callbacks, &keys.wanted, &[])

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::vital::{Vital, caught};
+use crate::watchdog::vital::{Vital, caught};
 pub use topology::{Exchange, Lane, Queue, Topology};
 
 /// The longest body that comes whole. More than any message of this service has, its dead letters included.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::settings::EVENTS;
 use crate::broker::{Broker, BrokerError, Queue};
 use crate::clients::Clients;
+use crate::clients::callback::EVENTS;
 
 /// How often the clients are looked at: their file may have changed.
 const LOOK: Duration = Duration::from_secs(1);

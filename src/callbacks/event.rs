@@ -4,11 +4,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::circuit::Calls;
-use super::sender::Failure;
+use super::failure::Failure;
 use crate::broker::{Delivery, Exchange, Properties, Publication, Queue};
+use crate::domain::rfc3339;
 use crate::domain::{ClientName, PaymentId, Timestamp};
-use crate::messages::payment::rfc3339;
-use crate::messages::result::{CLIENT_HEADER, PAYMENT_ID_HEADER};
+use crate::wire::result::{CLIENT_HEADER, PAYMENT_ID_HEADER};
 
 /// Header with the number of calls so far.
 pub const TRIES_HEADER: &str = "callback-tries";

@@ -5,14 +5,15 @@
 //! that fails again and again is left alone for a while, and its events wait in the outbox without a call.
 //! Payments wait for none of this; docs/adr/adr018-callbacks.md says why.
 
-pub mod address;
 pub mod authorities;
 pub mod bindings;
 mod circuit;
 mod clock;
 pub mod event;
+mod failure;
 mod receivers;
 mod request;
+mod resolver;
 mod sender;
 pub mod settings;
 pub mod signature;
@@ -27,18 +28,21 @@ use uuid::Uuid;
 
 use crate::broker::{Broker, Consumer, Delivery, Publication, Queue};
 use crate::clients::Clients;
+use crate::clients::callback::Callback;
 use crate::domain::Timestamp;
-use crate::messages::dead_letter;
-use crate::relay::Relay;
-use crate::stages::{Name, Stage};
-use crate::store::commands::{Commands, Message};
+use crate::payments::backlog::Backlog;
+use crate::payments::commands::Commands;
+use crate::payments::outbox::Message;
 use crate::store::rows::OutboxId;
 use crate::store::{Database, StoreError};
+use crate::watchdog::stages::{Name, Stage};
+use crate::wire::dead_letter;
 use clock::DatabaseClock;
 use event::Event;
+use failure::{Evidence, Failure};
 use receivers::Receivers;
-use sender::{Evidence, Failure, Sender};
-use settings::{Callback, CallbackSettings};
+use sender::Sender;
+use settings::CallbackSettings;
 
 /// Events that this process holds, of all clients together.
 const HELD: u16 = 512;
@@ -61,7 +65,7 @@ pub struct Callbacks {
     /// Notes what comes again.
     commands: Commands,
     /// Takes what is to be published.
-    relay: Relay,
+    backlog: Backlog,
     /// Knows which payments are this installation's.
     database: Arc<dyn Database>,
     settings: CallbackSettings,
@@ -92,7 +96,7 @@ impl Callbacks {
         broker: Arc<dyn Broker>,
         clients: Clients,
         (database, commands): (Arc<dyn Database>, Commands),
-        relay: Relay,
+        backlog: Backlog,
         settings: CallbackSettings,
     ) -> Self {
         Self {
@@ -101,7 +105,7 @@ impl Callbacks {
             broker,
             clients,
             commands,
-            relay,
+            backlog,
             receivers: Receivers::new(settings.clone()),
             stage: Stage::new(Name::Callback),
             settings,
@@ -277,7 +281,7 @@ impl Callbacks {
     }
 
     async fn later(&self, event: &Event, delay: Duration) -> Result<(), StoreError> {
-        if event.is_new() && self.relay.messages_waiting() >= self.settings.backlog_limit {
+        if event.is_new() && self.backlog.messages_waiting() >= self.settings.backlog_limit {
             // Rather this than the disk full. The outcome stands in the payment all the same.
             tracing::warn!(event.id, client = %event.client, "too many callbacks wait: not called for again");
             metrics::counter!("callbacks_dropped", "client" => event.client.to_string())

@@ -10,8 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::circuit::{Calls, Change, Circuit, Verdict};
-use super::sender::Evidence;
-use super::settings::{Callback, CallbackSettings};
+use super::failure::Evidence;
+use super::settings::CallbackSettings;
+use crate::clients::callback::Callback;
 use crate::domain::ClientName;
 
 /// Events of one client that this process holds, for each that is being called for. More go back, so that there is room

@@ -16,10 +16,13 @@ use rustls::ClientConfig;
 use rustls::crypto::ring;
 use tokio::time::timeout;
 
-use super::address::{ResolveError, Resolver, check_literal};
 use super::event::Event;
+use super::failure::Failure;
 use super::request;
-use super::settings::{Callback, CallbackSettings, Format};
+use super::settings::CallbackSettings;
+use crate::callbacks::resolver::{ResolveError, Resolver};
+use crate::clients::address::check_literal;
+use crate::clients::callback::{Callback, Format};
 use crate::domain::Timestamp;
 
 /// Read of an answer; the rest is not wanted.
@@ -32,68 +35,6 @@ const DRAIN: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(30);
 
 type Http = Client<HttpsConnector<HttpConnector<Resolver>>, Body>;
-
-/// Why a call did not deliver its event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Snake case, for metrics and dead letters: `timeout`, `server_error`.
-    pub reason: String,
-    /// One sentence.
-    pub error: String,
-    /// Another call would change nothing.
-    pub is_final: bool,
-    /// What it says about the receiver.
-    pub evidence: Evidence,
-}
-
-/// What a call says about the receiver, apart from its event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
-    /// It works: it has answered, if only that it cannot use this event.
-    Answers,
-    /// It does not work.
-    Fails,
-    /// There was no call.
-    Nothing,
-}
-
-impl Failure {
-    /// To be tried again.
-    pub fn again(reason: impl Into<String>, error: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            error: error.into(),
-            is_final: false,
-            evidence: Evidence::Fails,
-        }
-    }
-
-    /// The receiver has answered, and what it says is about this event alone.
-    #[must_use]
-    pub fn about_the_event(self) -> Self {
-        Self {
-            evidence: Evidence::Answers,
-            ..self
-        }
-    }
-
-    /// The event cannot be put into a call.
-    #[must_use]
-    pub fn without_a_call(self) -> Self {
-        Self {
-            evidence: Evidence::Nothing,
-            ..self
-        }
-    }
-
-    /// Not to be tried again.
-    pub fn last(reason: impl Into<String>, error: impl Into<String>) -> Self {
-        Self {
-            is_final: true,
-            ..Self::again(reason, error)
-        }
-    }
-}
 
 /// Delivers events.
 pub struct Sender {
@@ -205,7 +146,7 @@ fn not_trusted<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Certi
 }
 
 /// Somebody may put the address right within the day.
-fn address_refused(refused: &super::address::Refused) -> Failure {
+fn address_refused(refused: &crate::clients::address::Refused) -> Failure {
     Failure::again(
         "address_refused",
         format!("The receiver is not called: {refused}."),

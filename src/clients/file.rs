@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Directory, Entry, callback};
-use crate::accept::fields::{Faults, FieldError, Object};
-use crate::accept::json::{self, Unreadable};
-use crate::accept::rules::{ClientRules, ReturnOrigins, UnknownFields};
 use crate::domain::{ClientName, WebOrigin};
+use crate::wire::fields::{Faults, FieldError, Object};
+use crate::wire::json;
+use crate::wire::json::Unreadable;
+use crate::wire::rules::{ClientRules, ReturnOrigins, UnknownFields};
 
 /// Fields of a client.
 const FIELDS: [&str; 8] = [

@@ -3,10 +3,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::accept::rules::UnknownFields;
-use crate::callbacks::settings::{Format, OUTCOMES};
-use crate::callbacks::signature::Secret;
+use crate::clients::callback::{Format, OUTCOMES};
+use crate::clients::secret::Secret;
 use crate::domain::WebOrigin;
+use crate::wire::rules::UnknownFields;
 
 fn faults(document: &Value) -> Vec<(String, &'static str)> {
     let faults = Clients::parse(document.to_string().as_bytes()).expect_err("faults");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use crate::callbacks::authorities::Authorities;
 use crate::callbacks::settings::CallbackSettings;
-use crate::worker::retry::RetrySchedule;
+use crate::retry::RetrySchedule;
 
 pub(super) fn read(reader: &mut Reader<'_>) -> CallbackSettings {
     CallbackSettings {

@@ -25,15 +25,15 @@ use reader::Reader;
 
 use crate::broker::rabbitmq::{Hosts as AmqpHosts, parse_urls};
 use crate::callbacks::settings::CallbackSettings;
-use crate::card_seal::SealKeys;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency};
+use crate::payments::leases::Leases;
 use crate::relay::RelaySettings;
-use crate::store::commands::Leases;
+use crate::retry::RetrySchedule;
 use crate::store::ids::IdSpace;
 use crate::store::mysql::{Hosts as DatabaseHosts, parse_url};
 use crate::store::rows::Horizons;
-use crate::worker::retry::RetrySchedule;
+use crate::vault::SealKeys;
 
 /// What a process is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

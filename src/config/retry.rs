@@ -1,7 +1,7 @@
 //! `MAX_TRIES`, `RETRY_*`: when a try follows another.
 
 use super::reader::Reader;
-use crate::worker::retry::RetrySchedule;
+use crate::retry::RetrySchedule;
 
 pub(super) fn read(reader: &mut Reader<'_>) -> RetrySchedule {
     let default = RetrySchedule::default();

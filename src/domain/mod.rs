@@ -7,9 +7,12 @@ pub mod client;
 pub mod event;
 pub mod metadata;
 pub mod money;
+pub mod origin;
 pub mod outcome;
 pub mod payment;
+pub mod request;
 pub mod return_url;
+pub mod timestamp;
 pub mod transition;
 
 pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration};
@@ -17,10 +20,10 @@ pub use client::ClientName;
 pub use event::{Event, EventId, EventKind};
 pub use metadata::Metadata;
 pub use money::{Currency, Money};
+pub use origin::Origin;
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};
 pub use payment::{OrderId, Payment, PaymentId, PaymentStatus, UserId};
+pub use request::{PaymentMethod, PaymentRequest};
 pub use return_url::{ReturnUrl, WebOrigin};
+pub use timestamp::{Timestamp, rfc3339};
 pub use transition::{Next, Phase, Progress, Refusal, Trigger, next};
-
-/// A moment in UTC, to the microsecond: what the database's clock said.
-pub type Timestamp = time::OffsetDateTime;

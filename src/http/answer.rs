@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::headers::has_version;
 use super::prefer::{PREFERENCE_APPLIED, Prefer};
 use crate::domain::{Payment, PaymentStatus};
-use crate::messages::payment::PaymentObject;
+use crate::wire::payment::PaymentObject;
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 

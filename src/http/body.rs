@@ -10,10 +10,11 @@ use axum::http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::problem::{Kind, Problem};
-use crate::accept::json::{self, Unreadable};
+use crate::wire::json;
+use crate::wire::json::Unreadable;
 
 /// Longest body, in bytes.
-pub const LIMIT: usize = crate::accept::LONGEST_REQUEST_BYTES;
+pub const LIMIT: usize = crate::wire::LONGEST_REQUEST_BYTES;
 
 /// How long a caller may take to send its body.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,9 +13,9 @@ use super::Api;
 use super::auth::Caller;
 use super::body::JsonBody;
 use super::problem::Problem;
-use crate::accept::request::parse_card;
 use crate::domain::Brand;
-use crate::messages::payment::rfc3339;
+use crate::domain::rfc3339;
+use crate::wire::request::parse_card;
 
 /// What stands for a card, for one payment within 15 minutes.
 #[derive(Serialize, JsonSchema)]

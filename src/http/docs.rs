@@ -88,7 +88,7 @@ async fn asset(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
-        return Err(super::router::unknown_address(uri).await);
+        return Err(Problem::unknown_address(&uri));
     };
     if asset.gzip && refuses_gzip(&headers) {
         let sentence = "This file is kept compressed: accept gzip.";

@@ -11,8 +11,8 @@ use super::Api;
 use super::auth::Caller;
 use super::headers::PathId;
 use super::problem::Problem;
+use crate::domain::rfc3339;
 use crate::domain::{Event, EventId, EventKind};
-use crate::messages::payment::rfc3339;
 
 /// The whole history; a payment has few events, so there are no pages.
 #[derive(Serialize, JsonSchema)]

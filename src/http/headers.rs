@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use super::problem::{Kind, Problem};
 use crate::domain::PaymentId;
 use crate::domain::card::holds_card_number;
-use crate::messages::is_traceparent;
+use crate::wire::is_traceparent;
 
 /// The payment that a path names.
 pub struct PathId(pub PaymentId);

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::stages::Stages;
+use crate::watchdog::stages::Stages;
 
 /// Whether this process's own tasks make progress. No dependency turns it red.
 #[derive(Debug, Clone, PartialEq, Eq)]

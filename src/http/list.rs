@@ -12,11 +12,11 @@ use time::OffsetDateTime;
 use super::Api;
 use super::auth::Caller;
 use super::problem::{Kind, Problem};
-use crate::accept::did_you_mean;
-use crate::accept::fields::{Faults, FieldError, Object, shown};
 use crate::domain::{ClientName, OrderId, Payment, PaymentId, PaymentStatus, Timestamp, UserId};
-use crate::messages::payment::PaymentObject;
 use crate::store::rows::PaymentFilter;
+use crate::wire::did_you_mean;
+use crate::wire::fields::{Faults, FieldError, Object, shown};
+use crate::wire::payment::PaymentObject;
 
 const PARAMETERS: [&str; 5] = ["order_id", "user_id", "status", "limit", "cursor"];
 pub const DEFAULT_LIMIT: u32 = 20;

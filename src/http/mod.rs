@@ -29,12 +29,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use crate::accept::Acceptor;
-use crate::accept::rules::{CardsAllowed, ClientRules, Rules};
 use crate::clients::Clients;
 use crate::domain::{Currency, Timestamp};
-use crate::processor::simulated::TestCard;
+use crate::payments::Acceptor;
+use crate::processors::simulated::TestCard;
 use crate::store::queries::Queries;
+use crate::wire::rules::{CardsAllowed, ClientRules, Rules};
 use admission::Admission;
 use health::Health;
 use wait::Waiters;

@@ -14,10 +14,10 @@ use super::headers::{PathId, idempotency_key, traceparent};
 use super::prefer::Prefer;
 use super::problem::Problem;
 use super::{Api, answer, wait};
-use crate::accept::request::parse_payment;
-use crate::accept::{Submission, WayIn};
+use crate::domain::Origin;
 use crate::domain::{ClientName, Payment};
-use crate::store::rows::Origin;
+use crate::payments::{Submission, WayIn};
+use crate::wire::request::parse_payment;
 
 /// Accepts a payment: 202, or 200 if its outcome is there (in the time that the caller waits).
 pub async fn create(

@@ -15,8 +15,8 @@ use super::headers::PathId;
 use super::prefer::Prefer;
 use super::problem::Problem;
 use super::{Api, answer, payments};
-use crate::accept::Presented;
-use crate::accept::request::parse_method;
+use crate::payments::Presented;
+use crate::wire::request::parse_method;
 
 /// 200 with the outcome; 202 if it comes later, or the caller prefers so, or another card is being processed.
 pub async fn present(

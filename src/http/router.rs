@@ -84,15 +84,9 @@ fn health_routes(health: Health) -> Router {
 
 fn guarded(routes: Router) -> Router {
     routes
-        .fallback(unknown_address)
+        .fallback(async |uri: Uri| Problem::unknown_address(&uri))
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(body::LIMIT))
-}
-
-pub(super) async fn unknown_address(uri: Uri) -> Problem {
-    // The query stays out: it is the caller's own affair, and may hold anything.
-    let path: String = uri.path().chars().take(100).collect();
-    Problem::new(Kind::NotFound, format!("There is nothing at {path}."))
 }
 
 async fn unknown_method(method: Method, uri: Uri) -> Problem {

@@ -2,16 +2,17 @@
 //! backlog, and cards of expired tokens.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backlog, Publisher, RelaySettings};
+use super::{Publisher, RelaySettings};
 use crate::broker::{Lane, Queue};
+use crate::payments::Backlog;
+use crate::payments::outbox::Taken;
+use crate::payments::tokens::ERASED_AT_ONCE;
 use crate::store::Database;
-use crate::store::commands::{ERASED_AT_ONCE, Taken};
 use crate::store::rows::OutboxRow;
 
 /// Rows taken by one sweep.
@@ -135,7 +136,7 @@ async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
 pub(super) async fn measure(
     publisher: Publisher,
     database: Arc<dyn Database>,
-    (settings, backlog): (RelaySettings, Arc<Backlog>),
+    (settings, backlog): (RelaySettings, Backlog),
     stop: CancellationToken,
 ) {
     while pause(Duration::from_secs(2), &stop).await {
@@ -149,21 +150,16 @@ pub(super) async fn measure(
         };
         metrics::gauge!("outbox_rows").set(depth.total as f64);
         metrics::gauge!("outbox_rows_due").set(depth.due as f64);
-        // A receiver of callbacks that is away keeps nobody from paying.
-        let others = depth.total.saturating_sub(depth.of_payments);
-        backlog.others.store(others, Ordering::Relaxed);
-        metrics::gauge!("outbox_rows_of_no_payment").set(others as f64);
+        let crossed = backlog.note(&depth, settings.backlog_limit);
+        metrics::gauge!("outbox_rows_of_no_payment").set(backlog.messages_waiting() as f64);
         metrics::gauge!("outbox_rows_quarantined").set(depth.quarantined as f64);
         if depth.quarantined > 0 {
             release(&publisher).await;
         }
-        let full = depth.of_payments >= settings.backlog_limit;
-        let half_full = depth.of_payments >= settings.backlog_limit / 2;
-        backlog.half_full.store(half_full, Ordering::Relaxed);
-        if full != backlog.full.swap(full, Ordering::Relaxed) {
+        if crossed {
             tracing::warn!(
                 outbox.rows = depth.of_payments,
-                full,
+                full = backlog.is_full(),
                 "the backlog limit was crossed"
             );
         }

@@ -6,89 +6,22 @@
 //! be delivered is set aside as a dead letter: at once if the broker closes the connection for it, after
 //! [`PATIENCE`] otherwise. Its payment goes on as if it had been published.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use super::publisher::{Outcome, Publisher};
+use super::reply_addresses::{Addresses, Trouble};
 use crate::broker::PublishError;
-use crate::messages::dead_letter;
 use crate::store::rows::{OutboxId, OutboxRow};
+use crate::wire::dead_letter;
 
 /// How long a reply that its queue does not take is offered again.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How long an address is remembered for what happened with it.
-const REMEMBERED: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; more are treated like any other.
-const ADDRESSES: usize = 4096;
-/// Publications to slow addresses at the same time; what is more waits for a sweep.
-const APART: usize = 16;
 /// What is said of a reply that was never confirmed.
 const SILENT: &str = "its queue confirms nothing";
-
-/// What happened with the last reply to an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Trouble {
-    /// Nothing was confirmed, which may have been another's doing.
-    Slow,
-    /// The same again, apart from those without trouble.
-    Silent,
-    /// The broker closed the connection, with these words.
-    Closes(String),
-}
-
-/// What is remembered of addresses, and room for those that are slow.
-#[derive(Clone)]
-pub(super) struct Addresses {
-    troubles: Arc<Mutex<HashMap<String, (Trouble, Instant)>>>,
-    apart: Arc<Semaphore>,
-}
-
-impl Default for Addresses {
-    fn default() -> Self {
-        Self {
-            troubles: Arc::default(),
-            apart: Arc::new(Semaphore::new(APART)),
-        }
-    }
-}
-
-impl Addresses {
-    fn trouble(&self, row: &OutboxRow) -> Option<Trouble> {
-        let troubles = self.lock();
-        let (trouble, since) = troubles.get(&row.publication.routing_key)?;
-        // It is then tried again, but not yet beside others.
-        let over = since.elapsed() > REMEMBERED;
-        Some(if over { Trouble::Slow } else { trouble.clone() })
-    }
-
-    fn note(&self, row: &OutboxRow, trouble: Trouble) {
-        let mut troubles = self.lock();
-        if troubles.len() >= ADDRESSES {
-            troubles.retain(|_, (_, since)| since.elapsed() <= REMEMBERED);
-        }
-        if troubles.len() < ADDRESSES {
-            let address = row.publication.routing_key.clone();
-            troubles.insert(address, (trouble, Instant::now()));
-        }
-    }
-
-    fn forget(&self, row: &OutboxRow) {
-        let mut troubles = self.lock();
-        if !troubles.is_empty() {
-            troubles.remove(&row.publication.routing_key);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Trouble, Instant)>> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What became of some replies.
 #[derive(Default)]

@@ -10,12 +10,12 @@ use super::records::{
 use super::rows::{
     CardToken, Idempotency, LedgerEntry, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
-use crate::card_seal::SealedCard;
 use crate::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
     Money, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, ReturnUrl, Timestamp,
     UserId,
 };
+use crate::vault::SealedCard;
 
 /// Turns records into rows; the first that cannot be read is the error. For rows that make sense only together.
 pub fn all<T: TryInto<R, Error = StoreError>, R>(records: Vec<T>) -> Result<Vec<R>, StoreError> {

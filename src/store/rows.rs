@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::broker::Publication;
-use crate::card_seal::SealedCard;
 use crate::domain::{
-    CardSummary, ClientName, Money, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome,
-    Phase, Progress, Timestamp, UserId,
+    CardSummary, ClientName, Money, OrderId, Origin, Payment, PaymentId, PaymentStatus,
+    PendingOutcome, Phase, Progress, Timestamp, UserId,
 };
+use crate::vault::SealedCard;
 
 /// A payment with its inner state.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,20 +76,6 @@ pub struct Idempotency {
     pub key: String,
     /// HMAC-SHA-256 over the parsed request.
     pub fingerprint: [u8; 32],
-}
-
-/// What the request said about answers and traces; all absent for a plain REST request.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The caller's own number for the exchange of messages.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub correlation_id: Option<String>,
-    /// A queue for the replies, AMQP `reply-to`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub reply_to: Option<String>,
-    /// W3C Trace Context.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub traceparent: Option<String>,
 }
 
 /// The id of an outbox row: UUIDv7, so that rows lie in the order of their making.

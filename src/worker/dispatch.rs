@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::Worker;
 use super::shares::{Limits, Postponed, Shares, Ticket, Whose};
 use crate::broker::{Consumer, Delivery, Queue};
-use crate::messages::work::WorkMessage;
+use crate::wire::work::WorkMessage;
 
 /// How often one client's postponed tries are worth a line in the log.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -234,7 +234,7 @@ impl Dispatcher {
     }
 
     fn make_room(&mut self) {
-        if !self.has_several_clients() || self.worker.relay.backlog_is_half_full() {
+        if !self.has_several_clients() || self.worker.backlog.is_half_full() {
             return;
         }
         let now = Instant::now();

@@ -5,7 +5,6 @@
 
 mod authorize;
 mod dispatch;
-pub mod retry;
 mod shares;
 mod unknown;
 
@@ -19,12 +18,17 @@ use tracing::Instrument;
 use crate::broker::{Broker, Consumer, Queue};
 use crate::clients::Clients;
 use crate::domain::{ClientName, Payment, PaymentId};
-use crate::messages::work::WorkMessage;
-use crate::pulse::Pulse;
-use crate::relay::Relay;
-use crate::store::commands::{Advance, Advanced, Claim, Commands, Postpone, Postponed, RowIds};
+use crate::payments::advance::Advanced;
+use crate::payments::apply::Advance;
+use crate::payments::backlog::Backlog;
+use crate::payments::claim::Claim;
+use crate::payments::commands::Commands;
+use crate::payments::postpone::{Postpone, Postponed};
+use crate::payments::row_ids::RowIds;
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::{Database, StoreError};
+use crate::watchdog::pulse::Pulse;
+use crate::wire::work::WorkMessage;
 
 pub use authorize::Authorizer;
 use dispatch::{Dispatcher, Permit, Received};
@@ -45,7 +49,7 @@ pub struct Worker {
     /// Who asks the processor.
     pub authorizer: Authorizer,
     /// Knows how much waits to be published.
-    pub relay: Relay,
+    pub backlog: Backlog,
     /// Who shares the permits, and in which proportion.
     pub clients: Clients,
     /// Tries that are claimed and not yet answered, at the same time.

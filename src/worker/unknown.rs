@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Delivery;
-use crate::messages::work::WorkMessage;
+use crate::wire::work::WorkMessage;
 
 /// How long such a message is held before it goes back: it would come again at once. With the queue's delivery limit it
 /// takes about 20 of these until it is a dead letter, so a mistake that is soon mended costs nothing.

@@ -35,7 +35,7 @@ fn assert_all_promises_kept(output: &Output) {
             "step {step} is missing:\n{printed}"
         );
     }
-    assert!(printed.contains("src/worker/authorize.rs"), "{printed}");
+    assert!(printed.contains("src/worker/authorize/mod.rs"), "{printed}");
 }
 
 #[test]

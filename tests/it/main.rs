@@ -19,6 +19,7 @@ mod deployment;
 mod end_to_end;
 mod examples;
 mod faults;
+mod floors;
 mod gateway;
 mod hostile;
 mod page;

@@ -9,12 +9,14 @@ use payment_service::broker::{
     Broker, BrokerError, Connection, Consumer, Exchange, Lane, Properties, Publication,
     PublishError, Queue, embedded::Embedded,
 };
+use payment_service::payments::commands::Commands;
+use payment_service::payments::leases::Leases;
+use payment_service::payments::outbox::Message;
 use payment_service::relay::{RelaySettings, relay};
-use payment_service::store::commands::{Commands, Leases, Message};
 use payment_service::store::ids::IdSpace;
 use payment_service::store::rows::OutboxId;
 use payment_service::store::{Database, sqlite::Sqlite};
-use payment_service::vital::Vital;
+use payment_service::watchdog::vital::Vital;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -154,7 +156,7 @@ impl Place {
             closed: AtomicUsize::default(),
         });
         let publishing: Arc<dyn Broker> = Arc::clone(&broker) as Arc<dyn Broker>;
-        let (_, tasks) = relay(
+        let tasks = relay(
             publishing,
             Arc::clone(&database),
             (commands.clone(), handed_over),

@@ -6,7 +6,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::http::admin_router;
-use crate::pulse::Pulse;
+use crate::watchdog::pulse::Pulse;
 
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -47,7 +47,7 @@ async fn a_task_that_hangs_turns_live_red_after_the_stated_time() {
 
 #[tokio::test(start_paused = true)]
 async fn each_role_is_red_for_what_it_is_there_for() {
-    use crate::stages::Stage;
+    use crate::watchdog::stages::Stage;
     let stages = Stages::new(
         [Name::Accept, Name::Record, Name::Announce]
             .map(Stage::new)

@@ -1,15 +1,13 @@
 //! Who receives: consumers with what they have not settled yet, and subscriptions to results.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 
+use super::Settled;
 use super::queue::Message;
-use super::state::State;
-use super::{Settled, Settlement};
-use crate::broker::Delivery;
 use crate::broker::topology::topic_matches;
+use crate::broker::{Delivery, Settle};
 
 /// Names a consumer or subscription for as long as the broker lives.
 pub(super) type ConsumerId = u64;
@@ -53,21 +51,16 @@ impl MemoryConsumer {
     /// Delivers, or hands the message back if nobody receives any more.
     pub(super) fn take(
         &mut self,
-        broker: &Arc<Mutex<State>>,
         tag: u64,
         message: Message,
+        settle: Box<dyn Settle>,
     ) -> Option<Message> {
-        let settle = Settlement {
-            state: Arc::clone(broker),
-            consumer: self.id,
-            tag,
-        };
         let delivery = Delivery {
             routing_key: message.routing_key.clone(),
             properties: message.properties.clone(),
             body: message.body.clone().into_bytes(),
             redelivered: message.redelivered,
-            settle: Box::new(settle),
+            settle,
         };
         if self
             .deliveries

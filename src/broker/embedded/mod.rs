@@ -17,7 +17,7 @@ use super::{
     Broker, BrokerError, Connection, Consumer, Delivery, Exchange, Publication, PublishError,
     Queue, RESULTS_BUFFER, Settle, Topology,
 };
-use crate::vital::Vital;
+use crate::watchdog::vital::Vital;
 use consumer::ConsumerId;
 use state::State;
 

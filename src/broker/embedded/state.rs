@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 use super::KeepDeadLetters;
+use super::Settlement;
 use super::consumer::{ConsumerId, MemoryConsumer, Subscription};
 use super::queue::{MemoryQueue, Message};
 use crate::broker::topology::{BindingDefinition, ExchangeDefinition, topic_matches};
@@ -281,7 +282,12 @@ impl State {
             };
             let mut consumer = self.consumers.remove(position);
             self.last_id += 1;
-            if let Some(message) = consumer.take(this, self.last_id, message) {
+            let settle = Settlement {
+                state: Arc::clone(this),
+                consumer: consumer.id,
+                tag: self.last_id,
+            };
+            if let Some(message) = consumer.take(self.last_id, message, Box::new(settle)) {
                 // Its receiver is gone; it will be removed in a moment.
                 consumer.cancel();
                 queue.waiting.push_front(message);

@@ -6,6 +6,7 @@
 
 mod bindings;
 mod board;
+mod confirm_channels;
 mod connect;
 mod consumer;
 mod declare;
@@ -38,7 +39,7 @@ use super::{
     Broker, BrokerError, Connection, Consumer, Delivery, Lane, Publication, PublishError, Queue,
     RESULTS_BUFFER,
 };
-use crate::vital::Vital;
+use crate::watchdog::vital::Vital;
 use board::{Board, Purpose};
 use consumer::{Source, Subscription};
 use session::{Session, Supervisor};

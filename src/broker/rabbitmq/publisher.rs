@@ -6,78 +6,20 @@
 
 use std::collections::HashSet;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
 
 use futures::FutureExt;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, Connection};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use lapin::options::BasicPublishOptions;
+use lapin::{Channel, Confirmation};
 use tokio::time::{Instant, sleep_until};
 
 use super::properties::{TooLong, short, to_amqp};
 use super::session::Session;
 use crate::broker::{Exchange, Publication, PublishError};
 
-/// Calls that can be under way at a time; more wait. A channel is a handful of processes at the broker.
-const CHANNELS: usize = 64;
-
 type Outcome = Result<(), PublishError>;
 
 /// From the first byte to the broker's word on it.
 type Confirming<'c> = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send + 'c>>;
-
-/// Channels in confirm mode, each lent to one call at a time.
-pub(super) struct ConfirmChannels {
-    idle: Mutex<Vec<Channel>>,
-    permits: Semaphore,
-}
-
-impl Default for ConfirmChannels {
-    fn default() -> Self {
-        Self {
-            idle: Mutex::default(),
-            permits: Semaphore::new(CHANNELS),
-        }
-    }
-}
-
-impl ConfirmChannels {
-    async fn lend(
-        &self,
-        connection: &Connection,
-    ) -> Result<(Channel, SemaphorePermit<'_>), String> {
-        let permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|error| error.to_string())?;
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let channel = match idle {
-            Some(channel) => channel,
-            None => open(connection).await.map_err(|error| error.to_string())?,
-        };
-        Ok((channel, permit))
-    }
-
-    fn give_back(&self, channel: Channel) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(channel);
-    }
-}
-
-async fn open(connection: &Connection) -> lapin::Result<Channel> {
-    let channel = connection.create_channel().await?;
-    channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await?;
-    Ok(channel)
-}
 
 /// Publishes on this session until the deadline. Whatever has no confirm by then makes the session a broken one,
 /// except while the broker blocks it, which says itself why nothing comes.

@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::RabbitMqOptions;
 use super::board::{Board, Purpose};
+use super::confirm_channels::ConfirmChannels;
 use super::connect::{Socket, connect, delay};
 use super::declare::declare;
 use super::hosts::address;
-use super::publisher::ConfirmChannels;
 use crate::broker::Connection as State;
 
 /// How often a session looks whether its connection is still one, should no event have said so.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::broker::{Delivery, Properties, Settle};
-use crate::callbacks::sender::Evidence;
+use crate::callbacks::failure::Evidence;
 
 #[derive(Debug)]
 struct Nobody;

@@ -5,13 +5,13 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use crate::accept::schema;
 use crate::http::card_tokens::CardTokenObject;
 use crate::http::events::History;
 use crate::http::list::{self, Page};
 use crate::http::problem;
-use crate::messages::payment::PaymentObject;
-use crate::messages::result::CloudEvent;
+use crate::wire::payment::PaymentObject;
+use crate::wire::result::CloudEvent;
+use crate::wire::schema;
 
 pub(super) fn all() -> Value {
     json!({

@@ -1,13 +1,13 @@
 //! Examples of problems: which operations give which, and what they say.
 
-use crate::accept::AcceptError;
-use crate::accept::fields::FieldError;
 use crate::domain::{PaymentId, Refusal};
 use crate::http::body;
 use crate::http::problem::{Kind, Problem};
 use crate::http::server::{head, socket};
+use crate::payments::AcceptError;
 use crate::store::StoreError;
 use crate::store::quarantine::Quarantined;
+use crate::wire::fields::FieldError;
 
 type Named = (&'static str, Problem);
 

@@ -4,9 +4,9 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 
-use crate::accept::card_fields::CARD_FIELDS;
 use crate::http::body;
 use crate::http::problem::Problem;
+use crate::wire::card_fields::CARD_FIELDS;
 
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 /// The hidden field with the token.

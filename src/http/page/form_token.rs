@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use crate::card_seal::SealKeys;
 use crate::domain::{ClientName, Payment, PaymentId, Timestamp};
+use crate::vault::SealKeys;
 
 /// How long a form can be posted after it was shown.
 pub const LIFE: Duration = Duration::from_secs(60 * 60);

@@ -30,9 +30,10 @@ use super::body::JsonBody;
 use super::headers::PathId;
 use super::problem::{Kind, Problem};
 use super::{Api, payments, process};
-use crate::accept::request::parse_card;
-use crate::accept::{AcceptError, PaymentMethod, Presented};
+use crate::domain::PaymentMethod;
 use crate::domain::{ClientName, Payment, PaymentId, PaymentStatus, Refusal};
+use crate::payments::{AcceptError, Presented};
+use crate::wire::request::parse_card;
 
 /// The page for who prefers HTML; the payment as `GET /payments/{payment_id}` answers it for everybody else.
 pub async fn show(

@@ -1,7 +1,7 @@
 //! The list of test cards on the page. The table is the issuer's; its lines are English, so French has its own here.
 
 use super::words::Language;
-use crate::processor::simulated::TestCard;
+use crate::processors::simulated::TestCard;
 
 /// A row of the list.
 pub struct Row {
@@ -68,7 +68,7 @@ fn french(token: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::processor::simulated::TEST_CARDS;
+    use crate::processors::simulated::TEST_CARDS;
 
     #[test]
     fn each_test_card_has_its_line_in_french() {

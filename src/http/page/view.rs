@@ -14,9 +14,9 @@ use super::form::Form;
 use super::test_cards::Row;
 use super::words::Words;
 use super::{amount, date};
-use crate::accept::fields::FieldError;
 use crate::domain::{Payment, PaymentStatus};
 use crate::http::problem::Problem;
+use crate::wire::fields::FieldError;
 
 /// A payment as its shopper sees it.
 #[derive(Template)]

@@ -15,14 +15,18 @@ use tower::ServiceExt;
 use super::health::{Liveness, Readiness};
 use super::*;
 use crate::broker::embedded::Embedded;
-use crate::card_seal::SealKeys;
 use crate::domain::{Answer, DeclineCode, PaymentId, Trigger};
-use crate::processor::simulated::{Latency, Options, SimulatedIssuer, TEST_CARDS};
+use crate::payments::advance::Advanced;
+use crate::payments::apply::Advance;
+use crate::payments::commands::Commands;
+use crate::payments::leases::Leases;
+use crate::payments::row_ids::RowIds;
+use crate::processors::simulated::{Latency, Options, SimulatedIssuer, TEST_CARDS};
 use crate::relay::{RelaySettings, relay};
 use crate::store::Database;
-use crate::store::commands::{Advance, Advanced, Commands, Leases, RowIds};
 use crate::store::ids::IdSpace;
 use crate::store::sqlite::Sqlite;
+use crate::vault::SealKeys;
 
 const PAYMENT: &str = r#"{"order_id": 1, "user_id": 1, "total_amount": 99.53}"#;
 const WITH_CARD: &str = r#"{"order_id": 1, "user_id": 1, "total_amount": 99.53,
@@ -77,7 +81,7 @@ impl Served {
             backlog_limit: 1000,
         };
         let broker = Arc::new(Embedded::new().expect("a broker"));
-        let (relay, _never_run) = relay(
+        let never_run = relay(
             broker,
             Arc::clone(&database),
             (commands.clone(), handed_over),
@@ -97,7 +101,7 @@ impl Served {
                 database: Arc::clone(&database),
                 seal: Arc::new(SealKeys::generate()),
                 processor: Arc::new(SimulatedIssuer::new(issuer, None)),
-                relay,
+                backlog: never_run.backlog(),
             }),
             queries: Queries::new(database),
             clients,

@@ -10,13 +10,13 @@ use uuid::Uuid;
 
 use super::*;
 use crate::broker::{BrokerError, Consumer, Exchange, Properties};
-use crate::pulse::Pulse;
+use crate::payments::leases::Leases;
 use crate::relay::RelaySettings;
 use crate::store::Database;
-use crate::store::commands::Leases;
 use crate::store::ids::IdSpace;
 use crate::store::sqlite::Sqlite;
-use crate::vital::Vital;
+use crate::watchdog::pulse::Pulse;
+use crate::watchdog::vital::Vital;
 
 /// A broker that closes the connection on some messages; what is published together with one has no confirm.
 struct Touchy {

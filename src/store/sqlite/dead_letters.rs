@@ -1,12 +1,8 @@
 //! The embedded service's dead letters: a table of the file, since its broker forgets. A command may read and change it
 //! while the service runs.
 
-use async_trait::async_trait;
-
 use super::Sqlite;
-use crate::broker::embedded::KeepDeadLetters;
-use crate::broker::{Properties, Publication, PublishError};
-use crate::messages::dead_letter::DeadLetter;
+use crate::broker::Publication;
 use crate::store::engine::{Connection, Engine};
 use crate::store::rows::OutboxRow;
 use crate::store::{StoreError, encode};
@@ -62,31 +58,18 @@ impl Sqlite {
         Ok(true)
     }
 
-    async fn keep_dead_letters(&self, letters: &[Publication]) -> Result<(), StoreError> {
+    /// Keeps dead letters under their ids. One that is there already is left as it is.
+    pub async fn keep_dead_letters(
+        &self,
+        letters: &[(String, &Publication)],
+    ) -> Result<(), StoreError> {
         let (mut connection, now) = self.engine.begin().await?;
-        for letter in letters {
-            // As it will be read again: what is not written has no part in the id.
-            let properties = Properties {
-                user_id: None,
-                ..letter.properties.clone()
-            };
-            let id = DeadLetter::read(&letter.routing_key, &properties, letter.body.as_bytes()).id;
+        for (id, letter) in letters {
             let text = serde_json::to_string(letter)
                 .map_err(|error| StoreError::Corrupt(format!("a dead letter: {error}")))?;
-            connection
-                .execute(KEEP, &[id.into(), now.into(), text.into()])
-                .await?;
+            let parameters = [id.as_str().into(), now.into(), text.into()];
+            connection.execute(KEEP, &parameters).await?;
         }
         connection.commit().await
-    }
-}
-
-#[async_trait]
-impl KeepDeadLetters for Sqlite {
-    async fn keep(&self, letters: &[Publication]) -> Result<(), PublishError> {
-        self.keep_dead_letters(letters).await.map_err(|error| {
-            tracing::warn!(%error, letters = letters.len(), "dead letters could not be kept");
-            PublishError::NotConfirmed
-        })
     }
 }

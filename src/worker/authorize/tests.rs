@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use time::macros::datetime;
 
 use super::*;
+use crate::domain::Origin;
 use crate::domain::{
     Card, CardCode, CardNumber, ClientName, Currency, Expiration, Metadata, Money, OrderId,
     Payment, PaymentId, PaymentStatus, UserId,
 };
-use crate::store::rows::Origin;
 
 struct Panics;
 

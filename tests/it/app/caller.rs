@@ -11,7 +11,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 use payment_service::broker::{Consumer, Delivery, Exchange, Properties, Publication, Queue};
-use payment_service::messages::order::ORDER_PAYMENT;
+use payment_service::wire::order::ORDER_PAYMENT;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use payment_service::accept::request::parse_payment;
-use payment_service::accept::rules::{CardsAllowed, ClientRules, ReturnOrigins, Rules};
-use payment_service::accept::schema;
 use payment_service::broker::Exchange;
 use payment_service::domain::{Currency, WebOrigin};
+use payment_service::wire::request::parse_payment;
+use payment_service::wire::rules::{CardsAllowed, ClientRules, ReturnOrigins, Rules};
+use payment_service::wire::schema;
 use serde_json::{Value, json};
 
 use super::messages::{DESCRIPTION, faults};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use payment_service::http::openapi::document;
 use payment_service::http::problem::Kind;
-use payment_service::messages::payment::PaymentObject;
+use payment_service::wire::payment::PaymentObject;
 use serde_json::{Value, json};
 
 use super::schemas::Schemas;

@@ -125,7 +125,7 @@ async fn work_that_does_not_say_whose_it_is_has_its_client_s_share() {
 
 fn without_client(id: i64) -> payment_service::broker::Publication {
     use payment_service::domain::ClientName;
-    let work = payment_service::messages::work::WorkMessage {
+    let work = payment_service::wire::work::WorkMessage {
         payment_id: PaymentId(id),
         attempt: 1,
         try_number: 1,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use payment_service::config::Role;
 use payment_service::domain::{ClientName, PaymentId};
-use payment_service::messages::work::WorkMessage;
+use payment_service::wire::work::WorkMessage;
 
 use crate::app::{Backend, Setup, TestApp, card, on_both, run_on};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payment_service::broker::Queue;
-use payment_service::messages::order::ORDER_PAYMENT;
+use payment_service::wire::order::ORDER_PAYMENT;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

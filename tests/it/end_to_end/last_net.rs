@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::QueuePurgeOptions;
-use payment_service::accept::request::parse_payment;
-use payment_service::accept::rules::{CardsAllowed, ClientRules, Rules};
-use payment_service::accept::{Acceptor, Submission, WayIn};
 use payment_service::broker::Queue;
-use payment_service::card_seal::SealKeys;
 use payment_service::config::Role;
+use payment_service::domain::Origin;
 use payment_service::domain::{ClientName, Currency};
-use payment_service::processor::simulated::{Latency, Options, SimulatedIssuer};
+use payment_service::payments::commands::Commands;
+use payment_service::payments::leases::Leases;
+use payment_service::payments::{Acceptor, Submission, WayIn};
+use payment_service::processors::simulated::{Latency, Options, SimulatedIssuer};
 use payment_service::relay::{RelaySettings, relay};
-use payment_service::store::commands::{Commands, Leases};
 use payment_service::store::ids::IdSpace;
-use payment_service::store::rows::Origin;
+use payment_service::vault::SealKeys;
+use payment_service::wire::request::parse_payment;
+use payment_service::wire::rules::{CardsAllowed, ClientRules, Rules};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -40,7 +41,8 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
         backlog_limit: 1000,
     };
     let (broker, database) = (Arc::clone(&app.broker), Arc::clone(&app.database));
-    let (relay, tasks) = relay(broker, database, (commands.clone(), handed_over), settings);
+    let tasks = relay(broker, database, (commands.clone(), handed_over), settings);
+    let backlog = tasks.backlog();
     drop(tasks);
     let latency = Latency {
         mean: Duration::ZERO,
@@ -57,7 +59,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
             },
             None,
         )),
-        relay,
+        backlog,
     };
     let order = json!({
         "order_id": 1, "user_id": 1, "total_amount": 99.53, "card_token": "tok_visa",

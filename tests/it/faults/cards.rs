@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use payment_service::processor::simulated::{Behaviour, LaterCalls, TEST_CARDS, TestCard};
+use payment_service::processors::simulated::{Behaviour, LaterCalls, TEST_CARDS, TestCard};
 
 use super::drill::AFTERMATH;
 use super::fleet::{PROCESSOR_TIMEOUT, TRIES};

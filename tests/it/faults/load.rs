@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use payment_service::processor::simulated::TestCard;
+use payment_service::processors::simulated::TestCard;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep};

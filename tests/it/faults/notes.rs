@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use payment_service::processor::simulated::TestCard;
+use payment_service::processors::simulated::TestCard;
 
 /// How a payment was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -149,8 +149,7 @@ pub fn false_alarms(outcomes: &[Instant], alarms: &[Alarm]) -> Vec<Alarm> {
 mod tests {
     use super::*;
 
-    const WARNING: &str =
-        r#" WARN payment_service::stages: a stage has work and lets nothing out stage="record""#;
+    const WARNING: &str = r#" WARN payment_service::watchdog::stages: a stage has work and lets nothing out stage="record""#;
 
     fn alarm(at: Instant, words: &str) -> Alarm {
         Alarm {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use payment_service::card_seal::SealedCard;
 use payment_service::domain::{
     DeclineCode, EventKind, PaymentId, PaymentStatus, PendingOutcome, Phase,
 };
 use payment_service::store::rows::StoredPayment;
 use payment_service::store::{Database, StoreError};
+use payment_service::vault::SealedCard;
 
 use super::samples::*;
 

@@ -5,14 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payment_service::broker::Lane;
+use payment_service::domain::Origin;
 use payment_service::domain::{OrderId, PaymentId, Trigger};
-use payment_service::messages::work::WorkMessage;
-use payment_service::store::commands::{
-    AcceptOutcome, Advance, Advanced, Claim, Commands, Leases, NewPayment, RowIds, TokenFault,
-};
+use payment_service::payments::accept::AcceptOutcome;
+use payment_service::payments::advance::Advanced;
+use payment_service::payments::apply::Advance;
+use payment_service::payments::claim::Claim;
+use payment_service::payments::commands::Commands;
+use payment_service::payments::draft::NewPayment;
+use payment_service::payments::leases::Leases;
+use payment_service::payments::row_ids::RowIds;
+use payment_service::payments::tokens::TokenFault;
 use payment_service::store::ids::IdSpace;
-use payment_service::store::rows::{Idempotency, Origin, OutboxRow, PaymentFilter, TokenId};
+use payment_service::store::rows::{Idempotency, OutboxRow, PaymentFilter, TokenId};
 use payment_service::store::{Database, StoreError};
+use payment_service::wire::work::WorkMessage;
 use time::OffsetDateTime;
 
 use super::samples::*;

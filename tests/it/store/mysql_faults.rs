@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use payment_service::domain::PaymentId;
-use payment_service::store::commands::{Commands, Leases, Message};
+use payment_service::payments::commands::Commands;
+use payment_service::payments::leases::Leases;
+use payment_service::payments::outbox::Message;
 use payment_service::store::ids::IdSpace;
 use payment_service::store::mysql::{MySql, parse_url};
 use payment_service::store::probe::{End, try_write};

@@ -6,12 +6,14 @@ use std::time::Duration;
 use futures::future::join_all;
 use payment_service::broker::Lane;
 use payment_service::domain::PaymentId;
-use payment_service::messages::work::WorkMessage;
-use payment_service::store::commands::{Claim, Commands, Leases};
+use payment_service::payments::claim::Claim;
+use payment_service::payments::commands::Commands;
+use payment_service::payments::leases::Leases;
 use payment_service::store::ids::IdSpace;
 use payment_service::store::mysql::{MySql, parse_url};
 use payment_service::store::rows::{OutboxId, OutboxRow};
 use payment_service::store::{Database, StoreError};
+use payment_service::wire::work::WorkMessage;
 use sqlx::{Connection, MySqlConnection};
 use tokio::time::timeout;
 

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use payment_service::card_seal::SealedCard;
+use payment_service::domain::Origin;
 use payment_service::domain::{ClientName, Currency, Metadata, Money, OrderId, PaymentId, UserId};
-use payment_service::store::commands::{
-    AcceptOutcome, Commands, Leases, NewPayment, PresentedCard, RowIds,
-};
+use payment_service::payments::accept::AcceptOutcome;
+use payment_service::payments::commands::Commands;
+use payment_service::payments::draft::NewPayment;
+use payment_service::payments::leases::Leases;
+use payment_service::payments::presented_card::PresentedCard;
+use payment_service::payments::row_ids::RowIds;
 use payment_service::store::ids::IdSpace;
 use payment_service::store::mysql::{MySql, parse_url};
-use payment_service::store::rows::{Idempotency, Origin};
+use payment_service::store::rows::Idempotency;
 use payment_service::store::{Database, StoreError};
+use payment_service::vault::SealedCard;
 
 use super::samples::{self, begin, read};
 use crate::support::proxy::{Mode, Proxy, Trigger};

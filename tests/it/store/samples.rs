@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use payment_service::card_seal::SealedCard;
+use payment_service::domain::Origin;
 use payment_service::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
     Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl, Timestamp,
     UserId,
 };
-use payment_service::messages::work::WorkMessage;
 use payment_service::store::rows::{
-    CardToken, Idempotency, LedgerLine, Origin, OutboxId, OutboxRow, StoredPayment, TokenId,
+    CardToken, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
 use payment_service::store::{Database, Transaction};
+use payment_service::vault::SealedCard;
+use payment_service::wire::work::WorkMessage;
 use time::Duration;
 use time::macros::datetime;
 use uuid::Uuid;

@@ -2,8 +2,8 @@
 
 use payment_service::broker::rabbitmq::RabbitMq;
 use payment_service::broker::{Broker, Queue, Topology};
-use payment_service::card_seal::SealKeys;
 use payment_service::domain::{Card, CardCode, CardNumber, Expiration, PaymentId};
+use payment_service::vault::SealKeys;
 use serde_json::Value;
 
 use super::place::{Ended, Place, run_with};
@@ -266,7 +266,7 @@ async fn a_key_that_does_not_open_what_is_stored_is_named() {
             expiration: Expiration::parse("2030-01").unwrap(),
         };
         let mut row = processing(9, time::OffsetDateTime::now_utc());
-        let owner = payment_service::card_seal::Owner::Payment(PaymentId(9), 1);
+        let owner = payment_service::vault::Owner::Payment(PaymentId(9), 1);
         row.sealed_card = Some(keys.seal(&card, owner).unwrap());
         let database = place.database();
         keep(&database, &[row]).await;

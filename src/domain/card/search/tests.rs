@@ -226,7 +226,7 @@ proptest! {
     #[test]
     fn a_number_of_any_issuer_is_found_in_any_text(
         range in 0..ISSUER_RANGES.len(), length: prop::sample::Index, digits in "[0-9]{19}", separator in "[ -]?",
-        before in r"(\PC*[^0-9\-])?([0-9]{1,19} {1,2})?", after in r"( {1,2}[0-9]{1,19})?([^0-9]\PC*)?",
+        before in r"(\PC*[^\p{Nd}\-])?([0-9]{1,19} {1,2})?", after in r"( {1,2}[0-9]{1,19})?([^\p{Nd}]\PC*)?",
     ) {
         let (prefix, _, lengths) = ISSUER_RANGES[range];
         let mut number = format!("{prefix}{digits}");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use payment_service::app::dead_letters::DeadLettersInDatabase;
 use payment_service::broker::embedded::Embedded;
 use payment_service::broker::{Broker, Exchange, Properties, Publication, Queue};
 use payment_service::store::sqlite::Sqlite;
@@ -40,7 +41,7 @@ fn embedded_letter(reason: &str, body: &Value, masked: bool) -> Publication {
 /// An embedded broker whose dead letters are kept in the place's file.
 fn embedded_broker(place: &Place) -> (Embedded, Arc<Sqlite>) {
     let file = Arc::new(place.file());
-    let keeper = Arc::clone(&file);
+    let keeper = Arc::new(DeadLettersInDatabase(Arc::clone(&file)));
     let broker = Embedded::keeping_dead_letters(keeper).unwrap();
     (broker, file)
 }

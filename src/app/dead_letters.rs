@@ -1,0 +1,36 @@
+//! Where the embedded service keeps dead letters: its broker loses everything when the process ends, so they go into the
+//! database.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::broker::embedded::KeepDeadLetters;
+use crate::broker::{Properties, Publication, PublishError};
+use crate::store::sqlite::Sqlite;
+use crate::wire::dead_letter::DeadLetter;
+
+/// Keeps dead letters in the database.
+#[derive(Debug)]
+pub struct DeadLettersInDatabase(pub Arc<Sqlite>);
+
+#[async_trait]
+impl KeepDeadLetters for DeadLettersInDatabase {
+    async fn keep(&self, letters: &[Publication]) -> Result<(), PublishError> {
+        let with_ids: Vec<(String, &Publication)> =
+            letters.iter().map(|letter| (id(letter), letter)).collect();
+        self.0.keep_dead_letters(&with_ids).await.map_err(|error| {
+            tracing::warn!(%error, letters = letters.len(), "dead letters could not be kept");
+            PublishError::NotConfirmed
+        })
+    }
+}
+
+/// The id that the letter will have when it is read again: the user who published it is not stored.
+fn id(letter: &Publication) -> String {
+    let properties = Properties {
+        user_id: None,
+        ..letter.properties.clone()
+    };
+    DeadLetter::read(&letter.routing_key, &properties, letter.body.as_bytes()).id
+}

@@ -1,0 +1,280 @@
+//! Which tasks each role runs; starts them, watches them, stops them in order.
+
+pub mod dead_letters;
+mod open_files;
+mod parts;
+mod serve;
+mod tasks;
+mod watch;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch as channel;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::config::{Config, Role};
+use crate::http::{self, server};
+use crate::relay::RelayTasks;
+use crate::store::{Database, StoreError};
+use crate::watchdog::pulse::{Pulse, Pulses};
+use crate::watchdog::stages::Stages;
+use parts::Parts;
+use tasks::Tasks;
+use watch::{StoreWatch, bring_back, wake_waiters, watch_consumers, watch_stages};
+
+/// Renders the metrics in Prometheus' text format.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Why a process could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address} ({variable}): {source}")]
+    Listen {
+        /// What was to be listened on.
+        address: SocketAddr,
+        /// The variable that says so.
+        variable: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The process cannot be told of signals.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+    /// The embedded data cannot be used.
+    #[error("the embedded data cannot be used: {0}")]
+    Store(#[from] StoreError),
+    /// The broker's options cannot be used.
+    #[error(transparent)]
+    Broker(#[from] crate::broker::BrokerError),
+    /// A task that should run for ever has ended.
+    #[error("the task `{0}` has ended")]
+    TaskEnded(&'static str),
+    /// The consumer was away for long although the broker was there.
+    #[error("no consumer for {0:?} although the broker can be reached")]
+    ConsumerMissing(Duration),
+    /// Work was left when `SHUTDOWN_TIMEOUT` was over; it will be delivered again.
+    #[error("not everything in hand was finished within {0:?}; the rest will be delivered again")]
+    NotFinished(Duration),
+}
+
+/// A process of this service, connected and bound, ready to run.
+pub struct App {
+    config: Config,
+    parts: Parts,
+    relay_tasks: RelayTasks,
+    api: Option<TcpListener>,
+    admin: TcpListener,
+    render_metrics: RenderMetrics,
+}
+
+impl App {
+    /// Opens the store, starts connecting to the broker, and binds. Servers need not be up.
+    pub async fn build(config: Config, render_metrics: RenderMetrics) -> Result<Self, AppError> {
+        let (parts, relay_tasks) = Parts::make(&config).await?;
+        let api = match config.role {
+            Role::All | Role::Api => Some(listen(config.listen_addr, "LISTEN_ADDR").await?),
+            Role::Worker => None,
+        };
+        let admin = match listen(config.admin_addr.0, "ADMIN_ADDR").await {
+            Err(AppError::Listen { address, .. }) if config.admin_addr.1 => {
+                listen(SocketAddr::new(address.ip(), 0), "ADMIN_ADDR").await?
+            }
+            bound => bound?,
+        };
+        Ok(Self {
+            config,
+            parts,
+            relay_tasks,
+            api,
+            admin,
+            render_metrics,
+        })
+    }
+
+    /// Where REST is served, if this role serves it.
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.api
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where health and metrics are served.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.local_addr().ok()
+    }
+
+    /// The broker, for a client in the same process (the demonstration).
+    pub fn broker(&self) -> Arc<dyn Broker> {
+        Arc::clone(&self.parts.broker)
+    }
+
+    /// The store, for an observer in the same process (the demonstration).
+    pub fn database(&self) -> Arc<dyn Database> {
+        Arc::clone(&self.parts.database)
+    }
+
+    /// Serves until `stop`; then stops taking, finishes what is in hand, publishes it, and closes.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
+        let shutdown_timeout = self.config.shutdown_timeout;
+        let broker = Arc::clone(&self.parts.broker);
+        let database = Arc::clone(&self.parts.database);
+        let waiters = Arc::clone(&self.parts.waiters);
+        let (mut tasks, to_the_end) = self.start(stop.clone());
+        let failure = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            failure = tasks.failure() => failure,
+        };
+        tracing::info!("stopping: finishing what is in hand");
+        stop.cancel();
+        waiters.close();
+        let orderly = async {
+            broker.stop_consuming().await;
+            tasks.taking_ended().await;
+            to_the_end.cancel();
+            tasks.background_ended().await;
+            broker.close().await;
+            database.close().await;
+        };
+        let finished = tokio::time::timeout(shutdown_timeout, orderly).await;
+        match (failure, finished) {
+            (Some(failure), _) => Err(failure),
+            (None, Err(_)) => Err(AppError::NotFinished(shutdown_timeout)),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    /// Starts what the role needs; the token stops the relay and whatever else goes on to the end.
+    fn start(self, stop: CancellationToken) -> (Tasks, CancellationToken) {
+        let Self {
+            config,
+            parts,
+            relay_tasks,
+            api,
+            admin,
+            render_metrics,
+        } = self;
+        let tasks = Tasks::new();
+        // The relay goes on until everything that was taken is finished.
+        let to_the_end = CancellationToken::new();
+        let takes = |role| config.role == role || config.role == Role::All;
+        let orders = takes(Role::Api)
+            .then(|| parts.orders(&config))
+            .map(|it| (it.consume(), it));
+        let worker = takes(Role::Worker)
+            .then(|| parts.worker(&config))
+            .map(|it| (it.consume(), it));
+        let consumers: Vec<_> = orders
+            .iter()
+            .map(|(consumer, _)| consumer)
+            .chain(worker.iter().map(|(consumer, _)| consumer))
+            .map(|consumer| consumer.registered.clone())
+            .collect();
+        let callbacks = takes(Role::Worker)
+            .then(|| parts.callbacks(&config))
+            .map(|it| (it.consume(), it));
+        let (watching, waking) = (Pulse::new("store"), Pulse::new("results"));
+        let mut pulses = parts.commands.pulses();
+        pulses.extend(relay_tasks.pulses());
+        pulses.extend([watching.clone(), waking.clone()]);
+        pulses.extend(orders.iter().map(|(_, orders)| orders.pulse.clone()));
+        pulses.extend(worker.iter().map(|(_, worker)| worker.pulse.clone()));
+        let pulses = Pulses::new(pulses, config.stuck_after);
+        let commands = parts.commands.stages();
+        let mut stages = relay_tasks.stages();
+        stages.extend(orders.iter().map(|_| commands.accept.clone()));
+        if let Some((_, callbacks)) = &callbacks {
+            commands
+                .authorize
+                .allow(config.processor_timeout + Duration::from_secs(5));
+            stages.extend([commands.authorize.clone(), commands.record.clone()]);
+            stages.push(callbacks.stage());
+        }
+        let stages = Stages::new(stages);
+        let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
+
+        tasks.keep("relay", relay_tasks.run(to_the_end.clone()));
+        let database = Arc::clone(&parts.database);
+        let watch = StoreWatch {
+            database: Arc::clone(&database),
+            role: config.role,
+            state: store_seen,
+            pulse: watching,
+            stages: stages.clone(),
+        };
+        tasks.keep("store", watch.run(to_the_end.clone()));
+        tasks.keep("stages", watch_stages(stages.clone(), stop.clone()));
+        tasks.keep(
+            "clocks",
+            bring_back(database, config.horizons(), stop.clone()),
+        );
+        // A process is ready without its callbacks, but they must not stay away.
+        let callback_consumer = callbacks
+            .iter()
+            .map(|(consumer, _)| consumer.registered.clone());
+        tasks.watch(watch_consumers(
+            parts.broker.connection(),
+            consumers.iter().cloned().chain(callback_consumer).collect(),
+            stop.clone(),
+        ));
+        for vital in parts.vitals() {
+            tasks.watch_vital(vital, to_the_end.clone());
+        }
+        let health = serve::health(
+            &parts,
+            config.role,
+            store_state,
+            consumers,
+            (pulses, stages.clone(), stop.clone()),
+        );
+        let told = health.clone().with_stages(stages);
+        let router = http::admin_router(told, render_metrics);
+        let limits = serve::admin_limits(&config);
+        tasks.keep(
+            "admin",
+            server::serve(admin, router, limits, to_the_end.clone()),
+        );
+
+        if let Some(listener) = api {
+            let limits = serve::api_limits(&config);
+            let router = http::router(serve::api(&parts, &config, health, limits.connections));
+            tasks.take(
+                "http",
+                server::serve(listener, router, limits, stop.clone()),
+            );
+            let servers = (Arc::clone(&parts.broker), Arc::clone(&parts.database));
+            let waiters = Arc::clone(&parts.waiters);
+            tasks.take(
+                "results",
+                wake_waiters(servers, waiters, (waking, stop.clone())),
+            );
+        }
+        tasks.take("clients", config.clients.watch(stop.clone()));
+        if let Some((consumer, orders)) = orders {
+            tasks.take("orders", orders.run(consumer, stop.clone()));
+        }
+        if let Some((consumer, callbacks)) = callbacks {
+            tasks.take("callbacks", callbacks.run(consumer, stop.clone()));
+        }
+        if let Some((consumer, worker)) = worker {
+            tasks.take("worker", worker.run(consumer, stop));
+        }
+        (tasks, to_the_end)
+    }
+}
+
+async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AppError::Listen {
+            address,
+            variable,
+            source,
+        })
+}

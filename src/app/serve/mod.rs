@@ -1,0 +1,145 @@
+//! What the app hands to HTTP: its parts, its health, and how many connections it may have.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::open_files;
+use super::parts::Parts;
+use crate::broker::Connection;
+use crate::config::{Config, Role};
+use crate::http::Api;
+use crate::http::admission::Admission;
+use crate::http::health::{Health, Liveness, Readiness};
+use crate::http::server::Limits;
+use crate::processors::simulated::TEST_CARDS;
+use crate::store::queries::Queries;
+use crate::watchdog::pulse::Pulses;
+use crate::watchdog::stages::{Name, Stage, Stages};
+
+/// What the watch over the store says: fine, or why not.
+pub(super) type StoreState = watch::Receiver<Result<(), String>>;
+
+/// Connections of operators: probes and whoever collects metrics.
+const ADMIN_CONNECTIONS: usize = 256;
+
+/// What the listener of the operators takes.
+pub(super) fn admin_limits(config: &Config) -> Limits {
+    Limits {
+        connections: ADMIN_CONNECTIONS,
+        head_time: config.http.idle_timeout,
+    }
+}
+
+/// What the listener of REST takes: as many connections as are wanted, if so many files may be open.
+pub(super) fn api_limits(config: &Config) -> Limits {
+    let files = open_files::raise();
+    let possible = files.saturating_sub(open_files::OTHERS + ADMIN_CONNECTIONS);
+    let connections = config.http.connections.min(possible.max(1));
+    if connections < config.http.connections {
+        tracing::warn!(
+            files,
+            connections,
+            wanted = config.http.connections,
+            "HTTP_CONNECTIONS is lowered: this process may not open more files; raise the limit (ulimit -n)"
+        );
+    }
+    Limits {
+        connections,
+        head_time: config.http.idle_timeout,
+    }
+}
+
+pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: usize) -> Api {
+    // Whatever one client holds, half of the connections are left to others.
+    let held = (connections / 2).max(1);
+    Api {
+        acceptor: Arc::clone(&parts.acceptor),
+        queries: Queries::new(Arc::clone(&parts.database)),
+        clients: config.clients.clone(),
+        admission: Admission::new(config.http.client_requests, held),
+        waiters: Arc::clone(&parts.waiters),
+        health,
+        default_currency: config.default_currency,
+        created_status: config.http.created_status,
+        max_wait: config.max_wait,
+        process_wait: Api::PROCESS_WAIT,
+        test_cards: TEST_CARDS,
+        now: time::OffsetDateTime::now_utc,
+    }
+}
+
+/// An api can work while its store can; a worker needs its consumer, too.
+pub(super) fn health(
+    parts: &Parts,
+    role: Role,
+    store: StoreState,
+    consumers: Vec<watch::Receiver<bool>>,
+    (pulses, stages, stop): (Pulses, Stages, CancellationToken),
+) -> Health {
+    let connection = parts.broker.connection();
+    let backlog = parts.backlog.clone();
+    let ready = move || {
+        if stop.is_cancelled() {
+            return Readiness::NotReady("the service is stopping".to_owned());
+        }
+        if let Err(reason) = &*store.borrow() {
+            return Readiness::NotReady(format!("the database cannot be used: {reason}"));
+        }
+        if let Some(name) = stuck_at_the_heart(&stages, role) {
+            return Readiness::NotReady(format!(
+                "the stage `{}` has work and lets nothing out",
+                name.as_str()
+            ));
+        }
+        if backlog.is_full() {
+            return Readiness::NotReady("the outbox is at its limit (BACKLOG_LIMIT)".to_owned());
+        }
+        let consuming = consumers.iter().all(|registered| *registered.borrow());
+        match &*connection.borrow() {
+            Connection::Up if consuming => Readiness::Ready,
+            _ if role == Role::Worker && !consuming => {
+                Readiness::NotReady("the consumer is not registered".to_owned())
+            }
+            Connection::Up => Readiness::Degraded("a consumer is not registered".to_owned()),
+            Connection::Down(reason) => Readiness::Degraded(format!("RabbitMQ is away: {reason}")),
+            Connection::Blocked => {
+                Readiness::Degraded("RabbitMQ takes no messages (resource alarm)".to_owned())
+            }
+            Connection::Mismatch(what) => {
+                Readiness::Degraded(format!("RabbitMQ's topology differs: {what}"))
+            }
+        }
+    };
+    Health::new(move || liveness(&pulses), ready)
+}
+
+/// What a process of this role is there for. The other stages go on by themselves when their trouble is over, and an api
+/// can accept while they wait.
+fn stuck_at_the_heart(stages: &Stages, role: Role) -> Option<Name> {
+    let heart: &[Name] = match role {
+        Role::Api => &[Name::Accept],
+        Role::Worker => &[Name::Record],
+        Role::All => &[Name::Accept, Name::Record],
+    };
+    let stuck = |name: &&Name| stages.get(**name).is_some_and(Stage::is_stuck);
+    heart.iter().find(stuck).copied()
+}
+
+/// A task that ends takes the process with it, so what is left to tell is whether one hangs.
+fn liveness(pulses: &Pulses) -> Liveness {
+    let hanging: Vec<String> = pulses
+        .hanging()
+        .into_iter()
+        .map(|(name, still_for)| format!("`{name}` has not moved for {} s", still_for.as_secs()))
+        .collect();
+    if hanging.is_empty() {
+        Liveness::Live
+    } else {
+        Liveness::Stuck(hanging.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

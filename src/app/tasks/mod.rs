@@ -1,0 +1,101 @@
+//! The tasks of a process: those that take work and end first, those that go on until nothing is left.
+
+use std::future::Future;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::AppError;
+use crate::watchdog::vital::{Vital, caught};
+
+/// Running tasks.
+pub(super) struct Tasks {
+    /// Those that take work; the first to end.
+    taking: TaskTracker,
+    /// Those that go on until nothing is left.
+    background: TaskTracker,
+    failed: mpsc::UnboundedSender<AppError>,
+    failures: mpsc::UnboundedReceiver<AppError>,
+}
+
+impl Tasks {
+    pub(super) fn new() -> Self {
+        let (failed, failures) = mpsc::unbounded_channel();
+        Self {
+            taking: TaskTracker::new(),
+            background: TaskTracker::new(),
+            failed,
+            failures,
+        }
+    }
+
+    /// Starts a task that takes work.
+    pub(super) fn take(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.start(&self.taking, name, task);
+    }
+
+    /// Starts a task that others need until they have finished.
+    pub(super) fn keep(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.start(&self.background, name, task);
+    }
+
+    /// Starts a watch that ends with a reason to end the process, or with none. A panic is a reason.
+    pub(super) fn watch(&self, watch: impl Future<Output = Option<AppError>> + Send + 'static) {
+        let failed = self.failed.clone();
+        self.background.spawn(async move {
+            let seen = caught("watch", watch).await;
+            if let Some(error) = seen.unwrap_or(Some(AppError::TaskEnded("watch"))) {
+                let _ = failed.send(error);
+            }
+        });
+    }
+
+    /// Ends the process if a task panics that others rely on.
+    pub(super) fn watch_vital(&self, vital: Vital, stop: CancellationToken) {
+        self.watch(async move {
+            tokio::select! {
+                () = vital.panicked() => Some(AppError::TaskEnded(vital.name())),
+                () = stop.cancelled() => None,
+            }
+        });
+    }
+
+    /// The next reason to end the process.
+    pub(super) async fn failure(&mut self) -> Option<AppError> {
+        self.failures.recv().await
+    }
+
+    /// Waits for the tasks that take work.
+    pub(super) async fn taking_ended(&self) {
+        self.taking.close();
+        self.taking.wait().await;
+    }
+
+    /// Waits for all others.
+    pub(super) async fn background_ended(&self) {
+        self.background.close();
+        self.background.wait().await;
+    }
+
+    /// A task that ends before it was told to, by a panic or otherwise, ends the process.
+    fn start(
+        &self,
+        tracker: &TaskTracker,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let running = tokio::spawn(task);
+        let failed = self.failed.clone();
+        tracker.spawn(async move {
+            if let Err(error) = running.await {
+                tracing::error!(task = name, %error, "a task has panicked");
+            }
+            // After a stop nobody reads this any more.
+            let _ = failed.send(AppError::TaskEnded(name));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! `dead-letters`: looks at what could not be used, publishes it again, or throws it away.
+
+mod shelf;
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use time::OffsetDateTime;
+
+use crate::cli::{configuration, output};
+use crate::config::{Config, Role};
+use crate::intake::replay;
+use crate::telemetry;
+use crate::wire::dead_letter::DeadLetter;
+use shelf::{Held, Shelf, ShelfError};
+
+/// What is done with dead letters.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Shows all of them, a line each
+    List {
+        /// Answer in JSON, with everything that `show` shows
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one with its masked body
+    Show {
+        /// As `list` shows it
+        id: String,
+    },
+    /// Publishes one again, or all that can be
+    Replay {
+        /// As `list` shows it
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// All that can be replayed; the others stay
+        #[arg(long)]
+        all: bool,
+        /// Only says what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Throws one away for good
+    Discard {
+        /// As `list` shows it
+        id: String,
+    },
+}
+
+/// Runs the command; exit code 1 if something could not be done.
+pub async fn run(options: Options) -> ExitCode {
+    if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {
+        return output::failed(error.as_ref());
+    }
+    let config = match configuration::load(Role::All) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let mut shelf = match Shelf::open(&config).await {
+        Ok(shelf) => shelf,
+        Err(error) => return output::failed(&error),
+    };
+    let done = act(&config, &mut shelf, &options.action).await;
+    if shelf.beyond_reach > 0 {
+        crate::errln!(
+            "{} more could not be held: somebody else is looking at them, or there are more than 65535; try again",
+            shelf.beyond_reach
+        );
+    }
+    shelf.close().await;
+    if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn act(config: &Config, shelf: &mut Shelf, action: &Action) -> bool {
+    match action {
+        Action::List { json } => {
+            crate::out!("{}", list(&shelf.letters, *json));
+            true
+        }
+        Action::Show { id } => match shelf.letters.iter().find(|held| held.letter.id == *id) {
+            Some(held) => {
+                crate::outln!("{:#}", serde_json::json!(held.letter));
+                true
+            }
+            None => not_found(id),
+        },
+        Action::Replay { id, dry_run, .. } => {
+            let copies = take(shelf, id.as_deref());
+            match id {
+                Some(id) if copies.is_empty() => not_found(id),
+                _ => replay(config, shelf, copies, *dry_run, id.is_some()).await,
+            }
+        }
+        Action::Discard { id } => {
+            let copies = take(shelf, Some(id));
+            if copies.is_empty() {
+                return not_found(id);
+            }
+            let mut all_done = true;
+            for mut held in copies {
+                let done = shelf.discard(&mut held).await;
+                all_done &= said(id, "discarded", done);
+            }
+            all_done
+        }
+    }
+}
+
+/// Replays each letter once; further copies of it (a message can be published twice) go with the first.
+async fn replay(
+    config: &Config,
+    shelf: &Shelf,
+    letters: Vec<Held>,
+    dry_run: bool,
+    wanted: bool,
+) -> bool {
+    let mut all_done = true;
+    let mut replayed = Vec::new();
+    for mut held in letters {
+        let letter = held.letter.clone();
+        if replayed.contains(&letter.id) {
+            if !dry_run {
+                all_done &= said(
+                    &letter.id,
+                    "discarded: a copy",
+                    shelf.discard(&mut held).await,
+                );
+            }
+            continue;
+        }
+        let default_client = config.default_client.as_ref();
+        let message =
+            match replay::replay(&letter, &config.seal_keys, &config.clients, default_client) {
+                Ok(message) => message,
+                Err(why) => {
+                    crate::outln!("{}  not replayed: {why}", letter.id);
+                    // Those that cannot be replayed are no failure where all that can be were asked for.
+                    all_done &= !wanted;
+                    continue;
+                }
+            };
+        let to = format!("{} {}", message.exchange.name(), message.routing_key);
+        if dry_run {
+            crate::outln!("{}  would be replayed to {to}", letter.id);
+        } else {
+            let done = shelf.replay(&mut held, message).await;
+            all_done &= said(&letter.id, &format!("replayed to {to}"), done);
+        }
+        replayed.push(letter.id);
+    }
+    all_done
+}
+
+/// Those with this id, or all, out of the shelf.
+fn take(shelf: &mut Shelf, id: Option<&str>) -> Vec<Held> {
+    let (taken, left) = std::mem::take(&mut shelf.letters)
+        .into_iter()
+        .partition(|held| id.is_none_or(|id| held.letter.id == id));
+    shelf.letters = left;
+    taken
+}
+
+fn said(id: &str, what: &str, done: Result<(), ShelfError>) -> bool {
+    match done {
+        Ok(()) => crate::outln!("{id}  {what}"),
+        Err(ref error) => crate::outln!("{id}  not {what}: {error}; it stays"),
+    }
+    done.is_ok()
+}
+
+fn not_found(id: &str) -> bool {
+    crate::errln!(
+        "payment-service: no dead letter has the id {id}; `dead-letters list` shows them all"
+    );
+    false
+}
+
+fn list(letters: &[Held], json: bool) -> String {
+    let letters: Vec<&DeadLetter> = letters.iter().map(|held| &held.letter).collect();
+    if json {
+        return format!("{:#}\n", serde_json::json!(letters));
+    }
+    if letters.is_empty() {
+        return "no dead letters\n".to_owned();
+    }
+    let now = OffsetDateTime::now_utc();
+    let mut text = format!(
+        "{:<36}  {:>8}  {:<5}  {:<18}  {:<22}  {}\n",
+        "id", "age", "times", "from", "reason", "message id"
+    );
+    for letter in letters {
+        let message_id = letter.message_id.as_deref().unwrap_or("-");
+        let masked = if letter.masked { " (masked)" } else { "" };
+        let _ = writeln!(
+            text,
+            "{:<36}  {:>8}  {:>5}  {:<18}  {:<22}  {message_id}{masked}",
+            letter.id,
+            age(letter, now),
+            letter.count,
+            letter.queue,
+            letter.reason,
+        );
+    }
+    text
+}
+
+/// To the largest unit.
+fn age(letter: &DeadLetter, now: OffsetDateTime) -> String {
+    let Some(age) = letter.age(now) else {
+        return "unknown".to_owned();
+    };
+    match age {
+        age if age.whole_days() > 0 => format!("{}d", age.whole_days()),
+        age if age.whole_hours() > 0 => format!("{}h", age.whole_hours()),
+        age if age.whole_minutes() > 0 => format!("{}m", age.whole_minutes()),
+        age => format!("{}s", age.whole_seconds().max(0)),
+    }
+}

@@ -1,0 +1,140 @@
+//! `demo`: starts the service, sends payments of every kind through its real ways in, and shows how each one ended.
+//!
+//! It succeeds only if every outcome is the one that the card promises.
+
+mod payments;
+mod promise;
+mod report;
+mod send;
+mod spans;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::serve;
+use crate::app::App;
+use crate::cli::{configuration, output};
+use crate::config::{Backend, Config, Role};
+use crate::domain::ClientName;
+use crate::telemetry;
+use send::Sender;
+use spans::SpanLog;
+
+/// How the demonstration runs.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Leave the service running afterwards, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the demonstration. With DATABASE_URL and AMQP_URL set it uses these servers, else none.
+pub async fn run(options: Options) -> ExitCode {
+    let spans = SpanLog::default();
+    // Warnings of the faults that are shown on purpose would only stand between the lines.
+    let metrics = match telemetry::install("error", Some(Box::new(spans.clone()))) {
+        Ok(metrics) => metrics,
+        Err(error) => return output::failed(error.as_ref()),
+    };
+    let folder = match tempfile::tempdir() {
+        Ok(folder) => folder,
+        Err(error) => return output::failed(&error),
+    };
+    let config = match config(&folder) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let render = Arc::new(move || metrics.render());
+    match demonstrate(config, render, &spans, options.keep).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => output::failed(error.as_ref()),
+    }
+}
+
+/// The configuration of the environment, but in a folder of its own, on free ports, and impatient.
+fn config(folder: &TempDir) -> Result<Config, ExitCode> {
+    let folder = folder.path().display().to_string();
+    configuration::load_with(Role::All, &|name| match name {
+        "DATA_DIR" => Some(folder.clone()),
+        "LISTEN_ADDR" | "ADMIN_ADDR" => Some("127.0.0.1:0".to_owned()),
+        "CLIENTS_FILE" | "DEFAULT_CLIENT" => None,
+        // Shorter than in production, so that faults and their repair are seen within seconds.
+        "PROCESSOR_TIMEOUT" => Some("2500ms".to_owned()),
+        "RETRY_INITIAL" => Some("200ms".to_owned()),
+        "RETRY_MAX_INTERVAL" => Some("500ms".to_owned()),
+        "MAX_TRIES" => Some("3".to_owned()),
+        "SWEEP_EVERY" => Some("100ms".to_owned()),
+        name => std::env::var(name).ok(),
+    })
+}
+
+async fn demonstrate(
+    config: Config,
+    render_metrics: crate::app::RenderMetrics,
+    spans: &SpanLog,
+    keep: bool,
+) -> Result<bool, Box<dyn Error + Send + Sync>> {
+    let where_it_runs = match &config.backend {
+        Backend::Embedded { .. } => "embedded, in a temporary folder, with no servers",
+        Backend::Servers { .. } => "over MySQL and RabbitMQ, as DATABASE_URL and AMQP_URL say",
+    };
+    let max_tries = config.retry.max_tries;
+    let app = App::build(config, render_metrics).await?;
+    let api = app.api_addr().ok_or("the service has no REST address")?;
+    let (broker, database) = (app.broker(), app.database());
+    let stop = CancellationToken::new();
+    let service = tokio::spawn(app.run(stop.clone()));
+    let sender = Sender::new(api, broker)?;
+    sender.until_ready().await?;
+    if database
+        .holds_others_than(&ClientName::parse("default")?)
+        .await?
+    {
+        stop.cancel();
+        return Err(
+            "this database holds payments of other clients: demonstrate on an empty one".into(),
+        );
+    }
+    crate::outln!("The service runs at http://{api} ({where_it_runs}).\n");
+    let sent = payments::all();
+    let ended = sender.send_all(&sent, max_tries).await?;
+    let kept = report::print(&ended, spans);
+    print_next_lines(api, keep);
+    if keep {
+        tokio::spawn(serve::stop_on_signal(stop.clone()));
+    } else {
+        stop.cancel();
+    }
+    service.await??;
+    Ok(kept)
+}
+
+fn print_next_lines(api: SocketAddr, keep: bool) {
+    let address = if keep {
+        api.to_string()
+    } else {
+        "127.0.0.1:5009".to_owned()
+    };
+    if keep {
+        crate::outln!("The service is still running; Ctrl-C stops it.");
+    }
+    crate::outln!("Go on from here:");
+    crate::outln!("  cargo run --release");
+    crate::outln!(
+        "  curl -s http://{address}/payments -H 'Content-Type: application/json' -H 'Prefer: wait=5' \
+         -d '{{\"order_id\": 1, \"user_id\": 1, \"total_amount\": 99.53, \"card_token\": \"tok_visa\"}}'"
+    );
+    crate::outln!("  less src/lib.rs    # the map of the source, in the order of the steps above");
+}
+
+/// `12.3 ms`
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,87 @@
+//! Prints how the payments ended, and the way of one of them.
+
+use super::milliseconds;
+use super::payments::Way;
+use super::send::Ended;
+use super::spans::{SpanLog, Step};
+
+/// Prints the table and the way of the first payment; false if some card did not keep its promise.
+pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
+    crate::outln!("");
+    crate::outln!(
+        "{:<6} {:>12}  {:<17} {:<17} {:<10} {:<20} {:>5} {:>10}",
+        "order",
+        "amount",
+        "card",
+        "way in",
+        "status",
+        "reason",
+        "tries",
+        "outcome in"
+    );
+    for payment in ended {
+        crate::outln!("{}", line(payment));
+    }
+    let broken: Vec<&Ended> = ended.iter().filter(|ended| !ended.kept()).collect();
+    crate::outln!("");
+    if broken.is_empty() {
+        crate::outln!(
+            "All {} outcomes are the ones that the cards promise.",
+            ended.len()
+        );
+    }
+    for payment in &broken {
+        crate::outln!(
+            "Order {} broke its promise: {:?} was expected.",
+            payment.sent.order_id,
+            payment.promise
+        );
+    }
+    if let Some(first) = ended.iter().find(|ended| ended.sent.way == Way::Rest) {
+        print_way(first, spans);
+    }
+    broken.is_empty()
+}
+
+fn line(ended: &Ended) -> String {
+    let payment = &ended.payment;
+    let card = payment.payment_method.as_ref();
+    let card = card.map_or_else(String::new, |card| {
+        format!("{} …{}", card.brand, card.last4)
+    });
+    format!(
+        "{:<6} {:>12}  {:<17} {:<17} {:<10} {:<20} {:>5} {:>10}",
+        payment.order_id,
+        format!("{:.2} {}", payment.total_amount, payment.currency),
+        card,
+        ended.sent.way.label(),
+        payment.status.as_str(),
+        payment.decline_code.as_deref().unwrap_or("–"),
+        ended.tries,
+        milliseconds(ended.took),
+    )
+}
+
+fn print_way(ended: &Ended, spans: &SpanLog) {
+    let steps = spans.way_of(ended.payment.payment_id.0);
+    crate::outln!(
+        "\nThe way of order {}, step by step:",
+        ended.payment.order_id
+    );
+    crate::outln!("      {:>9} {:>9}  {:<62} source", "at", "took", "step");
+    for Step {
+        number,
+        what,
+        file,
+        at,
+        took,
+    } in steps
+    {
+        crate::outln!(
+            "  {number}.  {:>9} {:>9}  {what:<62} {file}",
+            milliseconds(at),
+            milliseconds(took)
+        );
+    }
+    crate::outln!("");
+}

@@ -1,0 +1,103 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::{check, configuration, dead_letters, demo, keys, output, payments, serve, setup};
+use crate::config::{self, Role};
+use crate::telemetry;
+
+/// A message-driven payment service. Without a command: everything in one process, with nothing else needed.
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Configured by environment variables: .env.example lists them all."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// REST and requests by message, on MySQL and RabbitMQ
+    Api,
+    /// Authorizes payments; start as many as you need
+    Worker,
+    /// Brings database and broker up to date; safe to repeat
+    Setup,
+    /// Finds out whether database, broker and configuration are fit; or a process alive; or payments in order
+    Check(check::Options),
+    /// Lists payments, and shows where one stands and what happened to it
+    Payments(payments::Options),
+    /// Lists, shows, replays and discards messages that could not be used
+    DeadLetters(dead_letters::Options),
+    /// Sends payments of every kind through the service and shows how each one ended
+    Demo(demo::Options),
+    /// Makes an API key and a key to seal cards with
+    Keys,
+}
+
+/// Runs what the arguments say.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::failed(&error),
+    };
+    let code = match arguments.command {
+        None => runtime.block_on(run_role(Role::All)),
+        Some(Command::Api) => runtime.block_on(run_role(Role::Api)),
+        Some(Command::Worker) => runtime.block_on(run_role(Role::Worker)),
+        Some(Command::Setup) => runtime.block_on(run_setup()),
+        Some(Command::Check(options)) => runtime.block_on(check::run(options)),
+        Some(Command::DeadLetters(options)) => runtime.block_on(dead_letters::run(options)),
+        Some(Command::Payments(options)) => runtime.block_on(payments::run(options)),
+        Some(Command::Demo(options)) => runtime.block_on(demo::run(options)),
+        Some(Command::Keys) => keys::print(),
+    };
+    // Whatever is still running has had its time.
+    runtime.shutdown_background();
+    output::exit_code(code)
+}
+
+async fn run_role(role: Role) -> ExitCode {
+    let config = match configuration::load(role) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let metrics = match telemetry::install(telemetry::DEFAULT_FILTER, None) {
+        Ok(metrics) => metrics,
+        Err(error) => return output::failed(error.as_ref()),
+    };
+    warn_of_unknown_variables();
+    match serve::run(config, metrics).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::failed(&error),
+    }
+}
+
+async fn run_setup() -> ExitCode {
+    let config = match configuration::load(Role::Api) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(error) = telemetry::install(telemetry::SETUP_FILTER, None) {
+        return output::failed(error.as_ref());
+    }
+    warn_of_unknown_variables();
+    match setup::run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::failed(error.as_ref()),
+    }
+}
+
+fn warn_of_unknown_variables() {
+    for (name, meant) in config::unknown_variables(std::env::vars_os()) {
+        tracing::warn!(
+            "{name} is not a variable of this service and changes nothing: did you mean {meant}?"
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! The command line: the service in its roles, and the commands around it.
+
+pub mod check;
+pub mod configuration;
+pub mod dead_letters;
+pub mod demo;
+pub mod keys;
+mod main;
+pub mod output;
+pub mod payments;
+pub mod place;
+pub mod reach;
+pub mod serve;
+pub mod setup;
+
+pub use main::main;

@@ -1,0 +1,85 @@
+//! What commands write to standard output and standard error. `println!` panics when a reader has closed the pipe or a
+//! disk is full; here the first is quiet and the second is one line and an exit code.
+
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// sysexits.h: the output cannot be written.
+const EX_IOERR: u8 = 74;
+
+const OPEN: u8 = 0;
+const CLOSED: u8 = 1;
+const BROKEN: u8 = 2;
+
+/// How standard output is; once it is closed or broken, nothing more is written to it.
+static STANDARD_OUTPUT: AtomicU8 = AtomicU8::new(OPEN);
+
+/// Writes to standard output. Use the macros [`out`](crate::out) and [`outln`](crate::outln).
+pub fn write(text: Arguments<'_>) {
+    if STANDARD_OUTPUT.load(Ordering::Relaxed) == OPEN {
+        note(std::io::stdout().lock().write_fmt(text));
+    }
+}
+
+/// Writes a line to standard output.
+pub fn write_line(text: Arguments<'_>) {
+    write(format_args!("{text}\n"));
+}
+
+/// Writes a line to standard error, if it can be written to. Use the macro [`errln`](crate::errln).
+pub fn write_error(text: Arguments<'_>) {
+    // There is nowhere left to report a failure to.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// The command's exit code: its own, or 74 if its output could not be written. A reader that closed the pipe, such as
+/// `head`, has seen what it wanted.
+pub fn exit_code(of_the_command: ExitCode) -> ExitCode {
+    if STANDARD_OUTPUT.load(Ordering::Relaxed) == OPEN {
+        note(std::io::stdout().lock().flush());
+    }
+    if STANDARD_OUTPUT.load(Ordering::Relaxed) == BROKEN {
+        ExitCode::from(EX_IOERR)
+    } else {
+        of_the_command
+    }
+}
+
+fn note(written: std::io::Result<()>) {
+    let Err(error) = written else { return };
+    let state = if error.kind() == ErrorKind::BrokenPipe {
+        CLOSED
+    } else {
+        BROKEN
+    };
+    let before = STANDARD_OUTPUT.swap(state, Ordering::Relaxed);
+    if before == OPEN && state == BROKEN {
+        crate::errln!("payment-service: the output cannot be written: {error}");
+    }
+}
+
+/// Prints an error with its causes.
+pub fn failed(error: &dyn std::error::Error) -> ExitCode {
+    crate::errln!("payment-service: {error}");
+    ExitCode::FAILURE
+}
+
+/// As `print!`, without its panics.
+#[macro_export]
+macro_rules! out {
+    ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*)) };
+}
+
+/// As `println!`, without its panics.
+#[macro_export]
+macro_rules! outln {
+    ($($text:tt)*) => { $crate::cli::output::write_line(format_args!($($text)*)) };
+}
+
+/// As `eprintln!`, without its panics.
+#[macro_export]
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::cli::output::write_error(format_args!($($text)*)) };
+}

@@ -1,0 +1,196 @@
+//! Payments as `payments list` and `payments show` print them, in words and in JSON.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::broker::{Exchange, Queue};
+use crate::callbacks::event::{ERROR_HEADER, REASON_HEADER, TRIES_HEADER};
+use crate::domain::rfc3339;
+use crate::domain::{Event, Timestamp};
+use crate::store::rows::{LedgerEntry, OutboxRow, StoredPayment};
+
+/// All that is known of one payment.
+pub(super) struct About {
+    pub row: StoredPayment,
+    pub events: Vec<Event>,
+    /// What waits in the outbox.
+    pub due: Vec<OutboxRow>,
+    pub ledger: Vec<LedgerEntry>,
+}
+
+/// What operators want to know of a payment's row. Its sealed card and its keys are not shown.
+pub(super) fn payment(row: &StoredPayment) -> Value {
+    let payment = &row.payment;
+    let moment = |at: Option<Timestamp>| at.map(rfc3339);
+    json!({
+        "payment_id": payment.id.0,
+        "client": payment.client,
+        "order_id": payment.order_id.0,
+        "user_id": payment.user_id.0,
+        "total_amount": payment.amount.major(),
+        "currency": payment.amount.currency().code(),
+        "status": payment.status,
+        "decline_code": payment.decline_code.as_ref().map(ToString::to_string),
+        "authorization_code": payment.authorization_code,
+        "card": payment.card,
+        "attempt": payment.attempt,
+        "try": row.try_number,
+        "phase": row.phase.as_str(),
+        "uncertain": row.uncertain,
+        "claimed_until": moment(row.claimed_until),
+        "looked_at_again": moment(row.check_at),
+        "created_at": rfc3339(payment.created_at),
+        "updated_at": rfc3339(payment.updated_at),
+    })
+}
+
+/// A line for each, under a heading.
+pub(super) fn lines(payments: &[StoredPayment]) -> String {
+    if payments.is_empty() {
+        return "no payments\n".to_owned();
+    }
+    let mut text = format!(
+        "{:>10}  {:<20}  {:>10}  {:>14}  {:<23}  {:<20}  {:>7}  {}\n",
+        "id", "client", "order", "amount", "status", "decline code", "attempt", "updated"
+    );
+    for row in payments {
+        let payment = &row.payment;
+        let code = payment.decline_code.as_ref().map(ToString::to_string);
+        let amount = format!(
+            "{} {}",
+            payment.amount.major(),
+            payment.amount.currency().code()
+        );
+        let _ = writeln!(
+            text,
+            "{:>10}  {:<20}  {:>10}  {amount:>14}  {:<23}  {:<20}  {:>7}  {}",
+            payment.id.0,
+            payment.client.as_str(),
+            payment.order_id.0,
+            payment.status.as_str(),
+            code.as_deref().unwrap_or("-"),
+            payment.attempt,
+            rfc3339(payment.updated_at),
+        );
+    }
+    text
+}
+
+impl About {
+    pub(super) fn as_json(&self) -> Value {
+        let mut value = payment(&self.row);
+        let events: Vec<Value> = self.events.iter().map(event).collect();
+        let ledger: Vec<Value> = self.ledger.iter().map(charge).collect();
+        value["due"] = self.due.iter().map(waiting).collect();
+        value["events"] = Value::Array(events);
+        value["charges"] = Value::Array(ledger);
+        value
+    }
+
+    pub(super) fn as_text(&self) -> String {
+        let value = self.as_json();
+        let mut text = String::new();
+        for (name, value) in value.as_object().into_iter().flatten() {
+            match value {
+                Value::Null | Value::Array(_) => {}
+                Value::String(words) => {
+                    let _ = writeln!(text, "{name:<18} {words}");
+                }
+                other => {
+                    let _ = writeln!(text, "{name:<18} {other}");
+                }
+            }
+        }
+        table(
+            &mut text,
+            "history",
+            &value["events"],
+            &["sequence", "at", "kind", "attempt", "try", "reason"],
+        );
+        table(
+            &mut text,
+            "charges",
+            &value["charges"],
+            &["key", "charged_at", "reversed_at"],
+        );
+        table(
+            &mut text,
+            "due",
+            &value["due"],
+            &["due_at", "what", "tries", "reason", "error"],
+        );
+        text
+    }
+}
+
+fn event(event: &Event) -> Value {
+    json!({
+        "sequence": event.sequence,
+        "at": rfc3339(event.at),
+        "kind": event.kind,
+        "attempt": event.attempt,
+        "try": event.try_number,
+        "reason": event.reason,
+    })
+}
+
+fn charge(entry: &LedgerEntry) -> Value {
+    json!({
+        "key": entry.key,
+        "charged_at": entry.charged_at.map(rfc3339),
+        "reversed_at": entry.reversed_at.map(rfc3339),
+    })
+}
+
+/// A try, a result or a callback that waits to be published; of a callback also how often it was called, and what came of
+/// it last.
+fn waiting(row: &OutboxRow) -> Value {
+    let publication = &row.publication;
+    let what = match publication.exchange {
+        Exchange::Work => "try",
+        Exchange::Results => "result",
+        Exchange::DeadLetters => "dead letter",
+        Exchange::Requests => "request",
+        Exchange::Default if publication.routing_key == Queue::Callbacks.name() => "callback",
+        Exchange::Default => "reply",
+    };
+    let header = |name: &str| publication.properties.headers.get(name);
+    json!({
+        "due_at": rfc3339(row.due_at),
+        "what": what,
+        "tries": header(TRIES_HEADER),
+        "reason": header(REASON_HEADER),
+        "error": header(ERROR_HEADER),
+    })
+}
+
+/// A line for each row, under a heading; nothing where there are none.
+fn table(text: &mut String, name: &str, rows: &Value, columns: &[&str]) {
+    let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
+    if rows.is_empty() {
+        return;
+    }
+    let cell = |row: &Value, column: &str| match &row[column] {
+        Value::Null => "-".to_owned(),
+        Value::String(words) => words.clone(),
+        other => other.to_string(),
+    };
+    let width = |column: &str| {
+        let widths = rows.iter().map(|row| cell(row, column).chars().count());
+        widths.max().unwrap_or(0).max(column.len())
+    };
+    let _ = writeln!(text, "\n{name}");
+    let mut line = |cells: Vec<String>| {
+        let padded: Vec<String> = cells
+            .into_iter()
+            .zip(columns)
+            .map(|(cell, column)| format!("{cell:<width$}", width = width(column)))
+            .collect();
+        let _ = writeln!(text, "  {}", padded.join("  ").trim_end());
+    };
+    line(columns.iter().map(|column| (*column).to_owned()).collect());
+    for row in rows {
+        line(columns.iter().map(|column| cell(row, column)).collect());
+    }
+}

@@ -1,0 +1,284 @@
+//! Who may use the service: client applications, their API keys (as digests) and their RabbitMQ users.
+//!
+//! They come from `CLIENTS_FILE`, which is read again when it changes:
+//!
+//! ```json
+//! {"clients": [
+//!   {"name": "store-manager", "api_key_sha256": ["<64 hexadecimal digits>"], "rabbitmq_user": "store-manager"}
+//! ]}
+//! ```
+//!
+//! Beside them a client may have
+//!
+//! - `callback`: it wants to be told of results by HTTP (`clients/callback.rs`). That makes the file a secret.
+//! - `display_name`: what the payment page calls it.
+//! - `return_origins`: where its `return_url` may lead, `["https://shop.example"]`.
+//! - `unknown_fields`: `refuse` (the default) or `ignore`, for a client that sends more fields than there are.
+//!
+//! `"weight": 3` gives a client three times the part of the workers' permits that others have, while several clients want
+//! them (1 to 100, 1 unless it is there).
+//!
+//! `api_key_sha256` holds the SHA-256 of each API key of the client; two at a time make a change of keys possible
+//! without a gap. It may be empty for a client that only sends messages, and `rabbitmq_user` may be absent for one that
+//! sends none. Without a file there is one client, `default`, who needs no key.
+
+pub mod address;
+pub mod callback;
+mod file;
+pub mod secret;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+use tokio_util::sync::CancellationToken;
+
+use crate::clients::callback::Callback;
+use crate::domain::ClientName;
+use crate::wire::fields::FieldError;
+use crate::wire::rules::{ClientRules, ReturnOrigins};
+
+/// How often the file is looked at.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The clients as they are known now. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    known: Arc<ArcSwap<Directory>>,
+    /// Where they come from, unless they were not read from a file.
+    file: Option<Arc<Path>>,
+}
+
+/// What one reading of the file gave.
+#[derive(Debug, PartialEq, Eq)]
+struct Directory {
+    entries: Vec<Entry>,
+    /// Set without a file: everyone is this client.
+    everyone: Option<ClientName>,
+}
+
+/// One client.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    name: ClientName,
+    keys: Vec<[u8; 32]>,
+    rabbitmq_user: Option<String>,
+    callback: Option<Arc<Callback>>,
+    display_name: Option<Arc<str>>,
+    rules: Arc<ClientRules>,
+    /// Its part of the workers' permits.
+    weight: u32,
+}
+
+/// Why a clients file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientsFileError {
+    /// It cannot be read at all.
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its content is wrong; every fault is named.
+    #[error("{path} is wrong: {}", sentences(.faults))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// All faults.
+        faults: Vec<FieldError>,
+    },
+}
+
+fn sentences(faults: &[FieldError]) -> String {
+    let sentences: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+    sentences.join(" ")
+}
+
+impl Clients {
+    /// Without a file: the one client `default`.
+    pub fn single() -> Self {
+        let everyone = ClientName::parse("default").ok();
+        Self::of(Directory {
+            entries: Vec::new(),
+            everyone,
+        })
+    }
+
+    /// Reads a clients file.
+    pub fn load(path: &Path) -> Result<Self, ClientsFileError> {
+        let directory = read(path)?;
+        Ok(Self {
+            file: Some(path.into()),
+            ..Self::of(directory)
+        })
+    }
+
+    /// Reads the content of a clients file.
+    pub fn parse(content: &[u8]) -> Result<Self, Vec<FieldError>> {
+        file::parse(content).map(Self::of)
+    }
+
+    /// How many there are in the file.
+    pub fn number(&self) -> usize {
+        self.known.load().entries.len()
+    }
+
+    /// The client that everyone is when there is no file.
+    pub fn default_client(&self) -> Option<ClientName> {
+        self.known.load().everyone.clone()
+    }
+
+    /// The client that has this API key. Takes the same time whichever key it is compared with.
+    pub fn by_api_key(&self, key: &str) -> Option<ClientName> {
+        let directory = self.known.load();
+        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        let mut found = u32::MAX;
+        for (number, entry) in (0_u32..).zip(&directory.entries) {
+            for known in &entry.keys {
+                found.conditional_assign(&number, known.ct_eq(&digest));
+            }
+        }
+        let entry = directory.entries.get(usize::try_from(found).ok()?);
+        entry.map(|entry| entry.name.clone())
+    }
+
+    /// The client that logs in to RabbitMQ under this name; without a file, whatever the name, `default`.
+    pub fn by_rabbitmq_user(&self, user: &str) -> Option<ClientName> {
+        let directory = self.known.load();
+        let known = |entry: &&Entry| entry.rabbitmq_user.as_deref() == Some(user);
+        let entry = directory.entries.iter().find(known);
+        entry
+            .map(|entry| entry.name.clone())
+            .or_else(|| directory.everyone.clone())
+    }
+
+    /// What a client may send.
+    pub fn rules(&self, client: &ClientName) -> Arc<ClientRules> {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        match entry {
+            Some(entry) => Arc::clone(&entry.rules),
+            None if directory.everyone.is_some() => Arc::new(ClientRules {
+                return_origins: ReturnOrigins::Loopback,
+                ..ClientRules::default()
+            }),
+            // It was removed from the file a moment ago.
+            None => Arc::default(),
+        }
+    }
+
+    /// What the payment page calls a client, if it has such a name.
+    pub fn display_name(&self, client: &ClientName) -> Option<Arc<str>> {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        entry.and_then(|entry| entry.display_name.clone())
+    }
+
+    /// How many parts of the workers' permits are a client's when several want them, 1 unless the file says otherwise.
+    pub fn weight(&self, client: &ClientName) -> u32 {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        entry.map_or(1, |entry| entry.weight)
+    }
+
+    /// Whether the file names this client; without a file, whether everyone is this client.
+    pub fn knows(&self, client: &ClientName) -> bool {
+        let directory = self.known.load();
+        directory.entries.iter().any(|it| it.name == *client)
+            || directory.everyone.as_ref() == Some(client)
+    }
+
+    /// What a client wants to be told of by HTTP.
+    pub fn callback(&self, client: &ClientName) -> Option<Arc<Callback>> {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        entry.and_then(|entry| entry.callback.clone())
+    }
+
+    /// The same of all clients.
+    pub fn callbacks(&self) -> Vec<(ClientName, Option<Arc<Callback>>)> {
+        let directory = self.known.load();
+        let entries = directory.entries.iter();
+        entries
+            .map(|entry| (entry.name.clone(), entry.callback.clone()))
+            .collect()
+    }
+
+    /// Looks at the file every second and reads it again when it has changed, until told to stop. A file that cannot
+    /// be used leaves the clients as they are.
+    pub async fn watch(self, stop: CancellationToken) {
+        let Some(path) = self.file.clone() else {
+            return stop.cancelled().await;
+        };
+        // What is there now is read once more: it may have changed since it was loaded.
+        let mut seen = None;
+        loop {
+            let stamp = stamp(&path).await;
+            if stamp != seen {
+                seen = stamp;
+                self.reload(&path).await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    async fn reload(&self, path: &Path) {
+        let owned = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || read(&owned)).await;
+        match read {
+            Ok(Ok(directory)) if **self.known.load() == directory => {}
+            Ok(Ok(directory)) => {
+                let number = directory.entries.len();
+                self.known.store(Arc::new(directory));
+                tracing::info!(clients = number, "the clients file was read again");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "the clients stay as they were");
+            }
+            Err(error) => tracing::warn!(error = %error, "the clients file was not read"),
+        }
+    }
+
+    fn of(directory: Directory) -> Self {
+        Self {
+            known: Arc::new(ArcSwap::from_pointee(directory)),
+            file: None,
+        }
+    }
+}
+
+/// A new API key and the digest of it that belongs into the clients file: 256 random bits behind `pk_`.
+pub fn new_api_key() -> (String, String) {
+    let random: [u8; 32] = rand::random();
+    let key = format!("pk_{}", hex::encode(random));
+    let digest = hex::encode(Sha256::digest(key.as_bytes()));
+    (key, digest)
+}
+
+fn read(path: &Path) -> Result<Directory, ClientsFileError> {
+    let content = std::fs::read(path).map_err(|source| ClientsFileError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    file::parse(&content).map_err(|faults| ClientsFileError::Invalid {
+        path: path.to_owned(),
+        faults,
+    })
+}
+
+/// What tells one state of the file from another without reading it.
+async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = tokio::fs::metadata(path).await.ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+#[cfg(test)]
+mod tests;

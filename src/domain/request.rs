@@ -1,0 +1,29 @@
+//! What a client asks for.
+
+use super::{Card, Metadata, Money, OrderId, ReturnUrl, UserId};
+
+/// What a client asks for when it delegates a payment.
+#[derive(Debug, Clone)]
+pub struct PaymentRequest {
+    /// The client's order.
+    pub order_id: OrderId,
+    /// The client's shopper.
+    pub user_id: UserId,
+    /// How much.
+    pub amount: Money,
+    /// How it is paid, if that is known already.
+    pub method: Option<PaymentMethod>,
+    /// The client's own texts.
+    pub metadata: Metadata,
+    /// Where the payment page sends the shopper back to.
+    pub return_url: Option<ReturnUrl>,
+}
+
+/// How a payment is paid.
+#[derive(Debug, Clone)]
+pub enum PaymentMethod {
+    /// A card in clear.
+    Card(Card),
+    /// A token of `POST /card-tokens`, or a reusable test token.
+    Token(String),
+}

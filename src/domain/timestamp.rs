@@ -1,0 +1,11 @@
+//! Moments.
+
+use time::format_description::well_known::Rfc3339;
+
+/// A moment in UTC, to the microsecond: what the database's clock said.
+pub type Timestamp = time::OffsetDateTime;
+
+/// RFC 3339 in UTC, to the microsecond.
+pub fn rfc3339(moment: Timestamp) -> String {
+    moment.format(&Rfc3339).unwrap_or_default()
+}

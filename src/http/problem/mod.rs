@@ -1,0 +1,245 @@
+//! Errors as `application/problem+json` (RFC 9457), and which error of the layers below is which [`Kind`].
+//!
+//! Besides the RFC's members an answer has `error`, one plain sentence (what older callers read), and `errors`, every
+//! field at fault.
+
+use axum::Json;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Uri};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::domain::PaymentId;
+use crate::payments::AcceptError;
+use crate::store::StoreError;
+use crate::wire::fields::FieldError;
+
+mod kind;
+
+pub use kind::Kind;
+
+/// A request that got no good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: Kind,
+    sentence: String,
+    errors: Vec<FieldError>,
+}
+
+impl Problem {
+    /// No such address.
+    pub fn unknown_address(uri: &Uri) -> Self {
+        // Without the query, which may hold anything.
+        let path: String = uri.path().chars().take(100).collect();
+        Self::new(Kind::NotFound, format!("There is nothing at {path}."))
+    }
+
+    /// A problem with its one plain sentence.
+    pub fn new(kind: Kind, sentence: impl Into<String>) -> Self {
+        Self {
+            kind,
+            sentence: sentence.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// A problem with every field at fault; the sentence is theirs.
+    pub fn with_errors(kind: Kind, errors: Vec<FieldError>) -> Self {
+        let sentence = match errors.as_slice() {
+            [only] => only.message.clone(),
+            several => {
+                let names: Vec<&str> = several.iter().map(|fault| fault.field.as_str()).collect();
+                format!(
+                    "{} faults, in {}: each is described under errors.",
+                    names.len(),
+                    names.join(", ")
+                )
+            }
+        };
+        Self {
+            kind,
+            sentence,
+            errors,
+        }
+    }
+
+    /// One field at fault.
+    pub fn field(kind: Kind, field: &str, code: &'static str, message: &str) -> Self {
+        let fault = FieldError {
+            field: field.to_owned(),
+            code,
+            message: message.to_owned(),
+        };
+        Self::with_errors(kind, vec![fault])
+    }
+
+    /// No such payment, for this client.
+    pub fn no_payment(id: PaymentId) -> Self {
+        Self::new(Kind::NotFound, format!("There is no payment {id}."))
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The one plain sentence.
+    pub fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
+    /// The answer's body.
+    pub fn document(&self) -> Document<'_> {
+        let (status, name, title) = self.kind.row();
+        Document {
+            kind: format!("urn:problem-type:payment-service:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.sentence,
+            error: &self.sentence,
+            errors: &self.errors,
+        }
+    }
+}
+
+impl From<Vec<FieldError>> for Problem {
+    fn from(errors: Vec<FieldError>) -> Self {
+        Self::with_errors(Kind::InvalidFields, errors)
+    }
+}
+
+impl From<AcceptError> for Problem {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::KeyReused => Self::field(
+                Kind::KeyReused,
+                "Idempotency-Key",
+                "key_reused",
+                "Idempotency-Key was used for a different request: send a new key for a new request.",
+            ),
+            AcceptError::TokenUnusable => Self::field(
+                Kind::InvalidFields,
+                "card_token",
+                "token_unusable",
+                "card_token is unknown or was used already: make a new one with POST /card-tokens.",
+            ),
+            AcceptError::TokenExpired => Self::field(
+                Kind::InvalidFields,
+                "card_token",
+                "token_expired",
+                "card_token has expired: make a new one with POST /card-tokens.",
+            ),
+            AcceptError::NotFound(id) => Self::no_payment(id),
+            AcceptError::Refused(refusal) => {
+                Self::new(Kind::Conflict, format!("This cannot be done: {refusal}."))
+            }
+            AcceptError::Seal(reason) => {
+                tracing::error!(error = %reason, "a card could not be sealed");
+                Self::internal()
+            }
+            AcceptError::BacklogFull => Self::new(
+                Kind::Unavailable,
+                "Too many payments wait for the broker already; try again shortly.",
+            ),
+            AcceptError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::new(
+                Kind::Overloaded,
+                "More is asked of the service than it can follow; try again shortly.",
+            ),
+            StoreError::IdsExhausted => Self::new(
+                Kind::Exhausted,
+                "No payment ids are left; the service takes no new payments until its operator raises the limit.",
+            ),
+            StoreError::Unavailable(_)
+            | StoreError::Conflict(_)
+            | StoreError::Locked(_)
+            | StoreError::CommitUnknown(_)
+            | StoreError::Migration(_) => {
+                // An outage is reported by the readiness check, once; this is one of very many requests in it.
+                tracing::debug!(error = %error, "a request found the store unavailable");
+                Self::new(
+                    Kind::Unavailable,
+                    "The payment store cannot be used now; try again shortly, with the same Idempotency-Key if there \
+                     was one.",
+                )
+            }
+            StoreError::Quarantined(payment) => {
+                tracing::debug!(error = %payment, "a request for a quarantined payment");
+                Self::new(
+                    Kind::Quarantined,
+                    format!(
+                        "Payment {} is quarantined: what is stored of it cannot be used until an operator has repaired it.",
+                        payment.payment
+                    ),
+                )
+            }
+            StoreError::Rejected(_) | StoreError::Corrupt(_) | StoreError::Panicked(_) => {
+                tracing::error!(error = %error, "a request failed in the store");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl Problem {
+    /// A fault of this service; the log says more.
+    pub fn internal() -> Self {
+        Self::new(
+            Kind::Internal,
+            "The service made a mistake; it has been logged.",
+        )
+    }
+}
+
+/// Members of RFC 9457, then ours.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct Document<'p> {
+    /// `urn:problem-type:payment-service:` and what went wrong: `not-found`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The same for every problem of this type.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// The same as `error`.
+    detail: &'p str,
+    /// One plain sentence.
+    error: &'p str,
+    /// Every field at fault.
+    errors: &'p [FieldError],
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.kind.status(), Json(self.document())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = self.kind.retry_after() {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if self.kind == Kind::ContentCoding {
+            // RFC 9110, section 15.5.16: what would have been taken.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        if self.kind == Kind::Unauthorized {
+            let challenge = HeaderValue::from_static("Bearer realm=\"payment-service\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! `order.payment`: a payment request by message. Reads a delivery into the same request that REST makes.
+
+use std::sync::Arc;
+
+use crate::broker::{Delivery, HEADERS_DROPPED, LONGEST_HEADER_BYTES, Properties};
+use crate::clients::Clients;
+use crate::domain::Origin;
+use crate::domain::card::{holds_card_number, without_card_number};
+use crate::domain::{ClientName, Currency, Timestamp};
+use crate::intake::replay;
+use crate::payments::{Submission, WayIn};
+use crate::vault::SealKeys;
+use crate::wire::LONGEST_REQUEST_BYTES;
+use crate::wire::fields::FieldError;
+use crate::wire::json;
+use crate::wire::json::Unreadable;
+use crate::wire::order::Refusal;
+use crate::wire::request::parse_payment;
+use crate::wire::rules::{CardsAllowed, Rules};
+use crate::wire::{TRACEPARENT, is_traceparent};
+
+/// Header with the version of the body's form; absent means [`SCHEMA_VERSION`].
+pub const SCHEMA_VERSION_HEADER: &str = "schema-version";
+
+/// The one form that there is so far.
+pub const SCHEMA_VERSION: &str = "1";
+
+/// All headers of a message may have so many bytes, names and values together.
+pub const LONGEST_HEADERS_BYTES: usize = 64 * 1024;
+
+/// So much of a text is repeated in an answer.
+const REPEATED: usize = 64;
+
+/// RabbitMQ's direct reply-to: an address that only the requester's own channel reads.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
+
+/// What reading a message needs to know.
+pub struct OrderReader {
+    /// Who is who at the broker.
+    pub clients: Clients,
+    /// `DEFAULT_CLIENT`
+    pub default_client: Option<ClientName>,
+    /// Where a request names none.
+    pub default_currency: Currency,
+    /// Proves who a replayed message is from.
+    pub seal: Arc<SealKeys>,
+}
+
+impl OrderReader {
+    /// Reads a delivery, or says why it is refused.
+    pub fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Submission, Refusal> {
+        let client = self.client(delivery)?;
+        self.read_body(delivery, &client, now)
+            .map_err(|refusal| refusal.of(&client))
+    }
+
+    /// Where answers to this delivery go, whether or not it can be read.
+    pub fn origin(delivery: &Delivery, client: Option<&ClientName>) -> Origin {
+        let properties = &delivery.properties;
+        let own = |queue: &&String| client.is_some_and(|client| may_reply_to(queue, client));
+        let text = |text: &&String| is_text(text);
+        let traceparent = properties.headers.get(TRACEPARENT);
+        Origin {
+            correlation_id: properties
+                .correlation_id
+                .as_ref()
+                .filter(text)
+                .filter(|id| !holds_card_number(id))
+                .cloned(),
+            reply_to: properties
+                .reply_to
+                .as_ref()
+                .filter(text)
+                .filter(own)
+                .cloned(),
+            traceparent: traceparent.filter(|trace| is_traceparent(trace)).cloned(),
+        }
+    }
+
+    /// The client whose RabbitMQ user has published a message.
+    fn user(&self, delivery: &Delivery) -> Option<ClientName> {
+        let user = delivery.properties.user_id.as_deref()?;
+        self.clients.by_rabbitmq_user(user)
+    }
+
+    fn client(&self, delivery: &Delivery) -> Result<ClientName, Refusal> {
+        let replayed = replay::client(&self.seal, delivery).map_err(|error| Refusal {
+            // The broker vouches for the user, who is told.
+            client: self.user(delivery),
+            ..Refusal::new("replay_not_proven", error.to_string())
+        })?;
+        if let Some(client) = replayed {
+            return Ok(client);
+        }
+        match &delivery.properties.user_id {
+            Some(user) => self.clients.by_rabbitmq_user(user).ok_or_else(|| {
+                Refusal::new("client_unknown", format!("No client has the RabbitMQ user `{user}`."))
+            }),
+            None => self.default_client.clone().ok_or_else(|| {
+                Refusal::new(
+                    "user_id_missing",
+                    "The AMQP property user-id is missing: set it to the RabbitMQ user that publishes.",
+                )
+            }),
+        }
+    }
+
+    fn read_body(
+        &self,
+        delivery: &Delivery,
+        client: &ClientName,
+        now: Timestamp,
+    ) -> Result<Submission, Refusal> {
+        within_limits(delivery)?;
+        let properties = &delivery.properties;
+        let version = properties.headers.get(SCHEMA_VERSION_HEADER);
+        if let Some(version) = version.filter(|version| *version != SCHEMA_VERSION) {
+            let version = &version[..version.floor_char_boundary(REPEATED)];
+            return Err(Refusal::new(
+                "schema_version_unknown",
+                format!(
+                    "The schema version `{}` is unknown: this service reads version 1.",
+                    without_card_number(version)
+                ),
+            ));
+        }
+        texts_are_texts(properties)?;
+        let key = idempotency_key(properties)?;
+        let reply_to = properties.reply_to.as_ref();
+        if let Some(queue) = reply_to.filter(|queue| !may_reply_to(queue, client)) {
+            return Err(Refusal::new(
+                "reply_to_foreign",
+                format!(
+                    "The reply-to `{}` is not yours: use direct reply-to or a queue whose name begins with `{client}.`.",
+                    without_card_number(queue)
+                ),
+            ));
+        }
+        let invalid = |errors| Refusal {
+            errors,
+            ..Refusal::new("invalid", "The body has fields at fault.")
+        };
+        let body = json::parse(&delivery.body).map_err(|unreadable| {
+            let sentence = format!("The body {unreadable}.");
+            match unreadable {
+                Unreadable::Fields(errors) => invalid(errors),
+                _ => Refusal::new("not_json", sentence),
+            }
+        })?;
+        let client_rules = self.clients.rules(client);
+        let rules = Rules {
+            default_currency: self.default_currency,
+            now,
+            cards: CardsAllowed::No,
+            client: &client_rules,
+        };
+        let request = parse_payment(&body, &rules).map_err(invalid)?;
+        Ok(Submission {
+            client: client.clone(),
+            request,
+            idempotency_key: Some(key),
+            origin: Self::origin(delivery, Some(client)),
+            way_in: WayIn::Message,
+        })
+    }
+}
+
+/// The message id, which is the idempotency key.
+fn idempotency_key(properties: &Properties) -> Result<String, Refusal> {
+    let key = properties.message_id.clone().ok_or_else(|| {
+        Refusal::new(
+            "message_id_missing",
+            "The AMQP property message-id is missing: it is the idempotency key.",
+        )
+    })?;
+    if key.is_empty() || key.len() > 255 || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Refusal::new(
+            "message_id_invalid",
+            "The message-id must be 1 to 255 visible ASCII characters.",
+        ));
+    }
+    if holds_card_number(&key) {
+        return Err(Refusal::new(
+            "message_id_invalid",
+            "The message-id must not hold a card number, since it is stored in clear: send a UUID.",
+        ));
+    }
+    Ok(key)
+}
+
+/// What is longer than a message may be is not read at all.
+fn within_limits(delivery: &Delivery) -> Result<(), Refusal> {
+    let size = delivery.size();
+    if size > LONGEST_REQUEST_BYTES as u64 {
+        return Err(Refusal::new(
+            "body_too_large",
+            format!(
+                "The body has {size} bytes: a message may have {LONGEST_REQUEST_BYTES} (64 KiB)."
+            ),
+        ));
+    }
+    let headers = &delivery.properties.headers;
+    let bytes: usize = headers
+        .iter()
+        .filter(|(name, _)| *name != TRACEPARENT)
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > LONGEST_HEADERS_BYTES || headers.contains_key(HEADERS_DROPPED) {
+        return Err(Refusal::new(
+            "headers_too_large",
+            format!(
+                "The headers cannot be read or are too long: all of them together may have {LONGEST_HEADERS_BYTES} bytes (64 KiB), tables and lists {LONGEST_HEADER_BYTES} each."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// What goes back to the sender with every answer has to be such that it can be kept and sent.
+fn texts_are_texts(properties: &Properties) -> Result<(), Refusal> {
+    for (name, field, text) in [
+        (
+            "correlation-id",
+            "correlation_id",
+            &properties.correlation_id,
+        ),
+        ("reply-to", "reply_to", &properties.reply_to),
+    ] {
+        if text.as_ref().is_some_and(|text| !is_text(text)) {
+            let message = format!(
+                "The AMQP property {name} must be text in UTF-8 of at most 255 bytes, without control characters."
+            );
+            return Err(Refusal {
+                errors: vec![FieldError {
+                    field: field.to_owned(),
+                    code: "invalid",
+                    message: message.clone(),
+                }],
+                ..Refusal::new("property_invalid", message)
+            });
+        }
+    }
+    let correlation_id = properties.correlation_id.as_deref();
+    if correlation_id.is_some_and(holds_card_number) {
+        return Err(Refusal::new(
+            "correlation_id_invalid",
+            "The correlation-id must not hold a card number, since it is stored in clear: send a UUID.",
+        ));
+    }
+    Ok(())
+}
+
+/// Bytes that were no UTF-8 have come as a control character.
+fn is_text(text: &str) -> bool {
+    text.len() <= 255 && !text.chars().any(char::is_control)
+}
+
+fn may_reply_to(queue: &str, client: &ClientName) -> bool {
+    queue.starts_with(DIRECT_REPLY_TO)
+        || queue
+            .strip_prefix(client.as_str())
+            .is_some_and(|rest| rest.starts_with('.'))
+}

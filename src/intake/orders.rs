@@ -1,0 +1,172 @@
+//! The second way in: consumes `order.payment` messages and hands them to the one `accept`.
+//!
+//! The fate of each message is decided in one table, `Fate`; nothing is dropped silently and nothing loops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::order::OrderReader;
+use crate::broker::{Broker, Consumer, Delivery, Queue};
+use crate::domain::card::without_card_number;
+use crate::payments::commands::Commands;
+use crate::payments::outbox::Refused;
+use crate::payments::row_ids::RowIds;
+use crate::payments::{AcceptError, Acceptor};
+use crate::store::StoreError;
+use crate::watchdog::pulse::Pulse;
+use crate::wire::order::Refusal;
+use crate::wire::{dead_letter, result};
+
+/// Messages worked on at the same time: about what one group commit takes.
+const UNDER_WAY: u16 = 256;
+
+/// Pause before a message that the store could not take is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Consumes requests by message.
+pub struct Orders {
+    /// Where they come from.
+    pub broker: Arc<dyn Broker>,
+    /// Reads them.
+    pub reader: OrderReader,
+    /// Accepts them.
+    pub acceptor: Arc<Acceptor>,
+    /// Notes refusals.
+    pub commands: Commands,
+    /// Of reading messages; what they then wait for are group commits.
+    pub pulse: Pulse,
+}
+
+/// What becomes of a message that was not accepted.
+enum Fate {
+    /// Dead letter and event, then acknowledged.
+    Refuse(Refusal),
+    /// Kept in hand and tried again: while the store or the backlog cannot take it, consumption stops by itself.
+    Hold,
+}
+
+impl Orders {
+    /// Registers for requests.
+    pub fn consume(&self) -> Consumer {
+        self.broker.consume(Queue::Requests, UNDER_WAY)
+    }
+
+    /// Accepts what [`Self::consume`] brings until `stop`, then finishes what is in hand.
+    pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
+        let under_way = TaskTracker::new();
+        let this = Arc::new(self);
+        let work = |delivery: Delivery| {
+            let (this, stop) = (Arc::clone(&this), stop.clone());
+            let message_id = shown_id(&delivery).map(str::to_owned);
+            let span = tracing::debug_span!("order", message.id = message_id);
+            async move { this.work_off(delivery, stop).await }.instrument(span)
+        };
+        consumer
+            .hand_out(usize::from(UNDER_WAY), &under_way, &stop, work)
+            .await;
+        consumer.give_back_the_rest().await;
+        under_way.close();
+        under_way.wait().await;
+    }
+
+    async fn work_off(&self, delivery: Delivery, stop: CancellationToken) {
+        loop {
+            let in_hand = self.pulse.take();
+            let read = self.reader.read(&delivery, OffsetDateTime::now_utc());
+            drop(in_hand);
+            let refusal = match read {
+                Err(refusal) => refusal,
+                Ok(submission) => {
+                    let client = submission.client.clone();
+                    match self.acceptor.accept(submission).await {
+                        Ok(accepted) => {
+                            tracing::debug!(
+                                payment.id = accepted.payment.id.0,
+                                accepted.replayed,
+                                "accepted"
+                            );
+                            return delivery.settle.acknowledge().await;
+                        }
+                        Err(error) => match fate(&error) {
+                            Fate::Refuse(refusal) => Refusal {
+                                client: Some(client),
+                                ..refusal
+                            },
+                            Fate::Hold => {
+                                tracing::debug!(%error, "held until it can be taken");
+                                tokio::select! {
+                                    () = tokio::time::sleep(PAUSE) => continue,
+                                    () = stop.cancelled() => return delivery.settle.give_back().await,
+                                }
+                            }
+                        },
+                    }
+                }
+            };
+            return self.refuse(delivery, refusal).await;
+        }
+    }
+
+    /// Commits the dead letter and the event, then acknowledges.
+    async fn refuse(&self, delivery: Delivery, refusal: Refusal) {
+        let fields: Vec<&str> = refusal.errors.iter().map(|it| it.field.as_str()).collect();
+        tracing::info!(
+            reason = refusal.reason,
+            fields = fields.join(", "),
+            client = refusal.client.as_ref().map(|c| c.as_str()),
+            message.id = shown_id(&delivery),
+            "a request by message was refused"
+        );
+        metrics::counter!("requests_refused", "reason" => refusal.reason).increment(1);
+        let mut publications = vec![dead_letter::publication(&delivery, &refusal)];
+        let ids = [RowIds::draw(), RowIds::draw()];
+        if let Some(client) = &refusal.client {
+            let message_id = shown_id(&delivery);
+            let origin = OrderReader::origin(&delivery, Some(client));
+            publications.extend(result::rejection(
+                client,
+                message_id,
+                ids[0].events[0],
+                OffsetDateTime::now_utc(),
+                &origin,
+                &refusal.problem(message_id),
+            ));
+        }
+        match self.commands.refuse(Refused { publications, ids }).await {
+            Ok(()) => delivery.settle.acknowledge().await,
+            Err(error) => {
+                tracing::error!(%error, "a refusal could not be noted; the message is rejected");
+                delivery.settle.reject().await;
+            }
+        }
+    }
+}
+
+/// The message's id as it may be logged and published.
+fn shown_id(delivery: &Delivery) -> Option<&str> {
+    let id = delivery.properties.message_id.as_deref();
+    id.map(without_card_number)
+}
+
+/// The table of fates.
+fn fate(error: &AcceptError) -> Fate {
+    let refuse = |reason| Fate::Refuse(Refusal::new(reason, format!("{error}.")));
+    match error {
+        AcceptError::KeyReused => refuse("message_id_reused"),
+        AcceptError::TokenUnusable => refuse("card_token_unusable"),
+        AcceptError::TokenExpired => refuse("card_token_expired"),
+        AcceptError::NotFound(_) | AcceptError::Refused(_) => refuse("not_possible"),
+        AcceptError::Seal(_) => refuse("card_token_unreadable"),
+        AcceptError::Store(StoreError::Rejected(_)) => refuse("data_refused"),
+        AcceptError::Store(StoreError::Quarantined(_)) => refuse("payment_quarantined"),
+        AcceptError::Store(StoreError::Corrupt(_) | StoreError::Panicked(_)) => {
+            refuse("internal_error")
+        }
+        AcceptError::BacklogFull | AcceptError::Store(_) => Fate::Hold,
+    }
+}

@@ -1,0 +1,260 @@
+//! Accepting payments: payment, history and outbox row in one transaction; an idempotency key makes one payment.
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+
+use super::draft::{Draft, NewPayment};
+use super::tokens::{self, TokenFault};
+use super::writer::Writer;
+use crate::domain::{ClientName, Payment, PaymentId, Timestamp};
+use crate::store::batch::Batch;
+use crate::store::quarantine::SetAside;
+use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
+use crate::store::{StoreError, Transaction, is_usable};
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AcceptOutcome {
+    /// Written.
+    Accepted(Box<Payment>),
+    /// The key was used before; this is the payment that it made.
+    Existing(Box<StoredPayment>),
+    /// Its card token cannot be used; nothing was written.
+    TokenRefused(TokenFault),
+}
+
+pub(super) struct AcceptPayments(pub Writer);
+
+type Keys = HashMap<(ClientName, String), StoredPayment>;
+
+#[async_trait]
+impl Batch for AcceptPayments {
+    const NAME: &'static str = "accept";
+    type Item = NewPayment;
+    type Outcome = AcceptOutcome;
+
+    async fn run(&self, items: &[NewPayment]) -> Result<Vec<AcceptOutcome>, StoreError> {
+        let Writer {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
+        let now = tx.now();
+        let draft = |item: &NewPayment| Draft::of(item, now, *leases);
+        let known = read_keys(tx.as_mut(), items.iter()).await?;
+        let tokens = lock_tokens(tx.as_mut(), items, &known).await?;
+        let mut entries = Entries::new(&known, &tokens, now);
+        let candidates: Vec<Draft> = items
+            .iter()
+            .filter(|item| entries.admit(item))
+            .map(draft)
+            .collect();
+        let refused = entries.refused;
+        let mut written = Written::default();
+        if !candidates.is_empty() {
+            written = insert(tx.as_mut(), candidates).await?;
+        }
+        // After the inserts every key has its payment: a winner here, in this batch or in another process. Whatever kept
+        // an item out, its key is asked for first.
+        let losers = items
+            .iter()
+            .filter(|item| !written.payments.contains_key(&item.id));
+        let winners = read_keys(tx.as_mut(), losers).await?;
+        if !written.payments.is_empty() {
+            tx.commit().await?;
+        }
+        // Those of an earlier run of this very batch that was committed after all have not been handed over yet.
+        let earlier = items.iter().filter(|item| is_own(item, &winners));
+        hand_over.rows(earlier.flat_map(|item| draft(item).outbox));
+        hand_over.rows(written.outbox);
+        Ok(items
+            .iter()
+            .map(|item| match written.payments.remove(&item.id) {
+                Some(payment) => AcceptOutcome::Accepted(Box::new(payment)),
+                None => not_written(item, &winners, &refused),
+            })
+            .collect())
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
+    }
+}
+
+fn key(item: &NewPayment) -> Option<(ClientName, String)> {
+    item.idempotency
+        .as_ref()
+        .map(|idempotency| (item.client.clone(), idempotency.key.clone()))
+}
+
+/// Whether the item's key belongs to the item itself: an earlier run of its batch was committed after all.
+fn is_own(item: &NewPayment, winners: &Keys) -> bool {
+    let winner = key(item).and_then(|key| winners.get(&key));
+    winner.is_some_and(|winner| winner.payment.id == item.id)
+}
+
+fn not_written(
+    item: &NewPayment,
+    winners: &Keys,
+    refused: &HashMap<PaymentId, TokenFault>,
+) -> AcceptOutcome {
+    match key(item).and_then(|key| winners.get(&key)) {
+        Some(winner) if winner.payment.id == item.id => {
+            AcceptOutcome::Accepted(Box::new(winner.payment.clone()))
+        }
+        Some(winner) => AcceptOutcome::Existing(Box::new(winner.clone())),
+        None => {
+            let fault = refused.get(&item.id).copied();
+            AcceptOutcome::TokenRefused(fault.unwrap_or(TokenFault::Unusable))
+        }
+    }
+}
+
+async fn read_keys(
+    tx: &mut dyn Transaction,
+    items: impl Iterator<Item = &NewPayment>,
+) -> Result<Keys, StoreError> {
+    let keys: Vec<_> = items.filter_map(key).collect();
+    if keys.is_empty() {
+        return Ok(Keys::new());
+    }
+    let found = tx.payments_by_key(&keys).await?;
+    // Whose item this is, the batch finds out by halves.
+    if let Some(payment) = tx.left_out().iter().find_map(SetAside::payment) {
+        return Err(payment.into());
+    }
+    let by_key = found.into_iter().filter_map(|stored| {
+        let key = stored.idempotency.as_ref()?.key.clone();
+        Some(((stored.payment.client.clone(), key), stored))
+    });
+    Ok(by_key.collect())
+}
+
+/// Locks the tokens of the payments whose key is not known yet.
+async fn lock_tokens(
+    tx: &mut dyn Transaction,
+    items: &[NewPayment],
+    known: &Keys,
+) -> Result<Vec<CardToken>, StoreError> {
+    let wanted: Vec<TokenId> = items
+        .iter()
+        .filter(|item| key(item).is_none_or(|key| !known.contains_key(&key)))
+        .filter_map(|item| item.token.clone())
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let locked = tx.lock_tokens(&wanted).await?;
+    // One that cannot be read counts as unknown: its client can make another.
+    tx.left_out().iter().for_each(SetAside::report);
+    Ok(locked)
+}
+
+/// Which items of a batch are to be inserted. Of those that share a key, or a token, the first that can be.
+struct Entries<'b> {
+    known: &'b Keys,
+    tokens: &'b [CardToken],
+    now: Timestamp,
+    keys: HashSet<(ClientName, String)>,
+    taken: HashSet<TokenId>,
+    /// Those whose card token cannot be used, and why.
+    refused: HashMap<PaymentId, TokenFault>,
+}
+
+impl<'b> Entries<'b> {
+    fn new(known: &'b Keys, tokens: &'b [CardToken], now: Timestamp) -> Self {
+        Self {
+            known,
+            tokens,
+            now,
+            keys: HashSet::new(),
+            taken: HashSet::new(),
+            refused: HashMap::new(),
+        }
+    }
+
+    /// A duplicate takes no token: its key has a payment, or an earlier item of the batch makes it.
+    fn admit(&mut self, item: &NewPayment) -> bool {
+        let key = key(item);
+        if key
+            .as_ref()
+            .is_some_and(|key| self.known.contains_key(key) || self.keys.contains(key))
+        {
+            return false;
+        }
+        if let Some(fault) = self.fault(item) {
+            self.refused.insert(item.id, fault);
+            return false;
+        }
+        self.keys.extend(key);
+        self.taken.extend(item.token.clone());
+        true
+    }
+
+    fn fault(&self, item: &NewPayment) -> Option<TokenFault> {
+        let token = item.token.as_ref()?;
+        if self.taken.contains(token) {
+            return Some(TokenFault::Unusable);
+        }
+        match self.tokens.iter().find(|row| row.id == *token) {
+            // An earlier run of this very batch was committed after all.
+            Some(row) if row.used_by == Some(item.id) => None,
+            row => tokens::fault(row, &item.client, self.now),
+        }
+    }
+}
+
+/// What a batch has inserted.
+#[derive(Default)]
+struct Written {
+    payments: HashMap<PaymentId, Payment>,
+    outbox: Vec<OutboxRow>,
+}
+
+/// Inserts the payments and, for those that won their key, everything that goes with them.
+async fn insert(tx: &mut dyn Transaction, drafts: Vec<Draft>) -> Result<Written, StoreError> {
+    let (rows, others): (Vec<StoredPayment>, Vec<_>) = drafts
+        .into_iter()
+        .map(|draft| (draft.row, (draft.events, draft.outbox, draft.token)))
+        .unzip();
+    tx.insert_payments(&rows).await?;
+    let owners = owners_of_keys(tx, &rows).await?;
+    let won = |row: &StoredPayment| row.idempotency.is_none() || owners.contains(&row.payment.id);
+    let mut written = Written::default();
+    let (mut events, mut uses) = (Vec::new(), Vec::new());
+    for (row, (its_events, its_outbox, token)) in rows.into_iter().zip(others) {
+        if won(&row) {
+            let id = row.payment.id;
+            events.extend(its_events);
+            written.outbox.extend(its_outbox);
+            uses.extend(token.map(|token| (token, id)));
+            written.payments.insert(id, row.payment);
+        }
+    }
+    tx.insert_events(&events).await?;
+    if !written.outbox.is_empty() {
+        tx.insert_outbox(&written.outbox).await?;
+    }
+    if !uses.is_empty() {
+        tx.use_tokens(&uses).await?;
+    }
+    Ok(written)
+}
+
+/// Which payments the keys of these rows belong to, now that all of them are written.
+async fn owners_of_keys(
+    tx: &mut dyn Transaction,
+    rows: &[StoredPayment],
+) -> Result<HashSet<PaymentId>, StoreError> {
+    let key = |row: &StoredPayment| {
+        let key = row.idempotency.as_ref()?.key.clone();
+        Some((row.payment.client.clone(), key))
+    };
+    let keys: Vec<_> = rows.iter().filter_map(key).collect();
+    if keys.is_empty() {
+        return Ok(HashSet::new());
+    }
+    Ok(tx.payment_ids_by_key(&keys).await?.into_iter().collect())
+}

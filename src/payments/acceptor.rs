@@ -1,0 +1,80 @@
+//! What the use cases of clients share: the store, the keys, and whose a payment is.
+
+use std::sync::Arc;
+
+use super::AcceptError;
+use super::backlog::Backlog;
+use super::commands::Commands;
+use super::presented_card::PresentedCard;
+use crate::domain::{Card, ClientName, PaymentId};
+use crate::processors::Processor;
+use crate::store::quarantine::Quarantined;
+use crate::store::rows::StoredPayment;
+use crate::store::{Database, StoreError};
+use crate::vault::{Owner, SealKeys};
+
+/// Does what clients ask for, by REST and by message. Each use case has a file beside this one.
+pub struct Acceptor {
+    /// Writes.
+    pub commands: Commands,
+    /// Reads of keys and tokens.
+    pub database: Arc<dyn Database>,
+    /// Seals cards and keys fingerprints.
+    pub seal: Arc<SealKeys>,
+    /// Knows the reusable test tokens.
+    pub processor: Arc<dyn Processor>,
+    /// Knows how much waits to be published.
+    pub backlog: Backlog,
+}
+
+impl Acceptor {
+    /// Does what a client asks for as an item of the stage `accept`: a refusal is an answer, a store that fails is none.
+    pub(super) async fn answered<T>(
+        &self,
+        work: impl Future<Output = Result<T, AcceptError>>,
+    ) -> Result<T, AcceptError> {
+        let is_answer = |error: &AcceptError| match error {
+            AcceptError::Store(error) => error.is_of_the_rows(),
+            _ => true,
+        };
+        let accept = &self.commands.stages().accept;
+        accept.watch_unless(is_answer, work).await
+    }
+
+    pub(super) async fn stored(
+        &self,
+        client: &ClientName,
+        id: PaymentId,
+    ) -> Result<StoredPayment, AcceptError> {
+        let stored = match self.database.payment(id).await {
+            Err(StoreError::Quarantined(payment)) => return Err(quarantined(*payment, client)),
+            stored => stored?,
+        };
+        stored
+            .filter(|stored| stored.payment.client == *client)
+            .ok_or(AcceptError::NotFound(id))
+    }
+
+    pub(super) fn seal_card(
+        &self,
+        card: &Card,
+        payment: PaymentId,
+        attempt: u32,
+    ) -> Result<PresentedCard, AcceptError> {
+        let sealed = self
+            .seal
+            .seal(card, Owner::Payment(payment, attempt))
+            .map_err(|error| AcceptError::Seal(error.to_string()))?;
+        Ok(PresentedCard {
+            summary: card.summary(),
+            sealed,
+        })
+    }
+}
+
+pub(super) fn quarantined(payment: Quarantined, client: &ClientName) -> AcceptError {
+    if payment.is_hidden_from(client) {
+        return AcceptError::NotFound(payment.payment);
+    }
+    AcceptError::Store(payment.into())
+}

@@ -1,0 +1,218 @@
+//! Moving payments: a card presented, an answer, a reversal, a cancellation. The domain decides; the payment's row,
+//! its history and what is to be published are written in one transaction.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use async_trait::async_trait;
+
+use super::apply::{self, Advance};
+use super::leases::Leases;
+use super::tokens::{self, TokenFault};
+use super::writer::Writer;
+use crate::domain::{
+    Event, EventId, Next, Payment, PaymentId, PaymentStatus, Refusal, Timestamp, next,
+};
+use crate::store::batch::Batch;
+use crate::store::quarantine::{Quarantined, SetAside, payment_of};
+use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
+use crate::store::{StoreError, Transaction, is_usable};
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Advanced {
+    /// It moved.
+    Moved(Payment),
+    /// The domain refused; this is how the payment stands.
+    Refused(Refusal, Payment),
+    /// The card was sealed for another attempt than is due now.
+    AnotherAttempt(Payment),
+    /// No such payment of this client.
+    NotFound,
+    /// The card token cannot be used.
+    TokenRefused(TokenFault),
+    /// The payment is set aside; it did not move.
+    Quarantined(Quarantined),
+}
+
+pub(super) struct AdvancePayments(pub Writer);
+
+/// One batch under way: what it decides by, and what it will write.
+pub(super) struct Moving<'t> {
+    pub tokens: &'t [CardToken],
+    pub now: Timestamp,
+    pub leases: Leases,
+    pub writes: Writes,
+}
+
+/// What a batch writes.
+#[derive(Default)]
+pub(super) struct Writes {
+    /// In the order in which rows are locked.
+    moved: BTreeSet<PaymentId>,
+    events: Vec<Event>,
+    outbox: Vec<OutboxRow>,
+    /// Those of them that are due now, to be handed over.
+    due: Vec<OutboxRow>,
+    token_uses: Vec<(TokenId, PaymentId)>,
+}
+
+#[async_trait]
+impl Batch for AdvancePayments {
+    const NAME: &'static str = "advance";
+    type Item = Advance;
+    type Outcome = Advanced;
+
+    async fn run(&self, items: &[Advance]) -> Result<Vec<Advanced>, StoreError> {
+        let Writer {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
+        let now = tx.now();
+        let ids: Vec<PaymentId> = sorted(items.iter().map(|item| item.payment));
+        let mut rows: HashMap<PaymentId, StoredPayment> = tx
+            .lock_payments(&ids)
+            .await?
+            .into_iter()
+            .map(|row| (row.payment.id, row))
+            .collect();
+        let left_out = tx.left_out();
+        let tokens = locked_tokens(tx.as_mut(), items).await?;
+        // One that cannot be read counts as unknown: its client can make another.
+        tx.left_out().iter().for_each(SetAside::report);
+        let done = events_of_refused(tx.as_mut(), items, &rows).await?;
+        let mut moving = Moving {
+            tokens: &tokens,
+            now,
+            leases: *leases,
+            writes: Writes::default(),
+        };
+        let outcomes = items
+            .iter()
+            .map(|item| match rows.get_mut(&item.payment) {
+                Some(row) if done.contains(&item.ids.events[0]) => {
+                    // An earlier run of this very batch was committed after all.
+                    Advanced::Moved(row.payment.clone())
+                }
+                Some(row) => moving.advance(row, item),
+                None => payment_of(&left_out, item.payment)
+                    .map_or(Advanced::NotFound, Advanced::Quarantined),
+            })
+            .collect();
+        let mut writes = moving.writes;
+        if !writes.moved.is_empty() || !left_out.is_empty() {
+            let moved = writes.moved.iter();
+            let moved = moved.filter_map(|id| rows.remove(id)).collect();
+            let due = std::mem::take(&mut writes.due);
+            tx.quarantine(&left_out).await?;
+            write(tx, moved, writes).await?;
+            hand_over.rows(due);
+        }
+        left_out.iter().for_each(SetAside::report);
+        Ok(outcomes)
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
+    }
+}
+
+fn sorted<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
+    let mut ids: Vec<T> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Those of the items' events that are in a history already, asked only if something would be refused.
+async fn events_of_refused(
+    tx: &mut dyn Transaction,
+    items: &[Advance],
+    rows: &HashMap<PaymentId, StoredPayment>,
+) -> Result<HashSet<EventId>, StoreError> {
+    let refused: Vec<(PaymentId, EventId)> = items
+        .iter()
+        .filter(|item| {
+            rows.get(&item.payment)
+                .is_some_and(|row| next(row.progress(), &item.trigger).is_err())
+        })
+        .map(|item| (item.payment, item.ids.events[0]))
+        .collect();
+    if refused.is_empty() {
+        return Ok(HashSet::new());
+    }
+    Ok(tx.existing_events(&refused).await?.into_iter().collect())
+}
+
+async fn locked_tokens(
+    tx: &mut dyn Transaction,
+    items: &[Advance],
+) -> Result<Vec<CardToken>, StoreError> {
+    let wanted = sorted(items.iter().filter_map(|item| item.token.clone()));
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.lock_tokens(&wanted).await
+}
+
+impl Moving<'_> {
+    /// Moves a payment in memory, and notes what is to be written.
+    pub(super) fn advance(&mut self, row: &mut StoredPayment, item: &Advance) -> Advanced {
+        let writes = &mut self.writes;
+        if item
+            .client
+            .as_ref()
+            .is_some_and(|client| *client != row.payment.client)
+        {
+            return Advanced::NotFound;
+        }
+        let moved = match next(row.progress(), &item.trigger) {
+            Err(refusal) => return Advanced::Refused(refusal, row.payment.clone()),
+            Ok(moved) => moved,
+        };
+        if let (Next::Attempt(progress), Some((_, attempt))) = (&moved, &item.card)
+            && progress.attempt != *attempt
+        {
+            return Advanced::AnotherAttempt(row.payment.clone());
+        }
+        if let Some(token) = &item.token {
+            let taken = writes.token_uses.iter().any(|(used, _)| used == token);
+            let taken = taken.then_some(TokenFault::Unusable);
+            let found = self.tokens.iter().find(|row| row.id == *token);
+            let fault = tokens::fault(found, &row.payment.client, self.now);
+            if let Some(fault) = fault.or(taken) {
+                return Advanced::TokenRefused(fault);
+            }
+            writes.token_uses.push((token.clone(), row.payment.id));
+        }
+        let (event, outbox) = apply::apply(row, item, moved, self.now, self.leases);
+        writes.moved.insert(row.payment.id);
+        writes.events.push(event);
+        writes.outbox.extend(outbox.iter().cloned());
+        // A further try is due later: the sweep will find it.
+        let later = row.payment.status == PaymentStatus::Processing && row.try_number > 1;
+        if !later {
+            writes.due.extend(outbox);
+        }
+        Advanced::Moved(row.payment.clone())
+    }
+}
+
+async fn write(
+    mut tx: Box<dyn Transaction>,
+    moved: Vec<StoredPayment>,
+    writes: Writes,
+) -> Result<(), StoreError> {
+    if !moved.is_empty() {
+        tx.update_payments(&moved).await?;
+        tx.insert_events(&writes.events).await?;
+    }
+    if !writes.outbox.is_empty() {
+        tx.insert_outbox(&writes.outbox).await?;
+    }
+    if !writes.token_uses.is_empty() {
+        tx.use_tokens(&writes.token_uses).await?;
+    }
+    tx.commit().await
+}

@@ -1,0 +1,168 @@
+//! How a payment's row changes when it moves, with the event and the messages that go with it. Pure: what
+//! [`super::advance`] writes is made here, from what the domain has decided.
+
+use std::time::Duration;
+
+use super::leases::Leases;
+use super::presented_card::PresentedCard;
+use super::row_ids::RowIds;
+use crate::broker::Publication;
+use crate::domain::{
+    ClientName, DeclineCode, Event, EventKind, Next, Outcome, Payment, PaymentId, PaymentStatus,
+    Phase, Progress, Timestamp, Trigger,
+};
+use crate::store::rows::{OutboxRow, StoredPayment, TokenId};
+use crate::wire::result;
+use crate::wire::work::WorkMessage;
+
+/// Something that happened to a payment.
+#[derive(Debug, Clone)]
+pub struct Advance {
+    /// Which payment.
+    pub payment: PaymentId,
+    /// Who may do this; none for the service itself.
+    pub client: Option<ClientName>,
+    /// What happened.
+    pub trigger: Trigger,
+    /// The card of a new attempt, with the attempt that it was sealed for.
+    pub card: Option<(PresentedCard, u32)>,
+    /// The card token that the card came from, to be used up.
+    pub token: Option<TokenId>,
+    /// How long to wait if it is to be tried again.
+    pub delay: Duration,
+    /// Ids of the rows to write.
+    pub ids: RowIds,
+}
+
+/// What a move means for its history and its messages.
+struct Change {
+    kind: EventKind,
+    reason: Option<DeclineCode>,
+    /// How long the next try waits, if there is one.
+    delay: Option<Duration>,
+}
+
+/// Changes the row; returns its event and the outbox rows.
+pub(super) fn apply(
+    row: &mut StoredPayment,
+    item: &Advance,
+    moved: Next,
+    now: Timestamp,
+    leases: Leases,
+) -> (Event, Vec<OutboxRow>) {
+    // A clock that was set back, as by a fail-over, must not turn a history around.
+    let at = now.max(row.payment.updated_at);
+    let tried = row.try_number;
+    let change = change(row, item, moved);
+    let processing = row.payment.status == PaymentStatus::Processing;
+    let due_at = now + change.delay.unwrap_or(leases.outbox);
+    row.claimed_until = None;
+    row.check_at = processing.then(|| due_at + leases.check);
+    row.payment.updated_at = at;
+    row.payment.sequence += 1;
+    let event = Event {
+        id: item.ids.events[0],
+        payment: row.payment.id,
+        sequence: row.payment.sequence,
+        kind: change.kind,
+        at,
+        attempt: row.payment.attempt,
+        try_number: if change.kind == EventKind::AttemptStarted {
+            0
+        } else {
+            tried
+        },
+        reason: change.reason.map(|reason| reason.to_string()),
+    };
+    let publications = publications(row, &event);
+    (
+        event,
+        item.ids
+            .outbox_rows(Some(row.payment.id), due_at, publications),
+    )
+}
+
+fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
+    let phase = row.phase;
+    match moved {
+        Next::Attempt(progress) => {
+            place(row, progress);
+            let card = item.card.as_ref().map(|(card, _)| card);
+            row.payment.card = card.map(|card| card.summary.clone());
+            row.sealed_card = card.map(|card| card.sealed.clone());
+            row.payment.decline_code = None;
+            Change {
+                kind: EventKind::AttemptStarted,
+                reason: None,
+                delay: None,
+            }
+        }
+        Next::TryAgain { progress, reason } => {
+            place(row, progress);
+            let kind = match (phase, row.phase) {
+                (Phase::Authorize, Phase::Reverse) => EventKind::ReversalStarted,
+                _ => EventKind::TryFailed,
+            };
+            Change {
+                kind,
+                reason: Some(reason),
+                delay: Some(item.delay),
+            }
+        }
+        Next::Ended(progress, outcome) => {
+            place(row, progress);
+            row.sealed_card = None;
+            let (kind, reason) = conclude(&mut row.payment, outcome);
+            Change {
+                kind,
+                reason,
+                delay: None,
+            }
+        }
+        Next::Canceled(progress) => {
+            place(row, progress);
+            row.sealed_card = None;
+            Change {
+                kind: EventKind::Canceled,
+                reason: None,
+                delay: None,
+            }
+        }
+    }
+}
+
+fn place(row: &mut StoredPayment, progress: Progress) {
+    row.payment.status = progress.status;
+    row.payment.attempt = progress.attempt;
+    row.try_number = progress.try_number;
+    row.phase = progress.phase;
+    row.uncertain = progress.uncertain;
+    row.pending = progress.pending;
+}
+
+fn conclude(payment: &mut Payment, outcome: Outcome) -> (EventKind, Option<DeclineCode>) {
+    let (kind, reason) = match outcome {
+        Outcome::Succeeded { authorization_code } => {
+            payment.authorization_code = Some(authorization_code);
+            (EventKind::Succeeded, None)
+        }
+        Outcome::Declined { code } => (EventKind::Declined, Some(code)),
+        Outcome::Failed { reason } => (EventKind::Failed, Some(reason)),
+    };
+    payment.decline_code.clone_from(&reason);
+    (kind, reason)
+}
+
+/// The next try's work message, or the result.
+fn publications(row: &StoredPayment, event: &Event) -> Vec<Publication> {
+    if row.payment.status != PaymentStatus::Processing {
+        return result::publications(&row.payment, event.id, &row.origin);
+    }
+    let work = WorkMessage {
+        payment_id: row.payment.id,
+        attempt: row.payment.attempt,
+        try_number: row.try_number,
+    };
+    let traceparent = row.origin.traceparent.as_deref();
+    vec![work.publication(&row.payment.client, traceparent)]
+}

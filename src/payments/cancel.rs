@@ -1,0 +1,35 @@
+//! Canceling a payment.
+
+use std::time::Duration;
+
+use super::AcceptError;
+use super::acceptor::{Acceptor, quarantined};
+use super::advance::Advanced;
+use super::apply::Advance;
+use super::row_ids::RowIds;
+use crate::domain::{ClientName, Payment, PaymentId, Refusal, Trigger};
+
+impl Acceptor {
+    /// Cancels a payment; one that is canceled already is answered as it stands.
+    pub async fn cancel(&self, client: &ClientName, id: PaymentId) -> Result<Payment, AcceptError> {
+        let advance = Advance {
+            payment: id,
+            client: Some(client.clone()),
+            trigger: Trigger::Cancel,
+            card: None,
+            token: None,
+            delay: Duration::ZERO,
+            ids: RowIds::draw(),
+        };
+        let advancing = async { Ok(self.commands.advance(advance).await?) };
+        match self.answered(advancing).await? {
+            Advanced::Moved(payment) => Ok(payment),
+            Advanced::Refused(Refusal::Canceled, payment) => Ok(payment),
+            Advanced::Refused(refusal, _) => Err(refusal.into()),
+            Advanced::AnotherAttempt(_) | Advanced::NotFound | Advanced::TokenRefused(_) => {
+                Err(AcceptError::NotFound(id))
+            }
+            Advanced::Quarantined(payment) => Err(quarantined(payment, client)),
+        }
+    }
+}

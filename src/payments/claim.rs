@@ -1,0 +1,148 @@
+//! Claiming tries: a worker takes a payment for one lease, by the database's clock, before it calls the processor.
+//!
+//! A batch that runs again after a commit in doubt may meet its own claims. It takes them for another worker's and
+//! puts the tries back until the lease ends: that costs time, never a charge.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::domain::{PaymentId, PaymentStatus, Timestamp};
+use crate::payments::leases::Leases;
+use crate::store::batch::Batch;
+use crate::store::quarantine::{Quarantined, SetAside, payment_of};
+use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
+use crate::store::{Database, StoreError, is_usable};
+use crate::wire::work::WorkMessage;
+
+/// What became of a work message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claim {
+    /// The try is this worker's for one lease.
+    Taken(Box<StoredPayment>),
+    /// Another worker has it: the message was put back into the outbox, due when that worker's lease ends.
+    Held,
+    /// This try is not the payment's current one (any more).
+    Over,
+    /// The payment is set aside. Its last net dispatches it when it is released.
+    Quarantined(Quarantined),
+    /// The database has no such payment: it may be another database than the one that the message is about.
+    UnknownPayment,
+}
+
+pub(super) struct ClaimPayments {
+    pub database: Arc<dyn Database>,
+    pub leases: Leases,
+}
+
+#[async_trait]
+impl Batch for ClaimPayments {
+    const NAME: &'static str = "claim";
+    type Item = WorkMessage;
+    type Outcome = Claim;
+
+    async fn run(&self, items: &[WorkMessage]) -> Result<Vec<Claim>, StoreError> {
+        let mut ids: Vec<PaymentId> = items.iter().map(|item| item.payment_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut tx = self.database.begin().await?;
+        let now = tx.now();
+        let until = now + self.leases.claim;
+        // A claim that ends later was made by a clock that has been set back since. It is over, or nearly so.
+        let too_far = now + self.leases.longest_claim();
+        let mut rows: HashMap<PaymentId, StoredPayment> = tx
+            .lock_payments(&ids)
+            .await?
+            .into_iter()
+            .map(|row| (row.payment.id, row))
+            .collect();
+        let left_out = tx.left_out();
+        let mut writes = Writes::default();
+        let claims: Vec<Claim> = items
+            .iter()
+            .map(|item| match rows.get_mut(&item.payment_id) {
+                Some(row) => {
+                    if row
+                        .claimed_until
+                        .is_some_and(|held_until| held_until > too_far)
+                    {
+                        row.claimed_until = Some(now);
+                    }
+                    claim(row, *item, now, until, &mut writes)
+                }
+                None => payment_of(&left_out, item.payment_id)
+                    .map_or(Claim::UnknownPayment, Claim::Quarantined),
+            })
+            .collect();
+        if !writes.taken.is_empty() {
+            tx.claim_payments(&writes.taken, until).await?;
+        }
+        if !writes.retaken.is_empty() {
+            tx.update_payments(&writes.retaken).await?;
+        }
+        if !writes.put_back.is_empty() {
+            tx.insert_outbox(&writes.put_back).await?;
+        }
+        tx.quarantine(&left_out).await?;
+        if !writes.is_empty() || !left_out.is_empty() {
+            tx.commit().await?;
+        }
+        left_out.iter().for_each(SetAside::report);
+        Ok(claims)
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.database.as_ref()).await
+    }
+}
+
+/// What a batch writes.
+#[derive(Default)]
+pub(super) struct Writes {
+    /// Tries that nobody had before.
+    taken: Vec<PaymentId>,
+    /// Tries whose worker never told what came of them.
+    retaken: Vec<StoredPayment>,
+    /// Tries that another worker has.
+    put_back: Vec<OutboxRow>,
+}
+
+impl Writes {
+    fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.retaken.is_empty() && self.put_back.is_empty()
+    }
+}
+
+/// Takes the try in memory, and notes what is to be written. A claim that another worker lets end is taken over: that
+/// worker's call has not answered, so the attempt is uncertain from this transaction on.
+pub(super) fn claim(
+    row: &mut StoredPayment,
+    item: WorkMessage,
+    now: Timestamp,
+    until: Timestamp,
+    writes: &mut Writes,
+) -> Claim {
+    let current = (row.payment.attempt, row.try_number) == (item.attempt, item.try_number);
+    if row.payment.status != PaymentStatus::Processing || !current {
+        return Claim::Over;
+    }
+    if let Some(held_until) = row.claimed_until.filter(|held_until| *held_until > now) {
+        writes.put_back.push(OutboxRow {
+            id: OutboxId(Uuid::now_v7()),
+            payment: Some(item.payment_id),
+            due_at: held_until,
+            publication: item.publication(&row.payment.client, row.origin.traceparent.as_deref()),
+        });
+        return Claim::Held;
+    }
+    let retaken = row.claimed_until.replace(until).is_some();
+    if retaken {
+        row.uncertain = row.progress().unanswered().uncertain;
+        writes.retaken.push(row.clone());
+    } else {
+        writes.taken.push(row.payment.id);
+    }
+    Claim::Taken(Box::new(row.clone()))
+}

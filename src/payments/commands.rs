@@ -1,0 +1,303 @@
+//! Every write of a payment, as a group commit. Each command has its file beside this one, and is one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::accept::{self, AcceptOutcome};
+use super::advance::{self, Advanced};
+use super::apply::Advance;
+use super::claim::{self, Claim};
+use super::draft::NewPayment;
+use super::hand_over::{HandedOver, hand_over};
+use super::leases::Leases;
+use super::outbox::{self, Message, Refused, Taken};
+use super::postpone::{self, Postpone, Postponed};
+use super::tokens::{self, NewToken};
+use super::writer::Writer;
+use crate::broker::{Lane, Publication};
+use crate::domain::PaymentId;
+use crate::store::batch::{Batcher, Limits};
+use crate::store::ids::{IdSpace, PaymentIds};
+use crate::store::quarantine::SetAside;
+use crate::store::rows::{CardToken, OutboxId};
+use crate::store::{Database, StoreError};
+use crate::watchdog::pulse::Pulse;
+use crate::watchdog::stages::{Name, Stage};
+use crate::watchdog::vital::Vital;
+use crate::wire::work::WorkMessage;
+
+/// How long a message that belongs to no payment waits for others, to be noted in one transaction with them.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// How long a published row waits for others, to be deleted with them. Nobody waits for that; should the process die
+/// meanwhile, they are published again.
+const DELETED_TOGETHER: Duration = Duration::from_millis(50);
+
+/// How long a try that is postponed waits for others, to be postponed with them: a flood comes in many at a time, and
+/// must not take the database's time from those who pay.
+const POSTPONED_TOGETHER: Duration = Duration::from_millis(20);
+
+/// The writing half of the store.
+#[derive(Clone)]
+pub struct Commands {
+    database: Arc<dyn Database>,
+    ids: Arc<PaymentIds>,
+    leases: Leases,
+    stages: CommandStages,
+    accept: Batcher<accept::AcceptPayments>,
+    advance: Batcher<advance::AdvancePayments>,
+    record: Batcher<advance::AdvancePayments>,
+    claim: Batcher<claim::ClaimPayments>,
+    add_tokens: Batcher<tokens::AddTokens>,
+    postpone: Batcher<postpone::PostponeTries>,
+    refuse: Batcher<outbox::RefuseRequests>,
+    enqueue: Batcher<outbox::EnqueueMessages>,
+    replace: Batcher<outbox::ReplaceRows>,
+    published: Batcher<outbox::DeletePublished>,
+}
+
+/// The stages whose work is written here.
+#[derive(Debug, Clone)]
+pub struct CommandStages {
+    /// What clients ask for.
+    pub accept: Stage,
+    /// From the claim of a try to the processor's answer.
+    pub authorize: Stage,
+    /// What processors answered.
+    pub record: Stage,
+}
+
+impl Commands {
+    /// Starts the group commits on a database. Rows that they write for the outbox come out at the other end.
+    pub fn new(database: Arc<dyn Database>, space: IdSpace, leases: Leases) -> (Self, HandedOver) {
+        let limits = Limits {
+            lanes: database.lanes(),
+            ..Limits::default()
+        };
+        // What a worker or the relay holds in hand cannot be answered with an error: it waits for the database.
+        let endless = Limits {
+            patience: None,
+            ..limits
+        };
+        let (hand_over, handed_over) = hand_over();
+        let writer = Writer {
+            database: Arc::clone(&database),
+            leases,
+            hand_over,
+        };
+        let db = || Arc::clone(&database);
+        let stages = CommandStages {
+            accept: Stage::new(Name::Accept),
+            authorize: Stage::new(Name::Authorize),
+            record: Stage::new(Name::Record),
+        };
+        let (accepting, recording) = (Some(&stages.accept), Some(&stages.record));
+        let commands = Self {
+            ids: Arc::new(PaymentIds::new(db(), space)),
+            leases,
+            accept: Batcher::spawn_for(
+                accept::AcceptPayments(writer.clone()),
+                limits,
+                accepting.cloned(),
+            ),
+            advance: Batcher::spawn_for(
+                advance::AdvancePayments(writer.clone()),
+                limits,
+                accepting.cloned(),
+            ),
+            record: Batcher::spawn_for(
+                advance::AdvancePayments(writer.clone()),
+                endless,
+                recording.cloned(),
+            ),
+            claim: Batcher::spawn_for(
+                claim::ClaimPayments {
+                    database: db(),
+                    leases,
+                },
+                endless,
+                Some(stages.authorize.clone()),
+            ),
+            add_tokens: Batcher::spawn_for(
+                tokens::AddTokens { database: db() },
+                limits,
+                accepting.cloned(),
+            ),
+            postpone: Batcher::spawn(
+                postpone::PostponeTries {
+                    database: db(),
+                    leases,
+                },
+                Limits {
+                    linger: POSTPONED_TOGETHER,
+                    ..endless
+                },
+            ),
+            refuse: Batcher::spawn(outbox::RefuseRequests(writer.clone()), endless),
+            enqueue: Batcher::spawn(
+                outbox::EnqueueMessages(writer.clone()),
+                Limits {
+                    linger: TOGETHER,
+                    ..endless
+                },
+            ),
+            replace: Batcher::spawn(
+                outbox::ReplaceRows(writer),
+                Limits {
+                    linger: TOGETHER,
+                    ..endless
+                },
+            ),
+            published: Batcher::spawn(
+                outbox::DeletePublished { database: db() },
+                Limits {
+                    linger: DELETED_TOGETHER,
+                    rows: 1024,
+                    lanes: 1,
+                    ..endless
+                },
+            ),
+            stages,
+            database,
+        };
+        (commands, handed_over)
+    }
+
+    /// The stages whose work is written here.
+    pub fn stages(&self) -> &CommandStages {
+        &self.stages
+    }
+
+    /// Of the group commits.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        vec![
+            self.accept.pulse(),
+            self.advance.pulse(),
+            self.record.pulse(),
+            self.claim.pulse(),
+            self.add_tokens.pulse(),
+            self.postpone.pulse(),
+            self.refuse.pulse(),
+            self.enqueue.pulse(),
+            self.replace.pulse(),
+            self.published.pulse(),
+        ]
+    }
+
+    /// Of the group commits: each must run as long as the process does.
+    pub fn vitals(&self) -> Vec<Vital> {
+        vec![
+            self.accept.vital(),
+            self.advance.vital(),
+            self.record.vital(),
+            self.claim.vital(),
+            self.add_tokens.vital(),
+            self.refuse.vital(),
+            self.postpone.vital(),
+            self.enqueue.vital(),
+            self.replace.vital(),
+            self.published.vital(),
+        ]
+    }
+
+    /// An id for a payment that is about to be accepted.
+    pub async fn next_payment_id(&self) -> Result<PaymentId, StoreError> {
+        self.ids.next().await
+    }
+
+    /// Writes a new payment, its history and, if it has a card, the outbox row for its first try.
+    pub async fn accept(&self, payment: NewPayment) -> Result<AcceptOutcome, StoreError> {
+        self.accept.submit(payment).await
+    }
+
+    /// Moves a payment for its client, if the domain allows it.
+    pub async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        self.advance.submit(advance).await
+    }
+
+    /// Moves a payment by what its processor answered. Waits for the database as long as it takes: an answer in hand
+    /// must not be dropped.
+    pub async fn record(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        let recorded = self.record.submit_patiently(advance);
+        let record = &self.stages.record;
+        record
+            .watch_unless(StoreError::is_of_the_rows, recorded)
+            .await
+    }
+
+    /// Takes a try for a worker.
+    pub async fn claim(&self, work: WorkMessage) -> Result<Claim, StoreError> {
+        self.claim.submit_patiently(work).await
+    }
+
+    /// Has a try wait in the outbox until its turn comes.
+    pub async fn postpone(&self, postpone: Postpone) -> Result<Postponed, StoreError> {
+        self.postpone.submit_patiently(postpone).await
+    }
+
+    /// Puts what says that a request was refused into the outbox.
+    pub async fn refuse(&self, refused: Refused) -> Result<(), StoreError> {
+        self.refuse.submit_patiently(refused).await
+    }
+
+    /// Puts a message of its own into the outbox.
+    pub async fn enqueue(&self, message: Message) -> Result<(), StoreError> {
+        self.enqueue.submit_patiently(message).await
+    }
+
+    /// Replaces an outbox row that cannot be published by a dead letter.
+    pub async fn replace(&self, row: OutboxId, publication: Publication) -> Result<(), StoreError> {
+        let letter = OutboxId(Uuid::now_v7());
+        self.replace
+            .submit_patiently(outbox::Replacement {
+                row,
+                letter,
+                publication,
+            })
+            .await
+    }
+
+    /// Forgets a published outbox row.
+    pub async fn published(&self, row: OutboxId) -> Result<(), StoreError> {
+        self.published.submit_patiently(row).await
+    }
+
+    /// Takes up to `limit` due outbox rows for this process, for one lease.
+    pub async fn sweep(&self, lane: Lane, limit: u32) -> Result<Taken, StoreError> {
+        outbox::sweep(self.database.as_ref(), self.leases, lane, limit).await
+    }
+
+    /// Dispatches again up to `limit` payments whose message seems lost, and whose check is overdue by that much or more;
+    /// returns the rows to publish.
+    pub async fn dispatch_forgotten(
+        &self,
+        overdue: Duration,
+        limit: u32,
+    ) -> Result<Taken, StoreError> {
+        outbox::dispatch_forgotten(self.database.as_ref(), self.leases, overdue, limit).await
+    }
+
+    /// Sets rows aside that nothing can be done with.
+    pub async fn quarantine(&self, rows: &[SetAside]) -> Result<(), StoreError> {
+        outbox::quarantine(self.database.as_ref(), rows).await
+    }
+
+    /// Makes outbox rows due whose mark an operator has removed; returns how many.
+    pub async fn release_outbox(&self) -> Result<u64, StoreError> {
+        outbox::release(self.database.as_ref()).await
+    }
+
+    /// Keeps a card token.
+    pub async fn add_token(&self, token: NewToken) -> Result<CardToken, StoreError> {
+        let added = self.add_tokens.submit(token);
+        let accept = &self.stages.accept;
+        accept.watch_unless(StoreError::is_of_the_rows, added).await
+    }
+
+    /// Erases the cards of up to [`ERASED_AT_ONCE`] expired tokens; returns how many.
+    pub async fn erase_expired_tokens(&self) -> Result<u64, StoreError> {
+        tokens::erase_expired(self.database.as_ref()).await
+    }
+}

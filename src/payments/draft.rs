@@ -1,0 +1,151 @@
+//! The rows that one accepted payment consists of. Pure: what [`super::accept`] writes is made here.
+
+use super::presented_card::PresentedCard;
+use super::row_ids::RowIds;
+use crate::broker::Publication;
+use crate::domain::{
+    ClientName, Event, EventKind, Metadata, Money, Next, OrderId, Origin, Payment, PaymentId,
+    Progress, ReturnUrl, Timestamp, Trigger, UserId, next,
+};
+use crate::payments::leases::Leases;
+use crate::store::rows::{Idempotency, OutboxRow, StoredPayment, TokenId};
+use crate::wire::result;
+use crate::wire::work::WorkMessage;
+
+/// A payment that is about to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewPayment {
+    /// From [`crate::payments::commands::Commands::next_payment_id`].
+    pub id: PaymentId,
+    /// Whose.
+    pub client: ClientName,
+    /// The client's order.
+    pub order_id: OrderId,
+    /// The client's shopper.
+    pub user_id: UserId,
+    /// How much.
+    pub amount: Money,
+    /// The client's own texts.
+    pub metadata: Metadata,
+    /// Where the payment page sends the shopper back to.
+    pub return_url: Option<ReturnUrl>,
+    /// The first attempt's card, sealed for this payment and attempt 1.
+    pub card: Option<PresentedCard>,
+    /// The card token that the card came from, to be used up.
+    pub token: Option<TokenId>,
+    /// Under which key it is asked for.
+    pub idempotency: Option<Idempotency>,
+    /// Where its results go besides the topic.
+    pub origin: Origin,
+    /// Whether accepting it without a card is published (`requires_payment_method`).
+    pub announce: bool,
+    /// Ids of the rows to write.
+    pub ids: RowIds,
+}
+
+/// A payment that is about to be written, and what goes with it.
+pub(super) struct Draft {
+    pub row: StoredPayment,
+    pub events: Vec<Event>,
+    pub outbox: Vec<OutboxRow>,
+    pub token: Option<TokenId>,
+}
+
+impl Draft {
+    /// Drafts the rows of a payment, by the database's time.
+    pub(super) fn of(item: &NewPayment, now: Timestamp, leases: Leases) -> Self {
+        let progress = first_step(item);
+        let events = events(item, now);
+        let payment = payment(item, &progress, &events, now);
+        let publications = publications(item, &payment);
+        let outbox = item
+            .ids
+            .outbox_rows(Some(item.id), now + leases.outbox, publications);
+        Self {
+            row: StoredPayment {
+                payment,
+                try_number: progress.try_number,
+                phase: progress.phase,
+                uncertain: progress.uncertain,
+                pending: progress.pending,
+                sealed_card: item.card.as_ref().map(|card| card.sealed.clone()),
+                claimed_until: None,
+                check_at: item.card.as_ref().map(|_| now + leases.check),
+                idempotency: item.idempotency.clone(),
+                origin: item.origin.clone(),
+            },
+            events,
+            outbox,
+            token: item.token.clone(),
+        }
+    }
+}
+
+/// A card that comes with the request is presented at once.
+fn first_step(item: &NewPayment) -> Progress {
+    match next(Progress::NEW, &Trigger::PresentCard) {
+        Ok(Next::Attempt(progress)) if item.card.is_some() => progress,
+        _ => Progress::NEW,
+    }
+}
+
+fn events(item: &NewPayment, now: Timestamp) -> Vec<Event> {
+    let happened = [
+        Some((1, EventKind::Accepted, 0)),
+        item.card
+            .as_ref()
+            .map(|_| (2, EventKind::AttemptStarted, 1)),
+    ];
+    let event = |(id, (sequence, kind, attempt))| Event {
+        id,
+        payment: item.id,
+        sequence,
+        kind,
+        at: now,
+        attempt,
+        try_number: 0,
+        reason: None,
+    };
+    item.ids
+        .events
+        .into_iter()
+        .zip(happened.into_iter().flatten())
+        .map(event)
+        .collect()
+}
+
+fn payment(item: &NewPayment, progress: &Progress, events: &[Event], now: Timestamp) -> Payment {
+    Payment {
+        id: item.id,
+        client: item.client.clone(),
+        order_id: item.order_id,
+        user_id: item.user_id,
+        amount: item.amount,
+        status: progress.status,
+        decline_code: None,
+        authorization_code: None,
+        card: item.card.as_ref().map(|card| card.summary.clone()),
+        attempt: progress.attempt,
+        metadata: item.metadata.clone(),
+        return_url: item.return_url.clone(),
+        sequence: events.last().map_or(0, |event| event.sequence),
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn publications(item: &NewPayment, payment: &Payment) -> Vec<Publication> {
+    if item.card.is_some() {
+        let work = WorkMessage {
+            payment_id: item.id,
+            attempt: 1,
+            try_number: 1,
+        };
+        let traceparent = item.origin.traceparent.as_deref();
+        vec![work.publication(&payment.client, traceparent)]
+    } else if item.announce {
+        result::publications(payment, item.ids.events[0], &item.origin)
+    } else {
+        Vec::new()
+    }
+}

@@ -1,0 +1,301 @@
+//! The outbox: rows that are due, rows that were published, and what is published without a payment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::broker::{Lane, Publication};
+use crate::domain::Timestamp;
+use crate::payments::leases::Leases;
+use crate::payments::row_ids::RowIds;
+use crate::payments::writer::Writer;
+use crate::store::batch::Batch;
+use crate::store::quarantine::SetAside;
+use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
+use crate::store::{Database, StoreError, is_usable};
+use crate::wire::work::WorkMessage;
+
+/// A request by message that was refused: a dead letter and, where its client is known, an event.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// What is published, at most two messages besides a reply.
+    pub publications: Vec<Publication>,
+    /// Ids of the rows to write.
+    pub ids: [RowIds; 2],
+}
+
+pub(super) struct RefuseRequests(pub Writer);
+
+#[async_trait]
+impl Batch for RefuseRequests {
+    const NAME: &'static str = "refuse";
+    type Item = Refused;
+    type Outcome = ();
+
+    async fn run(&self, items: &[Refused]) -> Result<Vec<()>, StoreError> {
+        let Writer {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
+        let due_at = tx.now() + leases.outbox;
+        let rows: Vec<OutboxRow> = items.iter().flat_map(|item| item.rows(due_at)).collect();
+        tx.insert_outbox(&rows).await?;
+        tx.commit().await?;
+        hand_over.rows(rows);
+        Ok(vec![(); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
+    }
+}
+
+impl Refused {
+    fn rows(&self, due_at: Timestamp) -> Vec<OutboxRow> {
+        let ids = self.ids.iter().flat_map(|ids| ids.outbox);
+        ids.zip(&self.publications)
+            .map(|(id, publication)| OutboxRow {
+                id,
+                payment: None,
+                due_at,
+                publication: publication.clone(),
+            })
+            .collect()
+    }
+}
+
+/// A message of its own, about no try of a payment: a callback that comes again, or its dead letter.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Of its row.
+    pub id: OutboxId,
+    /// What is published.
+    pub publication: Publication,
+    /// When. Not delayed, it belongs to its process for one lease, as every new row does.
+    pub delay: Option<Duration>,
+}
+
+pub(super) struct EnqueueMessages(pub Writer);
+
+#[async_trait]
+impl Batch for EnqueueMessages {
+    const NAME: &'static str = "enqueue";
+    type Item = Message;
+    type Outcome = ();
+
+    async fn run(&self, items: &[Message]) -> Result<Vec<()>, StoreError> {
+        let Writer {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
+        let now = tx.now();
+        let row = |item: &Message| OutboxRow {
+            id: item.id,
+            payment: None,
+            due_at: now + item.delay.unwrap_or(leases.outbox),
+            publication: item.publication.clone(),
+        };
+        let rows: Vec<OutboxRow> = items.iter().map(row).collect();
+        tx.insert_outbox(&rows).await?;
+        tx.commit().await?;
+        // A delayed one is found by the sweep when it is due.
+        let now_due = rows.into_iter().zip(items);
+        let now_due = now_due.filter(|(_, item)| item.delay.is_none());
+        hand_over.rows(now_due.map(|(row, _)| row));
+        Ok(vec![(); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
+    }
+}
+
+/// A row that cannot be published, and the dead letter that takes its place.
+#[derive(Debug, Clone)]
+pub(super) struct Replacement {
+    pub row: OutboxId,
+    pub letter: OutboxId,
+    pub publication: Publication,
+}
+
+pub(super) struct ReplaceRows(pub Writer);
+
+#[async_trait]
+impl Batch for ReplaceRows {
+    const NAME: &'static str = "replace";
+    type Item = Replacement;
+    type Outcome = ();
+
+    async fn run(&self, items: &[Replacement]) -> Result<Vec<()>, StoreError> {
+        let Writer {
+            database,
+            leases,
+            hand_over,
+        } = &self.0;
+        let mut tx = database.begin().await?;
+        let due_at = tx.now() + leases.outbox;
+        let row = |item: &Replacement| OutboxRow {
+            id: item.letter,
+            payment: None,
+            due_at,
+            publication: item.publication.clone(),
+        };
+        let letters: Vec<OutboxRow> = items.iter().map(row).collect();
+        // Sorted, because concurrent deletes in different orders deadlock.
+        let mut ids: Vec<OutboxId> = items.iter().map(|item| item.row).collect();
+        ids.sort_unstable();
+        tx.insert_outbox(&letters).await?;
+        tx.delete_outbox(&ids).await?;
+        tx.commit().await?;
+        hand_over.rows(letters);
+        Ok(vec![(); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.0.database.as_ref()).await
+    }
+}
+
+pub(super) struct DeletePublished {
+    pub database: Arc<dyn Database>,
+}
+
+#[async_trait]
+impl Batch for DeletePublished {
+    const NAME: &'static str = "published";
+    type Item = OutboxId;
+    type Outcome = ();
+
+    async fn run(&self, items: &[OutboxId]) -> Result<Vec<()>, StoreError> {
+        // Sorted, because concurrent deletes in different orders deadlock.
+        let mut ids = items.to_vec();
+        ids.sort_unstable();
+        let mut tx = self.database.begin().await?;
+        tx.delete_outbox(&ids).await?;
+        tx.commit().await?;
+        Ok(vec![(); items.len()])
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.database.as_ref()).await
+    }
+}
+
+/// What was taken at once.
+#[derive(Debug, Clone, Default)]
+pub struct Taken {
+    /// The rows to publish.
+    pub rows: Vec<OutboxRow>,
+    /// How many rows were found, those included that were set aside: as many as asked for means that there may be more.
+    pub found: usize,
+    /// For how long the oldest of the rows has been due.
+    pub oldest: Option<Duration>,
+}
+
+/// Moves due rows of a lane one lease ahead, commits, and returns them: they are this process's to publish. Rows that
+/// cannot be read are set aside.
+pub(super) async fn sweep(
+    database: &dyn Database,
+    leases: Leases,
+    lane: Lane,
+    limit: u32,
+) -> Result<Taken, StoreError> {
+    let mut tx = database.begin().await?;
+    let now = tx.now();
+    let rows = tx.lock_due_outbox(lane, now, limit).await?;
+    let left_out = tx.left_out();
+    let oldest = rows.iter().map(|row| row.due_at).min();
+    let oldest = oldest.map(|due_at| Duration::try_from(now - due_at).unwrap_or_default());
+    let found = rows.len() + left_out.len();
+    if found > 0 {
+        let ids: Vec<OutboxId> = rows.iter().map(|row| row.id).collect();
+        tx.postpone_outbox(&ids, now + leases.outbox).await?;
+        tx.quarantine(&left_out).await?;
+        tx.commit().await?;
+        left_out.iter().for_each(SetAside::report);
+    }
+    Ok(Taken {
+        rows,
+        found,
+        oldest,
+    })
+}
+
+/// Writes outbox rows for payments that are processing for long without one, and moves their next check ahead by
+/// the time they have been waiting already, within bounds. Payments that cannot be read are set aside.
+pub(super) async fn dispatch_forgotten(
+    database: &dyn Database,
+    leases: Leases,
+    overdue: Duration,
+    limit: u32,
+) -> Result<Taken, StoreError> {
+    let mut tx = database.begin().await?;
+    let now = tx.now();
+    let mut payments = tx.lock_forgotten_payments(now - overdue, limit).await?;
+    let left_out = tx.left_out();
+    let found = payments.len() + left_out.len();
+    if found == 0 {
+        return Ok(Taken::default());
+    }
+    let due_at = now + leases.outbox;
+    for row in &mut payments {
+        let waiting = Duration::try_from(now - row.payment.updated_at).unwrap_or_default();
+        row.check_at = Some(now + waiting.clamp(leases.check, leases.longest_check()));
+    }
+    let rows: Vec<OutboxRow> = payments.iter().map(|row| dispatch(row, due_at)).collect();
+    if !payments.is_empty() {
+        tx.update_payments(&payments).await?;
+        tx.insert_outbox(&rows).await?;
+    }
+    tx.quarantine(&left_out).await?;
+    tx.commit().await?;
+    left_out.iter().for_each(SetAside::report);
+    Ok(Taken {
+        rows,
+        found,
+        oldest: None,
+    })
+}
+
+/// Sets rows aside.
+pub(super) async fn quarantine(
+    database: &dyn Database,
+    rows: &[SetAside],
+) -> Result<(), StoreError> {
+    let mut tx = database.begin().await?;
+    tx.quarantine(rows).await?;
+    tx.commit().await?;
+    rows.iter().for_each(SetAside::report);
+    Ok(())
+}
+
+/// Makes rows due whose mark an operator has removed.
+pub(super) async fn release(database: &dyn Database) -> Result<u64, StoreError> {
+    let mut tx = database.begin().await?;
+    let now = tx.now();
+    let released = tx.release_outbox(now).await?;
+    if released > 0 {
+        tx.commit().await?;
+    }
+    Ok(released)
+}
+
+fn dispatch(row: &StoredPayment, due_at: Timestamp) -> OutboxRow {
+    let work = WorkMessage {
+        payment_id: row.payment.id,
+        attempt: row.payment.attempt,
+        try_number: row.try_number,
+    };
+    OutboxRow {
+        id: OutboxId(Uuid::now_v7()),
+        payment: Some(row.payment.id),
+        due_at,
+        publication: work.publication(&row.payment.client, row.origin.traceparent.as_deref()),
+    }
+}

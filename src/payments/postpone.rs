@@ -1,0 +1,127 @@
+//! Tries that have to wait for their turn: a worker that cannot make one soon puts it back into the outbox, due then.
+//!
+//! The payment's row is read first: a message of another installation must not be swallowed by this database.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::domain::{PaymentId, PaymentStatus, Timestamp};
+use crate::payments::leases::Leases;
+use crate::store::batch::Batch;
+use crate::store::quarantine::{SetAside, payment_of};
+use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
+use crate::store::{Database, StoreError, is_usable};
+use crate::wire::work::WorkMessage;
+
+/// A try that has to wait.
+#[derive(Debug, Clone)]
+pub struct Postpone {
+    work: WorkMessage,
+    /// How often it has had to, this time included.
+    times: u32,
+    delay: Duration,
+    /// Drawn before, so that running a batch again writes the same row.
+    id: OutboxId,
+}
+
+impl Postpone {
+    /// For so long.
+    pub fn new(work: WorkMessage, times: u32, delay: Duration) -> Self {
+        Self {
+            work,
+            times,
+            delay,
+            id: OutboxId(Uuid::now_v7()),
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Postponed {
+    /// The try waits in the outbox, or is not the payment's current one any more.
+    Done,
+    /// The database has no such payment.
+    UnknownPayment,
+}
+
+pub(super) struct PostponeTries {
+    pub database: Arc<dyn Database>,
+    pub leases: Leases,
+}
+
+#[async_trait]
+impl Batch for PostponeTries {
+    const NAME: &'static str = "postpone";
+    type Item = Postpone;
+    type Outcome = Postponed;
+
+    async fn run(&self, items: &[Postpone]) -> Result<Vec<Postponed>, StoreError> {
+        let mut ids: Vec<PaymentId> = items.iter().map(|item| item.work.payment_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut tx = self.database.begin().await?;
+        let now = tx.now();
+        let mut rows: HashMap<PaymentId, StoredPayment> = tx
+            .lock_payments(&ids)
+            .await?
+            .into_iter()
+            .map(|row| (row.payment.id, row))
+            .collect();
+        let left_out = tx.left_out();
+        let mut outbox = Vec::with_capacity(items.len());
+        let mut checked_later = BTreeMap::new();
+        let outcome = |item: &Postpone| {
+            let Some(row) = rows.get_mut(&item.work.payment_id) else {
+                // A quarantined payment is dispatched again when it is released.
+                return match payment_of(&left_out, item.work.payment_id) {
+                    Some(_) => Postponed::Done,
+                    None => Postponed::UnknownPayment,
+                };
+            };
+            if is_current(row, item.work) {
+                let due_at = now + item.delay;
+                // Until then, and for as long as a fresh message may take, it is not lost.
+                row.check_at = row.check_at.max(Some(due_at + self.leases.check));
+                checked_later.insert(row.payment.id, row.clone());
+                outbox.push(waiting(row, item, due_at));
+            }
+            Postponed::Done
+        };
+        let outcomes = items.iter().map(outcome).collect();
+        if !outbox.is_empty() || !left_out.is_empty() {
+            tx.quarantine(&left_out).await?;
+            let checked_later: Vec<StoredPayment> = checked_later.into_values().collect();
+            tx.update_payments(&checked_later).await?;
+            tx.insert_outbox(&outbox).await?;
+            tx.commit().await?;
+        }
+        left_out.iter().for_each(SetAside::report);
+        Ok(outcomes)
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.database.as_ref()).await
+    }
+}
+
+fn is_current(row: &StoredPayment, work: WorkMessage) -> bool {
+    row.payment.status == PaymentStatus::Processing
+        && (row.payment.attempt, row.try_number) == (work.attempt, work.try_number)
+}
+
+fn waiting(row: &StoredPayment, item: &Postpone, due_at: Timestamp) -> OutboxRow {
+    let traceparent = row.origin.traceparent.as_deref();
+    OutboxRow {
+        id: item.id,
+        payment: Some(row.payment.id),
+        due_at,
+        publication: item
+            .work
+            .postponed_publication(&row.payment.client, traceparent, item.times),
+    }
+}

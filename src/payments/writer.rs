@@ -1,0 +1,15 @@
+//! What every command writes with.
+
+use std::sync::Arc;
+
+use super::hand_over::HandOver;
+use super::leases::Leases;
+use crate::store::Database;
+
+/// Where a command writes, and what takes the outbox rows that it has committed.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub database: Arc<dyn Database>,
+    pub leases: Leases,
+    pub hand_over: HandOver,
+}

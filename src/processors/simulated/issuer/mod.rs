@@ -1,0 +1,272 @@
+//! The issuer itself: asks [`decide`], keeps its ledger, takes its time and answers, or does not.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+
+use super::cards::{self, Behaviour};
+use super::decision::{Decision, decide};
+use super::ledger::{Ledger, Standing};
+use crate::domain::ReversalAnswer;
+use crate::domain::{
+    Answer, Card, CardCode, CardNumber, DeclineCode, Expiration, Money, Timestamp,
+};
+use crate::processors::{AttemptKey, Authorization, Processor};
+use crate::store::StoreError;
+use crate::store::rows::LedgerLine;
+
+/// How the issuer is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long an answer takes.
+    pub latency: Latency,
+    /// The clock, for expiry.
+    pub now: fn() -> Timestamp,
+}
+
+/// How long an answer takes: between a half and one and a half of the mean, the same for the same try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// The mean; zero answers at once.
+    pub mean: Duration,
+    /// Another seed, other times.
+    pub seed: u64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            mean: Duration::from_millis(25),
+            seed: 0,
+        }
+    }
+}
+
+/// A processor that exists nowhere but here.
+#[derive(Debug)]
+pub struct SimulatedIssuer {
+    options: Options,
+    ledger: Option<Ledger>,
+    /// Attempts whose reversal is still to go unanswered, and how often. A simulation's memory, not a record: another
+    /// process that is asked to reverse answers at once.
+    unanswered_reversals: Mutex<HashMap<AttemptKey, u32>>,
+}
+
+impl SimulatedIssuer {
+    /// Most attempts whose reversal goes unanswered at the same time; more than that are reversed at once.
+    const MAX_UNANSWERED: usize = 10_000;
+
+    /// Without a ledger the issuer remembers nothing: it confirms every reversal and refuses no charge after one.
+    pub fn new(options: Options, ledger: Option<Ledger>) -> Self {
+        Self {
+            options,
+            ledger,
+            unanswered_reversals: Mutex::default(),
+        }
+    }
+
+    async fn take_time(&self, key: AttemptKey, try_number: u32, extra: Duration) {
+        let duration = self.options.latency.of(key, try_number) + extra;
+        if !duration.is_zero() {
+            tokio::time::sleep(duration).await;
+        }
+    }
+
+    /// Notes a charge before anything is answered.
+    async fn charge(&self, authorization: &Authorization) -> Result<Standing, StoreError> {
+        let line = line(authorization.key, authorization.amount);
+        match &self.ledger {
+            Some(ledger) => ledger.charge(line).await,
+            None => Ok(Standing::Charged),
+        }
+    }
+
+    async fn answer_after_charge(&self, authorization: &Authorization) -> Answer {
+        match self.charge(authorization).await {
+            Ok(Standing::Charged) => approved(authorization.key),
+            Ok(Standing::Reversed) => declined("attempt_reversed"),
+            Ok(Standing::Blank) => Answer::Unknown,
+            Err(error) => unnoted(&error),
+        }
+    }
+
+    /// The card's month has passed since it was presented, maybe since an earlier try charged it.
+    async fn answer_expired(&self, key: AttemptKey) -> Answer {
+        let standing = match &self.ledger {
+            Some(ledger) => ledger.standing(key.to_string()).await,
+            None => Ok(Standing::Blank),
+        };
+        match standing {
+            Ok(Standing::Charged) => approved(key),
+            Ok(Standing::Blank | Standing::Reversed) => declined("expired_card"),
+            Err(_) => Answer::Unknown,
+        }
+    }
+
+    /// Whether nobody has asked for this attempt before, as far as the ledger tells; without one every call is the first.
+    /// The note of it is a line under a key of its own, reversed and never charged.
+    async fn is_first_call(&self, authorization: &Authorization) -> bool {
+        let Some(ledger) = &self.ledger else {
+            return true;
+        };
+        let mut note = line(authorization.key, authorization.amount);
+        note.key.push_str("-asked");
+        let before = ledger.standing(note.key.clone()).await;
+        let noted = ledger.reverse(note).await;
+        matches!((before, noted), (Ok(Standing::Blank), Ok(_)))
+    }
+
+    fn expect_reversal(&self, authorization: &Authorization) {
+        let listed = cards::by_number(authorization.card.number.expose());
+        if let Some(Behaviour::LoseReversals(times)) = listed.map(|card| card.behaviour) {
+            let mut unanswered = lock(&self.unanswered_reversals);
+            if unanswered.len() < Self::MAX_UNANSWERED {
+                unanswered.entry(authorization.key).or_insert(times);
+            }
+        }
+    }
+
+    fn loses_reversal(&self, key: AttemptKey) -> bool {
+        let mut unanswered = lock(&self.unanswered_reversals);
+        match unanswered.get_mut(&key) {
+            Some(0) => {
+                unanswered.remove(&key);
+                false
+            }
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[async_trait]
+impl Processor for SimulatedIssuer {
+    async fn authorize(&self, authorization: &Authorization) -> Answer {
+        let (key, try_number) = (authorization.key, authorization.try_number);
+        self.expect_reversal(authorization);
+        let decision = match decide(&authorization.card, (self.options.now)(), try_number) {
+            Decision::ByCall(later) => {
+                Decision::of_call(later, self.is_first_call(authorization).await)
+            }
+            decision => decision,
+        };
+        self.take_time(key, try_number, decision.extra_delay())
+            .await;
+        match decision {
+            Decision::Charge { answer_lost, .. } => {
+                let answer = self.answer_after_charge(authorization).await;
+                if answer_lost { Answer::Unknown } else { answer }
+            }
+            Decision::Decline(code) => declined(code),
+            Decision::Expired => self.answer_expired(key).await,
+            Decision::Unavailable => Answer::NotCharged {
+                reason: DeclineCode::ISSUER_UNAVAILABLE,
+            },
+            // Without end: the caller's time-out is what ends it.
+            Decision::Silence | Decision::ByCall(_) => std::future::pending().await,
+        }
+    }
+
+    async fn reverse(&self, key: AttemptKey, amount: Money) -> ReversalAnswer {
+        self.take_time(key, 0, Duration::ZERO).await;
+        if self.loses_reversal(key) {
+            return ReversalAnswer::Unknown;
+        }
+        match &self.ledger {
+            None => ReversalAnswer::Confirmed,
+            Some(ledger) => match ledger.reverse(line(key, amount)).await {
+                Ok(Standing::Reversed) => ReversalAnswer::Confirmed,
+                Ok(_) | Err(_) => ReversalAnswer::Unknown,
+            },
+        }
+    }
+
+    fn test_card(&self, token: &str) -> Option<Card> {
+        let listed = cards::by_token(token)?;
+        let next_year = (self.options.now)().year() + 1;
+        Some(Card {
+            number: CardNumber::parse(listed.number).ok()?,
+            code: CardCode::parse("123").ok()?,
+            expiration: Expiration::parse(&format!("{next_year:04}-12")).ok()?,
+        })
+    }
+}
+
+impl Latency {
+    /// How long this try takes.
+    fn of(self, key: AttemptKey, try_number: u32) -> Duration {
+        if self.mean.is_zero() {
+            return Duration::ZERO;
+        }
+        let digest = digest("latency", key, &[self.seed, u64::from(try_number)]);
+        let draw = f64::from(u16::from_be_bytes([digest[0], digest[1]])) / f64::from(u16::MAX);
+        self.mean.mul_f64(0.5 + draw)
+    }
+}
+
+/// Six capitals and digits that follow from the key, so that a repeat carries the same proof.
+fn authorization_code(key: AttemptKey) -> String {
+    const SIGNS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    digest("authorization code", key, &[])
+        .iter()
+        .take(6)
+        .map(|byte| char::from(SIGNS[usize::from(*byte) % SIGNS.len()]))
+        .collect()
+}
+
+fn digest(purpose: &str, key: AttemptKey, numbers: &[u64]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(purpose);
+    hash.update(key.payment.0.to_be_bytes());
+    hash.update(key.attempt.to_be_bytes());
+    for number in numbers {
+        hash.update(number.to_be_bytes());
+    }
+    hash.finalize().into()
+}
+
+fn line(key: AttemptKey, amount: Money) -> LedgerLine {
+    LedgerLine {
+        key: key.to_string(),
+        payment: key.payment,
+        amount,
+    }
+}
+
+fn approved(key: AttemptKey) -> Answer {
+    Answer::Approved {
+        authorization_code: authorization_code(key),
+    }
+}
+
+fn declined(code: &'static str) -> Answer {
+    Answer::Declined {
+        code: DeclineCode::from_static(code),
+    }
+}
+
+/// The ledger gave no answer. Only a row that the database refused is certainly not in it: a batch that ended
+/// "unavailable" may have been committed by a run before the last.
+fn unnoted(error: &StoreError) -> Answer {
+    match error {
+        StoreError::Rejected(_) => Answer::NotCharged {
+            reason: DeclineCode::ISSUER_UNAVAILABLE,
+        },
+        _ => Answer::Unknown,
+    }
+}
+
+fn lock(
+    map: &Mutex<HashMap<AttemptKey, u32>>,
+) -> std::sync::MutexGuard<'_, HashMap<AttemptKey, u32>> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The issuer's own book of charges and reversals. It lies in the store for want of another place, but belongs to
+//! the issuer: nothing else may decide by it. It is how tests and `check --payments` tell charges from claims.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::store::batch::{Batch, Batcher, Limits};
+use crate::store::rows::{LedgerEntry, LedgerLine};
+use crate::store::{Database, StoreError, is_usable};
+use crate::watchdog::vital::Vital;
+
+/// Notes charges and reversals, those that wait at the same time in one transaction.
+#[derive(Clone)]
+pub struct Ledger {
+    batcher: Batcher<Book>,
+}
+
+/// How a key stands in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was ever noted under it.
+    Blank,
+    /// Charged.
+    Charged,
+    /// Reversed: whatever was charged has been given back, and nothing will be charged any more.
+    Reversed,
+}
+
+impl Ledger {
+    /// Keeps the ledger in a database.
+    pub fn spawn(database: Arc<dyn Database>, limits: Limits) -> Self {
+        Self {
+            batcher: Batcher::spawn(Book { database }, limits),
+        }
+    }
+
+    /// Of the task that notes.
+    pub fn vital(&self) -> Vital {
+        self.batcher.vital()
+    }
+
+    /// Notes a charge, unless the key is charged or reversed already; says how the key stands then.
+    pub async fn charge(&self, line: LedgerLine) -> Result<Standing, StoreError> {
+        self.batcher.submit_patiently(Entry::Charge(line)).await
+    }
+
+    /// Notes a reversal, also of a key that was never charged.
+    pub async fn reverse(&self, line: LedgerLine) -> Result<Standing, StoreError> {
+        self.batcher.submit_patiently(Entry::Reverse(line)).await
+    }
+
+    /// How a key stands.
+    pub async fn standing(&self, key: String) -> Result<Standing, StoreError> {
+        self.batcher.submit_patiently(Entry::Look(key)).await
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Charge(LedgerLine),
+    Reverse(LedgerLine),
+    Look(String),
+}
+
+impl Entry {
+    fn key(&self) -> &String {
+        match self {
+            Self::Charge(line) | Self::Reverse(line) => &line.key,
+            Self::Look(key) => key,
+        }
+    }
+}
+
+struct Book {
+    database: Arc<dyn Database>,
+}
+
+#[async_trait]
+impl Batch for Book {
+    const NAME: &'static str = "ledger";
+    type Item = Entry;
+    type Outcome = Standing;
+
+    /// Charges first, then reversals: a key that meets both in one transaction ends reversed. The standing is read
+    /// back, so that running the batch again after a lost commit comes to the same.
+    async fn run(&self, items: &[Entry]) -> Result<Vec<Standing>, StoreError> {
+        let charges = lines(items, |item| match item {
+            Entry::Charge(line) => Some(line),
+            Entry::Reverse(_) | Entry::Look(_) => None,
+        });
+        let reversals = lines(items, |item| match item {
+            Entry::Reverse(line) => Some(line),
+            Entry::Charge(_) | Entry::Look(_) => None,
+        });
+        let mut keys: Vec<String> = items.iter().map(|item| item.key().clone()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+
+        let mut transaction = self.database.begin().await?;
+        let now = transaction.now();
+        if !charges.is_empty() {
+            transaction.ledger_charge(&charges, now).await?;
+        }
+        if !reversals.is_empty() {
+            transaction.ledger_reverse(&reversals, now).await?;
+        }
+        let entries = transaction.ledger_entries(&keys).await?;
+        transaction.commit().await?;
+
+        let standings: BTreeMap<&str, Standing> = entries
+            .iter()
+            .map(|entry| (entry.key.as_str(), Standing::of(entry)))
+            .collect();
+        let standing = |item: &Entry| standings.get(item.key().as_str()).copied();
+        Ok(items
+            .iter()
+            .map(|item| standing(item).unwrap_or(Standing::Blank))
+            .collect())
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        is_usable(self.database.as_ref()).await
+    }
+}
+
+/// One line for each key, in the order of the keys: whoever locks rows in one order meets no deadlock.
+fn lines<'a>(
+    items: &'a [Entry],
+    select: impl Fn(&'a Entry) -> Option<&'a LedgerLine>,
+) -> Vec<LedgerLine> {
+    let by_key: BTreeMap<&str, &LedgerLine> = items
+        .iter()
+        .filter_map(select)
+        .map(|line| (line.key.as_str(), line))
+        .collect();
+    by_key.into_values().cloned().collect()
+}
+
+impl Standing {
+    fn of(entry: &LedgerEntry) -> Self {
+        match (entry.charged_at, entry.reversed_at) {
+            (_, Some(_)) => Self::Reversed,
+            (Some(_), None) => Self::Charged,
+            (None, None) => Self::Blank,
+        }
+    }
+}
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! From the outbox to the broker: the only code that publishes, and the only code that deletes outbox rows.
+//!
+//! What commits rows hands them over at once ([`crate::payments::hand_over`]). Each [`Lane`] has a queue and a task of its
+//! own, so that results which some subscriber's queue does not take hold up no work. The sweep finds what is left: rows
+//! that did not fit, that could not be published, whose process has died, or whose delay is over. A row may be published
+//! twice; its receivers must not mind.
+
+mod chores;
+mod publisher;
+mod replies;
+mod reply_addresses;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Broker, Lane, Publication, PublishError};
+use crate::payments::Backlog;
+use crate::payments::commands::Commands;
+use crate::payments::hand_over::HandedOver;
+use crate::store::Database;
+use crate::store::rows::OutboxRow;
+use crate::watchdog::pulse::Pulse;
+use crate::watchdog::stages::{Entered, Name, Stage};
+use publisher::Publisher;
+
+/// How the relay works.
+#[derive(Debug, Clone, Copy)]
+pub struct RelaySettings {
+    /// Pause between two sweeps that found nothing.
+    pub sweep_every: Duration,
+    /// Pause between two looks for payments whose message was lost.
+    pub check_every: Duration,
+    /// Outbox rows of payments at which no more payments are taken.
+    pub backlog_limit: u64,
+}
+
+/// Rows published together.
+const CHUNK: usize = 256;
+/// Chunks under way at the same time, so that one confirm does not hold up the next publish.
+const CHUNKS_UNDER_WAY: usize = 4;
+/// The same of replies, more because any of them may wait for a queue that confirms nothing.
+const REPLIES_UNDER_WAY: usize = 32;
+
+/// The relay: its tasks, to be run by the caller.
+pub struct RelayTasks {
+    lanes: [(Lane, mpsc::Receiver<OutboxRow>); 3],
+    publisher: Publisher,
+    database: Arc<dyn Database>,
+    settings: RelaySettings,
+    backlog: Backlog,
+}
+
+/// The stages that the relay's work belongs to.
+#[derive(Clone)]
+struct RelayStages {
+    dispatch: Stage,
+    announce: Stage,
+    reply: Stage,
+    sweep: Stage,
+    rescue: Stage,
+    erase: Stage,
+}
+
+/// Of publishing, and of the questions that the chores ask the database.
+#[derive(Clone)]
+struct Pulses {
+    publish: Pulse,
+    sweep: Pulse,
+    last_net: Pulse,
+    backlog: Pulse,
+    tokens: Pulse,
+}
+
+/// Builds the relay. It notes in `backlog` how much waits.
+pub fn relay(
+    broker: Arc<dyn Broker>,
+    database: Arc<dyn Database>,
+    (commands, handed_over): (Commands, HandedOver),
+    settings: RelaySettings,
+) -> RelayTasks {
+    let HandedOver {
+        work,
+        results,
+        replies,
+    } = handed_over;
+    RelayTasks {
+        lanes: [
+            (Lane::Work, work),
+            (Lane::Results, results),
+            (Lane::Replies, replies),
+        ],
+        publisher: Publisher::new(
+            broker,
+            commands,
+            RelayStages::new(settings),
+            Pulses {
+                publish: Pulse::new("relay"),
+                sweep: Pulse::new("sweep"),
+                last_net: Pulse::new("last net"),
+                backlog: Pulse::new("backlog"),
+                tokens: Pulse::new("card tokens"),
+            },
+        ),
+        database,
+        settings,
+        backlog: Backlog::default(),
+    }
+}
+
+impl RelayStages {
+    fn new(settings: RelaySettings) -> Self {
+        Self {
+            dispatch: Stage::new(Name::Dispatch),
+            announce: Stage::new(Name::Announce),
+            reply: Stage::new(Name::Reply),
+            sweep: Stage::new(Name::Sweep),
+            rescue: Stage::retried_every(Name::Rescue, settings.check_every),
+            erase: Stage::retried_every(Name::Erase, chores::ERASE_EVERY),
+        }
+    }
+
+    /// Those that publish, in the order of [`Self::place`].
+    fn publishing(&self) -> [&Stage; 3] {
+        [&self.dispatch, &self.announce, &self.reply]
+    }
+
+    /// The one that most rows of a lane belong to.
+    fn of(&self, lane: Lane) -> &Stage {
+        match lane {
+            Lane::Work => &self.dispatch,
+            Lane::Results => &self.announce,
+            Lane::Replies => &self.reply,
+        }
+    }
+
+    /// Which of them a message belongs to.
+    fn place(publication: &Publication) -> usize {
+        match publication.lane() {
+            Lane::Work => 0,
+            Lane::Results => 1,
+            Lane::Replies => 2,
+        }
+    }
+
+    fn enter(&self, publications: &[Publication]) -> [Entered; 3] {
+        let mut numbers = [0; 3];
+        for publication in publications {
+            numbers[Self::place(publication)] += 1;
+        }
+        let [dispatch, announce, reply] = numbers;
+        [
+            self.dispatch.enter_many(dispatch),
+            self.announce.enter_many(announce),
+            self.reply.enter_many(reply),
+        ]
+    }
+
+    /// Of each stage, one message that has left is enough: it lets something out.
+    fn leave(
+        &self,
+        entered: [Entered; 3],
+        publications: &[Publication],
+        results: &[Result<(), PublishError>],
+    ) {
+        let mut outcomes: [Option<&Result<(), PublishError>>; 3] = [None; 3];
+        for (publication, result) in publications.iter().zip(results) {
+            let outcome = &mut outcomes[Self::place(publication)];
+            if result.is_ok() || outcome.is_none() {
+                *outcome = Some(result);
+            }
+        }
+        for (entered, outcome) in entered.into_iter().zip(outcomes) {
+            match outcome {
+                Some(Err(error)) => entered.failed(error),
+                _ => entered.left(),
+            }
+        }
+    }
+}
+
+impl RelayTasks {
+    /// How much waits in the outbox, as these tasks see it.
+    pub fn backlog(&self) -> Backlog {
+        self.backlog.clone()
+    }
+
+    /// The stages of the tasks' work.
+    pub fn stages(&self) -> Vec<Stage> {
+        let stages = &self.publisher.stages;
+        let looking = [&stages.sweep, &stages.rescue, &stages.erase];
+        let all = stages.publishing().into_iter().chain(looking);
+        all.cloned().collect()
+    }
+
+    /// Of the tasks.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        let Pulses {
+            publish,
+            sweep,
+            last_net,
+            backlog,
+            tokens,
+        } = &self.publisher.pulses;
+        [publish, sweep, last_net, backlog, tokens]
+            .map(Pulse::clone)
+            .into()
+    }
+
+    /// Runs until `stop`, then publishes what was handed over before and ends.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self {
+            lanes,
+            publisher,
+            database,
+            settings,
+            backlog,
+        } = self;
+        let lanes = lanes.map(|(lane, handed_over)| {
+            let (publisher, stop) = (publisher.clone(), stop.clone());
+            let sweep = chores::sweep(lane, publisher.clone(), settings, stop.clone());
+            join(
+                publish_handed_over(lane, handed_over, publisher, stop),
+                sweep,
+            )
+        });
+        tokio::join!(
+            join_all(lanes),
+            chores::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
+            chores::measure(
+                publisher.clone(),
+                database,
+                (settings, backlog),
+                stop.clone()
+            ),
+            chores::erase_expired_tokens(publisher, stop),
+        );
+    }
+}
+
+async fn publish_handed_over(
+    lane: Lane,
+    mut rows: mpsc::Receiver<OutboxRow>,
+    publisher: Publisher,
+    stop: CancellationToken,
+) {
+    let under_way = match lane {
+        Lane::Work | Lane::Results => CHUNKS_UNDER_WAY,
+        Lane::Replies => REPLIES_UNDER_WAY,
+    };
+    let under_way = Arc::new(Semaphore::new(under_way));
+    let chunks = TaskTracker::new();
+    loop {
+        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else {
+            break;
+        };
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let stopped = tokio::select! {
+            biased;
+            received = rows.recv_many(&mut chunk, CHUNK) => received == 0,
+            () = stop.cancelled() => {
+                while chunk.len() < CHUNK && let Ok(row) = rows.try_recv() {
+                    chunk.push(row);
+                }
+                chunk.is_empty()
+            }
+        };
+        if stopped {
+            break;
+        }
+        let publisher = publisher.clone();
+        chunks.spawn(async move {
+            if lane == Lane::Replies {
+                publisher.reply(chunk).await;
+                drop(permit);
+                return;
+            }
+            let confirmed = publisher.publish(chunk).await;
+            drop(permit);
+            publisher.forget(confirmed).await;
+        });
+    }
+    chunks.close();
+    chunks.wait().await;
+}

@@ -1,0 +1,59 @@
+//! The JSON of requests, answers and messages, and how it maps to the domain. Pure: nothing here does I/O.
+
+pub mod card_fields;
+pub mod dead_letter;
+pub mod did_you_mean;
+pub mod fields;
+pub mod json;
+pub mod order;
+pub mod payment;
+pub mod request;
+pub mod result;
+pub mod rules;
+pub mod schema;
+pub mod work;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::domain::card::holds_card_number;
+
+/// The longest body of a request, by REST and by message.
+pub const LONGEST_REQUEST_BYTES: usize = 64 * 1024;
+
+/// W3C Trace Context, as a message header.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// Whether a text is a `traceparent` that can be passed on. Anything else is ignored: it is not worth a payment.
+pub fn is_traceparent(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let mut hex = |length: usize| {
+        let part = parts.next()?;
+        let lower_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (part.len() == length && part.bytes().all(lower_hex)).then_some(part)
+    };
+    let (Some(version), Some(trace), Some(parent), Some(_flags)) =
+        (hex(2), hex(32), hex(16), hex(2))
+    else {
+        return false;
+    };
+    let all = |part: &str, byte: u8| part.bytes().all(|b| b == byte);
+    let valid = !all(version, b'f') && !all(trace, b'0') && !all(parent, b'0');
+    // A later version may have more parts; this one has not.
+    let only_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let valid = valid && only_visible && (version != "00" || text.len() == 55);
+    valid && text.len() <= 128 && !holds_card_number(text)
+}
+
+/// A message's text. Cannot fail: messages are made of texts, numbers, and objects whose keys are texts.
+fn json(message: &impl Serialize) -> String {
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+fn trace_headers(traceparent: Option<&str>) -> BTreeMap<String, String> {
+    traceparent
+        .map(|trace| (TRACEPARENT.to_owned(), trace.to_owned()))
+        .into_iter()
+        .collect()
+}

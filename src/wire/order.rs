@@ -1,0 +1,54 @@
+//! `order.payment`, a request by message: its routing key, and how a refusal is told.
+
+use serde_json::{Value, json};
+
+use super::fields::FieldError;
+use crate::domain::ClientName;
+use crate::domain::card::without_card_number;
+
+/// The routing key, and the `type` property where a client sets one.
+pub const ORDER_PAYMENT: &str = "order.payment";
+
+/// Why a message is refused. Nothing loops: it becomes a dead letter and, where the client is known, an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Snake case, for programs: `not_json`, `message_id_missing`.
+    pub reason: &'static str,
+    /// One plain sentence.
+    pub error: String,
+    /// Every field at fault.
+    pub errors: Vec<FieldError>,
+    /// Who sent it, if that is known.
+    pub client: Option<ClientName>,
+}
+
+impl Refusal {
+    /// A refusal without single fields.
+    pub fn new(reason: &'static str, error: impl Into<String>) -> Self {
+        Self {
+            reason,
+            error: error.into(),
+            errors: Vec::new(),
+            client: None,
+        }
+    }
+
+    /// The same, of a message whose client is known.
+    #[must_use]
+    pub fn of(self, client: &ClientName) -> Self {
+        Self {
+            client: Some(client.clone()),
+            ..self
+        }
+    }
+
+    /// As JSON, for the event and the dead letter.
+    pub fn problem(&self, message_id: Option<&str>) -> Value {
+        json!({
+            "reason": self.reason,
+            "error": self.error,
+            "errors": self.errors,
+            "message_id": message_id.map(without_card_number),
+        })
+    }
+}

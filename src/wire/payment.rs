@@ -1,0 +1,96 @@
+//! The one `Payment` object: in answers, lists, event data and replies.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Brand, Expiration, Metadata, Payment, PaymentId, PaymentStatus, rfc3339};
+
+/// A payment as JSON. Absent values are null; no field is ever left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Payment")]
+pub struct PaymentObject {
+    /// The payment's id; fits a signed 32-bit integer by default.
+    pub payment_id: PaymentId,
+    /// The same, for callers of the service that this one succeeds.
+    pub id: PaymentId,
+    /// The client's order.
+    pub order_id: i64,
+    /// The client's shopper.
+    pub user_id: i64,
+    /// In major units of the currency, exact to its minor unit.
+    pub total_amount: f64,
+    /// ISO 4217.
+    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
+    pub currency: String,
+    /// Where it stands.
+    pub status: PaymentStatus,
+    /// True exactly when `status` is `succeeded`.
+    pub is_paid: bool,
+    /// Why it was declined or failed, in snake case: `insufficient_funds`. An open set.
+    pub decline_code: Option<String>,
+    /// The issuer's proof of the charge.
+    pub authorization_code: Option<String>,
+    /// The card of the current attempt.
+    pub payment_method: Option<PaymentMethodObject>,
+    /// Cards presented so far.
+    pub attempt: u32,
+    /// The client's own texts.
+    pub metadata: Metadata,
+    /// Where the payment page sends the shopper back to.
+    pub return_url: Option<String>,
+    /// When it was accepted: RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
+    pub created_at: String,
+    /// When it last changed: RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
+    pub updated_at: String,
+}
+
+/// What is shown of a card.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PaymentMethod")]
+pub struct PaymentMethodObject {
+    /// `card`
+    #[serde(rename = "type")]
+    #[schemars(extend("const" = "card"))]
+    pub kind: String,
+    /// The scheme.
+    pub brand: Brand,
+    /// The last four digits.
+    #[schemars(regex(pattern = "^[0-9]{4}$"))]
+    pub last4: String,
+    /// `YYYY-MM`
+    #[schemars(with = "String", regex(pattern = "^[0-9]{4}-[0-9]{2}$"))]
+    pub expiration: Expiration,
+}
+
+impl From<&Payment> for PaymentObject {
+    fn from(payment: &Payment) -> Self {
+        Self {
+            payment_id: payment.id,
+            id: payment.id,
+            order_id: payment.order_id.0,
+            user_id: payment.user_id.0,
+            total_amount: payment.amount.major_number(),
+            currency: payment.amount.currency().code().to_owned(),
+            status: payment.status,
+            is_paid: payment.is_paid(),
+            decline_code: payment.decline_code.as_ref().map(ToString::to_string),
+            authorization_code: payment.authorization_code.clone(),
+            payment_method: payment.card.as_ref().map(|card| PaymentMethodObject {
+                kind: "card".to_owned(),
+                brand: card.brand,
+                last4: card.last4.clone(),
+                expiration: card.expiration,
+            }),
+            attempt: payment.attempt,
+            metadata: payment.metadata.clone(),
+            return_url: payment
+                .return_url
+                .as_ref()
+                .map(|url| url.as_str().to_owned()),
+            created_at: rfc3339(payment.created_at),
+            updated_at: rfc3339(payment.updated_at),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Results: CloudEvents 1.0 in structured JSON, on the results topic and, where asked for, as a reply.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::payment::PaymentObject;
+use super::trace_headers;
+use crate::broker::{Exchange, Properties, Publication};
+use crate::domain::Origin;
+use crate::domain::rfc3339;
+use crate::domain::{ClientName, EventId, Payment, Timestamp};
+
+/// Header that names the payment, so that a waiting request is woken without reading the body.
+pub const PAYMENT_ID_HEADER: &str = "payment-id";
+
+/// Header that names the client, for those who consume the results of several.
+pub const CLIENT_HEADER: &str = "client";
+
+/// `application/cloudevents+json`
+const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// A CloudEvent; `sequence`, `correlationid` and `traceparent` are extension attributes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CloudEvent")]
+pub struct CloudEvent<'a, D> {
+    specversion: &'static str,
+    /// UUIDv7, that of the payment's history: the same however often it comes.
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    id: EventId,
+    source: &'static str,
+    #[serde(rename = "type")]
+    /// `payment.` and how the payment stands.
+    kind: &'a str,
+    /// `payments/` and the payment's id.
+    subject: &'a str,
+    /// RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
+    time: String,
+    datacontenttype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    /// 0000000001, 0000000002, … within the payment, which texts order as numbers do: events may come out of order.
+    #[schemars(regex(pattern = "^[0-9]{10}$"))]
+    sequence: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlationid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    data: D,
+}
+
+/// What is published when a payment has moved: to the topic, and to `reply_to` where there is one.
+/// The event's id is that of the history event; its type is `payment.` and the status.
+pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<Publication> {
+    let kind = format!("payment.{}", payment.status);
+    let body = super::json(&CloudEvent {
+        specversion: "1.0",
+        id: event,
+        source: "/payment-service",
+        kind: &kind,
+        subject: &format!("payments/{}", payment.id),
+        time: rfc3339(payment.updated_at),
+        datacontenttype: "application/json",
+        sequence: Some(format!("{:010}", payment.sequence)),
+        correlationid: origin.correlation_id.as_deref(),
+        traceparent: origin.traceparent.as_deref(),
+        data: PaymentObject::from(payment),
+    });
+    let mut topic = on_topic(&kind, &payment.client, event, origin, body);
+    topic
+        .properties
+        .headers
+        .insert(PAYMENT_ID_HEADER.to_owned(), payment.id.to_string());
+    with_reply(topic, origin)
+}
+
+/// What is published when a request by message was refused.
+pub fn rejection(
+    client: &ClientName,
+    message_id: Option<&str>,
+    event: EventId,
+    at: Timestamp,
+    origin: &Origin,
+    problem: &Value,
+) -> Vec<Publication> {
+    let kind = "payment.request_rejected";
+    let body = super::json(&CloudEvent {
+        specversion: "1.0",
+        id: event,
+        source: "/payment-service",
+        kind,
+        subject: &format!("requests/{}", message_id.unwrap_or("unknown")),
+        time: rfc3339(at),
+        datacontenttype: "application/json",
+        sequence: None,
+        correlationid: origin.correlation_id.as_deref(),
+        traceparent: origin.traceparent.as_deref(),
+        data: problem,
+    });
+    with_reply(on_topic(kind, client, event, origin, body), origin)
+}
+
+fn on_topic(
+    kind: &str,
+    client: &ClientName,
+    event: EventId,
+    origin: &Origin,
+    body: String,
+) -> Publication {
+    let mut headers = trace_headers(origin.traceparent.as_deref());
+    headers.insert(CLIENT_HEADER.to_owned(), client.to_string());
+    Publication {
+        exchange: Exchange::Results,
+        routing_key: format!("{kind}.{client}"),
+        properties: Properties {
+            message_id: Some(event.0.to_string()),
+            correlation_id: origin.correlation_id.clone(),
+            content_type: Some(CONTENT_TYPE.to_owned()),
+            kind: Some(kind.to_owned()),
+            headers,
+            ..Properties::default()
+        },
+        body,
+        // No subscriber is fine.
+        mandatory: false,
+    }
+}
+
+fn with_reply(topic: Publication, origin: &Origin) -> Vec<Publication> {
+    let reply = origin.reply_to.clone().map(|queue| Publication {
+        exchange: Exchange::Default,
+        routing_key: queue,
+        ..topic.clone()
+    });
+    std::iter::once(topic).chain(reply).collect()
+}

@@ -1,0 +1,104 @@
+//! One call to the processor: opens the card, asks within the time-out, and says when to ask again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Instrument;
+
+use crate::domain::{Answer, DeclineCode, Phase, ReversalAnswer, Trigger};
+use crate::processors::{AttemptKey, Authorization, Processor};
+use crate::retry::RetrySchedule;
+use crate::store::rows::StoredPayment;
+use crate::vault::{Owner, SealKeys};
+use crate::watchdog::vital::caught;
+
+/// Asks the processor for one payment at a time.
+pub struct Authorizer {
+    /// Who decides.
+    pub processor: Arc<dyn Processor>,
+    /// Opens the card.
+    pub seal: Arc<SealKeys>,
+    /// When to ask again.
+    pub schedule: RetrySchedule,
+    /// After this long without an answer nobody knows what happened.
+    pub timeout: Duration,
+}
+
+impl Authorizer {
+    /// Asks what the payment's phase asks for; also the delay if it is to be tried again.
+    pub async fn ask(&self, stored: &StoredPayment) -> (Trigger, Duration) {
+        let asked = (stored.payment.attempt, stored.try_number);
+        let span = tracing::debug_span!("authorize", payment.id = stored.payment.id.0, phase = ?stored.phase);
+        let trigger = match stored.phase {
+            Phase::Authorize => {
+                let asking = self.authorize(stored).instrument(span);
+                // A call that panicked may have reached the processor.
+                let answer = caught("authorize", asking).await.unwrap_or(Answer::Unknown);
+                Trigger::Answered {
+                    asked,
+                    answer,
+                    max_tries: self.schedule.max_tries,
+                }
+            }
+            Phase::Reverse => {
+                let asking = self.reverse(stored).instrument(span);
+                let answer = caught("reverse", asking)
+                    .await
+                    .unwrap_or(ReversalAnswer::Unknown);
+                Trigger::Reversal { asked, answer }
+            }
+        };
+        (trigger, self.schedule.delay_after(stored.try_number))
+    }
+
+    async fn authorize(&self, stored: &StoredPayment) -> Answer {
+        let key = key(stored);
+        let owner = Owner::Payment(key.payment, key.attempt);
+        let card = stored
+            .sealed_card
+            .as_ref()
+            .map(|sealed| self.seal.open(sealed, owner));
+        let card = match card {
+            Some(Ok(card)) => card,
+            Some(Err(error)) => {
+                tracing::error!(payment.id = key.payment.0, %error, "the sealed card cannot be opened");
+                return Answer::NotCharged {
+                    reason: DeclineCode::CARD_UNREADABLE,
+                };
+            }
+            None => {
+                return Answer::NotCharged {
+                    reason: DeclineCode::CARD_UNREADABLE,
+                };
+            }
+        };
+        let authorization = Authorization {
+            key,
+            try_number: stored.try_number,
+            amount: stored.payment.amount,
+            card,
+        };
+        tokio::time::timeout(self.timeout, self.processor.authorize(&authorization))
+            .await
+            .unwrap_or(Answer::Unknown)
+    }
+
+    async fn reverse(&self, stored: &StoredPayment) -> ReversalAnswer {
+        tokio::time::timeout(
+            self.timeout,
+            self.processor.reverse(key(stored), stored.payment.amount),
+        )
+        .await
+        .unwrap_or(ReversalAnswer::Unknown)
+    }
+}
+
+fn key(stored: &StoredPayment) -> AttemptKey {
+    AttemptKey {
+        payment: stored.payment.id,
+        attempt: stored.payment.attempt,
+    }
+}
+
+#[cfg(test)]
+mod tests;
