@@ -27,7 +27,7 @@ pub struct TcpSockets {
     channel: Channel,
 }
 
-/// Connected TCP sockets that this process has open now, whoever opened them. A handle keeps its socket open: drop it soon.
+/// Connected TCP sockets that this process has open now, whichever library opened them. A handle keeps its socket open: drop it soon.
 pub fn connected_tcp_sockets() -> io::Result<TcpSockets> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(DESCRIPTORS)? {

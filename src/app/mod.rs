@@ -59,7 +59,7 @@ pub enum AppError {
     #[error("no consumer for {0:?} although the broker can be reached")]
     ConsumerMissing(Duration),
     /// Work was left when `SHUTDOWN_TIMEOUT` was over; it will be delivered again.
-    #[error("not everything in hand was finished within {0:?}; the rest will be delivered again")]
+    #[error("not all work under way was finished within {0:?}; the rest will be delivered again")]
     NotFinished(Duration),
 }
 
@@ -119,7 +119,7 @@ impl App {
         Arc::clone(&self.parts.database)
     }
 
-    /// Serves until `stop`; then stops taking, finishes what is in hand, publishes it, and closes.
+    /// Serves until `stop`; then stops taking, finishes the work under way, publishes it, and closes.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let shutdown_timeout = self.config.shutdown_timeout;
         let broker = Arc::clone(&self.parts.broker);
@@ -131,7 +131,7 @@ impl App {
             () = stop.cancelled() => None,
             failure = tasks.failure() => failure,
         };
-        tracing::info!("stopping: finishing what is in hand");
+        tracing::info!("stopping: finishing the work under way");
         stop.cancel();
         waiters.close();
         let orderly = async {

@@ -41,7 +41,7 @@ pub const ORIGINAL_SIZE: &str = "x-original-size";
 /// Header that says that others were dropped: too long, too many, or not readable.
 pub const HEADERS_DROPPED: &str = "x-headers-dropped";
 
-/// Results that a subscription holds for a receiver that is behind; more are let go, because they are hints.
+/// Results that a subscription holds for a slow receiver; more are dropped, because they are hints.
 const RESULTS_BUFFER: usize = 10_000;
 
 /// A message to be published.
@@ -336,7 +336,7 @@ pub trait Broker: Send + Sync + 'static {
     /// Whether the broker can be used, now and on every change.
     fn connection(&self) -> watch::Receiver<Connection>;
 
-    /// Stops consuming (deliveries in hand can still be settled).
+    /// Stops consuming (what was delivered can still be settled).
     async fn stop_consuming(&self);
 
     /// Closes the sessions.

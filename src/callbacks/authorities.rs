@@ -7,7 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Authorities of one's own, beside the system's.
+/// Extra CA certificates, beside the system's.
 #[derive(Clone, Default)]
 pub struct Authorities(Arc<[CertificateDer<'static>]>);
 
@@ -58,7 +58,7 @@ impl Authorities {
 
 impl fmt::Debug for Authorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of one's own", self.0.len())
+        write!(f, "{} extra", self.0.len())
     }
 }
 

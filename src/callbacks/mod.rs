@@ -293,7 +293,7 @@ impl Callbacks {
 
     async fn give_up(&self, event: &Event, failure: &Failure) -> Result<(), StoreError> {
         let Failure { reason, error, .. } = failure;
-        tracing::warn!(event.id, client = %event.client, reason, error, event.tries, "a callback is given up");
+        tracing::warn!(event.id, client = %event.client, reason, error, event.tries, "a callback is abandoned");
         metrics::counter!("callbacks_given_up", "client" => event.client.to_string(), "reason" => reason.clone())
             .increment(1);
         let body = serde_json::from_str(&event.body).unwrap_or_default();

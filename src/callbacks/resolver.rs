@@ -41,7 +41,7 @@ impl Service<Name> for Resolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let allow_private = self.allow_private;
         Box::pin(async move {
-            // The port is put in by whoever connects.
+            // The caller fills in the port.
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             allowed(found.collect(), allow_private).map(Vec::into_iter)
         })

@@ -95,7 +95,7 @@ pub async fn stop_on_signal(stop: CancellationToken) {
         }
         if stop.is_cancelled() {
             tracing::warn!(
-                "second signal: ending at once; what is in hand will be delivered again"
+                "second signal: exiting at once; unfinished work will be delivered again"
             );
             std::process::exit(1);
         }

@@ -196,7 +196,7 @@ fn keys(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Vec<[
             let message = "must be a SHA-256 as 64 hexadecimal digits";
             faults.add(path, "invalid_digest", message);
         } else if !taken.keys.insert(digest) {
-            faults.add(path, "repeated", "stands there twice");
+            faults.add(path, "repeated", "is listed twice");
         } else {
             keys.push(digest);
         }

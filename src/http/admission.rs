@@ -1,4 +1,4 @@
-//! How much one client may have in hand at the same time, so that its flood leaves room for others.
+//! How many requests one client may have under way at the same time, so that its flood leaves room for others.
 //!
 //! Numbers of requests instead of a rate: what a machine can do in a second is not known, but requests that are worked
 //! on are what the others have to wait behind.
@@ -24,7 +24,7 @@ struct Requests {
     held: usize,
 }
 
-/// One request in hand; dropping it ends it.
+/// One request under way; dropping it ends it.
 #[derive(Debug)]
 pub struct Turn {
     admission: Arc<Admission>,

@@ -19,7 +19,7 @@ use crate::domain::ClientName;
 #[derive(Debug)]
 pub struct Caller(pub ClientName, pub Turn);
 
-/// A client that has too much in hand is told so after this time, which is what `Retry-After` asks of it: who calls
+/// A client with too many requests under way is told so after this time, which is what `Retry-After` asks of it: who calls
 /// again at once would otherwise spend on refusals what the others need.
 const REFUSED_AFTER: Duration = Duration::from_secs(1);
 
@@ -33,8 +33,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
         }
         metrics::counter!("http_requests_refused", "client" => client.to_string()).increment(1);
         tokio::time::sleep(REFUSED_AFTER).await;
-        let sentence =
-            "Too many of your requests are in hand already; send fewer at the same time.";
+        let sentence = "Too many of your requests are under way; send fewer at the same time.";
         Err(Problem::new(Kind::TooManyRequests, sentence))
     }
 }

@@ -112,7 +112,7 @@ async fn asset(
     Ok(response)
 }
 
-/// Whoever names encodings and not this one. Without the header any encoding may be sent (RFC 9110, section 12.5.3).
+/// Whether a caller names encodings and not this one. Without the header any encoding may be sent (RFC 9110, section 12.5.3).
 fn refuses_gzip(headers: &HeaderMap) -> bool {
     let mut named = headers.get_all(ACCEPT_ENCODING).iter().peekable();
     let accepts = |text: &str| text.contains("gzip") || text.contains('*');

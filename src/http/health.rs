@@ -1,4 +1,4 @@
-//! How this process is, for whoever keeps it running: `GET /health/live` and `GET /health/ready`.
+//! Health checks: `GET /health/live` and `GET /health/ready`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub enum Readiness {
     NotReady(String),
 }
 
-/// Answers both questions by asking whoever knows. Asked for every probe, so neither may block.
+/// Answers both questions. Called for every probe, so neither may block.
 #[derive(Clone)]
 pub struct Health {
     live: Arc<dyn Fn() -> Liveness + Send + Sync>,

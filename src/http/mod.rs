@@ -49,7 +49,7 @@ pub struct Api {
     pub queries: Queries,
     /// Who may call.
     pub clients: Clients,
-    /// How much one client may have in hand.
+    /// How many requests one client may have under way.
     pub admission: Arc<Admission>,
     /// Requests that wait for an outcome.
     pub waiters: Arc<Waiters>,

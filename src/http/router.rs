@@ -100,7 +100,7 @@ async fn within(State(longest): State<Duration>, request: Request, next: Next) -
     match tokio::time::timeout(longest, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            tracing::warn!("a request was given up: it took longer than any may");
+            tracing::warn!("a request timed out: it took longer than any may");
             let sentence = "The service took too long; try again, with the same Idempotency-Key if there was one.";
             Problem::new(Kind::Unavailable, sentence).into_response()
         }

@@ -1,5 +1,5 @@
 //! Requests by message: `order.payment` from the requests queue, read, accepted or refused.
 
-pub mod order;
-pub mod orders;
+pub mod consumer;
+pub mod order_reader;
 pub mod replay;

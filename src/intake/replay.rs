@@ -2,7 +2,7 @@
 //!
 //! The broker vouches for a client only while the client itself is logged in; for a
 //! replay the service vouches, by an HMAC with the sealing keys that every process shares. It says no more than that
-//! this client once sent this very message, so whoever copies it gains nothing.
+//! this client once sent this very message, so copying it gains nothing.
 
 use crate::broker::{Delivery, Exchange, Properties, Publication};
 use crate::clients::Clients;

@@ -1,4 +1,4 @@
-//! How much waits in the outbox, as the relay last saw it. Whoever adds to the outbox asks here first.
+//! How much waits in the outbox, as the relay last saw it. Code that adds to the outbox asks here first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -26,7 +26,7 @@ pub enum Claim {
     Held,
     /// This try is not the payment's current one (any more).
     Over,
-    /// The payment is set aside. Its last net dispatches it when it is released.
+    /// The payment is set aside. Its rescue dispatches it when it is released.
     Quarantined(Quarantined),
     /// The database has no such payment: it may be another database than the one that the message is about.
     UnknownPayment,

@@ -76,7 +76,7 @@ impl Commands {
             lanes: database.lanes(),
             ..Limits::default()
         };
-        // What a worker or the relay holds in hand cannot be answered with an error: it waits for the database.
+        // A worker's or the relay's item has no caller that an error could be returned to: it waits for the database.
         let endless = Limits {
             patience: None,
             ..limits
@@ -217,7 +217,7 @@ impl Commands {
         self.advance.submit(advance).await
     }
 
-    /// Moves a payment by what its processor answered. Waits for the database as long as it takes: an answer in hand
+    /// Moves a payment by what its processor answered. Waits for the database as long as it takes: the processor's answer
     /// must not be dropped.
     pub async fn record(&self, advance: Advance) -> Result<Advanced, StoreError> {
         let recorded = self.record.submit_patiently(advance);
@@ -242,7 +242,7 @@ impl Commands {
         self.refuse.submit_patiently(refused).await
     }
 
-    /// Puts a message of its own into the outbox.
+    /// Puts a message that belongs to no payment into the outbox.
     pub async fn enqueue(&self, message: Message) -> Result<(), StoreError> {
         self.enqueue.submit_patiently(message).await
     }

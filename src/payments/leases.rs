@@ -17,7 +17,7 @@ pub struct Leases {
     pub outbox: Duration,
     /// A claimed payment belongs to its worker; longer than the processor's time-out.
     pub claim: Duration,
-    /// A payment that is processing is looked at by the last net.
+    /// A payment that is processing is looked at by the rescue.
     pub check: Duration,
 }
 

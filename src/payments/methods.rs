@@ -1,4 +1,4 @@
-//! From a payment method to a card: tokens are issued here, and made out as the cards behind them.
+//! From a payment method to a card: tokens are issued here, and resolved to their cards.
 
 use rand::distr::{Alphanumeric, SampleString};
 
@@ -12,7 +12,7 @@ use crate::payments::tokens::NewToken;
 use crate::store::rows::TokenId;
 use crate::vault::Owner;
 
-/// A payment method made out as a card, with the token that is used up by it.
+/// A payment method resolved to a card, with the token that it uses up.
 #[derive(Default)]
 pub(super) struct Resolved {
     pub(super) card: Option<Card>,

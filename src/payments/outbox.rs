@@ -68,7 +68,7 @@ impl Refused {
     }
 }
 
-/// A message of its own, about no try of a payment: a callback that comes again, or its dead letter.
+/// A message that belongs to no payment: a callback to be repeated, or its dead letter.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Of its row.

@@ -5,7 +5,7 @@
 //! that did not fit, that could not be published, whose process has died, or whose delay is over. A row may be published
 //! twice; its receivers must not mind.
 
-mod chores;
+mod periodic_tasks;
 mod publisher;
 mod replies;
 mod reply_addresses;
@@ -66,12 +66,12 @@ struct RelayStages {
     erase: Stage,
 }
 
-/// Of publishing, and of the questions that the chores ask the database.
+/// Of publishing, and of the questions that the periodic tasks ask the database.
 #[derive(Clone)]
 struct Pulses {
     publish: Pulse,
     sweep: Pulse,
-    last_net: Pulse,
+    rescue: Pulse,
     backlog: Pulse,
     tokens: Pulse,
 }
@@ -101,7 +101,7 @@ pub fn relay(
             Pulses {
                 publish: Pulse::new("relay"),
                 sweep: Pulse::new("sweep"),
-                last_net: Pulse::new("last net"),
+                rescue: Pulse::new("rescue"),
                 backlog: Pulse::new("backlog"),
                 tokens: Pulse::new("card tokens"),
             },
@@ -120,7 +120,7 @@ impl RelayStages {
             reply: Stage::new(Name::Reply),
             sweep: Stage::new(Name::Sweep),
             rescue: Stage::retried_every(Name::Rescue, settings.check_every),
-            erase: Stage::retried_every(Name::Erase, chores::ERASE_EVERY),
+            erase: Stage::retried_every(Name::Erase, periodic_tasks::ERASE_EVERY),
         }
     }
 
@@ -202,11 +202,11 @@ impl RelayTasks {
         let Pulses {
             publish,
             sweep,
-            last_net,
+            rescue,
             backlog,
             tokens,
         } = &self.publisher.pulses;
-        [publish, sweep, last_net, backlog, tokens]
+        [publish, sweep, rescue, backlog, tokens]
             .map(Pulse::clone)
             .into()
     }
@@ -222,7 +222,7 @@ impl RelayTasks {
         } = self;
         let lanes = lanes.map(|(lane, handed_over)| {
             let (publisher, stop) = (publisher.clone(), stop.clone());
-            let sweep = chores::sweep(lane, publisher.clone(), settings, stop.clone());
+            let sweep = periodic_tasks::sweep(lane, publisher.clone(), settings, stop.clone());
             join(
                 publish_handed_over(lane, handed_over, publisher, stop),
                 sweep,
@@ -230,14 +230,14 @@ impl RelayTasks {
         });
         tokio::join!(
             join_all(lanes),
-            chores::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
-            chores::measure(
+            periodic_tasks::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
+            periodic_tasks::measure(
                 publisher.clone(),
                 database,
                 (settings, backlog),
                 stop.clone()
             ),
-            chores::erase_expired_tokens(publisher, stop),
+            periodic_tasks::erase_expired_tokens(publisher, stop),
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Replies go to queues that clients name, so a reply may be what breaks its connection, or may never be confirmed.
 //!
 //! Three rules keep that from other clients' replies. When the broker closes the connection, what was on it and is not
-//! confirmed is published again on connections made for that, by halves, until the one that is to blame is alone. An
+//! confirmed is published again on connections made for that, by halves, until the one that caused it is alone. An
 //! address that does not confirm is published to apart from the others, and then not at all for a while. And what cannot
 //! be delivered is set aside as a dead letter: at once if the broker closes the connection for it, after
 //! [`PATIENCE`] otherwise. Its payment goes on as if it had been published.
@@ -63,7 +63,7 @@ impl Publisher {
         done + self.bury(hopeless).await
     }
 
-    /// In a task of its own: it may take until the broker's time to confirm is over.
+    /// In a separate task: it may take until the broker's time to confirm is over.
     fn reply_apart(&self, rows: Vec<OutboxRow>) {
         let Ok(permit) = Arc::clone(&self.addresses.apart).try_acquire_owned() else {
             return;

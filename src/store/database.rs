@@ -8,12 +8,12 @@ use sqlx::migrate::{MigrateError, Migrator};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::ahead;
 use super::audit::{self, Audit, Bounds};
 use super::cells::Cell;
+use super::clock_setback;
 use super::decode::{all, each, one};
 use super::engine::{Connection, Engine};
-use super::facts::{self, Server, Stock};
+use super::environment::{self, Server, Stock};
 use super::quarantine::{Key, SetAside};
 use super::records::{
     EventRecord, LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, Tried,
@@ -284,7 +284,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn bring_back(&self, horizons: Horizons) -> Result<u64, StoreError> {
-        ahead::bring_back(&self.engine, horizons).await
+        clock_setback::bring_back(&self.engine, horizons).await
     }
 
     async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError> {
@@ -298,11 +298,11 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn server(&self) -> Result<Server, StoreError> {
-        facts::server(&mut self.engine.reader().await?, E::statements()).await
+        environment::server(&mut self.engine.reader().await?, E::statements()).await
     }
 
     async fn stock(&self, sample: u32) -> Result<Stock, StoreError> {
-        facts::stock(&mut self.engine.reader().await?, sample).await
+        environment::stock(&mut self.engine.reader().await?, sample).await
     }
 
     async fn close(&self) {

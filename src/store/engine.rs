@@ -1,4 +1,4 @@
-//! What differs between the databases: how a connection is had, how a statement runs, and the statements' texts.
+//! What differs between the databases: how a connection is opened, how a statement runs, and the statements' texts.
 //! Everything else ([`super::database`], [`super::transaction`]) is written once.
 
 use std::future::Future;

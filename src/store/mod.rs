@@ -4,16 +4,16 @@
 //! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, nothing of
 //! payments' rules. [`commands`] write (grouped by [`batch`] into multi-row transactions), [`queries`] read.
 
-mod ahead;
 pub mod audit;
 pub mod batch;
 mod cells;
+mod clock_setback;
 mod columns;
 mod database;
 mod decode;
 mod encode;
 mod engine;
-pub mod facts;
+pub mod environment;
 pub mod ids;
 mod many;
 mod migrations;
@@ -34,7 +34,7 @@ use async_trait::async_trait;
 use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use audit::{Audit, Bounds};
-use facts::{Server, Stock};
+use environment::{Server, Stock};
 use quarantine::{Quarantined, SetAside};
 use rows::{
     CardToken, Horizons, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter,

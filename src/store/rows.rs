@@ -28,7 +28,7 @@ pub struct StoredPayment {
     pub sealed_card: Option<SealedCard>,
     /// Until when a worker has it, by the database's clock.
     pub claimed_until: Option<Timestamp>,
-    /// When the last net looks at it; set exactly while it is processing.
+    /// When the rescue looks at it; set exactly while it is processing.
     pub check_at: Option<Timestamp>,
     /// Under which key it was accepted.
     pub idempotency: Option<Idempotency>,

@@ -1,7 +1,7 @@
-//! Whether a task that has something in hand still gets on with it.
+//! Whether a busy task makes progress.
 //!
-//! A task says when it takes something in hand and when it is done; between the two it may beat. Whoever has nothing
-//! in hand rests by choice, however long. What is in hand must therefore never include waiting for something that a
+//! A task says when it becomes busy and when it is done; between the two it may beat. A task that is
+//! not busy rests by choice, however long. Busy must therefore never include waiting for something that a
 //! dependency may hold up for ever: an outage is no reason to restart a process.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ struct State {
     last_beat: AtomicU64,
 }
 
-/// Something in hand; dropping it is a beat, and lays it down.
+/// A task is busy until this is dropped, which counts as a beat.
 #[derive(Debug)]
 pub struct InHand(Pulse);
 
@@ -31,7 +31,7 @@ pub struct InHand(Pulse);
 #[derive(Debug)]
 pub struct Pulses {
     all: Vec<Pulse>,
-    /// How long something may be in hand without a beat.
+    /// How long a task may be busy without a beat.
     longest: Duration,
 }
 
@@ -46,10 +46,10 @@ impl Pulse {
         }))
     }
 
-    /// Takes something in hand.
-    #[must_use = "it is in hand until this is dropped"]
+    /// Marks the task as busy.
+    #[must_use = "the task is busy until this is dropped"]
     pub fn take(&self) -> InHand {
-        // First the beat: an old one must not be seen together with what is in hand now.
+        // First the beat: an old one must not be seen together with the new work.
         self.beat();
         self.0.in_hand.fetch_add(1, Ordering::SeqCst);
         InHand(self.clone())
@@ -80,7 +80,7 @@ impl Drop for InHand {
 }
 
 impl Pulses {
-    /// Whoever has something in hand for longer than that without a beat hangs.
+    /// A task that is busy for longer than that without a beat hangs.
     pub fn new(all: Vec<Pulse>, longest: Duration) -> Self {
         Self { all, longest }
     }

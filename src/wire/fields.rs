@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::did_you_mean;
 use super::rules::UnknownFields;
 
-/// A field at fault.
+/// A invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// Dotted path: `card.cardNumber`, `clients[0].name`; empty for the whole document.
@@ -34,7 +34,7 @@ impl Faults {
         self.add_sentence(field, code, message);
     }
 
-    /// Notes a fault with a whole sentence of its own.
+    /// Notes a fault with a whole sentence.
     pub fn add_sentence(&mut self, field: String, code: &'static str, message: String) {
         if self.0.len() < Self::MOST {
             self.0.push(FieldError {
@@ -50,7 +50,7 @@ impl Faults {
         self.0.iter().any(|fault| fault.field == field)
     }
 
-    /// What was read, if nothing was at fault.
+    /// What was read, if nothing was invalid.
     pub fn settle<T>(mut self, read: Option<T>) -> Result<T, Vec<FieldError>> {
         match read {
             Some(value) if self.0.is_empty() => Ok(value),

@@ -16,7 +16,7 @@ pub struct Refusal {
     pub reason: &'static str,
     /// One plain sentence.
     pub error: String,
-    /// Every field at fault.
+    /// Every invalid field.
     pub errors: Vec<FieldError>,
     /// Who sent it, if that is known.
     pub client: Option<ClientName>,

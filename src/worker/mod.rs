@@ -157,7 +157,7 @@ impl Worker {
         drop(place);
     }
 
-    /// Sets a payment aside that would fail again and again. Released, it is dispatched again by the last net.
+    /// Sets a payment aside that would fail again and again. Released, it is dispatched again by the rescue.
     async fn set_aside(&self, payment: PaymentId, error: &StoreError) -> bool {
         let Some(reason) = error.reason_to_set_aside() else {
             return false;

@@ -21,7 +21,7 @@ use crate::watchdog::stages::{Name, Stage, Stages};
 /// What the watch over the store says: fine, or why not.
 pub(super) type StoreState = watch::Receiver<Result<(), String>>;
 
-/// Connections of operators: probes and whoever collects metrics.
+/// Connections of operators: probes and metrics collectors.
 const ADMIN_CONNECTIONS: usize = 256;
 
 /// What the listener of the operators takes.

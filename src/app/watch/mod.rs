@@ -184,7 +184,7 @@ pub(super) async fn watch_stages(stages: Stages, stop: CancellationToken) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = stop.cancelled() => return,
         }
-        // This process was stopped, or had no processor: what stood still meanwhile was not at fault.
+        // This process was stopped, or had no processor: what stood still meanwhile did not hang.
         if looked.elapsed() > LOOK_EVERY * 3 {
             awake_since = Instant::now();
         }

@@ -82,7 +82,7 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// Whether one of its patterns fits. What a receiver that is behind has no room for is let go.
+    /// Whether one of its patterns fits. What does not fit into a slow receiver's buffer is dropped.
     pub(super) fn hear(&self, message: &Message) -> bool {
         let fits = self
             .keys

@@ -1,6 +1,6 @@
 //! A broker inside this process, in memory, with the rules of definitions.json: what the embedded default runs on.
 //!
-//! It keeps nothing over a restart. That loses no payment: the outbox and the last net publish again what is due. Dead
+//! It keeps nothing over a restart. That loses no payment: the outbox and the rescue publish again what is due. Dead
 //! letters nobody would publish again, so they are kept by [`KeepDeadLetters`] before they count as published.
 
 mod consumer;
@@ -56,12 +56,12 @@ impl Embedded {
         })
     }
 
-    /// An empty broker with a topology of one's own.
+    /// An empty broker with another topology.
     pub fn with_topology(topology: Topology) -> Self {
         Self::client(Arc::new(Mutex::new(State::new(topology))))
     }
 
-    /// Another client of the same broker, with consumers of its own.
+    /// Another client of the same broker, with its own consumers.
     pub fn another(&self) -> Self {
         Self {
             keeper: self.keeper.clone(),

@@ -128,7 +128,7 @@ impl State {
             }));
     }
 
-    /// No more deliveries; those in hand can still be settled.
+    /// No more deliveries; those that were delivered can still be settled.
     pub(super) fn cancel(&mut self, id: ConsumerId) {
         self.subscriptions.remove(&id);
         for consumer in self.consumers.iter_mut().filter(|it| it.id == id) {

@@ -13,7 +13,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::RabbitMqOptions;
-use super::board::Purpose;
+use super::connection_status::Purpose;
 use super::inbound::{Cleaned, Kit};
 
 /// How a half-open connection is noticed: nothing heard for twice this long.

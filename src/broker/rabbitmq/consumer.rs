@@ -1,4 +1,4 @@
-//! Consumers that outlive sessions: each waits for a session, registers on a channel of its own, forwards deliveries,
+//! Consumers that outlive sessions: each waits for a session, registers on its own channel, forwards deliveries,
 //! and when that ends begins anew, on the same receiver.
 
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl Subscription {
             let next = tokio::select! {
                 next = timeout(self.idle(), consumer.next()) => match next {
                     Ok(next) => next,
-                    // With deliveries in hand it is busy: renewed, it would get more than it may hold.
+                    // With unsettled deliveries it is busy: renewed, it would get more than it may hold.
                     Err(_) if !in_hand.is_empty() => continue,
                     Err(_) => {
                         self.cancel(&in_hand, consumer, tag).await;
@@ -207,11 +207,11 @@ impl Subscription {
         };
         match self.source {
             Source::Durable { .. } => self.deliveries.send(delivery).await.map_err(|_| ()),
-            // Nothing holds the broker back from sending these, so what nobody takes is let go rather than piled up.
+            // Nothing holds the broker back from sending these, so what nobody takes is dropped rather than piled up.
             Source::Results(_) => match self.deliveries.try_send(delivery) {
                 Ok(()) => Ok(()),
                 Err(mpsc::error::TrySendError::Full(_)) => {
-                    tracing::debug!("a result was let go: the receiver is behind");
+                    tracing::debug!("a result was dropped: the receiver is too slow");
                     Ok(())
                 }
                 Err(mpsc::error::TrySendError::Closed(_)) => Err(()),

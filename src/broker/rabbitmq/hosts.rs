@@ -80,7 +80,7 @@ impl Hosts {
         self.uris.iter().map(address).collect()
     }
 
-    /// With a certificate authority of one's own, as PEM, beside the system's.
+    /// With an extra CA certificate as PEM, beside the system's.
     pub fn with_ca(self, pem: &str) -> Result<Self, InvalidCa> {
         let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
         if certificates.next().is_none_or(|first| first.is_err())
@@ -88,7 +88,7 @@ impl Hosts {
         {
             return Err(InvalidCa::NoCertificate);
         }
-        // It would be of no use, and whoever gave it believes that the connection is safe.
+        // It would be of no use, and the operator would believe that the connection is safe.
         if self.uris.iter().any(|uri| uri.scheme == AMQPScheme::AMQP) {
             return Err(InvalidCa::NotEncrypted);
         }

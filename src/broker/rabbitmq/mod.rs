@@ -5,9 +5,9 @@
 //! next session (consuming).
 
 mod bindings;
-mod board;
 mod confirm_channels;
 mod connect;
+mod connection_status;
 mod consumer;
 mod declare;
 mod hosts;
@@ -40,7 +40,7 @@ use super::{
     RESULTS_BUFFER,
 };
 use crate::watchdog::vital::Vital;
-use board::{Board, Purpose};
+use connection_status::{ConnectionStatus, Purpose};
 use consumer::{Source, Subscription};
 use session::{Session, Supervisor};
 use settlement::LastSettled;
@@ -51,7 +51,7 @@ type Sessions = watch::Receiver<Option<Arc<Session>>>;
 /// A RabbitMQ broker or cluster.
 pub struct RabbitMq {
     options: Arc<RabbitMqOptions>,
-    board: Arc<Board>,
+    status: Arc<ConnectionStatus>,
     publishing: Sessions,
     publishing_results: Sessions,
     publishing_replies: Sessions,
@@ -70,20 +70,20 @@ impl RabbitMq {
     /// Starts connecting in the background, within the current tokio runtime.
     pub fn new(options: RabbitMqOptions) -> Self {
         let options = Arc::new(options);
-        let board = Arc::new(Board::new());
+        let status = Arc::new(ConnectionStatus::new());
         let supervisors = TaskTracker::new();
         let closing = CancellationToken::new();
         let vital = Vital::new("broker");
         let publish = |purpose| {
             let supervisors = (&supervisors, &vital);
-            supervise(&options, purpose, &board, supervisors, &closing)
+            supervise(&options, purpose, &status, supervisors, &closing)
         };
         let publishing = publish(Purpose::Publish);
         let publishing_results = publish(Purpose::Results);
         let publishing_replies = publish(Purpose::Replies);
         Self {
             options,
-            board,
+            status,
             publishing,
             publishing_results,
             publishing_replies,
@@ -136,7 +136,7 @@ impl RabbitMq {
                 supervise(
                     &self.options,
                     purpose,
-                    &self.board,
+                    &self.status,
                     (&self.supervisors, &self.vital),
                     &self.closing,
                 )
@@ -198,17 +198,17 @@ async fn alive_soon(sessions: &Sessions) -> Option<Arc<Session>> {
 fn supervise(
     options: &Arc<RabbitMqOptions>,
     purpose: Purpose,
-    board: &Arc<Board>,
+    status: &Arc<ConnectionStatus>,
     (tasks, vital): (&TaskTracker, &Vital),
     closing: &CancellationToken,
 ) -> Sessions {
     let sessions = watch::Sender::new(None);
     let receiver = sessions.subscribe();
-    let (options, board, closing) = (Arc::clone(options), Arc::clone(board), closing.clone());
+    let (options, status, closing) = (Arc::clone(options), Arc::clone(status), closing.clone());
     let supervisor = Supervisor {
         options,
         purpose,
-        board,
+        status,
         sessions,
         closing,
     };
@@ -320,7 +320,7 @@ impl Broker for RabbitMq {
     }
 
     fn connection(&self) -> watch::Receiver<Connection> {
-        self.board.watch()
+        self.status.watch()
     }
 
     async fn stop_consuming(&self) {

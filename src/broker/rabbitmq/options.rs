@@ -16,12 +16,12 @@ pub struct RabbitMqOptions {
     pub connect_timeout: Duration,
     /// For a whole call of `publish`. A broker killed at the wrong moment never answers.
     pub confirm_timeout: Duration,
-    /// A consumer that has nothing in hand and gets nothing for so long registers anew. The broker says by itself when
+    /// A consumer that has no unsettled delivery and gets nothing for so long registers again. The broker says by itself when
     /// one is canceled, but not always (seen on 3.10): a quorum queue that is deleted and declared again within a second
     /// may forget its consumers, or keep them and deliver into nothing. An idle consumer costs little to renew, and what
     /// was delivered into nothing comes again.
     pub idle: Duration,
-    /// PEM, beside the system's: a certificate authority of one's own, for `amqps`.
+    /// PEM, beside the system's: an extra CA certificate, for `amqps`.
     pub ca_certificates: Option<String>,
     /// What is declared.
     pub topology: Topology,

@@ -101,7 +101,7 @@ impl RabbitMq {
     }
 }
 
-/// What a broker says first to whoever connects.
+/// What a broker sends first on a new connection.
 async fn greeting(uri: &AMQPUri, ca_certificates: Option<String>) -> lapin::Result<Vec<u8>> {
     let runtime = lapin::runtime::default_runtime()?;
     let host = uri.authority.host.as_str();

@@ -1,5 +1,5 @@
 //! Supervised sessions: next host, connect, declare what is missing, run until any fault, drop everything, wait, again,
-//! for ever. lapin's own recovery is not used: it knows one host, gives up, and leaves faulty channels behind.
+//! for ever. lapin's own recovery is not used: it knows one host, stops trying, and leaves faulty channels behind.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::RabbitMqOptions;
-use super::board::{Board, Purpose};
 use super::confirm_channels::ConfirmChannels;
 use super::connect::{Socket, connect, delay};
+use super::connection_status::{ConnectionStatus, Purpose};
 use super::declare::declare;
 use super::hosts::address;
 use crate::broker::Connection as State;
@@ -127,7 +127,7 @@ impl Session {
 pub(super) struct Supervisor {
     pub(super) options: Arc<RabbitMqOptions>,
     pub(super) purpose: Purpose,
-    pub(super) board: Arc<Board>,
+    pub(super) status: Arc<ConnectionStatus>,
     pub(super) sessions: watch::Sender<Option<Arc<Session>>>,
     pub(super) closing: CancellationToken,
 }
@@ -170,7 +170,7 @@ impl Supervisor {
                 () = self.closing.cancelled() => break,
             }
         }
-        self.board
+        self.status
             .set(self.purpose, State::Down("closed".to_owned()));
     }
 
@@ -187,7 +187,7 @@ impl Supervisor {
         // broker.
         let to_others = matches!(self.purpose, Purpose::Results | Purpose::Replies);
         if !opened || !to_others {
-            self.board.set(self.purpose, State::Down(reason));
+            self.status.set(self.purpose, State::Down(reason));
         }
     }
 
@@ -296,6 +296,6 @@ impl Supervisor {
         } else {
             State::Mismatch(findings.join("; "))
         };
-        self.board.set(self.purpose, state);
+        self.status.set(self.purpose, state);
     }
 }

@@ -16,7 +16,7 @@ use crate::broker::Settle;
 /// A consumer's channel, and the deliveries of it that are in someone's hands.
 ///
 /// Payments end many at a time, and so do their deliveries. A replicated queue writes to its log for each frame that
-/// settles something: acknowledgements of the same moment leave as one frame, as far as nothing older is in hand.
+/// settles something: acknowledgements of the same moment leave as one frame, as far as nothing older is unsettled.
 #[derive(Debug)]
 pub(super) struct InHand {
     pub(super) channel: Channel,
@@ -76,7 +76,7 @@ impl InHand {
         }
     }
 
-    /// Settles one delivery in another way. What is in hand until its frame is written is in no acknowledgement.
+    /// Settles one delivery in another way. A delivery whose frame is still to be written is in no acknowledgement.
     fn settle(&self, tag: DeliveryTag, write: impl FnOnce(&Channel)) {
         let mut tags = self.tags();
         write(&self.channel);

@@ -165,7 +165,7 @@ impl Topology {
     }
 
     /// The same with another length for one queue. A broker that has the queue already calls it a mismatch, so this
-    /// is for a virtual host or an embedded broker of one's own: tests fill a queue of three sooner than of a million.
+    /// is for a virtual host or an embedded broker in tests: these fill a queue of three sooner than of a million.
     #[must_use]
     pub fn with_max_length(mut self, queue: Queue, max_length: u64) -> Self {
         for definition in self.queues.iter_mut().filter(|it| it.name == queue.name()) {

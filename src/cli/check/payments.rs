@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::{configuration, output, place};
+use crate::cli::{configuration, open, output};
 use crate::config::{Config, Role};
 use crate::store::audit::{Audit, Bounds, Finding, Severity};
 
@@ -38,7 +38,7 @@ pub async fn run(json: bool, overdue: Option<Duration>) -> ExitCode {
 }
 
 async fn audit(config: &Config, overdue: Option<Duration>) -> Result<Audit, Box<dyn Error>> {
-    let database = place::database(config)?;
+    let database = open::database(config)?;
     let audit = match database.check().await {
         Ok(_) => database.audit(bounds(config, overdue)).await,
         Err(error) => Err(error),
@@ -47,7 +47,7 @@ async fn audit(config: &Config, overdue: Option<Duration>) -> Result<Audit, Box<
     Ok(audit?)
 }
 
-/// A payment that is processing moves at least as often as its longest delay and one lease allow, or the last net takes
+/// A payment that is processing moves at least as often as its longest delay and one lease allow, or the rescue takes
 /// it up; all of that once is no reason to complain.
 fn bounds(config: &Config, overdue: Option<Duration>) -> Bounds {
     let longest_delay = config.retry.longest_delay();

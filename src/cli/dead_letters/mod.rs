@@ -1,6 +1,6 @@
 //! `dead-letters`: looks at what could not be used, publishes it again, or throws it away.
 
-mod shelf;
+mod store;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::config::{Config, Role};
 use crate::intake::replay;
 use crate::telemetry;
 use crate::wire::dead_letter::DeadLetter;
-use shelf::{Held, Shelf, ShelfError};
+use store::{DeadLetterStore, DeadLetterStoreError, Held};
 
 /// What is done with dead letters.
 #[derive(Debug, clap::Args)]
@@ -62,18 +62,18 @@ pub async fn run(options: Options) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let mut shelf = match Shelf::open(&config).await {
-        Ok(shelf) => shelf,
+    let mut store = match DeadLetterStore::open(&config).await {
+        Ok(store) => store,
         Err(error) => return output::failed(&error),
     };
-    let done = act(&config, &mut shelf, &options.action).await;
-    if shelf.beyond_reach > 0 {
+    let done = act(&config, &mut store, &options.action).await;
+    if store.beyond_reach > 0 {
         crate::errln!(
             "{} more could not be held: somebody else is looking at them, or there are more than 65535; try again",
-            shelf.beyond_reach
+            store.beyond_reach
         );
     }
-    shelf.close().await;
+    store.close().await;
     if done {
         ExitCode::SUCCESS
     } else {
@@ -81,13 +81,13 @@ pub async fn run(options: Options) -> ExitCode {
     }
 }
 
-async fn act(config: &Config, shelf: &mut Shelf, action: &Action) -> bool {
+async fn act(config: &Config, store: &mut DeadLetterStore, action: &Action) -> bool {
     match action {
         Action::List { json } => {
-            crate::out!("{}", list(&shelf.letters, *json));
+            crate::out!("{}", list(&store.letters, *json));
             true
         }
-        Action::Show { id } => match shelf.letters.iter().find(|held| held.letter.id == *id) {
+        Action::Show { id } => match store.letters.iter().find(|held| held.letter.id == *id) {
             Some(held) => {
                 crate::outln!("{:#}", serde_json::json!(held.letter));
                 true
@@ -95,20 +95,20 @@ async fn act(config: &Config, shelf: &mut Shelf, action: &Action) -> bool {
             None => not_found(id),
         },
         Action::Replay { id, dry_run, .. } => {
-            let copies = take(shelf, id.as_deref());
+            let copies = take(store, id.as_deref());
             match id {
                 Some(id) if copies.is_empty() => not_found(id),
-                _ => replay(config, shelf, copies, *dry_run, id.is_some()).await,
+                _ => replay(config, store, copies, *dry_run, id.is_some()).await,
             }
         }
         Action::Discard { id } => {
-            let copies = take(shelf, Some(id));
+            let copies = take(store, Some(id));
             if copies.is_empty() {
                 return not_found(id);
             }
             let mut all_done = true;
             for mut held in copies {
-                let done = shelf.discard(&mut held).await;
+                let done = store.discard(&mut held).await;
                 all_done &= said(id, "discarded", done);
             }
             all_done
@@ -119,7 +119,7 @@ async fn act(config: &Config, shelf: &mut Shelf, action: &Action) -> bool {
 /// Replays each letter once; further copies of it (a message can be published twice) go with the first.
 async fn replay(
     config: &Config,
-    shelf: &Shelf,
+    store: &DeadLetterStore,
     letters: Vec<Held>,
     dry_run: bool,
     wanted: bool,
@@ -133,7 +133,7 @@ async fn replay(
                 all_done &= said(
                     &letter.id,
                     "discarded: a copy",
-                    shelf.discard(&mut held).await,
+                    store.discard(&mut held).await,
                 );
             }
             continue;
@@ -153,7 +153,7 @@ async fn replay(
         if dry_run {
             crate::outln!("{}  would be replayed to {to}", letter.id);
         } else {
-            let done = shelf.replay(&mut held, message).await;
+            let done = store.replay(&mut held, message).await;
             all_done &= said(&letter.id, &format!("replayed to {to}"), done);
         }
         replayed.push(letter.id);
@@ -161,16 +161,16 @@ async fn replay(
     all_done
 }
 
-/// Those with this id, or all, out of the shelf.
-fn take(shelf: &mut Shelf, id: Option<&str>) -> Vec<Held> {
-    let (taken, left) = std::mem::take(&mut shelf.letters)
+/// Those with this id, or all, out of the store.
+fn take(store: &mut DeadLetterStore, id: Option<&str>) -> Vec<Held> {
+    let (taken, left) = std::mem::take(&mut store.letters)
         .into_iter()
         .partition(|held| id.is_none_or(|id| held.letter.id == id));
-    shelf.letters = left;
+    store.letters = left;
     taken
 }
 
-fn said(id: &str, what: &str, done: Result<(), ShelfError>) -> bool {
+fn said(id: &str, what: &str, done: Result<(), DeadLetterStoreError>) -> bool {
     match done {
         Ok(()) => crate::outln!("{id}  {what}"),
         Err(ref error) => crate::outln!("{id}  not {what}: {error}; it stays"),

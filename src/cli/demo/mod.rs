@@ -58,7 +58,7 @@ pub async fn run(options: Options) -> ExitCode {
     }
 }
 
-/// The configuration of the environment, but in a folder of its own, on free ports, and impatient.
+/// The configuration of the environment, but in a separate folder, on free ports, and impatient.
 fn config(folder: &TempDir) -> Result<Config, ExitCode> {
     let folder = folder.path().display().to_string();
     configuration::load_with(Role::All, &|name| match name {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::place;
+use super::open;
 use crate::cli::{configuration, output};
 use crate::config::{Config, Role};
 use crate::domain::{ClientName, OrderId, PaymentId, PaymentStatus};
@@ -80,7 +80,7 @@ pub async fn run(options: Options) -> ExitCode {
 }
 
 async fn act(config: &Config, action: Action) -> Result<ExitCode, Box<dyn Error>> {
-    let database = place::database(config)?;
+    let database = open::database(config)?;
     let answer = match action {
         Action::List(filter) => list(database.as_ref(), filter).await,
         Action::Show { id, json } => show(database.as_ref(), PaymentId(id), json).await,

@@ -34,7 +34,7 @@ pub enum Phase {
 pub enum Trigger {
     /// The client presents a card.
     PresentCard,
-    /// The client gives up.
+    /// The client cancels.
     Cancel,
     /// The processor answered a try.
     Answered {

@@ -19,14 +19,14 @@ use operation::Operation;
 
 const INTRODUCTION: &str = "\
 Takes payment requests, authorizes the card through a queue and workers, keeps every payment with its history, and tells \
-whoever asked how it ended.\n\n\
+the clients that asked.\n\n\
 **Whose payments.** Send `Authorization: Bearer <API key>`; a client sees its own payments alone. A service that was \
 started without `CLIENTS_FILE` has one client and looks at no key.\n\n\
 **Outcomes.** A decline is an outcome, not an error: 200 with `is_paid: false` and a `decline_code`. A payment that is \
 still being processed is answered with 202 and `Retry-After`. `Prefer: wait=N` waits for the outcome, N seconds at most.\n\n\
 **Once only.** Send an `Idempotency-Key` with `POST /payments` and repeat the request as often as you like: it makes one \
 payment. Keys are kept as long as the payment.\n\n\
-**Errors** are `application/problem+json` (RFC 9457). `error` is one plain sentence, `errors` names every field at fault.\n\n\
+**Errors** are `application/problem+json` (RFC 9457). `error` is one plain sentence, `errors` names every invalid field.\n\n\
 **Messages.** The same by RabbitMQ is described in docs/asyncapi.yaml.\n\n\
 **Test cards**, with any future month and any code; a token works wherever a `card_token` does:\n\n\
 | number | token | what happens |\n|---|---|---|\n";
@@ -45,7 +45,7 @@ pub fn document() -> Value {
         "servers": [{"url": "/", "description": "This service"}],
         "security": [{"apiKey": []}],
         "tags": [
-            {"name": "payments", "description": "Create, pay, read and give up payments."},
+            {"name": "payments", "description": "Create, pay, read and cancel payments."},
             {"name": "cards", "description": "Hand a card in ahead of its payment."},
             {"name": "callbacks", "description": "What the service calls."},
             {"name": "service", "description": "How the service is, and what it can do. Needs no key."},

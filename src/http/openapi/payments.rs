@@ -103,7 +103,7 @@ pub(super) fn show_link() -> Operation {
     let html = json!({"text/html": {"schema": {"type": "string"}}});
     shown(LINK, "openPaymentLink", "Open the link that shoppers get")
         .about(
-            "Whoever prefers HTML to JSON, as browsers do, gets a page where the payment can be paid with a card, in French or \
+            "Callers that prefer HTML to JSON, as browsers do, get a page where the payment can be paid with a card, in French or \
              English; everybody else the payment, as `GET /payments/{payment_id}` answers.",
         )
         .answers_with(

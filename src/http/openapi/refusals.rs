@@ -30,7 +30,7 @@ pub(super) fn of_any() -> Vec<Named> {
 /// Whatever needs a key.
 pub(super) fn of_clients() -> Vec<Named> {
     let unknown = Problem::new(Kind::Unauthorized, "The API key is unknown.");
-    let too_many = "Too many of your requests are in hand already; send fewer at the same time.";
+    let too_many = "Too many of your requests are under way; send fewer at the same time.";
     let too_many = Problem::new(Kind::TooManyRequests, too_many);
     let of_key = vec![("unauthorized", unknown), ("too_many_requests", too_many)];
     [of_key, of_any()].concat()
@@ -88,7 +88,7 @@ fn key_twice() -> Problem {
     Problem::field(Kind::InvalidFields, "order_id", "duplicate_field", message)
 }
 
-/// Fields at fault, all at once.
+/// Invalid fields, all at once.
 pub(super) fn fields() -> Named {
     let fault = |field: &str, code, message: &str| FieldError {
         field: field.to_owned(),

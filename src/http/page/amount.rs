@@ -1,6 +1,6 @@
 //! An amount as its reader writes it.
 
-use super::words::Language;
+use super::texts::Language;
 use crate::domain::Money;
 
 /// `CAD 13,999.93`, `13 999,93 CAD`: with the currency's code, since many countries have dollars, and as many decimals as

@@ -1,6 +1,6 @@
 //! A moment as its reader writes it.
 
-use super::words::Language;
+use super::texts::Language;
 use crate::domain::Timestamp;
 
 /// `26 November 2026, 00:41 UTC`, `26 novembre 2026 à 00 h 41 UTC`: in UTC, because nobody knows where the reader is.

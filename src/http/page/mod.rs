@@ -1,19 +1,19 @@
 //! The payment page: the address that shoppers get, `/payments/process/{payment_id}`, as a browser shows it.
 //!
 //! Plain HTML: a form, no script, nothing from elsewhere. Other callers get and send JSON there, as ever. It goes the
-//! way that `process` goes; of its own it has the words, the form's token and the question where a form comes from.
+//! way that `process` goes; it adds the texts, the form's token and the question where a form comes from.
 
 mod amount;
-mod asks;
 mod date;
 mod form;
 mod form_token;
+mod negotiation;
 mod origin;
 mod test_cards;
+mod texts;
 mod view;
-mod words;
 
-pub(super) use asks::for_the_page as wants_html;
+pub(super) use negotiation::for_the_page as wants_html;
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use self::form::Form;
+use self::texts::Words;
 use self::view::{FormView, PaymentView};
-use self::words::Words;
 use super::auth::Caller;
 use super::body::JsonBody;
 use super::headers::PathId;
@@ -42,7 +42,7 @@ pub async fn show(
     id: Result<PathId, Problem>,
     headers: HeaderMap,
 ) -> Response {
-    let response = if asks::for_the_page(&headers) {
+    let response = if negotiation::for_the_page(&headers) {
         let page = Page::new(&api, &headers);
         page.shown(caller, id)
             .await
@@ -62,7 +62,7 @@ pub async fn present(
     request: Request,
 ) -> Response {
     let headers = request.headers().clone();
-    let response = if form::is_form(&headers) && asks::for_the_page(&headers) {
+    let response = if form::is_form(&headers) && negotiation::for_the_page(&headers) {
         let page = Page::new(&api, &headers);
         let posted = page.posted(caller, id, &headers, request).await;
         posted.unwrap_or_else(|problem| view::problem(problem, page.words))
@@ -92,7 +92,7 @@ struct Page<'a> {
 
 impl<'a> Page<'a> {
     fn new(api: &'a Api, headers: &HeaderMap) -> Self {
-        let words = asks::language(headers).words();
+        let words = negotiation::language(headers).words();
         Self { api, words }
     }
 

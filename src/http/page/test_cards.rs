@@ -1,6 +1,6 @@
 //! The list of test cards on the page. The table is the issuer's; its lines are English, so French has its own here.
 
-use super::words::Language;
+use super::texts::Language;
 use crate::processors::simulated::TestCard;
 
 /// A row of the list.

@@ -12,7 +12,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::form::Form;
 use super::test_cards::Row;
-use super::words::Words;
+use super::texts::Words;
 use super::{amount, date};
 use crate::domain::{Payment, PaymentStatus};
 use crate::http::problem::Problem;

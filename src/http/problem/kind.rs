@@ -33,11 +33,11 @@ pub enum Kind {
     HeadTooLarge,
     /// The body's transfer is coded by something else than `chunked`.
     TransferCoding,
-    /// Fields of the body are at fault.
+    /// Fields of the body are invalid.
     InvalidFields,
     /// The idempotency key belongs to another request.
     KeyReused,
-    /// This client has too much in hand already.
+    /// This client has too many requests under way.
     TooManyRequests,
     /// More is asked than can be followed.
     Overloaded,
@@ -128,11 +128,7 @@ impl Kind {
                 "unsupported-transfer-coding",
                 "The transfer coding is not known",
             ),
-            Self::InvalidFields => (
-                S::UNPROCESSABLE_ENTITY,
-                "invalid-fields",
-                "Fields are at fault",
-            ),
+            Self::InvalidFields => (S::UNPROCESSABLE_ENTITY, "invalid-fields", "Invalid fields"),
             Self::KeyReused => (
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
@@ -141,7 +137,7 @@ impl Kind {
             Self::TooManyRequests => (
                 S::TOO_MANY_REQUESTS,
                 "too-many-requests",
-                "Too many requests of this client are in hand",
+                "Too many requests of this client are under way",
             ),
             Self::Overloaded => (
                 S::SERVICE_UNAVAILABLE,

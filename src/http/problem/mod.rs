@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457), and which error of the layers below is which [`Kind`].
 //!
 //! Besides the RFC's members an answer has `error`, one plain sentence (what older callers read), and `errors`, every
-//! field at fault.
+//! invalid field.
 
 use axum::Json;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -44,7 +44,7 @@ impl Problem {
         }
     }
 
-    /// A problem with every field at fault; the sentence is theirs.
+    /// A problem with every invalid field; the sentence is theirs.
     pub fn with_errors(kind: Kind, errors: Vec<FieldError>) -> Self {
         let sentence = match errors.as_slice() {
             [only] => only.message.clone(),
@@ -64,7 +64,7 @@ impl Problem {
         }
     }
 
-    /// One field at fault.
+    /// One invalid field.
     pub fn field(kind: Kind, field: &str, code: &'static str, message: &str) -> Self {
         let fault = FieldError {
             field: field.to_owned(),
@@ -214,7 +214,7 @@ pub struct Document<'p> {
     detail: &'p str,
     /// One plain sentence.
     error: &'p str,
-    /// Every field at fault.
+    /// Every invalid field.
     errors: &'p [FieldError],
 }
 

@@ -8,9 +8,9 @@
 //! No answer is lost because its caller is still sending: the rest of a body is read before the answer goes out
 //! (`request_body.rs`), and a connection that is closed after an answer is closed for writing first (`linger.rs`).
 
+mod connection_limit;
 pub(super) mod head;
 mod linger;
-mod places;
 mod request_body;
 pub(super) mod socket;
 
@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::problem::{Kind, Problem};
-use places::{Place, Places};
+use connection_limit::{ConnectionLimit, Slot};
 use request_body::RequestBody;
 use socket::Socket;
 
@@ -57,17 +57,17 @@ const TOLD_OFF: usize = 64;
 /// How long such a connection may take to ask, so that it can be answered.
 const TOLD_OFF_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a stopping service still looks after a connection that has no request in hand: its last answer may be on
+/// How long a stopping service still keeps a connection that has no request under way: its last answer may be on
 /// the way, and a request that has just been sent is answered.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Pause after the system refused to accept a connection, because no more files may be open for example.
 const AFTER_REFUSAL: Duration = Duration::from_millis(500);
 
-/// Serves connections until `stop`, then finishes the requests in hand.
+/// Serves connections until `stop`, then finishes the requests under way.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let places = Places::new(limits.connections);
-    let overflow = Places::new(TOLD_OFF);
+    let limit = ConnectionLimit::new(limits.connections);
+    let overflow = ConnectionLimit::new(TOLD_OFF);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -88,22 +88,22 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY is not set");
         }
-        if let Some(place) = places.take().await {
+        if let Some(slot) = limit.take().await {
             let builder = builder(limits.head_time);
             connections.spawn(serve_one(
                 builder,
                 stream,
                 router.clone(),
-                place,
+                slot,
                 stop.clone(),
             ));
             continue;
         }
         metrics::counter!("http_connections_refused").increment(1);
-        if let Some(place) = overflow.take_free() {
+        if let Some(slot) = overflow.take_free() {
             let mut builder = builder(TOLD_OFF_WITHIN);
             builder.keep_alive(false);
-            connections.spawn(serve_one(builder, stream, too_many(), place, stop.clone()));
+            connections.spawn(serve_one(builder, stream, too_many(), slot, stop.clone()));
         }
     }
     drop(listener);
@@ -125,10 +125,10 @@ async fn serve_one(
     builder: http1::Builder,
     stream: TcpStream,
     router: Router,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     stop: CancellationToken,
 ) {
-    let at = Arc::clone(&place);
+    let at = Arc::clone(&slot);
     let service = service_fn(move |request| {
         let (router, at) = (router.clone(), Arc::clone(&at));
         async move { Ok::<_, Infallible>(answer(router, request, &at).await) }
@@ -140,7 +140,7 @@ async fn serve_one(
         tokio::select! {
             biased;
             // First, so that no request is begun which would then be cut.
-            () = place.wanted() => return,
+            () = slot.wanted() => return,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
@@ -148,7 +148,7 @@ async fn serve_one(
             }
             ended = &mut connection => break ended,
             () = lingering.as_mut(), if stopping => {
-                if !place.is_busy() {
+                if !slot.is_busy() {
                     return;
                 }
                 lingering.as_mut().reset(Instant::now() + LINGER);
@@ -165,7 +165,7 @@ async fn serve_one(
     if let Some(mut stream) = socket.half_closed() {
         tokio::select! {
             biased;
-            () = place.wanted() => {}
+            () = slot.wanted() => {}
             () = async { stop.cancelled().await; tokio::time::sleep(LINGER).await } => {}
             () = linger::linger(&mut stream) => {}
         }
@@ -174,8 +174,8 @@ async fn serve_one(
 
 /// Answers one request. What its handler has left of the body is discarded first; if it does not end in time, the
 /// connection ends with the answer.
-async fn answer(mut router: Router, request: Request<Incoming>, place: &Arc<Place>) -> Response {
-    let busy = place.busy();
+async fn answer(mut router: Router, request: Request<Incoming>, slot: &Arc<Slot>) -> Response {
+    let busy = slot.busy();
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(body);
     let waits = head::waits_to_send(&head);
@@ -204,7 +204,7 @@ fn too_many() -> Router {
     Router::new().fallback(async || {
         Problem::new(
             Kind::Overloaded,
-            "Too many connections are open, and each has a request in hand; try again shortly.",
+            "Too many connections are open, and each has a request under way; try again shortly.",
         )
     })
 }

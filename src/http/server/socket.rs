@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 
 use crate::http::problem::{Kind, Problem};
 
-/// Longer than any head that hyper writes for a refusal of its own.
+/// Longer than any head that hyper writes for its own refusals.
 const LONGEST_REFUSAL: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
-    /// What is still to be written in place of hyper's own refusal.
+    /// What is still to be written in slot of hyper's own refusal.
     refusal: Vec<u8>,
     closed_for_writing: bool,
 }

@@ -134,7 +134,7 @@ impl Served {
         self.answer(request).await.0.status().as_u16()
     }
 
-    /// What a worker would do: the outcome is recorded, then whoever waits is woken.
+    /// What a worker would do: the outcome is recorded, then waiting requests are woken.
     async fn approve(&self, id: i64, attempt: u32) {
         let authorization_code = "A1".to_owned();
         self.record(id, attempt, Answer::Approved { authorization_code })

@@ -1,6 +1,6 @@
 //! Requests that wait for an outcome, and what wakes them.
 //!
-//! A wake-up is a hint, never the outcome itself: whoever waits registers first, then reads the store, then waits,
+//! A wake-up is a hint, never the outcome itself: a waiting request registers first, then reads the store, then waits,
 //! and reads once more whatever ended the wait. So an outcome that comes in between is not missed.
 
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ impl Drop for Waiter {
 }
 
 /// Waits until a payment is no longer processing, at most for so long, and returns it as it stands then. A store that
-/// cannot be read ends the wait: the caller has an accepted payment in hand, which is an answer too.
+/// cannot be read ends the wait: the caller can be told of an accepted payment, which is an answer too.
 pub async fn for_outcome<E, R>(
     waiters: &Arc<Waiters>,
     mut payment: Payment,

@@ -2,7 +2,7 @@
 //! list and what the demonstration expects all come from here.
 //!
 //! Cards that approve or decline have the numbers that people know from other test systems. Cards with faults lie
-//! in a range of their own, 4000 0099 0000 …; their digits before the check digit tell the faults apart.
+//! in their own range, 4000 0099 0000 …; their digits before the check digit tell the faults apart.
 
 use crate::domain::Brand;
 
@@ -38,7 +38,7 @@ pub enum Behaviour {
     LoseFirstAnswer,
     /// Charges at once, but the connection breaks before every answer.
     LoseEveryAnswer,
-    /// Neither charges nor answers: the call stays open until its caller gives up.
+    /// Neither charges nor answers: the call stays open until its caller times out.
     StaySilent,
     /// As [`Self::LoseEveryAnswer`]; then the reversal too goes unanswered this many times.
     LoseReversals(u32),

@@ -110,7 +110,7 @@ impl Case {
         let pulses = Pulses {
             publish: Pulse::new("relay"),
             sweep: Pulse::new("sweep"),
-            last_net: Pulse::new("last net"),
+            rescue: Pulse::new("rescue"),
             backlog: Pulse::new("backlog"),
             tokens: Pulse::new("card tokens"),
         };

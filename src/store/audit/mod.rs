@@ -1,7 +1,7 @@
 //! Whether what is stored keeps the service's promises: one question to the database for each of them. Reads only;
 //! each question is one statement, so it sees one moment, also while the service runs.
 //!
-//! Nothing else uses this: it is how tests, `check --payments` and whoever runs the service learn of a breach.
+//! Nothing else uses this: it is how tests, `check --payments` and operators find a breach.
 
 mod readable;
 mod rules;

@@ -1,5 +1,5 @@
 //! Whether every payment and every outbox row can be read: each is, a page at a time, as the service reads it. A row that
-//! is quarantined already has a rule of its own.
+//! is quarantined already has its own rule.
 
 use super::{Finding, Severity};
 use crate::store::StoreError;

@@ -241,10 +241,10 @@ ORDER BY id LIMIT 10",
         parameters: |now, bounds| vec![(now - bounds.processing).into()],
     },
     Rule {
-        name: "last_net",
-        promise: "the last net watches every payment that is processing, and no other",
+        name: "rescue",
+        promise: "the rescue watches every payment that is processing, and no other",
         severity: Severity::Breach,
-        remedy: "set check_at of the payments that are processing to now: the last net dispatches them",
+        remedy: "set check_at of the payments that are processing to now: the rescue dispatches them",
         ledger: false,
         sql: "
 SELECT CAST(id AS CHAR), COUNT(*) OVER ()

@@ -8,7 +8,7 @@
 //! run the whole batch again. If an item may be the cause (refused data, a row that cannot be read, a panic, a connection
 //! that breaks again and again while another works), the batch runs by halves, so that the item fails alone. A batch that
 //! waited for a lock in vain, such as one of a process that was stopped in the middle of a transaction, is taken apart:
-//! each item has a transaction of its own, and later batches do not wait for those that are still locked.
+//! each item has its own transaction, and later batches do not wait for those that are still locked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -289,7 +289,7 @@ impl<B> Clone for Run<B> {
 }
 
 impl<B: Batch> Run<B> {
-    /// Runs an item in transactions of its own, for which others waited since `began`. While it waits for its lock, it
+    /// Runs an item in its own transactions, for which others waited since `began`. While it waits for its lock, it
     /// lets others have their turn.
     async fn apart(self, (item, reply): Waiting<B>, began: Instant, turns: Arc<Semaphore>) {
         let item = [item];

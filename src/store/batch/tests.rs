@@ -67,7 +67,7 @@ const ROUND_TRIPS: Duration = Duration::from_millis(100);
 impl Batch for Far {
     const NAME: &'static str = "far";
     type Item = ();
-    /// Transactions under way when its own began, and the items of its own.
+    /// Transactions under way when its own began, and its own items.
     type Outcome = (usize, usize);
 
     async fn run(&self, items: &[()]) -> Result<Vec<(usize, usize)>, StoreError> {

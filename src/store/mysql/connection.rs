@@ -1,5 +1,5 @@
 //! A connection to the server, with or without a transaction. Nothing waits for ever on it: a server that vanished
-//! without a word would otherwise hold each connection until TCP gives up, a quarter of an hour later.
+//! without a word would otherwise hold each connection until TCP times out, a quarter of an hour later.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -83,7 +83,7 @@ fn is_refusal_of_changes(code: u16) -> bool {
     )
 }
 
-/// Whether the connection or its host is at fault: gone, or not to be written to.
+/// Whether the connection or its host is the problem: it is gone, or does not take writes.
 pub fn is_of_the_connection(error: &StoreError) -> bool {
     matches!(
         error,

@@ -80,7 +80,7 @@ impl Engine for Server {
         let mut connection = self.pool.acquire().await?;
         // The lock belongs to the connection and goes with it, however this ends.
         connection.close_on_drop();
-        // The migrator takes a lock of its own without a time limit, which MariaDB takes for a mistake: no lock.
+        // The migrator's own lock has no time limit, which MariaDB refuses: no lock.
         let locked: Option<i64> = sqlx::query_scalar(LOCK_MIGRATIONS)
             .fetch_one(&mut *connection)
             .await

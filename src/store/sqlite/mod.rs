@@ -22,7 +22,7 @@ use super::engine::{Engine, Statements};
 use super::migrations;
 use crate::domain::Timestamp;
 
-/// How long a writer waits for its turn. Writers are quick; whoever waits longer hears that the store is overrun.
+/// How long a writer waits for its turn. Writers are quick; a longer wait fails as an overload.
 const TURN: Duration = Duration::from_secs(10);
 
 /// Connections to read with: reads are short, and they share two or three processor cores with everything else.

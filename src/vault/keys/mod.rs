@@ -41,7 +41,7 @@ pub enum InvalidSealKeys {
     #[error("key `{0}`: must be 64 hexadecimal digits, as `openssl rand -hex 32` makes them")]
     Key(String),
     /// Two keys have one name.
-    #[error("key `{0}` is listed twice: give each key an id of its own")]
+    #[error("key `{0}` is listed twice: give each key its own id")]
     Twice(String),
     /// The key file is there, but holds something else.
     #[error(
@@ -88,7 +88,7 @@ impl SealKeys {
         })
     }
 
-    /// One fresh key from the system's random source, with an id of its own.
+    /// One fresh key from the system's random source, with its own id.
     pub fn generate() -> Self {
         let secret = Zeroizing::new(Key::<XChaCha20Poly1305>::generate().into());
         let id = hex::encode(<[u8; 4]>::generate());

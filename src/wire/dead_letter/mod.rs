@@ -1,6 +1,6 @@
 //! Dead letters: refused messages with their reason, and nothing in them that looks like a card.
 //!
-//! There are two sorts. Ours are refused requests and callbacks that were given up: the letter says why, and holds the
+//! There are two sorts. Ours are refused requests and callbacks that were abandoned: the letter says why, and holds the
 //! message within. The broker's are messages that came back too often, as they were. [`DeadLetter`] reads both.
 
 mod letter;
@@ -22,7 +22,7 @@ use mask::{event_properties, kept_properties, received};
 /// The `type` property of a refused request.
 const REFUSED: &str = "payment.request_refused";
 
-/// The `type` property of a callback that was given up.
+/// The `type` property of a callback that was abandoned.
 const UNDELIVERED: &str = "payment.callback_undelivered";
 
 /// The `type` property of a reply that could not be delivered.

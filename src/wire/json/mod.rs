@@ -29,7 +29,7 @@ pub enum Unreadable {
         /// In bytes, counted from 1.
         column: usize,
     },
-    /// JSON, with these fields at fault.
+    /// JSON, with these invalid fields.
     Fields(Vec<FieldError>),
 }
 

@@ -16,7 +16,7 @@ use crate::domain::ClientName;
 /// two tries of a payment in the default schedule, so that nobody takes the row for one that a wrong clock has written.
 const LONGEST: f64 = 60.0;
 
-/// A lane that was empty for so long knows nothing of its former postponed tries.
+/// A lane that was empty for so long forgets its former postponed tries.
 const FORGET_AFTER: Duration = Duration::from_secs(180);
 
 /// Lanes that are kept although they are empty, for what they know of their clients' calls.
@@ -221,7 +221,7 @@ impl<T> Shares<T> {
             .sum();
         let behind = number(usize::try_from(behind).unwrap_or(usize::MAX));
         let is_long = behind / pace > horizon;
-        // What is postponed makes room for what comes behind it, whoever it belongs to.
+        // What is postponed makes room for what comes behind it, whichever client it belongs to.
         let room = number(self.limits.room) / f64::from(clients + 1);
         let mut postponed = Vec::new();
         for (whose, lane) in &mut self.lanes {

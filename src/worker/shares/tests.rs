@@ -197,7 +197,7 @@ fn a_long_queue_makes_room_even_if_calls_are_quick() {
     world.end("a", Duration::ZERO);
     world.start();
     assert_eq!(world.shares.beyond_the_horizon(50, world.now), []);
-    // 40 a second: 10,000 would hold up whoever comes behind them for four minutes.
+    // 40 a second: 10,000 would hold up everything behind them for four minutes.
     let postponed = world.shares.beyond_the_horizon(10_000, world.now);
     assert_eq!((postponed.len(), world.shares.waiting()), (46, 50));
 }

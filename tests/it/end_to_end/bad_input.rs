@@ -1,4 +1,4 @@
-//! Bad input: every field at fault is named, as problem details; bad but possible cards are declines.
+//! Bad input: every invalid field is named, as problem details; bad but possible cards are declines.
 
 use serde_json::{Value, json};
 

@@ -58,7 +58,7 @@ async fn nobody_waits_for_the_flood(app: Arc<TestApp>) {
         let took = innocent(&app, order_id).await;
         assert!(took < TIMEOUT * 2, "{took:?}");
     }
-    // What had to wait is not lost, and the last net does not take it for lost.
+    // What had to wait is not lost, and the rescue does not take it for lost.
     let processing = app
         .execute("UPDATE payments SET phase = phase WHERE status = 'processing' AND check_at IS NOT NULL")
         .await;

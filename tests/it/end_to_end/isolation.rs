@@ -58,7 +58,7 @@ async fn a_payment_that_cannot_be_read_stops_no_other_and_says_so() {
         );
         assert_eq!(app.execute(&sql).await, 1);
         ordinary_payments_succeed(&app).await;
-        // One whose message is lost is found by the last net all the same.
+        // One whose message is lost is found by the rescue all the same.
         let lost = app.api.create(8).await;
         let sql = format!(
             "UPDATE payments SET status = 'processing', attempt = 1, try_number = 1,
@@ -66,7 +66,7 @@ async fn a_payment_that_cannot_be_read_stops_no_other_and_says_so() {
         );
         app.execute(&sql).await;
         // It has no card, so its one try ends it.
-        eventually("the last net finds it", || async {
+        eventually("the rescue finds it", || async {
             app.api.get(&format!("/payments/{lost}")).await.body["status"] != "processing"
         })
         .await;

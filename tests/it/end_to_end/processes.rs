@@ -14,7 +14,7 @@ use crate::support::servers::fresh_servers;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 
-/// Embedded, with an issuer that takes its time and a last net that does not.
+/// Embedded, with an issuer that takes its time and a rescue that does not.
 fn settings(folder: &Path) -> Settings {
     let settings = Settings::embedded(folder).with_log(&folder.join("log"));
     [

@@ -70,7 +70,7 @@ impl Case {
         (taken.rows, taken.found)
     }
 
-    /// What the last net finds.
+    /// What the rescue finds.
     async fn dispatched(&self) -> (Vec<i64>, usize) {
         let taken = self.commands.dispatch_forgotten(Duration::ZERO, 100);
         let taken = taken.await.unwrap();
@@ -202,7 +202,7 @@ const BROKEN: [(&str, &str); 13] = [
 ];
 
 #[tokio::test]
-async fn payments_that_cannot_be_read_are_left_out_of_the_last_net_and_come_back_when_released() {
+async fn payments_that_cannot_be_read_are_left_out_of_the_rescue_and_come_back_when_released() {
     for case in Case::on_both().await {
         let healthy = 100..=105;
         case.forgotten((1..=13).chain(healthy.clone())).await;
@@ -228,7 +228,7 @@ async fn payments_that_cannot_be_read_are_left_out_of_the_last_net_and_come_back
 }
 
 #[tokio::test]
-async fn the_last_net_dispatches_a_payment_whose_outbox_row_is_set_aside() {
+async fn the_rescue_dispatches_a_payment_whose_outbox_row_is_set_aside() {
     for case in Case::on_both().await {
         case.forgotten(1..=1).await;
         keep_outbox(&case.database, &[outbox(Some(1), NOON)]).await;

@@ -1,4 +1,4 @@
-//! Where a tool is tried: a database of its own, and the program as a process of its own.
+//! Where a tool is tried: a database of its own, and the program as a separate process.
 
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;

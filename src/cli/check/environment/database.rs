@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::Finding;
 use crate::config::{Backend, Config};
 use crate::store::Database;
-use crate::store::facts::{QuarantinedRows, Server, Stock};
+use crate::store::environment::{QuarantinedRows, Server, Stock};
 use crate::store::probe::{End, try_write};
 use crate::vault::{Owner, SealError};
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cli::check::live;
-use crate::cli::{place, reach};
+use crate::cli::{open, reach};
 use crate::config::{Backend, Config, Fault, Role};
 
 /// How bad a finding is.
@@ -33,7 +33,7 @@ pub struct Finding {
     pub level: Level,
     /// In words.
     pub message: String,
-    /// What to do; none where all is well.
+    /// What to do; none if there is no problem.
     pub remedy: Option<String>,
 }
 
@@ -99,7 +99,7 @@ async fn look(config: &Config) -> Vec<Finding> {
         ),
     };
     if away_database.add_to(&mut findings) {
-        match place::database(config) {
+        match open::database(config) {
             Ok(store) => {
                 findings.extend(database::look(store.as_ref(), config).await);
                 store.close().await;
@@ -163,7 +163,7 @@ fn clients(config: &Config) -> Finding {
     match (config.clients.number(), config.clients.default_client()) {
         (_, Some(everyone)) => Finding::warn(
             "clients",
-            format!("no CLIENTS_FILE: whoever reaches the service is the client `{everyone}`"),
+            format!("no CLIENTS_FILE: every caller is the client `{everyone}`"),
             "set CLIENTS_FILE before anyone but you can reach it; `payment-service keys` shows one",
         ),
         (0, None) => Finding::warn(

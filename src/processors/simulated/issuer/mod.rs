@@ -107,7 +107,7 @@ impl SimulatedIssuer {
     }
 
     /// Whether nobody has asked for this attempt before, as far as the ledger tells; without one every call is the first.
-    /// The note of it is a line under a key of its own, reversed and never charged.
+    /// The note of it is a line under its own key, reversed and never charged.
     async fn is_first_call(&self, authorization: &Authorization) -> bool {
         let Some(ledger) = &self.ledger else {
             return true;

@@ -9,7 +9,7 @@ use time::macros::datetime;
 use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 use crate::store::audit::{Audit, Bounds};
-use crate::store::facts::{Server, Stock};
+use crate::store::environment::{Server, Stock};
 use crate::store::quarantine::SetAside;
 use crate::store::rows::{
     CardToken, Horizons, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter,

@@ -132,7 +132,7 @@ impl Batch for Book {
     }
 }
 
-/// One line for each key, in the order of the keys: whoever locks rows in one order meets no deadlock.
+/// One line for each key, in the order of the keys: rows that are always locked in one order cause no deadlock.
 fn lines<'a>(
     items: &'a [Entry],
     select: impl Fn(&'a Entry) -> Option<&'a LedgerLine>,

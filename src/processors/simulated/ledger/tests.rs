@@ -23,7 +23,7 @@ struct Bank {
 }
 
 impl Bank {
-    /// An issuer whose ledger gives up at once, so that each failure shows.
+    /// An issuer whose ledger fails at once, so that each failure shows.
     fn open() -> Self {
         Self::with_patience(Duration::ZERO)
     }

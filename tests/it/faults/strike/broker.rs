@@ -58,7 +58,7 @@ pub async fn disk_alarm(ground: &Ground, random: &mut Random) -> Result<(), Stri
     control(ground, &["set_disk_free_limit", "1MB"]).await
 }
 
-/// With whatever is in them. Work messages are the service's own, and its last net dispatches them again; of requests
+/// With whatever is in them. Work messages are the service's own, and its rescue dispatches them again; of requests
 /// that it has not seen nobody knows but the client, who sends them again when no outcome comes.
 pub async fn delete_queues(ground: &Ground) -> Result<(), String> {
     let done = async {

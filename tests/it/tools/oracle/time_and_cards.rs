@@ -24,19 +24,19 @@ async fn an_overdue_reversal_is_a_notice_and_no_breach() {
 }
 
 #[tokio::test]
-async fn a_payment_that_the_last_net_does_not_see_is_a_breach() {
+async fn a_payment_that_the_rescue_does_not_see_is_a_breach() {
     breaking(
         "UPDATE payments SET check_at = NULL WHERE id = 2",
-        &[("last_net", "2")],
+        &[("rescue", "2")],
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_payment_that_the_last_net_sees_for_nothing_is_a_breach() {
+async fn a_payment_that_the_rescue_sees_for_nothing_is_a_breach() {
     breaking(
         "UPDATE payments SET check_at = '2026-01-01 00:00:00.000000' WHERE id = 4",
-        &[("last_net", "4")],
+        &[("rescue", "4")],
     )
     .await;
 }

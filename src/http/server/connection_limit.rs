@@ -1,4 +1,4 @@
-//! Places for connections, and which of them is to make room first: one that never had a request before one that had,
+//! ConnectionLimit for connections, and which of them is to make room first: one that never had a request before one that had,
 //! and among these the one that has been without for longest.
 
 use std::collections::BTreeMap;
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// All places of a listener.
+/// All limit of a listener.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionLimit {
     free: Arc<Semaphore>,
-    /// Without a request in hand, the first to make room first.
+    /// Connections without a request, the first to make room first.
     quiet: Mutex<BTreeMap<Rank, CancellationToken>>,
     next: AtomicU64,
 }
@@ -20,10 +20,10 @@ pub(super) struct Places {
 /// Whether it ever had a request, and since when it has none.
 type Rank = (bool, u64);
 
-/// One connection's place; free again when dropped.
+/// One connection's slot; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct Slot {
+    limit: Arc<ConnectionLimit>,
     had_requests: AtomicBool,
     quiet_since: AtomicU64,
     busy: AtomicBool,
@@ -33,9 +33,9 @@ pub(super) struct Place {
 
 /// A request that is being answered; dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Place>);
+pub(super) struct Busy(Arc<Slot>);
 
-impl Places {
+impl ConnectionLimit {
     pub(super) fn new(number: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(number)),
@@ -44,36 +44,36 @@ impl Places {
         })
     }
 
-    /// A place: a free one, or that of the first who is to make room. None if all are busy.
-    pub(super) async fn take(self: &Arc<Self>) -> Option<Arc<Place>> {
-        if let Some(place) = self.take_free() {
-            return Some(place);
+    /// A slot: a free one, or that of the first who is to make room. None if all are busy.
+    pub(super) async fn take(self: &Arc<Self>) -> Option<Arc<Slot>> {
+        if let Some(slot) = self.take_free() {
+            return Some(slot);
         }
         let (_, wanted) = self.quiet().pop_first()?;
         wanted.cancel();
         // It ends as soon as it is scheduled.
         metrics::counter!("http_connections_closed_for_others").increment(1);
         let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
-        Some(self.place(permit))
+        Some(self.slot(permit))
     }
 
-    /// A free place.
-    pub(super) fn take_free(self: &Arc<Self>) -> Option<Arc<Place>> {
+    /// A free slot.
+    pub(super) fn take_free(self: &Arc<Self>) -> Option<Arc<Slot>> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(self.place(permit))
+        Some(self.slot(permit))
     }
 
-    fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Arc<Place> {
-        let place = Arc::new(Place {
-            places: Arc::clone(self),
+    fn slot(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Arc<Slot> {
+        let slot = Arc::new(Slot {
+            limit: Arc::clone(self),
             had_requests: AtomicBool::new(false),
             quiet_since: AtomicU64::new(0),
             busy: AtomicBool::new(false),
             wanted: CancellationToken::new(),
             _permit: permit,
         });
-        place.now_quiet();
-        place
+        slot.now_quiet();
+        slot
     }
 
     fn quiet(&self) -> MutexGuard<'_, BTreeMap<Rank, CancellationToken>> {
@@ -81,7 +81,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl Slot {
     /// Notes a request.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.busy.store(true, Ordering::Relaxed);
@@ -94,21 +94,21 @@ impl Place {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// Waits until another connection is to have this place.
+    /// Waits until another connection is to have this slot.
     pub(super) async fn wanted(&self) {
         self.wanted.cancelled().await;
     }
 
     fn now_quiet(&self) {
         self.no_longer_quiet();
-        let since = self.places.next.fetch_add(1, Ordering::Relaxed);
+        let since = self.limit.next.fetch_add(1, Ordering::Relaxed);
         self.quiet_since.store(since, Ordering::Relaxed);
         let wanted = self.wanted.clone();
-        self.places.quiet().insert(self.rank(), wanted);
+        self.limit.quiet().insert(self.rank(), wanted);
     }
 
     fn no_longer_quiet(&self) {
-        self.places.quiet().remove(&self.rank());
+        self.limit.quiet().remove(&self.rank());
     }
 
     fn rank(&self) -> Rank {
@@ -134,7 +134,7 @@ impl Drop for Busy {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.no_longer_quiet();
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::order::OrderReader;
+use super::order_reader::OrderReader;
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::domain::card::without_card_number;
 use crate::payments::commands::Commands;
@@ -46,7 +46,7 @@ pub struct Orders {
 enum Fate {
     /// Dead letter and event, then acknowledged.
     Refuse(Refusal),
-    /// Kept in hand and tried again: while the store or the backlog cannot take it, consumption stops by itself.
+    /// Kept and tried again: while the store or the backlog cannot take it, consumption stops by itself.
     Hold,
 }
 
@@ -56,7 +56,7 @@ impl Orders {
         self.broker.consume(Queue::Requests, UNDER_WAY)
     }
 
-    /// Accepts what [`Self::consume`] brings until `stop`, then finishes what is in hand.
+    /// Accepts what [`Self::consume`] brings until `stop`, then finishes the work under way.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
         let under_way = TaskTracker::new();
         let this = Arc::new(self);

@@ -6,7 +6,7 @@ use crate::http::problem::Kind;
 /// The languages of the page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Language {
-    /// Of whoever asks for neither.
+    /// For callers who ask for neither.
     #[default]
     English,
     /// `fr`

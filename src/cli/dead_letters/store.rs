@@ -1,7 +1,7 @@
 //! Where dead letters lie: RabbitMQ's queue, or the table of the embedded service.
 //!
 //! A queue can only be looked at by taking its messages. They are held, unacknowledged, until the command ends: then
-//! the broker has them again, also if the command dies. Whoever looks at the same time sees what is left.
+//! the broker has them again, also if the command dies. Another command at the same time sees what is left.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{
     Broker, BrokerError, Connection, Consumer, Publication, PublishError, Queue, Settle,
 };
-use crate::cli::place;
-use crate::cli::place::PlaceError;
+use crate::cli::open;
+use crate::cli::open::OpenError;
 use crate::config::{Backend, Config};
 use crate::store::rows::{OutboxId, OutboxRow};
 use crate::store::sqlite::Sqlite;
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Dead letters, held for the time of a command.
-pub struct Shelf {
+pub struct DeadLetterStore {
     place: Place,
     /// Those that are held, the oldest first.
     pub letters: Vec<Held>,
@@ -41,7 +41,7 @@ enum Place {
     Table(Sqlite),
 }
 
-/// A dead letter in hand.
+/// A dead letter that was taken from the queue.
 pub struct Held {
     /// What it is.
     pub letter: DeadLetter,
@@ -50,10 +50,10 @@ pub struct Held {
 
 /// Why a dead letter cannot be had, or not be dealt with. It is still where it was.
 #[derive(Debug, thiserror::Error)]
-pub enum ShelfError {
+pub enum DeadLetterStoreError {
     /// No data.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Place(#[from] OpenError),
     /// The table cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,12 +71,12 @@ pub enum ShelfError {
     Gone,
 }
 
-impl Shelf {
-    /// Takes all dead letters in hand.
-    pub async fn open(config: &Config) -> Result<Self, ShelfError> {
+impl DeadLetterStore {
+    /// Takes all dead letters from the queue.
+    pub async fn open(config: &Config) -> Result<Self, DeadLetterStoreError> {
         match &config.backend {
             Backend::Embedded { data_dir } => {
-                let file = place::file(data_dir)?;
+                let file = open::file(data_dir)?;
                 file.check().await?;
                 let letters = file.dead_letters().await?.into_iter().map(|letter| Held {
                     letter: DeadLetter::read(
@@ -114,7 +114,11 @@ impl Shelf {
 
     /// Publishes the message and, once that is certain, takes the letter away. If this process dies between the two,
     /// the letter is there still: a message that is replayed twice meets its own message id, and changes nothing.
-    pub async fn replay(&self, held: &mut Held, message: Publication) -> Result<(), ShelfError> {
+    pub async fn replay(
+        &self,
+        held: &mut Held,
+        message: Publication,
+    ) -> Result<(), DeadLetterStoreError> {
         match &self.place {
             Place::Queue(broker) => {
                 for published in broker.publish(&[message]).await {
@@ -136,7 +140,7 @@ impl Shelf {
     }
 
     /// Takes the letter away for good.
-    pub async fn discard(&self, held: &mut Held) -> Result<(), ShelfError> {
+    pub async fn discard(&self, held: &mut Held) -> Result<(), DeadLetterStoreError> {
         match &self.place {
             Place::Queue(_) => {
                 acknowledge(held).await;
@@ -161,11 +165,15 @@ async fn acknowledge(held: &mut Held) {
     }
 }
 
-fn taken(found: bool) -> Result<(), ShelfError> {
-    if found { Ok(()) } else { Err(ShelfError::Gone) }
+fn taken(found: bool) -> Result<(), DeadLetterStoreError> {
+    if found {
+        Ok(())
+    } else {
+        Err(DeadLetterStoreError::Gone)
+    }
 }
 
-async fn take_all(broker: &RabbitMq) -> Result<(Vec<Held>, u64), ShelfError> {
+async fn take_all(broker: &RabbitMq) -> Result<(Vec<Held>, u64), DeadLetterStoreError> {
     connected(broker).await?;
     let waiting = broker.depth(Queue::DeadLetters).await?;
     if waiting == 0 {
@@ -195,7 +203,7 @@ async fn take_all(broker: &RabbitMq) -> Result<(Vec<Held>, u64), ShelfError> {
     Ok((letters, beyond_reach))
 }
 
-async fn connected(broker: &RabbitMq) -> Result<(), ShelfError> {
+async fn connected(broker: &RabbitMq) -> Result<(), DeadLetterStoreError> {
     let mut connection = broker.connection();
     let up = connection.wait_for(|state| matches!(state, Connection::Up | Connection::Mismatch(_)));
     let up = matches!(timeout(PATIENCE, up).await, Ok(Ok(_)));
@@ -203,13 +211,13 @@ async fn connected(broker: &RabbitMq) -> Result<(), ShelfError> {
         return Ok(());
     }
     let state = broker.connection().borrow().clone();
-    Err(ShelfError::NotConnected(match state {
+    Err(DeadLetterStoreError::NotConnected(match state {
         Connection::Down(reason) => reason,
         other => format!("{other:?}"),
     }))
 }
 
-async fn registered(consumer: &mut Consumer) -> Result<(), ShelfError> {
+async fn registered(consumer: &mut Consumer) -> Result<(), DeadLetterStoreError> {
     let registered = consumer.registered.wait_for(|registered| *registered);
     let registered = tokio::select! {
         registered = registered => registered.is_ok(),
@@ -219,6 +227,6 @@ async fn registered(consumer: &mut Consumer) -> Result<(), ShelfError> {
         Ok(())
     } else {
         let reason = format!("{} cannot be consumed", Queue::DeadLetters.name());
-        Err(ShelfError::NotConnected(reason))
+        Err(DeadLetterStoreError::NotConnected(reason))
     }
 }

@@ -82,7 +82,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
 
 #[tokio::test]
 async fn the_sweep_publishes_what_nobody_handed_over() {
-    // With a last net that is far away: it is the sweep that helps here.
+    // With a rescue that is far away: it is the sweep that helps here.
     on_both(Setup::new().with("CHECK_AFTER", "1h"), |app| async move {
         let id = accepted_by_one_that_died(&app, Duration::from_secs(3600)).await;
         assert_eq!(app.api.outcome(id).await["status"], "succeeded");
@@ -92,7 +92,7 @@ async fn the_sweep_publishes_what_nobody_handed_over() {
 }
 
 #[tokio::test]
-async fn the_last_net_dispatches_a_payment_whose_outbox_row_and_message_are_gone() {
+async fn the_rescue_dispatches_a_payment_whose_outbox_row_and_message_are_gone() {
     on_both(Setup::new().with("CHECK_AFTER", "1s"), |app| async move {
         let id = accepted_by_one_that_died(&app, Duration::from_secs(1)).await;
         assert_eq!(app.execute("DELETE FROM outbox").await, 1);
@@ -104,7 +104,7 @@ async fn the_last_net_dispatches_a_payment_whose_outbox_row_and_message_are_gone
 }
 
 #[tokio::test]
-async fn the_last_net_dispatches_payments_whose_queue_was_purged() {
+async fn the_rescue_dispatches_payments_whose_queue_was_purged() {
     let setup = Setup::new().with("CHECK_AFTER", "1s").without_worker();
     run_on(setup, Backend::Servers, |app| async move {
         let mut ids = Vec::new();

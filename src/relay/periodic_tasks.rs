@@ -85,7 +85,7 @@ impl Publisher {
     }
 }
 
-/// The last net: looks for payments whose message is lost. A message that waits in the work queue is not lost, so while
+/// The rescue: looks for payments whose message is lost. A message that waits in the work queue is not lost, so while
 /// there are any, only payments that are overdue for long are looked for: then their messages would have had their turn.
 pub(super) async fn dispatch_forgotten(
     publisher: Publisher,
@@ -111,7 +111,7 @@ pub(super) async fn dispatch_forgotten(
 
 /// Whether there may be more.
 async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
-    let in_hand = publisher.pulses.last_net.take();
+    let in_hand = publisher.pulses.rescue.take();
     let rescue = publisher
         .commands
         .dispatch_forgotten(overdue, DISPATCHED_AGAIN);

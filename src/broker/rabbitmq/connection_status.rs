@@ -9,7 +9,7 @@ use crate::broker::Connection;
 /// What a connection is for. A broker short of memory or disk stops reading from connections that publish:
 /// acknowledgements must not wait behind them. It also stops reading from one whose messages some queue does not take:
 /// work must not wait behind results. And it closes one on which a reply has an address that it cannot deal with: results
-/// must not wait behind replies (see [`crate::broker::Lane`]). What clients send comes on a connection of its own.
+/// must not wait behind replies (see [`crate::broker::Lane`]). What clients send comes on a separate connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Publish,
@@ -34,7 +34,7 @@ impl Purpose {
     }
 }
 
-pub(super) struct Board {
+pub(super) struct ConnectionStatus {
     parts: Mutex<Parts>,
     combined: watch::Sender<Connection>,
 }
@@ -49,7 +49,7 @@ struct Parts {
     requests: Option<Connection>,
 }
 
-impl Board {
+impl ConnectionStatus {
     pub(super) fn new() -> Self {
         let connecting = Connection::Down("connecting".to_owned());
         let parts = Parts {

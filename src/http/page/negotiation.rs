@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName};
 
-use super::words::Language;
+use super::texts::Language;
 
 /// Whether a caller prefers the page: it does if it ranks HTML above JSON, as browsers do. Who takes anything, or says
 /// nothing, gets JSON as ever.

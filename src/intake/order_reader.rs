@@ -138,7 +138,7 @@ impl OrderReader {
         }
         let invalid = |errors| Refusal {
             errors,
-            ..Refusal::new("invalid", "The body has fields at fault.")
+            ..Refusal::new("invalid", "The body has invalid fields.")
         };
         let body = json::parse(&delivery.body).map_err(|unreadable| {
             let sentence = format!("The body {unreadable}.");

@@ -10,7 +10,7 @@ use crate::store::{Database, StoreError};
 
 /// Why there is nothing to look at.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
+pub enum OpenError {
     /// A command that looks must not make what it looks for.
     #[error(
         "there is no data in {0}: name the folder with DATA_DIR, or start the service once; for servers set \
@@ -23,7 +23,7 @@ pub enum PlaceError {
 }
 
 /// The database. Its schema is left as it is.
-pub fn database(config: &Config) -> Result<Arc<dyn Database>, PlaceError> {
+pub fn database(config: &Config) -> Result<Arc<dyn Database>, OpenError> {
     match &config.backend {
         Backend::Embedded { data_dir } => Ok(Arc::new(file(data_dir)?)),
         Backend::Servers {
@@ -35,10 +35,10 @@ pub fn database(config: &Config) -> Result<Arc<dyn Database>, PlaceError> {
 }
 
 /// The database of an embedded service, which may be running: SQLite lets others read at any time, and write in turn.
-pub fn file(data_dir: &Path) -> Result<Sqlite, PlaceError> {
+pub fn file(data_dir: &Path) -> Result<Sqlite, OpenError> {
     let file = data_dir.join("payments.db");
     if !file.is_file() {
-        return Err(PlaceError::NoData(data_dir.to_owned()));
+        return Err(OpenError::NoData(data_dir.to_owned()));
     }
     Ok(Sqlite::open(&file)?)
 }
