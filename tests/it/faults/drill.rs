@@ -107,6 +107,7 @@ impl Drill {
         sleep(self.random.millis(100, 1_000)).await;
         let began = Instant::now();
         if let Err(what) = strike(kind, &self.ground, &mut self.random).await {
+            println!("NOT WELL: {}: {what}", kind.name());
             self.faults.push(format!("{}: {what}", kind.name()));
         }
         let healed = Instant::now();

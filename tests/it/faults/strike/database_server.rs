@@ -183,8 +183,22 @@ pub async fn fail_over_and_back(ground: &Ground) -> Result<(), String> {
     let first = ground.place.database.clone();
     let first = first.ok_or("the database is shared")?;
     let second = replica(&first).await?;
-    switch(ground, &first, &second).await?;
-    switch(ground, &second, &first).await
+    let forth = switch(ground, &first, &second).await;
+    // Whatever has gone wrong: what the second has taken is in the first again.
+    let back = switch(ground, &second, &first).await;
+    if back.is_err() {
+        lead_to(ground, &first);
+        Server::of(&first).await?.run(WRITABLE).await?;
+    }
+    forth.and(back)
+}
+
+const WRITABLE: &str = "SET GLOBAL read_only = OFF";
+
+/// Whoever connects from now on.
+fn lead_to(ground: &Ground, server: &Database) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
+    ground.place.database_way.forward_to(address);
 }
 
 /// A second server, with the data of the first and on its heels.
@@ -223,9 +237,8 @@ async fn switch(ground: &Ground, from: &Database, to: &Database) -> Result<(), S
     new.run("STOP SLAVE").await?;
     new.run("RESET SLAVE ALL").await?;
     old.follow(to, &last).await?;
-    new.run("SET GLOBAL read_only = OFF").await?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
-    ground.place.database_way.forward_to(address);
+    new.run(WRITABLE).await?;
+    lead_to(ground, to);
     if old.service_connections().await? == 0 {
         return Err("no connection to the former primary was open".to_owned());
     }
