@@ -71,6 +71,8 @@ impl Database {
             place.write("files/key.pem", &tls.key)?;
         }
         let data = format!("--datadir={}", place.inside("files/data"));
+        // A server that starts removes the temporary tables that it finds in its folder: those of another one, in /tmp.
+        let temporary = format!("--tmpdir={}", place.inside("files"));
         let command: Vec<String> = match self.flavor {
             Flavor::Old => {
                 place.require("/usr/sbin/mariadbd", "mariadb-server")?;
@@ -81,6 +83,7 @@ impl Database {
                     // Does not insist that the machine's own name resolves.
                     "--force",
                     &data,
+                    &temporary,
                 ];
                 [&["/usr/bin/mariadb-install-db"], &options[..]].concat()
             }
@@ -91,6 +94,7 @@ impl Database {
                     "--no-defaults",
                     "--initialize-insecure",
                     &data,
+                    &temporary,
                 ]
             }
         }
