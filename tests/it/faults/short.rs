@@ -48,7 +48,7 @@ async fn drill(
             durable: false,
             clusters: false,
         },
-        rate: 8,
+        rate: 6,
     };
     let mut kinds: Vec<Kind> = groups.iter().copied().flat_map(Kind::of).collect();
     Random::named(seed, name).shuffle(&mut kinds);

@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::Ground;
 use crate::faults::cards::by_token;
+use crate::faults::drill::AFTERMATH;
 use crate::faults::fleet::{PROCESSOR_TIMEOUT, ROLES};
 use crate::faults::notes::Payer;
 
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub async fn flood(ground: &Ground) -> Result<(), String> {
     let permits = PERMITS.to_string();
     restart_workers(ground, &[("WORKER_CONCURRENCY", &permits)]).await?;
+    // A busy machine takes longer without any flood.
+    let usual = ground.until_flowing(AFTERMATH).await;
+    let usual = usual.ok_or("no work flows with so few permits")?;
     for _ in 0..FLOOD {
         let silent = by_token("tok_issuer_silent");
         ground.client.pay_for(Payer::Kiosk, silent);
@@ -29,7 +33,8 @@ pub async fn flood(ground: &Ground) -> Result<(), String> {
     let struck = until_flooded(ground).await;
     let mut flows = Ok(());
     for _ in 0..2 {
-        if ground.until_flowing(PROCESSOR_TIMEOUT * 2).await.is_none() {
+        let limit = PROCESSOR_TIMEOUT * 2 + usual * 3;
+        if ground.until_flowing(limit).await.is_none() {
             flows = Err("one client's flood holds up another client's payments".to_owned());
         }
     }

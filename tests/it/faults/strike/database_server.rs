@@ -21,6 +21,9 @@ const NOTICED: Duration = Duration::from_secs(20);
 
 const HOUR: i64 = 3_600;
 
+/// What is due too far ahead is looked for every ten seconds; then the tries have to be made.
+const BROUGHT_BACK: Duration = Duration::from_secs(60);
+
 /// MariaDB looks whether there is space again once a minute.
 const SPACE_LOOKED_FOR: Duration = Duration::from_secs(60);
 
@@ -38,31 +41,36 @@ pub async fn set_clock_back(ground: &Ground) -> Result<(), String> {
         failed => failed,
     };
     ground.client.notes.do_without_tokens(false);
-    ground
-        .place
-        .with_database(|server| server.restart())
-        .await?;
-    struck
+    let restarted = ground.place.with_database(|server| server.restart()).await;
+    restarted.and(struck)
 }
 
 async fn back_and_forward(ground: &Ground, clock: &Clock) -> Result<(), String> {
-    let set = |offset: &str| clock.set(offset).map_err(|error| error.to_string());
     let flows = ground.until_flowing(AFTERMATH).await;
     flows.ok_or("no work flows by the server's new clock")?;
     let waiting = issuer::burst(ground, Kind::IssuerDown);
     sleep(Duration::from_secs(1)).await;
-    set(&format!("-{HOUR}"))?;
-    until_behind_by(ground, HOUR).await?;
-    let ended = ground.until_heard(&waiting, AFTERMATH).await;
-    ended.ok_or("payments hang since the database's clock was set back")?;
+    let back = async {
+        set(clock, &format!("-{HOUR}"))?;
+        until_behind_by(ground, HOUR).await?;
+        let ended = ground.until_heard(&waiting, BROUGHT_BACK).await;
+        ended.ok_or("payments hang since the database's clock was set back")?;
+        Ok(())
+    };
+    let back: Result<(), String> = back.await;
     // A card token lives for a quarter of an hour by that clock: none may be on its way when an hour passes at once.
     ground.client.notes.do_without_tokens(true);
     until_no_token_is_open(ground).await?;
-    set("+0")?;
+    set(clock, "+0")?;
     until_behind_by(ground, 0).await?;
+    ground.client.notes.do_without_tokens(false);
     let flows = ground.until_flowing(AFTERMATH).await;
     flows.ok_or("no work flows since the database's clock was set forward")?;
-    Ok(())
+    back
+}
+
+fn set(clock: &Clock, offset: &str) -> Result<(), String> {
+    clock.set(offset).map_err(|error| error.to_string())
 }
 
 /// Whether the server really lives by that clock.
@@ -158,7 +166,7 @@ async fn fill_and_free(
     }
     sleep(random.millis(2_000, 6_000)).await;
     disk.free().map_err(|error| error.to_string())?;
-    let flows = ground.until_flowing(SPACE_LOOKED_FOR + AFTERMATH).await;
+    let flows = ground.until_flowing(SPACE_LOOKED_FOR + AFTERMATH * 2).await;
     flows.ok_or("no work flows although there is space again")?;
     Ok(())
 }
