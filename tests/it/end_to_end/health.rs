@@ -13,6 +13,7 @@ use super::processes::PROGRAM;
 use crate::app::{Api, Backend, Setup, card, eventually, on_both, run_on};
 use crate::support::process::{Process, Settings};
 use crate::support::servers::{Database, DatabaseOptions, fresh_vhost};
+use crate::support::small_disk::SmallDisk;
 use crate::tools::place::run_with;
 
 /// How soon a stop has to be told.
@@ -214,55 +215,19 @@ async fn a_locked_file_is_told_while_clients_wait_and_so_is_its_end() {
     assert_eq!(service.check("stages").await.0, "ok");
 }
 
-/// A folder on a file system of its own, of two or three megabytes.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// None where this user may not mount.
-    fn make() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
-            .arg(folder.path())
-            .status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then_some(Self(folder))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(self.0.path())
-            .status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
-    let Some(disk) = SmallDisk::make() else {
-        eprintln!("left out: this user may not mount a small file system");
-        return;
-    };
+    let disk = SmallDisk::mount(3).unwrap();
     let service = Watched::start(Settings::embedded(disk.path())).await;
     pays(&service).await;
-    let ballast = disk.path().join("ballast");
-    let mut fill = std::fs::File::create(&ballast).unwrap();
-    while std::io::Write::write_all(&mut fill, &[1; 1024]).is_ok() {}
+    disk.fill().unwrap();
     let is_red = async || service.ready().await.0 == 503;
     let told = service.offers_payments_until(is_red).await;
     // The log of the file has some room left at first.
     assert!(told < SOON * 2, "{told:?}");
     let (level, message) = service.check("database rights").await;
     assert_eq!(level, "fail", "{message}");
-    drop(fill);
-    std::fs::remove_file(&ballast).unwrap();
+    disk.free().unwrap();
     let took = service.becomes(200).await;
     assert!(took < SOON, "{took:?}");
     pays(&service).await;

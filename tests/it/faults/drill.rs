@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::cards;
 use super::fleet::Fleet;
 use super::kind::Kind;
 use super::load::Client;
-use super::notes::{Notes, Way};
+use super::notes::Notes;
 use super::orders::Orders;
 use super::place::{Needs, Place};
 use super::random::Random;
@@ -95,7 +94,7 @@ impl Drill {
             loading,
             stop,
         };
-        if drill.until_flowing().await.is_none() {
+        if drill.ground.until_flowing(AFTERMATH).await.is_none() {
             drill
                 .faults
                 .push("nothing flows before any fault".to_owned());
@@ -108,10 +107,11 @@ impl Drill {
         sleep(self.random.millis(100, 1_000)).await;
         let began = Instant::now();
         if let Err(what) = strike(kind, &self.ground, &mut self.random).await {
+            println!("NOT WELL: {}: {what}", kind.name());
             self.faults.push(format!("{}: {what}", kind.name()));
         }
         let healed = Instant::now();
-        let flowing = self.until_flowing().await;
+        let flowing = self.ground.until_flowing(AFTERMATH).await;
         let episode = Episode {
             kind,
             began,
@@ -125,21 +125,6 @@ impl Drill {
         self.episodes.push(episode);
     }
 
-    /// Sends a payment each way and waits for both outcomes; how long that took.
-    async fn until_flowing(&self) -> Option<Duration> {
-        let began = Instant::now();
-        let client = &self.ground.client;
-        let sent =
-            [Way::Rest, Way::Message].map(|way| client.pay(way, cards::by_token("tok_visa")));
-        while began.elapsed() < AFTERMATH {
-            if sent.iter().all(|order| client.notes.is_heard(*order)) {
-                return Some(began.elapsed());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        None
-    }
-
     /// Ends the load, and waits until nothing is on its way, as long as it may take.
     pub async fn settle(&mut self) {
         self.loading.cancel();
@@ -149,7 +134,7 @@ impl Drill {
         if limit.await.is_err() {
             self.faults.push("some payments cannot be sent".to_owned());
         }
-        let longest = cards::patience(cards::by_token("tok_issuer_silent"));
+        let longest = self.ground.client.notes.longest_patience();
         while self.ground.client.notes.in_flight() > 0 && began.elapsed() < longest {
             sleep(Duration::from_millis(20)).await;
         }

@@ -1,7 +1,7 @@
 //! The processes under fault: two api and two worker, each started again as an operating system's service manager does.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::load::Apis;
 use super::place::Place;
+use crate::app::{STORE, clients_file};
 use crate::support::process::{Process, Settings};
 
 pub const ROLES: [&str; 4] = ["api", "api", "worker", "worker"];
@@ -67,10 +68,13 @@ impl Fleet {
         let folder = tempfile::tempdir().unwrap();
         let log = std::env::var_os("FAULT_LOG").map(PathBuf::from);
         let log = log.unwrap_or_else(|| folder.path().join("log"));
+        let clients = clients_file(folder.path(), &[]);
+        // Messages are published by hand, too: without `user-id`.
+        let clients = [("CLIENTS_FILE", &*clients), ("DEFAULT_CLIENT", STORE.0)];
         let settings_of = |number| {
             let [database, amqp] = place.urls_for(number);
             let own = Settings::servers(&database, &amqp).with_log(&log);
-            let common = SETTINGS.iter().chain(more);
+            let common = SETTINGS.iter().chain(&clients).chain(more);
             common.fold(own, |own, (name, value)| own.with(name, value))
         };
         let settings: Vec<Settings> = (0..ROLES.len()).map(settings_of).collect();
@@ -108,20 +112,25 @@ impl Fleet {
 
     /// Tells it to stop, waits until it has, and starts it again.
     pub async fn stop(&self, number: usize) -> Result<(), String> {
+        self.restart_with(number, &[]).await
+    }
+
+    /// As [`Self::stop`], and starts it again with other variables.
+    pub async fn restart_with(
+        &self,
+        number: usize,
+        variables: &[(&str, &str)],
+    ) -> Result<(), String> {
         let mut processes = self.processes.lock().await;
-        let process = &mut processes[number];
-        process.signal("TERM");
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = process.ended() {
-                break status;
-            }
-            if Instant::now() > deadline {
-                return Err(format!("{} does not stop", ROLES[number]));
-            }
-            sleep(Duration::from_millis(20)).await;
-        };
-        self.replace(&mut processes, number).await;
+        processes[number].signal("TERM");
+        let status = until_ended(&mut processes[number]).await;
+        let status = status.ok_or_else(|| format!("{} does not stop", ROLES[number]))?;
+        let own = self.settings[number].clone();
+        let settings = variables
+            .iter()
+            .fold(own, |own, (name, value)| own.with(name, value));
+        processes[number] = start(ROLES[number], &settings).await;
+        self.note_addresses(&processes);
         if status.success() {
             Ok(())
         } else {
@@ -175,17 +184,18 @@ impl Fleet {
         self.processes.lock().await[number].signal(name);
     }
 
-    /// Kills the process with that number, and starts it again with other variables.
-    pub async fn replace_with(&self, number: usize, variables: &[(&str, &str)]) {
-        let settings = variables
-            .iter()
-            .fold(self.settings[number].clone(), |it, (name, value)| {
-                it.with(name, value)
-            });
+    /// Something that has to end the process; how it ended. It is started again.
+    pub async fn must_end(
+        &self,
+        number: usize,
+        cause: impl FnOnce(),
+    ) -> Result<ExitStatus, String> {
+        // Held all the time, so that nobody takes note of an end that is wanted.
         let mut processes = self.processes.lock().await;
-        processes[number].kill();
-        processes[number] = start(ROLES[number], &settings).await;
-        self.note_addresses(&processes);
+        cause();
+        let status = until_ended(&mut processes[number]).await;
+        self.replace(&mut processes, number).await;
+        status.ok_or_else(|| format!("{} goes on", ROLES[number]))
     }
 
     /// Begins `setup` and kills it after a while.
@@ -274,6 +284,17 @@ async fn start(role: &str, settings: &Settings) -> Process {
             sleep(Duration::from_millis(10)).await;
         }
         assert!(Instant::now() < deadline, "{role} does not start");
+    }
+}
+
+/// How it has ended; none if it has not in time.
+async fn until_ended(process: &mut Process) -> Option<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match process.ended() {
+            None if Instant::now() < deadline => sleep(Duration::from_millis(20)).await,
+            status => return status,
+        }
     }
 }
 

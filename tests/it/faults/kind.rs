@@ -11,6 +11,7 @@ pub enum Kind {
     WorkerFrozen,
     WorkerHeldUp,
     WorkerAhead,
+    WorkerPanics,
     BrokerStopped,
     BrokerKilled,
     BrokerClosesConnections,
@@ -25,6 +26,9 @@ pub enum Kind {
     Deadlocks,
     ReadOnly,
     TooManyConnections,
+    DatabaseClockBack,
+    DatabaseDiskFull,
+    FailOver,
     DatabaseCut,
     BrokerCut,
     DatabaseSilent,
@@ -40,6 +44,7 @@ pub enum Kind {
     IssuerDown,
     AnswerLost,
     IssuerNeverReachable,
+    ClientFloods,
     BrokenRows,
     BadMessages,
     ForeignReplies,
@@ -57,6 +62,8 @@ pub enum Group {
     Processes,
     Broker,
     Database,
+    /// What needs the database's server to be started in another way for a while.
+    DatabaseServer,
     Network,
     Issuer,
     /// What others write into the database and the queues, and commands that are broken off.
@@ -67,7 +74,9 @@ pub enum Group {
     ClustersSlowly,
 }
 
-use Group::{Broker, Clusters, ClustersSlowly, Database, Input, Issuer, Network, Processes};
+use Group::{
+    Broker, Clusters, ClustersSlowly, Database, DatabaseServer, Input, Issuer, Network, Processes,
+};
 
 /// All of them, with what is said of each.
 #[rustfmt::skip]
@@ -80,6 +89,7 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::WorkerFrozen, Processes, "worker: SIGSTOP beyond its lease, SIGCONT"),
     (Kind::WorkerHeldUp, Processes, "worker: SIGSTOP inside its calls, another is told otherwise"),
     (Kind::WorkerAhead, Processes, "worker: its clock a day ahead"),
+    (Kind::WorkerPanics, Processes, "worker: a panic in its tasks"),
     (Kind::BrokerStopped, Broker, "RabbitMQ: stop, start"),
     (Kind::BrokerKilled, Broker, "RabbitMQ: kill -9, start"),
     (Kind::BrokerClosesConnections, Broker, "RabbitMQ: closes all connections"),
@@ -94,6 +104,9 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::Deadlocks, Database, "database: deadlocks"),
     (Kind::ReadOnly, Database, "database: read-only"),
     (Kind::TooManyConnections, Database, "database: too many connections"),
+    (Kind::DatabaseClockBack, DatabaseServer, "database: its clock an hour back, and forward again"),
+    (Kind::DatabaseDiskFull, DatabaseServer, "database: its disk full"),
+    (Kind::FailOver, DatabaseServer, "database: fail-over and back, behind one address"),
     (Kind::DatabaseCut, Network, "network to the database: cut"),
     (Kind::BrokerCut, Network, "network to RabbitMQ: cut"),
     (Kind::DatabaseSilent, Network, "network to the database: black hole"),
@@ -109,6 +122,7 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::IssuerDown, Issuer, "issuer: down for some tries"),
     (Kind::AnswerLost, Issuer, "issuer: answer lost after the charge"),
     (Kind::IssuerNeverReachable, Issuer, "issuer: never reachable, never answers"),
+    (Kind::ClientFloods, Issuer, "one client: a flood that is never answered"),
     (Kind::BrokenRows, Input, "rows that cannot be read"),
     (Kind::BadMessages, Input, "messages: 15 MB, not UTF-8, not JSON, headers of 66 kB"),
     (Kind::ForeignReplies, Input, "messages: the reply-to address of another broker"),

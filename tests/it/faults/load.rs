@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cards;
-use super::notes::{Notes, Way};
+use super::notes::{Notes, Payer, Way};
 use super::orders::Orders;
 use super::random::Random;
 
@@ -86,6 +86,15 @@ impl Client {
         order
     }
 
+    /// As [`Self::pay`], for another client.
+    pub fn pay_for(&self, payer: Payer, card: &'static TestCard) -> i64 {
+        let order = self.notes.submit_for(payer, card);
+        let client = self.clone();
+        self.sending
+            .spawn(async move { client.send(Way::Rest, order, card).await });
+        order
+    }
+
     /// Waits until everything that was begun has been accepted.
     pub async fn all_sent(&self) {
         self.sending.close();
@@ -118,7 +127,7 @@ impl Client {
 
     async fn post_until_taken(&self, order: i64, card: &TestCard) {
         let mut body = json!({"order_id": order, "user_id": 1, "total_amount": 10.5});
-        if one_time(order) {
+        if self.notes.is_one_time(order) {
             body["card_token"] = self.token(order, card).await.into();
         } else {
             body["card"] = in_clear(card);
@@ -149,7 +158,7 @@ impl Client {
 
     /// The token that this order is paid with, the same whenever it is sent again.
     async fn token(&self, order: i64, card: &TestCard) -> String {
-        if !one_time(order) {
+        if !self.notes.is_one_time(order) {
             return card.token.to_owned();
         }
         if let Some(token) = self.notes.token(order) {
@@ -158,7 +167,8 @@ impl Client {
         for turn in first_turn(order).. {
             let request = self
                 .http
-                .post(format!("http://{}/card-tokens", self.api(turn)));
+                .post(format!("http://{}/card-tokens", self.api(turn)))
+                .bearer_auth(self.notes.payer(order).api_key());
             if let Some((201, answer)) = answer(request.json(&in_clear(card))).await
                 && let Some(token) = answer["card_token"].as_str()
             {
@@ -179,16 +189,14 @@ impl Client {
         let request = self
             .http
             .post(format!("http://{}/payments", self.api(turn)));
-        let request = request.header("Idempotency-Key", format!("rest-{order}"));
+        let request = request
+            .bearer_auth(self.notes.payer(order).api_key())
+            .header("Idempotency-Key", format!("rest-{order}"));
         answer(request.json(body)).await
     }
 }
 
 const PAUSE: Duration = Duration::from_millis(250);
-
-fn one_time(order: i64) -> bool {
-    order / 2 % 2 == 0
-}
 
 fn copies(order: i64) -> usize {
     if order / 2 % 4 == 0 { 2 } else { 1 }

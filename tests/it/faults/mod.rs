@@ -8,6 +8,7 @@ mod cards;
 mod clusters;
 mod drill;
 mod fleet;
+mod full_disk;
 mod kind;
 mod load;
 mod notes;

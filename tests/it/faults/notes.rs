@@ -2,10 +2,14 @@
 //! comes from the service's database.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use payment_service::processors::simulated::TestCard;
+
+use super::cards;
+use crate::app::{KIOSK, STORE};
 
 /// How a payment was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +18,41 @@ pub enum Way {
     Message,
 }
 
+/// A client of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// Has the load.
+    Store,
+    /// Has what one strike makes.
+    Kiosk,
+}
+
+impl Payer {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Store => STORE.0,
+            Self::Kiosk => KIOSK.0,
+        }
+    }
+
+    pub fn api_key(self) -> &'static str {
+        match self {
+            Self::Store => STORE.1,
+            Self::Kiosk => KIOSK.1,
+        }
+    }
+}
+
 /// One payment of the client's.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub way: Way,
+    /// Whose payment it is.
+    pub payer: Payer,
     pub card: &'static TestCard,
-    /// A card token of its own, that can be used once.
+    /// Whether it is paid with a card token of its own, that can be used once.
+    pub one_time: bool,
+    /// That token, as soon as there is one.
     pub token: Option<String>,
     pub submitted: Instant,
     /// Part of the steady load, not of a fault.
@@ -36,31 +69,56 @@ pub struct Entry {
     pub odd: Vec<String>,
 }
 
+/// How long the service may put off a try of a client that wants more than its share.
+const POSTPONED: Duration = Duration::from_secs(60);
+
+impl Entry {
+    /// How long after a fault's healing it may take.
+    pub fn patience(&self) -> Duration {
+        match self.payer {
+            Payer::Store => cards::patience(self.card),
+            Payer::Kiosk => cards::patience(self.card) + POSTPONED,
+        }
+    }
+}
+
 /// By the client's order number, which is in every answer and event.
 #[derive(Debug, Default)]
-pub struct Notes(Mutex<BTreeMap<i64, Entry>>);
+pub struct Notes {
+    entries: Mutex<BTreeMap<i64, Entry>>,
+    /// Whether new ones do without tokens of their own.
+    without_tokens: AtomicBool,
+}
 
 impl Notes {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new one is about to be sent; its order number.
     pub fn submit(&self, way: Way, card: &'static TestCard) -> i64 {
-        self.add(way, card, false)
+        self.add(way, card, Payer::Store, false)
     }
 
     /// As [`Self::submit`], for one of the steady load.
     pub fn submit_steady(&self, way: Way, card: &'static TestCard) -> i64 {
-        self.add(way, card, true)
+        self.add(way, card, Payer::Store, true)
     }
 
-    fn add(&self, way: Way, card: &'static TestCard, steady: bool) -> i64 {
+    /// As [`Self::submit`], for one of another client's, which sends no messages.
+    pub fn submit_for(&self, payer: Payer, card: &'static TestCard) -> i64 {
+        self.add(Way::Rest, card, payer, false)
+    }
+
+    fn add(&self, way: Way, card: &'static TestCard, payer: Payer, steady: bool) -> i64 {
         let mut entries = self.lock();
         let order = entries.last_key_value().map_or(1, |(order, _)| order + 1);
+        let one_time = order / 2 % 2 == 0 && !self.without_tokens.load(Ordering::Relaxed);
         let entry = Entry {
             way,
+            payer,
             card,
+            one_time,
             token: None,
             submitted: Instant::now(),
             steady,
@@ -72,6 +130,19 @@ impl Notes {
         };
         entries.insert(order, entry);
         order
+    }
+
+    pub fn payer(&self, order: i64) -> Payer {
+        self.lock()[&order].payer
+    }
+
+    pub fn is_one_time(&self, order: i64) -> bool {
+        self.lock()[&order].one_time
+    }
+
+    /// Whether new ones are to do without tokens of their own.
+    pub fn do_without_tokens(&self, without: bool) {
+        self.without_tokens.store(without, Ordering::Relaxed);
     }
 
     pub fn card(&self, order: i64) -> &'static TestCard {
@@ -123,6 +194,13 @@ impl Notes {
             .count()
     }
 
+    /// The longest time that one without an outcome may take.
+    pub fn longest_patience(&self) -> Duration {
+        let entries = self.lock();
+        let open = entries.values().filter(|entry| entry.heard.is_none());
+        open.map(Entry::patience).max().unwrap_or_default()
+    }
+
     pub fn is_heard(&self, order: i64) -> bool {
         let entries = self.lock();
         entries.get(&order).is_some_and(|it| it.heard.is_some())
@@ -144,6 +222,22 @@ impl Notes {
             .iter()
             .filter(|(_, entry)| entry.accepted.is_some() && entry.ids.is_empty());
         unknown.map(|(order, _)| *order).collect()
+    }
+
+    /// Orders with a token of their own, not accepted so far.
+    pub fn tokens_on_their_way(&self) -> usize {
+        let entries = self.lock();
+        let open = entries
+            .values()
+            .filter(|entry| entry.one_time && entry.accepted.is_none());
+        open.count()
+    }
+
+    /// Whether one of these tokens is an order's.
+    pub fn have_token_of(&self, tokens: &[String]) -> bool {
+        let entries = self.lock();
+        let mut own = entries.values().filter_map(|entry| entry.token.as_ref());
+        own.any(|token| tokens.contains(token))
     }
 
     pub fn all(&self) -> BTreeMap<i64, Entry> {

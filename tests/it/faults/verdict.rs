@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::query_as;
 
-use super::cards::{is_answered_at_once, patience, promised};
+use super::cards::{is_answered_at_once, promised};
 use super::drill::{Drill, Episode};
 use super::kind::Kind;
 use super::notes::Entry;
@@ -201,7 +201,7 @@ fn innocent_delay(entry: &Entry) -> Option<f64> {
 
 /// How much later its outcome came than a fault's aftermath may take.
 fn late(entry: &Entry, met: Option<&Episode>) -> Option<Duration> {
-    let limit = met?.healed + patience(entry.card);
+    let limit = met?.healed + entry.patience();
     entry.heard?.checked_duration_since(limit)
 }
 

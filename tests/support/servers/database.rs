@@ -71,6 +71,8 @@ impl Database {
             place.write("files/key.pem", &tls.key)?;
         }
         let data = format!("--datadir={}", place.inside("files/data"));
+        // A server that starts removes the temporary tables that it finds in its folder: those of another one, in /tmp.
+        let temporary = format!("--tmpdir={}", place.inside("files"));
         let command: Vec<String> = match self.flavor {
             Flavor::Old => {
                 place.require("/usr/sbin/mariadbd", "mariadb-server")?;
@@ -81,6 +83,7 @@ impl Database {
                     // Does not insist that the machine's own name resolves.
                     "--force",
                     &data,
+                    &temporary,
                 ];
                 [&["/usr/bin/mariadb-install-db"], &options[..]].concat()
             }
@@ -91,6 +94,7 @@ impl Database {
                     "--no-defaults",
                     "--initialize-insecure",
                     &data,
+                    &temporary,
                 ]
             }
         }
@@ -149,8 +153,32 @@ impl Database {
 
     /// Starts a stopped or killed server: same files, same port.
     pub fn start_again(&self) -> Result<()> {
-        self.launch(&[])?;
+        self.start_with(&[], &[])
+    }
+
+    /// As [`Self::start_again`], with variables and more options.
+    pub fn start_with(&self, variables: &[(&str, String)], more: &[String]) -> Result<()> {
+        // For the server alone: what leads to it runs as another user, whom a preloaded library would serve first.
+        let variables = variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let environment = ["/usr/bin/env".to_owned()].into_iter().chain(variables);
+        let environment: Vec<String> = environment.collect();
+        let command = [&environment, &self.command(), more].concat();
+        self.place.start(NAME, &[], &command)?;
         self.until_up()
+    }
+
+    /// Another server with the files of this one, which is stopped. It is not started.
+    pub fn copy(&self, more: &[String]) -> Result<Self> {
+        let arguments = [&self.options.arguments, more].concat();
+        let copy = Self::new(&DatabaseOptions {
+            flavor: Some(self.flavor),
+            arguments,
+            ..self.options.clone()
+        })?;
+        copy.copy_files_of(self)?;
+        Ok(copy)
     }
 
     /// Starts it with more options, and does not wait.

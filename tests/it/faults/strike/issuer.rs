@@ -9,7 +9,8 @@ const BURST: usize = 20;
 /// Each keeps a worker waiting for all of its tries.
 const SILENT: usize = 6;
 
-pub fn burst(ground: &Ground, kind: Kind) {
+/// Returns their orders.
+pub fn burst(ground: &Ground, kind: Kind) -> Vec<i64> {
     let tokens: &[&str] = match kind {
         Kind::IssuerSlow => &["tok_issuer_slow"],
         Kind::IssuerDown => &[
@@ -37,9 +38,9 @@ pub fn burst(ground: &Ground, kind: Kind) {
         BURST
     };
     let cards = tokens.iter().cycle().take(number);
-    for (number, token) in cards.enumerate() {
-        ground
-            .client
-            .pay(ways[(number / tokens.len()) % 2], by_token(token));
-    }
+    let sent = cards.enumerate().map(|(number, token)| {
+        let way = ways[(number / tokens.len()) % 2];
+        ground.client.pay(way, by_token(token))
+    });
+    sent.collect()
 }

@@ -1,18 +1,25 @@
 //! How each fault is made and healed. A strike returns when the cause is gone; what it did to the service need not be.
 
 mod broker;
+mod client;
 mod cluster;
 mod database;
+mod database_server;
 mod input;
 mod issuer;
 mod network;
 mod processes;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
+use super::cards;
 use super::fleet::Fleet;
 use super::kind::Kind;
 use super::load::Client;
+use super::notes::Way;
 use super::place::Place;
 use super::random::Random;
 
@@ -21,6 +28,30 @@ pub struct Ground {
     pub place: Place,
     pub fleet: Arc<Fleet>,
     pub client: Client,
+}
+
+impl Ground {
+    /// Sends a payment each way and waits for both outcomes; how long that took, unless it was longer.
+    pub async fn until_flowing(&self, longest: Duration) -> Option<Duration> {
+        let sent = [Way::Rest, Way::Message];
+        let sent = sent.map(|way| self.client.pay(way, cards::by_token("tok_visa")));
+        self.until_heard(&sent, longest).await
+    }
+
+    /// Waits for the outcomes of orders; how long that took, unless it was longer.
+    pub async fn until_heard(&self, orders: &[i64], longest: Duration) -> Option<Duration> {
+        let began = Instant::now();
+        while began.elapsed() < longest {
+            if orders
+                .iter()
+                .all(|order| self.client.notes.is_heard(*order))
+            {
+                return Some(began.elapsed());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
 }
 
 /// Breaks something, leaves it broken for a moment, and heals it. An error says what did not break, or did not heal.
@@ -34,6 +65,7 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::RollingRestart => processes::restart_all(ground).await,
         K::WorkerHeldUp => processes::hold_up(ground, random).await,
         K::WorkerAhead => processes::set_clock_ahead(ground, random).await,
+        K::WorkerPanics => processes::panic(ground, random).await,
         K::WorkerFrozen => processes::freeze(ground, random).await,
         K::BrokerStopped => broker::stop_and_start(ground, random).await,
         K::BrokerKilled => broker::kill_and_start(ground, random).await,
@@ -49,6 +81,9 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::Deadlocks => database::deadlocks(ground).await,
         K::ReadOnly => database::read_only(ground, random).await,
         K::TooManyConnections => database::too_many_connections(ground, random).await,
+        K::DatabaseClockBack => database_server::set_clock_back(ground).await,
+        K::DatabaseDiskFull => database_server::fill_disk(ground, random).await,
+        K::FailOver => database_server::fail_over_and_back(ground).await,
         K::DatabaseCut
         | K::BrokerCut
         | K::DatabaseSilent
@@ -60,6 +95,7 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::CommitNotDelivered | K::CommitNotAnswered | K::ConfirmNotDelivered => {
             network::cut_in_the_middle(ground, kind).await
         }
+        K::ClientFloods => client::flood(ground).await,
         K::BrokenRows => input::break_rows(ground, random).await,
         K::BadMessages => input::send_bad_messages(ground).await,
         K::ForeignReplies => input::ask_for_foreign_replies(ground).await,

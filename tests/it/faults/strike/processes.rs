@@ -1,14 +1,14 @@
 //! Processes that die, stop, or are held.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::Ground;
+use super::{Ground, issuer};
 use crate::faults::fleet::{CLAIM, ROLES};
 use crate::faults::kind::Kind;
 use crate::faults::random::Random;
+use crate::support::faketime;
 
 /// One of the processes of a role.
 fn any(role: &str, random: &mut Random) -> usize {
@@ -39,7 +39,7 @@ pub async fn restart_all(ground: &Ground) -> Result<(), String> {
 /// As [`freeze`], in the middle of calls that take two seconds. Whoever asks again is declined, refused or not answered;
 /// then the calls go on and charge.
 pub async fn hold_up(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    super::issuer::burst(ground, Kind::WorkerHeldUp);
+    issuer::burst(ground, Kind::WorkerHeldUp);
     sleep(random.millis(500, 1_500)).await;
     freeze(ground, random).await
 }
@@ -53,35 +53,60 @@ pub async fn freeze(ground: &Ground, random: &mut Random) -> Result<(), String> 
     Ok(())
 }
 
-/// Where Debian's package `faketime` puts it.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-
 /// One worker believes that it is tomorrow. It says so, and works as before.
 pub async fn set_clock_ahead(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    if !Path::new(FAKETIME).exists() {
-        println!("NOT STRUCK: install the package faketime");
-        return Ok(());
-    }
     let number = any("worker", random);
     let ahead = [
-        ("LD_PRELOAD", FAKETIME),
+        ("LD_PRELOAD", faketime::library()?),
         ("FAKETIME", "+1d"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ];
     let before = clocks_told(ground);
-    ground.fleet.replace_with(number, &ahead).await;
+    ground.fleet.restart_with(number, &ahead).await?;
     let deadline = Instant::now() + Duration::from_secs(20);
     while clocks_told(ground) == before && Instant::now() < deadline {
         sleep(Duration::from_millis(100)).await;
     }
     let told = clocks_told(ground) > before;
     sleep(random.millis(2_000, 4_000)).await;
-    ground.fleet.kill(number).await;
+    ground.fleet.stop(number).await?;
     if told {
         Ok(())
     } else {
         Err("the worker does not say that its clock is off".to_owned())
     }
+}
+
+/// A worker whose clock jumps beyond the year 9999, where `time` has no dates and panics: nothing in the service need be
+/// there for that. It must end by itself, and not with 0; the other worker takes over what it held.
+pub async fn panic(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    let clock = faketime::Clock::make()?;
+    let variables = clock.variables();
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let number = any("worker", random);
+    ground.fleet.restart_with(number, &variables).await?;
+    ground.fleet.until_ready(number).await?;
+    sleep(random.millis(500, 1_500)).await;
+    let before = panics(ground);
+    let mut jumped = Ok(());
+    let jump = || jumped = clock.set("+8000y");
+    let ended = ground.fleet.must_end(number, jump).await;
+    jumped.map_err(|error| error.to_string())?;
+    if panics(ground) == before {
+        return Err("the worker did not panic".to_owned());
+    }
+    match ended?.code() {
+        Some(0) | None => Err("a panic did not end the worker with an exit code".to_owned()),
+        Some(_) => Ok(()),
+    }
+}
+
+fn panics(ground: &Ground) -> usize {
+    let log = std::fs::read_to_string(&ground.fleet.log).unwrap_or_default();
+    log.matches(" panicked at ").count()
 }
 
 fn clocks_told(ground: &Ground) -> usize {

@@ -1,0 +1,69 @@
+//! A file system of a few megabytes that tests fill.
+
+#![allow(
+    dead_code,
+    reason = "each binary that includes this uses its own part of it"
+)]
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Everyone may write to it. Unmounted when dropped, whoever still uses it.
+#[derive(Debug)]
+pub struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// Needs root, or whatever else may mount.
+    pub fn mount(megabytes: u32) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| format!("a mount point: {error}"))?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o"])
+            .arg(format!("size={megabytes}m,mode=1777"))
+            .arg("tmpfs")
+            .arg(folder.path())
+            .output();
+        let refused = match mounted {
+            Ok(output) if output.status.success() => return Ok(Self(folder)),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(format!(
+            "a small file system cannot be mounted: run the tests as root, in a container with CAP_SYS_ADMIN ({refused})"
+        ))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
+    }
+
+    /// Takes all the space that is left.
+    pub fn fill(&self) -> io::Result<()> {
+        let mut ballast = File::create(self.ballast())?;
+        loop {
+            match ballast.write_all(&[1; 4096]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Gives it back.
+    pub fn free(&self) -> io::Result<()> {
+        std::fs::remove_file(self.ballast())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
