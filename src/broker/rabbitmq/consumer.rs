@@ -47,8 +47,16 @@ enum End {
     Idle,
     /// Asked to stop, or nobody receives any more.
     Wanted,
+    /// The broker did not answer the registration in time.
+    Unanswered,
     Lost(String),
 }
+
+/// After so many registrations in a row that the broker did not answer, the session is built again, at the next host. A node
+/// that a broken network has cut off from the other nodes still takes connections and answers what it knows by itself, but a
+/// replicated queue answers only with a majority. One unanswered registration alone may be about this queue, and the
+/// session has other consumers.
+const UNANSWERED: u32 = 2;
 
 /// How long a registered consumer that was lost on a live session stays away, for its queue may have been deleted. The
 /// broker is not done with a deletion when it says so (seen on 3.10): who consumes the new queue at once may be taken for
@@ -57,7 +65,7 @@ const AFTER_LOSS: Duration = Duration::from_secs(1);
 
 impl Subscription {
     pub(super) async fn run(mut self) {
-        let mut failures = 0;
+        let (mut failures, mut unanswered) = (0, 0);
         loop {
             let session = tokio::select! {
                 session = next_session(&mut self.sessions) => session,
@@ -66,11 +74,20 @@ impl Subscription {
             };
             let Some(session) = session else { break };
             let end = self.serve(&session).await;
+            unanswered = if matches!(end, End::Unanswered) {
+                unanswered + 1
+            } else {
+                0
+            };
             if matches!(end, End::Idle) {
                 continue;
             }
             let was_registered = self.registered.send_replace(false);
-            let End::Lost(reason) = end else { break };
+            let reason = match end {
+                End::Lost(reason) => reason,
+                End::Unanswered => "no answer in time".to_owned(),
+                End::Idle | End::Wanted => break,
+            };
             failures = if was_registered { 0 } else { failures + 1 };
             let pause = if was_registered {
                 AFTER_LOSS
@@ -78,6 +95,10 @@ impl Subscription {
                 delay(failures)
             };
             tracing::warn!(broker.queue = self.source.name(), reason, "consumer lost");
+            if unanswered >= UNANSWERED {
+                unanswered = 0;
+                session.fail(format!("{} does not answer", self.source.name()));
+            }
             // On a live session it was the queue or the channel: see that the queue is there, then try again.
             session.report_missing();
             tokio::select! {
@@ -93,7 +114,7 @@ impl Subscription {
         let (channel, mut consumer) = match timeout(self.time, registering).await {
             Ok(Ok(registered)) => registered,
             Ok(Err(error)) => return End::Lost(error.to_string()),
-            Err(_) => return End::Lost("no answer in time".to_owned()),
+            Err(_) => return End::Unanswered,
         };
         self.registered.send_replace(true);
         let tag = consumer.tag();

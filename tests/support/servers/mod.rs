@@ -47,7 +47,7 @@ pub use shared::{
     AmqpUrl, DatabaseUrl, fresh_database, fresh_servers, fresh_vhost, shared_broker,
     shared_database,
 };
-pub use stuck_subscriber::StuckSubscriber;
+pub use stuck_subscriber::{StuckSubscriber, stick};
 
 /// Why there is no server. Clonable, because one failed start is told to every test that wanted the server.
 #[derive(Clone, thiserror::Error)]
