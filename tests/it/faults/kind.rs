@@ -49,6 +49,10 @@ pub enum Kind {
     WriterKilled,
     NodesRestarted,
     DatabaseNodeReplaced,
+    DatabaseInMinority,
+    BrokerInMinorityPauses,
+    BrokerInMinorityServes,
+    ReplyQueuesLost,
 }
 
 /// Faults that are struck in one place, one after the other.
@@ -61,13 +65,17 @@ pub enum Group {
     Issuer,
     /// What others write into the database and the queues, and commands that are broken off.
     Input,
-    /// Single nodes of a cluster.
-    Clusters,
+    /// Single nodes of a cluster of RabbitMQ.
+    BrokerNodes,
+    /// Single nodes of a Galera cluster.
+    DatabaseNodes,
     /// What takes minutes there.
     ClustersSlowly,
 }
 
-use Group::{Broker, Clusters, ClustersSlowly, Database, Input, Issuer, Network, Processes};
+use Group::{
+    Broker, BrokerNodes, ClustersSlowly, Database, DatabaseNodes, Input, Issuer, Network, Processes,
+};
 
 /// All of them, with what is said of each.
 #[rustfmt::skip]
@@ -113,11 +121,15 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::BadMessages, Input, "messages: 15 MB, not UTF-8, not JSON, headers of 66 kB"),
     (Kind::ForeignReplies, Input, "messages: the reply-to address of another broker"),
     (Kind::SetupKilled, Input, "setup: kill -9 again and again"),
-    (Kind::Conflicts, Clusters, "Galera: certification conflicts"),
-    (Kind::LeaderKilled, Clusters, "RabbitMQ cluster: the queue's leader: kill -9"),
-    (Kind::WriterKilled, Clusters, "Galera: the node written to: kill -9"),
+    (Kind::Conflicts, DatabaseNodes, "Galera: certification conflicts"),
+    (Kind::LeaderKilled, BrokerNodes, "RabbitMQ cluster: the queue's leader: kill -9"),
+    (Kind::WriterKilled, DatabaseNodes, "Galera: the node written to: kill -9"),
     (Kind::NodesRestarted, ClustersSlowly, "both clusters: nodes restarted one by one"),
     (Kind::DatabaseNodeReplaced, ClustersSlowly, "Galera: a node's data lost, copied from another"),
+    (Kind::DatabaseInMinority, DatabaseNodes, "Galera: a node in the minority"),
+    (Kind::BrokerInMinorityPauses, BrokerNodes, "RabbitMQ cluster: a node in the minority, which pauses"),
+    (Kind::BrokerInMinorityServes, BrokerNodes, "RabbitMQ cluster: a node in the minority, which goes on"),
+    (Kind::ReplyQueuesLost, BrokerNodes, "RabbitMQ cluster: the node with clients' reply queues: kill -9"),
 ];
 
 impl Kind {
@@ -128,7 +140,7 @@ impl Kind {
 
     /// All that need no cluster.
     pub fn on_single_servers() -> Vec<Self> {
-        let single = |group: &Group| !matches!(group, Clusters | ClustersSlowly);
+        let single = |group: &Group| !matches!(group, BrokerNodes | DatabaseNodes | ClustersSlowly);
         let kinds = KINDS.iter().filter(|(_, group, _)| single(group));
         kinds.map(|(kind, ..)| *kind).collect()
     }
@@ -136,5 +148,13 @@ impl Kind {
     pub fn of(group: Group) -> Vec<Self> {
         let kinds = KINDS.iter().filter(|(_, its, _)| *its == group);
         kinds.map(|(kind, ..)| *kind).collect()
+    }
+
+    /// Those with `FAULT_KIND` in their names, or all.
+    pub fn chosen(mut kinds: Vec<Self>) -> Vec<Self> {
+        let only = std::env::var("FAULT_KIND").unwrap_or_default();
+        kinds.retain(|kind| kind.name().contains(&only));
+        assert!(!kinds.is_empty(), "no fault here has {only} in its name");
+        kinds
     }
 }

@@ -39,7 +39,7 @@ pub struct ServerCertificate {
 }
 
 pub use broker::{Broker, BrokerOptions};
-pub use broker_cluster::BrokerCluster;
+pub use broker_cluster::{BrokerCluster, Minority};
 pub use database::{Database, DatabaseOptions};
 pub use flavor::Flavor;
 pub use galera::Galera;

@@ -7,6 +7,7 @@ mod input;
 mod issuer;
 mod network;
 mod processes;
+mod replies;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::kind::Kind;
 use super::load::Client;
 use super::place::Place;
 use super::random::Random;
+use crate::support::servers::Minority;
 
 /// What faults are made in.
 pub struct Ground {
@@ -69,6 +71,10 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::Conflicts => cluster::conflict(ground).await,
         K::NodesRestarted => cluster::restart_nodes(ground).await,
         K::DatabaseNodeReplaced => cluster::replace_database(ground).await,
+        K::DatabaseInMinority => cluster::cut_database(ground).await,
+        K::BrokerInMinorityPauses => cluster::cut_broker(ground, Minority::Pauses).await,
+        K::BrokerInMinorityServes => cluster::cut_broker(ground, Minority::Serves).await,
+        K::ReplyQueuesLost => replies::kill_their_node(ground).await,
         K::IssuerSlow | K::IssuerDown | K::AnswerLost | K::IssuerNeverReachable => {
             issuer::burst(ground, kind);
             Ok(())
