@@ -152,6 +152,7 @@ impl RabbitMq {
             deliveries: sender,
             registered,
             sessions,
+            board: Arc::clone(&self.board),
             settled: Arc::clone(&self.settled),
             stopping: self.stopping.clone(),
             time: self.options.connect_timeout,

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use super::properties::{TooLong, short, to_amqp};
-use super::session::Session;
+use super::session::{NO_CONFIRM, Session};
 use crate::broker::{Exchange, Publication, PublishError};
 
 /// Calls that can be under way at a time; more wait. A channel is a handful of processes at the broker.
@@ -92,7 +92,7 @@ pub(super) async fn publish(
     let mut call = Call::new(session, messages);
     let mut end = pin!(async {
         tokio::select! {
-            () = sleep_until(deadline) => "no confirm in time".to_owned(),
+            () = sleep_until(deadline) => NO_CONFIRM.to_owned(),
             () = session.broken() => "session lost".to_owned(),
         }
     });
