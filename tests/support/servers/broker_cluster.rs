@@ -189,7 +189,10 @@ impl BrokerCluster {
 
     /// What clients that are connected to one node call their connections; those without a name are left out.
     pub fn connections(&self, number: usize) -> Result<Vec<String>> {
-        let names = "[io:format(\"~s~n\", [Name]) || P <- rabbit_networking:connections_local(), \
+        // Its name has changed with RabbitMQ 4.
+        let names = "List = case erlang:function_exported(rabbit_networking, local_connections, 0) of \
+                     true -> local_connections; false -> connections_local end, \
+                     [io:format(\"~s~n\", [Name]) || P <- rabbit_networking:List(), \
                      {client_properties, Table} <- rabbit_networking:connection_info(P, [client_properties]), \
                      {<<\"connection_name\">>, _, Name} <- Table], ok.";
         let said = self.nodes[number].rabbitmqctl(&["eval", names])?;
