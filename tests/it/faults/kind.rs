@@ -53,6 +53,10 @@ pub enum Kind {
     BrokerInMinorityPauses,
     BrokerInMinorityServes,
     ReplyQueuesLost,
+    NewSchema,
+    OldApiNewWorker,
+    NewApiOldWorker,
+    OldReleaseReplaced,
 }
 
 /// Faults that are struck in one place, one after the other.
@@ -71,10 +75,13 @@ pub enum Group {
     DatabaseNodes,
     /// What takes minutes there.
     ClustersSlowly,
+    /// Two releases of the service at the same time, in this order.
+    Releases,
 }
 
 use Group::{
-    Broker, BrokerNodes, ClustersSlowly, Database, DatabaseNodes, Input, Issuer, Network, Processes,
+    Broker, BrokerNodes, ClustersSlowly, Database, DatabaseNodes, Input, Issuer, Network,
+    Processes, Releases,
 };
 
 /// All of them, with what is said of each.
@@ -130,6 +137,10 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::BrokerInMinorityPauses, BrokerNodes, "RabbitMQ cluster: a node in the minority, which pauses"),
     (Kind::BrokerInMinorityServes, BrokerNodes, "RabbitMQ cluster: a node in the minority, which goes on"),
     (Kind::ReplyQueuesLost, BrokerNodes, "RabbitMQ cluster: the node with clients' reply queues: kill -9"),
+    (Kind::NewSchema, Releases, "releases: the old one on the new one's schema"),
+    (Kind::OldApiNewWorker, Releases, "releases: api old, worker new"),
+    (Kind::NewApiOldWorker, Releases, "releases: api new, worker old"),
+    (Kind::OldReleaseReplaced, Releases, "releases: the last old processes replaced"),
 ];
 
 impl Kind {
@@ -138,9 +149,14 @@ impl Kind {
         found.map_or("no fault", |(_, _, name)| name)
     }
 
-    /// All that need no cluster.
+    /// All that need no cluster and no other release.
     pub fn on_single_servers() -> Vec<Self> {
-        let single = |group: &Group| !matches!(group, BrokerNodes | DatabaseNodes | ClustersSlowly);
+        let single = |group: &Group| {
+            !matches!(
+                group,
+                BrokerNodes | DatabaseNodes | ClustersSlowly | Releases
+            )
+        };
         let kinds = KINDS.iter().filter(|(_, group, _)| single(group));
         kinds.map(|(kind, ..)| *kind).collect()
     }

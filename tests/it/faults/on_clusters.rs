@@ -26,6 +26,7 @@ async fn start(seed: u64) -> Drill {
             clusters: true,
         },
         rate: RATE,
+        previous: None,
     };
     let drill = Drill::start(&plan).await;
     println!(

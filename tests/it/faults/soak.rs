@@ -41,6 +41,7 @@ async fn faults_for_many_minutes() {
             clusters: false,
         },
         rate,
+        previous: None,
     };
     let mut drill = Drill::start(&plan).await;
     let mut order = Random::named(seed, "soak order");

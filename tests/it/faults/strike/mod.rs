@@ -7,6 +7,7 @@ mod input;
 mod issuer;
 mod network;
 mod processes;
+mod releases;
 mod replies;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use super::load::Client;
 use super::place::Place;
 use super::random::Random;
 use crate::support::servers::Minority;
+
+pub use releases::previous as previous_release;
 
 /// What faults are made in.
 pub struct Ground {
@@ -75,6 +78,9 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::BrokerInMinorityPauses => cluster::cut_broker(ground, Minority::Pauses).await,
         K::BrokerInMinorityServes => cluster::cut_broker(ground, Minority::Serves).await,
         K::ReplyQueuesLost => replies::kill_their_node(ground).await,
+        K::NewSchema | K::OldApiNewWorker | K::NewApiOldWorker | K::OldReleaseReplaced => {
+            releases::roll(ground, kind).await
+        }
         K::IssuerSlow | K::IssuerDown | K::AnswerLost | K::IssuerNeverReachable => {
             issuer::burst(ground, kind);
             Ok(())
