@@ -37,6 +37,8 @@ impl Purpose {
 pub(super) struct ConnectionStatus {
     parts: Mutex<Parts>,
     combined: watch::Sender<Connection>,
+    /// The host at which a confirm was missed last.
+    doubted: watch::Sender<Option<String>>,
 }
 
 struct Parts {
@@ -62,11 +64,22 @@ impl ConnectionStatus {
         Self {
             parts: Mutex::new(parts),
             combined: watch::Sender::new(connecting),
+            doubted: watch::Sender::new(None),
         }
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Connection> {
         self.combined.subscribe()
+    }
+
+    /// A message got no confirm in time at that host.
+    pub(super) fn doubt(&self, host: &str) {
+        self.doubted.send_replace(Some(host.to_owned()));
+    }
+
+    /// What is doubted from now on.
+    pub(super) fn doubts(&self) -> watch::Receiver<Option<String>> {
+        self.doubted.subscribe()
     }
 
     pub(super) fn set(&self, purpose: Purpose, state: Connection) {

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connect::delay;
+use super::connection_status::ConnectionStatus;
 use super::properties::{from_amqp, short};
 use super::session::Session;
 use super::settlement::{InHand, LastSettled, Settled};
@@ -34,6 +35,7 @@ pub(super) struct Subscription {
     pub(super) deliveries: mpsc::Sender<Delivery>,
     pub(super) registered: watch::Sender<bool>,
     pub(super) sessions: watch::Receiver<Option<Arc<Session>>>,
+    pub(super) status: Arc<ConnectionStatus>,
     pub(super) settled: Arc<LastSettled>,
     pub(super) stopping: CancellationToken,
     /// For every question to the broker.
@@ -43,12 +45,24 @@ pub(super) struct Subscription {
 }
 
 enum End {
-    /// Nothing came for long.
-    Idle,
+    /// Nothing came for long, or confirms have not: with so many signs that the host does not answer.
+    Idle(u32),
     /// Asked to stop, or nobody receives any more.
     Wanted,
+    /// The broker did not answer the registration in time.
+    Unanswered,
     Lost(String),
 }
+
+/// After so many signs in a row that its host does not answer, the session is built again, at the next host. A node that a
+/// broken network has cut off from the other nodes still takes connections and answers what it knows by itself, but a
+/// replicated queue answers only with a majority. A sign is a cancellation or a registration without an answer in time, and a
+/// confirm that another session to the same host has missed. One alone may be about a single queue, and the session has
+/// other consumers.
+const SIGNS: u32 = 2;
+
+/// How soon a consumer is renewed that has nothing in hand, once its host is in doubt.
+const SOON: Duration = Duration::from_millis(200);
 
 /// How long a registered consumer that was lost on a live session stays away, for its queue may have been deleted. The
 /// broker is not done with a deletion when it says so (seen on 3.10): who consumes the new queue at once may be taken for
@@ -57,7 +71,7 @@ const AFTER_LOSS: Duration = Duration::from_secs(1);
 
 impl Subscription {
     pub(super) async fn run(mut self) {
-        let mut failures = 0;
+        let (mut failures, mut signs) = (0, 0);
         loop {
             let session = tokio::select! {
                 session = next_session(&mut self.sessions) => session,
@@ -66,11 +80,20 @@ impl Subscription {
             };
             let Some(session) = session else { break };
             let end = self.serve(&session).await;
-            if matches!(end, End::Idle) {
+            signs = match end {
+                End::Idle(found) => found,
+                End::Unanswered => signs + 1,
+                End::Lost(_) | End::Wanted => 0,
+            };
+            if matches!(end, End::Idle(_)) && signs < SIGNS {
                 continue;
             }
             let was_registered = self.registered.send_replace(false);
-            let End::Lost(reason) = end else { break };
+            let reason = match end {
+                End::Lost(reason) => reason,
+                End::Idle(_) | End::Unanswered => "no answer in time".to_owned(),
+                End::Wanted => break,
+            };
             failures = if was_registered { 0 } else { failures + 1 };
             let pause = if was_registered {
                 AFTER_LOSS
@@ -78,6 +101,10 @@ impl Subscription {
                 delay(failures)
             };
             tracing::warn!(broker.queue = self.source.name(), reason, "consumer lost");
+            if signs >= SIGNS {
+                signs = 0;
+                session.fail(format!("{} does not answer", self.source.name()));
+            }
             // On a live session it was the queue or the channel: see that the queue is there, then try again.
             session.report_missing();
             tokio::select! {
@@ -93,22 +120,27 @@ impl Subscription {
         let (channel, mut consumer) = match timeout(self.time, registering).await {
             Ok(Ok(registered)) => registered,
             Ok(Err(error)) => return End::Lost(error.to_string()),
-            Err(_) => return End::Lost("no answer in time".to_owned()),
+            Err(_) => return End::Unanswered,
         };
         self.registered.send_replace(true);
         let tag = consumer.tag();
         let in_hand = Arc::new(InHand::new(channel));
+        let (mut doubts, mut in_doubt) = (self.status.doubts(), false);
         loop {
             let next = tokio::select! {
-                next = timeout(self.idle(), consumer.next()) => match next {
+                next = timeout(self.idle(in_doubt), consumer.next()) => match next {
                     Ok(next) => next,
                     // With unsettled deliveries it is busy: renewed, it would get more than it may hold.
                     Err(_) if !in_hand.is_empty() => continue,
                     Err(_) => {
-                        self.cancel(&in_hand, consumer, tag).await;
-                        return End::Idle;
+                        let answered = self.cancel(&in_hand, consumer, tag).await;
+                        return End::Idle(u32::from(in_doubt) + u32::from(!answered));
                     }
                 },
+                () = doubted(&mut doubts, &session.host), if !in_doubt => {
+                    in_doubt = true;
+                    continue;
+                }
                 () = session.broken() => return End::Lost("session lost".to_owned()),
                 () = self.stopping.cancelled() => {
                     self.cancel(&in_hand, consumer, tag).await;
@@ -133,8 +165,9 @@ impl Subscription {
     }
 
     /// A private queue would be deleted with its consumer; it cannot be deleted under it either.
-    fn idle(&self) -> Duration {
+    fn idle(&self, in_doubt: bool) -> Duration {
         match self.source {
+            Source::Durable { .. } if in_doubt => self.idle.min(SOON),
             Source::Durable { .. } => self.idle,
             Source::Results(_) => Duration::MAX,
         }
@@ -167,8 +200,14 @@ impl Subscription {
         Ok((channel, consumer))
     }
 
-    /// What has been received is forwarded; the channel stays open as long as a delivery of it is in someone's hands.
-    async fn cancel(&self, in_hand: &Arc<InHand>, mut consumer: lapin::Consumer, tag: ShortString) {
+    /// What has been received is forwarded; the channel stays open as long as a delivery of it is in someone's hands. False if
+    /// the broker does not answer in time.
+    async fn cancel(
+        &self,
+        in_hand: &Arc<InHand>,
+        mut consumer: lapin::Consumer,
+        tag: ShortString,
+    ) -> bool {
         let canceled = timeout(
             self.time,
             in_hand
@@ -187,6 +226,7 @@ impl Subscription {
             // The receiver has room for all of it, unless it still holds deliveries of an earlier session.
             let _ = timeout(self.time, rest).await;
         }
+        canceled.is_ok()
     }
 
     async fn forward(
@@ -257,6 +297,16 @@ async fn results_queue(channel: &Channel, keys: &[String]) -> lapin::Result<Shor
             .await?;
     }
     Ok(queue)
+}
+
+/// Ends when that host is doubted.
+async fn doubted(doubts: &mut watch::Receiver<Option<String>>, host: &str) {
+    while doubts.changed().await.is_ok() {
+        if doubts.borrow_and_update().as_deref() == Some(host) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 async fn next_session(

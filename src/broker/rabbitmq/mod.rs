@@ -153,6 +153,7 @@ impl RabbitMq {
             deliveries: sender,
             registered,
             sessions,
+            status: Arc::clone(&self.status),
             settled: Arc::clone(&self.settled),
             stopping: self.stopping.clone(),
             time: self.options.connect_timeout,

@@ -13,7 +13,7 @@ use lapin::{Channel, Confirmation};
 use tokio::time::{Instant, sleep_until};
 
 use super::properties::{TooLong, short, to_amqp};
-use super::session::Session;
+use super::session::{NO_CONFIRM, Session};
 use crate::broker::{Exchange, Publication, PublishError};
 
 type Outcome = Result<(), PublishError>;
@@ -34,7 +34,7 @@ pub(super) async fn publish(
     let mut call = Call::new(session, messages);
     let mut end = pin!(async {
         tokio::select! {
-            () = sleep_until(deadline) => "no confirm in time".to_owned(),
+            () = sleep_until(deadline) => NO_CONFIRM.to_owned(),
             () = session.broken() => "session lost".to_owned(),
         }
     });

@@ -26,12 +26,15 @@ const GLANCE: Duration = Duration::from_millis(500);
 const RECHECK: Duration = Duration::from_secs(15);
 /// So many sessions for replies in a row are built without a pause when the broker has closed the one before.
 const AT_ONCE: u32 = 10;
+/// Why a session ends whose host does not confirm.
+pub(super) const NO_CONFIRM: &str = "no confirm in time";
 /// A session that lived this long was no failure to connect.
 const SETTLED: Duration = Duration::from_secs(5);
 
 /// One connection to one host, from log-in to the first fault.
 pub(super) struct Session {
     pub(super) connection: Connection,
+    pub(super) host: String,
     pub(super) confirm_channels: ConfirmChannels,
     socket: Socket,
     broken: CancellationToken,
@@ -51,6 +54,7 @@ impl Session {
         let (connection, socket) = connect(uri, purpose, options).await?;
         Ok(Self {
             connection,
+            host: address(uri),
             confirm_channels: ConfirmChannels::default(),
             socket,
             broken: CancellationToken::new(),
@@ -151,6 +155,9 @@ impl Supervisor {
                     opened = true;
                     let reason = self.serve(&session, findings).await;
                     closed_by_broker = session.closed_by_broker().is_some();
+                    if reason == NO_CONFIRM && self.purpose != Purpose::Replies {
+                        self.status.doubt(&session.host);
+                    }
                     reason
                 }
                 Err(reason) => reason,

@@ -41,6 +41,8 @@ pub struct Plan {
     pub needs: Needs,
     /// Payments per second.
     pub rate: u32,
+    /// The program of the release that everything is begun with, if it is not this one.
+    pub previous: Option<String>,
 }
 
 /// A running drill.
@@ -62,7 +64,7 @@ impl Drill {
     /// Starts servers, processes and load.
     pub async fn start(plan: &Plan) -> Self {
         let place = Place::start(plan.needs).await;
-        let fleet = Fleet::start(&place, &[]).await;
+        let fleet = Fleet::start(&place, plan.previous.clone()).await;
         let (stop, loading) = (CancellationToken::new(), CancellationToken::new());
         let notes = Arc::new(Notes::default());
         results::subscribe(
@@ -73,7 +75,9 @@ impl Drill {
         )
         .await;
         let orders = Orders::start(&place.amqp_url, stop.clone());
-        let client = Client::new(notes, Arc::clone(&fleet.apis), orders);
+        let mut client = Client::new(notes, Arc::clone(&fleet.apis), orders);
+        // What an earlier release did to two requests under one key is not to be counted here.
+        client.twice = plan.previous.is_none();
         client.steady(
             plan.rate,
             Random::named(plan.seed, plan.name),

@@ -49,6 +49,8 @@ pub fn program() -> String {
 pub struct Fleet {
     /// In the order of [`ROLES`].
     settings: Vec<Settings>,
+    /// The program of each, in the order of [`ROLES`].
+    programs: Mutex<Vec<String>>,
     /// In the order of [`ROLES`]. Only one fault at a time works on them.
     processes: tokio::sync::Mutex<Vec<Process>>,
     pub apis: Apis,
@@ -63,8 +65,9 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Sets the place up, and starts everything.
-    pub async fn start(place: &Place, more: &[(&str, &str)]) -> Arc<Self> {
+    /// Sets the place up, and starts everything: the release that `previous` names, if it does, else this one.
+    pub async fn start(place: &Place, previous: Option<String>) -> Arc<Self> {
+        let first = previous.unwrap_or_else(program);
         let folder = tempfile::tempdir().unwrap();
         let log = std::env::var_os("FAULT_LOG").map(PathBuf::from);
         let log = log.unwrap_or_else(|| folder.path().join("log"));
@@ -78,17 +81,18 @@ impl Fleet {
             common.fold(own, |own, (name, value)| own.with(name, value))
         };
         let settings: Vec<Settings> = (0..ROLES.len()).map(settings_of).collect();
-        let mut setup = Process::spawn(&program(), "setup", &settings[0]);
+        let mut setup = Process::spawn(&first, "setup", &settings[0]);
         let ended = tokio::task::spawn_blocking(move || setup.wait());
         assert!(ended.await.unwrap(), "setup failed");
         let processes = ROLES.iter().zip(&settings);
-        let processes = processes.map(|(role, settings)| start(role, settings));
+        let processes = processes.map(|(role, settings)| start(&first, role, settings));
         let processes = futures::future::join_all(processes).await;
         let apis = Arc::new(Mutex::new(addresses(&processes)));
         let admins = processes.iter().map(|process| process.admin).collect();
         let admins = Arc::new(Mutex::new(admins));
         let fleet = Arc::new(Self {
             settings,
+            programs: Mutex::new(vec![first; ROLES.len()]),
             processes: tokio::sync::Mutex::new(processes),
             apis,
             admins,
@@ -129,13 +133,22 @@ impl Fleet {
         let settings = variables
             .iter()
             .fold(own, |own, (name, value)| own.with(name, value));
-        processes[number] = start(ROLES[number], &settings).await;
+        processes[number] = start(&self.program(number), ROLES[number], &settings).await;
         self.note_addresses(&processes);
         if status.success() {
             Ok(())
         } else {
             Err(format!("{} stopped with {status}", ROLES[number]))
         }
+    }
+
+    /// As [`Self::stop`], and another release takes its place.
+    pub async fn replace_release(&self, number: usize, release: &str) -> Result<(), String> {
+        {
+            let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            release.clone_into(&mut programs[number]);
+        }
+        self.stop(number).await
     }
 
     /// Stops all processes of a role, does something, and starts them again.
@@ -215,8 +228,14 @@ impl Fleet {
         }
     }
 
+    fn program(&self, number: usize) -> String {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        programs[number].clone()
+    }
+
     async fn replace(&self, processes: &mut [Process], number: usize) {
-        processes[number] = start(ROLES[number], &self.settings[number]).await;
+        let program = self.program(number);
+        processes[number] = start(&program, ROLES[number], &self.settings[number]).await;
         self.note_addresses(processes);
     }
 
@@ -272,10 +291,10 @@ fn addresses(processes: &[Process]) -> Vec<std::net::SocketAddr> {
 }
 
 /// On free ports. One of them may be taken before it is used: then it ends at once, and is started on others.
-async fn start(role: &str, settings: &Settings) -> Process {
+async fn start(program: &str, role: &str, settings: &Settings) -> Process {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let mut process = Process::spawn(&program(), role, settings);
+        let mut process = Process::spawn(program, role, settings);
         while process.ended().is_none() {
             if tokio::net::TcpStream::connect(process.admin).await.is_ok() {
                 return process;

@@ -54,6 +54,14 @@ pub enum Kind {
     WriterKilled,
     NodesRestarted,
     DatabaseNodeReplaced,
+    DatabaseInMinority,
+    BrokerInMinorityPauses,
+    BrokerInMinorityServes,
+    ReplyQueuesLost,
+    NewSchema,
+    OldApiNewWorker,
+    NewApiOldWorker,
+    OldReleaseReplaced,
 }
 
 /// Faults that are struck in one place, one after the other.
@@ -68,14 +76,19 @@ pub enum Group {
     Issuer,
     /// What others write into the database and the queues, and commands that are broken off.
     Input,
-    /// Single nodes of a cluster.
-    Clusters,
+    /// Single nodes of a cluster of RabbitMQ.
+    BrokerNodes,
+    /// Single nodes of a Galera cluster.
+    DatabaseNodes,
     /// What takes minutes there.
     ClustersSlowly,
+    /// Two releases of the service at the same time, in this order.
+    Releases,
 }
 
 use Group::{
-    Broker, Clusters, ClustersSlowly, Database, DatabaseServer, Input, Issuer, Network, Processes,
+    Broker, BrokerNodes, ClustersSlowly, Database, DatabaseNodes, DatabaseServer, Input, Issuer,
+    Network, Processes, Releases,
 };
 
 /// All of them, with what is said of each.
@@ -127,11 +140,19 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::BadMessages, Input, "messages: 15 MB, not UTF-8, not JSON, headers of 66 kB"),
     (Kind::ForeignReplies, Input, "messages: the reply-to address of another broker"),
     (Kind::SetupKilled, Input, "setup: kill -9 again and again"),
-    (Kind::Conflicts, Clusters, "Galera: certification conflicts"),
-    (Kind::LeaderKilled, Clusters, "RabbitMQ cluster: the queue's leader: kill -9"),
-    (Kind::WriterKilled, Clusters, "Galera: the node written to: kill -9"),
+    (Kind::Conflicts, DatabaseNodes, "Galera: certification conflicts"),
+    (Kind::LeaderKilled, BrokerNodes, "RabbitMQ cluster: the queue's leader: kill -9"),
+    (Kind::WriterKilled, DatabaseNodes, "Galera: the node written to: kill -9"),
     (Kind::NodesRestarted, ClustersSlowly, "both clusters: nodes restarted one by one"),
     (Kind::DatabaseNodeReplaced, ClustersSlowly, "Galera: a node's data lost, copied from another"),
+    (Kind::DatabaseInMinority, DatabaseNodes, "Galera: a node in the minority"),
+    (Kind::BrokerInMinorityPauses, BrokerNodes, "RabbitMQ cluster: a node in the minority, which pauses"),
+    (Kind::BrokerInMinorityServes, BrokerNodes, "RabbitMQ cluster: a node in the minority, which goes on"),
+    (Kind::ReplyQueuesLost, BrokerNodes, "RabbitMQ cluster: the node with clients' reply queues: kill -9"),
+    (Kind::NewSchema, Releases, "releases: the old one on the new one's schema"),
+    (Kind::OldApiNewWorker, Releases, "releases: api old, worker new"),
+    (Kind::NewApiOldWorker, Releases, "releases: api new, worker old"),
+    (Kind::OldReleaseReplaced, Releases, "releases: the last old processes replaced"),
 ];
 
 impl Kind {
@@ -140,9 +161,14 @@ impl Kind {
         found.map_or("no fault", |(_, _, name)| name)
     }
 
-    /// All that need no cluster.
+    /// All that need no cluster and no other release.
     pub fn on_single_servers() -> Vec<Self> {
-        let single = |group: &Group| !matches!(group, Clusters | ClustersSlowly);
+        let single = |group: &Group| {
+            !matches!(
+                group,
+                BrokerNodes | DatabaseNodes | ClustersSlowly | Releases
+            )
+        };
         let kinds = KINDS.iter().filter(|(_, group, _)| single(group));
         kinds.map(|(kind, ..)| *kind).collect()
     }
@@ -150,5 +176,13 @@ impl Kind {
     pub fn of(group: Group) -> Vec<Self> {
         let kinds = KINDS.iter().filter(|(_, its, _)| *its == group);
         kinds.map(|(kind, ..)| *kind).collect()
+    }
+
+    /// Those with `FAULT_KIND` in their names, or all.
+    pub fn chosen(mut kinds: Vec<Self>) -> Vec<Self> {
+        let only = std::env::var("FAULT_KIND").unwrap_or_default();
+        kinds.retain(|kind| kind.name().contains(&only));
+        assert!(!kinds.is_empty(), "no fault here has {only} in its name");
+        kinds
     }
 }

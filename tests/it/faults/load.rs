@@ -34,6 +34,8 @@ pub struct Client {
     orders: Orders,
     sending: TaskTracker,
     under_way: Arc<Semaphore>,
+    /// Every fourth payment is sent twice at the same time.
+    pub twice: bool,
 }
 
 impl Client {
@@ -51,6 +53,7 @@ impl Client {
             orders,
             sending: TaskTracker::new(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
+            twice: true,
         }
     }
 
@@ -117,7 +120,7 @@ impl Client {
         match way {
             Way::Message => {
                 let token = self.token(order, card).await;
-                let sending = (0..copies(order)).map(|_| self.orders.send(order, &token));
+                let sending = (0..self.copies(order)).map(|_| self.orders.send(order, &token));
                 join_all(sending).await;
                 self.notes.accepted(order, None);
             }
@@ -134,7 +137,7 @@ impl Client {
         }
         // A payment is sent to the next process at every try, as by a load balancer.
         for turn in first_turn(order).. {
-            let copies = (0..copies(order)).map(|copy| self.post(turn + copy, order, &body));
+            let copies = (0..self.copies(order)).map(|copy| self.post(turn + copy, order, &body));
             let mut taken = false;
             for answer in join_all(copies).await {
                 match answer {
@@ -180,6 +183,14 @@ impl Client {
         self.notes.token(order).unwrap_or_default()
     }
 
+    fn copies(&self, order: i64) -> usize {
+        if self.twice && order / 2 % 4 == 0 {
+            2
+        } else {
+            1
+        }
+    }
+
     fn api(&self, turn: usize) -> SocketAddr {
         let apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
         apis[turn % apis.len()]
@@ -197,10 +208,6 @@ impl Client {
 }
 
 const PAUSE: Duration = Duration::from_millis(250);
-
-fn copies(order: i64) -> usize {
-    if order / 2 % 4 == 0 { 2 } else { 1 }
-}
 
 fn first_turn(order: i64) -> usize {
     usize::try_from(order).unwrap_or_default()

@@ -13,6 +13,7 @@ mod kind;
 mod load;
 mod notes;
 mod on_clusters;
+mod on_releases;
 mod orders;
 mod place;
 mod pressure;

@@ -49,6 +49,7 @@ async fn drill(
             clusters: false,
         },
         rate: 6,
+        previous: None,
     };
     let mut kinds: Vec<Kind> = groups.iter().copied().flat_map(Kind::of).collect();
     Random::named(seed, name).shuffle(&mut kinds);

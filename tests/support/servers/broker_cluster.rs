@@ -8,6 +8,24 @@ const NODES: usize = 3;
 /// For all nodes to know each other.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
+/// What a node does that sees less than half of its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Minority {
+    /// Closes its clients' connections and takes none, as this cluster is configured.
+    Pauses,
+    /// Goes on serving clients with what it knows.
+    Serves,
+}
+
+impl Minority {
+    fn handling(self) -> &'static str {
+        match self {
+            Self::Pauses => "pause_minority",
+            Self::Serves => "ignore",
+        }
+    }
+}
+
 /// Ended and its folders removed when dropped, or when the process that holds it is gone.
 #[derive(Debug)]
 pub struct BrokerCluster {
@@ -116,6 +134,70 @@ impl BrokerCluster {
         self.nodes[number].launch()?;
         self.nodes[number].until_up()?;
         self.until_complete()
+    }
+
+    /// Cuts a node from the others, both ways, as a network does that breaks between them: Erlang refuses a node with
+    /// another cookie. Clients still reach it.
+    pub fn cut(&self, number: usize, minority: Minority) -> Result<()> {
+        let others = self.others(number);
+        let cut = format!(
+            "application:set_env(rabbit, cluster_partition_handling, {}), \
+             [begin erlang:set_cookie(N, cut), erlang:disconnect_node(N) end || N <- {others}].",
+            minority.handling()
+        );
+        self.nodes[number].rabbitmqctl(&["eval", &cut])?;
+        let expected = format!("{{[],{}}}", minority == Minority::Serves);
+        let alone = || {
+            let said = self.nodes[number].rabbitmqctl(&["eval", "{nodes(), rabbit:is_running()}."]);
+            Ok::<_, ServerError>(said.is_ok_and(|said| said.trim() == expected))
+        };
+        if port::eventually(JOIN_LIMIT, alone)? {
+            return Ok(());
+        }
+        Err(ServerError::failed(
+            format!("node {number} is not alone in the minority"),
+            "",
+        ))
+    }
+
+    /// Lets a node back that was cut off, and waits until it takes part.
+    pub fn mend(&self, number: usize, minority: Minority) -> Result<()> {
+        match minority {
+            Minority::Pauses => {
+                let others = self.others(number);
+                let mended =
+                    format!("[erlang:set_cookie(N, erlang:get_cookie()) || N <- {others}].");
+                self.nodes[number].rabbitmqctl(&["eval", &mended])?;
+                self.nodes[number].until_up()?;
+                self.until_complete()
+            }
+            // What it has done alone is thrown away, as RabbitMQ's manual has an operator do.
+            Minority::Serves => {
+                self.nodes[number].kill()?;
+                self.rejoin(number)
+            }
+        }
+    }
+
+    /// All nodes but that one, as an Erlang list.
+    fn others(&self, number: usize) -> String {
+        let others = self.nodes.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != number);
+        let names = others.map(|(_, node)| format!("'{}'", node.node_name()));
+        format!("[{}]", names.collect::<Vec<_>>().join(","))
+    }
+
+    /// What clients that are connected to one node call their connections; those without a name are left out.
+    pub fn connections(&self, number: usize) -> Result<Vec<String>> {
+        // Its name has changed with RabbitMQ 4.
+        let names = "List = case erlang:function_exported(rabbit_networking, local_connections, 0) of \
+                     true -> local_connections; false -> connections_local end, \
+                     [io:format(\"~s~n\", [Name]) || P <- rabbit_networking:List(), \
+                     {client_properties, Table} <- rabbit_networking:connection_info(P, [client_properties]), \
+                     {<<\"connection_name\">>, _, Name} <- Table], ok.";
+        let said = self.nodes[number].rabbitmqctl(&["eval", names])?;
+        let lines = said.lines().filter(|line| *line != "ok");
+        Ok(lines.map(str::to_owned).collect())
     }
 
     /// Which nodes take connections.

@@ -93,7 +93,7 @@ impl Galera {
     }
 
     /// Waits until that node takes part.
-    fn until_member(&self, number: usize) -> Result<()> {
+    pub fn until_member(&self, number: usize) -> Result<()> {
         let node = &self.nodes[number];
         let joined = port::eventually(JOIN_LIMIT, || {
             if !node.is_alive()? {

@@ -39,7 +39,7 @@ pub struct ServerCertificate {
 }
 
 pub use broker::{Broker, BrokerOptions};
-pub use broker_cluster::BrokerCluster;
+pub use broker_cluster::{BrokerCluster, Minority};
 pub use database::{Database, DatabaseOptions};
 pub use flavor::Flavor;
 pub use galera::Galera;
@@ -47,7 +47,7 @@ pub use shared::{
     AmqpUrl, DatabaseUrl, fresh_database, fresh_servers, fresh_vhost, shared_broker,
     shared_database,
 };
-pub use stuck_subscriber::StuckSubscriber;
+pub use stuck_subscriber::{StuckSubscriber, stick};
 
 /// Why there is no server. Clonable, because one failed start is told to every test that wanted the server.
 #[derive(Clone, thiserror::Error)]

@@ -41,12 +41,12 @@ impl StuckSubscriber {
 
     /// Has its process do nothing any more.
     pub fn stick(server: &Broker, vhost: &str) -> Result<()> {
-        tell(server, vhost, "suspend")
+        stick(server, vhost, NAME)
     }
 
     /// Has it go on with all that it was sent.
     pub fn unstick(server: &Broker, vhost: &str) -> Result<()> {
-        tell(server, vhost, "resume")
+        tell(server, (vhost, NAME), "resume")
     }
 
     /// Deletes it with all that is in it.
@@ -59,9 +59,14 @@ impl StuckSubscriber {
     }
 }
 
-fn tell(server: &Broker, vhost: &str, what: &str) -> Result<()> {
+/// Has a queue's process do nothing any more: it answers nobody.
+pub fn stick(server: &Broker, vhost: &str, queue: &str) -> Result<()> {
+    tell(server, (vhost, queue), "suspend")
+}
+
+fn tell(server: &Broker, (vhost, queue): (&str, &str), what: &str) -> Result<()> {
     let tell = format!(
-        "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{NAME}\">>)), \
+        "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)), \
          sys:{what}(amqqueue:get_pid(Queue))."
     );
     server.rabbitmqctl(&["eval", &tell]).map(drop)

@@ -9,6 +9,8 @@ mod input;
 mod issuer;
 mod network;
 mod processes;
+mod releases;
+mod replies;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +24,9 @@ use super::load::Client;
 use super::notes::Way;
 use super::place::Place;
 use super::random::Random;
+use crate::support::servers::Minority;
+
+pub use releases::previous as previous_release;
 
 /// What faults are made in.
 pub struct Ground {
@@ -105,6 +110,13 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::Conflicts => cluster::conflict(ground).await,
         K::NodesRestarted => cluster::restart_nodes(ground).await,
         K::DatabaseNodeReplaced => cluster::replace_database(ground).await,
+        K::DatabaseInMinority => cluster::cut_database(ground).await,
+        K::BrokerInMinorityPauses => cluster::cut_broker(ground, Minority::Pauses).await,
+        K::BrokerInMinorityServes => cluster::cut_broker(ground, Minority::Serves).await,
+        K::ReplyQueuesLost => replies::kill_their_node(ground).await,
+        K::NewSchema | K::OldApiNewWorker | K::NewApiOldWorker | K::OldReleaseReplaced => {
+            releases::roll(ground, kind).await
+        }
         K::IssuerSlow | K::IssuerDown | K::AnswerLost | K::IssuerNeverReachable => {
             issuer::burst(ground, kind);
             Ok(())
