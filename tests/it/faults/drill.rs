@@ -64,7 +64,7 @@ impl Drill {
     /// Starts servers, processes and load.
     pub async fn start(plan: &Plan) -> Self {
         let place = Place::start(plan.needs).await;
-        let fleet = Fleet::start(&place, plan.previous.clone()).await;
+        let fleet = Fleet::start(plan.name, &place, plan.previous.clone()).await;
         let (stop, loading) = (CancellationToken::new(), CancellationToken::new());
         let notes = Arc::new(Notes::default());
         results::subscribe(

@@ -65,11 +65,13 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Sets the place up, and starts everything: the release that `previous` names, if it does, else this one.
-    pub async fn start(place: &Place, previous: Option<String>) -> Arc<Self> {
+    /// Sets the place of that name up, and starts everything: the release that `previous` names, if it does, else this one.
+    pub async fn start(name: &str, place: &Place, previous: Option<String>) -> Arc<Self> {
         let first = previous.unwrap_or_else(program);
         let folder = tempfile::tempdir().unwrap();
-        let log = std::env::var_os("FAULT_LOG").map(PathBuf::from);
+        // One for each place: a process of another one must not be taken for one of this.
+        let log = std::env::var("FAULT_LOG").ok();
+        let log = log.map(|log| PathBuf::from(format!("{log}-{}", name.replace(' ', "-"))));
         let log = log.unwrap_or_else(|| folder.path().join("log"));
         let clients = clients_file(folder.path(), &[]);
         // Messages are published by hand, too: without `user-id`.
@@ -77,7 +79,7 @@ impl Fleet {
         let settings_of = |number| {
             let [database, amqp] = place.urls_for(number);
             let own = Settings::servers(&database, &amqp).with_log(&log);
-            let common = SETTINGS.iter().chain(&clients).chain(more);
+            let common = SETTINGS.iter().chain(&clients);
             common.fold(own, |own, (name, value)| own.with(name, value))
         };
         let settings: Vec<Settings> = (0..ROLES.len()).map(settings_of).collect();
