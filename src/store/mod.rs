@@ -2,7 +2,7 @@
 //!
 //! [`Database`] is the seam between this service and a database, with two implementations that pass one contract
 //! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, nothing of
-//! payments' rules. [`commands`] write (grouped by [`batch`] into multi-row transactions), [`queries`] read.
+//! payments' rules. Writes are grouped by [`batch`] into transactions of many rows; [`queries`] read.
 
 pub mod audit;
 pub mod batch;
