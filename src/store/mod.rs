@@ -279,6 +279,10 @@ pub trait Transaction: Send {
     /// origin, idempotency and `created_at`.
     async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
 
+    /// Writes what changes when locked payments end: their progress, decline code and authorization code; the sealed card,
+    /// the claim and the next check are erased. The rows must have none of these any more, and the card that is written.
+    async fn end_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
+
     /// Marks locked payments as taken by a worker until the given moment.
     async fn claim_payments(
         &mut self,
