@@ -89,7 +89,7 @@ pub(super) fn health(
         }
         if let Some(name) = stuck_at_the_heart(&stages, role) {
             return Readiness::NotReady(format!(
-                "the stage `{}` has work and lets nothing out",
+                "the stage `{}` has work but makes no progress",
                 name.as_str()
             ));
         }

@@ -84,7 +84,7 @@ pub(super) fn of_bodies() -> Vec<Named> {
 
 /// A proxy could have read the other one.
 fn key_twice() -> Problem {
-    let message = "order_id is there more than once: send it once.";
+    let message = "order_id was sent more than once: send it once.";
     Problem::field(Kind::InvalidFields, "order_id", "duplicate_field", message)
 }
 

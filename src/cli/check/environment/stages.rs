@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Finding;
 use crate::cli::check::live;
 
-const REMEDY: &str = "the process's log has a line for each, `a stage has work and lets nothing out`, with what to do";
+const REMEDY: &str = "the process's log has a line for each, `a stage has work but makes no progress`, with what to do";
 
 pub(super) async fn look(admin: SocketAddr) -> Finding {
     let Ok(told) = live::read(admin, "/health/ready").await else {
