@@ -105,8 +105,8 @@ impl StoreWatch {
         Ok(())
     }
 
-    /// Checks that rows can be written. A real commit is needed only after an error; otherwise a transaction that is
-    /// rolled back is enough.
+    /// Checks that rows can be written. Payments need a commit, but as long as nothing points to a problem, a transaction
+    /// that is rolled back is enough.
     async fn try_write(&self) -> Result<(), String> {
         let writing = self.stages.writing();
         let doubted = self.state.borrow().is_err() || writing.iter().any(|it| it.is_stuck());

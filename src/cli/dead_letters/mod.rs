@@ -214,7 +214,7 @@ fn list(letters: &[Held], json: bool) -> String {
     text
 }
 
-/// Rounded to the largest unit.
+/// In whole numbers of the largest unit.
 fn age(letter: &DeadLetter, now: OffsetDateTime) -> String {
     let Some(age) = letter.age(now) else {
         return "unknown".to_owned();

@@ -2,7 +2,7 @@
 //! expiry.
 //!
 //! It makes a form valid for one attempt: a second click, a reload or a page left open never presents a card again to a
-//! payment that has changed since. And no other site can post a form that this service has not shown.
+//! payment that has changed since. And only a form that this service has shown can be posted.
 
 use std::time::Duration;
 
