@@ -38,7 +38,7 @@ use crate::vault::SealKeys;
 /// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Everything in one process, which also migrates the database.
+    /// Everything in one process, which also does the setup.
     All,
     /// REST and payment requests by message.
     Api,
@@ -329,7 +329,7 @@ fn with_ca(
     reader.checked("AMQP_CA_FILE", amqp.with_ca(&pem))
 }
 
-/// Makes files and folder readable only by their owner, whatever the umask.
+/// Creates the data folder; it and its files are readable only by their owner, whatever the umask.
 fn make_data_dir(data_dir: &Path, reader: &mut Reader<'_>) -> Option<()> {
     let made = std::fs::DirBuilder::new()
         .recursive(true)
