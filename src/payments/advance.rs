@@ -205,7 +205,10 @@ async fn write(
     writes: Writes,
 ) -> Result<(), StoreError> {
     if !moved.is_empty() {
-        tx.update_payments(&moved).await?;
+        let is_under_way = |row: &StoredPayment| row.payment.status == PaymentStatus::Processing;
+        let (under_way, ended): (Vec<_>, Vec<_>) = moved.into_iter().partition(is_under_way);
+        tx.update_payments(&under_way).await?;
+        tx.end_payments(&ended).await?;
         tx.insert_events(&writes.events).await?;
     }
     if !writes.outbox.is_empty() {

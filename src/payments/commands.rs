@@ -296,7 +296,7 @@ impl Commands {
         accept.watch_unless(StoreError::is_of_the_rows, added).await
     }
 
-    /// Erases the cards of up to [`ERASED_AT_ONCE`] expired tokens; returns how many.
+    /// Erases the cards of up to [`tokens::ERASED_AT_ONCE`] expired tokens; returns how many.
     pub async fn erase_expired_tokens(&self) -> Result<u64, StoreError> {
         tokens::erase_expired(self.database.as_ref()).await
     }

@@ -1,6 +1,8 @@
 //! Which values make a row, in which order: the statements of both databases read them by place, so a change here
 //! is a change to the texts in `mysql/statements.rs` and `sqlite/statements.rs`.
 
+use std::collections::BTreeMap;
+
 use super::StoreError;
 use super::cells::{Cell, Row};
 use super::rows::{CardToken, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId};
@@ -72,8 +74,45 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
 }
 
 /// What of payments can change, after their ids.
-pub fn moved_payments(rows: &[StoredPayment]) -> Vec<Row<'_>> {
-    rows.iter().map(moved_payment).collect()
+pub fn moved_payments<'a>(rows: impl IntoIterator<Item = &'a StoredPayment>) -> Vec<Row<'a>> {
+    rows.into_iter().map(moved_payment).collect()
+}
+
+/// Payments that ended, by what is the same for all that ended alike.
+pub fn ended_alike(rows: &[StoredPayment]) -> BTreeMap<Row<'_>, Vec<&StoredPayment>> {
+    let mut alike: BTreeMap<Row<'_>, Vec<&StoredPayment>> = BTreeMap::new();
+    for row in rows {
+        alike.entry(end(row)).or_default().push(row);
+    }
+    alike
+}
+
+/// How a payment ended, without its authorization code. What an end erases is no part of it.
+fn end(row: &StoredPayment) -> Row<'_> {
+    let payment = &row.payment;
+    vec![
+        payment.status.as_str().into(),
+        decline_code(payment),
+        payment.attempt.into(),
+        payment.sequence.into(),
+        payment.updated_at.into(),
+        row.try_number.into(),
+        row.phase.as_str().into(),
+        row.uncertain.into(),
+        pending_code(row),
+    ]
+}
+
+/// Payment ids with authorization codes.
+pub fn authorization_codes<'a>(rows: &[&'a StoredPayment]) -> Vec<Row<'a>> {
+    let row = |row: &&'a StoredPayment| {
+        let payment = &row.payment;
+        vec![
+            payment.id.0.into(),
+            payment.authorization_code.as_deref().into(),
+        ]
+    };
+    rows.iter().map(row).collect()
 }
 
 fn moved_payment(row: &StoredPayment) -> Row<'_> {
@@ -96,11 +135,15 @@ fn moved_payment(row: &StoredPayment) -> Row<'_> {
         sealed_card(row),
         row.claimed_until.into(),
         row.check_at.into(),
-        row.pending
-            .as_ref()
-            .map(|pending| pending.of_attempt(payment.attempt))
-            .into(),
+        pending_code(row),
     ]
+}
+
+fn pending_code(row: &StoredPayment) -> Cell<'_> {
+    let pending = row.pending.as_ref();
+    pending
+        .map(|pending| pending.of_attempt(row.payment.attempt))
+        .into()
 }
 
 fn decline_code(payment: &Payment) -> Cell<'_> {

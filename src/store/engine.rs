@@ -81,6 +81,8 @@ pub struct Statements {
     pub insert_payments: ManyRows,
     /// (rows of id and what can change): payments that exist
     pub update_payments: ManyRows,
+    /// (rows of id and authorization code, what else an end changes): payments that end alike
+    pub end_payments: ManyRows,
     /// (rows of id, until)
     pub claim_payments: ManyRows,
     /// (rows of id, now) → payments that are still forgotten, locked; those that another has locked are skipped

@@ -3,9 +3,11 @@
 //! A multi-row insert knows its ids beforehand, and AUTO_INCREMENT's locks and gaps are no concern. What is left of
 //! a block when a process ends is never used.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 use super::{Database, StoreError};
 use crate::domain::PaymentId;
@@ -37,11 +39,19 @@ impl IdSpace {
 pub struct PaymentIds {
     database: Arc<dyn Database>,
     space: IdSpace,
-    block: Mutex<std::ops::Range<i64>>,
+    blocks: Mutex<Blocks>,
+}
+
+/// Ids that are reserved.
+#[derive(Default)]
+struct Blocks {
+    current: Range<i64>,
+    /// The first id of the block after it, once half of the current one is used.
+    next: Option<JoinHandle<Result<i64, StoreError>>>,
 }
 
 impl PaymentIds {
-    /// Ids reserved at once: some seconds' worth under load, nothing in two thousand million.
+    /// Ids reserved at once: a part of a second's worth at full load, nothing in two thousand million.
     const BLOCK: i64 = 1000;
 
     /// Reserves nothing yet.
@@ -49,31 +59,90 @@ impl PaymentIds {
         Self {
             database,
             space,
-            block: Mutex::new(0..0),
+            blocks: Mutex::default(),
         }
     }
 
     /// The next id; [`StoreError::IdsExhausted`] at the end of the space, never a wrap.
     pub async fn next(&self) -> Result<PaymentId, StoreError> {
-        let mut block = self.block.lock().await;
-        if block.is_empty() {
-            let first = self
-                .database
-                .reserve_ids(Self::BLOCK, self.space.first)
-                .await?;
-            *block = first..first.saturating_add(Self::BLOCK);
-            if self.space.is_nearly_used(first) {
+        let mut blocks = self.blocks.lock().await;
+        if blocks.current.is_empty() {
+            // A caller may leave here: the reservation goes on, and the next caller gets it.
+            let reserved = blocks.next.get_or_insert_with(|| self.reserve()).await;
+            blocks.next = None;
+            let first = reserved.map_err(|error| StoreError::Panicked(error.to_string()))??;
+            blocks.current = first..first.saturating_add(Self::BLOCK);
+        }
+        // Past the end the block is kept as it is, so that refusals cost nothing.
+        if blocks.current.start > self.space.last {
+            return Err(StoreError::IdsExhausted);
+        }
+        let left = blocks.current.end - blocks.current.start;
+        if left <= Self::BLOCK / 2 && blocks.next.is_none() {
+            // Nobody has to wait for the database while the other half is used.
+            blocks.next = Some(self.reserve());
+        }
+        let id = blocks.current.next();
+        id.map(PaymentId).ok_or(StoreError::IdsExhausted)
+    }
+
+    fn reserve(&self) -> JoinHandle<Result<i64, StoreError>> {
+        let (database, space) = (Arc::clone(&self.database), self.space);
+        tokio::spawn(async move {
+            let first = database.reserve_ids(Self::BLOCK, space.first).await?;
+            if space.is_nearly_used(first) {
                 tracing::warn!(
                     payment.id = first,
-                    payment.id.max = self.space.last,
+                    payment.id.max = space.last,
                     "more than 80 % of the payment ids are used up"
                 );
             }
+            Ok(first)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::store::sqlite::Sqlite;
+
+    /// An id, if none has to be waited for.
+    fn at_once(ids: &PaymentIds) -> Option<i64> {
+        // Without tokio's budget, which would make a task wait that asks very often.
+        let next = tokio::task::unconstrained(ids.next()).now_or_never();
+        next.map(|id| id.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn the_next_block_is_reserved_while_half_of_the_current_one_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Sqlite::open(&folder.path().join("payments.db")).unwrap();
+        database.migrate().await.unwrap();
+        let space = IdSpace {
+            first: 1,
+            last: i64::from(i32::MAX),
+        };
+        let ids = PaymentIds::new(Arc::new(database), space);
+        assert_eq!(ids.next().await.unwrap(), PaymentId(1));
+        let mut given = vec![1];
+        for _ in 0..500 {
+            given.push(at_once(&ids).unwrap());
         }
-        // Past the end the block is kept as it is, so that refusals cost nothing.
-        if block.start > self.space.last {
-            return Err(StoreError::IdsExhausted);
-        }
-        block.next().map(PaymentId).ok_or(StoreError::IdsExhausted)
+        // Half is left; the reservation that has begun runs to its end meanwhile.
+        let reserving = async {
+            while !ids.blocks.lock().await.next.as_ref().unwrap().is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), reserving)
+            .await
+            .unwrap();
+        given.extend(std::iter::from_fn(|| at_once(&ids)));
+        assert!(given.len() > 1000, "only {} without waiting", given.len());
+        let in_order: Vec<i64> = (1..).take(given.len()).collect();
+        assert_eq!(given, in_order);
     }
 }

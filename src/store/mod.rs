@@ -2,7 +2,7 @@
 //!
 //! [`Database`] is the seam between this service and a database, with two implementations that pass one contract
 //! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, nothing of
-//! payments' rules. [`commands`] write (grouped by [`batch`] into multi-row transactions), [`queries`] read.
+//! payments' rules. Writes are grouped by [`batch`] into transactions of many rows; [`queries`] read.
 
 pub mod audit;
 pub mod batch;
@@ -278,6 +278,10 @@ pub trait Transaction: Send {
     /// Writes what can change of locked payments: everything but client, order, user, amount, metadata,
     /// origin, idempotency and `created_at`.
     async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
+
+    /// Writes what changes when locked payments end: their progress, decline code and authorization code; the sealed card,
+    /// the claim and the next check are erased. The rows must have none of these any more, and the card that is written.
+    async fn end_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
 
     /// Marks locked payments as taken by a worker until the given moment.
     async fn claim_payments(

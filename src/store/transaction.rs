@@ -19,6 +19,9 @@ use super::{StoreError, Transaction, encode, statements};
 use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 
+/// So few payments that end alike are not worth a statement of their own.
+const FEW_ALIKE: usize = 8;
+
 /// A transaction that has begun.
 pub struct OpenTransaction<E: Engine> {
     connection: E::Connection,
@@ -156,6 +159,30 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
     async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
         let rows = encode::moved_payments(rows);
         self.write(&E::statements().update_payments, rows, &[])
+            .await
+    }
+
+    /// A statement for those that end alike; each is a round trip, so a few of them go with the rest.
+    async fn end_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
+        let alike = encode::ended_alike(rows);
+        let enough = if alike.len() == 1 {
+            1
+        } else {
+            FEW_ALIKE.max(rows.len() / 4)
+        };
+        let mut rest = Vec::new();
+        for (end, rows) in alike {
+            if rows.len() < enough {
+                rest.extend(rows);
+                continue;
+            }
+            let codes = encode::authorization_codes(&rows);
+            self.write(&E::statements().end_payments, codes, &end)
+                .await?;
+        }
+        rest.sort_unstable_by_key(|row| row.payment.id);
+        let rest = encode::moved_payments(rest);
+        self.write(&E::statements().update_payments, rest, &[])
             .await
     }
 

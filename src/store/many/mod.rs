@@ -24,16 +24,30 @@ pub enum ManyRows {
     Values(List),
     /// The same for keys to look for. The last one is repeated until the list is full.
     Keys(List),
+    /// Takes rows of a key and a value, and lists keys, values and keys again: an UPDATE finds its rows by the keys, and a
+    /// row's value by the place of its key. The last row is repeated until the lists are full.
+    ByKey(List),
 }
 
 /// A statement's text around a list of rows.
 #[derive(Debug)]
 pub struct List {
-    before: &'static str,
-    row: &'static str,
-    after: &'static str,
+    form: Form,
     /// For each size, once it is needed.
     texts: [OnceLock<String>; SIZES.len()],
+}
+
+/// How the rows are listed.
+#[derive(Debug)]
+enum Form {
+    /// One after the other.
+    Rows {
+        before: &'static str,
+        row: &'static str,
+        after: &'static str,
+    },
+    /// Keys, values, keys, with these texts around them.
+    ByKey([&'static str; 4]),
 }
 
 /// How far the last row may be repeated to fill a list.
@@ -51,12 +65,18 @@ pub type Command<'r> = (&'static str, Vec<Cell<'r>>);
 impl ManyRows {
     /// `before (?, ?), (?, ?) after`
     pub const fn values(before: &'static str, row: &'static str, after: &'static str) -> Self {
-        Self::Values(List::new(before, row, after))
+        Self::Values(List::new(Form::Rows { before, row, after }))
     }
 
     /// `before ?, ?, ? after`
     pub const fn keys(before: &'static str, after: &'static str) -> Self {
-        Self::Keys(List::new(before, "?", after))
+        let row = "?";
+        Self::Keys(List::new(Form::Rows { before, row, after }))
+    }
+
+    /// `… ?, ?, ? … ?, ?, ? … ?, ?, ? …`: keys, values, keys
+    pub const fn by_key(around: [&'static str; 4]) -> Self {
+        Self::ByKey(List::new(Form::ByKey(around)))
     }
 
     /// What has to be run: usually a few statements, none for no rows. Each has at most `longest` bytes of rows, unless a
@@ -73,17 +93,17 @@ impl ManyRows {
                 .map(|json| (*sql, [&[Cell::from(json)], others].concat()))
                 .collect()),
             Self::Values(list) => Ok(list.commands(rows, others, longest, Fill::Some)),
-            Self::Keys(list) => Ok(list.commands(rows, others, longest, Fill::All)),
+            Self::Keys(list) | Self::ByKey(list) => {
+                Ok(list.commands(rows, others, longest, Fill::All))
+            }
         }
     }
 }
 
 impl List {
-    const fn new(before: &'static str, row: &'static str, after: &'static str) -> Self {
+    const fn new(form: Form) -> Self {
         Self {
-            before,
-            row,
-            after,
+            form,
             texts: [const { OnceLock::new() }; SIZES.len()],
         }
     }
@@ -120,17 +140,31 @@ impl List {
             while parameters.len() < others.len() + size * width {
                 parameters.extend_from_within(parameters.len() - width..);
             }
+            if let Form::ByKey(_) = self.form {
+                let listed = parameters.split_off(others.len());
+                parameters.extend(by_key(&listed));
+            }
             commands.push((self.text(place), parameters));
         }
         commands
     }
 
     fn text(&'static self, place: usize) -> &'static str {
-        self.texts[place].get_or_init(|| {
-            let rows = vec![self.row; SIZES[place]].join(", ");
-            format!("{}{rows}{}", self.before, self.after)
+        self.texts[place].get_or_init(|| match self.form {
+            Form::Rows { before, row, after } => {
+                let rows = vec![row; SIZES[place]].join(", ");
+                format!("{before}{rows}{after}")
+            }
+            Form::ByKey(around) => around.join(&vec!["?"; SIZES[place]].join(", ")),
         })
     }
+}
+
+/// Keys, values, keys, of pairs that follow one another.
+fn by_key<'a, 'r>(pairs: &'a [Cell<'r>]) -> impl Iterator<Item = Cell<'r>> + use<'a, 'r> {
+    let keys = pairs.iter().step_by(2);
+    let values = pairs.iter().skip(1).step_by(2);
+    keys.clone().chain(values).chain(keys).cloned()
 }
 
 /// How many of the first rows fit into one statement; at least one.

@@ -100,3 +100,30 @@ fn keys_are_filled_up_with_the_last_one_after_the_other_parameters() {
         assert_eq!(asked, expected);
     }
 }
+
+#[test]
+fn pairs_become_keys_and_values_and_keys_again() {
+    static STATEMENT: ManyRows = ManyRows::by_key(["? keys ", " values ", " in ", " end"]);
+    for number in [1, 2, 5, 256, 300] {
+        let pairs = rows(number, 3);
+        let commands = STATEMENT
+            .commands(pairs.clone(), &[Cell::Null], LONGEST)
+            .unwrap();
+        let mut read = Vec::new();
+        for (sql, parameters) in commands {
+            let (others, listed) = parameters.split_at(1);
+            assert_eq!(others, [Cell::Null]);
+            let size = listed.len() / 3;
+            assert!(SIZES.contains(&size), "{size}");
+            let list = vec!["?"; size].join(", ");
+            assert_eq!(sql, format!("? keys {list} values {list} in {list} end"));
+            let (keys, rest) = listed.split_at(size);
+            let (values, again) = rest.split_at(size);
+            assert_eq!(keys, again);
+            let pairs = keys.iter().zip(values);
+            read.extend(pairs.map(|(key, value)| vec![key.clone(), value.clone()]));
+        }
+        read.dedup();
+        assert_eq!(read, pairs);
+    }
+}

@@ -48,6 +48,12 @@ UPDATE payments SET
     sealed_card = unhex(value ->> '$[13]'), claimed_until = value ->> '$[14]', check_at = value ->> '$[15]',
     pending_code = value ->> '$[16]'
 FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
+    end_payments: Json("
+UPDATE payments SET
+    status = ?2, decline_code = ?3, attempt = ?4, sequence = ?5, updated_at = ?6, try_number = ?7, phase = ?8,
+    uncertain = ?9, pending_code = ?10, sealed_card = NULL, claimed_until = NULL, check_at = NULL,
+    authorization_code = value ->> '$[1]'
+FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
     claim_payments: Json("
 UPDATE payments SET claimed_until = ?2
 WHERE id IN (SELECT value ->> '$[0]' FROM json_each(?1))"),

@@ -1,5 +1,7 @@
 //! The faults, by name and group.
 
+use crate::support::small_disk::SmallDisk;
+
 /// What is broken. Each has a strike: broken, left so for a moment, and healed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -170,12 +172,12 @@ impl Kind {
             )
         };
         let kinds = KINDS.iter().filter(|(_, group, _)| single(group));
-        kinds.map(|(kind, ..)| *kind).collect()
+        possible(kinds.map(|(kind, ..)| *kind).collect())
     }
 
     pub fn of(group: Group) -> Vec<Self> {
         let kinds = KINDS.iter().filter(|(_, its, _)| *its == group);
-        kinds.map(|(kind, ..)| *kind).collect()
+        possible(kinds.map(|(kind, ..)| *kind).collect())
     }
 
     /// Those with `FAULT_KIND` in their names, or all.
@@ -185,4 +187,12 @@ impl Kind {
         assert!(!kinds.is_empty(), "no fault here has {only} in its name");
         kinds
     }
+}
+
+/// Without what this user may not do.
+fn possible(mut kinds: Vec<Kind>) -> Vec<Kind> {
+    if kinds.contains(&Kind::DatabaseDiskFull) && SmallDisk::mount(1).is_none() {
+        kinds.retain(|kind| *kind != Kind::DatabaseDiskFull);
+    }
+    kinds
 }

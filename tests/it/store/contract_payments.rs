@@ -57,6 +57,63 @@ pub async fn a_change_writes_what_can_change_and_nothing_else(database: Arc<dyn 
     assert_eq!(read(&database, 3).await, Some(payment(3)));
 }
 
+/// How this one ends; its number decides how.
+fn ended(number: i64) -> StoredPayment {
+    let mut row = processing(number, NOON);
+    row.sealed_card = None;
+    row.check_at = None;
+    let payment = &mut row.payment;
+    payment.sequence = 3;
+    payment.updated_at = seconds(number % 2);
+    if number % 16 == 5 {
+        // Hardly two of these end alike.
+        payment.status = PaymentStatus::Declined;
+        payment.decline_code = Some(DeclineCode::new(format!("code_{}", number % 48)));
+        payment.attempt = u32::MAX / 2;
+        row.try_number = 7;
+        row.phase = Phase::Reverse;
+        row.uncertain = true;
+        row.pending = Some(PendingOutcome::Declined {
+            code: DeclineCode::new("d".repeat(64)),
+        });
+    } else {
+        payment.status = PaymentStatus::Succeeded;
+        payment.authorization_code = Some(format!("'{number}\""));
+    }
+    row
+}
+
+pub async fn payments_end_as_they_are_told_and_lose_what_they_need_no_more(
+    database: Arc<dyn Database>,
+) {
+    let neighbor = full(999);
+    keep(&database, std::slice::from_ref(&neighbor)).await;
+    for number in [0, 1, 2, 300] {
+        let ids = 1000 * number..1000 * number + number;
+        let mut before: Vec<_> = ids.clone().map(|id| processing(id, NOON)).collect();
+        for row in &mut before {
+            row.claimed_until = Some(seconds(30));
+            row.payment.metadata = full(1).payment.metadata;
+        }
+        keep(&database, &before).await;
+        let ended: Vec<_> = ids.clone().map(ended).collect();
+        let mut tx = begin(&database).await;
+        tx.lock_payments(&ids.clone().map(PaymentId).collect::<Vec<_>>())
+            .await
+            .unwrap();
+        // Twice, as after a commit in doubt.
+        tx.end_payments(&ended).await.unwrap();
+        tx.end_payments(&ended).await.unwrap();
+        tx.commit().await.unwrap();
+        for (before, mut expected) in before.into_iter().zip(ended) {
+            let id = before.payment.id.0;
+            expected.payment.metadata = before.payment.metadata;
+            assert_eq!(read(&database, id).await, Some(expected), "{number}: {id}");
+        }
+    }
+    assert_eq!(read(&database, 999).await, Some(neighbor));
+}
+
 pub async fn what_is_too_long_is_rejected_and_never_shortened(database: Arc<dyn Database>) {
     let spoil: [fn(&mut StoredPayment); 5] = [
         |row| row.payment.decline_code = Some(DeclineCode::new("d".repeat(65))),
@@ -86,6 +143,16 @@ pub async fn what_is_too_long_is_rejected_and_never_shortened(database: Arc<dyn 
         assert!(
             matches!(refused, Err(StoreError::Rejected(_))),
             "update {number}: {refused:?}"
+        );
+    }
+    for (number, spoil) in spoil[..3].iter().enumerate() {
+        let mut bad = payment(1);
+        spoil(&mut bad);
+        let mut tx = begin(&database).await;
+        let refused = tx.end_payments(&[bad]).await;
+        assert!(
+            matches!(refused, Err(StoreError::Rejected(_))),
+            "end {number}: {refused:?}"
         );
     }
     assert_eq!(read(&database, 1).await, Some(payment(1)));

@@ -177,7 +177,9 @@ async fn joins_with_the_given_rows_never_scan_a_table_small_or_large() {
         let id = [last_payment.payment.id];
         let free = async {
             tx.lock_payments(&id).await?;
-            tx.update_payments(&[last_payment]).await?;
+            tx.update_payments(std::slice::from_ref(&last_payment))
+                .await?;
+            tx.end_payments(&[last_payment]).await?;
             tx.claim_payments(&id, NOON).await?;
             tx.postpone_outbox(&[last_row.id], NOON).await?;
             tx.delete_outbox(&[last_row.id]).await

@@ -86,6 +86,13 @@ async fn a_claim_is_kept_until_its_time() {
 }
 
 #[tokio::test]
+async fn payments_end_as_they_are_told_and_lose_what_they_need_no_more() {
+    let (_folder, database) = ready().await;
+    contract_payments::payments_end_as_they_are_told_and_lose_what_they_need_no_more(database)
+        .await;
+}
+
+#[tokio::test]
 async fn every_status_and_phase_is_kept() {
     let (_folder, database) = ready().await;
     contract_payments::every_status_and_phase_is_kept(database).await;

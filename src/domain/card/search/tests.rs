@@ -226,7 +226,8 @@ proptest! {
     #[test]
     fn a_number_of_any_issuer_is_found_in_any_text(
         range in 0..ISSUER_RANGES.len(), length: prop::sample::Index, digits in "[0-9]{19}", separator in "[ -]?",
-        before in r"(\PC*[^\p{Nd}\-])?([0-9]{1,19} {1,2})?", after in r"( {1,2}[0-9]{1,19})?([^\p{Nd}]\PC*)?",
+        // No group of four before it: with such a one it may be a parcel number.
+        before in r"(\PC*[^\p{Nd}\-])?(([0-9]{1,3}|[0-9]{5,19}) {1,2})?", after in r"( {1,2}[0-9]{1,19})?([^\p{Nd}]\PC*)?",
     ) {
         let (prefix, _, lengths) = ISSUER_RANGES[range];
         let mut number = format!("{prefix}{digits}");

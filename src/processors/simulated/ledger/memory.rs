@@ -226,6 +226,9 @@ impl Transaction for Open {
     async fn update_payments(&mut self, _: &[StoredPayment]) -> Result<(), StoreError> {
         not_asked()
     }
+    async fn end_payments(&mut self, _: &[StoredPayment]) -> Result<(), StoreError> {
+        not_asked()
+    }
     async fn claim_payments(&mut self, _: &[PaymentId], _: Timestamp) -> Result<(), StoreError> {
         not_asked()
     }
