@@ -1,26 +1,26 @@
 //! A message-driven payment service.
 //!
 //! An application delegates a payment by REST or by message; the service answers at once, authorizes the card through
-//! a queue and workers, and reports the outcome. The way of a payment, with the file of each step:
+//! a queue and workers, and reports the outcome. The steps of a payment, with the module of each:
 //!
 //! 1. A request is read and checked: [`http`] (`POST /payments`) or [`intake`] (`order.payment`).
-//! 2. Both ways meet in [`payments`], which writes payment, history and an outbox row in one transaction ([`store`]).
+//! 2. Both use [`payments`], which writes payment, history and an outbox row in one transaction ([`store`]).
 //! 3. [`relay`] publishes the outbox row to the work queue ([`broker`]) and deletes it when it is confirmed.
 //! 4. A [`worker`] takes the message and claims the try for one lease.
-//! 5. It opens the card ([`vault`]) and asks the processor ([`processors`]).
+//! 5. It opens the card ([`vault`]) and calls the processor ([`processors`]).
 //! 6. It records the answer: outcome, history and an outbox row in one transaction, which also erases the card.
-//! 7. [`relay`] publishes the result to the topic, and to the queue that the request named for a reply.
-//! 8. A request that waits is woken and reads the outcome ([`http::wait`]).
+//! 7. [`relay`] publishes the result to the topic, and to the reply queue that the request named.
+//! 8. A waiting request is woken and reads the outcome ([`http::wait`]).
 //!
-//! Clients that asked for it are also called by HTTP, see [`callbacks`].
+//! Clients can also be called by HTTP, see [`callbacks`].
 //!
-//! What may happen to a payment is decided in [`domain`], by one pure function, [`domain::next`]. [`app`] starts and
-//! stops the tasks that a role needs, [`config`] says which, [`cli`] has the commands around them.
+//! One pure function, [`domain::next`], decides what may happen to a payment. [`app`] starts and stops the tasks that
+//! a role needs, [`config`] holds the settings, [`cli`] has the commands.
 //!
 //! # Floors
 //!
-//! A module imports only from the floors below its own; modules on one floor do not know each other. A test holds them to
-//! this table.
+//! A module imports only from the floors below its own; modules on the same floor do not import each other. A test
+//! checks this table.
 //!
 //! | floor | modules | what they are |
 //! |--:|---|---|

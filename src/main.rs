@@ -1,4 +1,4 @@
-//! Arguments → configuration → app, and the exit code.
+//! Runs the command line: arguments, configuration, app, and the exit code.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! When a try follows another. The only file that uses the crate `backoff`, so that one edit replaces it.
+//! Delays between tries. The only file that uses the crate `backoff`, so that it is easy to replace.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use backoff::exponential::ExponentialBackoff;
 pub struct RetrySchedule {
     /// Between the first try and the second.
     pub initial: Duration,
-    /// How much longer each interval is than the one before.
+    /// Factor by which each interval is longer than the one before.
     pub multiplier: f64,
     /// Where the intervals stop growing.
     pub max_interval: Duration,
-    /// 0 to 1: each delay lies this share of its interval around it, at random, so that tries that failed together do
-    /// not come back together.
+    /// 0 to 1: each delay varies at random by this fraction of its interval, so that tries that failed together are not
+    /// repeated together.
     pub jitter: f64,
-    /// Calls that ask for a charge, in one attempt.
+    /// Maximum number of authorization calls in one attempt.
     pub max_tries: u32,
 }
 
@@ -37,7 +37,7 @@ impl Default for RetrySchedule {
 }
 
 impl RetrySchedule {
-    /// How long to wait after the given try (from 1), whether it asked for a charge or for a reversal.
+    /// How long to wait after the given try (from 1), for both charges and reversals.
     pub fn delay_after(&self, try_number: u32) -> Duration {
         let interval = self.interval_after(try_number);
         let mut backoff: ExponentialBackoff<SystemClock> = ExponentialBackoff {
@@ -46,20 +46,20 @@ impl RetrySchedule {
             randomization_factor: self.jitter.clamp(0.0, 1.0),
             multiplier: 1.0,
             max_interval: self.max_interval,
-            // The number of tries is the limit, not the time since this value was made.
+            // The number of tries is the limit, not the time since this value was created.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
         backoff.next_backoff().unwrap_or(interval)
     }
 
-    /// No delay is longer.
+    /// The longest possible delay.
     pub fn longest_delay(&self) -> Duration {
         self.max_interval.mul_f64(1.0 + self.jitter.clamp(0.0, 1.0))
     }
 
-    /// The interval around which the delay after a try lies. Worked out from the number alone, because tries of one
-    /// attempt are made by different workers.
+    /// The interval around which the delay after a try varies. Calculated only from the number, because different workers
+    /// make the tries of one attempt.
     fn interval_after(&self, try_number: u32) -> Duration {
         let steps = i32::try_from(try_number.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.multiplier.max(1.0).powi(steps);

@@ -1,9 +1,9 @@
-//! Second handles on the TCP sockets of this process, to set `TCP_NODELAY` where a library neither sets it nor shows its
-//! socket. sqlx 0.9.0 is the one such library, see docs/adr/adr020-tcp-nodelay.md; all other sockets are set where they
-//! are opened or accepted.
+//! Second handles on the TCP sockets of this process, to set `TCP_NODELAY` if a library neither sets it nor exposes its
+//! socket. Only sqlx 0.9.0 needs this, see docs/adr/adr020-tcp-nodelay.md; on all other sockets it is set when they are
+//! opened or accepted.
 //!
-//! A handle comes from sending the descriptor's number to ourselves over a Unix socket (`SCM_RIGHTS`), which needs no
-//! unsafe code and no right that a container lacks. The file system must show `/proc/self/fd`, as Linux does.
+//! To get a handle, the process sends the descriptor's number to itself over a Unix socket (`SCM_RIGHTS`), which needs
+//! no unsafe code and no right that a container lacks. The file system must have `/proc/self/fd`, as on Linux.
 
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -27,7 +27,8 @@ pub struct TcpSockets {
     channel: Channel,
 }
 
-/// Connected TCP sockets that this process has open now, whichever library opened them. A handle keeps its socket open: drop it soon.
+/// The connected TCP sockets that this process has open now, whichever library opened them. A handle keeps its socket
+/// open: drop it soon.
 pub fn connected_tcp_sockets() -> io::Result<TcpSockets> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(DESCRIPTORS)? {
@@ -44,11 +45,11 @@ pub fn connected_tcp_sockets() -> io::Result<TcpSockets> {
     })
 }
 
-/// Sets `TCP_NODELAY` on each connection of this process to one of these ports. Returns how many there are.
+/// Sets `TCP_NODELAY` on each connection of this process to one of these ports. Returns the number of connections.
 pub fn set_nodelay_to(ports: &[u16]) -> io::Result<usize> {
     let mut found = 0;
     for socket in connected_tcp_sockets()? {
-        // A socket may be closed by the other side at any time, and then takes no option.
+        // The other side may close a socket at any time; then options can no longer be set.
         let Ok(peer) = socket.peer_addr() else {
             continue;
         };
@@ -66,11 +67,11 @@ impl Iterator for TcpSockets {
     fn next(&mut self) -> Option<TcpStream> {
         let channel = &self.channel;
         self.numbers.find_map(|number| {
-            // Nothing but sockets is ever duplicated: closing the second handle on a file would end its locks.
+            // Only sockets are duplicated: closing a second handle on a file would release its locks.
             if !is_socket(number) {
                 return None;
             }
-            // Another thread may have closed it meanwhile.
+            // Another thread may have closed it in the meantime.
             let socket = TcpStream::from(channel.duplicate(number).ok()??);
             // Listeners, and Unix sockets, have no peer with an Internet address.
             socket.peer_addr().ok().map(|_| socket)
@@ -93,12 +94,12 @@ struct Channel {
 impl Channel {
     fn open() -> io::Result<Self> {
         let (sender, receiver) = UnixDatagram::pair()?;
-        // A receiver that waited would wait for ever: what was sent is there at once.
+        // A blocking receiver could wait for ever, and sent data is available at once.
         receiver.set_nonblocking(true)?;
         Ok(Self { sender, receiver })
     }
 
-    /// None when the process may not open another file.
+    /// Returns none if the process may not open another file.
     fn duplicate(&self, number: RawFd) -> io::Result<Option<OwnedFd>> {
         sendmsg::<()>(
             self.sender.as_raw_fd(),
@@ -114,7 +115,7 @@ impl Channel {
             &self.receiver,
             &mut [IoSliceMut::new(&mut byte)],
             &mut received,
-            // No child process inherits it.
+            // Child processes must not inherit it.
             RecvFlags::CMSG_CLOEXEC,
         )?;
         let mut descriptors = received.drain().filter_map(|message| match message {

@@ -1,5 +1,5 @@
-//! Where the embedded service keeps dead letters: its broker loses everything when the process ends, so they go into the
-//! database.
+//! Stores dead letters of the embedded service in the database: its in-memory broker loses everything when the
+//! process ends.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::broker::{Properties, Publication, PublishError};
 use crate::store::sqlite::Sqlite;
 use crate::wire::dead_letter::DeadLetter;
 
-/// Keeps dead letters in the database.
+/// Stores dead letters in the database.
 #[derive(Debug)]
 pub struct DeadLettersInDatabase(pub Arc<Sqlite>);
 
@@ -20,13 +20,13 @@ impl KeepDeadLetters for DeadLettersInDatabase {
         let with_ids: Vec<(String, &Publication)> =
             letters.iter().map(|letter| (id(letter), letter)).collect();
         self.0.keep_dead_letters(&with_ids).await.map_err(|error| {
-            tracing::warn!(%error, letters = letters.len(), "dead letters could not be kept");
+            tracing::warn!(%error, letters = letters.len(), "dead letters could not be stored");
             PublishError::NotConfirmed
         })
     }
 }
 
-/// The id that the letter will have when it is read again: the user who published it is not stored.
+/// The id that the letter gets when it is read back: the user who published it is not stored.
 fn id(letter: &Publication) -> String {
     let properties = Properties {
         user_id: None,

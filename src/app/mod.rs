@@ -1,4 +1,4 @@
-//! Which tasks each role runs; starts them, watches them, stops them in order.
+//! Which tasks each role runs; starts, watches and stops them in order.
 
 pub mod dead_letters;
 mod open_files;
@@ -33,17 +33,17 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 /// Why a process could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// An address is taken or not ours.
+    /// The address is in use, or this machine does not have it.
     #[error("cannot listen on {address} ({variable}): {source}")]
     Listen {
-        /// What was to be listened on.
+        /// The address to listen on.
         address: SocketAddr,
-        /// The variable that says so.
+        /// The variable that sets it.
         variable: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The process cannot be told of signals.
+    /// Signal handlers cannot be installed.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
     /// The embedded data cannot be used.
@@ -52,14 +52,14 @@ pub enum AppError {
     /// The broker's options cannot be used.
     #[error(transparent)]
     Broker(#[from] crate::broker::BrokerError),
-    /// A task that should run for ever has ended.
+    /// A task that should run until shutdown has ended.
     #[error("the task `{0}` has ended")]
     TaskEnded(&'static str),
-    /// The consumer was away for long although the broker was there.
-    #[error("no consumer for {0:?} although the broker can be reached")]
+    /// The consumer was missing for too long although the broker was up.
+    #[error("no consumer for {0:?} although the broker is reachable")]
     ConsumerMissing(Duration),
-    /// Work was left when `SHUTDOWN_TIMEOUT` was over; it will be delivered again.
-    #[error("not all work under way was finished within {0:?}; the rest will be delivered again")]
+    /// Work was left when `SHUTDOWN_TIMEOUT` ran out; it will be delivered again.
+    #[error("some work did not finish within {0:?}; it will be delivered again")]
     NotFinished(Duration),
 }
 
@@ -74,7 +74,7 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the store, starts connecting to the broker, and binds. Servers need not be up.
+    /// Opens the store, starts connecting to the broker, and binds. The servers need not be up.
     pub async fn build(config: Config, render_metrics: RenderMetrics) -> Result<Self, AppError> {
         let (parts, relay_tasks) = Parts::make(&config).await?;
         let api = match config.role {
@@ -97,14 +97,14 @@ impl App {
         })
     }
 
-    /// Where REST is served, if this role serves it.
+    /// The address of the REST API, if this role serves it.
     pub fn api_addr(&self) -> Option<SocketAddr> {
         self.api
             .as_ref()
             .and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Where health and metrics are served.
+    /// The address of health and metrics.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.local_addr().ok()
     }
@@ -119,7 +119,7 @@ impl App {
         Arc::clone(&self.parts.database)
     }
 
-    /// Serves until `stop`; then stops taking, finishes the work under way, publishes it, and closes.
+    /// Serves until `stop`; then takes no new work, finishes and publishes the work under way, and closes.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let shutdown_timeout = self.config.shutdown_timeout;
         let broker = Arc::clone(&self.parts.broker);
@@ -150,7 +150,7 @@ impl App {
         }
     }
 
-    /// Starts what the role needs; the token stops the relay and whatever else goes on to the end.
+    /// Starts what the role needs. The returned token stops the relay and the other tasks that run to the end.
     fn start(self, stop: CancellationToken) -> (Tasks, CancellationToken) {
         let Self {
             config,
@@ -161,7 +161,7 @@ impl App {
             render_metrics,
         } = self;
         let tasks = Tasks::new();
-        // The relay goes on until everything that was taken is finished.
+        // The relay runs until all work that was taken is finished.
         let to_the_end = CancellationToken::new();
         let takes = |role| config.role == role || config.role == Role::All;
         let orders = takes(Role::Api)
@@ -214,7 +214,7 @@ impl App {
             "clocks",
             bring_back(database, config.horizons(), stop.clone()),
         );
-        // A process is ready without its callbacks, but they must not stay away.
+        // A process is ready without its callback consumer, but the consumer must not stay missing.
         let callback_consumer = callbacks
             .iter()
             .map(|(consumer, _)| consumer.registered.clone());

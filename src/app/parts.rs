@@ -1,4 +1,4 @@
-//! The parts of a process, made from its configuration and wired to each other.
+//! Creates the parts of a process from its configuration and connects them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use crate::watchdog::pulse::Pulse;
 use crate::watchdog::vital::Vital;
 use crate::worker::{Authorizer, UnknownPayments, Worker};
 
-/// Requests that wait at the same time; further ones are answered as they stand.
+/// Requests that may wait at the same time; further ones are answered at once with the payment's current state.
 const MOST_WAITERS: usize = 10_000;
 
 /// What the tasks share.
@@ -42,12 +42,12 @@ pub(super) struct Parts {
     pub seal: Arc<SealKeys>,
     pub backlog: Backlog,
     pub waiters: Arc<Waiters>,
-    /// Of the simulated issuer's ledger.
+    /// The simulated issuer's ledger task.
     ledger: Option<Vital>,
 }
 
 impl Parts {
-    /// Of tasks that were started along with the parts: each must run as long as the process does.
+    /// Tasks that were started together with the parts; each must run as long as the process does.
     pub(super) fn vitals(&self) -> Vec<Vital> {
         let mut vitals = self.commands.vitals();
         vitals.push(self.broker.vital());
@@ -55,7 +55,8 @@ impl Parts {
         vitals
     }
 
-    /// Opens the store, starts connecting to the broker, and wires everything; the relay's tasks are still to be run.
+    /// Opens the store, starts connecting to the broker, and connects the parts; the caller still has to run the relay's
+    /// tasks.
     pub(super) async fn make(config: &Config) -> Result<(Self, RelayTasks), AppError> {
         let (database, broker) = backend(config).await?;
         let (commands, handed_over) =
@@ -91,7 +92,7 @@ impl Parts {
         Ok((parts, relay))
     }
 
-    /// The second way in.
+    /// The consumer of payment requests by message.
     pub(super) fn orders(&self, config: &Config) -> Orders {
         Orders {
             broker: Arc::clone(&self.broker),
@@ -107,7 +108,7 @@ impl Parts {
         }
     }
 
-    /// Who works off tries.
+    /// The worker that processes tries.
     pub(super) fn worker(&self, config: &Config) -> Worker {
         Worker {
             broker: Arc::clone(&self.broker),
@@ -127,7 +128,7 @@ impl Parts {
         }
     }
 
-    /// Who tells clients by HTTP.
+    /// Calls clients by HTTP.
     pub(super) fn callbacks(&self, config: &Config) -> Callbacks {
         Callbacks::new(
             Arc::clone(&self.broker),
@@ -150,7 +151,7 @@ fn simulated_issuer(
         },
         now: time::OffsetDateTime::now_utc,
     };
-    // Its notes share transactions: else these would be a third of all transactions under load.
+    // The ledger's rows are written in groups: otherwise they would be a third of all transactions under load.
     let limits = Limits {
         linger: Duration::from_millis(5),
         lanes: database.lanes(),
@@ -168,7 +169,8 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
         Backend::Embedded { data_dir } => {
             let database = Sqlite::open(&data_dir.join("payments.db"))?;
             database.migrate().await?;
-            // One process at a time: what was under way has died with the last one, and its messages with it.
+            // Only one process at a time uses the embedded store: work under way and its messages ended with the previous
+            // process.
             database.end_all_claims().await?;
             let database = Arc::new(database);
             let keeper = Arc::new(DeadLettersInDatabase(Arc::clone(&database)));

@@ -1,8 +1,8 @@
-//! Messages between processes: transport only, no meaning.
+//! Messages between processes: transport only, independent of their content.
 //!
-//! [`Broker`] is the seam, with two implementations that pass one contract suite: [`rabbitmq`] and [`embedded`]
-//! (in this process). Names of exchanges and queues, and every argument, come from `rabbitmq/definitions.json`
-//! by way of [`topology`].
+//! [`Broker`] is the interface, with two implementations that pass one contract suite: [`rabbitmq`] and [`embedded`]
+//! (in this process). Names of exchanges and queues, and all arguments, come from `rabbitmq/definitions.json` through
+//! [`topology`].
 
 pub mod embedded;
 pub mod rabbitmq;
@@ -20,48 +20,49 @@ use tokio_util::task::TaskTracker;
 use crate::watchdog::vital::{Vital, caught};
 pub use topology::{Exchange, Lane, Queue, Topology};
 
-/// The longest body that comes whole. More than any message of this service has, its dead letters included.
+/// The longest body that is received completely, in bytes. No message of this service is longer, dead letters included.
 pub const LONGEST_BODY_BYTES: usize = 128 * 1024;
 
-/// So much comes of a longer one, and [`ORIGINAL_SIZE`] with it: what is waiting for its turn must not fill the memory.
+/// The part of a longer body that is received, in bytes, together with [`ORIGINAL_SIZE`]: waiting messages must not fill
+/// the memory.
 pub const KEPT_BODY_BYTES: usize = 16 * 1024;
 
-/// The longest header that comes whole: longer texts end there, other long values are dropped.
+/// The longest header that is received completely, in bytes: longer texts are cut, other long values are dropped.
 pub const LONGEST_HEADER_BYTES: usize = 8 * 1024;
 
-/// The most that comes of all headers of a message. More are dropped, and [`HEADERS_DROPPED`] says so.
+/// Maximum size of all headers of a message, in bytes. Others are dropped, and [`HEADERS_DROPPED`] is set.
 pub const LONGEST_HEADERS_BYTES: usize = 64 * 1024;
 
-/// Stands for each byte of a name or property that is no text (U+001A, SUBSTITUTE).
+/// Replaces each byte of a name or property that is not text (U+001A, SUBSTITUTE).
 pub const SUBSTITUTE: u8 = 0x1a;
 
-/// Header that says how many bytes a body had of which only the first part came.
+/// Header with the original size in bytes of a body of which only the first part was received.
 pub const ORIGINAL_SIZE: &str = "x-original-size";
 
-/// Header that says that others were dropped: too long, too many, or not readable.
+/// Header that is set if others were dropped: too long, too many, or unreadable.
 pub const HEADERS_DROPPED: &str = "x-headers-dropped";
 
-/// Results that a subscription holds for a slow receiver; more are dropped, because they are hints.
+/// Maximum number of results buffered for a slow subscriber; others are dropped, because they are only hints.
 const RESULTS_BUFFER: usize = 10_000;
 
-/// A message to be published.
+/// A message to publish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
-    /// One of ours, or the default exchange for replies.
+    /// One of this service's exchanges, or the default exchange for replies.
     pub exchange: Exchange,
-    /// Routing key; for replies the name of the queue.
+    /// Routing key; for replies, the name of the queue.
     pub routing_key: String,
     /// AMQP properties and headers.
     pub properties: Properties,
     /// JSON.
     pub body: String,
-    /// Whether it must reach a queue: unroutable is then an error.
+    /// Whether it must reach a queue: if so, an unroutable message is an error.
     pub mandatory: bool,
 }
 
 impl Publication {
-    /// With what it travels. Through the default exchange go replies, to queues that clients name, and callbacks that
-    /// come again, to a queue of this service.
+    /// The message's lane. The default exchange carries replies, to queues that clients name, and repeated callbacks, to a
+    /// queue of this service.
     pub fn lane(&self) -> Lane {
         match self.exchange {
             Exchange::Requests | Exchange::Work | Exchange::DeadLetters => Lane::Work,
@@ -79,7 +80,7 @@ pub struct Properties {
     /// Unique per message; the idempotency key of a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// The caller's own number for the exchange of messages.
+    /// The caller's correlation id for this exchange of messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
     /// Queue for replies.
@@ -88,55 +89,56 @@ pub struct Properties {
     /// `application/json`, `application/cloudevents+json`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// What kind of message it is: `order.payment`, `payment.succeeded`.
+    /// The type of the message: `order.payment`, `payment.succeeded`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The broker's own word on who published (RabbitMQ checks it against the login). Read, never written.
+    /// The user who published it, confirmed by the broker (RabbitMQ compares it with the login). Read, never written.
     #[serde(skip)]
     pub user_id: Option<String>,
-    /// Text headers, `traceparent` among them; headers of other types are read as text.
+    /// Text headers, including `traceparent`; headers of other types are read as text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
 }
 
-/// Why a message is not known to be at the broker. It may be there all the same: publish it again.
+/// Why it is not certain that a message reached the broker. It may have: publish it again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// No session to the broker.
     #[error("not connected to the broker")]
     NotConnected,
-    /// No confirm came within the time-out, or the session broke before it.
+    /// No confirm arrived within the time-out, or the session broke first.
     #[error("the broker did not confirm in time")]
     NotConfirmed,
-    /// The broker closed the connection or the channel before it confirmed: this message, or one beside it, may be why.
+    /// The broker closed the connection or the channel before it confirmed: this message, or one published with it, may be
+    /// the cause.
     #[error("the broker closed the connection: {0}")]
     Closed(String),
     /// The broker refused it (a full queue with `reject-publish`).
     #[error("the broker refused the message")]
     Refused,
-    /// The protocol cannot carry it, now or later; with what is wrong.
+    /// The protocol can never carry it; with the reason.
     #[error("the message cannot be written: {0}")]
     Unwritable(String),
-    /// Mandatory, and no queue is bound for it.
+    /// It is mandatory, and no queue is bound for it.
     #[error("no queue takes the message: {exchange} {routing_key}")]
     Unroutable {
-        /// Exchange it was published to.
+        /// The exchange that it was published to.
         exchange: String,
         /// Its routing key.
         routing_key: String,
     },
 }
 
-/// Why a question to the broker has no answer.
+/// Why a request to the broker failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// No session now.
+    /// There is no session now.
     #[error("not connected to the broker")]
     NotConnected,
-    /// The broker said no.
+    /// The broker refused the request.
     #[error("the broker refused: {0}")]
     Refused(String),
-    /// The URL, or what it points to, cannot be used.
+    /// The URL, or a file of the configuration, cannot be used.
     #[error("{0}")]
     Configuration(String),
 }
@@ -144,24 +146,25 @@ pub enum BrokerError {
 /// Whether the broker can be used now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
-    /// Never connected so far, or lost and being rebuilt; with the last reason.
+    /// Not connected yet, or connection lost and being rebuilt; with the last reason.
     Down(String),
     /// Connected, topology in place.
     Up,
-    /// Connected, but the broker has stopped taking messages (resource alarm).
+    /// Connected, but the broker has stopped accepting messages (resource alarm).
     Blocked,
-    /// Connected, but an exchange or queue differs from definitions.json; with its name and the broker's words.
+    /// Connected, but an exchange or queue differs from definitions.json; with its name and the broker's message.
     Mismatch(String),
 }
 
-/// A message that came in. It must be settled exactly once; dropped unsettled, it comes again when its session ends.
+/// A received message. It must be settled exactly once; if it is dropped unsettled, it is redelivered when its session
+/// ends.
 #[derive(Debug)]
 pub struct Delivery {
     /// Routing key.
     pub routing_key: String,
     /// Properties and headers.
     pub properties: Properties,
-    /// Whatever was sent.
+    /// The body as received.
     pub body: Vec<u8>,
     /// The broker has delivered it before.
     pub redelivered: bool,
@@ -170,7 +173,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// How many bytes its body had when it was sent: more than it has now if it was too long.
+    /// The size of its body in bytes when it was sent: more than now if it was cut.
     pub fn size(&self) -> u64 {
         let here = self.body.len() as u64;
         self.properties.original_size().unwrap_or(here).max(here)
@@ -178,35 +181,35 @@ impl Delivery {
 }
 
 impl Properties {
-    /// How long the body was, if only its first part came.
+    /// The original size of the body in bytes, if only its first part was received.
     pub fn original_size(&self) -> Option<u64> {
         self.headers.get(ORIGINAL_SIZE)?.parse().ok()
     }
 }
 
-/// How a delivery ends. Errors are not reported: a session that has ended delivers again.
+/// How a delivery ends. Errors are not reported: if the session has ended, the message is redelivered.
 #[async_trait]
 pub trait Settle: Send + Sync + std::fmt::Debug {
-    /// Done: forget it.
+    /// Processed: the broker deletes it.
     async fn acknowledge(self: Box<Self>);
-    /// "This attempt failed": counts towards the delivery limit, then dead-lettered.
+    /// Processing failed: counts towards the delivery limit, after which the message is dead-lettered.
     async fn reject(self: Box<Self>);
-    /// "I give it back": to be delivered again, to anyone.
+    /// Returned unprocessed: to be delivered again to any consumer.
     async fn give_back(self: Box<Self>);
 }
 
-/// A stream of deliveries that outlives its sessions: after a loss it goes on with the next one.
+/// A stream of deliveries that survives its sessions: after a loss it continues with the next session.
 #[derive(Debug)]
 pub struct Consumer {
-    /// Closed when the broker is closed or the consumer dropped.
+    /// Closed when the broker is closed or the consumer is dropped.
     pub deliveries: mpsc::Receiver<Delivery>,
     /// True while the broker knows this consumer.
     pub registered: watch::Receiver<bool>,
 }
 
 impl Consumer {
-    /// Has up to `at_most` deliveries worked on at a time, each by a task of `tasks`, until `stop`. What has no task by then
-    /// is left where it is. A delivery whose work panics is rejected, so that it ends among the dead letters.
+    /// Processes up to `at_most` deliveries at a time, each in a task of `tasks`, until `stop`. Deliveries without a task by
+    /// then stay unprocessed. If processing panics, the delivery is rejected, so that it ends as a dead letter.
     pub async fn hand_out<W: Future<Output = ()> + Send + 'static>(
         &mut self,
         at_most: usize,
@@ -237,7 +240,7 @@ impl Consumer {
         }
     }
 
-    /// Takes no more, and gives back what was received but not taken up.
+    /// Takes no more deliveries, and returns those that were received but not started.
     pub async fn give_back_the_rest(mut self) {
         self.deliveries.close();
         while let Some(delivery) = self.deliveries.recv().await {
@@ -246,12 +249,12 @@ impl Consumer {
     }
 }
 
-/// A delivery that can still be settled when whatever works on it is gone.
+/// A delivery that can still be settled when the code that processes it is gone.
 #[derive(Debug, Clone, Default)]
 pub struct Unsettled(Arc<Mutex<Option<Box<dyn Settle>>>>);
 
 impl Delivery {
-    /// A second way to settle it; what comes first counts.
+    /// A second handle to settle it; the first settlement counts.
     pub fn keep_settlement(&mut self) -> Unsettled {
         let settle = std::mem::replace(&mut self.settle, Box::new(Unsettled::default()));
         let unsettled = Unsettled(Arc::new(Mutex::new(Some(settle))));
@@ -261,8 +264,8 @@ impl Delivery {
 }
 
 impl Unsettled {
-    /// Runs the work on the delivery. If it panics, the delivery is rejected: otherwise it would stay unacknowledged until
-    /// the session ends.
+    /// Processes the delivery. If that panics, the delivery is rejected: otherwise it would stay unacknowledged until the
+    /// session ends.
     pub async fn reject_if_it_panics(self, work: impl Future<Output = ()> + Send) {
         if caught("delivery", work).await.is_none() {
             Box::new(self).reject().await;
@@ -295,15 +298,15 @@ impl Settle for Unsettled {
     }
 }
 
-/// A message broker, as far as this service needs one.
+/// A message broker, with the functions that this service needs.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Publishes persistent messages, pipelined, and waits for the confirms; one result each, in their order.
-    /// Ends within the confirm time-out whatever the broker does. Confirms that are missing in one [`Lane`] hold up
-    /// no other call in another.
+    /// Publishes persistent messages, pipelined, and waits for the confirms; one result for each, in the same order.
+    /// Ends within the confirm time-out whatever the broker does. Missing confirms in one [`Lane`] do not delay calls in
+    /// another.
     async fn publish(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>>;
 
-    /// The same on a connection made for this call alone, so that what the broker does to it concerns nothing else.
+    /// The same on a separate connection for this call, so that if the broker closes it, nothing else is affected.
     async fn publish_alone(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
         self.publish(messages).await
     }
@@ -311,12 +314,12 @@ pub trait Broker: Send + Sync + 'static {
     /// Consumes one of the durable queues, holding at most `prefetch` unsettled deliveries.
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer;
 
-    /// Consumes a private, temporary queue bound to the results exchange with the given keys. What is published
-    /// while the session is down is missed.
+    /// Consumes a private, temporary queue bound to the results exchange with the given keys. Messages published while the
+    /// session is down are missed.
     fn subscribe_results(&self, binding_keys: &[&str]) -> Consumer;
 
-    /// Leads results with the wanted keys to one of the durable queues, from now on and for as long as the broker
-    /// keeps its bindings, and those with the unwanted keys no more. Safe to repeat.
+    /// Binds one of the durable queues to results with the wanted keys, for as long as the broker keeps its bindings, and
+    /// unbinds it from the unwanted keys. Safe to repeat.
     async fn bind_results(
         &self,
         queue: Queue,
@@ -324,19 +327,19 @@ pub trait Broker: Send + Sync + 'static {
         unwanted: &[String],
     ) -> Result<(), BrokerError>;
 
-    /// Number of messages that wait in a queue (those being worked on not counted).
+    /// Number of messages waiting in a queue (not counting those being processed).
     async fn depth(&self, queue: Queue) -> Result<u64, BrokerError>;
 
-    /// Declares everything of definitions.json; a difference to what exists is an error that names it.
+    /// Declares everything in definitions.json; returns an error that names anything that exists with other arguments.
     async fn declare_topology(&self) -> Result<(), BrokerError>;
 
-    /// Of the tasks behind it: they must run until it is closed.
+    /// The broker's tasks: they must run until it is closed.
     fn vital(&self) -> Vital;
 
-    /// Whether the broker can be used, now and on every change.
+    /// The connection status, now and on every change.
     fn connection(&self) -> watch::Receiver<Connection>;
 
-    /// Stops consuming (what was delivered can still be settled).
+    /// Stops consuming (deliveries can still be settled).
     async fn stop_consuming(&self);
 
     /// Closes the sessions.

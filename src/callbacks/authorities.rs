@@ -1,4 +1,4 @@
-//! Who vouches for receivers: the system's authorities, and those of `CALLBACK_CA_FILE`.
+//! The CA certificates that receivers are checked against: the system's, and those of `CALLBACK_CA_FILE`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Extra CA certificates, beside the system's.
+/// Extra CA certificates, in addition to the system's.
 #[derive(Clone, Default)]
 pub struct Authorities(Arc<[CertificateDer<'static>]>);
 
-/// Why a file of authorities cannot be used.
+/// Why a CA file cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidAuthorities {
-    /// No PEM, or nothing in it, or something else.
+    /// The file is empty, is not PEM, or holds no certificate.
     #[error("does not hold certificates in PEM form (BEGIN CERTIFICATE)")]
     NoCertificate,
-    /// PEM, and no certificate of an authority in it.
+    /// It is PEM, but a certificate in it is not a usable CA certificate.
     #[error("holds a certificate that cannot be used: {0}")]
     Unusable(rustls::Error),
 }
 
 impl Authorities {
-    /// Reads PEM.
+    /// Parses CA certificates from PEM.
     pub fn parse(pem: &str) -> Result<Self, InvalidAuthorities> {
         let certificates: Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
@@ -39,7 +39,8 @@ impl Authorities {
         Ok(Self(certificates.into()))
     }
 
-    /// With the system's, which takes a while to read. Where there are none at all `https` fails, and `http` works.
+    /// Adds the system's certificates, which takes a while to read. If there are none at all, `https` fails and `http`
+    /// works.
     pub(super) fn and_the_system_s(&self) -> RootCertStore {
         let system = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();

@@ -1,5 +1,5 @@
-//! Leads to the callbacks queue the results that some client wants to be called for, and no others: without callbacks
-//! the broker has nothing to do for them.
+//! Binds the callbacks queue to the results that clients subscribed to, and to no others: without callbacks the broker
+//! has no extra work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use crate::broker::{Broker, BrokerError, Queue};
 use crate::clients::Clients;
 use crate::clients::callback::EVENTS;
 
-/// How often the clients are looked at: their file may have changed.
+/// How often the clients are checked: their file may have changed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A queue that was deleted comes back without its bindings, so they are made again now and then.
+/// A queue that was deleted and created again has no bindings, so they are declared again at this interval.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Binding keys of results.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// To be called for.
+    /// Keys that clients subscribed to.
     pub wanted: Vec<String>,
-    /// All others of the clients in the file.
+    /// All other keys of the clients in the file.
     pub unwanted: Vec<String>,
 }
 
-/// Binds whenever the clients or the session have changed, until `stop`.
+/// Updates the bindings whenever the clients or the session have changed, until `stop`.
 pub(super) async fn follow(
     broker: Arc<dyn Broker>,
     clients: Clients,
@@ -47,7 +47,7 @@ pub(super) async fn follow(
                     bound = Some(keys);
                     last = tokio::time::Instant::now();
                 }
-                // The session says so itself; this is tried again in a moment.
+                // The session reports this; it is tried again in a moment.
                 Err(BrokerError::NotConnected) => {}
                 Err(error) => tracing::warn!(%error, "callbacks are not bound to results"),
             }
@@ -64,7 +64,7 @@ pub(super) async fn follow(
 }
 
 impl Keys {
-    /// As the clients want it now.
+    /// The keys according to the current client file.
     pub fn of(clients: &Clients) -> Self {
         let mut keys = Self::default();
         for (client, callback) in clients.callbacks() {

@@ -1,26 +1,26 @@
-//! Whether a receiver is worth a call. After some failures in a row it is left alone for a while, longer each time; then
-//! one call finds out. Decides; waits for nothing.
+//! The circuit breaker of one receiver. After several failures in a row the receiver is not called for a while, longer
+//! each time; then one call tests it. This module only decides; it does not wait.
 //!
-//! An event that failed before says little about the receiver: it may be the event that is wrong. So only events that
-//! were never called for open the circuit, and they are the first to find out whether the receiver is back.
+//! An event that failed before is weak evidence about the receiver: the event itself may be wrong. So only first calls of
+//! events open the circuit, and they are the first to test whether the receiver is back.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row after which a receiver counts as away.
+/// Failures in a row after which a receiver counts as down.
 const FAILURES: u32 = 5;
 
-/// Whether an event was called for before.
+/// Whether the receiver was called for an event before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calls {
     /// Never.
     None,
-    /// At least once, in vain.
+    /// At least one failed call.
     Some,
 }
 
-/// What is to be done with an event.
+/// What to do with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Make the call.
@@ -29,42 +29,42 @@ pub enum Verdict {
     Wait,
 }
 
-/// What changed by the end of a call.
+/// How the result of a call changed the circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It counts as away from now on.
+    /// The receiver counts as down from now on.
     Opened,
-    /// It is back.
+    /// The receiver is back.
     Closed,
 }
 
 /// The recent history of one receiver.
 #[derive(Debug, Default)]
 pub struct Circuit {
-    /// In a row, of events that were never called for.
+    /// Failures in a row, counting only first calls of events.
     failures: u32,
-    /// Set while it counts as away.
+    /// Set while the receiver counts as down.
     open: Option<Open>,
 }
 
-/// A receiver that counts as away.
+/// A receiver that counts as down.
 #[derive(Debug)]
 struct Open {
-    /// When an event that was never called for may find out whether it is back.
+    /// When the first call of an event may test the receiver.
     fresh: Probe,
-    /// When another event may. That is later: it finds out something only if there is no fresh one.
+    /// When an event that failed before may test it. This is later: it is used only if there is no new event.
     again: Probe,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Probe {
     at: Instant,
-    /// Calls that have found the receiver still away.
+    /// Calls in a row that found the receiver still down.
     times: u32,
 }
 
 impl Circuit {
-    /// Whether to call now. While the receiver counts as away, one call at a time may find out.
+    /// Whether to call now. While the receiver counts as down, one call at a time may test it.
     pub fn ask(&mut self, now: Instant, calls: Calls, call: Duration) -> Verdict {
         match self.open.as_mut().map(|open| open.probe(calls)) {
             Some(probe) if now < probe.at => Verdict::Wait,
@@ -76,26 +76,26 @@ impl Circuit {
         }
     }
 
-    /// Whether an event is to be left alone now.
+    /// Whether to make no call for an event now.
     pub fn is_open(&mut self, now: Instant, calls: Calls) -> bool {
         let open = self.open.as_mut();
         open.is_some_and(|open| now < open.probe(calls).at)
     }
 
-    /// How often it has been found away in a row, as a number of tries: what is left for later waits accordingly.
+    /// How often in a row the receiver was found down, as a number of tries: the delays of waiting events grow with it.
     pub fn times(&self) -> u32 {
         let open = self.open.as_ref();
         open.map_or(1, |open| open.fresh.times.max(open.again.times))
     }
 
-    /// The receiver answered, whatever it said about the event.
+    /// The receiver answered, whatever its answer to the event.
     pub fn answered(&mut self) -> Option<Change> {
         self.failures = 0;
         self.open.take().map(|_| Change::Closed)
     }
 
-    /// A call said that the receiver does not work; `pause` says how long it is left alone when it has been found away
-    /// so many times.
+    /// A call showed that the receiver does not work. `pause` returns how long not to call it after this many failed
+    /// tests.
     pub fn failed(
         &mut self,
         now: Instant,

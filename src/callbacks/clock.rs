@@ -1,7 +1,8 @@
 //! The time by the database's clock, which all workers share: how old an event is and when it was signed must not depend
-//! on the clock of the process that happens to call.
+//! on the clock of the process that makes the call.
 //!
-//! The database is asked now and then. In between the time runs on by this machine's monotonic clock, which nobody sets.
+//! The database is queried at intervals. In between, time advances by this machine's monotonic clock, which nobody can
+//! set.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,16 +14,16 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::domain::Timestamp;
 use crate::store::Database;
 
-/// How long an answer of the database counts.
+/// How long an answer of the database is used.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// How long it may take to answer.
+/// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Between two questions to a database that does not answer.
+/// Pause between two queries to a database that does not answer.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A process whose clock differs by more is worth a line in the log.
+/// A larger difference from this process's clock is logged.
 const TOLERATED: time::Duration = time::Duration::MINUTE;
 
 /// The database's clock, as this process knows it.
@@ -46,7 +47,7 @@ impl Seen {
 }
 
 impl DatabaseClock {
-    /// Of this database.
+    /// The clock of this database.
     pub fn new(database: Arc<dyn Database>) -> Self {
         Self {
             database,
@@ -56,7 +57,7 @@ impl DatabaseClock {
         }
     }
 
-    /// The time now. Waits for the database if it has never answered so far; later an old answer does.
+    /// The time now. Waits for the database if it has never answered; later an old answer is good enough.
     pub async fn now(&self) -> Timestamp {
         loop {
             let seen = self.seen();
@@ -82,7 +83,7 @@ impl DatabaseClock {
         let Ok(Ok(server)) = timeout(PATIENCE, self.database.server()).await else {
             return false;
         };
-        // It has looked at its clock at some moment in between.
+        // The database read its clock at some moment in between.
         let at = asked + asked.elapsed() / 2;
         let seen = Seen {
             now: server.now,
@@ -101,8 +102,8 @@ impl DatabaseClock {
         if differs {
             tracing::warn!(
                 seconds = ahead.whole_seconds(),
-                "the database's clock differs from this process's clock by more than a minute: callbacks follow the \
-                 database's; set the clocks"
+                "the database's clock differs from this process's clock by more than a minute: callbacks use the \
+                 database's; synchronize the clocks (NTP)"
             );
         } else {
             tracing::info!("the database's clock and this process's clock agree again");

@@ -1,4 +1,4 @@
-//! An event on its way to a client: as it comes from the results topic, and as it comes again.
+//! An event for a client's receiver, read from the results topic or from a message for another call.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,27 +13,27 @@ use crate::wire::result::{CLIENT_HEADER, PAYMENT_ID_HEADER};
 /// Header with the number of calls so far.
 pub const TRIES_HEADER: &str = "callback-tries";
 
-/// Headers with the reason and the sentence of the last failure.
+/// Headers with the reason and the error text of the last failure.
 pub const REASON_HEADER: &str = "callback-reason";
 pub const ERROR_HEADER: &str = "callback-error";
 
-/// Header with the moment at which it first came, RFC 3339.
+/// Header with the time at which the event first arrived, RFC 3339.
 const FIRST_AT_HEADER: &str = "callback-first-at";
 
-/// What one client is to be told.
+/// An event for one client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// The same in every call: that of the event in the payment's history.
+    /// The event's id in the payment's history; the same in every call.
     pub id: String,
-    /// Who is told.
+    /// The client to call.
     pub client: ClientName,
-    /// `payment.succeeded`
+    /// The event type, such as `payment.succeeded`.
     pub kind: String,
     /// A CloudEvent in JSON, as on the topic.
     pub body: String,
     /// Calls so far.
     pub tries: u32,
-    /// When it first came.
+    /// When it first arrived.
     pub first_at: Timestamp,
     /// The payment that it is about; a refused request has none.
     pub payment: Option<PaymentId>,
@@ -43,7 +43,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Reads a message of the callbacks queue; an error says what is missing.
+    /// Reads a message of the callbacks queue; an error names what is missing.
     pub fn read(delivery: &Delivery, now: Timestamp) -> Result<Self, &'static str> {
         let properties = delivery.properties.clone();
         let header = |name: &str| properties.headers.get(name);
@@ -68,12 +68,12 @@ impl Event {
         })
     }
 
-    /// It has come from the topic, not from the outbox.
+    /// It came from the topic, not from the outbox.
     pub fn is_new(&self) -> bool {
         !self.properties.headers.contains_key(FIRST_AT_HEADER)
     }
 
-    /// Whether it was called for before.
+    /// Whether a call was made for it before.
     pub fn calls(&self) -> Calls {
         if self.tries == 0 {
             Calls::None
@@ -82,12 +82,12 @@ impl Event {
         }
     }
 
-    /// How long it has been on its way.
+    /// How long ago it first arrived.
     pub fn age(&self, now: Timestamp) -> time::Duration {
         now - self.first_at
     }
 
-    /// The message by which it comes again: straight to its queue, so that no other subscriber hears it twice.
+    /// The message for another call: sent directly to the callbacks queue, so that no other subscriber receives it twice.
     pub fn again(&self) -> Publication {
         let mut properties = self.original();
         properties.headers.extend([
@@ -109,7 +109,7 @@ impl Event {
         }
     }
 
-    /// Its properties as if it had never come before: what a dead letter of it is replayed with.
+    /// Its properties as they first arrived: a dead letter of it is replayed with these.
     pub fn original(&self) -> Properties {
         let mut properties = self.properties.clone();
         for name in [TRIES_HEADER, FIRST_AT_HEADER, REASON_HEADER, ERROR_HEADER] {

@@ -1,31 +1,31 @@
-//! Why a callback was not delivered, and what that says about its receiver.
+//! Why a callback was not delivered, and what that shows about its receiver.
 
 /// Why a call did not deliver its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Snake case, for metrics and dead letters: `timeout`, `server_error`.
     pub reason: String,
-    /// One sentence.
+    /// One sentence for people.
     pub error: String,
-    /// Another call would change nothing.
+    /// Another call would not help.
     pub is_final: bool,
-    /// What it says about the receiver.
+    /// What it shows about the receiver.
     pub evidence: Evidence,
 }
 
-/// What a call says about the receiver, apart from its event.
+/// What a call shows about the receiver, apart from its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// It works: it has answered, if only that it cannot use this event.
+    /// It works: it answered, even if it cannot use this event.
     Answers,
     /// It does not work.
     Fails,
-    /// There was no call.
+    /// No call was made.
     Nothing,
 }
 
 impl Failure {
-    /// To be tried again.
+    /// A failure that is tried again.
     pub fn again(reason: impl Into<String>, error: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -35,7 +35,7 @@ impl Failure {
         }
     }
 
-    /// The receiver has answered, and what it says is about this event alone.
+    /// The receiver answered, and its answer is only about this event.
     #[must_use]
     pub fn about_the_event(self) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Failure {
         }
     }
 
-    /// Not to be tried again.
+    /// A failure that is not tried again.
     pub fn last(reason: impl Into<String>, error: impl Into<String>) -> Self {
         Self {
             is_final: true,

@@ -1,9 +1,9 @@
-//! Tells clients of results by HTTP. Off for everyone who has no `callback` in `CLIENTS_FILE`.
+//! Calls clients by HTTP with their results. Off for every client without a `callback` in `CLIENTS_FILE`.
 //!
-//! Results that somebody wants lie in a durable queue. Each is called for until its receiver has it: a call that fails
-//! becomes an outbox row that is due later, and comes back into the queue. After a day it is a dead letter. A receiver
-//! that fails again and again is left alone for a while, and its events wait in the outbox without a call.
-//! Payments wait for none of this; docs/adr/adr018-callbacks.md says why.
+//! Results that clients subscribed to are in a durable queue. Each is sent until its receiver accepts it: a failed call
+//! becomes an outbox row that is due later and returns to the queue. After a day it becomes a dead letter. A receiver
+//! that keeps failing is not called for a while, and its events wait in the outbox. Payments never wait for callbacks;
+//! see docs/adr/adr018-callbacks.md for the reasons.
 
 pub mod authorities;
 pub mod bindings;
@@ -47,42 +47,43 @@ use settings::CallbackSettings;
 /// Events that this process holds, of all clients together.
 const HELD: u16 = 512;
 
-/// How long an event of an unknown payment is held before it goes back: it would come again at once.
+/// How long an event of an unknown payment is held before it is returned to the queue: otherwise it would be redelivered
+/// at once.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
 
-/// So many of them are held at a time; further ones go back at once.
+/// How many of them are held at the same time; further ones are returned at once.
 const UNKNOWN_HELD: usize = 16;
 
-/// How long no event may leave although there are some.
+/// How long the stage may complete no event although some are waiting.
 const STAGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Delivers what the callbacks queue holds.
 pub struct Callbacks {
     /// Where events come from.
     broker: Arc<dyn Broker>,
-    /// Who wants them.
+    /// The clients and their receivers.
     clients: Clients,
-    /// Notes what comes again.
+    /// Writes the outbox rows of further calls.
     commands: Commands,
-    /// Takes what is to be published.
+    /// Counts what waits to be published.
     backlog: Backlog,
-    /// Knows which payments are this installation's.
+    /// Knows which payments belong to this installation.
     database: Arc<dyn Database>,
     settings: CallbackSettings,
     clock: DatabaseClock,
     receivers: Receivers,
     stage: Stage,
-    /// Made for the first call: reading the system's certificates takes a while.
+    /// Created at the first call: reading the system's certificates takes a while.
     sender: OnceCell<Sender>,
-    /// Places for events of unknown payments.
+    /// Permits to hold events of unknown payments.
     unknown: Semaphore,
 }
 
-/// What becomes of an event.
+/// What happens to an event.
 enum Fate {
-    /// Its client has it, or does not want it.
+    /// Its client has it, or no longer wants it.
     Done,
-    /// It comes again.
+    /// It is sent again after this delay.
     Later(Duration),
     /// It becomes a dead letter.
     GivenUp(Failure),
@@ -91,7 +92,7 @@ enum Fate {
 }
 
 impl Callbacks {
-    /// Ready to consume.
+    /// Creates it, ready to consume.
     pub fn new(
         broker: Arc<dyn Broker>,
         clients: Clients,
@@ -114,22 +115,23 @@ impl Callbacks {
         }
     }
 
-    /// The stage of its work. A call may take a while, and so may the turn of an event.
+    /// The stage of its work. A call may take a while, and so may an event's wait for its turn.
     pub fn stage(&self) -> Stage {
         let call = self.settings.timeout + Duration::from_secs(5);
         self.stage.allow(STAGE_LIMIT.max(call));
         self.stage.clone()
     }
 
-    /// Registers for events. Always, also if nobody wants any: what was bound once must not fill the queue up.
+    /// Registers for events, even if no client wants any: events of earlier bindings must not fill the queue.
     pub fn consume(&self) -> Consumer {
         self.broker.consume(Queue::Callbacks, HELD)
     }
 
-    /// Delivers what [`Self::consume`] brings until `stop`, then ends the calls under way and puts the rest aside.
+    /// Delivers what [`Self::consume`] receives until `stop`, then ends the calls under way and stores the rest for
+    /// later.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
         let tasks = TaskTracker::new();
-        // Ends with `stop`. If it ends before, by a panic, so does this task, and with it the process.
+        // Ends with `stop`. If it ends earlier, by a panic, this task ends too, and so does the process.
         let following = tokio::spawn(bindings::follow(
             Arc::clone(&self.broker),
             self.clients.clone(),
@@ -162,7 +164,7 @@ impl Callbacks {
         let mut event = match Event::read(&delivery, now) {
             Ok(event) => event,
             Err(missing) => {
-                // Only the relay writes here, so this is a foreign message: it ends among the dead letters.
+                // Only the relay publishes here, so this message is foreign: it becomes a dead letter.
                 tracing::warn!(missing, "a message in the callbacks queue cannot be read");
                 return delivery.settle.reject().await;
             }
@@ -181,7 +183,7 @@ impl Callbacks {
             }
             Err(error) => {
                 entered.failed(&error);
-                tracing::error!(event.id, %error, "what becomes of a callback could not be noted");
+                tracing::error!(event.id, %error, "the result of a callback could not be recorded");
                 delivery.settle.reject().await;
             }
         }
@@ -191,7 +193,8 @@ impl Callbacks {
         let callback = self.clients.callback(&event.client);
         let wants = |it: &Arc<Callback>| it.events.contains(&event.kind.as_str());
         let Some(callback) = callback.filter(wants) else {
-            // A client that has left the file is told nothing. One that was never in it may be another installation's.
+            // A client that was removed from the file gets no more callbacks. One that was never in it may belong to
+            // another installation.
             let is_ours = self.clients.knows(&event.client) || self.has_payment_of(event).await;
             return if is_ours {
                 Fate::Done
@@ -203,7 +206,8 @@ impl Callbacks {
         let made = event.calls();
         let turn = tokio::select! {
             biased;
-            // Into the outbox, where the next process finds it; not before every call of this one has ended.
+            // It goes to the outbox, where the next process finds it, but not before all calls of this process have
+            // ended.
             () = stop.cancelled() => Err(self.settings.timeout + Duration::from_secs(1)),
             turn = receiver.turn(made, event.age(now)) => turn,
         };
@@ -227,8 +231,8 @@ impl Callbacks {
         }
     }
 
-    /// Whether the event's payment is in the database. An event without a payment, or a database that does not answer,
-    /// is no reason to doubt it.
+    /// Whether the event's payment is in the database. If the event has no payment or the database does not answer,
+    /// assumes that it is.
     async fn has_payment_of(&self, event: &Event) -> bool {
         let Some(payment) = event.payment else {
             return true;
@@ -237,15 +241,15 @@ impl Callbacks {
         found.map_or(true, |found| found.is_some())
     }
 
-    /// It goes back for a worker that knows the payment, and ends among the dead letters.
+    /// Returns it to the queue for a worker that knows the payment; in the end it becomes a dead letter.
     async fn put_back(&self, event: &Event, delivery: Delivery, stop: &CancellationToken) {
         if !delivery.redelivered {
             tracing::error!(
                 event.id,
                 client = %event.client,
                 payment.id = event.payment.map(|id| id.0),
-                "a callback about a payment that is not in this database goes back to the queue, and ends among the \
-                 dead letters: is DATABASE_URL the database of this virtual host?"
+                "a callback about a payment that is not in this database goes back to the queue, and becomes a \
+                 dead letter in the end: is DATABASE_URL the database of this virtual host?"
             );
         }
         metrics::counter!("callbacks_for_unknown_payments").increment(1);
@@ -266,9 +270,9 @@ impl Callbacks {
         sender.send(event, callback, self.clock.now().await).await
     }
 
-    /// Later, unless that is too late.
+    /// Calls again later, unless the event is too old by then.
     async fn later_or_never(&self, event: &Event, delay: Duration) -> Fate {
-        // A row in the outbox of another installation's database would be lost with that mistake.
+        // In another installation's database the outbox row would be lost.
         if !self.has_payment_of(event).await {
             return Fate::UnknownPayment;
         }
@@ -276,14 +280,14 @@ impl Callbacks {
         if age + delay < self.settings.give_up_after {
             return Fate::Later(delay);
         }
-        let away = || Failure::again("receiver_away", "The receiver was away all the time.");
+        let away = || Failure::again("receiver_away", "The receiver was down all the time.");
         Fate::GivenUp(event.failure.clone().unwrap_or_else(away))
     }
 
     async fn later(&self, event: &Event, delay: Duration) -> Result<(), StoreError> {
         if event.is_new() && self.backlog.messages_waiting() >= self.settings.backlog_limit {
-            // Rather this than the disk full. The outcome stands in the payment all the same.
-            tracing::warn!(event.id, client = %event.client, "too many callbacks wait: not called for again");
+            // Drops the callback rather than fill the disk. The payment still has its outcome.
+            tracing::warn!(event.id, client = %event.client, "too many callbacks wait: this one is not tried again");
             metrics::counter!("callbacks_dropped", "client" => event.client.to_string())
                 .increment(1);
             return Ok(());
@@ -293,7 +297,7 @@ impl Callbacks {
 
     async fn give_up(&self, event: &Event, failure: &Failure) -> Result<(), StoreError> {
         let Failure { reason, error, .. } = failure;
-        tracing::warn!(event.id, client = %event.client, reason, error, event.tries, "a callback is abandoned");
+        tracing::warn!(event.id, client = %event.client, reason, error, event.tries, "a callback has failed and becomes a dead letter");
         metrics::counter!("callbacks_given_up", "client" => event.client.to_string(), "reason" => reason.clone())
             .increment(1);
         let body = serde_json::from_str(&event.body).unwrap_or_default();
@@ -321,7 +325,7 @@ fn report(event: &Event, failure: Option<&Failure>) {
     let client = event.client.to_string();
     match failure {
         None => {
-            tracing::debug!(event.id, client, event.tries, "a callback is delivered");
+            tracing::debug!(event.id, client, event.tries, "a callback was delivered");
             metrics::counter!("callbacks_delivered", "client" => client).increment(1);
         }
         Some(failure) if failure.evidence == Evidence::Answers && event.tries == 1 => {
@@ -332,7 +336,7 @@ fn report(event: &Event, failure: Option<&Failure>) {
                 client,
                 reason,
                 error,
-                "the receiver works, but does not take this event: it is called for again, and others do not wait"
+                "the receiver works, but rejects this event: it is tried again, and other events do not wait"
             );
         }
         Some(Failure { reason, error, .. }) => {

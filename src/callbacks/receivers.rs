@@ -1,5 +1,5 @@
-//! The receivers as this process knows them: how many calls each has under way, and whether it answers. What one of them
-//! does delays no other.
+//! The receivers as this process knows them: how many calls each has under way, and whether it answers. A slow or failing
+//! receiver does not delay the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,36 +15,36 @@ use super::settings::CallbackSettings;
 use crate::clients::callback::Callback;
 use crate::domain::ClientName;
 
-/// Events of one client that this process holds, for each that is being called for. More go back, so that there is room
-/// for others.
+/// Events of one client that this process holds for each call it may have under way. Further ones are put off, to leave
+/// room for other clients.
 const HELD: usize = 8;
 
-/// No client's events take more places, however many calls it may have.
+/// Upper limit of the events held for one client, however many calls it may have.
 const MOST_HELD: usize = 128;
 
-/// A receiver that counts as away is asked at least so often.
+/// A receiver that counts as down is tested at least this often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// When an event comes again for which there was no place, at the soonest.
+/// The shortest delay of an event for which there was no room.
 const CROWDED: Duration = Duration::from_secs(1);
 
-/// All of them.
+/// All receivers.
 pub struct Receivers {
     settings: CallbackSettings,
     known: Mutex<HashMap<ClientName, Arc<Receiver>>>,
 }
 
-/// One.
+/// One receiver.
 pub struct Receiver {
     client: ClientName,
     url: Uri,
     settings: CallbackSettings,
-    /// Places for events that were never called for.
+    /// Room for events that were not sent before.
     fresh: Arc<Semaphore>,
-    /// Places for those that were. Apart, so that they never take the places of fresh ones.
+    /// Room for events that were sent before. It is separate, so that they never take room from new events.
     again: Arc<Semaphore>,
     calls: Arc<Semaphore>,
-    /// Half of the calls may be for events that failed before.
+    /// At most half of the calls may be for events that failed before.
     calls_again: Arc<Semaphore>,
     circuit: Mutex<Circuit>,
 }
@@ -57,7 +57,7 @@ pub struct Turn {
 }
 
 impl Receivers {
-    /// Nobody so far.
+    /// Starts without receivers.
     pub fn new(settings: CallbackSettings) -> Self {
         Self {
             settings,
@@ -65,7 +65,7 @@ impl Receivers {
         }
     }
 
-    /// The client's; at another address it is another one.
+    /// The client's receiver; a new address counts as a new receiver.
     pub fn of(&self, client: &ClientName, callback: &Callback) -> Arc<Receiver> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(receiver) = known.get(client).filter(|it| it.url == callback.url) {
@@ -90,9 +90,9 @@ impl Receivers {
 }
 
 impl Receiver {
-    /// Waits for its turn; an error says how long an event of this age should be left alone instead.
+    /// Waits for the event's turn; an error returns how long to put the event off instead, according to its age.
     pub async fn turn(&self, made: Calls, age: time::Duration) -> Result<Turn, Duration> {
-        // What cannot be called for is not kept waiting in line.
+        // An event that cannot be sent now must not wait in line.
         self.is_away(made).map_or(Ok(()), Err)?;
         let places = match made {
             Calls::None => &self.fresh,
@@ -116,7 +116,7 @@ impl Receiver {
         }
     }
 
-    /// Notes what a call says about the receiver.
+    /// Records what a call showed about the receiver.
     pub fn note(&self, made: Calls, evidence: Evidence) {
         let pause = |times| self.settings.retry.delay_after(times).min(LONGEST_PAUSE);
         let change = self.with_circuit(|circuit| match evidence {
@@ -129,7 +129,7 @@ impl Receiver {
             Some(Change::Opened) => {
                 tracing::warn!(
                     client,
-                    "the receiver of callbacks fails: it is left alone for a while"
+                    "the receiver of callbacks fails: it is not called for a while"
                 );
             }
             Some(Change::Closed) => tracing::info!(client, "the receiver of callbacks is back"),
@@ -142,7 +142,7 @@ impl Receiver {
         away.then(|| self.pause())
     }
 
-    /// Longer, the longer it has been away: what waits costs a little each time it comes.
+    /// Longer, the longer the receiver has been down: each time a waiting event comes back costs a little work.
     fn pause(&self) -> Duration {
         let times = self.with_circuit(|circuit| circuit.times());
         self.settings.retry.delay_after(times)
@@ -157,7 +157,7 @@ async fn acquire(calls: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Duratio
     Arc::clone(calls).acquire_owned().await.map_err(|_| CROWDED)
 }
 
-/// For as long as the event has been on its way: coming each second to find no place would cost payments their time.
+/// As long as the event has already been on its way: returning every second to find no room would slow payments down.
 fn crowded(age: time::Duration, longest: Duration) -> Duration {
     let age = age.try_into().unwrap_or(Duration::ZERO);
     let pause = age.min(longest.min(LONGEST_PAUSE)).max(CROWDED);

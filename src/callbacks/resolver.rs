@@ -1,4 +1,4 @@
-//! Resolves the names of callback receivers, to addresses that callbacks may go to.
+//! Resolves the names of callback receivers to addresses that callbacks may use.
 
 use std::future::Future;
 use std::io;
@@ -11,21 +11,21 @@ use tower_service::Service;
 
 use crate::clients::address::{Refused, is_public};
 
-/// Why a name leads nowhere.
+/// Why a name cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The system does not know it.
-    #[error("the name is not known: {0}")]
+    /// The system cannot resolve it.
+    #[error("the name cannot be resolved: {0}")]
     Unknown(#[from] io::Error),
-    /// It leads to addresses that the service must not be sent to by its clients.
+    /// It resolves to addresses that clients must not make the service call.
     #[error("{0}")]
     Refused(Refused),
 }
 
-/// Resolves names, with nothing but the addresses that are allowed.
+/// Resolves names, and returns only allowed addresses.
 #[derive(Debug, Clone, Copy)]
 pub struct Resolver {
-    /// Any address will do.
+    /// Allows every address.
     pub allow_private: bool,
 }
 

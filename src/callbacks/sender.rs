@@ -1,5 +1,5 @@
-//! Makes one HTTP call: through no proxy, to an allowed address, within a time-out, following nothing, and reading no
-//! more of an answer than it needs.
+//! Makes one HTTP call: without a proxy, only to an allowed address, with a time-out, without following redirects, and
+//! reading no more of the answer than needed.
 
 use std::error::Error;
 use std::io;
@@ -25,28 +25,29 @@ use crate::clients::address::check_literal;
 use crate::clients::callback::{Callback, Format};
 use crate::domain::Timestamp;
 
-/// Read of an answer; the rest is not wanted.
+/// How many bytes of an answer are read; the rest is ignored.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// How long the rest of an answer is waited for whose status says it all.
+/// How long to wait for the rest of an answer whose status is enough.
 const DRAIN: Duration = Duration::from_millis(100);
 
-/// A connection that is not used for so long is closed.
+/// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
 
 type Http = Client<HttpsConnector<HttpConnector<Resolver>>, Body>;
 
-/// Delivers events.
+/// Sends events to receivers.
 pub struct Sender {
     /// For receivers on the internet.
     public: Http,
-    /// For those that may be anywhere. Apart, so that nobody gets a connection that others were allowed to make.
+    /// For receivers that may have private addresses. It is separate, so that no client uses a connection that only
+    /// others may make.
     anywhere: Http,
     timeout: Duration,
 }
 
 impl Sender {
-    /// Trusts the system's authorities and those of the settings.
+    /// Trusts the system's CA certificates and those of the settings.
     pub fn new(settings: &CallbackSettings) -> Result<Self, rustls::Error> {
         let longest = settings.timeout;
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -75,7 +76,7 @@ impl Sender {
         })
     }
 
-    /// Delivers one event, signed for this moment, or says why not.
+    /// Sends one event, signed for this moment, or returns why it failed.
     pub async fn send(
         &self,
         event: &Event,
@@ -105,13 +106,13 @@ async fn call(client: &Http, request: Request<Body>, callback: &Callback) -> Res
         .await
         .map_err(|error| failure(&error))?;
     let status = answer.status();
-    // An answer that is too long counts as an empty one, and its connection is not used again.
+    // An answer that is too long counts as empty, and its connection is not used again.
     let body = to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER);
     let body = if callback.format == Format::StoreManager && status.is_success() {
         body.await
     } else {
-        // The status says it all. The body is read only to use the connection again: one that does not end must not turn
-        // what has arrived into a time-out.
+        // The status is enough. The body is read only to reuse the connection: an endless body must not turn a delivered
+        // event into a time-out.
         timeout(DRAIN, body).await.unwrap_or(Ok(Bytes::new()))
     };
     request::judge(callback.format, status, &body.unwrap_or_default())
@@ -135,7 +136,7 @@ fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
     Failure::again("not_reached", error)
 }
 
-/// The fault of a certificate, in as many errors of input and output as it was wrapped into on its way.
+/// Finds the certificate error, however many I/O errors wrap it.
 fn not_trusted<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::CertificateError> {
     let wrapped = cause.downcast_ref::<io::Error>()?.get_ref()?;
     match wrapped.downcast_ref() {
@@ -145,7 +146,7 @@ fn not_trusted<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Certi
     }
 }
 
-/// Somebody may put the address right within the day.
+/// The address may be corrected within the day.
 fn address_refused(refused: &crate::clients::address::Refused) -> Failure {
     Failure::again(
         "address_refused",

@@ -1,12 +1,12 @@
-//! Standard Webhooks 1.0: three headers by which a receiver knows who sent a callback, and that it is not an old one
-//! played again.
+//! Standard Webhooks 1.0: three headers that show a receiver who sent a callback, and that it is not a replay of an old
+//! one.
 
 use std::time::Duration;
 
 use crate::clients::secret::Secret;
 
-/// The headers for one try. With several secrets there are several signatures, so that a receiver can change its
-/// secret without a gap; without any there are none.
+/// The headers for one call. Several secrets give several signatures, so that a receiver can change its secret without a
+/// gap; without a secret there are no headers.
 pub fn headers(
     secrets: &[Secret],
     id: &str,

@@ -12,7 +12,7 @@ pub fn load(role: Role) -> Result<Config, ExitCode> {
     load_with(role, &|name| std::env::var(name).ok())
 }
 
-/// As [`load`], from other variables than the environment's.
+/// Like [`load`], with other variables than the environment's.
 pub fn load_with(
     role: Role,
     variable: &dyn Fn(&str) -> Option<String>,

@@ -1,4 +1,4 @@
-//! Makes keys: they are shown once and kept nowhere.
+//! Creates keys: they are shown once and not stored.
 
 use std::process::ExitCode;
 
@@ -12,14 +12,14 @@ pub fn print() -> ExitCode {
     let clients = serde_json::json!({
         "clients": [{ "name": "store-manager", "api_key_sha256": [digest], "rabbitmq_user": "store-manager" }]
     });
-    crate::outln!("API key, for the client alone:\n  {key}\n");
-    crate::outln!("CLIENTS_FILE, which knows only its SHA-256:\n  {clients}\n");
+    crate::outln!("API key, only for the client:\n  {key}\n");
+    crate::outln!("CLIENTS_FILE, which has only the key's SHA-256:\n  {clients}\n");
     crate::outln!(
         "SEAL_KEYS, the same for every process:\n  {}",
         SealKeys::generate().to_text().as_str()
     );
     crate::outln!(
-        "\nA secret that signs callbacks, for CLIENTS_FILE and for the client alone:\n  {}",
+        "\nA secret that signs callbacks, for CLIENTS_FILE and the client only:\n  {}",
         Secret::generate().as_str()
     );
     ExitCode::SUCCESS

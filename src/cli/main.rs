@@ -8,7 +8,7 @@ use super::{check, configuration, dead_letters, demo, keys, output, payments, se
 use crate::config::{self, Role};
 use crate::telemetry;
 
-/// A message-driven payment service. Without a command: everything in one process, with nothing else needed.
+/// A message-driven payment service. Without a command: everything in one process, without servers.
 #[derive(Parser)]
 #[command(
     version,
@@ -26,21 +26,21 @@ enum Command {
     Api,
     /// Authorizes payments; start as many as you need
     Worker,
-    /// Brings database and broker up to date; safe to repeat
+    /// Updates the schema of the database and the topology of the broker; safe to repeat
     Setup,
-    /// Finds out whether database, broker and configuration are fit; or a process alive; or payments in order
+    /// Checks database, broker and configuration; or whether a process is live; or the stored payments
     Check(check::Options),
-    /// Lists payments, and shows where one stands and what happened to it
+    /// Lists payments, and shows the state and the history of one
     Payments(payments::Options),
     /// Lists, shows, replays and discards messages that could not be used
     DeadLetters(dead_letters::Options),
     /// Sends payments of every kind through the service and shows how each one ended
     Demo(demo::Options),
-    /// Makes an API key and a key to seal cards with
+    /// Creates an API key, a key to seal cards with, and a secret for callbacks
     Keys,
 }
 
-/// Runs what the arguments say.
+/// Runs the command in the arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Runtime::new() {
@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(options)) => runtime.block_on(demo::run(options)),
         Some(Command::Keys) => keys::print(),
     };
-    // Whatever is still running has had its time.
+    // Tasks that are still running have had their time.
     runtime.shutdown_background();
     output::exit_code(code)
 }
@@ -97,7 +97,7 @@ async fn run_setup() -> ExitCode {
 fn warn_of_unknown_variables() {
     for (name, meant) in config::unknown_variables(std::env::vars_os()) {
         tracing::warn!(
-            "{name} is not a variable of this service and changes nothing: did you mean {meant}?"
+            "{name} is not a variable of this service and has no effect: did you mean {meant}?"
         );
     }
 }

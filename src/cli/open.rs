@@ -1,4 +1,4 @@
-//! Opens what the configuration names, for commands that look at it or put it right, beside the running service.
+//! Opens the configured database for commands that inspect or repair it while the service runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use crate::store::mysql::MySql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Database, StoreError};
 
-/// Why there is nothing to look at.
+/// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A command that looks must not make what it looks for.
+    /// A command that only reads must not create the data.
     #[error(
         "there is no data in {0}: name the folder with DATA_DIR, or start the service once; for servers set \
          DATABASE_URL and AMQP_URL"
@@ -22,7 +22,7 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// The database. Its schema is left as it is.
+/// The database. Its schema is not changed.
 pub fn database(config: &Config) -> Result<Arc<dyn Database>, OpenError> {
     match &config.backend {
         Backend::Embedded { data_dir } => Ok(Arc::new(file(data_dir)?)),
@@ -34,7 +34,7 @@ pub fn database(config: &Config) -> Result<Arc<dyn Database>, OpenError> {
     }
 }
 
-/// The database of an embedded service, which may be running: SQLite lets others read at any time, and write in turn.
+/// The database of an embedded service, which may be running: SQLite allows reads at any time, and one writer at a time.
 pub fn file(data_dir: &Path) -> Result<Sqlite, OpenError> {
     let file = data_dir.join("payments.db");
     if !file.is_file() {

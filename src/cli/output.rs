@@ -1,5 +1,5 @@
-//! What commands write to standard output and standard error. `println!` panics when a reader has closed the pipe or a
-//! disk is full; here the first is quiet and the second is one line and an exit code.
+//! Writes the output and errors of commands. `println!` panics when a reader has closed the pipe or a disk is full; here
+//! a closed pipe is ignored, and a full disk gives one line and an exit code.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
@@ -13,7 +13,7 @@ const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const BROKEN: u8 = 2;
 
-/// How standard output is; once it is closed or broken, nothing more is written to it.
+/// The state of standard output; once it is closed or broken, nothing more is written to it.
 static STANDARD_OUTPUT: AtomicU8 = AtomicU8::new(OPEN);
 
 /// Writes to standard output. Use the macros [`out`](crate::out) and [`outln`](crate::outln).
@@ -28,14 +28,14 @@ pub fn write_line(text: Arguments<'_>) {
     write(format_args!("{text}\n"));
 }
 
-/// Writes a line to standard error, if it can be written to. Use the macro [`errln`](crate::errln).
+/// Writes a line to standard error, if possible. Use the macro [`errln`](crate::errln).
 pub fn write_error(text: Arguments<'_>) {
-    // There is nowhere left to report a failure to.
+    // There is no other place to report a failure.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// The command's exit code: its own, or 74 if its output could not be written. A reader that closed the pipe, such as
-/// `head`, has seen what it wanted.
+/// The command's exit code: its own, or 74 if its output could not be written. A closed pipe is not an error: a reader
+/// such as `head` has read all it wanted.
 pub fn exit_code(of_the_command: ExitCode) -> ExitCode {
     if STANDARD_OUTPUT.load(Ordering::Relaxed) == OPEN {
         note(std::io::stdout().lock().flush());
@@ -66,19 +66,19 @@ pub fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// As `print!`, without its panics.
+/// Like `print!`, but does not panic.
 #[macro_export]
 macro_rules! out {
     ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*)) };
 }
 
-/// As `println!`, without its panics.
+/// Like `println!`, but does not panic.
 #[macro_export]
 macro_rules! outln {
     ($($text:tt)*) => { $crate::cli::output::write_line(format_args!($($text)*)) };
 }
 
-/// As `eprintln!`, without its panics.
+/// Like `eprintln!`, but does not panic.
 #[macro_export]
 macro_rules! errln {
     ($($text:tt)*) => { $crate::cli::output::write_error(format_args!($($text)*)) };

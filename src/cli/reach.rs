@@ -1,5 +1,5 @@
-//! Whether anything listens at a server's address, and if not, why: the first question of `check` and `setup`. The
-//! libraries behind them try again and again, and say of it only that it took too long.
+//! Whether a server's address can be reached, and if not, why: the first check of `check` and `setup`. The libraries that
+//! connect retry again and again, and report only a time-out.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::time::timeout;
 /// How long one server may take.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where a server should be.
+/// Host and port of a server.
 pub type Address = (String, u16);
 
-/// For each address that nothing can be reached at, `host:port: cause`. All are tried at the same time.
+/// Each address that cannot be reached, as `host:port: cause`. All are tried at the same time.
 pub async fn unreachable(addresses: &[Address]) -> Vec<String> {
     let tried = addresses.iter().map(|(host, port)| async move {
         let cause = match timeout(PATIENCE, connect(host, *port)).await {
@@ -50,7 +50,7 @@ fn in_words(error: &std::io::Error) -> String {
         ErrorKind::ConnectionRefused => "connection refused: nothing listens there".to_owned(),
         ErrorKind::TimedOut => "timed out".to_owned(),
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-            format!("no way to it ({error})")
+            format!("cannot be reached ({error})")
         }
         _ => error.to_string(),
     }

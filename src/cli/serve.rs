@@ -1,4 +1,4 @@
-//! Runs a role until a signal says stop; a second signal does not wait.
+//! Runs a role until a signal stops it; a second signal ends the process at once.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, AppError};
 use crate::config::{Backend, Config};
 
-/// Builds and runs the app; logs where it can be reached.
+/// Builds and runs the app; logs its addresses.
 pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppError> {
     let role = config.role;
     let first_contact = FirstContact::of(&config);
@@ -21,7 +21,7 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
         tracing::info!("documentation on http://{address}/docs");
         if first_contact.needs_no_key {
             tracing::info!(
-                "no API key is needed: CLIENTS_FILE is not set, everyone is the client `default`"
+                "no API key is needed: CLIENTS_FILE is not set, every caller is the client `default`"
             );
         }
     }
@@ -43,7 +43,7 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
     ended
 }
 
-/// What someone who starts the service for the first time wants to know.
+/// What to log for someone who starts the service for the first time.
 struct FirstContact {
     /// The folder of the embedded data.
     data: Option<String>,
@@ -66,8 +66,8 @@ impl FirstContact {
     }
 }
 
-/// SIGHUP, which a terminal sends when it is closed, does not end the service. There is nothing to read again either:
-/// CLIENTS_FILE is watched.
+/// SIGHUP, which a terminal sends when it is closed, does not end the service. It does not need to reload anything
+/// either: CLIENTS_FILE is watched.
 fn ignore_hang_ups() -> Result<JoinHandle<()>, AppError> {
     let mut hang_ups = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
     Ok(tokio::spawn(async move {

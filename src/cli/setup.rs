@@ -1,4 +1,4 @@
-//! `setup`: migrations and topology. Waits for servers that are still starting, and says what it waits for; safe to
+//! `setup`: migrations and topology. Waits for servers that are still starting, and logs what it waits for; safe to
 //! repeat.
 
 use std::error::Error;
@@ -16,10 +16,10 @@ use crate::store::{Database, StoreError};
 /// How long servers may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the same cause is said again.
+/// How often the same cause is logged again.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// A server that was not there in time.
+/// A server that was not reachable in time.
 #[derive(Debug, thiserror::Error)]
 #[error("{server} cannot be reached: {causes}")]
 struct Unreachable {
@@ -27,7 +27,7 @@ struct Unreachable {
     causes: String,
 }
 
-/// Brings both servers up to date.
+/// Updates the database and the broker.
 pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let Backend::Servers {
         database,
@@ -66,7 +66,7 @@ async fn declare(broker: &RabbitMq, deadline: Instant) -> Result<(), Box<dyn Err
     loop {
         let mut connection = broker.connection();
         let connected = connection.wait_for(|state| !matches!(state, Connection::Down(_)));
-        // In steps, so that the reason is said while it is still being tried.
+        // In steps, so that the reason is logged while it keeps trying.
         let step = deadline.min(Instant::now() + reach::PATIENCE);
         if timeout_at(step, connected).await.is_ok() {
             match broker.declare_topology().await {
@@ -89,7 +89,7 @@ async fn declare(broker: &RabbitMq, deadline: Instant) -> Result<(), Box<dyn Err
     }
 }
 
-/// Waits until something listens at one of the addresses.
+/// Waits until at least one of the addresses can be reached.
 async fn until_reached(
     server: &'static str,
     addresses: &[Address],
@@ -108,7 +108,7 @@ async fn until_reached(
     }
 }
 
-/// Says what is waited for: when the cause changes, and every few seconds.
+/// Logs what it waits for: when the cause changes, and every few seconds.
 struct Waiting {
     server: &'static str,
     deadline: Instant,
@@ -124,7 +124,7 @@ impl Waiting {
         }
     }
 
-    /// Waits a second; false when the time is over.
+    /// Waits a second; returns false when the time is over.
     async fn goes_on(&mut self, cause: &str) -> bool {
         let now = Instant::now();
         if now >= self.deadline {

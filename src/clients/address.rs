@@ -1,14 +1,14 @@
-//! Which addresses a callback may go to. `CLIENTS_FILE` is checked for those that are written as numbers; names are
-//! checked when they are resolved for a connection, so a name that leads elsewhere the second time gains nothing.
+//! Which addresses a callback may go to. Numeric addresses are checked when `CLIENTS_FILE` is read; names are checked
+//! when they are resolved for a connection, so a name cannot resolve to a forbidden address after the check.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An address behind which there may be what is none of the client's business.
+/// An address that is not public: it may belong to an internal service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no public address: allow_private_addresses would allow it")]
+#[error("{0} is not a public address: allow_private_addresses would allow it")]
 pub struct Refused(pub IpAddr);
 
-/// Looks at a host that is an address already, and so is never resolved: `10.0.0.1`, `[::1]`.
+/// Checks a host that is already an address, and so is never resolved: `10.0.0.1`, `[::1]`.
 pub fn check_literal(host: &str) -> Result<(), Refused> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {
@@ -17,7 +17,7 @@ pub fn check_literal(host: &str) -> Result<(), Refused> {
     }
 }
 
-/// By the registries of special-purpose addresses (RFC 6890 and those after it).
+/// According to the registries of special-purpose addresses (RFC 6890 and its updates).
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -45,14 +45,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(inner);
     }
     let [first, second, ..] = address.segments();
-    // Everything that is routed lies in 2000::/3.
+    // All routed addresses are in 2000::/3.
     let routed = first & 0xe000 == 0x2000;
     // Protocol assignments (Teredo among them) and documentation.
     let special = (first == 0x2001 && second < 0x200) || (first, second) == (0x2001, 0xdb8);
     routed && !special
 }
 
-/// The address that an IPv6 address of the kinds mapped, NAT64 and 6to4 really leads to.
+/// The IPv4 address inside a mapped, NAT64 or 6to4 IPv6 address.
 fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let of = |high: u16, low: u16| Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low));

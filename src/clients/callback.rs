@@ -4,8 +4,8 @@
 //! {"url": "https://shop.example/payments", "secrets": ["whsec_..."], "events": ["payment.succeeded"]}
 //! ```
 //!
-//! `format` is `standard-webhooks` (the default) or `store-manager`; two secrets at a time make a change of secrets
-//! possible without a gap; without `events` all outcomes are told. Private addresses, and `http`, need
+//! `format` is `standard-webhooks` (the default) or `store-manager`. Two secrets at a time allow changing the secret
+//! without a gap. Without `events` the client gets all outcomes. Private addresses, and `http`, need
 //! `"allow_private_addresses": true`.
 
 use axum::http::Uri;
@@ -15,7 +15,7 @@ use super::address;
 use super::secret::Secret;
 use crate::wire::fields::{Faults, Object};
 
-/// What a client may be told of: the types of results.
+/// The events that a client can subscribe to: the types of results.
 pub const EVENTS: [&str; 6] = [
     "payment.succeeded",
     "payment.declined",
@@ -25,25 +25,25 @@ pub const EVENTS: [&str; 6] = [
     "payment.request_rejected",
 ];
 
-/// Those that end something: what a client is told of unless it says otherwise.
+/// The final ones: what a client gets by default.
 pub const OUTCOMES: [&str; 4] = [EVENTS[0], EVENTS[1], EVENTS[2], EVENTS[3]];
 
 /// `callback` of a client in `CLIENTS_FILE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
-    /// Where to: `https`, or `http` where private addresses are allowed.
+    /// The receiver's URL: `https`, or `http` if private addresses are allowed.
     pub url: Uri,
-    /// Each signs.
+    /// Each of them signs every callback.
     pub secrets: Vec<Secret>,
-    /// What is sent.
+    /// The format of the request.
     pub format: Format,
-    /// Loopback, private and link-local addresses will do as well.
+    /// Loopback, private and link-local addresses are allowed, too.
     pub allow_private_addresses: bool,
-    /// Which results, of [`EVENTS`].
+    /// The events to send, out of [`EVENTS`].
     pub events: Vec<&'static str>,
 }
 
-/// What is sent, and what answer says that it was understood.
+/// The format of the request, and of the answer that confirms it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `POST` of the result as it is on the topic.
@@ -53,7 +53,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// As in the file.
+    /// The name as in the file.
     pub fn name(self) -> &'static str {
         match self {
             Self::StandardWebhooks => "standard-webhooks",
@@ -62,7 +62,7 @@ impl Format {
     }
 }
 
-/// Fields that there are.
+/// The known fields.
 const FIELDS: [&str; 5] = [
     "url",
     "secrets",
@@ -71,7 +71,7 @@ const FIELDS: [&str; 5] = [
     "events",
 ];
 
-/// Reads it, with every fault.
+/// Reads the value and reports every fault.
 pub fn read(value: &Value, path: String, faults: &mut Faults) -> Option<Callback> {
     let fields = Object::of(value, path, faults)?;
     fields.refuse_unknown(&FIELDS, &[], faults);
@@ -138,7 +138,7 @@ fn check_url(text: &str, allow_private: bool) -> Result<Uri, (&'static str, &'st
         return Err(INVALID);
     };
     if authority.as_str().contains('@') {
-        return Err(("invalid_url", "must hold no user and no password"));
+        return Err(("invalid_url", "must not contain a user or a password"));
     }
     match scheme {
         "https" => {}
@@ -150,13 +150,13 @@ fn check_url(text: &str, allow_private: bool) -> Result<Uri, (&'static str, &'st
         _ => return Err(INVALID),
     }
     if !allow_private && address::check_literal(authority.host()).is_err() {
-        let message = "is no public address: allow_private_addresses must be true for it";
+        let message = "is not a public address: allow_private_addresses must be true for it";
         return Err(("private_address", message));
     }
     Ok(url)
 }
 
-/// Store Manager checks no signature, so it needs no secret.
+/// Store Manager does not check signatures, so it needs no secret.
 fn secrets(fields: &Object, format: Option<Format>, faults: &mut Faults) -> Option<Vec<Secret>> {
     let path = fields.path("secrets");
     if fields.get("secrets").is_none() && format == Some(Format::StoreManager) {

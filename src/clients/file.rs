@@ -1,4 +1,4 @@
-//! The content of a clients file. Every fault is named, so that one reading is enough to mend it.
+//! The content of a clients file. All faults are reported at once, so that an operator can fix them together.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ fn clients(fields: &Object, faults: &mut Faults) -> Option<Vec<Entry>> {
     entries.into_iter().collect()
 }
 
-/// What may occur once only.
+/// Values that must be unique in the file.
 #[derive(Default)]
 struct Taken {
     names: HashSet<ClientName>,
@@ -169,7 +169,7 @@ fn name(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Clien
         faults.add(
             fields.path("name"),
             "repeated",
-            "is taken by a client before",
+            "is already taken by an earlier client",
         );
     }
     Some(name)
@@ -224,7 +224,7 @@ fn user(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Strin
         let message = "must not be empty: leave it out for a client that sends no messages";
         faults.add(fields.path("rabbitmq_user"), "invalid_user", message);
     } else if !taken.users.insert(user.to_owned()) {
-        let message = "belongs to a client before";
+        let message = "already belongs to an earlier client";
         faults.add(fields.path("rabbitmq_user"), "repeated", message);
     }
     Some(user.to_owned())

@@ -8,19 +8,19 @@
 //! ]}
 //! ```
 //!
-//! Beside them a client may have
+//! In addition, a client may have
 //!
-//! - `callback`: it wants to be told of results by HTTP (`clients/callback.rs`). That makes the file a secret.
-//! - `display_name`: what the payment page calls it.
-//! - `return_origins`: where its `return_url` may lead, `["https://shop.example"]`.
-//! - `unknown_fields`: `refuse` (the default) or `ignore`, for a client that sends more fields than there are.
+//! - `callback`: it gets results by HTTP (`clients/callback.rs`). Then the file contains secrets.
+//! - `display_name`: its name on the payment page.
+//! - `return_origins`: the allowed origins of its `return_url`, `["https://shop.example"]`.
+//! - `unknown_fields`: `refuse` (the default) or `ignore`, for a client that sends fields that do not exist.
 //!
-//! `"weight": 3` gives a client three times the part of the workers' permits that others have, while several clients want
-//! them (1 to 100, 1 unless it is there).
+//! `"weight": 3` gives a client three times the share of the workers' permits while several clients want them (1 to 100,
+//! 1 by default).
 //!
-//! `api_key_sha256` holds the SHA-256 of each API key of the client; two at a time make a change of keys possible
-//! without a gap. It may be empty for a client that only sends messages, and `rabbitmq_user` may be absent for one that
-//! sends none. Without a file there is one client, `default`, who needs no key.
+//! `api_key_sha256` holds the SHA-256 of each API key of the client; two at a time allow changing the key without a gap.
+//! It may be empty for a client that only sends messages, and `rabbitmq_user` may be absent for a client that sends
+//! none. Without a file there is one client, `default`, which needs no key.
 
 pub mod address;
 pub mod callback;
@@ -41,22 +41,22 @@ use crate::domain::ClientName;
 use crate::wire::fields::FieldError;
 use crate::wire::rules::{ClientRules, ReturnOrigins};
 
-/// How often the file is looked at.
+/// How often the file is checked for changes.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The clients as they are known now. Clones share them.
+/// The current clients. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Clients {
     known: Arc<ArcSwap<Directory>>,
-    /// Where they come from, unless they were not read from a file.
+    /// The file that they were read from, if any.
     file: Option<Arc<Path>>,
 }
 
-/// What one reading of the file gave.
+/// The content of the file at one time.
 #[derive(Debug, PartialEq, Eq)]
 struct Directory {
     entries: Vec<Entry>,
-    /// Set without a file: everyone is this client.
+    /// Without a file: every caller is this client.
     everyone: Option<ClientName>,
 }
 
@@ -69,7 +69,7 @@ struct Entry {
     callback: Option<Arc<Callback>>,
     display_name: Option<Arc<str>>,
     rules: Arc<ClientRules>,
-    /// Its part of the workers' permits.
+    /// Its share of the workers' permits.
     weight: u32,
 }
 
@@ -84,8 +84,8 @@ pub enum ClientsFileError {
         /// Why.
         source: std::io::Error,
     },
-    /// Its content is wrong; every fault is named.
-    #[error("{path} is wrong: {}", sentences(.faults))]
+    /// Its content is invalid; every fault is listed.
+    #[error("{path} is invalid: {}", sentences(.faults))]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -123,17 +123,17 @@ impl Clients {
         file::parse(content).map(Self::of)
     }
 
-    /// How many there are in the file.
+    /// The number of clients in the file.
     pub fn number(&self) -> usize {
         self.known.load().entries.len()
     }
 
-    /// The client that everyone is when there is no file.
+    /// The client of every caller when there is no file.
     pub fn default_client(&self) -> Option<ClientName> {
         self.known.load().everyone.clone()
     }
 
-    /// The client that has this API key. Takes the same time whichever key it is compared with.
+    /// The client that has this API key. Takes the same time whichever key matches.
     pub fn by_api_key(&self, key: &str) -> Option<ClientName> {
         let directory = self.known.load();
         let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
@@ -147,7 +147,7 @@ impl Clients {
         entry.map(|entry| entry.name.clone())
     }
 
-    /// The client that logs in to RabbitMQ under this name; without a file, whatever the name, `default`.
+    /// The client that logs in to RabbitMQ under this name; without a file always `default`.
     pub fn by_rabbitmq_user(&self, user: &str) -> Option<ClientName> {
         let directory = self.known.load();
         let known = |entry: &&Entry| entry.rabbitmq_user.as_deref() == Some(user);
@@ -167,40 +167,40 @@ impl Clients {
                 return_origins: ReturnOrigins::Loopback,
                 ..ClientRules::default()
             }),
-            // It was removed from the file a moment ago.
+            // It has just been removed from the file.
             None => Arc::default(),
         }
     }
 
-    /// What the payment page calls a client, if it has such a name.
+    /// The client's name on the payment page, if it has one.
     pub fn display_name(&self, client: &ClientName) -> Option<Arc<str>> {
         let directory = self.known.load();
         let entry = directory.entries.iter().find(|it| it.name == *client);
         entry.and_then(|entry| entry.display_name.clone())
     }
 
-    /// How many parts of the workers' permits are a client's when several want them, 1 unless the file says otherwise.
+    /// The client's weight when several clients want the workers' permits; 1 by default.
     pub fn weight(&self, client: &ClientName) -> u32 {
         let directory = self.known.load();
         let entry = directory.entries.iter().find(|it| it.name == *client);
         entry.map_or(1, |entry| entry.weight)
     }
 
-    /// Whether the file names this client; without a file, whether everyone is this client.
+    /// Whether the file contains this client; without a file, whether it is the default client.
     pub fn knows(&self, client: &ClientName) -> bool {
         let directory = self.known.load();
         directory.entries.iter().any(|it| it.name == *client)
             || directory.everyone.as_ref() == Some(client)
     }
 
-    /// What a client wants to be told of by HTTP.
+    /// The client's callback, if it has one.
     pub fn callback(&self, client: &ClientName) -> Option<Arc<Callback>> {
         let directory = self.known.load();
         let entry = directory.entries.iter().find(|it| it.name == *client);
         entry.and_then(|entry| entry.callback.clone())
     }
 
-    /// The same of all clients.
+    /// The callbacks of all clients.
     pub fn callbacks(&self) -> Vec<(ClientName, Option<Arc<Callback>>)> {
         let directory = self.known.load();
         let entries = directory.entries.iter();
@@ -209,13 +209,13 @@ impl Clients {
             .collect()
     }
 
-    /// Looks at the file every second and reads it again when it has changed, until told to stop. A file that cannot
-    /// be used leaves the clients as they are.
+    /// Checks the file every second and reads it again when it has changed, until `stop`. If the file cannot be used, the
+    /// clients stay unchanged.
     pub async fn watch(self, stop: CancellationToken) {
         let Some(path) = self.file.clone() else {
             return stop.cancelled().await;
         };
-        // What is there now is read once more: it may have changed since it was loaded.
+        // The file is read again at the start: it may have changed since it was loaded.
         let mut seen = None;
         loop {
             let stamp = stamp(&path).await;
@@ -241,9 +241,9 @@ impl Clients {
                 tracing::info!(clients = number, "the clients file was read again");
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = %error, "the clients stay as they were");
+                tracing::warn!(error = %error, "the clients file cannot be used; the clients stay unchanged");
             }
-            Err(error) => tracing::warn!(error = %error, "the clients file was not read"),
+            Err(error) => tracing::warn!(error = %error, "the clients file could not be read"),
         }
     }
 
@@ -255,7 +255,7 @@ impl Clients {
     }
 }
 
-/// A new API key and the digest of it that belongs into the clients file: 256 random bits behind `pk_`.
+/// A new API key and its digest for the clients file: `pk_` and 256 random bits.
 pub fn new_api_key() -> (String, String) {
     let random: [u8; 32] = rand::random();
     let key = format!("pk_{}", hex::encode(random));
@@ -274,7 +274,7 @@ fn read(path: &Path) -> Result<Directory, ClientsFileError> {
     })
 }
 
-/// What tells one state of the file from another without reading it.
+/// A value that changes when the file changes, without reading it.
 async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = tokio::fs::metadata(path).await.ok()?;
     Some((metadata.modified().ok()?, metadata.len()))

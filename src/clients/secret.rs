@@ -1,4 +1,4 @@
-//! The secret that a client shares with the service, to know callbacks by (Standard Webhooks 1.0).
+//! The secret that a client shares with the service to verify callbacks (Standard Webhooks 1.0).
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// What a secret begins with.
+/// The prefix of every secret.
 const PREFIX: &str = "whsec_";
 
-/// How many bytes a secret may have, as the standard says.
+/// Allowed lengths in bytes, from the standard.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Shared with one receiver. Its `Debug` shows nothing.
+/// A secret shared with one receiver. Its `Debug` output shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 

@@ -1,10 +1,10 @@
-//! `ADMIN_ADDR`: the one variable that is also of use without all the others.
+//! `ADMIN_ADDR`: the one variable that some commands read without the others.
 
 use std::net::SocketAddr;
 
 use super::reader::{Fault, Reader};
 
-/// `ADMIN_ADDR` alone, for who needs nothing else.
+/// Reads only `ADMIN_ADDR`, for commands that need nothing else.
 pub fn admin_addr(variable: &dyn Fn(&str) -> Option<String>) -> Result<SocketAddr, Vec<Fault>> {
     let mut reader = Reader::new(variable);
     let address = read(&mut reader);

@@ -1,4 +1,4 @@
-//! `CALLBACK_*`: how patient the service is with receivers of callbacks, and who vouches for them. Who they are says
+//! `CALLBACK_*`: time-outs, retries and limits of callbacks, and extra CA certificates. The receivers are in
 //! `CLIENTS_FILE`.
 
 use std::time::Duration;

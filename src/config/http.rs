@@ -1,4 +1,4 @@
-//! `LISTEN_ADDR`, `HTTP_*` and `CLIENT_REQUESTS`: where callers are served, and what they may take.
+//! `LISTEN_ADDR`, `HTTP_*` and `CLIENT_REQUESTS`: the REST address, and the limits for callers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,16 +8,16 @@ use axum::http::StatusCode;
 use super::Role;
 use super::reader::Reader;
 
-/// What callers may take.
+/// Limits for callers.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpLimits {
-    /// `HTTP_CONNECTIONS`: open at the same time.
+    /// `HTTP_CONNECTIONS`: connections open at the same time.
     pub connections: usize,
-    /// `HTTP_IDLE_TIMEOUT`: how long a connection may take to its next request's head.
+    /// `HTTP_IDLE_TIMEOUT`: how long a connection may take until its next request's head is complete.
     pub idle_timeout: Duration,
-    /// `CREATED_STATUS`: answers a create without a card, 202 or 201.
+    /// `CREATED_STATUS`: the status of a create without a card, 202 or 201.
     pub created_status: StatusCode,
-    /// `CLIENT_REQUESTS`: worked on at the same time for one client.
+    /// `CLIENT_REQUESTS`: requests of one client worked on at the same time.
     pub client_requests: usize,
 }
 
@@ -56,8 +56,8 @@ pub(super) fn listen_addr(
         reader.fault(
             "LISTEN_ADDR",
             format!(
-                "{address} can be reached from elsewhere, where callers need API keys: set CLIENTS_FILE \
-                 (`payment-service keys` makes a key and shows the file), or listen on 127.0.0.1"
+                "{address} can be reached from other machines, so callers need API keys: set CLIENTS_FILE \
+                 (`payment-service keys` creates a key and shows the file), or listen on 127.0.0.1"
             ),
         );
     }

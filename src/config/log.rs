@@ -6,19 +6,19 @@ use super::reader::Reader;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// The form of a line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// For programs: one JSON object for each line.
+    /// For programs: one JSON object per line.
     Json,
 }
 
 /// How the process logs.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// `LOG`; none if it is not set.
+    /// `LOG`; `None` if it is not set.
     pub filter: Option<Targets>,
     /// `LOG_FORMAT`
     pub format: LogFormat,
@@ -26,7 +26,7 @@ pub struct LogSettings {
 
 impl LogSettings {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let wanted = "a level (off, error, warn, info, debug, trace), or levels of targets beside it, such as \
+        let wanted = "a level (off, error, warn, info, debug, trace), or levels of targets in addition to it, such as \
                       info,payment_service=debug";
         let filter = reader.optional("LOG", wanted, filter);
         let format = |text: &str| match text.to_ascii_lowercase().as_str() {
@@ -42,7 +42,7 @@ impl LogSettings {
     }
 }
 
-/// `Targets` has a parser, but takes a misspelled level for the name of a target.
+/// `Targets` has a parser, but it takes a misspelled level for the name of a target.
 fn filter(text: &str) -> Option<Targets> {
     text.split(',')
         .map(str::trim)

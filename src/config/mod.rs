@@ -1,4 +1,4 @@
-//! The configuration: environment variables, read once, all faults reported together before a port is bound.
+//! The configuration: environment variables, read once; all faults are reported together before a port is bound.
 //!
 //! `.env.example` lists every variable with its default and its meaning.
 
@@ -35,32 +35,32 @@ use crate::store::mysql::{Hosts as DatabaseHosts, parse_url};
 use crate::store::rows::Horizons;
 use crate::vault::SealKeys;
 
-/// What a process is to do.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Everything in one process, set up by itself.
+    /// Everything in one process, which also does the setup.
     All,
-    /// REST and the requests by message.
+    /// REST and payment requests by message.
     Api,
-    /// Tries.
+    /// Processes tries.
     Worker,
 }
 
-/// Everything that can be set.
+/// The whole configuration.
 pub struct Config {
-    /// Which tasks run.
+    /// Decides which tasks run.
     pub role: Role,
-    /// Servers, or none.
+    /// Servers, or embedded.
     pub backend: Backend,
     /// `LISTEN_ADDR`
     pub listen_addr: SocketAddr,
-    /// `ADMIN_ADDR`, and whether another free port will do (it was not set).
+    /// `ADMIN_ADDR`, and whether another free port may be used instead (it was not set).
     pub admin_addr: (SocketAddr, bool),
-    /// Who may call, as `CLIENTS_FILE` said.
+    /// The clients of `CLIENTS_FILE`.
     pub clients: Clients,
-    /// `DEFAULT_CLIENT`: whose messages without `user-id` are.
+    /// `DEFAULT_CLIENT`: the client of messages without `user-id`.
     pub default_client: Option<ClientName>,
-    /// `SEAL_KEYS`, or the file of the embedded service.
+    /// `SEAL_KEYS`, or the key file of the embedded service.
     pub seal_keys: SealKeys,
     /// `DEFAULT_CURRENCY`
     pub default_currency: Currency,
@@ -68,7 +68,7 @@ pub struct Config {
     pub ids: IdSpace,
     /// `MAX_WAIT`: the longest `Prefer: wait`.
     pub max_wait: Duration,
-    /// `HTTP_*`, `CLIENT_REQUESTS`: what callers may take.
+    /// `HTTP_*`, `CLIENT_REQUESTS`: limits for callers.
     pub http: HttpLimits,
     /// `WORKER_CONCURRENCY`: tries under way at the same time.
     pub worker_concurrency: usize,
@@ -76,11 +76,11 @@ pub struct Config {
     pub processor_timeout: Duration,
     /// `MAX_TRIES`, `RETRY_*`
     pub retry: RetrySchedule,
-    /// `OUTBOX_LEASE`, `CHECK_AFTER`, and the claim's, which follows the processor's time-out.
+    /// `OUTBOX_LEASE`, `CHECK_AFTER`, and the lease of a claim, which follows from `PROCESSOR_TIMEOUT`.
     pub leases: Leases,
     /// `SWEEP_EVERY`, `BACKLOG_LIMIT`
     pub relay: RelaySettings,
-    /// `STUCK_AFTER`: after how long without a move a task hangs.
+    /// `STUCK_AFTER`: a task without progress for this long counts as stuck.
     pub stuck_after: Duration,
     /// `SHUTDOWN_TIMEOUT`
     pub shutdown_timeout: Duration,
@@ -92,7 +92,7 @@ pub struct Config {
     pub log: LogSettings,
 }
 
-/// Where data and messages live.
+/// Where data and messages are stored.
 pub enum Backend {
     /// In this process and below `DATA_DIR`.
     Embedded {
@@ -115,24 +115,24 @@ pub enum Backend {
 pub struct IssuerSettings {
     /// Mean time to an answer.
     pub latency: Duration,
-    /// Another seed, other times.
+    /// Another seed gives other latencies.
     pub seed: u64,
-    /// Whether charges and reversals are noted.
+    /// `ISSUER_LEDGER`: whether charges and reversals are recorded.
     pub ledger: bool,
 }
 
 impl Config {
-    /// Reads the configuration; `variable` is [`std::env::var`] or a test's own table.
+    /// Reads the configuration; `variable` is [`std::env::var`] or a test's table.
     pub fn load(role: Role, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(variable);
         let config = Self::read(role, &mut reader);
         reader.finish(config)
     }
 
-    /// How far ahead anything is ever due.
+    /// How far ahead anything can be due.
     pub fn horizons(&self) -> Horizons {
         let retry = self.retry.longest_delay();
-        // An event whose receiver has no turn for it waits for as long as a call may take.
+        // An event that gets no turn at its receiver waits for as long as a call may take.
         let callback = self.callbacks.retry.longest_delay() + self.callbacks.timeout;
         self.leases.horizons(retry, callback)
     }
@@ -164,7 +164,7 @@ impl Config {
                 "OUTBOX_LEASE",
                 Duration::from_secs(if embedded { 2 } else { 10 }),
             ),
-            // Longer than any call to the processor, with room for the commit behind it.
+            // Longer than any call to the processor, plus time for the commit after it.
             claim: processor_timeout * 2 + Duration::from_secs(2),
             check: reader.duration("CHECK_AFTER", Duration::from_secs(60)),
         };
@@ -193,7 +193,7 @@ impl Config {
         };
         let callbacks = callbacks::read(reader);
         let log = LogSettings::read(reader);
-        // Only now may it end early: every fault is noted.
+        // Return only now, after all faults are collected.
         Some(Self {
             role,
             backend: backend?,
@@ -220,13 +220,14 @@ impl Config {
     }
 }
 
-/// The log's settings alone, for what is logged before the configuration is read or without it; a faulty one counts as
-/// not set, since [`Config::load`] reports it.
+/// Only the log's settings, for logging before or without the configuration; an invalid one counts as not set, because
+/// [`Config::load`] reports it.
 pub fn log_settings(variable: &dyn Fn(&str) -> Option<String>) -> LogSettings {
     LogSettings::read(&mut Reader::new(variable))
 }
 
-/// Of the given variables those that are misspelled names of ours, each with the name that was probably meant.
+/// The given variables that look like misspelled names of this service's variables, each with the name that was probably
+/// meant.
 pub fn unknown_variables(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<(String, &'static str)> {
@@ -250,17 +251,17 @@ pub fn unknown_variables(
         .collect()
 }
 
-/// A few wrong letters, in a name that is long enough for them to be no chance.
+/// A few wrong letters, in a name long enough that this is not a coincidence.
 fn is_a_slip(name: &str, known: &str) -> bool {
     name.len() >= 5 && distance(name, known) <= 2
 }
 
-/// Swapped letters count once, also in small letters.
+/// A swap of two letters counts as one change; case is ignored.
 fn distance(name: &str, known: &str) -> usize {
     strsim::osa_distance(&name.to_ascii_uppercase(), known)
 }
 
-/// Every variable of [`.env.example`](../../.env.example), also those of the files around the service.
+/// Every variable of [`.env.example`](../../.env.example), including those of the files around the service.
 fn known_variables() -> Vec<&'static str> {
     include_str!("../../.env.example")
         .lines()
@@ -328,13 +329,13 @@ fn with_ca(
     reader.checked("AMQP_CA_FILE", amqp.with_ca(&pem))
 }
 
-/// Its files are readable by their owner alone, whatever the umask; so is the folder.
+/// Creates the data folder; it and its files are readable only by their owner, whatever the umask.
 fn make_data_dir(data_dir: &Path, reader: &mut Reader<'_>) -> Option<()> {
     let made = std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(data_dir)
-        .map_err(|error| format!("{} cannot be made: {error}", data_dir.display()));
+        .map_err(|error| format!("{} cannot be created: {error}", data_dir.display()));
     reader.checked("DATA_DIR", made)
 }
 
@@ -357,7 +358,7 @@ fn seal_keys(backend: Option<&Backend>, reader: &mut Reader<'_>) -> Option<SealK
             reader.fault(
                 "SEAL_KEYS",
                 "is missing: all processes need the same keys to seal and open cards; \
-                 `payment-service keys` makes one"
+                 `payment-service keys` creates one"
                     .to_owned(),
             );
             None

@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A variable that cannot be used, and what to do about it.
+/// A variable that cannot be used, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// Its name.
     pub variable: &'static str,
-    /// What is wrong; never its value where that may hold a secret.
+    /// What is wrong; without the value if that may be a secret.
     pub message: String,
 }
 

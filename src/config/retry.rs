@@ -1,4 +1,4 @@
-//! `MAX_TRIES`, `RETRY_*`: when a try follows another.
+//! `MAX_TRIES`, `RETRY_*`: the delays between tries.
 
 use super::reader::Reader;
 use crate::retry::RetrySchedule;

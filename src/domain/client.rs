@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// 1 to 64 characters of `a-z`, `0-9`, `-` and `_`: it stands in routing keys, where `.`, `*` and `#` have a meaning.
+/// 1 to 64 characters of `a-z`, `0-9`, `-` and `_`: it is part of routing keys, where `.`, `*` and `#` are special.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClientName(Arc<str>);
 
-/// Why a text is no client name.
+/// Why a text is not a client name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a client name: use 1 to 64 of a-z, 0-9, - and _")]
 pub struct InvalidClientName(String);
@@ -29,7 +29,7 @@ impl ClientName {
         Ok(Self(name.into()))
     }
 
-    /// The name as it stands in routing keys and rows.
+    /// The name as in routing keys and rows.
     pub fn as_str(&self) -> &str {
         &self.0
     }

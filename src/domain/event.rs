@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{PaymentId, Timestamp};
 
-/// A UUIDv7: the id in the history and of the published event alike.
+/// A UUIDv7: the id both in the history and of the published event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
@@ -16,21 +16,21 @@ pub struct EventId(pub Uuid);
 /// One line of a payment's history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Also the id of the published event, where there is one.
+    /// Also the id of the published event, if there is one.
     pub id: EventId,
-    /// Whose history.
+    /// The payment.
     pub payment: PaymentId,
-    /// 1, 2, 3 … within the payment; consumers of results order by it.
+    /// 1, 2, 3 … within the payment; consumers of results sort by it.
     pub sequence: u32,
     /// What happened.
     pub kind: EventKind,
-    /// By the database's clock.
+    /// When it happened, by the database's clock.
     pub at: Timestamp,
     /// Attempt that it belongs to; 0 before the first.
     pub attempt: u32,
-    /// Try within the attempt; 0 where none was made.
+    /// Try within the attempt; 0 if there was none.
     pub try_number: u32,
-    /// Decline code or reason, where there is one.
+    /// Decline code or reason, if there is one.
     pub reason: Option<String>,
 }
 
@@ -38,20 +38,20 @@ pub struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// The payment exists.
+    /// The payment was accepted.
     Accepted,
     /// A card was presented.
     AttemptStarted,
     /// A call to the processor gave no decision; another follows.
     TryFailed,
     /// The attempt will be declined or fail, for the event's reason, but one of its calls has not answered and may have
-    /// charged: from here on whatever was charged is being reversed.
+    /// charged: from now on any charge is being reversed.
     ReversalStarted,
     /// Charged.
     Succeeded,
     /// Refused by the issuer.
     Declined,
-    /// No decision to be had; not charged.
+    /// No issuer decided; not charged.
     Failed,
     /// Canceled by the client.
     Canceled,

@@ -24,12 +24,12 @@ pub enum InvalidMetadata {
     #[error("a value has at most {} characters", Metadata::MAX_VALUE)]
     Value,
     /// Digits that could be a card number; metadata is stored and published in clear.
-    #[error("a card number must not stand in metadata, which is kept and published in clear")]
+    #[error("metadata must not contain a card number, because it is stored and published in clear")]
     CardNumber,
 }
 
 impl Metadata {
-    /// Most entries of one payment.
+    /// Maximum number of entries of one payment.
     pub const MAX_ENTRIES: usize = 20;
     /// Longest key, in characters.
     pub const MAX_KEY: usize = 40;

@@ -1,6 +1,6 @@
-//! What a payment is and how it moves: types that cannot hold a wrong value and pure functions that decide.
+//! What a payment is and how it moves: types that cannot hold an invalid value, and pure functions that decide.
 //!
-//! Nothing here does I/O, reads a clock or draws a random number; the caller passes those in.
+//! No code here does I/O, reads a clock or generates random numbers; the caller passes those in.
 
 pub mod card;
 pub mod client;

@@ -1,4 +1,4 @@
-//! What a processor answers and how an attempt ends.
+//! A processor's answers, and how an attempt ends.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct DeclineCode(Cow<'static, str>);
 
-/// What one call to a processor's `authorize` came to.
+/// The result of one call to a processor's `authorize`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The card was charged.
     Approved {
-        /// The issuer's proof.
+        /// The issuer's authorization code.
         authorization_code: String,
     },
-    /// The issuer refused the card for good, in this call. Says nothing about other calls under the same key.
+    /// The issuer permanently refused the card in this call. This says nothing about other calls under the same key.
     Declined {
         /// Its reason.
         code: DeclineCode,
@@ -30,16 +30,16 @@ pub enum Answer {
         /// What was wrong.
         reason: DeclineCode,
     },
-    /// No answer in time, a broken one, or a server error (HTTP 5xx): the call may have charged, or may yet charge.
+    /// No answer in time, a broken one, or a server error (HTTP 5xx): the call may have charged, or may still charge.
     Unknown,
 }
 
-/// What one call to a processor's `reverse` came to.
+/// The result of one call to a processor's `reverse`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReversalAnswer {
     /// Nothing is charged under the key, and nothing ever will be.
     Confirmed,
-    /// No answer: to be asked again.
+    /// No answer: call again.
     Unknown,
 }
 
@@ -59,7 +59,7 @@ pub enum PendingOutcome {
 }
 
 impl PendingOutcome {
-    /// The code that waits.
+    /// The code that the attempt will end with.
     pub fn code(&self) -> &DeclineCode {
         match self {
             Self::Declined { code } => code,
@@ -82,7 +82,7 @@ impl From<PendingOutcome> for Outcome {
 pub enum Outcome {
     /// Charged exactly once.
     Succeeded {
-        /// The issuer's proof.
+        /// The issuer's authorization code.
         authorization_code: String,
     },
     /// Refused by the issuer; not charged.
@@ -98,24 +98,24 @@ pub enum Outcome {
 }
 
 impl DeclineCode {
-    /// The processor could not be reached, or said that it cannot work now.
+    /// The processor could not be reached, or reported that it is down.
     pub const ISSUER_UNAVAILABLE: Self = Self(Cow::Borrowed("issuer_unavailable"));
-    /// The processor never answered; what it may have charged has been reversed.
+    /// The processor never answered; any possible charge has been reversed.
     pub const ISSUER_NO_ANSWER: Self = Self(Cow::Borrowed("issuer_no_answer"));
-    /// The sealed card could not be opened (its key is gone, or the row was changed).
+    /// The sealed card could not be opened (its key is missing, or the row was changed).
     pub const CARD_UNREADABLE: Self = Self(Cow::Borrowed("card_unreadable"));
 
-    /// A code that is known when the program is written.
+    /// A code known at compile time.
     pub const fn from_static(code: &'static str) -> Self {
         Self(Cow::Borrowed(code))
     }
 
-    /// A code that comes from a row or a processor.
+    /// A code from a row or a processor.
     pub fn new(code: String) -> Self {
         Self(Cow::Owned(code))
     }
 
-    /// Snake case.
+    /// The code in snake case.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CardSummary, ClientName, DeclineCode, Metadata, Money, ReturnUrl, Timestamp};
 
-/// Fits a signed 32-bit integer by configuration, because older callers keep it in an INT column.
+/// Fits a signed 32-bit integer by default, because older callers store it in an INT column.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -25,13 +25,13 @@ pub struct OrderId(pub i64);
 #[serde(transparent)]
 pub struct UserId(pub i64);
 
-/// Where a payment stands.
+/// The state of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentStatus {
     /// Accepted without a card.
     RequiresPaymentMethod,
-    /// A card was presented; its outcome is being found out.
+    /// A card was presented; the processor has not decided yet.
     Processing,
     /// Charged exactly once.
     Succeeded,
@@ -39,7 +39,7 @@ pub enum PaymentStatus {
     Declined,
     /// No issuer decided, nothing is charged; another card may be presented.
     Failed,
-    /// Given up by the client.
+    /// Canceled by the client.
     Canceled,
 }
 
@@ -48,15 +48,15 @@ pub enum PaymentStatus {
 pub struct Payment {
     /// Its id.
     pub id: PaymentId,
-    /// Whose it is.
+    /// The client it belongs to.
     pub client: ClientName,
     /// The client's order.
     pub order_id: OrderId,
     /// The client's shopper.
     pub user_id: UserId,
-    /// How much.
+    /// The amount.
     pub amount: Money,
-    /// Where it stands.
+    /// Its current state.
     pub status: PaymentStatus,
     /// Why it was declined or failed.
     pub decline_code: Option<DeclineCode>,
@@ -66,7 +66,7 @@ pub struct Payment {
     pub card: Option<CardSummary>,
     /// Cards presented so far.
     pub attempt: u32,
-    /// The client's own texts.
+    /// The client's metadata.
     pub metadata: Metadata,
     /// Where the payment page sends the shopper back to.
     pub return_url: Option<ReturnUrl>,
@@ -79,14 +79,14 @@ pub struct Payment {
 }
 
 impl Payment {
-    /// Exactly `succeeded`.
+    /// Whether its status is `succeeded`.
     pub fn is_paid(&self) -> bool {
         self.status == PaymentStatus::Succeeded
     }
 }
 
 impl PaymentStatus {
-    /// All of them, in the order of a payment's life.
+    /// All statuses, in the order of a payment's life.
     pub const ALL: [Self; 6] = [
         Self::RequiresPaymentMethod,
         Self::Processing,
@@ -96,7 +96,7 @@ impl PaymentStatus {
         Self::Canceled,
     ];
 
-    /// As in rows, answers and routing keys: `requires_payment_method`.
+    /// The name in rows, answers and routing keys: `requires_payment_method`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RequiresPaymentMethod => "requires_payment_method",

@@ -1,19 +1,19 @@
-//! What a client asks for.
+//! The request for a payment.
 
 use super::{Card, Metadata, Money, OrderId, ReturnUrl, UserId};
 
-/// What a client asks for when it delegates a payment.
+/// A client's request for a payment.
 #[derive(Debug, Clone)]
 pub struct PaymentRequest {
     /// The client's order.
     pub order_id: OrderId,
     /// The client's shopper.
     pub user_id: UserId,
-    /// How much.
+    /// The amount.
     pub amount: Money,
-    /// How it is paid, if that is known already.
+    /// How it is paid, if that is already known.
     pub method: Option<PaymentMethod>,
-    /// The client's own texts.
+    /// The client's metadata.
     pub metadata: Metadata,
     /// Where the payment page sends the shopper back to.
     pub return_url: Option<ReturnUrl>,

@@ -1,11 +1,11 @@
-//! Where a shopper goes after paying: an address of the client's own.
+//! Where a shopper goes after paying: a URL of the client.
 
 use std::fmt;
 
 /// An absolute `https` address, or `http` on this machine, without user, password and fragment.
 ///
-/// It becomes a link on the payment page, so what browsers read in another way than this parser is refused: backslashes,
-/// spaces, control characters and whatever is not ASCII.
+/// It becomes a link on the payment page, so everything that browsers read differently from this parser is refused:
+/// backslashes, spaces, control characters and all non-ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnUrl {
     text: String,
@@ -27,12 +27,12 @@ pub enum InvalidUrl {
     /// Longer than [`ReturnUrl::MAX_LENGTH`].
     #[error("must have at most 2048 characters")]
     TooLong,
-    /// Relative, or with characters that browsers read in other ways.
+    /// Relative, or with characters that browsers read differently.
     #[error(
         "must be an absolute address such as https://shop.example/orders/1, with everything but ASCII percent-encoded"
     )]
     Malformed,
-    /// Any scheme but https, or http to another machine.
+    /// A scheme other than https, or http to another machine.
     #[error("must begin with https:// (http:// only for localhost, 127.0.0.1 and [::1])")]
     Scheme,
     /// `user:password@`
@@ -47,10 +47,10 @@ pub enum InvalidUrl {
 }
 
 impl ReturnUrl {
-    /// Most characters; the database column has the same width.
+    /// Maximum number of characters; the database column has the same width.
     pub const MAX_LENGTH: usize = 2048;
 
-    /// Reads an address. Whether its client may use it, [`Self::origin`] tells.
+    /// Reads an address. To check whether the client may use it, see [`Self::origin`].
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         if text.chars().count() > Self::MAX_LENGTH {
             return Err(InvalidUrl::TooLong);
@@ -70,14 +70,14 @@ impl ReturnUrl {
         &self.text
     }
 
-    /// Where it leads.
+    /// Its origin.
     pub fn origin(&self) -> &WebOrigin {
         &self.origin
     }
 }
 
 impl WebOrigin {
-    /// Reads an origin; a slash at its end changes nothing.
+    /// Reads an origin; a slash at its end is ignored.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         match split(text)? {
             (origin, "" | "/") => Ok(origin),
@@ -152,7 +152,7 @@ fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), Invalid
     }
 }
 
-/// Browsers take a host whose last part is a number for an IPv4 address: `1` is 0.0.0.1 to them.
+/// Browsers read a host whose last part is a number as an IPv4 address: `1` means 0.0.0.1.
 fn is_short_ipv4(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let last = host.rsplit('.').next().unwrap_or(host);

@@ -1,8 +1,8 @@
-//! Moments.
+//! Points in time.
 
 use time::format_description::well_known::Rfc3339;
 
-/// A moment in UTC, to the microsecond: what the database's clock said.
+/// A point in time in UTC, to the microsecond, from the database's clock.
 pub type Timestamp = time::OffsetDateTime;
 
 /// RFC 3339 in UTC, to the microsecond.

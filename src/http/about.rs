@@ -1,4 +1,4 @@
-//! `GET /`: says that the service runs. A browser gets a small page of links.
+//! `GET /`: reports that the service runs. A browser gets a small page of links.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::problem::Problem;
 use crate::domain::{ClientName, PaymentId};
 use crate::store::rows::PaymentFilter;
 
-/// Nothing but the style within the page.
+/// Allows only the style within the page.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
@@ -29,7 +29,7 @@ struct AboutPage {
     payment: Option<i64>,
 }
 
-/// JSON as ever; the page for a caller that ranks HTML above it.
+/// JSON by default; the page for a caller that ranks HTML above JSON.
 pub async fn about(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let mut response = if wants_html(&headers) {
         page(&api).await
@@ -59,7 +59,7 @@ async fn page(api: &Api) -> Response {
     let html = match view.render() {
         Ok(html) => html,
         Err(error) => {
-            tracing::error!(%error, "a page could not be written");
+            tracing::error!(%error, "a page could not be rendered");
             return Problem::internal().into_response();
         }
     };
@@ -71,7 +71,7 @@ async fn page(api: &Api) -> Response {
     (headers, html).into_response()
 }
 
-/// The newest payment. A store that cannot be read leaves the link out: the page is there to help.
+/// The newest payment. If the store cannot be read, the link is left out: it is only a convenience.
 async fn newest(api: &Api, client: ClientName) -> Option<PaymentId> {
     let filter = PaymentFilter {
         client,

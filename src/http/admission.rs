@@ -1,7 +1,8 @@
-//! How many requests one client may have under way at the same time, so that its flood leaves room for others.
+//! How many requests one client may have under way at the same time, so that a flood from one client leaves room for
+//! others.
 //!
-//! Numbers of requests instead of a rate: what a machine can do in a second is not known, but requests that are worked
-//! on are what the others have to wait behind.
+//! This limits concurrent requests instead of a rate: how much a machine can do per second is not known, but the requests
+//! under way are what other clients have to wait for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +12,9 @@ use crate::domain::ClientName;
 /// Counts the requests of each client.
 #[derive(Debug)]
 pub struct Admission {
-    /// Worked on for one client.
+    /// Requests being worked on for one client.
     working: usize,
-    /// The same, with those that wait for an outcome: they take a connection, but hardly any work.
+    /// The same, plus requests that wait for an outcome: they need a connection, but hardly any work.
     held: usize,
     clients: Mutex<HashMap<ClientName, Requests>>,
 }
@@ -33,7 +34,7 @@ pub struct Turn {
 }
 
 impl Admission {
-    /// At most so many of one client are worked on, and at most so many are held, waiting ones included.
+    /// At most `working` requests of one client are worked on, and at most `held` are open, including those that wait.
     pub fn new(working: usize, held: usize) -> Arc<Self> {
         Arc::new(Self {
             working,
@@ -42,7 +43,7 @@ impl Admission {
         })
     }
 
-    /// A turn, unless the client has too many already.
+    /// Returns a turn, unless the client has too many requests already.
     pub fn admit(self: &Arc<Self>, client: &ClientName) -> Option<Turn> {
         let mut clients = self.lock();
         let of_client = clients.get(client).copied().unwrap_or_default();
@@ -67,7 +68,7 @@ impl Admission {
 }
 
 impl Turn {
-    /// The work is done; what is left is waiting.
+    /// The work is done; from now on the request only waits.
     pub fn only_waits(&mut self) {
         if !self.waits {
             self.waits = true;

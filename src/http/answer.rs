@@ -1,4 +1,4 @@
-//! The one way in which a payment is answered: status, headers and the one `Payment` object.
+//! The answers that show a payment: status, headers and the `Payment` object, all built here.
 
 use axum::Json;
 use axum::http::header::{ETAG, HeaderName, LOCATION, RETRY_AFTER};
@@ -12,7 +12,7 @@ use crate::wire::payment::PaymentObject;
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// To a `POST` that may start an attempt: 200 with an outcome, 202 while there is none.
+/// Answer to a `POST` that may start an attempt: 200 with an outcome, 202 while there is none.
 pub fn accepted(payment: &Payment, prefer: Prefer) -> Response {
     let open = matches!(
         payment.status,
@@ -35,7 +35,7 @@ pub fn accepted(payment: &Payment, prefer: Prefer) -> Response {
     response
 }
 
-/// To `POST /payments`: a payment without a card is answered with the status that the service was told to use.
+/// Answer to `POST /payments`: for a payment without a card the status is configured (`CREATED_STATUS`).
 pub fn created(payment: &Payment, prefer: Prefer, without_card: StatusCode) -> Response {
     let mut response = accepted(payment, prefer);
     if payment.status == PaymentStatus::RequiresPaymentMethod {
@@ -44,21 +44,21 @@ pub fn created(payment: &Payment, prefer: Prefer, without_card: StatusCode) -> R
     response
 }
 
-/// Marks an answer as one to a repeated request.
+/// Marks an answer to a repeated request.
 pub fn replayed(mut response: Response) -> Response {
     let yes = HeaderValue::from_static("true");
     response.headers_mut().insert(IDEMPOTENT_REPLAYED, yes);
     response
 }
 
-/// As it stands, whatever that is: 200.
+/// The payment in its current state, whatever that is: 200.
 pub fn as_it_stands(payment: &Payment) -> Response {
     let mut response = Json(PaymentObject::from(payment)).into_response();
     describe(response.headers_mut(), payment);
     response
 }
 
-/// To a `GET`: 200, or 304 if the caller has this version.
+/// Answer to a `GET`: 200, or 304 if the caller has this version.
 pub fn version(payment: &Payment, prefer: Prefer, request: &HeaderMap) -> Response {
     let mut response = if has_version(request, &etag(payment)) {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
@@ -82,7 +82,7 @@ fn describe(headers: &mut HeaderMap, payment: &Payment) {
     }
 }
 
-/// The sequence grows with every change, so the two numbers name one version.
+/// The sequence grows with every change, so payment id and sequence identify one version.
 fn etag(payment: &Payment) -> String {
     format!("\"{}-{}\"", payment.id, payment.sequence)
 }

@@ -1,4 +1,4 @@
-//! Who calls: `Authorization: Bearer <api key>` (RFC 6750) against the known clients.
+//! Authenticates callers: `Authorization: Bearer <api key>` (RFC 6750) is checked against the known clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::problem::{Kind, Problem};
 use crate::clients::Clients;
 use crate::domain::ClientName;
 
-/// The client that makes a request, and its turn. A handler that takes it serves nobody else, and counts among the
-/// client's requests until it drops the turn.
+/// The client that makes a request, and its turn. A handler with this argument serves only that client, and counts among
+/// its requests until the turn is dropped.
 #[derive(Debug)]
 pub struct Caller(pub ClientName, pub Turn);
 
-/// A client with too many requests under way is told so after this time, which is what `Retry-After` asks of it: who calls
-/// again at once would otherwise spend on refusals what the others need.
+/// Delay before a client with too many requests under way is refused, and the `Retry-After` of that answer: without the
+/// delay, a client that retries at once would spend on refusals the capacity that others need.
 const REFUSED_AFTER: Duration = Duration::from_secs(1);
 
 impl FromRequestParts<Arc<Api>> for Caller {

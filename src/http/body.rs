@@ -1,4 +1,5 @@
-//! Request bodies: JSON, said to be JSON (but for the page's form), not compressed, at most 64 KiB, within 10 seconds.
+//! Request bodies: JSON declared as JSON (except the page's form), not compressed, at most 64 KiB, received within 10
+//! seconds.
 
 use std::time::Duration;
 
@@ -38,10 +39,10 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// A whole body, whatever it is.
+/// Reads a whole body of any media type.
 pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     refuse_compressed(request.headers())?;
-    // Who says that it will be too long need not send it.
+    // A caller that announces a body that is too long need not send it.
     if request.body().size_hint().lower() > LIMIT as u64 {
         return Err(too_large());
     }
@@ -51,7 +52,7 @@ pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<
         .map_err(not_received)
 }
 
-/// What a body is said to be, in lower case and without parameters; empty if nothing is said.
+/// The declared media type, in lower case and without parameters; empty if none is declared.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
     headers
         .get(CONTENT_TYPE)
@@ -85,7 +86,7 @@ fn refuse_compressed(headers: &HeaderMap) -> Result<(), Problem> {
     Err(compressed())
 }
 
-/// What a compressed body is answered.
+/// The answer to a compressed body.
 pub(super) fn compressed() -> Problem {
     let sentence = "The body is compressed: send it as it is, without the header Content-Encoding.";
     Problem::new(Kind::ContentCoding, sentence)
@@ -98,6 +99,9 @@ fn too_large() -> Problem {
 fn not_received(rejection: BytesRejection) -> Problem {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => too_large(),
-        _ => Problem::new(Kind::BadRequest, "The body broke off."),
+        _ => Problem::new(
+            Kind::BadRequest,
+            "The connection ended before the body was complete.",
+        ),
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /card-tokens`: takes a card ahead of its payment, so that the payment can come by message.
+//! `POST /card-tokens`: takes a card before its payment, so that the payment can be requested by message.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::domain::Brand;
 use crate::domain::rfc3339;
 use crate::wire::request::parse_card;
 
-/// What stands for a card, for one payment within 15 minutes.
+/// A token for a card, valid for one payment within 15 minutes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "CardToken")]
 pub struct CardTokenObject<'t> {

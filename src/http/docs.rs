@@ -1,6 +1,6 @@
 //! `/openapi.json`, and `/docs`: a page to read and try it, with all its assets in this program.
 //!
-//! The page is Swagger UI (docs/README.md says which). Its policy lets it load and call this service alone.
+//! The page is Swagger UI (docs/README.md has the version). Its policy lets it load from and call only this service.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use axum::routing::get;
 use super::openapi;
 use super::problem::{Kind, Problem};
 
-/// Scripts from here alone and none within the page; Swagger UI sets styles on its elements, and draws by `data:`.
+/// Scripts only from this service and none inline; Swagger UI sets styles on its elements, and uses `data:` images.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -58,7 +58,7 @@ const ASSETS: [Asset; 4] = [
     },
 ];
 
-/// Needs no key: there is nothing in it that depends on who runs the service.
+/// Needs no key: nothing here depends on who runs the service.
 pub fn routes() -> Router {
     let description: Arc<Bytes> = Arc::new(openapi::document().to_string().into());
     Router::new()
@@ -91,13 +91,13 @@ async fn asset(
         return Err(Problem::unknown_address(&uri));
     };
     if asset.gzip && refuses_gzip(&headers) {
-        let sentence = "This file is kept compressed: accept gzip.";
+        let sentence = "This file is available only with gzip: send Accept-Encoding: gzip.";
         return Err(Problem::new(Kind::NotFound, sentence));
     }
     let mut named: Vec<(HeaderName, &str)> = vec![
         (CONTENT_TYPE, asset.media_type),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // It changes with the program only.
+        // It changes only with the program.
         (CACHE_CONTROL, "public, max-age=3600"),
     ];
     if asset.gzip {
@@ -112,7 +112,7 @@ async fn asset(
     Ok(response)
 }
 
-/// Whether a caller names encodings and not this one. Without the header any encoding may be sent (RFC 9110, section 12.5.3).
+/// Whether a caller lists encodings without gzip. Without the header any encoding may be sent (RFC 9110, section 12.5.3).
 fn refuses_gzip(headers: &HeaderMap) -> bool {
     let mut named = headers.get_all(ACCEPT_ENCODING).iter().peekable();
     let accepts = |text: &str| text.contains("gzip") || text.contains('*');

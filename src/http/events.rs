@@ -14,17 +14,17 @@ use super::problem::Problem;
 use crate::domain::rfc3339;
 use crate::domain::{Event, EventId, EventKind};
 
-/// The whole history; a payment has few events, so there are no pages.
+/// The whole history; a payment has few events, so there is no paging.
 #[derive(Serialize, JsonSchema)]
 pub struct History {
     data: Vec<EventObject>,
 }
 
-/// One line of it.
+/// One event.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Event")]
 struct EventObject {
-    /// UUIDv7; the same as the published event's.
+    /// UUIDv7; the id of the published event.
     #[schemars(with = "String", extend("format" = "uuid"))]
     id: EventId,
     /// 1, 2, 3 … within the payment.
@@ -34,12 +34,12 @@ struct EventObject {
     /// RFC 3339, UTC.
     #[schemars(extend("format" = "date-time"))]
     time: String,
-    /// The attempt (card) that it belongs to; 0 before the first.
+    /// The attempt (card) that it belongs to; 0 before the first attempt.
     attempt: u32,
-    /// The try (call to the issuer) within the attempt; 0 where none was made.
+    /// The try (call to the issuer) within the attempt; 0 if there was none.
     #[serde(rename = "try")]
     try_number: u32,
-    /// Decline code or reason, where there is one.
+    /// Decline code or reason, if there is one.
     reason: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What else a request says in its path and headers: payment id, idempotency key, trace, known version.
+//! Other values from a request's path and headers: payment id, idempotency key, trace, known version.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
@@ -11,7 +11,7 @@ use crate::domain::PaymentId;
 use crate::domain::card::holds_card_number;
 use crate::wire::is_traceparent;
 
-/// The payment that a path names.
+/// The payment id in the path.
 pub struct PathId(pub PaymentId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
@@ -20,7 +20,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let id: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
         let number = id.ok().and_then(|Path(text)| text.parse::<i64>().ok());
-        // Logged with the request: not if it is a card number in the wrong place.
+        // The id is logged with the request: not if it is a card number sent by mistake.
         let possible = |number: &i64| *number > 0 && !holds_card_number(&number.to_string());
         let Some(number) = number.filter(possible) else {
             let sentence =
@@ -62,7 +62,7 @@ fn is_key(key: &str) -> bool {
     (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A structured field's string without quotes and escapes; any other text as it is.
+/// The content of a structured field's string without quotes and escapes; any other text unchanged.
 fn unquoted(text: &str) -> Option<String> {
     let Some(rest) = text.strip_prefix('"') else {
         return Some(text.to_owned());

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::watchdog::stages::Stages;
 
-/// Whether this process's own tasks make progress. No dependency turns it red.
+/// Whether this process's own tasks make progress. A failing dependency does not change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Liveness {
-    /// They do.
+    /// All make progress.
     Live,
-    /// One does not; restart the process.
+    /// At least one does not; restart the process.
     Stuck(String),
 }
 
@@ -25,23 +25,23 @@ pub enum Liveness {
 pub enum Readiness {
     /// It can.
     Ready,
-    /// It can, although something is missing; with what that is.
+    /// It can, although something is missing, which the text names.
     Degraded(String),
     /// It cannot; with the reason.
     NotReady(String),
 }
 
-/// Answers both questions. Called for every probe, so neither may block.
+/// Both checks. Called for every probe, so neither may block.
 #[derive(Clone)]
 pub struct Health {
     live: Arc<dyn Fn() -> Liveness + Send + Sync>,
     ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    /// For operators alone: what fails may say how this service is built.
+    /// Shown to operators only: failures may reveal how this service is built.
     stages: Option<Stages>,
 }
 
 impl Health {
-    /// From the two questions.
+    /// From the two checks.
     pub fn new(
         live: impl Fn() -> Liveness + Send + Sync + 'static,
         ready: impl Fn() -> Readiness + Send + Sync + 'static,
@@ -53,7 +53,7 @@ impl Health {
         }
     }
 
-    /// Also tells of each stage.
+    /// Also reports each stage.
     pub fn with_stages(self, stages: Stages) -> Self {
         Self {
             stages: Some(stages),

@@ -42,7 +42,7 @@ pub async fn list(
     let mut filter =
         parse(client, &query).map_err(|faults| Problem::with_errors(Kind::BadRequest, faults))?;
     let limit = filter.limit as usize;
-    // One more than the page tells whether another page follows.
+    // One payment more than the page shows whether another page follows.
     filter.limit += 1;
     let mut payments = api.queries.payments(&filter).await?;
     let more = payments.len() > limit;
@@ -120,7 +120,7 @@ fn unknown(name: &str, faults: &mut Faults) {
     faults.add(shown(name), "unknown_parameter", hint);
 }
 
-/// The position after a payment: its microseconds and its id, in hexadecimal. Opaque to callers.
+/// The position after a payment: its time in microseconds and its id, in hexadecimal. Opaque to callers.
 fn cursor(payment: &Payment) -> String {
     let micros = payment.created_at.unix_timestamp_nanos() / 1000;
     format!("{micros:016x}{:016x}", payment.id.0)
@@ -140,7 +140,7 @@ fn position(cursor: &str, faults: &mut Faults) -> Option<(Timestamp, PaymentId)>
             Some((moment, PaymentId(read(id)?)))
         });
     if position.is_none() {
-        let message = "is not one of ours: send next_cursor of the page before, unchanged";
+        let message = "is not a valid cursor: send next_cursor of the previous page, unchanged";
         faults.add("cursor".to_owned(), "invalid_cursor", message);
     }
     position

@@ -1,7 +1,7 @@
-//! REST: one way in, and the way to see how a payment stands.
+//! REST: takes payment requests, and shows the state of payments.
 //!
-//! Parses requests, asks the accepting side or the store's queries, and words the answers. It decides nothing about
-//! payments and publishes nothing.
+//! Parses requests, calls the use cases or the store's queries, and builds the answers. It decides nothing about payments
+//! and publishes nothing.
 
 mod about;
 pub mod admission;
@@ -43,29 +43,29 @@ pub use router::{admin_router, router};
 
 /// What the handlers work with.
 pub struct Api {
-    /// Where both ways in meet.
+    /// Accepts requests, from REST and by message.
     pub acceptor: Arc<Acceptor>,
     /// Reads of the store.
     pub queries: Queries,
-    /// Who may call.
+    /// The clients that may call.
     pub clients: Clients,
     /// How many requests one client may have under way.
     pub admission: Arc<Admission>,
     /// Requests that wait for an outcome.
     pub waiters: Arc<Waiters>,
-    /// How this process is.
+    /// The health of this process.
     pub health: Health,
-    /// For requests that name no currency.
+    /// Used for requests without a currency.
     pub default_currency: Currency,
-    /// Answers a create without a card: 202, or 201 for callers behind a gateway that takes no 202.
+    /// The status of a create without a card: 202, or 201 for callers behind a gateway that does not accept 202.
     pub created_status: StatusCode,
     /// The longest `Prefer: wait` that is granted.
     pub max_wait: Duration,
-    /// How long `process` waits unless told otherwise: its callers are synchronous.
+    /// How long `process` waits unless the request sets another time: its callers are synchronous.
     pub process_wait: Duration,
-    /// What the page offers to try; none where cards are real.
+    /// The test cards shown on the page; empty where cards are real.
     pub test_cards: &'static [TestCard],
-    /// The clock, for telling how far ahead a card may expire and how old a form is.
+    /// The clock, to check how far ahead a card expires and how old a form is.
     pub now: fn() -> Timestamp,
 }
 
@@ -75,7 +75,7 @@ impl Api {
     /// Default of [`Self::process_wait`].
     pub const PROCESS_WAIT: Duration = Duration::from_secs(4);
 
-    /// What a request of a client is read with.
+    /// The rules for reading a request of this client.
     fn rules<'r>(&self, client: &'r ClientRules) -> Rules<'r> {
         Rules {
             default_currency: self.default_currency,

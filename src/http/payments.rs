@@ -19,7 +19,7 @@ use crate::domain::{ClientName, Payment};
 use crate::payments::{Submission, WayIn};
 use crate::wire::request::parse_payment;
 
-/// Accepts a payment: 202, or 200 if its outcome is there (in the time that the caller waits).
+/// Accepts a payment: 202, or 200 if it has an outcome within the time that the caller waits.
 pub async fn create(
     State(api): State<Arc<Api>>,
     Caller(client, turn): Caller,
@@ -53,7 +53,7 @@ pub async fn create(
     })
 }
 
-/// A payment as it stands; with `Prefer: wait` not before its outcome, if that comes in time.
+/// A payment in its current state; with `Prefer: wait` answers when its outcome is there, or when the time is over.
 pub async fn show(
     State(api): State<Arc<Api>>,
     Caller(client, turn): Caller,
@@ -68,7 +68,7 @@ pub async fn show(
     Ok(answer::version(&payment, prefer, &headers))
 }
 
-/// Gives a payment up that waits for a card.
+/// Cancels a payment that waits for a card.
 pub async fn cancel(
     State(api): State<Arc<Api>>,
     Caller(client, _turn): Caller,
@@ -78,7 +78,7 @@ pub async fn cancel(
     Ok(answer::as_it_stands(&payment))
 }
 
-/// Waits for a payment's outcome, at most for so long. Waiting leaves the client's turn to another request.
+/// Waits for a payment's outcome, up to a limit. While it waits, the client's turn is free for another request.
 pub(super) async fn outcome(
     api: &Api,
     (client, mut turn): (ClientName, Turn),

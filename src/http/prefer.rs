@@ -10,17 +10,17 @@ pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Response header.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The preferences that this service knows; others are ignored, as the RFC wants.
+/// The preferences that this service knows; others are ignored, as the RFC requires.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Prefer {
-    /// `respond-async`: rather 202 at once than 200 later.
+    /// `respond-async`: the caller prefers 202 at once to 200 later.
     pub respond_async: bool,
     /// `wait=N` in seconds, at most the longest wait that the service grants.
     pub wait: Option<Duration>,
 }
 
 impl Prefer {
-    /// Reads all `Prefer` headers. The first of two equal preferences counts; what cannot be read is ignored.
+    /// Reads all `Prefer` headers. If a preference is repeated, the first counts; invalid ones are ignored.
     pub fn parse(headers: &HeaderMap, longest: Duration) -> Self {
         let mut prefer = Self::default();
         for header in headers.get_all(PREFER) {
@@ -32,8 +32,8 @@ impl Prefer {
         prefer
     }
 
-    /// `Preference-Applied` for an answer: `respond-async` when it is one without an outcome, `wait` when it waited
-    /// (or had no need to), with the seconds that were granted.
+    /// `Preference-Applied` for an answer: `respond-async` if the answer has no outcome, `wait` if it waited (or did not
+    /// need to), with the seconds that were granted.
     pub fn applied(self, responded_async: bool) -> Option<HeaderValue> {
         let respond_async =
             (self.respond_async && responded_async).then(|| "respond-async".to_owned());
@@ -47,7 +47,7 @@ impl Prefer {
     }
 
     fn apply(&mut self, preference: &str, longest: Duration) {
-        // Parameters after a semicolon belong to no preference that is known here.
+        // Parameters after a semicolon are ignored: the known preferences have none.
         let Some(preference) = outside_quotes(preference, ';').next() else {
             return;
         };
@@ -63,13 +63,13 @@ impl Prefer {
     }
 }
 
-/// `delta-seconds`: digits alone; more than fit are as good as for ever (RFC 9111, section 1.2.2).
+/// `delta-seconds`: only digits; a value that does not fit counts as infinite (RFC 9111, section 1.2.2).
 fn seconds(text: &str) -> Option<Duration> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
 }
 
-/// Splits at a separator that does not stand within a quoted string.
+/// Splits at a separator outside quoted strings.
 fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;

@@ -1,6 +1,6 @@
 //! `POST /payments/{payment_id}/process`: presents a card, or another card, to a payment.
 //!
-//! Its callers are synchronous: it waits by itself.
+//! Its callers are synchronous: it waits without being asked to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{Api, answer, payments};
 use crate::payments::Presented;
 use crate::wire::request::parse_method;
 
-/// 200 with the outcome; 202 if it comes later, or the caller prefers so, or another card is being processed.
+/// 200 with the outcome; 202 if it comes later, the caller prefers 202, or another card is being processed.
 pub async fn present(
     State(api): State<Arc<Api>>,
     Caller(client, turn): Caller,
@@ -34,7 +34,7 @@ pub async fn present(
     let (payment, by_itself) = match presented {
         Presented::Started(payment) if prefer.respond_async => (payment, Duration::ZERO),
         Presented::Started(payment) => (payment, api.process_wait),
-        // The card that this caller sent is not the one that is being processed.
+        // The card in this request is not the one being processed.
         Presented::AsItStands(payment) => (payment, Duration::ZERO),
     };
     let longest = prefer.wait.unwrap_or(by_itself);

@@ -1,4 +1,4 @@
-//! Which address leads to which handler, and what holds for all of them: limits, panics, traces.
+//! Routes addresses to handlers, and applies what all of them share: limits, panics, traces.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::health::{self, Health};
 use super::problem::{Kind, Problem};
 use super::{Api, about, body, card_tokens, docs, events, list, page, payments, process};
 
-/// What a request may take besides waiting: reading a slow body, and a store at its limit.
+/// How long a request may take in addition to waiting: reading a slow body, and a store at its limit.
 const WORKING_TIME: Duration = Duration::from_secs(30);
 
 /// The REST interface.
@@ -31,7 +31,7 @@ pub fn router(api: Api) -> Router {
         .route("/payments", post(payments::create).get(list::list))
         .route("/payments/{payment_id}", get(payments::show))
         .route("/payments/{payment_id}/process", post(process::present))
-        // The address of the service that this one succeeds, and the one that shoppers get.
+        // The address that the service before this one used, and that shoppers get.
         .route(
             "/payments/process/{payment_id}",
             get(page::show).post(page::present),
@@ -60,7 +60,7 @@ pub fn router(api: Api) -> Router {
         )
 }
 
-/// What the operators' address serves: `/metrics` (whatever `render` gives, in Prometheus' text form) and `/health/*`.
+/// The operators' address: `/metrics` (the output of `render`, in Prometheus' text format) and `/health/*`.
 pub fn admin_router(health: Health, render: Arc<dyn Fn() -> String + Send + Sync>) -> Router {
     let metrics = move || {
         let text = render();
@@ -91,16 +91,17 @@ fn guarded(routes: Router) -> Router {
 
 async fn unknown_method(method: Method, uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(100).collect();
-    let sentence = format!("{method} is not possible at {path}; the header Allow says what is.");
+    let sentence =
+        format!("{method} is not allowed at {path}; the header Allow lists the methods that are.");
     Problem::new(Kind::MethodNotAllowed, sentence)
 }
 
-/// No answer takes longer than that, whatever hangs behind it. What was accepted meanwhile stays accepted.
+/// No answer takes longer than this, whatever hangs behind it. What was accepted meanwhile stays accepted.
 async fn within(State(longest): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(longest, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            tracing::warn!("a request timed out: it took longer than any may");
+            tracing::warn!("a request exceeded the time limit");
             let sentence = "The service took too long; try again, with the same Idempotency-Key if there was one.";
             Problem::new(Kind::Unavailable, sentence).into_response()
         }
@@ -117,8 +118,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }
 
-/// A status is true for a moment only; caches between here and the caller must not keep it. Only what says otherwise
-/// itself is kept.
+/// A status can change at any moment, so caches must not store it. A response that sets its own caching keeps it.
 async fn not_stored(mut response: Response) -> Response {
     let no_store = HeaderValue::from_static("no-store");
     response
@@ -128,7 +128,7 @@ async fn not_stored(mut response: Response) -> Response {
     response
 }
 
-/// One span for each request, without header, query and body: they hold keys and cards.
+/// One span for each request, without headers, query and body: they hold keys and cards.
 fn span(request: &Request) -> Span {
     let route = request
         .extensions()

@@ -1,6 +1,6 @@
-//! The second way in: consumes `order.payment` messages and hands them to the one `accept`.
+//! Payment requests by message: consumes `order.payment` messages and passes them to the same `accept` as REST.
 //!
-//! The fate of each message is decided in one table, `Fate`; nothing is dropped silently and nothing loops.
+//! One table, `Fate`, decides what happens to each message; nothing is dropped silently and nothing loops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,31 +22,31 @@ use crate::watchdog::pulse::Pulse;
 use crate::wire::order::Refusal;
 use crate::wire::{dead_letter, result};
 
-/// Messages worked on at the same time: about what one group commit takes.
+/// Messages worked on at the same time: about one group commit.
 const UNDER_WAY: u16 = 256;
 
-/// Pause before a message that the store could not take is tried again.
+/// Pause before a message that the store could not accept is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Consumes requests by message.
 pub struct Orders {
-    /// Where they come from.
+    /// Where the messages come from.
     pub broker: Arc<dyn Broker>,
     /// Reads them.
     pub reader: OrderReader,
     /// Accepts them.
     pub acceptor: Arc<Acceptor>,
-    /// Notes refusals.
+    /// Records refusals.
     pub commands: Commands,
-    /// Of reading messages; what they then wait for are group commits.
+    /// The progress of reading messages; after that they wait for group commits.
     pub pulse: Pulse,
 }
 
-/// What becomes of a message that was not accepted.
+/// What happens to a message that was not accepted.
 enum Fate {
-    /// Dead letter and event, then acknowledged.
+    /// The dead letter and the event are committed, then the message is acknowledged.
     Refuse(Refusal),
-    /// Kept and tried again: while the store or the backlog cannot take it, consumption stops by itself.
+    /// Held and tried again: while the store or the backlog cannot accept it, the full prefetch stops consumption.
     Hold,
 }
 
@@ -56,7 +56,7 @@ impl Orders {
         self.broker.consume(Queue::Requests, UNDER_WAY)
     }
 
-    /// Accepts what [`Self::consume`] brings until `stop`, then finishes the work under way.
+    /// Accepts what [`Self::consume`] receives until `stop`, then finishes the work under way.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
         let under_way = TaskTracker::new();
         let this = Arc::new(self);
@@ -98,7 +98,7 @@ impl Orders {
                                 ..refusal
                             },
                             Fate::Hold => {
-                                tracing::debug!(%error, "held until it can be taken");
+                                tracing::debug!(%error, "a message is held until it can be accepted");
                                 tokio::select! {
                                     () = tokio::time::sleep(PAUSE) => continue,
                                     () = stop.cancelled() => return delivery.settle.give_back().await,
@@ -140,20 +140,20 @@ impl Orders {
         match self.commands.refuse(Refused { publications, ids }).await {
             Ok(()) => delivery.settle.acknowledge().await,
             Err(error) => {
-                tracing::error!(%error, "a refusal could not be noted; the message is rejected");
+                tracing::error!(%error, "a refusal could not be recorded; the message is rejected");
                 delivery.settle.reject().await;
             }
         }
     }
 }
 
-/// The message's id as it may be logged and published.
+/// The message's id, if it may be logged and published.
 fn shown_id(delivery: &Delivery) -> Option<&str> {
     let id = delivery.properties.message_id.as_deref();
     id.map(without_card_number)
 }
 
-/// The table of fates.
+/// Decides what happens to a message.
 fn fate(error: &AcceptError) -> Fate {
     let refuse = |reason| Fate::Refuse(Refusal::new(reason, format!("{error}.")));
     match error {

@@ -1,4 +1,4 @@
-//! `order.payment`: a payment request by message. Reads a delivery into the same request that REST makes.
+//! `order.payment`: a payment request by message. Converts a delivery into the same request as REST.
 
 use std::sync::Arc;
 
@@ -19,42 +19,42 @@ use crate::wire::request::parse_payment;
 use crate::wire::rules::{CardsAllowed, Rules};
 use crate::wire::{TRACEPARENT, is_traceparent};
 
-/// Header with the version of the body's form; absent means [`SCHEMA_VERSION`].
+/// Header with the version of the body's schema; absent means [`SCHEMA_VERSION`].
 pub const SCHEMA_VERSION_HEADER: &str = "schema-version";
 
-/// The one form that there is so far.
+/// The only version so far.
 pub const SCHEMA_VERSION: &str = "1";
 
-/// All headers of a message may have so many bytes, names and values together.
+/// The longest headers of a message, names and values together, in bytes.
 pub const LONGEST_HEADERS_BYTES: usize = 64 * 1024;
 
-/// So much of a text is repeated in an answer.
+/// The longest part of a text that an answer repeats, in bytes.
 const REPEATED: usize = 64;
 
 /// RabbitMQ's direct reply-to: an address that only the requester's own channel reads.
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
 
-/// What reading a message needs to know.
+/// What reading a message requires.
 pub struct OrderReader {
-    /// Who is who at the broker.
+    /// Finds the client of a RabbitMQ user.
     pub clients: Clients,
     /// `DEFAULT_CLIENT`
     pub default_client: Option<ClientName>,
-    /// Where a request names none.
+    /// For requests without a currency.
     pub default_currency: Currency,
-    /// Proves who a replayed message is from.
+    /// Proves which client sent a replayed message.
     pub seal: Arc<SealKeys>,
 }
 
 impl OrderReader {
-    /// Reads a delivery, or says why it is refused.
+    /// Reads a delivery, or returns why it is refused.
     pub fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Submission, Refusal> {
         let client = self.client(delivery)?;
         self.read_body(delivery, &client, now)
             .map_err(|refusal| refusal.of(&client))
     }
 
-    /// Where answers to this delivery go, whether or not it can be read.
+    /// Where answers to this delivery go, whether it can be read or not.
     pub fn origin(delivery: &Delivery, client: Option<&ClientName>) -> Origin {
         let properties = &delivery.properties;
         let own = |queue: &&String| client.is_some_and(|client| may_reply_to(queue, client));
@@ -77,7 +77,7 @@ impl OrderReader {
         }
     }
 
-    /// The client whose RabbitMQ user has published a message.
+    /// The client whose RabbitMQ user published a message.
     fn user(&self, delivery: &Delivery) -> Option<ClientName> {
         let user = delivery.properties.user_id.as_deref()?;
         self.clients.by_rabbitmq_user(user)
@@ -85,7 +85,7 @@ impl OrderReader {
 
     fn client(&self, delivery: &Delivery) -> Result<ClientName, Refusal> {
         let replayed = replay::client(&self.seal, delivery).map_err(|error| Refusal {
-            // The broker vouches for the user, who is told.
+            // The broker authenticated this user, so the answer may go to them.
             client: self.user(delivery),
             ..Refusal::new("replay_not_proven", error.to_string())
         })?;
@@ -188,7 +188,7 @@ fn idempotency_key(properties: &Properties) -> Result<String, Refusal> {
     Ok(key)
 }
 
-/// What is longer than a message may be is not read at all.
+/// A message that is longer than allowed is not read at all.
 fn within_limits(delivery: &Delivery) -> Result<(), Refusal> {
     let size = delivery.size();
     if size > LONGEST_REQUEST_BYTES as u64 {
@@ -209,14 +209,14 @@ fn within_limits(delivery: &Delivery) -> Result<(), Refusal> {
         return Err(Refusal::new(
             "headers_too_large",
             format!(
-                "The headers cannot be read or are too long: all of them together may have {LONGEST_HEADERS_BYTES} bytes (64 KiB), tables and lists {LONGEST_HEADER_BYTES} each."
+                "The headers cannot be read or are too long: together they may have {LONGEST_HEADERS_BYTES} bytes (64 KiB), tables and lists {LONGEST_HEADER_BYTES} each."
             ),
         ));
     }
     Ok(())
 }
 
-/// What goes back to the sender with every answer has to be such that it can be kept and sent.
+/// The properties that go back to the sender with every answer must be storable and sendable.
 fn texts_are_texts(properties: &Properties) -> Result<(), Refusal> {
     for (name, field, text) in [
         (
@@ -250,7 +250,7 @@ fn texts_are_texts(properties: &Properties) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Bytes that were no UTF-8 have come as a control character.
+/// Bytes that were not UTF-8 arrive here as a control character.
 fn is_text(text: &str) -> bool {
     text.len() <= 255 && !text.chars().any(char::is_control)
 }

@@ -1,8 +1,8 @@
-//! Replaying a dead letter: the message that is published again, and the proof of whose request it is.
+//! Replays a dead letter: the message that is published again, and the proof of which client sent it.
 //!
-//! The broker vouches for a client only while the client itself is logged in; for a
-//! replay the service vouches, by an HMAC with the sealing keys that every process shares. It says no more than that
-//! this client once sent this very message, so copying it gains nothing.
+//! The broker authenticates a client only while the client itself is logged in; for a replay the service proves it, by an
+//! HMAC with the sealing keys that all processes share. The proof covers only that this client once sent this exact
+//! message, so copying it gains nothing.
 
 use crate::broker::{Delivery, Exchange, Properties, Publication};
 use crate::clients::Clients;
@@ -16,7 +16,7 @@ const CLIENT_HEADER: &str = "replayed-for";
 /// Header with the HMAC, in hexadecimal digits.
 const PROOF_HEADER: &str = "replayed-proof";
 
-/// A header claims a client, and its proof is not ours.
+/// A header names a client, but its proof is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("The header replayed-for is reserved for replays by this service.")]
 pub struct NotProven;
@@ -24,16 +24,18 @@ pub struct NotProven;
 /// Why a dead letter cannot be published again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotReplayable {
-    /// Card data was cut out of it.
-    #[error("it is masked or cut: what is missing is gone; its sender has to send it again")]
-    Masked,
-    /// Nobody could accept it.
+    /// Card data was removed from it.
     #[error(
-        "nobody knows whose it is: name the RabbitMQ user `{0}` in CLIENTS_FILE, or set DEFAULT_CLIENT"
+        "it was masked or cut, and the missing part was not stored; its sender has to send it again"
+    )]
+    Masked,
+    /// It belongs to no known client, so it would not be accepted.
+    #[error(
+        "its client is not known: name the RabbitMQ user `{0}` in CLIENTS_FILE, or set DEFAULT_CLIENT"
     )]
     Nobodys(String),
-    /// It did not come from a queue of ours.
-    #[error("it came from `{0}`, which is no queue of this service")]
+    /// It did not come from a queue of this service.
+    #[error("it came from `{0}`, which is not a queue of this service")]
     ForeignQueue(String),
 }
 
@@ -75,7 +77,7 @@ pub fn replay(
     })
 }
 
-/// The broker vouched for the user, or the service knew the client when it refused the message.
+/// The client of the user that the broker authenticated, or the client that the service knew when it refused the message.
 fn owner(
     letter: &DeadLetter,
     clients: &Clients,
@@ -103,7 +105,7 @@ pub fn vouch(keys: &SealKeys, client: &ClientName, properties: &mut Properties, 
         .extend(headers.map(|(name, value)| (name.to_owned(), value)));
 }
 
-/// For whom a message was replayed, if it was.
+/// The client that a message was replayed for, if it was replayed.
 pub fn client(keys: &SealKeys, delivery: &Delivery) -> Result<Option<ClientName>, NotProven> {
     let properties = &delivery.properties;
     let Some(name) = properties.headers.get(CLIENT_HEADER) else {
@@ -120,13 +122,13 @@ pub fn client(keys: &SealKeys, delivery: &Delivery) -> Result<Option<ClientName>
     }
 }
 
-/// Takes the marks away, so that a message is not vouched for twice.
+/// Removes the marks, so that a message does not carry two.
 fn forget(properties: &mut Properties) {
     properties.headers.remove(CLIENT_HEADER);
     properties.headers.remove(PROOF_HEADER);
 }
 
-/// Begins with what no fingerprint of a request begins with. Neither a name nor a message id has a NUL in it.
+/// Begins differently from any fingerprint of a request. Neither a client name nor a message id can contain a NUL.
 fn statement(client: &ClientName, properties: &Properties, body: &[u8]) -> Vec<u8> {
     let message_id = properties.message_id.as_deref().unwrap_or("");
     [

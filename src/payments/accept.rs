@@ -1,4 +1,4 @@
-//! Accepting payments: payment, history and outbox row in one transaction; an idempotency key makes one payment.
+//! Accepting payments: payment, history and outbox row in one transaction; an idempotency key creates only one payment.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,14 +13,14 @@ use crate::store::quarantine::SetAside;
 use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
 use crate::store::{StoreError, Transaction, is_usable};
 
-/// What became of it.
+/// The result for one payment request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AcceptOutcome {
-    /// Written.
+    /// The payment was written.
     Accepted(Box<Payment>),
-    /// The key was used before; this is the payment that it made.
+    /// The key was used before; this is its payment.
     Existing(Box<StoredPayment>),
-    /// Its card token cannot be used; nothing was written.
+    /// The card token cannot be used; nothing was written.
     TokenRefused(TokenFault),
 }
 
@@ -56,8 +56,8 @@ impl Batch for AcceptPayments {
         if !candidates.is_empty() {
             written = insert(tx.as_mut(), candidates).await?;
         }
-        // After the inserts every key has its payment: a winner here, in this batch or in another process. Whatever kept
-        // an item out, its key is asked for first.
+        // After the inserts every key has its payment, written by this batch or by another process. If an item was not
+        // inserted, its key is looked up first, whatever the reason was.
         let losers = items
             .iter()
             .filter(|item| !written.payments.contains_key(&item.id));
@@ -65,7 +65,7 @@ impl Batch for AcceptPayments {
         if !written.payments.is_empty() {
             tx.commit().await?;
         }
-        // Those of an earlier run of this very batch that was committed after all have not been handed over yet.
+        // Rows of an earlier run of this batch that was committed after all have not been handed over yet.
         let earlier = items.iter().filter(|item| is_own(item, &winners));
         hand_over.rows(earlier.flat_map(|item| draft(item).outbox));
         hand_over.rows(written.outbox);
@@ -89,7 +89,7 @@ fn key(item: &NewPayment) -> Option<(ClientName, String)> {
         .map(|idempotency| (item.client.clone(), idempotency.key.clone()))
 }
 
-/// Whether the item's key belongs to the item itself: an earlier run of its batch was committed after all.
+/// Whether the item itself owns its key: then an earlier run of its batch was committed after all.
 fn is_own(item: &NewPayment, winners: &Keys) -> bool {
     let winner = key(item).and_then(|key| winners.get(&key));
     winner.is_some_and(|winner| winner.payment.id == item.id)
@@ -121,7 +121,7 @@ async fn read_keys(
         return Ok(Keys::new());
     }
     let found = tx.payments_by_key(&keys).await?;
-    // Whose item this is, the batch finds out by halves.
+    // The batch finds the item that causes this by running in halves.
     if let Some(payment) = tx.left_out().iter().find_map(SetAside::payment) {
         return Err(payment.into());
     }
@@ -147,19 +147,19 @@ async fn lock_tokens(
         return Ok(Vec::new());
     }
     let locked = tx.lock_tokens(&wanted).await?;
-    // One that cannot be read counts as unknown: its client can make another.
+    // A token that cannot be read counts as unknown: its client can create another.
     tx.left_out().iter().for_each(SetAside::report);
     Ok(locked)
 }
 
-/// Which items of a batch are to be inserted. Of those that share a key, or a token, the first that can be.
+/// Which items of a batch are inserted. Of items that share a key or a token, the first possible one is.
 struct Entries<'b> {
     known: &'b Keys,
     tokens: &'b [CardToken],
     now: Timestamp,
     keys: HashSet<(ClientName, String)>,
     taken: HashSet<TokenId>,
-    /// Those whose card token cannot be used, and why.
+    /// The payments whose card token cannot be used, and why.
     refused: HashMap<PaymentId, TokenFault>,
 }
 
@@ -175,7 +175,7 @@ impl<'b> Entries<'b> {
         }
     }
 
-    /// A duplicate takes no token: its key has a payment, or an earlier item of the batch makes it.
+    /// A duplicate uses no token: its key has a payment, or an earlier item of the batch creates it.
     fn admit(&mut self, item: &NewPayment) -> bool {
         let key = key(item);
         if key
@@ -199,7 +199,7 @@ impl<'b> Entries<'b> {
             return Some(TokenFault::Unusable);
         }
         match self.tokens.iter().find(|row| row.id == *token) {
-            // An earlier run of this very batch was committed after all.
+            // An earlier run of this batch was committed after all.
             Some(row) if row.used_by == Some(item.id) => None,
             row => tokens::fault(row, &item.client, self.now),
         }
@@ -213,7 +213,7 @@ struct Written {
     outbox: Vec<OutboxRow>,
 }
 
-/// Inserts the payments and, for those that won their key, everything that goes with them.
+/// Inserts the payments and, for those that now own their key, their history, outbox rows and tokens.
 async fn insert(tx: &mut dyn Transaction, drafts: Vec<Draft>) -> Result<Written, StoreError> {
     let (rows, others): (Vec<StoredPayment>, Vec<_>) = drafts
         .into_iter()
@@ -243,7 +243,7 @@ async fn insert(tx: &mut dyn Transaction, drafts: Vec<Draft>) -> Result<Written,
     Ok(written)
 }
 
-/// Which payments the keys of these rows belong to, now that all of them are written.
+/// Which payments own the keys of these rows, now that all of them are written.
 async fn owners_of_keys(
     tx: &mut dyn Transaction,
     rows: &[StoredPayment],

@@ -1,4 +1,4 @@
-//! What the use cases of clients share: the store, the keys, and whose a payment is.
+//! What the use cases of clients share: the store, the keys, and the check that a payment belongs to its client.
 
 use std::sync::Arc;
 
@@ -13,22 +13,23 @@ use crate::store::rows::StoredPayment;
 use crate::store::{Database, StoreError};
 use crate::vault::{Owner, SealKeys};
 
-/// Does what clients ask for, by REST and by message. Each use case has a file beside this one.
+/// Handles the requests of clients, by REST and by message. Each use case has its own file in this folder.
 pub struct Acceptor {
-    /// Writes.
+    /// Writes to the store.
     pub commands: Commands,
-    /// Reads of keys and tokens.
+    /// Reads keys and tokens.
     pub database: Arc<dyn Database>,
     /// Seals cards and keys fingerprints.
     pub seal: Arc<SealKeys>,
     /// Knows the reusable test tokens.
     pub processor: Arc<dyn Processor>,
-    /// Knows how much waits to be published.
+    /// Knows how many rows wait to be published.
     pub backlog: Backlog,
 }
 
 impl Acceptor {
-    /// Does what a client asks for as an item of the stage `accept`: a refusal is an answer, a store that fails is none.
+    /// Runs a client's request as an item of the stage `accept`. A refusal counts as an answer, a failure of the store does
+    /// not.
     pub(super) async fn answered<T>(
         &self,
         work: impl Future<Output = Result<T, AcceptError>>,

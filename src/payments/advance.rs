@@ -1,5 +1,5 @@
-//! Moving payments: a card presented, an answer, a reversal, a cancellation. The domain decides; the payment's row,
-//! its history and what is to be published are written in one transaction.
+//! Moving payments: a presented card, an answer, a reversal, a cancellation. The domain decides; the payment's row, its
+//! history and its messages are written in one transaction.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -17,16 +17,16 @@ use crate::store::quarantine::{Quarantined, SetAside, payment_of};
 use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
 use crate::store::{StoreError, Transaction, is_usable};
 
-/// What came of it.
+/// The result of moving a payment.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Advanced {
     /// It moved.
     Moved(Payment),
-    /// The domain refused; this is how the payment stands.
+    /// The domain refused; the payment is unchanged.
     Refused(Refusal, Payment),
-    /// The card was sealed for another attempt than is due now.
+    /// The card was sealed for an attempt that is not the next one.
     AnotherAttempt(Payment),
-    /// No such payment of this client.
+    /// This client has no such payment.
     NotFound,
     /// The card token cannot be used.
     TokenRefused(TokenFault),
@@ -36,7 +36,7 @@ pub enum Advanced {
 
 pub(super) struct AdvancePayments(pub Writer);
 
-/// One batch under way: what it decides by, and what it will write.
+/// One running batch: the data for its decisions, and its writes.
 pub(super) struct Moving<'t> {
     pub tokens: &'t [CardToken],
     pub now: Timestamp,
@@ -44,14 +44,14 @@ pub(super) struct Moving<'t> {
     pub writes: Writes,
 }
 
-/// What a batch writes.
+/// The writes of a batch.
 #[derive(Default)]
 pub(super) struct Writes {
     /// In the order in which rows are locked.
     moved: BTreeSet<PaymentId>,
     events: Vec<Event>,
     outbox: Vec<OutboxRow>,
-    /// Those of them that are due now, to be handed over.
+    /// The outbox rows that are due now, to be handed over.
     due: Vec<OutboxRow>,
     token_uses: Vec<(TokenId, PaymentId)>,
 }
@@ -79,7 +79,7 @@ impl Batch for AdvancePayments {
             .collect();
         let left_out = tx.left_out();
         let tokens = locked_tokens(tx.as_mut(), items).await?;
-        // One that cannot be read counts as unknown: its client can make another.
+        // A token that cannot be read counts as unknown: its client can create another.
         tx.left_out().iter().for_each(SetAside::report);
         let done = events_of_refused(tx.as_mut(), items, &rows).await?;
         let mut moving = Moving {
@@ -92,7 +92,7 @@ impl Batch for AdvancePayments {
             .iter()
             .map(|item| match rows.get_mut(&item.payment) {
                 Some(row) if done.contains(&item.ids.events[0]) => {
-                    // An earlier run of this very batch was committed after all.
+                    // An earlier run of this batch was committed after all.
                     Advanced::Moved(row.payment.clone())
                 }
                 Some(row) => moving.advance(row, item),
@@ -125,7 +125,7 @@ fn sorted<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
     ids
 }
 
-/// Those of the items' events that are in a history already, asked only if something would be refused.
+/// The items' events that are already in a history; queried only if an item would be refused.
 async fn events_of_refused(
     tx: &mut dyn Transaction,
     items: &[Advance],
@@ -157,7 +157,7 @@ async fn locked_tokens(
 }
 
 impl Moving<'_> {
-    /// Moves a payment in memory, and notes what is to be written.
+    /// Moves a payment in memory, and adds the writes.
     pub(super) fn advance(&mut self, row: &mut StoredPayment, item: &Advance) -> Advanced {
         let writes = &mut self.writes;
         if item
@@ -190,7 +190,7 @@ impl Moving<'_> {
         writes.moved.insert(row.payment.id);
         writes.events.push(event);
         writes.outbox.extend(outbox.iter().cloned());
-        // A further try is due later: the sweep will find it.
+        // Another try is due later: the sweep will find it.
         let later = row.payment.status == PaymentStatus::Processing && row.try_number > 1;
         if !later {
             writes.due.extend(outbox);

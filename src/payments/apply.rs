@@ -1,5 +1,5 @@
-//! How a payment's row changes when it moves, with the event and the messages that go with it. Pure: what
-//! [`super::advance`] writes is made here, from what the domain has decided.
+//! How a payment's row changes when it moves, with its event and messages. Pure: from the domain's decision, this builds
+//! what [`super::advance`] writes.
 
 use std::time::Duration;
 
@@ -20,21 +20,21 @@ use crate::wire::work::WorkMessage;
 pub struct Advance {
     /// Which payment.
     pub payment: PaymentId,
-    /// Who may do this; none for the service itself.
+    /// The client that must own the payment; none if the service itself acts.
     pub client: Option<ClientName>,
     /// What happened.
     pub trigger: Trigger,
-    /// The card of a new attempt, with the attempt that it was sealed for.
+    /// The card of a new attempt, and the attempt that it was sealed for.
     pub card: Option<(PresentedCard, u32)>,
-    /// The card token that the card came from, to be used up.
+    /// The card token that the card came from; the payment uses it.
     pub token: Option<TokenId>,
-    /// How long to wait if it is to be tried again.
+    /// How long to wait before another try, if there is one.
     pub delay: Duration,
     /// Ids of the rows to write.
     pub ids: RowIds,
 }
 
-/// What a move means for its history and its messages.
+/// What a move adds to the payment's history and messages.
 struct Change {
     kind: EventKind,
     reason: Option<DeclineCode>,
@@ -50,7 +50,7 @@ pub(super) fn apply(
     now: Timestamp,
     leases: Leases,
 ) -> (Event, Vec<OutboxRow>) {
-    // A clock that was set back, as by a fail-over, must not turn a history around.
+    // If the clock was set back, for example by a fail-over, the history must stay in order.
     let at = now.max(row.payment.updated_at);
     let tried = row.try_number;
     let change = change(row, item, moved);

@@ -1,11 +1,11 @@
-//! How much waits in the outbox, as the relay last saw it. Code that adds to the outbox asks here first.
+//! How many rows wait in the outbox, by the relay's last measurement. Code that adds to the outbox checks this first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::store::OutboxDepth;
 
-/// What was last seen in the outbox. Clones share it.
+/// The last measurement of the outbox. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Backlog(Arc<Seen>);
 
@@ -17,22 +17,22 @@ struct Seen {
 }
 
 impl Backlog {
-    /// Whether so many rows wait that no more payments should be accepted.
+    /// Whether too many rows wait to accept more payments.
     pub fn is_full(&self) -> bool {
         self.0.full.load(Ordering::Relaxed)
     }
 
-    /// Whether half as many rows wait: what can wait elsewhere should not wait in the outbox.
+    /// Whether half of that limit waits: work that can wait elsewhere should then stay out of the outbox.
     pub fn is_half_full(&self) -> bool {
         self.0.half_full.load(Ordering::Relaxed)
     }
 
-    /// Rows that belong to no payment: callbacks to be repeated, and dead letters.
+    /// Rows that do not belong to a payment: callbacks to be repeated, and dead letters.
     pub fn messages_waiting(&self) -> u64 {
         self.0.messages.load(Ordering::Relaxed)
     }
 
-    /// Notes what was measured; true if the limit has been crossed since the last time, in either direction.
+    /// Stores a measurement; true if the limit has been crossed since the last one, in either direction.
     pub fn note(&self, depth: &OutboxDepth, limit: u64) -> bool {
         // A callback receiver that is down must not stop payments.
         let messages = depth.total.saturating_sub(depth.of_payments);

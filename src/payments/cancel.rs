@@ -10,7 +10,7 @@ use super::row_ids::RowIds;
 use crate::domain::{ClientName, Payment, PaymentId, Refusal, Trigger};
 
 impl Acceptor {
-    /// Cancels a payment; one that is canceled already is answered as it stands.
+    /// Cancels a payment; one that is already canceled is returned unchanged.
     pub async fn cancel(&self, client: &ClientName, id: PaymentId) -> Result<Payment, AcceptError> {
         let advance = Advance {
             payment: id,

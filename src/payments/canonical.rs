@@ -1,24 +1,24 @@
-//! The one byte form of a parsed request, for telling whether two requests under one idempotency key are the same.
+//! The canonical bytes of a parsed request, to check whether two requests with one idempotency key are the same.
 //!
-//! Holds the card in clear: it goes into a keyed hash and nowhere else, and is wiped when dropped.
+//! Contains the card in clear: the bytes go into a keyed hash and nowhere else, and are wiped when dropped.
 
 use zeroize::Zeroizing;
 
 use crate::domain::{PaymentMethod, PaymentRequest};
 
-/// Changes with the form below; a fingerprint of another version never equals one of this version.
+/// Change it with the form below; fingerprints of different versions are never equal.
 const VERSION: u8 = 1;
 
 impl PaymentRequest {
-    /// Unambiguous: every text is preceded by its length, every choice by a tag. However a request was written
-    /// (numbers or strings, order of fields, default or given currency), the same request gives the same bytes.
+    /// Unambiguous: a length precedes every text, a tag every choice. The same request gives the same bytes however it was
+    /// written (numbers or strings, order of fields, default or given currency).
     pub fn canonical(&self) -> Zeroizing<Vec<u8>> {
         let entries = self.metadata.entries();
         let texts: usize = entries
             .iter()
             .map(|(key, value)| key.len() + value.len() + 16)
             .sum();
-        // Room for everything at once: a vector that grows leaves copies of its content behind.
+        // Room for everything from the start: a vector that grows leaves copies of its content in memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(256 + texts));
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.order_id.0.to_be_bytes());
@@ -42,7 +42,7 @@ impl PaymentRequest {
             text(&mut bytes, key);
             text(&mut bytes, value);
         }
-        // One text behind a row of pairs cannot be one of them; and without it the form is that of earlier releases.
+        // A single text after the pairs cannot be mistaken for a pair; without it the form is that of earlier releases.
         if let Some(url) = &self.return_url {
             text(&mut bytes, url.as_str());
         }

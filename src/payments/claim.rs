@@ -1,7 +1,7 @@
 //! Claiming tries: a worker takes a payment for one lease, by the database's clock, before it calls the processor.
 //!
-//! A batch that runs again after a commit in doubt may meet its own claims. It takes them for another worker's and
-//! puts the tries back until the lease ends: that costs time, never a charge.
+//! A batch that runs again after a commit with an unknown result may find its own claims. It treats them as another
+//! worker's and puts the tries back until the lease ends: that costs time, but never causes a second charge.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
 use crate::store::{Database, StoreError, is_usable};
 use crate::wire::work::WorkMessage;
 
-/// What became of a work message.
+/// The result for a work message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claim {
-    /// The try is this worker's for one lease.
+    /// The try belongs to this worker for one lease.
     Taken(Box<StoredPayment>),
-    /// Another worker has it: the message was put back into the outbox, due when that worker's lease ends.
+    /// Another worker has claimed it: the message was put back into the outbox, due when that worker's lease ends.
     Held,
     /// This try is not the payment's current one (any more).
     Over,
     /// The payment is set aside. Its rescue dispatches it when it is released.
     Quarantined(Quarantined),
-    /// The database has no such payment: it may be another database than the one that the message is about.
+    /// The database has no such payment: the message may be about a payment in another database.
     UnknownPayment,
 }
 
@@ -50,7 +50,7 @@ impl Batch for ClaimPayments {
         let mut tx = self.database.begin().await?;
         let now = tx.now();
         let until = now + self.leases.claim;
-        // A claim that ends later was made by a clock that has been set back since. It is over, or nearly so.
+        // A claim that ends later was made before the clock was set back. It has ended, or nearly so.
         let too_far = now + self.leases.longest_claim();
         let mut rows: HashMap<PaymentId, StoredPayment> = tx
             .lock_payments(&ids)
@@ -98,14 +98,14 @@ impl Batch for ClaimPayments {
     }
 }
 
-/// What a batch writes.
+/// The writes of a batch.
 #[derive(Default)]
 pub(super) struct Writes {
-    /// Tries that nobody had before.
+    /// Tries that were not claimed before.
     taken: Vec<PaymentId>,
-    /// Tries whose worker never told what came of them.
+    /// Tries whose worker never recorded a result.
     retaken: Vec<StoredPayment>,
-    /// Tries that another worker has.
+    /// Tries that another worker has claimed.
     put_back: Vec<OutboxRow>,
 }
 
@@ -115,8 +115,8 @@ impl Writes {
     }
 }
 
-/// Takes the try in memory, and notes what is to be written. A claim that another worker lets end is taken over: that
-/// worker's call has not answered, so the attempt is uncertain from this transaction on.
+/// Claims the try in memory, and adds the writes. An expired claim of another worker is taken over: that worker's call has
+/// not answered, so the attempt is uncertain from this transaction on.
 pub(super) fn claim(
     row: &mut StoredPayment,
     item: WorkMessage,

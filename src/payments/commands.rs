@@ -1,4 +1,4 @@
-//! Every write of a payment, as a group commit. Each command has its file beside this one, and is one transaction.
+//! Every write of a payment, as a group commit. Each command has its own file in this folder and is one transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,15 +28,15 @@ use crate::watchdog::stages::{Name, Stage};
 use crate::watchdog::vital::Vital;
 use crate::wire::work::WorkMessage;
 
-/// How long a message that belongs to no payment waits for others, to be noted in one transaction with them.
+/// How long a message without a payment waits for others, to be written in one transaction with them.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// How long a published row waits for others, to be deleted with them. Nobody waits for that; should the process die
-/// meanwhile, they are published again.
+/// How long a published row waits for others, to be deleted together with them. No caller waits for that; if the
+/// process dies in the meantime, the rows are published again.
 const DELETED_TOGETHER: Duration = Duration::from_millis(50);
 
-/// How long a try that is postponed waits for others, to be postponed with them: a flood comes in many at a time, and
-/// must not take the database's time from those who pay.
+/// How long a postponed try waits for others, to be postponed together with them: a flood brings many at a time, and
+/// must not take database time from other payments.
 const POSTPONED_TOGETHER: Duration = Duration::from_millis(20);
 
 /// The writing half of the store.
@@ -58,25 +58,25 @@ pub struct Commands {
     published: Batcher<outbox::DeletePublished>,
 }
 
-/// The stages whose work is written here.
+/// The stages whose work these commands write.
 #[derive(Debug, Clone)]
 pub struct CommandStages {
-    /// What clients ask for.
+    /// Requests of clients.
     pub accept: Stage,
     /// From the claim of a try to the processor's answer.
     pub authorize: Stage,
-    /// What processors answered.
+    /// Answers of processors.
     pub record: Stage,
 }
 
 impl Commands {
-    /// Starts the group commits on a database. Rows that they write for the outbox come out at the other end.
+    /// Starts the group commits on a database. The second value receives the outbox rows that they write.
     pub fn new(database: Arc<dyn Database>, space: IdSpace, leases: Leases) -> (Self, HandedOver) {
         let limits = Limits {
             lanes: database.lanes(),
             ..Limits::default()
         };
-        // A worker's or the relay's item has no caller that an error could be returned to: it waits for the database.
+        // Items of workers and of the relay have no caller to return an error to: they wait for the database.
         let endless = Limits {
             patience: None,
             ..limits
@@ -165,12 +165,12 @@ impl Commands {
         (commands, handed_over)
     }
 
-    /// The stages whose work is written here.
+    /// The stages whose work these commands write.
     pub fn stages(&self) -> &CommandStages {
         &self.stages
     }
 
-    /// Of the group commits.
+    /// The pulses of the group commits.
     pub fn pulses(&self) -> Vec<Pulse> {
         vec![
             self.accept.pulse(),
@@ -186,7 +186,7 @@ impl Commands {
         ]
     }
 
-    /// Of the group commits: each must run as long as the process does.
+    /// The tasks of the group commits: each must run as long as the process does.
     pub fn vitals(&self) -> Vec<Vital> {
         vec![
             self.accept.vital(),
@@ -217,8 +217,8 @@ impl Commands {
         self.advance.submit(advance).await
     }
 
-    /// Moves a payment by what its processor answered. Waits for the database as long as it takes: the processor's answer
-    /// must not be dropped.
+    /// Moves a payment by its processor's answer. Waits for the database as long as it takes: the answer must not be
+    /// dropped.
     pub async fn record(&self, advance: Advance) -> Result<Advanced, StoreError> {
         let recorded = self.record.submit_patiently(advance);
         let record = &self.stages.record;
@@ -227,22 +227,22 @@ impl Commands {
             .await
     }
 
-    /// Takes a try for a worker.
+    /// Claims a try for a worker.
     pub async fn claim(&self, work: WorkMessage) -> Result<Claim, StoreError> {
         self.claim.submit_patiently(work).await
     }
 
-    /// Has a try wait in the outbox until its turn comes.
+    /// Puts a try into the outbox to wait for its turn.
     pub async fn postpone(&self, postpone: Postpone) -> Result<Postponed, StoreError> {
         self.postpone.submit_patiently(postpone).await
     }
 
-    /// Puts what says that a request was refused into the outbox.
+    /// Puts the messages about a refused request into the outbox.
     pub async fn refuse(&self, refused: Refused) -> Result<(), StoreError> {
         self.refuse.submit_patiently(refused).await
     }
 
-    /// Puts a message that belongs to no payment into the outbox.
+    /// Puts a message without a payment into the outbox.
     pub async fn enqueue(&self, message: Message) -> Result<(), StoreError> {
         self.enqueue.submit_patiently(message).await
     }
@@ -259,7 +259,7 @@ impl Commands {
             .await
     }
 
-    /// Forgets a published outbox row.
+    /// Deletes a published outbox row.
     pub async fn published(&self, row: OutboxId) -> Result<(), StoreError> {
         self.published.submit_patiently(row).await
     }
@@ -269,8 +269,8 @@ impl Commands {
         outbox::sweep(self.database.as_ref(), self.leases, lane, limit).await
     }
 
-    /// Dispatches again up to `limit` payments whose message seems lost, and whose check is overdue by that much or more;
-    /// returns the rows to publish.
+    /// Dispatches up to `limit` payments again whose message seems lost and whose check is overdue by at least the given
+    /// time; returns the rows to publish.
     pub async fn dispatch_forgotten(
         &self,
         overdue: Duration,
@@ -279,17 +279,17 @@ impl Commands {
         outbox::dispatch_forgotten(self.database.as_ref(), self.leases, overdue, limit).await
     }
 
-    /// Sets rows aside that nothing can be done with.
+    /// Sets unusable rows aside.
     pub async fn quarantine(&self, rows: &[SetAside]) -> Result<(), StoreError> {
         outbox::quarantine(self.database.as_ref(), rows).await
     }
 
-    /// Makes outbox rows due whose mark an operator has removed; returns how many.
+    /// Makes outbox rows due that an operator has released by removing their mark; returns how many.
     pub async fn release_outbox(&self) -> Result<u64, StoreError> {
         outbox::release(self.database.as_ref()).await
     }
 
-    /// Keeps a card token.
+    /// Stores a card token.
     pub async fn add_token(&self, token: NewToken) -> Result<CardToken, StoreError> {
         let added = self.add_tokens.submit(token);
         let accept = &self.stages.accept;

@@ -1,4 +1,4 @@
-//! Creating a payment, or answering with the one that its idempotency key made before.
+//! Creating a payment, or returning the one that exists under its idempotency key.
 
 use tracing::Instrument;
 
@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::rows::{Idempotency, StoredPayment};
 
 impl Acceptor {
-    /// Accepts a payment, or answers with the one that its idempotency key made before.
+    /// Accepts a payment, or returns the one that exists under its idempotency key.
     pub async fn accept(&self, submission: Submission) -> Result<Accepted, AcceptError> {
         let span = tracing::debug_span!("accept", payment.id = tracing::field::Empty);
         let accepting = self.accept_or_replay(submission).instrument(span.clone());
@@ -23,7 +23,7 @@ impl Acceptor {
 
     async fn accept_or_replay(&self, submission: Submission) -> Result<Accepted, AcceptError> {
         let fingerprinted = submission.request.canonical();
-        // A key is looked up before its token is touched and before an id is spent.
+        // The key is looked up before the token is touched and before an id is used.
         if let Some(known) = self.known(&submission).await? {
             return self.replay(&known, &fingerprinted);
         }
@@ -31,7 +31,7 @@ impl Acceptor {
             return Err(AcceptError::BacklogFull);
         }
         match self.accept_new(&submission, &fingerprinted).await {
-            // A duplicate may have made the payment since the first look, and used the token up for it.
+            // A duplicate may have created the payment since the first lookup, and used the token for it.
             Err(refusal) if refusal.is_about_the_card() => match self.known(&submission).await? {
                 Some(known) => self.replay(&known, &fingerprinted),
                 None => Err(refusal),
@@ -40,7 +40,7 @@ impl Acceptor {
         }
     }
 
-    /// The payment that was made under the request's idempotency key.
+    /// The payment that exists under the request's idempotency key.
     async fn known(&self, submission: &Submission) -> Result<Option<StoredPayment>, StoreError> {
         match &submission.idempotency_key {
             Some(key) => self.database.payment_by_key(&submission.client, key).await,

@@ -1,4 +1,4 @@
-//! The rows that one accepted payment consists of. Pure: what [`super::accept`] writes is made here.
+//! The rows of one accepted payment. Pure: this builds what [`super::accept`] writes.
 
 use super::presented_card::PresentedCard;
 use super::row_ids::RowIds;
@@ -17,33 +17,33 @@ use crate::wire::work::WorkMessage;
 pub struct NewPayment {
     /// From [`crate::payments::commands::Commands::next_payment_id`].
     pub id: PaymentId,
-    /// Whose.
+    /// The client it belongs to.
     pub client: ClientName,
     /// The client's order.
     pub order_id: OrderId,
     /// The client's shopper.
     pub user_id: UserId,
-    /// How much.
+    /// The amount.
     pub amount: Money,
-    /// The client's own texts.
+    /// The client's metadata.
     pub metadata: Metadata,
     /// Where the payment page sends the shopper back to.
     pub return_url: Option<ReturnUrl>,
     /// The first attempt's card, sealed for this payment and attempt 1.
     pub card: Option<PresentedCard>,
-    /// The card token that the card came from, to be used up.
+    /// The card token that the card came from; the payment uses it.
     pub token: Option<TokenId>,
-    /// Under which key it is asked for.
+    /// The idempotency key of the request.
     pub idempotency: Option<Idempotency>,
-    /// Where its results go besides the topic.
+    /// Where its results go in addition to the topic.
     pub origin: Origin,
-    /// Whether accepting it without a card is published (`requires_payment_method`).
+    /// Whether to publish an event if it is accepted without a card (`requires_payment_method`).
     pub announce: bool,
     /// Ids of the rows to write.
     pub ids: RowIds,
 }
 
-/// A payment that is about to be written, and what goes with it.
+/// A payment that is about to be written, with its other rows.
 pub(super) struct Draft {
     pub row: StoredPayment,
     pub events: Vec<Event>,
@@ -52,7 +52,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Drafts the rows of a payment, by the database's time.
+    /// Drafts the rows of a payment; `now` is the database's time.
     pub(super) fn of(item: &NewPayment, now: Timestamp, leases: Leases) -> Self {
         let progress = first_step(item);
         let events = events(item, now);
@@ -81,7 +81,7 @@ impl Draft {
     }
 }
 
-/// A card that comes with the request is presented at once.
+/// A card in the request is presented at once.
 fn first_step(item: &NewPayment) -> Progress {
     match next(Progress::NEW, &Trigger::PresentCard) {
         Ok(Next::Attempt(progress)) if item.card.is_some() => progress,

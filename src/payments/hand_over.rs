@@ -1,17 +1,17 @@
 //! Outbox rows that were just committed, on their way to the relay that publishes them ([`crate::relay`]).
 //!
-//! The task that commits rows hands them over itself, whether or not anybody still waits for its outcome: a client that
-//! disconnects must not delay its payment until the sweep. One bounded queue in memory for each [`Lane`].
+//! The task that commits rows hands them over itself, even if no caller waits for its outcome any more: a client that
+//! disconnects must not delay its payment until the sweep. There is one bounded queue in memory for each [`Lane`].
 
 use tokio::sync::mpsc;
 
 use crate::broker::Lane;
 use crate::store::rows::OutboxRow;
 
-/// Rows that may wait in memory for their first publication.
+/// Maximum number of rows that wait in memory for their first publication.
 const WAITING: usize = 16_384;
 
-/// Takes rows that were just committed.
+/// The sending side, for rows that were just committed.
 #[derive(Debug, Clone)]
 pub struct HandOver {
     work: mpsc::Sender<OutboxRow>,
@@ -19,7 +19,7 @@ pub struct HandOver {
     replies: mpsc::Sender<OutboxRow>,
 }
 
-/// Where the rows of each lane come out.
+/// The receiving sides, one for each lane.
 #[derive(Debug)]
 pub struct HandedOver {
     /// Rows of [`Lane::Work`].
@@ -30,7 +30,7 @@ pub struct HandedOver {
     pub replies: mpsc::Receiver<OutboxRow>,
 }
 
-/// All ends.
+/// Both sides of the queues.
 pub fn hand_over() -> (HandOver, HandedOver) {
     let (work, work_lane) = mpsc::channel(WAITING);
     let (results, results_lane) = mpsc::channel(WAITING);
@@ -49,7 +49,7 @@ pub fn hand_over() -> (HandOver, HandedOver) {
 }
 
 impl HandOver {
-    /// Takes committed rows. What does not fit is left to the sweep.
+    /// Takes committed rows. The sweep publishes those that do not fit.
     pub fn rows(&self, rows: impl IntoIterator<Item = OutboxRow>) {
         for row in rows {
             let lane = match row.publication.lane() {

@@ -1,4 +1,4 @@
-//! From a payment method to a card: tokens are issued here, and resolved to their cards.
+//! Payment methods: issues card tokens and resolves them to their cards.
 
 use rand::distr::{Alphanumeric, SampleString};
 
@@ -12,7 +12,7 @@ use crate::payments::tokens::NewToken;
 use crate::store::rows::TokenId;
 use crate::vault::Owner;
 
-/// A payment method resolved to a card, with the token that it uses up.
+/// A payment method resolved to a card, with the token to use.
 #[derive(Default)]
 pub(super) struct Resolved {
     pub(super) card: Option<Card>,
@@ -20,7 +20,7 @@ pub(super) struct Resolved {
 }
 
 impl Acceptor {
-    /// Keeps a card, sealed, for one payment of this client.
+    /// Stores a sealed card for one payment of this client.
     pub async fn issue_token(
         &self,
         client: &ClientName,
@@ -82,7 +82,7 @@ impl Acceptor {
         let row = self.database.card_token(&id).await?;
         let row = row.filter(|row| row.client == *client && row.used_by.is_none());
         let row = row.ok_or(AcceptError::TokenUnusable)?;
-        // Erased because it had expired. Otherwise the commit judges, so that one clock decides: the database's.
+        // Erased because it had expired. Otherwise the commit decides, so that only the database's clock counts.
         let sealed = row.sealed_card.ok_or(AcceptError::TokenExpired)?;
         let card = self
             .seal

@@ -1,7 +1,7 @@
-//! The use cases: everything that is decided about a payment, whichever way it came in.
+//! The use cases: every decision about a payment, whether it came by REST or by message.
 //!
-//! Idempotency, card tokens, and which rows a move writes are decided here. [`crate::store`] knows rows, not rules; JSON
-//! is read and written by [`crate::wire`].
+//! This module decides about idempotency, card tokens, and which rows a move writes. [`crate::store`] knows rows, not
+//! rules; [`crate::wire`] reads and writes JSON.
 
 pub mod accept;
 mod acceptor;
@@ -38,56 +38,56 @@ use crate::domain::{
 use crate::store::StoreError;
 use tokens::TokenFault;
 
-/// A payment request with everything that came along with it.
+/// A payment request with its context.
 #[derive(Debug, Clone)]
 pub struct Submission {
-    /// Who asks.
+    /// The client that sends the request.
     pub client: ClientName,
-    /// What for.
+    /// The payment request.
     pub request: PaymentRequest,
     /// `Idempotency-Key` or `message_id`.
     pub idempotency_key: Option<String>,
-    /// Where results go besides the topic.
+    /// Where results go in addition to the topic.
     pub origin: Origin,
-    /// Which way it came.
+    /// How it came in.
     pub way_in: WayIn,
 }
 
-/// Which way a request came.
+/// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WayIn {
     /// `POST /payments`
     Rest,
-    /// `order.payment`: an expired token makes a payment without a card, and accepting one is announced.
+    /// `order.payment`: with an expired token the payment is created without a card, and that is published as an event.
     Message,
 }
 
 /// An accepted payment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accepted {
-    /// As it stands now.
+    /// Its current state.
     pub payment: Payment,
-    /// It had been accepted before, under the same key.
+    /// It was already accepted earlier, under the same key.
     pub replayed: bool,
 }
 
-/// What presenting a card came to.
+/// The result of presenting a card.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Presented {
     /// A new attempt has started.
     Started(Payment),
-    /// Nothing was changed: it is being processed, or has succeeded, already.
+    /// Nothing changed: the payment is already being processed, or has succeeded.
     AsItStands(Payment),
 }
 
-/// A card that was handed in ahead of its payment.
+/// A token for a card that was sent before its payment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IssuedToken {
-    /// What the client presents later.
+    /// The token that the client presents later.
     pub card_token: String,
     /// Brand, last four, expiry.
     pub card: CardSummary,
-    /// By the database's clock.
+    /// When it expires, by the database's clock.
     pub expires_at: Timestamp,
 }
 
@@ -97,19 +97,19 @@ pub enum AcceptError {
     /// The key was used for another request.
     #[error("the idempotency key was used for a different request")]
     KeyReused,
-    /// Unknown, used up, expired, or another client's: the caller is not told which, but for expiry.
-    #[error("the card token is unknown or was used already")]
+    /// Unknown, used, or another client's: the caller does not learn which.
+    #[error("the card token is unknown or was already used")]
     TokenUnusable,
-    /// Too old, by the database's clock.
-    #[error("the card token has expired: make a new one")]
+    /// The card token has expired, by the database's clock.
+    #[error("the card token has expired: create a new one")]
     TokenExpired,
-    /// So many payments wait for the broker that no more are taken.
+    /// Too many payments wait for the broker; no more are accepted.
     #[error("too many payments are waiting to be dispatched; try again shortly")]
     BacklogFull,
-    /// No such payment of this client.
+    /// This client has no such payment.
     #[error("there is no payment {0}")]
     NotFound(PaymentId),
-    /// The payment's state forbids it.
+    /// The payment's state does not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The card could not be sealed.
@@ -121,7 +121,7 @@ pub enum AcceptError {
 }
 
 impl AcceptError {
-    /// Whether the card or its token cannot be used: so it seems to a duplicate of a request that has just used it.
+    /// Whether the card or its token cannot be used. A duplicate of a request that has just used it sees this, too.
     pub(super) fn is_about_the_card(&self) -> bool {
         matches!(
             self,

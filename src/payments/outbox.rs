@@ -1,4 +1,4 @@
-//! The outbox: rows that are due, rows that were published, and what is published without a payment.
+//! The outbox: rows that are due, rows that were published, and messages without a payment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
 use crate::store::{Database, StoreError, is_usable};
 use crate::wire::work::WorkMessage;
 
-/// A request by message that was refused: a dead letter and, where its client is known, an event.
+/// A refused request by message: a dead letter and, if its client is known, an event.
 #[derive(Debug, Clone)]
 pub struct Refused {
-    /// What is published, at most two messages besides a reply.
+    /// The messages to publish: at most two, plus a reply.
     pub publications: Vec<Publication>,
     /// Ids of the rows to write.
     pub ids: [RowIds; 2],
@@ -68,14 +68,14 @@ impl Refused {
     }
 }
 
-/// A message that belongs to no payment: a callback to be repeated, or its dead letter.
+/// A message without a payment: a callback to be repeated, or its dead letter.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Of its row.
+    /// The id of its row.
     pub id: OutboxId,
     /// What is published.
     pub publication: Publication,
-    /// When. Not delayed, it belongs to its process for one lease, as every new row does.
+    /// The delay before it is due. Without one, it belongs to its process for one lease, like every new row.
     pub delay: Option<Duration>,
 }
 
@@ -104,7 +104,7 @@ impl Batch for EnqueueMessages {
         let rows: Vec<OutboxRow> = items.iter().map(row).collect();
         tx.insert_outbox(&rows).await?;
         tx.commit().await?;
-        // A delayed one is found by the sweep when it is due.
+        // The sweep finds delayed messages when they are due.
         let now_due = rows.into_iter().zip(items);
         let now_due = now_due.filter(|(_, item)| item.delay.is_none());
         hand_over.rows(now_due.map(|(row, _)| row));
@@ -187,19 +187,19 @@ impl Batch for DeletePublished {
     }
 }
 
-/// What was taken at once.
+/// The rows that one sweep took.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
     /// The rows to publish.
     pub rows: Vec<OutboxRow>,
-    /// How many rows were found, those included that were set aside: as many as asked for means that there may be more.
+    /// How many rows were found, including those set aside. If it equals the limit, there may be more.
     pub found: usize,
-    /// For how long the oldest of the rows has been due.
+    /// How long the oldest of the rows has been due.
     pub oldest: Option<Duration>,
 }
 
-/// Moves due rows of a lane one lease ahead, commits, and returns them: they are this process's to publish. Rows that
-/// cannot be read are set aside.
+/// Moves the due time of a lane's due rows one lease ahead, commits, and returns them for this process to publish. Rows
+/// that cannot be read are set aside.
 pub(super) async fn sweep(
     database: &dyn Database,
     leases: Leases,
@@ -227,8 +227,8 @@ pub(super) async fn sweep(
     })
 }
 
-/// Writes outbox rows for payments that are processing for long without one, and moves their next check ahead by
-/// the time they have been waiting already, within bounds. Payments that cannot be read are set aside.
+/// Writes outbox rows for payments that have been processing for long without one, and moves their next check ahead by
+/// the time they have already waited, within bounds. Payments that cannot be read are set aside.
 pub(super) async fn dispatch_forgotten(
     database: &dyn Database,
     leases: Leases,
@@ -275,7 +275,7 @@ pub(super) async fn quarantine(
     Ok(())
 }
 
-/// Makes rows due whose mark an operator has removed.
+/// Makes rows due that an operator has released by removing their mark.
 pub(super) async fn release(database: &dyn Database) -> Result<u64, StoreError> {
     let mut tx = database.begin().await?;
     let now = tx.now();

@@ -1,6 +1,7 @@
-//! Tries that have to wait for their turn: a worker that cannot make one soon puts it back into the outbox, due then.
+//! Tries that have to wait for their turn: a worker that cannot start one soon puts it back into the outbox with a later
+//! due time.
 //!
-//! The payment's row is read first: a message of another installation must not be swallowed by this database.
+//! The payment's row is read first, so that a message from another installation is not lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,15 +22,15 @@ use crate::wire::work::WorkMessage;
 #[derive(Debug, Clone)]
 pub struct Postpone {
     work: WorkMessage,
-    /// How often it has had to, this time included.
+    /// How often it has been postponed, including this time.
     times: u32,
     delay: Duration,
-    /// Drawn before, so that running a batch again writes the same row.
+    /// Generated in advance, so that running a batch again writes the same row.
     id: OutboxId,
 }
 
 impl Postpone {
-    /// For so long.
+    /// Postpones the try by `delay`.
     pub fn new(work: WorkMessage, times: u32, delay: Duration) -> Self {
         Self {
             work,
@@ -40,7 +41,7 @@ impl Postpone {
     }
 }
 
-/// What became of it.
+/// The result of postponing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Postponed {
     /// The try waits in the outbox, or is not the payment's current one any more.
@@ -77,7 +78,7 @@ impl Batch for PostponeTries {
         let mut checked_later = BTreeMap::new();
         let outcome = |item: &Postpone| {
             let Some(row) = rows.get_mut(&item.work.payment_id) else {
-                // A quarantined payment is dispatched again when it is released.
+                // A quarantined payment is dispatched when it is released.
                 return match payment_of(&left_out, item.work.payment_id) {
                     Some(_) => Postponed::Done,
                     None => Postponed::UnknownPayment,
@@ -85,7 +86,7 @@ impl Batch for PostponeTries {
             };
             if is_current(row, item.work) {
                 let due_at = now + item.delay;
-                // Until then, and for as long as a fresh message may take, it is not lost.
+                // Until then, plus the time that a new message may take, it does not count as lost.
                 row.check_at = row.check_at.max(Some(due_at + self.leases.check));
                 checked_later.insert(row.payment.id, row.clone());
                 outbox.push(waiting(row, item, due_at));

@@ -22,7 +22,8 @@ impl Acceptor {
         self.present(stored, client, method).await
     }
 
-    /// The same, for someone who saw the payment after so many attempts: if it has moved on since, the card is not used.
+    /// The same, for a caller that read the payment after the given number of attempts: if a new one has started since, the
+    /// card is not used.
     pub async fn present_card_after(
         &self,
         attempt: u32,
@@ -83,8 +84,8 @@ impl Acceptor {
         }
     }
 
-    /// The card cannot be used. If that is because a duplicate of this request has presented it, or because another card
-    /// was presented since the payment was read, the payment is answered as it stands.
+    /// The card cannot be used. If a duplicate of this request has presented it, or another card was presented since the
+    /// payment was read, returns the payment unchanged.
     async fn presented_already(
         &self,
         seen: StoredPayment,

@@ -6,7 +6,7 @@ use crate::broker::Publication;
 use crate::domain::{EventId, PaymentId, Timestamp};
 use crate::store::rows::{OutboxId, OutboxRow};
 
-/// Ids for the rows that a command may write, drawn before it runs, so that running it again writes the same rows.
+/// Ids for the rows that a command may write, generated before it runs, so that running it again writes the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowIds {
     /// History events.

@@ -11,19 +11,19 @@ use crate::store::batch::Batch;
 use crate::store::rows::{CardToken, TokenId};
 use crate::store::{Database, StoreError, is_usable};
 
-/// Expired tokens whose cards are erased at once.
+/// Maximum number of expired tokens erased in one transaction.
 pub const ERASED_AT_ONCE: u32 = 500;
 
 /// Why a card token cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenFault {
-    /// It is gone, another client's, or was used by another payment.
+    /// It does not exist, belongs to another client, or was used by another payment.
     Unusable,
-    /// By the database's clock.
+    /// Expired, by the database's clock.
     Expired,
 }
 
-/// What keeps a payment of this client from using the token.
+/// Why a payment of this client cannot use the token, if it cannot.
 pub(super) fn fault(
     token: Option<&CardToken>,
     client: &ClientName,
@@ -37,21 +37,21 @@ pub(super) fn fault(
     }
 }
 
-/// A card that is to be kept for one payment of this client.
+/// A card to store for one payment of this client.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// Random, so that nobody guesses it.
+    /// Random, so that it cannot be guessed.
     pub id: TokenId,
-    /// Whose it is.
+    /// The client it belongs to.
     pub client: ClientName,
     /// Sealed for this token and client.
     pub card: PresentedCard,
-    /// From the commit on, by the database's clock.
+    /// How long it lives after the commit, by the database's clock.
     pub life: Duration,
 }
 
-/// Tokens that are asked for at the same time share a transaction. A caller who disconnects does not break a connection
-/// off in the middle of one.
+/// Tokens requested at the same time share a transaction. A caller that disconnects does not break a connection in the
+/// middle of one.
 pub(super) struct AddTokens {
     pub database: Arc<dyn Database>,
 }
@@ -62,8 +62,8 @@ impl Batch for AddTokens {
     type Item = NewToken;
     type Outcome = CardToken;
 
-    /// Run again after a commit in doubt, the rows stay as they are: a token then expires some seconds before the time
-    /// that is told.
+    /// If it runs again after a commit with an unknown result, the rows stay unchanged: a token then expires some seconds
+    /// before the time that the client was given.
     async fn run(&self, items: &[NewToken]) -> Result<Vec<CardToken>, StoreError> {
         let mut tx = self.database.begin().await?;
         let now = tx.now();

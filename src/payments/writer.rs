@@ -1,4 +1,4 @@
-//! What every command writes with.
+//! The database and hand-over that every command writes with.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::hand_over::HandOver;
 use super::leases::Leases;
 use crate::store::Database;
 
-/// Where a command writes, and what takes the outbox rows that it has committed.
+/// Where a command writes, and where it hands over the outbox rows that it has committed.
 #[derive(Clone)]
 pub(super) struct Writer {
     pub database: Arc<dyn Database>,

@@ -1,9 +1,9 @@
 //! From the outbox to the broker: the only code that publishes, and the only code that deletes outbox rows.
 //!
-//! What commits rows hands them over at once ([`crate::payments::hand_over`]). Each [`Lane`] has a queue and a task of its
-//! own, so that results which some subscriber's queue does not take hold up no work. The sweep finds what is left: rows
-//! that did not fit, that could not be published, whose process has died, or whose delay is over. A row may be published
-//! twice; its receivers must not mind.
+//! Code that commits rows hands them over at once ([`crate::payments::hand_over`]). Each [`Lane`] has its own queue and
+//! task, so that results do not hold up work when a subscriber's queue does not accept them. The sweep finds the
+//! remaining rows: those that did not fit, could not be published, belong to a process that died, or were delayed until
+//! now. A row may be published twice; its receivers must tolerate that.
 
 mod periodic_tasks;
 mod publisher;
@@ -28,22 +28,22 @@ use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::{Entered, Name, Stage};
 use publisher::Publisher;
 
-/// How the relay works.
+/// Settings of the relay.
 #[derive(Debug, Clone, Copy)]
 pub struct RelaySettings {
     /// Pause between two sweeps that found nothing.
     pub sweep_every: Duration,
-    /// Pause between two looks for payments whose message was lost.
+    /// Pause between two searches for payments whose message was lost.
     pub check_every: Duration,
-    /// Outbox rows of payments at which no more payments are taken.
+    /// Outbox rows of payments at which no more payments are accepted.
     pub backlog_limit: u64,
 }
 
 /// Rows published together.
 const CHUNK: usize = 256;
-/// Chunks under way at the same time, so that one confirm does not hold up the next publish.
+/// Chunks under way at the same time, so that waiting for confirms does not hold up the next publish.
 const CHUNKS_UNDER_WAY: usize = 4;
-/// The same of replies, more because any of them may wait for a queue that confirms nothing.
+/// The same for replies, more because any of them may wait for a queue that does not confirm.
 const REPLIES_UNDER_WAY: usize = 32;
 
 /// The relay: its tasks, to be run by the caller.
@@ -55,7 +55,7 @@ pub struct RelayTasks {
     backlog: Backlog,
 }
 
-/// The stages that the relay's work belongs to.
+/// The stages of the relay's work.
 #[derive(Clone)]
 struct RelayStages {
     dispatch: Stage,
@@ -66,7 +66,7 @@ struct RelayStages {
     erase: Stage,
 }
 
-/// Of publishing, and of the questions that the periodic tasks ask the database.
+/// The progress of publishing, and of the database queries of the periodic tasks.
 #[derive(Clone)]
 struct Pulses {
     publish: Pulse,
@@ -76,7 +76,7 @@ struct Pulses {
     tokens: Pulse,
 }
 
-/// Builds the relay. It notes in `backlog` how much waits.
+/// Builds the relay. It counts in `backlog` how many rows wait.
 pub fn relay(
     broker: Arc<dyn Broker>,
     database: Arc<dyn Database>,
@@ -124,12 +124,12 @@ impl RelayStages {
         }
     }
 
-    /// Those that publish, in the order of [`Self::place`].
+    /// The stages that publish, in the order of [`Self::place`].
     fn publishing(&self) -> [&Stage; 3] {
         [&self.dispatch, &self.announce, &self.reply]
     }
 
-    /// The one that most rows of a lane belong to.
+    /// The stage that most rows of a lane belong to.
     fn of(&self, lane: Lane) -> &Stage {
         match lane {
             Lane::Work => &self.dispatch,
@@ -138,7 +138,7 @@ impl RelayStages {
         }
     }
 
-    /// Which of them a message belongs to.
+    /// The index of the stage that a message belongs to.
     fn place(publication: &Publication) -> usize {
         match publication.lane() {
             Lane::Work => 0,
@@ -160,7 +160,7 @@ impl RelayStages {
         ]
     }
 
-    /// Of each stage, one message that has left is enough: it lets something out.
+    /// For each stage, one published message is enough to show that it makes progress.
     fn leave(
         &self,
         entered: [Entered; 3],
@@ -184,7 +184,7 @@ impl RelayStages {
 }
 
 impl RelayTasks {
-    /// How much waits in the outbox, as these tasks see it.
+    /// How many rows wait in the outbox, as these tasks count them.
     pub fn backlog(&self) -> Backlog {
         self.backlog.clone()
     }
@@ -197,7 +197,7 @@ impl RelayTasks {
         all.cloned().collect()
     }
 
-    /// Of the tasks.
+    /// The pulses of the tasks.
     pub fn pulses(&self) -> Vec<Pulse> {
         let Pulses {
             publish,
@@ -211,7 +211,7 @@ impl RelayTasks {
             .into()
     }
 
-    /// Runs until `stop`, then publishes what was handed over before and ends.
+    /// Runs until `stop`, then publishes what was already handed over and ends.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
             lanes,

@@ -1,5 +1,5 @@
-//! What the relay looks after again and again: rows that are due, payments that were forgotten, the size of the
-//! backlog, and cards of expired tokens.
+//! The relay's periodic tasks: publish due rows, find forgotten payments, measure the backlog, and erase cards of expired
+//! tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::store::rows::OutboxRow;
 
 /// Rows taken by one sweep.
 const SWEPT: u32 = 512;
-/// Pause between two looks for cards to erase.
+/// Pause between two searches for cards to erase.
 pub(super) const ERASE_EVERY: Duration = Duration::from_secs(60);
-/// Payments dispatched again at once.
+/// Payments dispatched again in one batch.
 const DISPATCHED_AGAIN: u32 = 100;
-/// For so many looks a payment is overdue before it is dispatched again although work waits in the queue.
+/// While work waits in the queue, a payment is dispatched again only after being overdue for this many checks.
 const WHILE_WORK_WAITS: u32 = 20;
 
 pub(super) async fn sweep(
@@ -32,7 +32,7 @@ pub(super) async fn sweep(
 ) {
     while pause(settings.sweep_every, &stop).await {
         if !publisher.connected() {
-            // Nothing is tried, so nothing fails; what failed before waits all the same.
+            // Nothing is published, so nothing fails; rows that failed before still wait.
             for stage in publisher.stages.publishing() {
                 stage.still_failing();
             }
@@ -50,13 +50,13 @@ pub(super) async fn sweep(
             else {
                 break;
             };
-            // Taken rows are on their way; what is left behind them waits.
+            // Rows that were taken are being published; the rows after them wait.
             let left_behind = oldest.filter(|_| found == SWEPT as usize);
             publisher.stages.of(lane).found(left_behind);
             metrics::counter!("relay_swept").increment(rows.len() as u64);
             let nothing_to_publish = rows.is_empty();
             let ended = publisher.publish_swept(rows).await;
-            // A broker that takes nothing is not asked again at once.
+            // A broker that accepts nothing is not tried again at once.
             let takes_nothing = ended == 0 && !nothing_to_publish;
             if found < SWEPT as usize || takes_nothing {
                 break;
@@ -66,9 +66,9 @@ pub(super) async fn sweep(
 }
 
 impl Publisher {
-    /// Publishes rows of one lane and deletes what is done with; says how many those are.
+    /// Publishes rows of one lane and deletes those that are finished; returns how many those are.
     async fn publish_swept(&self, rows: Vec<OutboxRow>) -> usize {
-        // An earlier version has left its replies among the results.
+        // An earlier version stored its replies among the results.
         let (replies, others): (Vec<_>, Vec<_>) = rows
             .into_iter()
             .partition(|row| row.publication.lane() == Lane::Replies);
@@ -85,8 +85,9 @@ impl Publisher {
     }
 }
 
-/// The rescue: looks for payments whose message is lost. A message that waits in the work queue is not lost, so while
-/// there are any, only payments that are overdue for long are looked for: then their messages would have had their turn.
+/// Rescue of lost dispatches: finds payments whose message was lost. A message that waits in the work queue is not lost,
+/// so while there are any, only payments that have been overdue for long are considered: their messages would have been
+/// processed by then.
 pub(super) async fn dispatch_forgotten(
     publisher: Publisher,
     settings: RelaySettings,
@@ -109,7 +110,7 @@ pub(super) async fn dispatch_forgotten(
     }
 }
 
-/// Whether there may be more.
+/// Returns whether there may be more.
 async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
     let in_hand = publisher.pulses.rescue.take();
     let rescue = publisher
@@ -117,7 +118,7 @@ async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
         .dispatch_forgotten(overdue, DISPATCHED_AGAIN);
     let taken = publisher.stages.rescue.watch(rescue).await;
     drop(in_hand);
-    // Its stage tells of a failure.
+    // Its stage reports a failure.
     let Ok(Taken { rows, found, .. }) = taken else {
         return false;
     };
@@ -171,7 +172,7 @@ pub(super) async fn erase_expired_tokens(publisher: Publisher, stop: Cancellatio
         loop {
             let in_hand = publisher.pulses.tokens.take();
             let erase = publisher.commands.erase_expired_tokens();
-            // Its stage tells of a failure.
+            // Its stage reports a failure.
             let erased = publisher.stages.erase.watch(erase).await;
             drop(in_hand);
             let is_full = erased.is_ok_and(|erased| erased >= ERASED_AT_ONCE.into());
@@ -182,16 +183,17 @@ pub(super) async fn erase_expired_tokens(publisher: Publisher, stop: Cancellatio
     }
 }
 
-/// Rows whose mark an operator has removed are due again.
+/// Makes rows due again whose quarantine mark an operator has removed.
 async fn release(publisher: &Publisher) {
     match publisher.commands.release_outbox().await {
         Ok(0) => {}
         Ok(rows) => tracing::info!(rows, "quarantined outbox rows were released"),
-        Err(error) => tracing::debug!(%error, "no outbox rows were released"),
+        Err(error) => tracing::debug!(%error, "quarantined outbox rows could not be released"),
     }
 }
 
-/// Waits about this long; false when it is time to stop. The jitter keeps processes from sweeping in step.
+/// Waits about this long; returns false when it is time to stop. The jitter keeps processes from sweeping at the same
+/// moment.
 async fn pause(about: Duration, stop: &CancellationToken) -> bool {
     let jittered = about.mul_f64(rand::random_range(0.75..1.25));
     tokio::select! {

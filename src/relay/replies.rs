@@ -1,10 +1,10 @@
-//! Replies go to queues that clients name, so a reply may be what breaks its connection, or may never be confirmed.
+//! Replies go to queues that clients name, so a reply may break its connection, or may never be confirmed.
 //!
-//! Three rules keep that from other clients' replies. When the broker closes the connection, what was on it and is not
-//! confirmed is published again on connections made for that, by halves, until the one that caused it is alone. An
-//! address that does not confirm is published to apart from the others, and then not at all for a while. And what cannot
-//! be delivered is set aside as a dead letter: at once if the broker closes the connection for it, after
-//! [`PATIENCE`] otherwise. Its payment goes on as if it had been published.
+//! Three rules protect other clients' replies from that. If the broker closes the connection, the unconfirmed replies on
+//! it are published again on separate connections, by halves, until the one that caused it is found. An address that does
+//! not confirm is published to separately from the others, and then not at all for a while. A reply that cannot be
+//! delivered is set aside as a dead letter: at once if the broker closes the connection because of it, otherwise after
+//! [`PATIENCE`]. Its payment continues as if the reply had been published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,26 +18,26 @@ use crate::broker::PublishError;
 use crate::store::rows::{OutboxId, OutboxRow};
 use crate::wire::dead_letter;
 
-/// How long a reply that its queue does not take is offered again.
+/// How long to retry a reply that its queue does not accept.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// What is said of a reply that was never confirmed.
-const SILENT: &str = "its queue confirms nothing";
+/// The reason given for a reply that was never confirmed.
+const SILENT: &str = "its queue does not confirm messages";
 
-/// What became of some replies.
+/// The outcomes of some replies.
 #[derive(Default)]
 struct Sorted {
     confirmed: Vec<OutboxId>,
-    /// The broker closed the connection, perhaps for one of these.
+    /// The broker closed the connection, perhaps because of one of these.
     closed: Vec<OutboxRow>,
-    /// In the broker's words, why it did.
+    /// The broker's reason.
     words: String,
     unconfirmed: Vec<OutboxRow>,
-    /// To be set aside, and why.
+    /// To be set aside, with the reason.
     hopeless: Vec<(OutboxRow, String)>,
 }
 
 impl Publisher {
-    /// Publishes replies, deletes or sets aside those that are done with, and says how many those are. The rest is left
+    /// Publishes replies, deletes or sets aside those that are finished, and returns how many those are. The rest is left
     /// to the sweep.
     pub(super) async fn reply(&self, rows: Vec<OutboxRow>) -> usize {
         let (mut now, mut apart, mut hopeless) = (Vec::new(), Vec::new(), Vec::new());
@@ -51,7 +51,7 @@ impl Publisher {
             }
         }
         let sorted = sort(self.attempt(now).await, &self.addresses);
-        // Many of them have only been beside the one that was not confirmed.
+        // Many of them were only published together with the one that was not confirmed.
         apart.extend(sorted.unconfirmed.iter().cloned());
         self.reply_apart(apart);
         for row in sorted.unconfirmed.iter().chain(&sorted.closed) {
@@ -63,7 +63,7 @@ impl Publisher {
         done + self.bury(hopeless).await
     }
 
-    /// In a separate task: it may take until the broker's time to confirm is over.
+    /// In a separate task: it may take as long as the broker's time-out for confirms.
     fn reply_apart(&self, rows: Vec<OutboxRow>) {
         let Ok(permit) = Arc::clone(&self.addresses.apart).try_acquire_owned() else {
             return;
@@ -87,8 +87,8 @@ impl Publisher {
         });
     }
 
-    /// Finds out for which replies the broker closes the connection: by halves, and the last one twice, since a
-    /// connection can also be closed for another reason.
+    /// Finds the replies that make the broker close the connection: by halves, and the last one twice, since a connection
+    /// can also be closed for another reason.
     async fn isolate_replies(&self, closed: Vec<OutboxRow>) -> usize {
         let mut done = 0;
         let mut suspects = vec![(closed, false)];
@@ -130,7 +130,7 @@ impl Publisher {
         done
     }
 
-    /// Replaces replies by dead letters, each in one transaction, and says for how many that could be done.
+    /// Replaces replies by dead letters, each in one transaction, and returns how many were replaced.
     async fn bury(&self, hopeless: Vec<(OutboxRow, String)>) -> usize {
         let burying = hopeless.into_iter().map(|(row, error)| {
             metrics::counter!("replies_set_aside").increment(1);
@@ -147,7 +147,7 @@ impl Publisher {
             match buried {
                 Ok(()) => done += 1,
                 Err(error) => {
-                    tracing::warn!(%error, "a reply was not set aside: the sweep will try again");
+                    tracing::warn!(%error, "a reply could not be set aside: the sweep will try again");
                 }
             }
         }
@@ -163,7 +163,7 @@ impl Publisher {
     }
 }
 
-/// Sorts replies by their outcome. What is refused, by a full queue, is offered again until it is too old.
+/// Sorts replies by their outcome. A reply refused by a full queue is retried until it is too old.
 fn sort(outcomes: Vec<Outcome>, addresses: &Addresses) -> Sorted {
     let mut sorted = Sorted::default();
     for (row, outcome) in outcomes {
@@ -185,7 +185,7 @@ fn sort(outcomes: Vec<Outcome>, addresses: &Addresses) -> Sorted {
     sorted
 }
 
-/// Since its row was made, by this process's clock.
+/// The time since its row was created, by this process's clock.
 fn age(row: &OutboxRow) -> Duration {
     let made = row.id.0.get_timestamp().map(|made| made.to_unix().0);
     let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is remembered of the addresses that replies go to.
+//! Remembers which reply addresses had problems.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 
 use crate::store::rows::OutboxRow;
 
-/// How long an address is remembered for what happened with it.
+/// How long a problem of an address is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; more are treated like any other.
+/// How many addresses are remembered; further ones are treated like any other.
 const ADDRESSES: usize = 4096;
-/// Publications to slow addresses at the same time; what is more waits for a sweep.
+/// Publications to slow addresses at the same time; further ones wait for a sweep.
 const APART: usize = 16;
 
-/// What happened with the last reply to an address.
+/// The outcome of the last reply to an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// Nothing was confirmed, which may have been another's doing.
+    /// It was not confirmed, perhaps because of another reply.
     Slow,
-    /// The same again, apart from those without trouble.
+    /// Again not confirmed, although published separately from addresses without problems.
     Silent,
-    /// The broker closed the connection, with these words.
+    /// The broker closed the connection, with this reason.
     Closes(String),
 }
 
-/// What is remembered of addresses, and room for those that are slow.
+/// The remembered addresses, and permits for slow ones.
 #[derive(Clone)]
 pub(super) struct Addresses {
     troubles: Arc<Mutex<HashMap<String, (Trouble, Instant)>>>,
@@ -47,7 +47,7 @@ impl Addresses {
     pub(super) fn trouble(&self, row: &OutboxRow) -> Option<Trouble> {
         let troubles = self.lock();
         let (trouble, since) = troubles.get(&row.publication.routing_key)?;
-        // It is then tried again, but not yet beside others.
+        // It is then tried again, but not yet together with others.
         let over = since.elapsed() > REMEMBERED;
         Some(if over { Trouble::Slow } else { trouble.clone() })
     }

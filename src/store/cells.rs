@@ -1,5 +1,4 @@
-//! A value on its way into a statement, bound as it is or as a part of a JSON text. Which values make a row stands in
-//! [`super::encode`].
+//! A value for a statement, bound directly or as part of a JSON text. [`super::encode`] builds rows of values.
 
 use std::borrow::Cow;
 
@@ -11,39 +10,39 @@ use time::{PrimitiveDateTime, UtcOffset};
 use super::StoreError;
 use crate::domain::Timestamp;
 
-/// One value of a row, or a parameter beside rows.
+/// One value of a row, or a parameter in addition to rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum Cell<'a> {
     /// SQL's null.
     Null,
-    /// Any whole number; a truth is 0 or 1.
+    /// Any whole number; a boolean is 0 or 1.
     Number(i64),
-    /// A moment; within JSON, and where the database has no type for it, a text.
+    /// A point in time; within JSON, and if the database has no type for it, a text.
     #[serde(serialize_with = "as_text")]
     Moment(Timestamp),
-    /// A text, also for JSON.
+    /// A text, or JSON as text.
     Text(Cow<'a, str>),
-    /// Bytes; within JSON they are hexadecimal digits, which the statement turns back.
+    /// Bytes; within JSON they are hexadecimal digits, which the statement converts back.
     #[serde(serialize_with = "hex::serde::serialize")]
     Bytes(Cow<'a, [u8]>),
 }
 
-/// The values of a row, in the order in which its statement takes them.
+/// The values of a row, in the order of its statement.
 pub type Row<'a> = Vec<Cell<'a>>;
 
 impl<'a> Cell<'a> {
-    /// Bytes that the row has already.
+    /// Borrowed bytes.
     pub fn bytes(bytes: &'a [u8]) -> Self {
         Self::Bytes(Cow::Borrowed(bytes))
     }
 
-    /// Anything that is kept as JSON text.
+    /// Any value that is stored as JSON text.
     pub fn json(value: &impl Serialize) -> Result<Self, StoreError> {
         Ok(to_json(value)?.into())
     }
 
-    /// Bytes on the wire, about.
+    /// Approximate size in bytes on the wire.
     pub fn len(&self) -> usize {
         match self {
             Self::Null => 0,
@@ -100,10 +99,10 @@ impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
 const TIME: StaticFormatDescription =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:6]");
 
-/// A moment as both databases read it: UTC, to the microsecond, always of one width.
+/// A point in time in the format of both databases: UTC, to the microsecond, always with the same width.
 pub fn time_text(moment: Timestamp) -> String {
     let utc = moment.to_offset(UtcOffset::UTC);
-    // Cannot fail: every component of the format is there. An empty text would be refused by the database.
+    // Cannot fail: every component of the format exists. The database would refuse an empty text.
     PrimitiveDateTime::new(utc.date(), utc.time())
         .format(TIME)
         .unwrap_or_default()

@@ -1,5 +1,5 @@
-//! What a clock that was set back leaves behind: rows that are due further ahead than anything is ever put off. Nothing
-//! else would find them before that moment comes.
+//! Handles rows left by a clock that was set back: they are due further in the future than any delay allows. Without
+//! this, they would not be found until then.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::statements as sql;
 use crate::broker::Lane;
 use crate::domain::Timestamp;
 
-/// A question that locks nothing, and the statement for when the answer is yes.
+/// A query without locks, and the statement to run if it finds a row.
 struct Kind {
     ask: (&'static str, Vec<Cell<'static>>),
     change: (&'static str, Vec<Cell<'static>>),
 }
 
-/// Makes due now what is due beyond its horizon. A card token gets the life of one that is made now: its client may
+/// Makes rows due now that are due beyond their horizon. A card token gets the lifetime of a new one: its client may
 /// still want to use it.
 pub(super) async fn bring_back<E: Engine>(
     engine: &E,

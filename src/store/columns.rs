@@ -1,17 +1,17 @@
-//! How a value is read from a row of either database, by its column's name. Written by hand, because sqlx's derive
-//! builds both database drivers a second time for its macro.
+//! Reads values from a row of either database by column name. Written manually, because sqlx's derive builds both
+//! database drivers a second time for its macro.
 
 use sqlx::{ColumnIndex, Decode, Error, Row, Type};
 use time::PrimitiveDateTime;
 use uuid::Uuid;
 
-/// A row whose values are of the few types that the tables use.
+/// A row with values of the few types that the tables use.
 pub trait Columns: Row {
     /// A whole number.
     fn number(&self, column: &str) -> Result<i64, Error>;
     /// A whole number or null.
     fn number_or_null(&self, column: &str) -> Result<Option<i64>, Error>;
-    /// A truth.
+    /// A boolean.
     fn truth(&self, column: &str) -> Result<bool, Error>;
     /// A text.
     fn text(&self, column: &str) -> Result<String, Error>;
@@ -21,9 +21,9 @@ pub trait Columns: Row {
     fn bytes(&self, column: &str) -> Result<Vec<u8>, Error>;
     /// Bytes or null.
     fn bytes_or_null(&self, column: &str) -> Result<Option<Vec<u8>>, Error>;
-    /// A moment, UTC.
+    /// A point in time, UTC.
     fn moment(&self, column: &str) -> Result<PrimitiveDateTime, Error>;
-    /// A moment or null.
+    /// A point in time or null.
     fn moment_or_null(&self, column: &str) -> Result<Option<PrimitiveDateTime>, Error>;
     /// A UUID.
     fn uuid(&self, column: &str) -> Result<Uuid, Error>;

@@ -1,4 +1,4 @@
-//! A database, for both kinds: what is read outside of transactions, ids in blocks, and the check of the schema.
+//! The database, for both kinds: reads outside of transactions, blocks of ids, and the check of the schema.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -25,10 +25,10 @@ use super::transaction::OpenTransaction;
 use super::{Checked, Database, OutboxDepth, StoreError, Transaction, statements};
 use crate::domain::{ClientName, Event, PaymentId, Timestamp};
 
-/// Later than every payment: where a list without a cursor starts.
+/// Later than every payment: the start of a list without a cursor.
 const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
 
-/// Rows that are remembered as reported.
+/// Maximum number of rows remembered as reported.
 const MOST_REPORTED: usize = 10_000;
 
 /// A database of one kind.
@@ -41,7 +41,7 @@ pub struct SqlDatabase<E> {
 }
 
 impl<E: Engine> SqlDatabase<E> {
-    /// With these connections.
+    /// Uses these connections.
     pub(super) fn new(engine: E) -> Self {
         Self {
             engine,
@@ -79,7 +79,7 @@ impl<E: Engine> SqlDatabase<E> {
         })
     }
 
-    /// One line for each row, however often it is read.
+    /// Logs one line for each row, however often it is read.
     fn report_once(&self, left_out: &[SetAside]) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         for row in left_out {
@@ -97,7 +97,7 @@ impl<E: Engine> SqlDatabase<E> {
         let lock = E::statements().lock_next_id;
         let mut found: Vec<(i64,)> = connection.fetch(lock, &[]).await?;
         if found.is_empty() {
-            // Another process may do the same at this moment; whichever comes second finds the first one's row.
+            // Another process may do the same at this time; the second one finds the row of the first.
             let insert = E::statements().insert_next_id;
             connection.execute(insert, &[first_ever.into()]).await?;
             found = connection.fetch(lock, &[]).await?;
@@ -105,7 +105,7 @@ impl<E: Engine> SqlDatabase<E> {
         let Some((unreserved,)) = found.pop() else {
             return Err(StoreError::Corrupt("table id_blocks has no row".to_owned()));
         };
-        // Behind the payments after a restore of some tables only, or a fail-over to a replica that lagged.
+        // The next id can be too low after a restore of only some tables, or a fail-over to a lagging replica.
         let largest: Vec<(i64,)> = connection.fetch(statements::LARGEST_ID, &[]).await?;
         let free = largest.first().map_or(0, |(id,)| id.saturating_add(1));
         let first = unreserved.max(free);
@@ -156,7 +156,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError> {
-        // A block that was lost in a commit without an answer is a gap, which harms nobody.
+        // A block that is lost in a commit without an answer only leaves a harmless gap.
         const TRIES: usize = 5;
         for _ in 1..TRIES {
             match self.try_reserve_ids(count, first_ever).await {
@@ -196,7 +196,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
             let read_to = read.iter().map(StoredPayment::place_in_lists).next_back();
             page.extend(read);
             self.report_once(&left_out);
-            // What was left out makes room for what comes after it: the order is that of time, then id.
+            // Rows that were left out are replaced by later ones: the order is by time, then id.
             let places = left_out.iter().filter_map(SetAside::place_in_lists);
             let next = places.chain(read_to).min();
             if left_out.is_empty() || is_last || page.len() >= limit || next.is_none() {
@@ -209,7 +209,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn outbox_about(&self, id: PaymentId) -> Result<Vec<OutboxRow>, StoreError> {
-        // Within the publication, the event's JSON is a text, whose quotes are escaped.
+        // In the publication, the event's JSON is a text, so its quotes are escaped.
         let subject = format!("payments/{id}\\\"");
         let parameters = [id.0.into(), subject.into()];
         let found: Vec<Tried<OutboxRecord>> =
@@ -222,7 +222,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
 
     async fn clients(&self) -> Result<Vec<ClientName>, StoreError> {
         let mut clients: Vec<ClientName> = Vec::new();
-        // From name to name by the index of the lists; DISTINCT would read all of it.
+        // Goes from name to name in the index of the lists; DISTINCT would read the whole index.
         let mut last = String::new();
         loop {
             let found: Vec<(Option<String>,)> =
@@ -245,7 +245,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
     async fn card_token(&self, token: &TokenId) -> Result<Option<CardToken>, StoreError> {
         let parameters = [hex::encode(&token.0).into()];
         let found: Vec<Tried<TokenRecord>> = self.read(statements::TOKEN, &parameters).await?;
-        // One that cannot be read is of no use to its client, who can make another.
+        // A token that cannot be read is useless to its client, which can create another.
         let mut left_out = Vec::new();
         let token = each(found, &mut left_out).pop();
         left_out.iter().for_each(SetAside::report);
@@ -268,7 +268,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 
     async fn ledger(&self, payment: PaymentId) -> Result<Vec<LedgerEntry>, StoreError> {
-        // All of its keys, `{payment_id}-{attempt}`, and no other's: "." comes right after "-".
+        // Exactly the payment's keys, `{payment_id}-{attempt}`: "." is the next character after "-".
         let keys = [format!("{payment}-").into(), format!("{payment}.").into()];
         all(self
             .read::<LedgerRecord>(statements::LEDGER_BETWEEN, &keys)
@@ -310,7 +310,7 @@ impl<E: Engine> Database for SqlDatabase<E> {
     }
 }
 
-/// The statement for a list, by the index that serves it best, and its parameters.
+/// The statement for a list, which uses the best index, and its parameters.
 fn list(filter: &PaymentFilter) -> (&'static str, Vec<Cell<'_>>) {
     let user = filter.user_id.map(|user| user.0);
     let (sql, mut parameters): (_, Vec<Cell<'_>>) = match (filter.order_id, user) {
@@ -329,8 +329,8 @@ fn list(filter: &PaymentFilter) -> (&'static str, Vec<Cell<'_>>) {
     (sql, parameters)
 }
 
-/// Whether another connection may do better at once, as after a restart of the server. Not after a time-out: who asked
-/// has waited long enough.
+/// Whether an immediate retry on another connection may succeed, as after a restart of the server. Not after a
+/// time-out: the caller has waited long enough.
 pub fn is_broken_connection(error: &StoreError) -> bool {
     match error {
         StoreError::Unavailable(cause) => match cause.as_ref() {
@@ -359,8 +359,8 @@ pub fn migration_error(error: MigrateError, classify: fn(sqlx::Error) -> StoreEr
     }
 }
 
-/// Whether the migrations of this program are applied, each as it is here. A later release may have added some, and
-/// may be about to: what it adds leaves this one's tables usable. The latest of those, if there are any.
+/// Checks that the migrations of this program are applied, with the same checksums. A later release may have added some,
+/// or be adding them now: this program can still use the tables. Returns the latest of those, if there are any.
 fn same_schema(
     migrations: &Migrator,
     applied: &[(i64, Vec<u8>, bool)],

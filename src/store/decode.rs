@@ -1,4 +1,4 @@
-//! Rows on their way out: the checks that make rows of the domain from what was read ([`super::records`]).
+//! Converts records that were read ([`super::records`]) into rows with the domain's types, and checks them.
 
 use time::PrimitiveDateTime;
 
@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::vault::SealedCard;
 
-/// Turns records into rows; the first that cannot be read is the error. For rows that make sense only together.
+/// Turns records into rows, or returns the error of the first unreadable one. For rows that only make sense together.
 pub fn all<T: TryInto<R, Error = StoreError>, R>(records: Vec<T>) -> Result<Vec<R>, StoreError> {
     records.into_iter().map(TryInto::try_into).collect()
 }
@@ -51,7 +51,7 @@ pub fn one<T: Table + TryInto<R, Error = StoreError>, R>(tried: Tried<T>) -> Res
     })
 }
 
-/// Turns records into rows, one by one; those that are set aside or cannot be read are put to the others.
+/// Turns records into rows, one by one; those that are set aside or cannot be read are added to `left_out`.
 pub fn each<T: Table + TryInto<R, Error = StoreError>, R>(
     records: Vec<Tried<T>>,
     left_out: &mut Vec<SetAside>,
@@ -151,8 +151,8 @@ impl Phase {
 }
 
 impl PendingOutcome {
-    /// The inverse of `of_attempt`; none if it was written for another attempt, or cannot be read. Then the attempt ends
-    /// as it did in releases without the column: failed, as the issuer gave no answer.
+    /// The inverse of `of_attempt`; none if it was written for another attempt, or cannot be read. Then the attempt ends as
+    /// in releases without the column: failed, because the issuer did not answer.
     fn parse(text: &str, attempt: i64) -> Option<Self> {
         let mut words = text.splitn(3, ' ');
         if words.next()?.parse() != Ok(attempt) {

@@ -1,5 +1,5 @@
-//! Which values make a row, in which order: the statements of both databases read them by place, so a change here
-//! is a change to the texts in `mysql/statements.rs` and `sqlite/statements.rs`.
+//! The values of each row, and their order: the statements of both databases read them by position, so a change here
+//! also needs a change of `mysql/statements.rs` and `sqlite/statements.rs`.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +22,8 @@ impl Phase {
 }
 
 impl PendingOutcome {
-    /// As in rows: `{attempt} declined {code}`. The attempt tells what waits for this one from what an older release,
-    /// which does not know the column, left behind from an earlier one.
+    /// As in rows: `{attempt} declined {code}`. The attempt distinguishes the current outcome from one of an earlier attempt
+    /// that an older release, which does not know the column, has left there.
     fn of_attempt(&self, attempt: u32) -> String {
         let status = match self {
             Self::Declined { .. } => PaymentStatus::Declined,
@@ -73,12 +73,12 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
     ])
 }
 
-/// What of payments can change, after their ids.
+/// The columns of payments that can change, after their ids.
 pub fn moved_payments<'a>(rows: impl IntoIterator<Item = &'a StoredPayment>) -> Vec<Row<'a>> {
     rows.into_iter().map(moved_payment).collect()
 }
 
-/// Payments that ended, by what is the same for all that ended alike.
+/// Payments that ended, grouped by the values that are the same for all that ended alike.
 pub fn ended_alike(rows: &[StoredPayment]) -> BTreeMap<Row<'_>, Vec<&StoredPayment>> {
     let mut alike: BTreeMap<Row<'_>, Vec<&StoredPayment>> = BTreeMap::new();
     for row in rows {
@@ -87,7 +87,7 @@ pub fn ended_alike(rows: &[StoredPayment]) -> BTreeMap<Row<'_>, Vec<&StoredPayme
     alike
 }
 
-/// How a payment ended, without its authorization code. What an end erases is no part of it.
+/// The columns that change when a payment ends, without its authorization code and without the erased columns.
 fn end(row: &StoredPayment) -> Row<'_> {
     let payment = &row.payment;
     vec![
@@ -220,7 +220,7 @@ fn token(token: &CardToken) -> Row<'_> {
     ]
 }
 
-/// Ledger lines and the moment of the charge or reversal, by key, so that two writers lock them in the same order.
+/// Ledger lines and the time of the charge or reversal, by key, so that two writers lock them in the same order.
 pub fn ledger(lines: &[LedgerLine], at: Timestamp) -> Vec<Row<'_>> {
     let row = |line| ledger_line(line, at);
     let mut rows: Vec<_> = lines.iter().map(row).collect();

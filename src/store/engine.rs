@@ -1,5 +1,5 @@
-//! What differs between the databases: how a connection is opened, how a statement runs, and the statements' texts.
-//! Everything else ([`super::database`], [`super::transaction`]) is written once.
+//! The differences between the databases: how a connection is opened, how a statement runs, and the statements' texts.
+//! All other code ([`super::database`], [`super::transaction`]) is shared.
 
 use std::future::Future;
 
@@ -20,30 +20,30 @@ pub trait Engine: Send + Sync + 'static {
     /// See [`super::Database::lanes`].
     const LANES: usize;
 
-    /// The statements, in this database's words.
+    /// The statements in this database's SQL.
     fn statements() -> &'static Statements;
 
-    /// A connection to read with, each statement on its own.
+    /// A connection for reads, without a transaction.
     fn reader(&self) -> impl Future<Output = Result<Self::Connection, StoreError>> + Send;
 
-    /// A connection with a transaction begun, and when that was by the database's clock.
+    /// A connection with a new transaction, and its start time by the database's clock.
     fn begin(
         &self,
     ) -> impl Future<Output = Result<(Self::Connection, Timestamp), StoreError>> + Send;
 
-    /// Applies the migrations that are missing.
+    /// Applies missing migrations.
     fn migrate(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The migrations that this program carries.
+    /// The migrations of this program.
     fn migrations(&self) -> &'static sqlx::migrate::Migrator;
 
     /// Closes every connection.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// A connection. Dropped within a transaction, it rolls back.
+/// A connection. If it is dropped within a transaction, it rolls back.
 pub trait Connection: Send + 'static {
-    /// Runs a statement that returns no rows; the number of rows it met.
+    /// Runs a statement that returns no rows; returns the number of affected rows.
     fn execute(
         &mut self,
         sql: &'static str,
@@ -57,35 +57,35 @@ pub trait Connection: Send + 'static {
         parameters: &[Cell<'_>],
     ) -> impl Future<Output = Result<Vec<R>, StoreError>> + Send;
 
-    /// How many bytes of rows one statement should have at most.
+    /// Maximum size of the rows in one statement, in bytes.
     fn longest(&self) -> usize;
 
-    /// The database's clock.
+    /// The time by the database's clock.
     fn now(&mut self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
 
-    /// Commits the transaction that was begun with it.
+    /// Commits the transaction of this connection.
     fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// The statements that the databases word differently. "Rows" are those of
-/// [`super::encode`]. Those that both understand stand in [`super::statements`].
+/// The statements that differ between the databases. "Rows" are those of [`super::encode`]. Statements that both
+/// understand are in [`super::statements`].
 #[derive(Debug)]
 pub struct Statements {
     /// (rows of client, key) → payments
     pub payments_by_keys: ManyRows,
-    /// (rows of client, key) → ids of payments; reads an index alone
+    /// (rows of client, key) → ids of payments; reads only an index
     pub payment_ids_by_keys: ManyRows,
     /// (rows of id) → payments, locked
     pub lock_payments: ManyRows,
     /// (rows)
     pub insert_payments: ManyRows,
-    /// (rows of id and what can change): payments that exist
+    /// (rows of id and the columns that can change): payments that exist
     pub update_payments: ManyRows,
-    /// (rows of id and authorization code, what else an end changes): payments that end alike
+    /// (rows of id and authorization code; the other columns that an end changes): payments that end alike
     pub end_payments: ManyRows,
     /// (rows of id, until)
     pub claim_payments: ManyRows,
-    /// (rows of id, now) → payments that are still forgotten, locked; those that another has locked are skipped
+    /// (rows of id, now) → payments that are still forgotten, locked; those locked by others are skipped
     pub lock_forgotten_payments: ManyRows,
     /// (rows)
     pub insert_events: ManyRows,
@@ -95,7 +95,7 @@ pub struct Statements {
     pub insert_outbox: ManyRows,
     /// (rows of id)
     pub delete_outbox: ManyRows,
-    /// (lane, now, limit) → outbox rows, locked; those that another has locked are skipped
+    /// (lane, now, limit) → outbox rows, locked; those locked by others are skipped
     pub lock_due_outbox: &'static str,
     /// (rows of id, due time)
     pub postpone_outbox: ManyRows,
@@ -105,27 +105,27 @@ pub struct Statements {
     pub lock_tokens: ManyRows,
     /// (rows of id, payment id)
     pub use_tokens: ManyRows,
-    /// (now, limit) → ids, locked; those that another has locked are skipped
+    /// (now, limit) → ids, locked; those locked by others are skipped
     pub lock_expired_tokens: &'static str,
     /// (rows of id)
     pub erase_tokens: ManyRows,
-    /// (rows with the moment of the charge)
+    /// (rows with the time of the charge)
     pub ledger_charge: ManyRows,
-    /// (rows with the moment of the reversal)
+    /// (rows with the time of the reversal)
     pub ledger_reverse: ManyRows,
     /// (rows of key) → ledger entries
     pub ledger_entries: ManyRows,
     /// () → the first id that is not reserved, locked
     pub lock_next_id: &'static str,
-    /// (first id that is not reserved); a row that is there stays as it is
+    /// (first id that is not reserved); an existing row stays unchanged
     pub insert_next_id: &'static str,
     /// () → the server's version
     pub version: &'static str,
-    /// () → connections and prepared statements that the server allows
+    /// () → maximum connections and prepared statements of the server
     pub room: Option<&'static str>,
 }
 
-/// Binds parameters for either driver; how a moment is bound is its own affair.
+/// Binds parameters for either driver; each driver binds points in time differently.
 pub fn arguments<A: Arguments>(
     parameters: &[Cell<'_>],
     moment: fn(&mut A, Timestamp) -> Result<(), BoxDynError>,
@@ -137,7 +137,7 @@ where
 {
     let mut arguments = A::default();
     let bytes = parameters.iter().map(Cell::len).sum::<usize>();
-    // Besides, a text has its length in front.
+    // In addition, a text is preceded by its length.
     arguments.reserve(parameters.len(), bytes + 3 * parameters.len());
     for parameter in parameters {
         match parameter {

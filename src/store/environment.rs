@@ -1,4 +1,4 @@
-//! What a check of the environment wants to know of a database.
+//! Facts about a database for a check of the environment.
 
 use super::StoreError;
 use super::decode::each;
@@ -7,18 +7,18 @@ use super::records::{PaymentRecord, TokenRecord, Tried};
 use super::rows::{CardToken, StoredPayment};
 use crate::domain::Timestamp;
 
-/// The server itself.
+/// The database server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// In its own words: `10.11.14-MariaDB-log`, `8.4.3`, `3.50.4`.
+    /// Its version string: `10.11.14-MariaDB-log`, `8.4.3`, `3.50.4`.
     pub version: String,
-    /// By its clock.
+    /// The time by its clock.
     pub now: Timestamp,
-    /// What it allows all processes together; none where there is one process.
+    /// Its limits for all processes together; none if only one process can use it.
     pub room: Option<Room>,
 }
 
-/// What a server allows all its users together.
+/// Limits of a server for all its users together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// `max_connections`
@@ -27,14 +27,14 @@ pub struct Room {
     pub prepared_statements: i64,
 }
 
-/// What is in store that a configuration has to fit.
+/// Stored data that the configuration must fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stock {
-    /// The first payment id that no process has reserved; none before the first one.
+    /// The first payment id that no process has reserved; none if no id was ever reserved.
     pub next_id: Option<i64>,
-    /// Some of the payments with a sealed card, those that wait longest first.
+    /// A sample of the payments with a sealed card, the longest waiting first.
     pub payments: Vec<StoredPayment>,
-    /// Some of the card tokens with a sealed card, those that expire soonest first.
+    /// A sample of the card tokens with a sealed card, the earliest expiry first.
     pub tokens: Vec<CardToken>,
     /// Rows that are set aside.
     pub quarantined: QuarantinedRows,
@@ -43,9 +43,9 @@ pub struct Stock {
 /// How many rows are set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuarantinedRows {
-    /// Of the payments that are processing; `check --payments` finds the others, too.
+    /// Quarantined payments that are processing; `check --payments` finds the others, too.
     pub payments: i64,
-    /// Of the outbox.
+    /// Quarantined outbox rows.
     pub outbox: i64,
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn stock<C: Connection>(
     let quarantined = quarantined
         .first()
         .map(|&(payments, outbox)| QuarantinedRows { payments, outbox });
-    // The sample is there to try keys: a row that cannot be read tells nothing of them.
+    // The sample is used to test keys: a row that cannot be read says nothing about them.
     let mut left_out = Vec::new();
     Ok(Stock {
         next_id: next_id.first().map(|(id,)| *id),

@@ -1,7 +1,7 @@
 //! Payment ids, taken from blocks that each process reserves for itself.
 //!
-//! A multi-row insert knows its ids beforehand, and AUTO_INCREMENT's locks and gaps are no concern. What is left of
-//! a block when a process ends is never used.
+//! So a multi-row insert knows its ids in advance, and AUTO_INCREMENT's locks and gaps are avoided. The rest of a block is
+//! never used after its process ends.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use tokio::task::JoinHandle;
 use super::{Database, StoreError};
 use crate::domain::PaymentId;
 
-/// The space of ids that a configuration allows.
+/// The configured range of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdSpace {
-    /// `FIRST_PAYMENT_ID`: the first id ever given.
+    /// `FIRST_PAYMENT_ID`: the first id that is used.
     pub first: i64,
-    /// `PAYMENT_ID_MAX`: the last id ever given.
+    /// `PAYMENT_ID_MAX`: the last id that is used.
     pub last: i64,
 }
 
 impl IdSpace {
-    /// Part of the space at which warnings begin.
+    /// Used fraction of the range at which warnings begin.
     const WARN_AT: f64 = 0.8;
 
-    /// Whether so much is used up, with this id next, that somebody should act.
+    /// Whether so much of the range is used, given the next id, that an operator should act.
     pub fn is_nearly_used(self, next: i64) -> bool {
         self.used(next) >= Self::WARN_AT
     }
@@ -35,7 +35,7 @@ impl IdSpace {
     }
 }
 
-/// Gives out payment ids, each once.
+/// Gives out payment ids, each exactly once.
 pub struct PaymentIds {
     database: Arc<dyn Database>,
     space: IdSpace,
@@ -46,12 +46,12 @@ pub struct PaymentIds {
 #[derive(Default)]
 struct Blocks {
     current: Range<i64>,
-    /// The first id of the block after it, once half of the current one is used.
+    /// The first id of the next block, once half of the current one is used.
     next: Option<JoinHandle<Result<i64, StoreError>>>,
 }
 
 impl PaymentIds {
-    /// Ids reserved at once: a part of a second's worth at full load, nothing in two thousand million.
+    /// Ids reserved at once: enough for a part of a second at full load, and very few out of two thousand million.
     const BLOCK: i64 = 1000;
 
     /// Reserves nothing yet.
@@ -63,23 +63,23 @@ impl PaymentIds {
         }
     }
 
-    /// The next id; [`StoreError::IdsExhausted`] at the end of the space, never a wrap.
+    /// The next id; [`StoreError::IdsExhausted`] at the end of the range. Ids never wrap around.
     pub async fn next(&self) -> Result<PaymentId, StoreError> {
         let mut blocks = self.blocks.lock().await;
         if blocks.current.is_empty() {
-            // A caller may leave here: the reservation goes on, and the next caller gets it.
+            // A caller may disconnect here: the reservation continues, and the next caller gets it.
             let reserved = blocks.next.get_or_insert_with(|| self.reserve()).await;
             blocks.next = None;
             let first = reserved.map_err(|error| StoreError::Panicked(error.to_string()))??;
             blocks.current = first..first.saturating_add(Self::BLOCK);
         }
-        // Past the end the block is kept as it is, so that refusals cost nothing.
+        // Past the end the block stays unchanged, so that refusals cost nothing.
         if blocks.current.start > self.space.last {
             return Err(StoreError::IdsExhausted);
         }
         let left = blocks.current.end - blocks.current.start;
         if left <= Self::BLOCK / 2 && blocks.next.is_none() {
-            // Nobody has to wait for the database while the other half is used.
+            // No caller has to wait for the database while the other half is used.
             blocks.next = Some(self.reserve());
         }
         let id = blocks.current.next();

@@ -1,8 +1,8 @@
-//! The files of `migrations/`, as part of the program.
+//! The files of `migrations/`, embedded in the program.
 //!
-//! Written by hand, because `sqlx::migrate!` builds both database drivers, SQLite's C code included, a second time for
-//! its macro. A file holds one statement: MySQL cannot take a change of a table back, so a file of several can be
-//! interrupted between them. (The first ones hold more; their checksums are in databases, so they stay.)
+//! Listed manually, because `sqlx::migrate!` builds both database drivers, including SQLite's C code, a second time for
+//! its macro. A file contains one statement: MySQL cannot roll back a change of a table, so a file with several could be
+//! interrupted between them. (The first files contain more; their checksums are in databases, so they stay.)
 
 use std::sync::LazyLock;
 
@@ -106,7 +106,7 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
     ])
 });
 
-/// From (version, description, text): what the files' names say, and the files.
+/// Builds a migrator from (version, description, text): the first two from a file's name, the last from its content.
 fn embed(files: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migrations = files.iter().map(|&(version, description, sql)| {
         let kind = MigrationType::Simple;
@@ -119,7 +119,7 @@ fn embed(files: &[(i64, &'static str, &'static str)]) -> Migrator {
         )
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
-    // A later release may have added some: old and new processes run side by side while a release is rolled out.
+    // A later release may have added some: old and new processes run at the same time while a release is rolled out.
     migrator.set_ignore_missing(true);
     migrator
 }

@@ -1,8 +1,8 @@
-//! What is kept: payments, their history, the outbox, card tokens.
+//! Storage of payments, their history, the outbox and card tokens.
 //!
-//! [`Database`] is the seam between this service and a database, with two implementations that pass one contract
-//! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, nothing of
-//! payments' rules. Writes are grouped by [`batch`] into transactions of many rows; [`queries`] read.
+//! [`Database`] is the interface between this service and a database, with two implementations that pass one contract
+//! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, but not the rules of
+//! payments. [`batch`] groups writes into multi-row transactions; [`queries`] read.
 
 pub mod audit;
 pub mod batch;
@@ -41,22 +41,22 @@ use rows::{
     StoredPayment, TokenId,
 };
 
-/// Why the store could not do what it was asked.
+/// Why an operation of the store failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// No connection, too many of them, or a server that is read-only or shutting down. Nothing was written.
     #[error("the database cannot be used now: {0}")]
     Unavailable(#[source] Arc<sqlx::Error>),
-    /// Deadlock, or a cluster's certification conflict. Rolled back; to be run again.
+    /// Deadlock, or a cluster's certification conflict. Rolled back; run it again.
     #[error("the transaction collided with another: {0}")]
     Conflict(#[source] Arc<sqlx::Error>),
-    /// Another transaction keeps a lock on one of the rows for longer than a statement waits. Rolled back; to be run again.
+    /// Another transaction has locked one of the rows for longer than a statement waits. Rolled back; run it again.
     #[error("rows are locked by another transaction: {0}")]
     Locked(#[source] Arc<sqlx::Error>),
-    /// The connection broke while committing: written or not, only writing the same rows again will tell.
+    /// The connection broke while committing: to find out whether it was written, write the same rows again.
     #[error("the commit's result is unknown: {0}")]
     CommitUnknown(#[source] Arc<sqlx::Error>),
-    /// The database refused the rows themselves (too long, out of range). Running it again changes nothing.
+    /// The database refused the rows themselves (too long, out of range). Running it again does not help.
     #[error("the database refused the data: {0}")]
     Rejected(#[source] Arc<sqlx::Error>),
     /// A row that this version of the service cannot read.
@@ -68,11 +68,11 @@ pub enum StoreError {
     /// The program panicked over these rows. Rolled back.
     #[error("a panic: {0}")]
     Panicked(String),
-    /// The schema is missing, older or newer than this program.
+    /// The schema is missing, or older or newer than this program.
     #[error("the schema does not fit this program: {0}")]
     Migration(#[source] Arc<sqlx::migrate::MigrateError>),
-    /// More is asked of the store than it can follow; the queue of waiting commands is full.
-    #[error("the store cannot follow; try again shortly")]
+    /// The write queue is full.
+    #[error("the write queue is full; try again shortly")]
     Busy,
     /// `PAYMENT_ID_MAX` is reached.
     #[error("all payment ids up to PAYMENT_ID_MAX are used up")]
@@ -114,8 +114,8 @@ impl StoreError {
         }
     }
 
-    /// Why a payment is set aside for this error, without anything that is stored in it; none if the payment is not the
-    /// cause. A statement that the server does not understand would set every payment aside.
+    /// The reason to set a payment aside for this error, without any stored value; none if the payment is not the cause. A
+    /// statement that the server does not understand is not a reason: every payment would be set aside.
     pub fn reason_to_set_aside(&self) -> Option<String> {
         match self {
             Self::Rejected(cause) => match cause.as_database_error().map(|it| it.code()) {
@@ -133,7 +133,7 @@ impl StoreError {
     }
 }
 
-/// A database, as far as this service needs one.
+/// A database, with the functions that this service needs.
 #[async_trait]
 pub trait Database: Send + Sync + 'static {
     /// Brings the schema up to date. Safe to repeat and to run from several processes.
@@ -142,10 +142,10 @@ pub trait Database: Send + Sync + 'static {
     /// Whether the database answers and has this program's schema, or a later one.
     async fn check(&self) -> Result<Checked, StoreError>;
 
-    /// Starts a transaction (READ COMMITTED, or stricter). Dropping it rolls it back.
+    /// Starts a transaction (READ COMMITTED or stricter). Dropping it rolls it back.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 
-    /// How many transactions of one kind are worth running at the same time.
+    /// How many transactions of one kind are useful at the same time.
     fn lanes(&self) -> usize {
         1
     }
@@ -153,7 +153,7 @@ pub trait Database: Send + Sync + 'static {
     /// Reserves `count` consecutive payment ids, durably, and returns the first; the very first is `first_ever`.
     async fn reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError>;
 
-    /// One payment, of any client; [`StoreError::Quarantined`] if it is set aside or cannot be read.
+    /// One payment of any client; [`StoreError::Quarantined`] if it is set aside or cannot be read.
     async fn payment(&self, id: PaymentId) -> Result<Option<StoredPayment>, StoreError>;
 
     /// The payment that was accepted under an idempotency key.
@@ -163,12 +163,12 @@ pub trait Database: Send + Sync + 'static {
         key: &str,
     ) -> Result<Option<StoredPayment>, StoreError>;
 
-    /// A page of one client's payments, newest first (`created_at`, then id), at most `filter.limit`. What is set aside or
-    /// cannot be read is left out; the page is filled with what comes after it.
+    /// A page of one client's payments, newest first (`created_at`, then id), at most `filter.limit`. Payments that are set
+    /// aside or cannot be read are left out; later ones fill the page.
     async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError>;
 
-    /// What waits in the outbox about a payment: tries, results, replies and callbacks, by due time, at most 100. Reads the
-    /// whole outbox, so this is for people, not for the way of a payment.
+    /// The outbox rows of a payment: tries, results, replies and callbacks, by due time, at most 100. Reads the whole
+    /// outbox, so it is for operators, not for processing payments.
     async fn outbox_about(&self, id: PaymentId) -> Result<Vec<OutboxRow>, StoreError>;
 
     /// The clients that have payments, by name.
@@ -177,39 +177,39 @@ pub trait Database: Send + Sync + 'static {
     /// A payment's history, by sequence.
     async fn events(&self, id: PaymentId) -> Result<Vec<Event>, StoreError>;
 
-    /// A card token, used up and expired ones included.
+    /// A card token, even if it is used or expired.
     async fn card_token(&self, token: &TokenId) -> Result<Option<CardToken>, StoreError>;
 
-    /// Number of rows in the outbox, and how many of them are due.
+    /// Counts the rows in the outbox, and how many of them are due.
     async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError>;
 
     /// Every line of the simulated issuer's ledger for one payment, by key.
     async fn ledger(&self, payment: PaymentId) -> Result<Vec<LedgerEntry>, StoreError>;
 
-    /// Ends every claim now and has every payment that is processing checked now. Only for a process that knows that
+    /// Ends every claim now and makes every payment that is processing due for a check. Only for a process that knows that
     /// it is the only one.
     async fn end_all_claims(&self) -> Result<(), StoreError>;
 
-    /// Makes due now what is due further ahead than anything is ever put off; returns the number of rows.
+    /// Makes rows due now that are due further in the future than any delay allows; returns the number of rows.
     async fn bring_back(&self, horizons: Horizons) -> Result<u64, StoreError>;
 
-    /// Whether the store holds payments of any client but this one.
+    /// Whether the store contains payments of other clients.
     async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError>;
 
-    /// Whether what is stored keeps the service's promises.
+    /// Checks whether the stored data keeps the service's promises.
     async fn audit(&self, bounds: Bounds) -> Result<Audit, StoreError>;
 
     /// The server's version and clock.
     async fn server(&self) -> Result<Server, StoreError>;
 
-    /// What is in store that a configuration has to fit, with at most `sample` rows of each kind.
+    /// The stored data that the configuration must fit, with at most `sample` rows of each kind.
     async fn stock(&self, sample: u32) -> Result<Stock, StoreError>;
 
-    /// Closes all connections; nothing can be asked afterwards.
+    /// Closes all connections; the database cannot be used afterwards.
     async fn close(&self);
 }
 
-/// Whether the database takes a transaction that writes nothing.
+/// Whether the database accepts a transaction that writes nothing.
 pub async fn is_usable(database: &dyn Database) -> bool {
     match database.begin().await {
         Ok(transaction) => transaction.commit().await.is_ok(),
@@ -217,44 +217,43 @@ pub async fn is_usable(database: &dyn Database) -> bool {
     }
 }
 
-/// What a database that can be used says of itself.
+/// The result of checking a usable database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checked {
-    /// The latest migration, if it is a later release's.
+    /// The latest migration, if it belongs to a later release.
     pub later_migration: Option<i64>,
-    /// How far its clock is ahead of this process's; negative if it is behind. Exact to the way to the server.
+    /// How far its clock is ahead of this process's; negative if it is behind. Accurate to the network latency.
     pub clock_ahead: time::Duration,
 }
 
 /// Rows in the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutboxDepth {
-    /// All rows, delayed tries included.
+    /// All rows, including delayed tries.
     pub total: u64,
-    /// Rows whose time has come.
+    /// Rows that are due.
     pub due: u64,
     /// Rows that belong to a payment. The others are callbacks and dead letters.
     pub of_payments: u64,
-    /// Rows that are set aside. In no other of these numbers.
+    /// Rows that are set aside. Not included in the other numbers.
     pub quarantined: u64,
 }
 
-/// One transaction. Every method takes many rows. Inserts leave a row that is there already (same primary key) as it is,
-/// so that running a batch again is harmless. Reads leave out a payment, an outbox row or a card token that is set aside
-/// or cannot be read: [`Self::left_out`] has it.
+/// One transaction. Every method takes many rows. Inserts leave existing rows (same primary key) unchanged, so that
+/// running a batch again is harmless. Reads leave out payments, outbox rows and card tokens that are set aside or cannot
+/// be read: [`Self::left_out`] returns those.
 #[async_trait]
 pub trait Transaction: Send {
-    /// When it began by the database's clock, UTC, to the microsecond. The only clock that rows are written and
-    /// compared by.
+    /// When it began by the database's clock, UTC, to the microsecond. Rows are only written and compared with this clock.
     fn now(&self) -> Timestamp;
 
-    /// What the reads since the last call of this have left out.
+    /// The rows that reads have left out since the last call of this.
     fn left_out(&mut self) -> Vec<SetAside>;
 
-    /// Marks payments and outbox rows that have no mark yet; unknown ones are no error.
+    /// Marks payments and outbox rows that have no mark yet; unknown ones are ignored.
     async fn quarantine(&mut self, rows: &[SetAside]) -> Result<(), StoreError>;
 
-    /// Makes outbox rows due whose mark an operator has removed; returns how many.
+    /// Makes outbox rows due that an operator has released by removing their mark; returns how many.
     async fn release_outbox(&mut self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Those of the given (client, idempotency key) pairs that exist.
@@ -269,21 +268,21 @@ pub trait Transaction: Send {
         keys: &[(ClientName, String)],
     ) -> Result<Vec<PaymentId>, StoreError>;
 
-    /// Locks payments for update in the order of their ids; unknown ids are left out.
+    /// Locks payments for update in the order of their ids; unknown ids are ignored.
     async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError>;
 
     /// Inserts payments. A row whose (client, idempotency key) exists is skipped: read the keys back.
     async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
 
-    /// Writes what can change of locked payments: everything but client, order, user, amount, metadata,
-    /// origin, idempotency and `created_at`.
+    /// Updates locked payments: all columns except client, order, user, amount, metadata, origin, idempotency and
+    /// `created_at`.
     async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
 
-    /// Writes what changes when locked payments end: their progress, decline code and authorization code; the sealed card,
-    /// the claim and the next check are erased. The rows must have none of these any more, and the card that is written.
+    /// Updates locked payments that end: writes their progress, decline code and authorization code, and erases the sealed
+    /// card, the claim and the next check. These must already be empty in the rows, and their card must be unchanged.
     async fn end_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
 
-    /// Marks locked payments as taken by a worker until the given moment.
+    /// Marks locked payments as claimed by a worker until the given time.
     async fn claim_payments(
         &mut self,
         ids: &[PaymentId],
@@ -309,7 +308,7 @@ pub trait Transaction: Send {
     /// Adds to the outbox.
     async fn insert_outbox(&mut self, rows: &[OutboxRow]) -> Result<(), StoreError>;
 
-    /// Removes published rows, in the order of their ids; missing ones are no error.
+    /// Deletes published rows, in the order of their ids; missing ones are ignored.
     async fn delete_outbox(&mut self, ids: &[OutboxId]) -> Result<(), StoreError>;
 
     /// Locks up to `limit` rows of a lane with `due_at <= now`, oldest first, skipping rows that another sweeper has locked.
@@ -330,7 +329,7 @@ pub trait Transaction: Send {
     /// Adds card tokens.
     async fn insert_tokens(&mut self, tokens: &[CardToken]) -> Result<(), StoreError>;
 
-    /// Locks card tokens in the order of their ids; unknown ones are left out.
+    /// Locks card tokens in the order of their ids; unknown ones are ignored.
     async fn lock_tokens(&mut self, tokens: &[TokenId]) -> Result<Vec<CardToken>, StoreError>;
 
     /// Marks locked tokens as used by a payment and erases their sealed cards.
@@ -340,23 +339,23 @@ pub trait Transaction: Send {
     async fn erase_expired_tokens(&mut self, now: Timestamp, limit: u32)
     -> Result<u64, StoreError>;
 
-    /// Notes charges in the simulated issuer's ledger; a key that is charged or reversed already stays as it is.
+    /// Records charges in the simulated issuer's ledger; a key that is already charged or reversed stays unchanged.
     async fn ledger_charge(
         &mut self,
         lines: &[LedgerLine],
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Notes reversals; a key that was never charged gets a line too, which refuses any later charge.
+    /// Records reversals; a key that was never charged gets a line, too, which blocks any later charge.
     async fn ledger_reverse(
         &mut self,
         lines: &[LedgerLine],
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// What the ledger says of the given keys.
+    /// The ledger entries of the given keys.
     async fn ledger_entries(&mut self, keys: &[String]) -> Result<Vec<LedgerEntry>, StoreError>;
 
-    /// Commits. An error of the connection here is [`StoreError::CommitUnknown`].
+    /// Commits. If the connection fails here, the error is [`StoreError::CommitUnknown`].
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }

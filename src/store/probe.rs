@@ -1,5 +1,5 @@
-//! Whether rows can be written: a row is inserted, changed and deleted in one transaction of the kind that payments are
-//! written in, so that whatever refuses those refuses it too. Nothing of it stays.
+//! Tests whether rows can be written: inserts, changes and deletes a row in one transaction like those of payments, so
+//! that it fails for the same reasons. No data remains.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use super::rows::{OutboxId, OutboxRow};
 use super::{Database, StoreError};
 use crate::broker::{Exchange, Properties, Publication};
 
-/// Far behind the end of the transaction.
+/// Due time of the row, long after the end of the transaction.
 const LATER: Duration = Duration::from_secs(3600);
 
 /// How the transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// As every transaction of a payment does. Proves that the log and the disk take it; costs what a payment costs.
+    /// Like every transaction of a payment. Proves that the log and the disk accept it; costs as much as a payment.
     Commit,
-    /// Proves that the server takes changes; leaves nothing in its binary log.
+    /// Proves that the server accepts changes; leaves nothing in its binary log.
     RollBack,
 }
 

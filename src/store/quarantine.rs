@@ -1,39 +1,39 @@
-//! Rows that are set aside, so that one bad row stops no other.
+//! Rows that are set aside, so that a bad row does not block others.
 //!
-//! A payment or an outbox row that cannot be read, or that nothing can be done with, gets its reason into the column
-//! `quarantined`. Nothing works on it until an operator sets the column to null. What is stored in such a row is never
-//! logged: only its table, its id, the column and a reason.
+//! If a payment or outbox row cannot be read or processed, the reason is written to its column `quarantined`. It is not
+//! processed until an operator sets the column to null. The values of such a row are never logged: only its table, its
+//! id, the column and a reason.
 
 use super::StoreError;
 use super::rows::OutboxId;
 use crate::domain::{ClientName, PaymentId, Timestamp};
 
-/// Characters that the column `quarantined` has room for.
+/// Length of the column `quarantined`, in characters.
 const LONGEST_REASON: usize = 255;
 
-/// Which row.
+/// Identifies a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// Of `payments`.
+    /// A row of `payments`.
     Payment(PaymentId),
-    /// Of `outbox`.
+    /// A row of `outbox`.
     Outbox(OutboxId),
-    /// A row that has no mark: its table.
+    /// The table of a row that cannot be marked.
     Unmarked(&'static str),
 }
 
-/// A row that has to be left out.
+/// A row that must be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {
-    /// Which one.
+    /// The row's key.
     pub key: Key,
     /// The client of a payment, if that can be read.
     pub client: Option<String>,
     /// When a payment was created, if that can be read.
     pub created_at: Option<Timestamp>,
-    /// The column and what is wrong with it, or why nothing can be done with the row.
+    /// The column and what is wrong with it, or why the row cannot be processed.
     pub reason: String,
-    /// The row has its mark already.
+    /// The row is already marked.
     pub marked: bool,
 }
 
@@ -41,7 +41,7 @@ pub struct SetAside {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("payment {payment} is quarantined: {reason}")]
 pub struct Quarantined {
-    /// Which one.
+    /// The row's key.
     pub payment: PaymentId,
     /// Its client, if that can be read.
     pub client: Option<String>,
@@ -50,7 +50,7 @@ pub struct Quarantined {
 }
 
 impl SetAside {
-    /// A row that this process has a reason to set aside.
+    /// A row that this process sets aside for a reason.
     pub fn new(key: Key, reason: impl Into<String>) -> Self {
         let reason: String = reason.into();
         Self {
@@ -74,7 +74,7 @@ impl SetAside {
         }
     }
 
-    /// After which row a list of payments goes on.
+    /// The row's position in lists of payments.
     pub(super) fn place_in_lists(&self) -> Option<(Timestamp, PaymentId)> {
         match self.key {
             Key::Payment(id) => Some((self.created_at?, id)),
@@ -82,7 +82,7 @@ impl SetAside {
         }
     }
 
-    /// One line and one count for a row that had no mark so far.
+    /// Logs and counts a row that was not marked before.
     pub fn report(&self) {
         if self.marked {
             return;
@@ -103,7 +103,7 @@ impl SetAside {
 }
 
 impl Quarantined {
-    /// Whether another client asks: to it, there is no such payment.
+    /// Whether this client must not see the payment, because it belongs to another client.
     pub fn is_hidden_from(&self, client: &ClientName) -> bool {
         self.client
             .as_ref()

@@ -1,4 +1,4 @@
-//! Reads, each within one client's payments.
+//! Reads, each limited to one client's payments.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Queries {
         }
     }
 
-    /// How much waits in the outbox.
+    /// How many rows wait in the outbox.
     pub async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
         self.database.outbox_depth().await
     }

@@ -1,4 +1,4 @@
-//! Rows as they are read: one plain record for each table, by column name, from either database.
+//! Rows as they are read from either database: one plain record for each table, read by column name.
 
 use sqlx::mysql::MySqlRow;
 use sqlx::sqlite::SqliteRow;
@@ -11,7 +11,7 @@ use super::quarantine::Key;
 use super::rows::OutboxId;
 use crate::domain::PaymentId;
 
-/// What can be read from a row of either database.
+/// A value that can be read from a row of either database.
 pub trait Record:
     for<'r> FromRow<'r, MySqlRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
 {
@@ -22,29 +22,29 @@ impl<T> Record for T where
 {
 }
 
-/// A row that is read even if its record cannot be: then it says which row that is.
+/// A row that identifies itself even if its record cannot be read.
 pub struct Tried<T> {
     pub(super) key: Key,
     /// Why it is set aside.
     pub(super) mark: Option<String>,
     /// The record, or the column that cannot be read.
     pub(super) record: Result<T, String>,
-    /// Only of a row that is set aside or has no record.
+    /// Only set for a row that is set aside or has no record.
     pub(super) about: About,
 }
 
-/// What is told of a payment that is left out.
+/// The information about a payment that is left out.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     /// Its client, if that can be read.
     pub(super) client: Option<String>,
-    /// Its place in lists, if that can be read.
+    /// Its position in lists, if that can be read.
     pub(super) created_at: Option<PrimitiveDateTime>,
 }
 
-/// A table whose rows can be told apart even if they cannot be read.
+/// A table whose rows can be identified even if they cannot be read.
 pub trait Table: Sized {
-    /// Which row it is.
+    /// The key of the row.
     fn key<R: Columns>(row: &R) -> Result<Key, sqlx::Error>;
 
     /// Why it is set aside.
@@ -52,12 +52,12 @@ pub trait Table: Sized {
         Ok(None)
     }
 
-    /// What can be told of a row without a record.
+    /// The information about a row without a record.
     fn about_row<R: Columns>(_row: &R) -> About {
         About::default()
     }
 
-    /// What can be told of a record.
+    /// The information about a record.
     fn about(&self) -> About {
         About::default()
     }
@@ -67,10 +67,10 @@ impl<'r, R: Columns, T: Table + FromRow<'r, R>> FromRow<'r, R> for Tried<T> {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
         let record = match T::from_row(row) {
             Ok(record) => Ok(record),
-            // The name alone: the cause may hold what is stored.
+            // Only the name: the cause may contain stored values.
             Err(Error::ColumnDecode { index, .. }) => Err(index.trim_matches('"').to_owned()),
             Err(Error::Decode(_)) => Err("a column".to_owned()),
-            // The schema does not fit: no row is the cause.
+            // The schema does not fit: the row is not the cause.
             Err(error) => return Err(error),
         };
         let mark = T::mark(row)?;

@@ -1,4 +1,4 @@
-//! The rows as they are kept: the domain's payment plus what only this service needs to know of it.
+//! The stored rows: the domain's payment plus its internal state.
 
 use std::time::Duration;
 
@@ -11,38 +11,38 @@ use crate::domain::{
 };
 use crate::vault::SealedCard;
 
-/// A payment with its inner state.
+/// A payment with its internal state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredPayment {
-    /// What its client may see.
+    /// The part that its client may see.
     pub payment: Payment,
     /// The try that is under way or due; 0 before the first attempt.
     pub try_number: u32,
-    /// What that try asks of the processor.
+    /// What that try requests from the processor.
     pub phase: Phase,
-    /// Some call of the current attempt has not answered.
+    /// A call of the current attempt has not answered.
     pub uncertain: bool,
     /// How the current attempt ends once its reversal is confirmed. Not shown to clients.
     pub pending: Option<PendingOutcome>,
-    /// The card of the attempt under way; erased with its outcome.
+    /// The card of the current attempt; erased with its outcome.
     pub sealed_card: Option<SealedCard>,
-    /// Until when a worker has it, by the database's clock.
+    /// Until when a worker has claimed it, by the database's clock.
     pub claimed_until: Option<Timestamp>,
-    /// When the rescue looks at it; set exactly while it is processing.
+    /// When the rescue checks it; set exactly while it is processing.
     pub check_at: Option<Timestamp>,
-    /// Under which key it was accepted.
+    /// The idempotency key of its request.
     pub idempotency: Option<Idempotency>,
-    /// Where its results go besides the topic.
+    /// Where its results go in addition to the topic.
     pub origin: Origin,
 }
 
 impl StoredPayment {
-    /// After which row a list of payments goes on.
+    /// Its position in lists of payments.
     pub(super) fn place_in_lists(&self) -> (Timestamp, PaymentId) {
         (self.payment.created_at, self.payment.id)
     }
 
-    /// Where it stands, for [`crate::domain::next`].
+    /// Its progress, for [`crate::domain::next`].
     pub fn progress(&self) -> Progress {
         Progress {
             status: self.payment.status,
@@ -55,21 +55,20 @@ impl StoredPayment {
     }
 }
 
-/// How far ahead of now each kind of row is ever due. What is due later was written by a clock that has been set back
-/// since.
+/// How far in the future each kind of row can be due. A row that is due later was written before the clock was set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Horizons {
     /// Outbox rows of [`crate::broker::Lane::Work`].
     pub work: Duration,
     /// Outbox rows of [`crate::broker::Lane::Results`].
     pub results: Duration,
-    /// The next look at a payment that is processing.
+    /// The next check of a payment that is processing.
     pub check: Duration,
     /// The expiry of a card token.
     pub token: Duration,
 }
 
-/// An idempotency key and what was asked under it.
+/// An idempotency key and the fingerprint of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
     /// 1 to 255 visible ASCII characters, unique per client.
@@ -78,20 +77,20 @@ pub struct Idempotency {
     pub fingerprint: [u8; 32],
 }
 
-/// The id of an outbox row: UUIDv7, so that rows lie in the order of their making.
+/// The id of an outbox row: UUIDv7, so that rows are sorted by creation time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OutboxId(pub Uuid);
 
-/// A message that is to be published when its time has come.
+/// A message to publish when it is due.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxRow {
     /// Its id.
     pub id: OutboxId,
     /// The payment that it is about; none for a refused message.
     pub payment: Option<PaymentId>,
-    /// Not to be swept before this moment.
+    /// Not swept before this time.
     pub due_at: Timestamp,
-    /// What is published.
+    /// The message.
     pub publication: Publication,
 }
 
@@ -99,35 +98,35 @@ pub struct OutboxRow {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(pub String);
 
-/// A card that was handed in ahead of its payment.
+/// A card that was sent before its payment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CardToken {
     /// Its id, which the client presents.
     pub id: TokenId,
     /// Only this client may use it.
     pub client: ClientName,
-    /// What may be shown of the card.
+    /// The parts of the card that may be shown.
     pub card: CardSummary,
     /// Erased when the token is used or has expired.
     pub sealed_card: Option<SealedCard>,
-    /// By the database's clock.
+    /// When it expires, by the database's clock.
     pub expires_at: Timestamp,
-    /// The one payment that it served.
+    /// The payment that used it.
     pub used_by: Option<PaymentId>,
 }
 
-/// A charge or a reversal that the simulated issuer wants to note.
+/// A charge or reversal for the simulated issuer's ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerLine {
     /// The processor's idempotency key, `{payment_id}-{attempt}`.
     pub key: String,
     /// The payment, for counting over all its keys.
     pub payment: PaymentId,
-    /// How much, and in which currency.
+    /// The amount, with its currency.
     pub amount: Money,
 }
 
-/// What the simulated issuer's ledger says of one key.
+/// An entry of the simulated issuer's ledger for one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {
     /// The processor's idempotency key.
@@ -140,16 +139,16 @@ pub struct LedgerEntry {
     pub reversed_at: Option<Timestamp>,
 }
 
-/// Which of a client's payments are listed.
+/// Which of a client's payments to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentFilter {
-    /// Whose.
+    /// The client.
     pub client: ClientName,
-    /// Of one order.
+    /// Only payments of this order.
     pub order_id: Option<OrderId>,
-    /// Of one shopper.
+    /// Only payments of this shopper.
     pub user_id: Option<UserId>,
-    /// In one status.
+    /// Only payments with this status.
     pub status: Option<PaymentStatus>,
     /// Only payments older than this one (by `created_at`, then id).
     pub before: Option<(Timestamp, PaymentId)>,

@@ -1,5 +1,5 @@
-//! The statements that both databases understand as they stand. Columns are read by name, so `*` is safe when a
-//! later version adds one.
+//! The statements that both databases understand. Columns are read by name, so `*` is safe when a later version adds
+//! one.
 
 /// (id) → payment
 pub const PAYMENT: &str = "SELECT * FROM payments WHERE id = ?";
@@ -29,8 +29,8 @@ WHERE client = ? AND order_id = ? AND user_id = COALESCE(?, user_id)
   AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
 ORDER BY created_at DESC, id DESC LIMIT ?";
 
-/// (payment id, the subject of its events as it is written into a publication) → outbox rows. No index leads from a payment
-/// to its rows: each would be written on the way of every payment.
+/// (payment id, the subject of its events as in a publication) → outbox rows. There is no index on the payment: it would
+/// have to be written for every payment.
 pub const OUTBOX_ABOUT: &str = "
 SELECT * FROM outbox
 WHERE payment_id = ? OR (payment_id IS NULL AND INSTR(publication, ?) > 0)
@@ -56,15 +56,15 @@ SELECT (SELECT COUNT(*) FROM outbox WHERE lane <> 'aside'),
 pub const QUARANTINE_PAYMENT: &str =
     "UPDATE payments SET quarantined = COALESCE(quarantined, ?) WHERE id = ?";
 
-/// (reason, hexadecimal id). Out of the lanes that are swept, so that the sweep's index holds it no more.
+/// (reason, hexadecimal id). Moves the row out of the swept lanes, so that the sweep's index no longer contains it.
 pub const QUARANTINE_OUTBOX: &str =
     "UPDATE outbox SET quarantined = COALESCE(quarantined, ?), lane = 'aside' WHERE id = UNHEX(?)";
 
-/// () → a row, if any can go on. Locks nothing: usually there is none.
+/// () → a row, if any was released. Locks nothing: usually there is none.
 pub const OUTBOX_IS_RELEASED: &str =
     "SELECT id FROM outbox WHERE lane = 'aside' AND quarantined IS NULL LIMIT 1";
 
-/// (now). It does not matter which sweep finds them: what is published goes by the publication.
+/// (now). It does not matter which sweep finds them: the publication decides where a message goes.
 pub const RELEASE_OUTBOX: &str =
     "UPDATE outbox SET lane = 'work', due_at = ? WHERE lane = 'aside' AND quarantined IS NULL";
 
@@ -72,7 +72,7 @@ pub const RELEASE_OUTBOX: &str =
 pub const LEDGER_BETWEEN: &str = "
 SELECT * FROM issuer_ledger WHERE idempotency_key >= ? AND idempotency_key < ? ORDER BY idempotency_key";
 
-/// (client twice) → a row, if there are payments of others. Two ranges of an index; `<>` would read all of it.
+/// (client twice) → a row, if other clients have payments. Two ranges of an index; `<>` would read all of it.
 pub const OTHERS_THAN: &str = "
 SELECT id FROM payments WHERE client < ? OR client > ? LIMIT 1";
 
@@ -86,7 +86,7 @@ WHERE check_at IS NOT NULL";
 pub const APPLIED_MIGRATIONS: &str =
     "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";
 
-/// (now, limit) → ids of payments that no message is under way for. Locks nothing: usually there are none.
+/// (now, limit) → ids of payments without a message under way. Locks nothing: usually there are none.
 pub const FORGOTTEN_PAYMENTS: &str = "
 SELECT id FROM payments
 WHERE check_at <= ? AND quarantined IS NULL
@@ -96,28 +96,28 @@ ORDER BY check_at LIMIT ?";
 /// (lane, now) → a row, if anything is due. Locks nothing: usually there is nothing.
 pub const OUTBOX_IS_DUE: &str = "SELECT id FROM outbox WHERE lane = ? AND due_at <= ? LIMIT 1";
 
-/// (now) → a row, if any card is to be erased. Locks nothing: usually there is none.
+/// (now) → a row, if any card must be erased. Locks nothing: usually there is none.
 pub const TOKENS_ARE_EXPIRED: &str = "SELECT id FROM card_tokens WHERE erase_at < ? LIMIT 1";
 
 /// () → the largest payment id
 pub const LARGEST_ID: &str = "SELECT COALESCE(MAX(id), 0) FROM payments";
 
-/// (lane, moment) → a row, if any is due after it. Locks nothing: usually there is none.
+/// (lane, time) → a row, if any is due later. Locks nothing: usually there is none.
 pub const OUTBOX_IS_AHEAD: &str = "SELECT 1 FROM outbox WHERE lane = ? AND due_at > ? LIMIT 1";
 
-/// (now, lane, moment)
+/// (now, lane, time)
 pub const BRING_OUTBOX_BACK: &str = "UPDATE outbox SET due_at = ? WHERE lane = ? AND due_at > ?";
 
-/// (moment) → a row, if any payment is to be looked at after it. Locks nothing: usually there is none.
+/// (time) → a row, if any payment is due for its check later. Locks nothing: usually there is none.
 pub const CHECK_IS_AHEAD: &str = "SELECT 1 FROM payments WHERE check_at > ? LIMIT 1";
 
-/// (now, moment)
+/// (now, time)
 pub const BRING_CHECK_BACK: &str = "UPDATE payments SET check_at = ? WHERE check_at > ?";
 
-/// (moment) → a row, if any card is to be erased after it. Locks nothing: usually there is none.
+/// (time) → a row, if any card is due to be erased later. Locks nothing: usually there is none.
 pub const TOKEN_IS_AHEAD: &str = "SELECT 1 FROM card_tokens WHERE erase_at > ? LIMIT 1";
 
-/// (latest expiry twice, moment)
+/// (latest expiry twice, time)
 pub const BRING_TOKENS_BACK: &str =
     "UPDATE card_tokens SET expires_at = ?, erase_at = ? WHERE erase_at > ?";
 

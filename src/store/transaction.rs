@@ -1,5 +1,5 @@
-//! One transaction, for both databases: turns rows into parameters and records into rows. Which connection it runs
-//! on, and in which words, is the [`Engine`]'s affair.
+//! One transaction, for both databases: turns rows into parameters and records into rows. The [`Engine`] provides the
+//! connection and the statements.
 
 use std::marker::PhantomData;
 
@@ -19,7 +19,7 @@ use super::{StoreError, Transaction, encode, statements};
 use crate::broker::Lane;
 use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
 
-/// So few payments that end alike are not worth a statement of their own.
+/// If fewer payments than this end alike, they do not get a separate statement.
 const FEW_ALIKE: usize = 8;
 
 /// A transaction that has begun.
@@ -31,7 +31,7 @@ pub struct OpenTransaction<E: Engine> {
 }
 
 impl<E: Engine> OpenTransaction<E> {
-    /// Takes over a connection whose transaction has begun.
+    /// Takes a connection with a transaction that has begun.
     pub fn new(connection: E::Connection, began: Timestamp) -> Self {
         Self {
             connection,
@@ -41,7 +41,7 @@ impl<E: Engine> OpenTransaction<E> {
         }
     }
 
-    /// Runs a statement over rows, with what it takes besides.
+    /// Runs a statement over rows, with its other parameters.
     async fn write(
         &mut self,
         statement: &'static ManyRows,
@@ -98,7 +98,7 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
             let reason = row.reason.as_str().into();
             let (sql, id): (_, Cell<'_>) = match row.key {
                 Key::Payment(id) if !row.marked => (statements::QUARANTINE_PAYMENT, id.0.into()),
-                // One that an operator has marked still has to leave its lane.
+                // A row that an operator has marked must still leave its lane.
                 Key::Outbox(id) => (
                     statements::QUARANTINE_OUTBOX,
                     hex::encode(id.0.as_bytes()).into(),
@@ -162,7 +162,8 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
             .await
     }
 
-    /// A statement for those that end alike; each is a round trip, so a few of them go with the rest.
+    /// Runs one statement for each group of payments that end alike. Each is a round trip, so small groups are updated
+    /// together with the rest.
     async fn end_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
         let alike = encode::ended_alike(rows);
         let enough = if alike.len() == 1 {

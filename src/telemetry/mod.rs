@@ -10,31 +10,31 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{LogFormat, log_settings};
 
-/// Another place where spans go, besides the log.
+/// Another destination of spans, in addition to the log.
 pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// What is logged unless `LOG` says otherwise. lapin logs returned messages with their bodies: not in our logs.
+/// What is logged if `LOG` is not set. lapin logs returned messages with their bodies, which must not be in the log.
 pub const DEFAULT_FILTER: &str = "info,lapin=error";
 
-/// For commands that say themselves what went wrong: nothing else of it on the screen.
+/// For commands that print their errors themselves: no other messages on the screen.
 pub const COMMAND_FILTER: &str = "error,lapin=off";
 
-/// For `setup`, which tries until its servers are there: what the libraries say of each attempt is noise.
+/// For `setup`, which retries until its servers are up: the libraries' messages about each attempt are noise.
 pub const SETUP_FILTER: &str = "info,lapin=off";
 
-/// Starts logging to standard error, as `LOG` and `LOG_FORMAT` say. Returns what renders the metrics.
+/// Starts logging to standard error, according to `LOG` and `LOG_FORMAT`. Returns the handle that renders the metrics.
 pub fn install(
     default_filter: &str,
     extra: Option<ExtraLayer>,
 ) -> Result<PrometheusHandle, Box<dyn std::error::Error>> {
     let settings = log_settings(&|name| std::env::var(name).ok());
-    // Targets and levels alone: filters on the fields of spans need the crate regex, a long part of the build.
+    // Only targets and levels: filters on span fields need the crate regex, which takes long to build.
     let filter = match settings.filter {
         Some(filter) => filter,
         None => default_filter.parse::<Targets>()?,
     };
     let lines = tracing_subscriber::fmt::layer()
-        // It would use `eprintln!`, which panics where standard error cannot be written to.
+        // It would use `eprintln!`, which panics if standard error cannot be written.
         .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());

@@ -1,5 +1,5 @@
 //! Seals cards for storage and opens them again: XChaCha20-Poly1305, with the owner as associated data, so that a
-//! sealed card that is moved to another row does not open there.
+//! sealed card that was moved to another row cannot be opened there.
 //!
 //! A sealed card is: format (1 byte, 1), length of the key id (1 byte), key id, nonce (24 bytes), ciphertext and tag.
 
@@ -15,11 +15,11 @@ pub use keys::{InvalidSealKeys, SealKeys};
 
 use crate::domain::{Card, CardCode, CardNumber, ClientName, Expiration, PaymentId};
 
-/// A sealed card as it is stored: key id, nonce, ciphertext. Says nothing without the key.
+/// A sealed card as it is stored: key id, nonce, ciphertext. Unreadable without the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedCard(pub Vec<u8>);
 
-/// Whose a sealed card is.
+/// The owner of a sealed card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner<'a> {
     /// One attempt of a payment.
@@ -28,18 +28,20 @@ pub enum Owner<'a> {
     Token(&'a str, &'a ClientName),
 }
 
-/// Why a card could not be sealed or opened. Says nothing of the card.
+/// Why a card could not be sealed or opened. Contains nothing of the card.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The key is gone from the configuration.
+    /// The key is no longer in the configuration.
     #[error(
         "the card is sealed with key `{0}`, which SEAL_KEYS does not list: add it after the current one"
     )]
     UnknownKey(String),
     /// Changed, moved from another row, or sealed with another key of the same name.
-    #[error("the sealed card does not open: it was changed, moved, or its key has another value")]
+    #[error(
+        "the sealed card cannot be opened: it was changed, moved, or its key has another value"
+    )]
     NotAuthentic,
-    /// Written by something else than this program.
+    /// Not written by this program.
     #[error("the sealed card has an unknown format")]
     UnknownFormat,
     /// The cipher refused the input; it does so only beyond 256 GiB.
@@ -50,7 +52,7 @@ pub enum SealError {
 const FORMAT: u8 = 1;
 const NONCE_LENGTH: usize = 24;
 const TAG_LENGTH: usize = 16;
-/// 19 digits, 4 digits, `YYYY-MM`, two separators and the tag: enough that no buffer grows and leaves a copy behind.
+/// 19 digits, 4 digits, `YYYY-MM`, two separators and the tag: enough that no buffer grows and leaves a copy in memory.
 const LONGEST_CARD: usize = 19 + 4 + 7 + 2 + TAG_LENGTH;
 
 impl SealKeys {
@@ -69,7 +71,7 @@ impl SealKeys {
         ))
     }
 
-    /// Opens a card with the key that sealed it, if it is listed and the card is this owner's.
+    /// Opens a card with the key that sealed it, if the key is listed and the card belongs to this owner.
     pub fn open(&self, sealed: &SealedCard, owner: Owner<'_>) -> Result<Card, SealError> {
         let (id, nonce, ciphertext) = parts(&sealed.0).ok_or(SealError::UnknownFormat)?;
         let key = self
@@ -88,7 +90,7 @@ impl SealKeys {
 }
 
 impl Owner<'_> {
-    /// No two owners share it: a client's name has no slash in it, and what follows the last one is the token's id.
+    /// Unique for each owner: a client's name contains no slash, and the token's id follows the last one.
     fn associated_data(self) -> Vec<u8> {
         match self {
             Self::Payment(payment, attempt) => format!("payment/{payment}/{attempt}").into_bytes(),
@@ -125,7 +127,7 @@ fn parts(sealed: &[u8]) -> Option<(&str, &[u8; NONCE_LENGTH], &[u8])> {
     Some((std::str::from_utf8(id).ok()?, nonce, ciphertext))
 }
 
-/// Its length alone: hundreds of bytes in a log line help nobody.
+/// Shows only its length, to keep log lines short.
 impl fmt::Debug for SealedCard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SealedCard({} bytes)", self.0.len())

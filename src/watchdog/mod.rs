@@ -1,4 +1,4 @@
-//! What notices that a task has died, hangs, or lets nothing out.
+//! Detects tasks that have died or hang, and stages that make no progress.
 
 pub mod pulse;
 pub mod stages;

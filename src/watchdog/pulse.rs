@@ -1,8 +1,8 @@
 //! Whether a busy task makes progress.
 //!
-//! A task says when it becomes busy and when it is done; between the two it may beat. A task that is
-//! not busy rests by choice, however long. Busy must therefore never include waiting for something that a
-//! dependency may hold up for ever: an outage is no reason to restart a process.
+//! A task marks when it becomes busy and when it is done; in between it may beat. A task that is not busy may rest for
+//! any time. Busy must therefore never include waiting for a dependency that may be down for ever: an outage is not a
+//! reason to restart a process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,12 +31,12 @@ pub struct InHand(Pulse);
 #[derive(Debug)]
 pub struct Pulses {
     all: Vec<Pulse>,
-    /// How long a task may be busy without a beat.
+    /// Maximum time that a task may be busy without a beat.
     longest: Duration,
 }
 
 impl Pulse {
-    /// Of a task that rests.
+    /// The pulse of a task that is not busy yet.
     pub fn new(name: &'static str) -> Self {
         Self(Arc::new(State {
             name,
@@ -49,20 +49,20 @@ impl Pulse {
     /// Marks the task as busy.
     #[must_use = "the task is busy until this is dropped"]
     pub fn take(&self) -> InHand {
-        // First the beat: an old one must not be seen together with the new work.
+        // The beat comes first: an old one must not be seen together with the new work.
         self.beat();
         self.0.in_hand.fetch_add(1, Ordering::SeqCst);
         InHand(self.clone())
     }
 
-    /// It goes on.
+    /// The task makes progress.
     pub fn beat(&self) {
         let now = self.0.begin.elapsed().as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.0.last_beat.fetch_max(now, Ordering::SeqCst);
     }
 
-    /// For how long nothing has moved, if something should.
+    /// How long a busy task has made no progress; none if it is not busy.
     fn still_for(&self) -> Option<Duration> {
         if self.0.in_hand.load(Ordering::SeqCst) == 0 {
             return None;
@@ -80,12 +80,12 @@ impl Drop for InHand {
 }
 
 impl Pulses {
-    /// A task that is busy for longer than that without a beat hangs.
+    /// A task that is busy for longer than `longest` without a beat hangs.
     pub fn new(all: Vec<Pulse>, longest: Duration) -> Self {
         Self { all, longest }
     }
 
-    /// The tasks that hang, each with the time.
+    /// The tasks that hang, each with its time without a beat.
     pub fn hanging(&self) -> Vec<(&'static str, Duration)> {
         self.all
             .iter()

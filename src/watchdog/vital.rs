@@ -1,5 +1,5 @@
-//! Tasks that others rely on without waiting for them. If one panics, its owner learns of it and ends the process: what is
-//! left of the task's work would otherwise wait for ever behind health checks that stay green.
+//! Tasks that other code relies on without waiting for them. If one panics, its owner is notified and ends the process:
+//! otherwise the task's work would wait for ever while health checks stay green.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-/// Whether a task, or one of several that do the same, has panicked. Clones share it.
+/// Whether a task, or one of several equal tasks, has panicked. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Vital {
     name: &'static str,
@@ -15,7 +15,7 @@ pub struct Vital {
 }
 
 impl Vital {
-    /// Of a task that has not panicked.
+    /// For a task that has not panicked.
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -23,14 +23,14 @@ impl Vital {
         }
     }
 
-    /// Runs the task, and tells if it panics.
+    /// Runs the task, and reports a panic.
     pub async fn watch(self, task: impl Future<Output = ()> + Send) {
         if caught(self.name, task).await.is_none() {
             self.panicked.cancel();
         }
     }
 
-    /// For logs.
+    /// The task's name, for logs.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -41,8 +41,8 @@ impl Vital {
     }
 }
 
-/// Runs something that may panic; none if it did. What it was working on must not be used any more. The panic's own
-/// message is not logged here: it may hold anything.
+/// Runs work that may panic; returns none if it did. The data that it was changing must not be used any more. The panic's
+/// message is not logged here: it may contain anything.
 pub async fn caught<T>(name: &'static str, work: impl Future<Output = T> + Send) -> Option<T> {
     let result = AssertUnwindSafe(work).catch_unwind().await;
     result

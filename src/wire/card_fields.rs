@@ -1,6 +1,6 @@
-//! The fields of a card and of a card token, under the names of the service that this one succeeds.
+//! The fields of a card and of a card token, with the names from the service that this one succeeds.
 //!
-//! Tells possible cards from impossible ones. Whether a possible card pays is the issuer's matter.
+//! Refuses impossible cards. Whether a possible card is charged is the issuer's decision.
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -9,14 +9,14 @@ use super::fields::{Faults, Object};
 use crate::domain::card::InvalidCard;
 use crate::domain::{Card, CardCode, CardNumber, Expiration, Timestamp};
 
-/// What a card consists of.
+/// The fields of a card.
 pub const CARD_FIELDS: [&str; 3] = ["cardNumber", "cardCode", "expirationDate"];
 
 /// Longest card token.
 pub const LONGEST_TOKEN: usize = 64;
 
-/// Reads `cardNumber` (12 to 19 digits), `cardCode` (3 or 4 digits) and `expirationDate`. The first two may be
-/// strings or whole numbers; a number that is shorter than a code has lost its leading zeros, so they are put back.
+/// Reads `cardNumber` (12 to 19 digits), `cardCode` (3 or 4 digits) and `expirationDate`. The first two may be strings
+/// or whole numbers; a number that is shorter than a code has lost its leading zeros, so they are added again.
 pub fn card(fields: &Object, now: Timestamp, faults: &mut Faults) -> Option<Card> {
     let number = digits(fields, "cardNumber", 0, faults)
         .and_then(|text| checked(CardNumber::parse(&text), fields, "cardNumber", faults));
@@ -36,7 +36,7 @@ pub fn card(fields: &Object, now: Timestamp, faults: &mut Faults) -> Option<Card
     })
 }
 
-/// Reads `card_token`, which must be there.
+/// Reads the required `card_token`.
 pub fn token(fields: &Object, faults: &mut Faults) -> Option<String> {
     let wanted = "a token of POST /card-tokens";
     let text = fields.text("card_token", wanted, faults)?;

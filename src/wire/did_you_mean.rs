@@ -1,6 +1,6 @@
 //! Which known name a caller most likely meant. Runs only when a request is refused anyway.
 
-/// The candidate that is the name in another spelling, contains it, or is at most two letters away from it.
+/// The candidate that is the name in another spelling, contains it, or differs from it by at most two letters.
 /// A candidate may be a dotted path; its last part is compared.
 pub fn closest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     let wanted = plain(name);
@@ -13,7 +13,7 @@ pub fn closest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-/// Whether a name is a known one in another spelling or with a slip of the finger. Stricter than [`closest`], because this
+/// Whether a name is a known one in another spelling or with a typing error. Stricter than [`closest`], because this
 /// decides about a request: `cart` is not a misspelt `card`.
 pub fn misspells(name: &str, candidate: &str) -> bool {
     let (name, candidate) = (plain(name), plain(last_part(candidate)));
@@ -29,7 +29,7 @@ fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// Small letters and digits alone: `card_number` and `cardNumber` are one.
+/// Only lower-case letters and digits: `card_number` and `cardNumber` become equal.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_alphanumeric)

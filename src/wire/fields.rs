@@ -1,6 +1,6 @@
-//! Reads the fields of a JSON object and collects every fault, so that a caller mends them all at once.
+//! Reads the fields of a JSON object and collects every fault, so that a caller can fix them all at once.
 //!
-//! Knows nothing of payments. Never repeats a value in a message: it may be card data.
+//! Independent of payments. Never repeats a value in a message: it may be card data.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 use super::did_you_mean;
 use super::rules::UnknownFields;
 
-/// A invalid field.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// Dotted path: `card.cardNumber`, `clients[0].name`; empty for the whole document.
     pub field: String,
     /// Snake case, for programs.
     pub code: &'static str,
-    /// One sentence that says what is wrong and how to mend it, for people.
+    /// One sentence for people: what is wrong and how to fix it.
     pub message: String,
 }
 
@@ -25,16 +25,16 @@ pub struct FieldError {
 pub struct Faults(Vec<FieldError>);
 
 impl Faults {
-    /// Most faults that are kept: an answer must not grow with the nonsense that it answers.
+    /// Maximum number of faults kept, so that the answer to a bad request stays short.
     const MOST: usize = 100;
 
-    /// Notes a fault; the message goes on after the field's name: `must be …`.
+    /// Adds a fault; the message continues after the field's name: `must be …`.
     pub fn add(&mut self, field: String, code: &'static str, message: impl AsRef<str>) {
         let message = format!("{field} {}.", message.as_ref());
         self.add_sentence(field, code, message);
     }
 
-    /// Notes a fault with a whole sentence.
+    /// Adds a fault with a whole sentence.
     pub fn add_sentence(&mut self, field: String, code: &'static str, message: String) {
         if self.0.len() < Self::MOST {
             self.0.push(FieldError {
@@ -45,12 +45,12 @@ impl Faults {
         }
     }
 
-    /// Whether a field has a fault already.
+    /// Whether a field already has a fault.
     fn name(&self, field: &str) -> bool {
         self.0.iter().any(|fault| fault.field == field)
     }
 
-    /// What was read, if nothing was invalid.
+    /// The value that was read, if there are no faults.
     pub fn settle<T>(mut self, read: Option<T>) -> Result<T, Vec<FieldError>> {
         match read {
             Some(value) if self.0.is_empty() => Ok(value),
@@ -67,7 +67,7 @@ impl Faults {
     }
 }
 
-/// A JSON object and where it stands in its document. It has no `Debug`, because it may hold card data.
+/// A JSON object and its path in the document. It has no `Debug`, because it may hold card data.
 pub struct Object<'v> {
     path: String,
     entries: &'v Map<String, Value>,
@@ -112,7 +112,7 @@ impl<'v> Object<'v> {
         self.entries.get(name).filter(|value| !value.is_null())
     }
 
-    /// A field that must be there; `wanted` says what it should be: `a whole number such as 42`.
+    /// A required field; `wanted` says what it should be: `a whole number such as 42`.
     pub fn required(&self, name: &str, wanted: &str, faults: &mut Faults) -> Option<&'v Value> {
         let value = self.get(name);
         if value.is_none() {
@@ -122,7 +122,7 @@ impl<'v> Object<'v> {
         value
     }
 
-    /// A field that must be a string.
+    /// A required string.
     pub fn text(&self, name: &str, wanted: &str, faults: &mut Faults) -> Option<&'v str> {
         let text = self.required(name, wanted, faults)?.as_str();
         if text.is_none() {
@@ -132,8 +132,8 @@ impl<'v> Object<'v> {
         text
     }
 
-    /// A field that must be a whole number from 1 to [`Self::MAX_INTEGER`]: a JSON number without decimals, or its digits
-    /// as a string, as callers send it that keep their numbers in Redis.
+    /// A required whole number from 1 to [`Self::MAX_INTEGER`]: a JSON number without decimals, or its digits as a string,
+    /// as sent by callers that keep their numbers in Redis.
     pub fn positive_integer(&self, name: &str, faults: &mut Faults) -> Option<i64> {
         let value = self.required(name, "a whole number such as 42", faults)?;
         let (code, message) = match value {
@@ -164,13 +164,13 @@ impl<'v> Object<'v> {
         None
     }
 
-    /// All fields, nulls included.
+    /// All fields, including nulls.
     pub fn entries(&self) -> &'v Map<String, Value> {
         self.entries
     }
 
-    /// The same for a client whose unknown fields may be ignored. What looks like a known field that is absent, or stands
-    /// in the wrong place, is named even then: to drop a misspelt `currency` would charge another amount.
+    /// The same for a client whose unknown fields may be ignored. A field that looks like a missing known field, or is in
+    /// the wrong place, is refused even then: dropping a misspelt `currency` would charge another amount.
     pub fn check_unknown(
         &self,
         known: &[&str],
@@ -191,8 +191,8 @@ impl<'v> Object<'v> {
         }
     }
 
-    /// Names every field that is not `known`. `elsewhere` holds paths that are known in other places of the document
-    /// and are only good as hints.
+    /// Refuses every field that is not in `known`. `elsewhere` holds paths that are known in other places of the document;
+    /// they only serve as hints.
     pub fn refuse_unknown(&self, known: &[&str], elsewhere: &[&str], faults: &mut Faults) {
         for name in self.entries.keys() {
             if !known.contains(&name.as_str()) {
@@ -218,15 +218,15 @@ impl<'v> Object<'v> {
     }
 }
 
-/// A whole number in the one way in which programs write it: ASCII digits, no sign, no space, no leading zero. One that is
-/// too large for 64 bits is the largest.
+/// A whole number as programs write it: ASCII digits, no sign, no space, no leading zero. A number that is too large for
+/// 64 bits becomes the largest one.
 fn canonical_integer(text: &str) -> Option<i64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = digits && (text == "0" || !text.starts_with('0'));
     canonical.then(|| text.parse().unwrap_or(i64::MAX))
 }
 
-/// A name that a caller made up, as it may be repeated: short, and without what could be a card number.
+/// An unknown name in a form that may be repeated in a message: shortened, and without possible card numbers.
 pub fn shown(name: &str) -> String {
     let hide = name.chars().filter(|c| c.is_numeric()).count() >= 8;
     let mut shown: String = name

@@ -1,4 +1,4 @@
-//! The JSON of requests, answers and messages, and how it maps to the domain. Pure: nothing here does I/O.
+//! The JSON of requests, answers and messages, and how it maps to the domain. Pure: does no I/O.
 
 pub mod card_fields;
 pub mod dead_letter;
@@ -19,13 +19,13 @@ use serde::Serialize;
 
 use crate::domain::card::holds_card_number;
 
-/// The longest body of a request, by REST and by message.
+/// The longest body of a request, by REST and by message, in bytes.
 pub const LONGEST_REQUEST_BYTES: usize = 64 * 1024;
 
 /// W3C Trace Context, as a message header.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Whether a text is a `traceparent` that can be passed on. Anything else is ignored: it is not worth a payment.
+/// Whether a text is a `traceparent` that can be passed on. An invalid one is ignored; the payment matters more.
 pub fn is_traceparent(text: &str) -> bool {
     let mut parts = text.split('-');
     let mut hex = |length: usize| {
@@ -40,13 +40,13 @@ pub fn is_traceparent(text: &str) -> bool {
     };
     let all = |part: &str, byte: u8| part.bytes().all(|b| b == byte);
     let valid = !all(version, b'f') && !all(trace, b'0') && !all(parent, b'0');
-    // A later version may have more parts; this one has not.
+    // Later versions may have more parts; version 00 has not.
     let only_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     let valid = valid && only_visible && (version != "00" || text.len() == 55);
     valid && text.len() <= 128 && !holds_card_number(text)
 }
 
-/// A message's text. Cannot fail: messages are made of texts, numbers, and objects whose keys are texts.
+/// A message as JSON. Cannot fail: messages consist of texts, numbers, and objects whose keys are texts.
 fn json(message: &impl Serialize) -> String {
     serde_json::to_string(message).unwrap_or_default()
 }

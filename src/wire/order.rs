@@ -1,4 +1,4 @@
-//! `order.payment`, a request by message: its routing key, and how a refusal is told.
+//! `order.payment`, a request by message: its routing key, and how it is refused.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use super::fields::FieldError;
 use crate::domain::ClientName;
 use crate::domain::card::without_card_number;
 
-/// The routing key, and the `type` property where a client sets one.
+/// The routing key, and the `type` property if a client sets one.
 pub const ORDER_PAYMENT: &str = "order.payment";
 
-/// Why a message is refused. Nothing loops: it becomes a dead letter and, where the client is known, an event.
+/// Why a message is refused. It is not retried: it becomes a dead letter and, if the client is known, an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     /// Snake case, for programs: `not_json`, `message_id_missing`.
@@ -33,7 +33,7 @@ impl Refusal {
         }
     }
 
-    /// The same, of a message whose client is known.
+    /// The same, with the client that sent the message.
     #[must_use]
     pub fn of(self, client: &ClientName) -> Self {
         Self {

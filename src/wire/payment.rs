@@ -11,7 +11,7 @@ use crate::domain::{Brand, Expiration, Metadata, Payment, PaymentId, PaymentStat
 pub struct PaymentObject {
     /// The payment's id; fits a signed 32-bit integer by default.
     pub payment_id: PaymentId,
-    /// The same, for callers of the service that this one succeeds.
+    /// The same id, for callers of the service that this one succeeds.
     pub id: PaymentId,
     /// The client's order.
     pub order_id: i64,
@@ -22,7 +22,7 @@ pub struct PaymentObject {
     /// ISO 4217.
     #[schemars(regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
-    /// Where it stands.
+    /// Its current state.
     pub status: PaymentStatus,
     /// True exactly when `status` is `succeeded`.
     pub is_paid: bool,
@@ -34,7 +34,7 @@ pub struct PaymentObject {
     pub payment_method: Option<PaymentMethodObject>,
     /// Cards presented so far.
     pub attempt: u32,
-    /// The client's own texts.
+    /// The client's metadata.
     pub metadata: Metadata,
     /// Where the payment page sends the shopper back to.
     pub return_url: Option<String>,
@@ -46,7 +46,7 @@ pub struct PaymentObject {
     pub updated_at: String,
 }
 
-/// What is shown of a card.
+/// The parts of a card that are shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "PaymentMethod")]
 pub struct PaymentMethodObject {

@@ -1,4 +1,4 @@
-//! Results: CloudEvents 1.0 in structured JSON, on the results topic and, where asked for, as a reply.
+//! Results: CloudEvents 1.0 in structured JSON, on the results topic and, if requested, as a reply.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,10 +11,10 @@ use crate::domain::Origin;
 use crate::domain::rfc3339;
 use crate::domain::{ClientName, EventId, Payment, Timestamp};
 
-/// Header that names the payment, so that a waiting request is woken without reading the body.
+/// Header with the payment's id, so that a waiting request can be woken without reading the body.
 pub const PAYMENT_ID_HEADER: &str = "payment-id";
 
-/// Header that names the client, for those who consume the results of several.
+/// Header with the client's name, for consumers of several clients' results.
 pub const CLIENT_HEADER: &str = "client";
 
 /// `application/cloudevents+json`
@@ -25,12 +25,12 @@ const CONTENT_TYPE: &str = "application/cloudevents+json";
 #[schemars(rename = "CloudEvent")]
 pub struct CloudEvent<'a, D> {
     specversion: &'static str,
-    /// UUIDv7, that of the payment's history: the same however often it comes.
+    /// UUIDv7 of the event in the payment's history: the same for every copy.
     #[schemars(with = "String", extend("format" = "uuid"))]
     id: EventId,
     source: &'static str,
     #[serde(rename = "type")]
-    /// `payment.` and how the payment stands.
+    /// `payment.` and the payment's status.
     kind: &'a str,
     /// `payments/` and the payment's id.
     subject: &'a str,
@@ -39,7 +39,7 @@ pub struct CloudEvent<'a, D> {
     time: String,
     datacontenttype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    /// 0000000001, 0000000002, … within the payment, which texts order as numbers do: events may come out of order.
+    /// 0000000001, 0000000002, … within the payment, which also sort correctly as text: events may come out of order.
     #[schemars(regex(pattern = "^[0-9]{10}$"))]
     sequence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,8 +49,8 @@ pub struct CloudEvent<'a, D> {
     data: D,
 }
 
-/// What is published when a payment has moved: to the topic, and to `reply_to` where there is one.
-/// The event's id is that of the history event; its type is `payment.` and the status.
+/// The messages to publish when a payment has moved: to the topic, and to `reply_to` if there is one.
+/// The event has the id of the history event; its type is `payment.` and the status.
 pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<Publication> {
     let kind = format!("payment.{}", payment.status);
     let body = super::json(&CloudEvent {
@@ -74,7 +74,7 @@ pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<P
     with_reply(topic, origin)
 }
 
-/// What is published when a request by message was refused.
+/// The messages to publish when a request by message was refused.
 pub fn rejection(
     client: &ClientName,
     message_id: Option<&str>,

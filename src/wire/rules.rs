@@ -1,15 +1,15 @@
-//! What a request is read with: settings of the service, the moment, and what its client may send.
+//! The rules for reading a request: settings of the service, the current time, and what its client may send.
 
 use crate::domain::{Currency, ReturnUrl, Timestamp, WebOrigin};
 
-/// What a request is read with.
+/// The rules for reading a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'r> {
-    /// Of requests that name none.
+    /// The currency of requests without one.
     pub default_currency: Currency,
-    /// Bounds how far ahead a card may expire.
+    /// The current time; limits how far ahead a card may expire.
     pub now: Timestamp,
-    /// Whether there may be a card in clear.
+    /// Whether a card in clear is allowed.
     pub cards: CardsAllowed,
     /// What its client may send.
     pub client: &'r ClientRules,
@@ -20,7 +20,7 @@ pub struct Rules<'r> {
 pub enum CardsAllowed {
     /// Over HTTP.
     Yes,
-    /// In a message: a broker writes what it carries to disk.
+    /// In a message: a broker writes messages to disk.
     No,
 }
 
@@ -33,22 +33,22 @@ pub struct ClientRules {
     pub return_origins: ReturnOrigins,
 }
 
-/// What happens to a field that is not known.
+/// What happens to unknown fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum UnknownFields {
-    /// It is named as an error, with a hint.
+    /// They are reported as errors, with a hint.
     #[default]
     Refuse,
-    /// It is dropped, unless it looks like a known field that was misspelt or put in the wrong place.
+    /// They are dropped, unless one looks like a known field that was misspelt or put in the wrong place.
     Ignore,
 }
 
 /// Where a client may send its shoppers back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReturnOrigins {
-    /// To these.
+    /// To these origins.
     Listed(Vec<WebOrigin>),
-    /// To any address of this machine: there is no clients file, so the service itself can be reached from here only.
+    /// To any address of this machine: without a clients file the service itself can only be reached from here.
     Loopback,
 }
 

@@ -1,4 +1,4 @@
-//! The work message: names a try and nothing else (claim check). The card stays sealed in the store.
+//! The work message: contains only the ids of a try (claim check). The card stays sealed in the store.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +6,8 @@ use super::result::CLIENT_HEADER;
 use crate::broker::{Exchange, Properties, Publication};
 use crate::domain::{ClientName, PaymentId};
 
-/// Header that says how often the try had to wait in the outbox for its turn. Workers of a release before it ignore it,
-/// as they do with the header that names the client.
+/// Header with the number of times the try had to wait in the outbox for its turn. Workers of earlier releases ignore
+/// it, like the header with the client's name.
 const POSTPONED_HEADER: &str = "postponed";
 
 /// `payment.authorize`: this try of this attempt is due.
@@ -26,8 +26,8 @@ impl WorkMessage {
     /// Routing key, and the `type` property.
     pub const KEY: &'static str = "payment.authorize";
 
-    /// The message as it is published: it must reach the work queue. The header `client` lets a worker share out its
-    /// permits without asking the database.
+    /// The message to publish: it must reach the work queue. With the header `client` a worker can share its permits between
+    /// clients without querying the database.
     pub fn publication(self, client: &ClientName, traceparent: Option<&str>) -> Publication {
         let mut headers = super::trace_headers(traceparent);
         headers.insert(CLIENT_HEADER.to_owned(), client.to_string());
@@ -49,7 +49,7 @@ impl WorkMessage {
         }
     }
 
-    /// The same, of a try that had to wait for its turn so often.
+    /// The same, for a try that had to wait for its turn `times` times.
     pub fn postponed_publication(
         self,
         client: &ClientName,
@@ -62,7 +62,7 @@ impl WorkMessage {
         publication
     }
 
-    /// Whose the payment is. Messages of earlier releases do not say it.
+    /// The payment's client. Messages of earlier releases do not contain it.
     pub fn client(properties: &Properties) -> Option<ClientName> {
         let name = properties.headers.get(CLIENT_HEADER)?;
         ClientName::parse(name).ok()

@@ -1,7 +1,8 @@
-//! Hands tries out to permits, each client its share (docs/adr/adr023-fair-shares.md says why and how).
+//! Starts tries as permits become free, with a fair share for each client (docs/adr/adr023-fair-shares.md has the reasons
+//! and the method).
 //!
-//! One task owns the lanes. It takes deliveries as far as the prefetch goes, starts the tries whose turn it is, and has
-//! those postponed that would keep what lies behind them in the queue from being seen.
+//! One task owns the lanes. It takes deliveries up to the prefetch, starts the tries whose turn it is, and postpones
+//! those that would hide the tries behind them in the queue.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,10 +18,10 @@ use super::shares::{Limits, Postponed, Shares, Ticket, Whose};
 use crate::broker::{Consumer, Delivery, Queue};
 use crate::wire::work::WorkMessage;
 
-/// How often one client's postponed tries are worth a line in the log.
+/// How often postponed tries of one client are logged.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// A try that came, with its delivery.
+/// A received try, with its delivery.
 #[derive(Debug)]
 pub(super) struct Received {
     pub work: WorkMessage,
@@ -35,7 +36,7 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Place(mpsc::UnboundedSender<Event>);
 
-/// The right to claim one try and to call the processor for it. Dropping it ends the call and lets the next try start.
+/// Permission to claim one try and to call the processor for it. Dropping it ends the call and lets the next try start.
 #[derive(Debug)]
 pub(super) struct Permit {
     ticket: Ticket,
@@ -44,13 +45,13 @@ pub(super) struct Permit {
 
 #[derive(Debug)]
 pub(super) enum Event {
-    /// It is known now whose a try is.
+    /// The client of a try is now known.
     Found(Whose, Box<Received>),
     Asked(Ticket),
     Ended(Ticket),
     /// A delivery was settled.
     Settled,
-    /// So many messages wait in the queue.
+    /// This many messages wait in the queue.
     Behind(u64),
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Dispatcher {
     stop: CancellationToken,
     shares: Shares<Received>,
     prefetch: usize,
-    /// Deliveries that are not settled.
+    /// Deliveries that are not settled yet.
     held: usize,
     behind: u64,
     look_again: Instant,
@@ -113,7 +114,7 @@ impl Dispatcher {
         }
     }
 
-    /// Works until it is time to stop, or nothing comes any more; gives back what waits.
+    /// Runs until it is time to stop, or nothing more arrives; gives back what waits.
     pub(super) async fn run(mut self, consumer: &mut Consumer) {
         loop {
             self.start();
@@ -138,7 +139,7 @@ impl Dispatcher {
         for received in self.shares.take_all() {
             received.delivery.settle.give_back().await;
         }
-        // Who is still asked for has no permit: a delivery that is dropped comes again, but later.
+        // Tries whose client is still being looked up have no permit: a dropped delivery is redelivered, but later.
         while let Ok(event) = self.events.try_recv() {
             if let Event::Found(_, received) = event {
                 received.delivery.settle.give_back().await;
@@ -163,7 +164,7 @@ impl Dispatcher {
         let work = match WorkMessage::parse(&delivery.body) {
             Ok(work) => work,
             Err(error) => {
-                // Only the relay writes here, so this is a foreign message: it ends among the dead letters.
+                // Only the relay publishes here, so this message is foreign: it becomes a dead letter.
                 tracing::warn!(%error, "a work message cannot be read");
                 self.tasks.spawn(async move {
                     delivery.settle.reject().await;
@@ -182,7 +183,7 @@ impl Dispatcher {
         if whose.is_some() || !self.has_several_clients() {
             return self.wait(whose, received);
         }
-        // From a release before this one. Its payment's row knows.
+        // From an earlier release, without a client. The payment's row has it.
         let (worker, sender) = (Arc::clone(&self.worker), self.sender.clone());
         self.tasks.spawn(async move {
             let payment = worker.database.payment(work.payment_id).await;
@@ -193,7 +194,7 @@ impl Dispatcher {
 
     fn wait(&mut self, whose: Whose, received: Received) {
         if self.shares.waiting() == 0 {
-            // What was behind those that waited before is behind nobody any more.
+            // The tries that waited until now are gone, so the last count of the queue is no longer valid.
             self.behind = 0;
         }
         let clients = &self.worker.clients;
@@ -215,7 +216,7 @@ impl Dispatcher {
         }
     }
 
-    /// A client that is alone is never postponed: nobody would gain by it.
+    /// A client is never postponed when it is the only one: no other client would gain.
     fn has_several_clients(&self) -> bool {
         self.worker.clients.number() > 1 || self.shares.clients() > 1
     }
@@ -224,7 +225,7 @@ impl Dispatcher {
         (self.worker.horizon() / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
     }
 
-    /// Asks how much waits behind the tries that wait here.
+    /// Queries how many messages wait behind the tries that wait here.
     fn look(&self) {
         let (worker, sender) = (Arc::clone(&self.worker), self.sender.clone());
         self.tasks.spawn(async move {
@@ -263,8 +264,8 @@ impl Dispatcher {
             self.told.insert(whose.clone(), now);
             tracing::warn!(
                 client,
-                "more tries wait than the client's share of this worker can make soon: they wait in the outbox \
-                 until their turn comes, and delay no other client"
+                "more tries wait than this worker can soon start in the client's share: they wait in the outbox \
+                 until their turn comes, and do not delay other clients"
             );
         }
     }

@@ -1,7 +1,7 @@
-//! Works off tries: claim, authorize (or reverse), record the answer, acknowledge. In that order.
+//! Processes tries: claim, authorize (or reverse), record the answer, acknowledge, in this order.
 //!
-//! A delivery is acknowledged only after its outcome is committed, so that a worker that dies loses nothing: the
-//! broker delivers again, and claim and transition decide what is left to do.
+//! A delivery is acknowledged only after its outcome is committed, so nothing is lost when a worker dies: the broker
+//! delivers again, and claim and transition decide what is left to do.
 
 mod authorize;
 mod dispatch;
@@ -34,33 +34,33 @@ pub use authorize::Authorizer;
 use dispatch::{Dispatcher, Permit, Received};
 pub use unknown::UnknownPayments;
 
-/// Tries that wait in a worker besides those that its permits need, where there is more than one client: room to see
-/// what lies behind the tries of one of them in the queue.
+/// With more than one client, a worker holds this many waiting tries in addition to those that its permits need: room to
+/// see the tries of other clients further back in the queue.
 const ROOM: usize = 128;
 
 /// Takes tries from the work queue.
 pub struct Worker {
-    /// Where they come from.
+    /// Where tries come from.
     pub broker: Arc<dyn Broker>,
-    /// Knows whose a payment is.
+    /// Knows the client of a payment.
     pub database: Arc<dyn Database>,
-    /// Where they are claimed and recorded.
+    /// Claims and records tries.
     pub commands: Commands,
-    /// Who asks the processor.
+    /// Calls the processor.
     pub authorizer: Authorizer,
     /// Knows how much waits to be published.
     pub backlog: Backlog,
-    /// Who shares the permits, and in which proportion.
+    /// The clients that share the permits, with their weights.
     pub clients: Clients,
     /// Tries that are claimed and not yet answered, at the same time.
     pub permits: usize,
-    /// Of the calls to the processor; claiming and recording are group commits.
+    /// The progress of calls to the processor; claiming and recording are group commits.
     pub pulse: Pulse,
     /// Work for payments that are not in the database.
     pub unknown: UnknownPayments,
 }
 
-/// What is to happen to a delivery.
+/// How to settle a delivery.
 enum Settlement {
     Done,
     /// The payment is not in the database.
@@ -73,8 +73,8 @@ impl Worker {
         self.broker.consume(Queue::Work, self.prefetch())
     }
 
-    /// Twice as many as may be with the processor: the others come from the broker, or their answers are being recorded,
-    /// which both take long where the servers are far away.
+    /// Twice the number of permits: the other tries are on their way from the broker, or their answers are being
+    /// recorded; both take long if the servers are far away.
     fn prefetch(&self) -> u16 {
         let room = if self.clients.default_client().is_some() {
             0
@@ -85,13 +85,13 @@ impl Worker {
         u16::try_from(prefetch).unwrap_or(u16::MAX)
     }
 
-    /// A try that waits for longer than that holds up others: half of what another client may have to wait at most for
-    /// its way to the worker, since a permit comes free for it within one time-out.
+    /// A try that would wait for longer than this delays other clients: half of the longest time that another client's
+    /// try may need to reach the worker, since a permit becomes free for it within one time-out.
     fn horizon(&self) -> Duration {
         self.authorizer.timeout / 2
     }
 
-    /// Works off what [`Self::consume`] brings until `stop`, then finishes what is under way.
+    /// Processes what [`Self::consume`] receives until `stop`, then finishes the work under way.
     pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
         let tries = TaskTracker::new();
         let dispatcher = Dispatcher::new(Arc::new(self), tries.clone(), stop);
@@ -113,7 +113,7 @@ impl Worker {
         self.settle(received, settlement, stop).await;
     }
 
-    /// Has a try wait in the outbox until its turn comes.
+    /// Moves a try to the outbox until its turn comes.
     async fn postpone(
         &self,
         received: Received,
@@ -157,7 +157,7 @@ impl Worker {
         drop(place);
     }
 
-    /// Sets a payment aside that would fail again and again. Released, it is dispatched again by the rescue.
+    /// Quarantines a payment that would fail again and again. After its release, the rescue dispatches it again.
     async fn set_aside(&self, payment: PaymentId, error: &StoreError) -> bool {
         let Some(reason) = error.reason_to_set_aside() else {
             return false;
@@ -223,7 +223,7 @@ impl Worker {
             .await?;
         match recorded {
             Advanced::Moved(payment) => report(&payment),
-            // Released, it is asked again under the same key, and the processor answers the same.
+            // After its release, the call is repeated under the same key, and the processor gives the same answer.
             Advanced::Quarantined(payment) => {
                 tracing::error!(%payment, "an answer was not recorded");
             }

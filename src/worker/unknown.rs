@@ -1,5 +1,6 @@
 //! Work for payments that are not in the database: a worker that is pointed at another database on the same virtual host
-//! must not swallow it. It goes back, for a worker that knows the payment, and in the end it is a dead letter.
+//! must not consume it. The message is returned for a worker that knows the payment, and in the end becomes a dead
+//! letter.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Delivery;
 use crate::wire::work::WorkMessage;
 
-/// How long such a message is held before it goes back: it would come again at once. With the queue's delivery limit it
-/// takes about 20 of these until it is a dead letter, so a mistake that is soon mended costs nothing.
+/// How long such a message is held before it is returned: otherwise it would be redelivered at once. The queue's delivery
+/// limit allows about 20 returns before it becomes a dead letter, so a mistake that is soon fixed does no harm.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// So many are held at a time. Further ones go back at once: they must not fill the prefetch.
+/// How many are held at the same time. Further ones are returned at once: they must not fill the prefetch.
 const HELD: usize = 16;
 
-/// A line in the log for each would be as many as there are messages, 20 times over.
+/// How often to log them: a line for each would be 20 lines per message.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// What this worker has seen of them.
@@ -26,7 +27,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 pub struct UnknownPayments {
     places: Semaphore,
     began: Instant,
-    /// Milliseconds from `began` to the next moment at which a line may be written.
+    /// Milliseconds from `began` to the next time at which a line may be logged.
     tell_at: AtomicU64,
 }
 
@@ -41,7 +42,7 @@ impl Default for UnknownPayments {
 }
 
 impl UnknownPayments {
-    /// Gives a message back as one that failed, after a pause.
+    /// Returns a message as failed, after a pause.
     pub(super) async fn put_back(
         &self,
         work: WorkMessage,
@@ -53,7 +54,7 @@ impl UnknownPayments {
         if let Ok(_place) = self.places.try_acquire() {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                // It has not failed here: the next process may know better.
+                // It did not fail here: the next process may know the payment.
                 () = stop.cancelled() => return delivery.settle.give_back().await,
             }
         }
@@ -71,8 +72,8 @@ impl UnknownPayments {
             tracing::error!(
                 payment.id = work.payment_id.0,
                 attempt = work.attempt,
-                "work for a payment that is not in this database goes back to the queue, and ends among the dead \
-                 letters: is DATABASE_URL the database of this virtual host?"
+                "work for a payment that is not in this database goes back to the queue, and becomes a dead \
+                 letter in the end: is DATABASE_URL the database of this virtual host?"
             );
         }
     }

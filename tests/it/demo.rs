@@ -26,7 +26,7 @@ fn assert_all_promises_kept(output: &Output) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{printed}\n{errors}");
     assert!(
-        printed.contains("All 14 outcomes are the ones that the cards promise."),
+        printed.contains("All 14 outcomes are as the cards promise."),
         "{printed}"
     );
     for step in 1..=8 {

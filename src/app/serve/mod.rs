@@ -1,4 +1,4 @@
-//! What the app hands to HTTP: its parts, its health, and how many connections it may have.
+//! What the app passes to HTTP: its parts, its health, and its connection limits.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use crate::store::queries::Queries;
 use crate::watchdog::pulse::Pulses;
 use crate::watchdog::stages::{Name, Stage, Stages};
 
-/// What the watch over the store says: fine, or why not.
+/// The result of the last store check: usable, or the reason why not.
 pub(super) type StoreState = watch::Receiver<Result<(), String>>;
 
 /// Connections of operators: probes and metrics collectors.
 const ADMIN_CONNECTIONS: usize = 256;
 
-/// What the listener of the operators takes.
+/// Limits of the admin listener.
 pub(super) fn admin_limits(config: &Config) -> Limits {
     Limits {
         connections: ADMIN_CONNECTIONS,
@@ -32,7 +32,7 @@ pub(super) fn admin_limits(config: &Config) -> Limits {
     }
 }
 
-/// What the listener of REST takes: as many connections as are wanted, if so many files may be open.
+/// Limits of the REST listener: the configured number of connections, if the process may open that many files.
 pub(super) fn api_limits(config: &Config) -> Limits {
     let files = open_files::raise();
     let possible = files.saturating_sub(open_files::OTHERS + ADMIN_CONNECTIONS);
@@ -52,7 +52,7 @@ pub(super) fn api_limits(config: &Config) -> Limits {
 }
 
 pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: usize) -> Api {
-    // Whatever one client holds, half of the connections are left to others.
+    // One client may hold at most half of the connections, so that the other half is free for others.
     let held = (connections / 2).max(1);
     Api {
         acceptor: Arc::clone(&parts.acceptor),
@@ -70,7 +70,7 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
     }
 }
 
-/// An api can work while its store can; a worker needs its consumer, too.
+/// An api is ready if its store is usable; a worker also needs its consumer.
 pub(super) fn health(
     parts: &Parts,
     role: Role,
@@ -89,7 +89,7 @@ pub(super) fn health(
         }
         if let Some(name) = stuck_at_the_heart(&stages, role) {
             return Readiness::NotReady(format!(
-                "the stage `{}` has work and lets nothing out",
+                "the stage `{}` has work but makes no progress",
                 name.as_str()
             ));
         }
@@ -103,9 +103,11 @@ pub(super) fn health(
                 Readiness::NotReady("the consumer is not registered".to_owned())
             }
             Connection::Up => Readiness::Degraded("a consumer is not registered".to_owned()),
-            Connection::Down(reason) => Readiness::Degraded(format!("RabbitMQ is away: {reason}")),
+            Connection::Down(reason) => {
+                Readiness::Degraded(format!("RabbitMQ is unreachable: {reason}"))
+            }
             Connection::Blocked => {
-                Readiness::Degraded("RabbitMQ takes no messages (resource alarm)".to_owned())
+                Readiness::Degraded("RabbitMQ accepts no messages (resource alarm)".to_owned())
             }
             Connection::Mismatch(what) => {
                 Readiness::Degraded(format!("RabbitMQ's topology differs: {what}"))
@@ -115,8 +117,8 @@ pub(super) fn health(
     Health::new(move || liveness(&pulses), ready)
 }
 
-/// What a process of this role is there for. The other stages go on by themselves when their trouble is over, and an api
-/// can accept while they wait.
+/// The stage that makes a process of this role unready when it is stuck. The other stages recover when the cause is gone,
+/// and an api can accept payments while they wait.
 fn stuck_at_the_heart(stages: &Stages, role: Role) -> Option<Name> {
     let heart: &[Name] = match role {
         Role::Api => &[Name::Accept],
@@ -127,12 +129,17 @@ fn stuck_at_the_heart(stages: &Stages, role: Role) -> Option<Name> {
     heart.iter().find(stuck).copied()
 }
 
-/// A task that ends takes the process with it, so what is left to tell is whether one hangs.
+/// A task that ends also ends the process, so this only has to report tasks that hang.
 fn liveness(pulses: &Pulses) -> Liveness {
     let hanging: Vec<String> = pulses
         .hanging()
         .into_iter()
-        .map(|(name, still_for)| format!("`{name}` has not moved for {} s", still_for.as_secs()))
+        .map(|(name, still_for)| {
+            format!(
+                "`{name}` has made no progress for {} s",
+                still_for.as_secs()
+            )
+        })
         .collect();
     if hanging.is_empty() {
         Liveness::Live

@@ -36,7 +36,7 @@ async fn a_task_that_hangs_turns_live_red_after_the_stated_time() {
     tokio::time::advance(LONGEST).await;
     assert_eq!(ask(&router).await, live);
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
-    let reason = "`sweep` has not moved for 121 s";
+    let reason = "`sweep` has made no progress for 121 s";
     let stuck = (503, json!({ "status": "stuck", "reason": reason }));
     assert_eq!(ask(&router).await, stuck);
     // Only the one: a restart helps, and nothing else was wrong.

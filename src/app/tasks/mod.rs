@@ -1,4 +1,4 @@
-//! The tasks of a process: those that take work and end first, those that go on until nothing is left.
+//! The tasks of a process: those that take work end first, the others run until no work is left.
 
 use std::future::Future;
 
@@ -11,9 +11,9 @@ use crate::watchdog::vital::{Vital, caught};
 
 /// Running tasks.
 pub(super) struct Tasks {
-    /// Those that take work; the first to end.
+    /// Tasks that take work; they end first.
     taking: TaskTracker,
-    /// Those that go on until nothing is left.
+    /// Tasks that run until no work is left.
     background: TaskTracker,
     failed: mpsc::UnboundedSender<AppError>,
     failures: mpsc::UnboundedReceiver<AppError>,
@@ -40,7 +40,7 @@ impl Tasks {
         self.start(&self.background, name, task);
     }
 
-    /// Starts a watch that ends with a reason to end the process, or with none. A panic is a reason.
+    /// Starts a watch that returns the reason to end the process, if there is one. A panic counts as a reason.
     pub(super) fn watch(&self, watch: impl Future<Output = Option<AppError>> + Send + 'static) {
         let failed = self.failed.clone();
         self.background.spawn(async move {
@@ -51,7 +51,7 @@ impl Tasks {
         });
     }
 
-    /// Ends the process if a task panics that others rely on.
+    /// Ends the process if a task that others rely on panics.
     pub(super) fn watch_vital(&self, vital: Vital, stop: CancellationToken) {
         self.watch(async move {
             tokio::select! {
@@ -72,13 +72,13 @@ impl Tasks {
         self.taking.wait().await;
     }
 
-    /// Waits for all others.
+    /// Waits for all other tasks.
     pub(super) async fn background_ended(&self) {
         self.background.close();
         self.background.wait().await;
     }
 
-    /// A task that ends before it was told to, by a panic or otherwise, ends the process.
+    /// If a task ends before it was told to, by a panic or otherwise, the process ends.
     fn start(
         &self,
         tracker: &TaskTracker,
@@ -91,7 +91,7 @@ impl Tasks {
             if let Err(error) = running.await {
                 tracing::error!(task = name, %error, "a task has panicked");
             }
-            // After a stop nobody reads this any more.
+            // After a stop nothing reads this any more.
             let _ = failed.send(AppError::TaskEnded(name));
         });
     }

@@ -1,4 +1,4 @@
-//! Tasks that watch: the store, the consumers, and the results that wake waiting requests.
+//! Watches the store, the consumers and the stages, and wakes requests that wait for results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,48 +19,48 @@ use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::Stages;
 use crate::wire::result::PAYMENT_ID_HEADER;
 
-/// A consumer that is away for this long although the broker is there ends the process.
+/// If a consumer is missing for this long although the broker is up, the process ends.
 const CONSUMER_MISSING: Duration = Duration::from_secs(30);
 
-/// How often is looked whether anybody waits for an outcome.
+/// How often the listener checks whether any request is waiting for an outcome.
 const NOBODY_WAITS: Duration = Duration::from_secs(5);
 
-/// How often the database is asked for some of the payments that are waited for.
+/// How often the database is queried for some of the payments that requests wait for.
 const LOOK_FOR_WAITERS_EVERY: Duration = Duration::from_secs(1);
 
-/// How many.
+/// How many payments one such query reads.
 const LOOKED_AT: usize = 20;
 
-/// A subscription that brings nothing is renewed at most so often.
+/// A subscription that receives nothing is renewed at most this often.
 const RENEWED_LATELY: Duration = Duration::from_secs(10);
 
 /// How long the database may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How often is tried whether rows can be written.
+/// How often a test write is tried.
 const WRITE_EVERY: Duration = Duration::from_secs(3);
 
-/// A clock that differs by more is told of.
+/// A larger difference between the clocks is logged.
 const CLOCKS_DIFFER: time::Duration = time::Duration::minutes(1);
 
-/// How often is looked for rows that a clock has left too far ahead.
+/// How often to look for rows whose due time is too far ahead because a clock was wrong.
 const BRING_BACK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the stages are looked at.
+/// How often the stages are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Looks at the store again and again.
+/// Checks the store periodically.
 pub(super) struct StoreWatch {
     pub database: Arc<dyn Database>,
-    /// The first to reach the database in the role that does everything brings it up to date.
+    /// In the role that does everything, the first process to reach the database migrates it.
     pub role: Role,
-    /// Where it is told whether the database can be used.
+    /// Publishes whether the database can be used.
     pub state: watch::Sender<Result<(), String>>,
     pub pulse: Pulse,
     pub stages: Stages,
 }
 
-/// What was told, so that it is told once.
+/// What was already logged, so that it is logged once.
 #[derive(Default)]
 struct Told {
     later_migration: Option<i64>,
@@ -96,7 +96,7 @@ impl StoreWatch {
         }
     }
 
-    /// Whether it answers and has a schema of ours.
+    /// Checks that the database answers and that its schema is compatible.
     async fn look(&self, told: &mut Told) -> Result<(), String> {
         let checked = timeout(ANSWER, self.database.check()).await;
         let checked = checked.map_err(|_| format!("it has not answered within {ANSWER:?}"))?;
@@ -105,14 +105,15 @@ impl StoreWatch {
         Ok(())
     }
 
-    /// Whether it takes rows. A commit is what payments need; without a doubt, a transaction that is rolled back is enough.
+    /// Checks that rows can be written. Payments need a commit, but as long as nothing points to a problem, a transaction
+    /// that is rolled back is enough.
     async fn try_write(&self) -> Result<(), String> {
         let writing = self.stages.writing();
         let doubted = self.state.borrow().is_err() || writing.iter().any(|it| it.is_stuck());
         let end = if doubted { End::Commit } else { End::RollBack };
         let trying = async {
             match try_write(self.database.as_ref(), end).await {
-                // It made room for another transaction, as on a cluster whose tables are being altered.
+                // The database gave way to another transaction, for example on a cluster whose tables are being altered.
                 Err(StoreError::Conflict(_) | StoreError::Locked(_)) => {
                     try_write(self.database.as_ref(), end).await
                 }
@@ -166,7 +167,7 @@ impl Told {
         if is_off {
             tracing::warn!(
                 database_is_ahead_by_seconds = seconds,
-                "the clocks of this process and of the database differ; set them right (NTP): cards and tokens expire and \
+                "the clocks of this process and of the database differ; synchronize them (NTP): cards and tokens expire and \
                  leases end by one or the other"
             );
         } else {
@@ -175,7 +176,7 @@ impl Told {
     }
 }
 
-/// Looks at the stages until `stop`.
+/// Checks the stages until `stop`.
 pub(super) async fn watch_stages(stages: Stages, stop: CancellationToken) {
     let mut looked = Instant::now();
     let mut awake_since = looked;
@@ -184,7 +185,7 @@ pub(super) async fn watch_stages(stages: Stages, stop: CancellationToken) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = stop.cancelled() => return,
         }
-        // This process was stopped, or had no processor: what stood still meanwhile did not hang.
+        // This process was suspended or got no CPU time: what did not progress meanwhile was not stuck.
         if looked.elapsed() > LOOK_EVERY * 3 {
             awake_since = Instant::now();
         }
@@ -193,7 +194,7 @@ pub(super) async fn watch_stages(stages: Stages, stop: CancellationToken) {
     }
 }
 
-/// Brings back, until `stop`, what a clock that was set back has left too far ahead.
+/// Resets, until `stop`, rows that are due too far ahead because a clock was set back.
 pub(super) async fn bring_back(
     database: Arc<dyn Database>,
     horizons: Horizons,
@@ -208,15 +209,15 @@ pub(super) async fn bring_back(
             Ok(0) => {}
             Ok(rows) => tracing::warn!(
                 rows,
-                "rows were due later than anything is put off: was the database's clock set back? they are due now"
+                "rows were due later than any delay allows: was the database's clock set back? they are due now"
             ),
-            // A database that fails is told of by the watch over it; this is tried again.
-            Err(error) => tracing::debug!(%error, "nothing was brought back"),
+            // The store watch reports a failing database; this is tried again.
+            Err(error) => tracing::debug!(%error, "rows due too far ahead could not be reset"),
         }
     }
 }
 
-/// Ends with an error when some consumer was away for too long while the broker was there.
+/// Ends with an error when a consumer was missing for too long although the broker was up.
 pub(super) async fn watch_consumers(
     connection: watch::Receiver<Connection>,
     consumers: Vec<watch::Receiver<bool>>,
@@ -238,8 +239,8 @@ pub(super) async fn watch_consumers(
     }
 }
 
-/// Results wake the requests that wait here. While nobody waits, none are asked for: every process that listens gets every
-/// result.
+/// Results wake the requests that wait here. While none waits, this process does not subscribe: each subscriber receives
+/// every result.
 pub(super) async fn wake_waiters(
     (broker, database): (Arc<dyn Broker>, Arc<dyn Database>),
     waiters: Arc<Waiters>,
@@ -258,7 +259,7 @@ pub(super) async fn wake_waiters(
             match listener.listen(consumer, &pulse).await {
                 Ended::NobodyWaits => waiters.somebody().await,
                 Ended::Deaf => tracing::warn!(
-                    "a payment that was waited for ended, and its result was not heard: results are subscribed to anew"
+                    "a payment that a request waits for has ended, but its result did not arrive: subscribing to results again"
                 ),
                 Ended::Closed => return,
             }
@@ -272,29 +273,30 @@ pub(super) async fn wake_waiters(
 
 /// Why a subscription ended.
 enum Ended {
-    /// Nobody waits.
+    /// No request is waiting.
     NobodyWaits,
-    /// It stands, and brings nothing: the exchange was deleted and made again, or the binding was.
+    /// It exists but receives nothing: the exchange or the binding was deleted and created again.
     Deaf,
     /// The broker was closed.
     Closed,
 }
 
-/// Wakes waiting requests, and finds out by the database whether it is deaf.
+/// Wakes waiting requests, and checks against the database that results still arrive.
 struct Listener<'a> {
     waiters: &'a Waiters,
     database: &'a dyn Database,
-    /// The last payment that was looked at.
+    /// The last payment that was checked.
     last: Option<PaymentId>,
-    /// At the last look a payment that is waited for had ended, and no result at all was heard since. Results that are
-    /// merely late come with others.
+    /// At the last check a payment that a request waits for had ended, and no result at all has arrived since. If results
+    /// were only late, others would have arrived.
     has_ended: bool,
-    /// When the subscription was last renewed for being deaf.
+    /// When the subscription was last renewed because it received nothing.
     renewed: Option<Instant>,
 }
 
 impl Listener<'_> {
-    /// Until nobody waits, or the subscription is deaf. What was missed while the consumer was away is read again.
+    /// Runs until no request waits or the subscription receives nothing. After the consumer was missing, reads from the
+    /// database what it missed.
     async fn listen(&mut self, mut consumer: Consumer, pulse: &Pulse) -> Ended {
         let mut rest = interval_at(Instant::now() + NOBODY_WAITS, NOBODY_WAITS);
         let mut look = interval_at(
@@ -336,8 +338,8 @@ impl Listener<'_> {
         }
     }
 
-    /// Looks at some of the payments that have been waited for, by their keys: few, however many wait. A request whose
-    /// payment has ended is woken, whether a result comes or not.
+    /// Reads some of the payments that requests wait for, by their keys: always few, however many wait. Wakes a request
+    /// whose payment has ended, even if no result arrives.
     async fn look(&mut self) {
         let waited_for = self
             .waiters

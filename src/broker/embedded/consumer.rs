@@ -1,4 +1,4 @@
-//! Who receives: consumers with what they have not settled yet, and subscriptions to results.
+//! Receivers: consumers with their unsettled messages, and subscriptions to results.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use super::queue::Message;
 use crate::broker::topology::topic_matches;
 use crate::broker::{Delivery, Settle};
 
-/// Names a consumer or subscription for as long as the broker lives.
+/// Identifies a consumer or subscription for the broker's lifetime.
 pub(super) type ConsumerId = u64;
 
 #[derive(Debug)]
 pub(super) struct MemoryConsumer {
     pub(super) id: ConsumerId,
     pub(super) queue: &'static str,
-    /// By tag, so in the order of delivery.
+    /// Sorted by tag, that is, in the order of delivery.
     pub(super) unsettled: BTreeMap<u64, Message>,
     prefetch: usize,
-    /// None once it has been canceled: it gets no more, and can settle what it has.
+    /// None once it has been canceled: it gets no more deliveries, but can settle those that it has.
     deliveries: Option<mpsc::Sender<Delivery>>,
 }
 
@@ -48,7 +48,7 @@ impl MemoryConsumer {
         self.deliveries.is_some() && self.unsettled.len() < self.prefetch
     }
 
-    /// Delivers, or hands the message back if nobody receives any more.
+    /// Delivers the message, or returns it if the receiver is gone.
     pub(super) fn take(
         &mut self,
         tag: u64,
@@ -82,7 +82,8 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// Whether one of its patterns fits. What does not fit into a slow receiver's buffer is dropped.
+    /// Delivers the message if a pattern matches; returns whether one does. A message that does not fit into a slow
+    /// receiver's buffer is dropped.
     pub(super) fn hear(&self, message: &Message) -> bool {
         let fits = self
             .keys

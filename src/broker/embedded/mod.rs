@@ -1,7 +1,7 @@
-//! A broker inside this process, in memory, with the rules of definitions.json: what the embedded default runs on.
+//! An in-memory broker inside this process, with the rules of definitions.json: the default of the embedded service.
 //!
-//! It keeps nothing over a restart. That loses no payment: the outbox and the rescue publish again what is due. Dead
-//! letters nobody would publish again, so they are kept by [`KeepDeadLetters`] before they count as published.
+//! Its messages do not survive a restart. No payment is lost by that: the outbox and the rescue publish due messages
+//! again. Dead letters would not be published again, so [`KeepDeadLetters`] stores them before they count as published.
 
 mod consumer;
 mod queue;
@@ -21,20 +21,20 @@ use crate::watchdog::vital::Vital;
 use consumer::ConsumerId;
 use state::State;
 
-/// Keeps dead letters for good.
+/// Stores dead letters permanently.
 #[async_trait]
 pub trait KeepDeadLetters: Send + Sync + std::fmt::Debug {
-    /// Keeps all of them, or none and logs why; the same one twice is kept once.
+    /// Stores all of them, or none and logs why; the same letter twice is stored once.
     async fn keep(&self, letters: &[Publication]) -> Result<(), PublishError>;
 }
 
-/// One client of an in-memory broker; [`Embedded::another`] makes more of the same broker.
+/// One client of an in-memory broker; [`Embedded::another`] creates more clients of the same broker.
 #[derive(Debug)]
 pub struct Embedded {
     state: Arc<Mutex<State>>,
     connection: watch::Sender<Connection>,
     consumers: Mutex<Vec<ConsumerId>>,
-    /// Tells every consumer of this client what it is registered as.
+    /// Tells every consumer of this client whether it is registered.
     registered: watch::Sender<bool>,
     stopping: CancellationToken,
     keeper: Option<Arc<dyn KeepDeadLetters>>,
@@ -46,7 +46,7 @@ impl Embedded {
         Topology::of_definitions().map(Self::with_topology)
     }
 
-    /// The same, whose dead letters outlive it.
+    /// The same, with dead letters that survive a restart.
     pub fn keeping_dead_letters(keeper: Arc<dyn KeepDeadLetters>) -> Result<Self, BrokerError> {
         let mut state = State::new(Topology::of_definitions()?);
         state.keep_dead_letters(Arc::clone(&keeper));
@@ -80,7 +80,7 @@ impl Embedded {
         }
     }
 
-    /// A consumer whose receiver is dropped gives back what it holds.
+    /// When a consumer's receiver is dropped, its unsettled messages go back to the queue.
     fn watch_receiver(&self, id: ConsumerId, deliveries: mpsc::Sender<Delivery>) {
         let (state, stopping) = (Arc::clone(&self.state), self.stopping.clone());
         tokio::spawn(async move {
@@ -128,13 +128,13 @@ impl Broker for Embedded {
             .map(|message| {
                 if self.keeper.is_some() && message.exchange == Exchange::DeadLetters {
                     kept.clone()?;
-                    // What is kept need not fit into the queue in memory as well.
+                    // A stored dead letter need not also fit into the queue in memory.
                     let _ = state.publish(&self.state, message);
                     return Ok(());
                 }
                 if self.stopping.is_cancelled() && state.leads_to(Queue::Callbacks, message) {
-                    // Nothing consumes any more, and what waits in memory ends with the process: its outbox row does
-                    // not. Payments are dispatched again after a start anyway, callbacks are not.
+                    // Nothing consumes any more, and messages in memory are lost when the process ends; their outbox rows
+                    // are not. Payments are dispatched again after a start anyway, callbacks are not.
                     return Err(PublishError::Refused);
                 }
                 state.publish(&self.state, message)
@@ -143,7 +143,7 @@ impl Broker for Embedded {
     }
 
     fn consume(&self, queue: Queue, prefetch: u16) -> Consumer {
-        // As many places as there can be unsettled deliveries: it is never full.
+        // Room for the maximum number of unsettled deliveries: it is never full.
         let (sender, deliveries) = mpsc::channel(usize::from(prefetch).max(1));
         let consumer = Consumer {
             deliveries,
@@ -197,7 +197,7 @@ impl Broker for Embedded {
         Ok(())
     }
 
-    /// Nothing waits for a task of it.
+    /// No other task relies on a task of this broker.
     fn vital(&self) -> Vital {
         Vital::new("broker")
     }
@@ -254,7 +254,7 @@ impl Settle for Settlement {
     }
 }
 
-/// Results are not settled.
+/// For results, which need no settlement.
 #[derive(Debug)]
 struct Settled;
 

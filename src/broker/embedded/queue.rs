@@ -1,4 +1,4 @@
-//! One queue: what waits, in what order, and how often it has failed.
+//! One queue: its waiting messages, their order, and how often each has failed.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::broker::topology::QueueDefinition;
 /// A message in a queue.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
-    /// Key of its last publication.
+    /// Routing key of its last publication.
     pub(super) routing_key: String,
     pub(super) properties: Properties,
     pub(super) body: String,
@@ -43,13 +43,13 @@ impl MemoryQueue {
         }
     }
 
-    /// A full queue refuses what is published. What is being worked on does not count.
+    /// A full queue refuses publications. Messages being processed do not count.
     pub(super) fn is_full(&self) -> bool {
         self.max_length
             .is_some_and(|longest| self.waiting.len() as u64 >= longest)
     }
 
-    /// It failed as often as it may.
+    /// Whether it has reached the delivery limit.
     pub(super) fn is_dead(&self, message: &Message) -> bool {
         self.delivery_limit
             .is_some_and(|limit| message.failures > limit)
@@ -65,7 +65,7 @@ impl MemoryQueue {
         Some((exchange, key))
     }
 
-    /// Back to its place at the front, marked as delivered before.
+    /// Puts the message back at the front, marked as redelivered.
     pub(super) fn take_back(&mut self, mut message: Message) {
         message.redelivered = true;
         self.waiting.push_front(message);

@@ -1,4 +1,4 @@
-//! The whole broker under one lock: routing, consumers, what is unsettled. Decides and moves; waits for nothing.
+//! The whole broker under one lock: routing, consumers, unsettled messages. Never waits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use super::queue::{MemoryQueue, Message};
 use crate::broker::topology::{BindingDefinition, ExchangeDefinition, topic_matches};
 use crate::broker::{Delivery, Exchange, Publication, PublishError, Queue, Topology};
 
-/// What became of a delivery.
+/// How a delivery was settled.
 pub(super) enum Verdict {
     Done,
     Failed,
@@ -24,7 +24,7 @@ pub(super) struct State {
     exchanges: Vec<ExchangeDefinition>,
     bindings: Vec<BindingDefinition>,
     queues: Vec<MemoryQueue>,
-    /// In the order of their last delivery: the first one is next.
+    /// In the order of their last delivery: the first is next.
     consumers: Vec<MemoryConsumer>,
     subscriptions: BTreeMap<ConsumerId, Subscription>,
     last_id: u64,
@@ -48,7 +48,7 @@ impl State {
         self.keeper = Some(keeper);
     }
 
-    /// Whether a message would go into a queue.
+    /// Whether a message would be routed to a queue.
     pub(super) fn leads_to(&self, queue: Queue, publication: &Publication) -> bool {
         let targets = self.route(publication.exchange.name(), &publication.routing_key);
         targets
@@ -128,7 +128,7 @@ impl State {
             }));
     }
 
-    /// No more deliveries; those that were delivered can still be settled.
+    /// Stops deliveries; those already delivered can still be settled.
     pub(super) fn cancel(&mut self, id: ConsumerId) {
         self.subscriptions.remove(&id);
         for consumer in self.consumers.iter_mut().filter(|it| it.id == id) {
@@ -136,7 +136,7 @@ impl State {
         }
     }
 
-    /// The consumer is gone: what it held goes back in its order.
+    /// Removes a consumer: its unsettled messages go back in their order.
     pub(super) fn remove(&mut self, this: &Arc<Mutex<State>>, id: ConsumerId) {
         self.subscriptions.remove(&id);
         let Some(position) = self.consumers.iter().position(|it| it.id == id) else {
@@ -190,8 +190,8 @@ impl State {
             .map(|it| it.waiting.len() as u64)
     }
 
-    /// Never lost for want of room: the dead-letter queue takes these beyond its length, as at the broker they would
-    /// be kept where they came from until there is room.
+    /// Dead-letters a message. It is never lost because a queue is full: the dead-letter queue may exceed its length here,
+    /// whereas RabbitMQ would keep the message in its original queue until there is room.
     fn bury(&mut self, this: &Arc<Mutex<State>>, from: usize, mut message: Message) {
         let Some((exchange, key)) = self.queues[from].dead_letter_place(&message) else {
             return;
@@ -213,7 +213,7 @@ impl State {
         }
     }
 
-    /// In the background: should the process end before, the payment behind it is dispatched again anyway.
+    /// Stores a dead letter in the background: if the process ends first, the payment is dispatched again anyway.
     fn keep(&self, message: &Message, routing_key: &str) {
         let Some(keeper) = self.keeper.clone() else {
             return;
@@ -256,7 +256,7 @@ impl State {
         targets
     }
 
-    /// Whether anyone was there to hear it.
+    /// Sends a message to subscriptions; returns whether any received it.
     fn tell_subscribers(&self, message: &Message) -> bool {
         let listening = self.subscriptions.values();
         listening.filter(|it| it.hear(message)).count() > 0
@@ -268,7 +268,7 @@ impl State {
         }
     }
 
-    /// Hands out what waits, one to each consumer in turn, as far as their prefetch goes.
+    /// Delivers waiting messages to the consumers in turn, up to their prefetch.
     fn deliver(&mut self, this: &Arc<Mutex<State>>, index: usize) {
         let queue = &mut self.queues[index];
         while !queue.waiting.is_empty() {
@@ -288,7 +288,7 @@ impl State {
                 tag: self.last_id,
             };
             if let Some(message) = consumer.take(self.last_id, message, Box::new(settle)) {
-                // Its receiver is gone; it will be removed in a moment.
+                // Its receiver is gone; it will be removed soon.
                 consumer.cancel();
                 queue.waiting.push_front(message);
             }

@@ -1,4 +1,4 @@
-//! Bindings of the results exchange that come and go with the clients' wishes.
+//! Bindings of the results exchange, which change with the clients' callbacks.
 
 use lapin::Connection;
 use lapin::options::QueueBindOptions;
@@ -7,14 +7,14 @@ use lapin::types::{FieldTable, ShortString};
 use super::properties::short;
 use crate::broker::{Exchange, Queue};
 
-/// Binds and unbinds. A binding that is there already, or is not there, is no error to the broker.
+/// Binds and unbinds. A binding that already exists, or does not exist, is not an error to the broker.
 pub(super) async fn change(
     connection: &Connection,
     queue: Queue,
     wanted: &[String],
     unwanted: &[String],
 ) -> lapin::Result<()> {
-    // A refusal closes the channel, so it has one to itself.
+    // A refusal closes the channel, so this uses a separate one.
     let channel = connection.create_channel().await?;
     let (queue, exchange) = (
         ShortString::from(queue.name()),

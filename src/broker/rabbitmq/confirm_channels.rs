@@ -1,4 +1,4 @@
-//! The channels in confirm mode of one connection.
+//! The confirm-mode channels of one connection.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Calls that can be under way at a time; more wait. A channel is a handful of processes at the broker.
+/// Maximum number of concurrent calls; others wait. Each channel costs the broker a few Erlang processes.
 const CHANNELS: usize = 64;
 
 /// Channels in confirm mode, each lent to one call at a time.
@@ -47,7 +47,7 @@ impl ConfirmChannels {
         Ok((channel, permit))
     }
 
-    /// Takes a channel back that is fit for another call.
+    /// Takes back a channel that can be used for another call.
     pub(super) fn give_back(&self, channel: Channel) {
         self.idle
             .lock()

@@ -1,4 +1,4 @@
-//! One TCP or TLS connection to one host, with a time-out on everything, and the means to cut it.
+//! One TCP or TLS connection to one host, with a time-out for every step, and a way to cut it.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -16,11 +16,11 @@ use super::RabbitMqOptions;
 use super::connection_status::Purpose;
 use super::inbound::{Cleaned, Kit};
 
-/// How a half-open connection is noticed: nothing heard for twice this long.
+/// A connection is half-open if nothing is received for twice this long.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// A second handle on the socket of a connection. lapin's I/O thread waits without end for a peer that has fallen
-/// silent during the handshake or the closing; shutting the socket down ends the thread.
+/// A second handle on the socket of a connection. lapin's I/O thread waits for ever for a peer that stops answering
+/// during the handshake or the close; shutting the socket down ends the thread.
 #[derive(Clone, Default)]
 pub(super) struct Socket(Arc<Mutex<Option<TcpStream>>>);
 
@@ -31,22 +31,22 @@ impl Socket {
         Ok(())
     }
 
-    /// Ends the connection whatever state it is in.
+    /// Ends the connection in any state.
     pub(super) fn cut(&self) {
         if let Some(stream) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // It may be closed already, which is what is wanted.
+            // It may already be closed, which is fine.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// Connects and logs in within the time-out, or cuts and says why not.
+/// Connects and logs in within the time-out, or cuts the connection and returns why.
 pub(super) async fn connect(
     uri: &AMQPUri,
     purpose: Purpose,
     options: &RabbitMqOptions,
 ) -> Result<(Connection, Socket), String> {
-    // rustls wants one provider per process; that another part of the process was first is no fault.
+    // rustls needs one provider per process; it is fine if another part of the process has already set it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut uri = uri.clone();
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
@@ -87,7 +87,7 @@ async fn log_in(
         uri,
         Kit::runtime(),
         async move |uri, _| {
-            // Its own time-out, because this runs on a thread that outlives the future that waits for it.
+            // A separate time-out, because this runs on a thread that outlives the future that waits for it.
             let stream = async {
                 let host = uri.authority.host.as_str();
                 let addresses: Vec<SocketAddr> =
@@ -116,15 +116,15 @@ async fn log_in(
     .await
 }
 
-/// The host is what `AMQP_URL` calls it, and its certificate comes from an authority that is known.
+/// Adds a hint to an error of TLS: the host name must be that of `AMQP_URL`, and its certificate from a known authority.
 fn not_encrypted(error: std::io::Error) -> std::io::Error {
     std::io::Error::other(format!(
-        "no TLS connection: {error} (AMQP_URL says amqps:// and the host's name, AMQP_CA_FILE who vouches for it)"
+        "no TLS connection: {error} (check amqps:// and the host name in AMQP_URL, and the CA certificate in AMQP_CA_FILE)"
     ))
 }
 
-/// How long to wait before the next attempt: doubling from 200 ms to 5 s, less up to half of it by chance so that the
-/// processes of a deployment do not come back all at once.
+/// How long to wait before the next attempt: doubling from 200 ms to 5 s, minus a random part of up to half, so that the
+/// processes of a deployment do not all reconnect at once.
 pub(super) fn delay(attempt: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(200);
     const LONGEST: Duration = Duration::from_secs(5);

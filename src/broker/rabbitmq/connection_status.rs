@@ -1,4 +1,4 @@
-//! What is known of the connections, put together into the one [`Connection`] that others watch.
+//! The status of all connections, combined into the one [`Connection`] that other code watches.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,16 +6,17 @@ use tokio::sync::watch;
 
 use crate::broker::Connection;
 
-/// What a connection is for. A broker short of memory or disk stops reading from connections that publish:
-/// acknowledgements must not wait behind them. It also stops reading from one whose messages some queue does not take:
-/// work must not wait behind results. And it closes one on which a reply has an address that it cannot deal with: results
-/// must not wait behind replies (see [`crate::broker::Lane`]). What clients send comes on a separate connection.
+/// The purpose of a connection. A broker short of memory or disk stops reading from connections that publish, so
+/// acknowledgements must not wait behind publications. It also stops reading from a connection if a queue does not
+/// accept its messages, so work must not wait behind results. And it closes a connection on which a reply has an address
+/// that it cannot handle, so results must not wait behind replies (see [`crate::broker::Lane`]). Messages of clients are
+/// received on a separate connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Publish,
     Results,
     Replies,
-    /// One call alone, see [`crate::broker::Broker::publish_alone`].
+    /// A single call, see [`crate::broker::Broker::publish_alone`].
     Alone,
     Consume,
     Requests,
@@ -37,7 +38,7 @@ impl Purpose {
 pub(super) struct ConnectionStatus {
     parts: Mutex<Parts>,
     combined: watch::Sender<Connection>,
-    /// The host at which a confirm was missed last.
+    /// The host that missed a confirm last.
     doubted: watch::Sender<Option<String>>,
 }
 
@@ -72,12 +73,12 @@ impl ConnectionStatus {
         self.combined.subscribe()
     }
 
-    /// A message got no confirm in time at that host.
+    /// Records that the host did not confirm a message in time.
     pub(super) fn doubt(&self, host: &str) {
         self.doubted.send_replace(Some(host.to_owned()));
     }
 
-    /// What is doubted from now on.
+    /// Follows the host in doubt from now on.
     pub(super) fn doubts(&self) -> watch::Receiver<Option<String>> {
         self.doubted.subscribe()
     }
@@ -102,7 +103,7 @@ impl ConnectionStatus {
 }
 
 impl Parts {
-    /// The worst of them.
+    /// The worst status of all connections.
     fn combined(&self) -> Connection {
         let rank = |state: &Connection| match state {
             Connection::Down(_) => 3,

@@ -1,5 +1,5 @@
-//! Consumers that outlive sessions: each waits for a session, registers on its own channel, forwards deliveries,
-//! and when that ends begins anew, on the same receiver.
+//! Consumers that survive their sessions: each waits for a session, registers on its own channel, forwards deliveries,
+//! and when the session ends starts again with the same receiver.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::broker::{Delivery, Exchange, Queue, Settle};
 pub(super) enum Source {
     /// A durable queue, with acknowledgements, at most `prefetch` unsettled.
     Durable { queue: Queue, prefetch: u16 },
-    /// A private queue bound to the results by these keys, without acknowledgements: hints, not work.
+    /// A private queue bound to the results with these keys, without acknowledgements: results are hints, not work.
     Results(Vec<String>),
 }
 
@@ -38,35 +38,35 @@ pub(super) struct Subscription {
     pub(super) status: Arc<ConnectionStatus>,
     pub(super) settled: Arc<LastSettled>,
     pub(super) stopping: CancellationToken,
-    /// For every question to the broker.
+    /// The time-out of every request to the broker.
     pub(super) time: Duration,
     /// See [`super::RabbitMqOptions::idle`].
     pub(super) idle: Duration,
 }
 
 enum End {
-    /// Nothing came for long, or confirms have not: with so many signs that the host does not answer.
+    /// Nothing arrived for long, or confirms are missing; with the number of signs that the host does not answer.
     Idle(u32),
-    /// Asked to stop, or nobody receives any more.
+    /// It was told to stop, or the receiver is gone.
     Wanted,
     /// The broker did not answer the registration in time.
     Unanswered,
     Lost(String),
 }
 
-/// After so many signs in a row that its host does not answer, the session is built again, at the next host. A node that a
-/// broken network has cut off from the other nodes still takes connections and answers what it knows by itself, but a
-/// replicated queue answers only with a majority. A sign is a cancellation or a registration without an answer in time, and a
-/// confirm that another session to the same host has missed. One alone may be about a single queue, and the session has
-/// other consumers.
+/// After this many consecutive signs that its host does not answer, the session is rebuilt at the next host. A node that
+/// a network failure has cut off from the other nodes still accepts connections and answers what it can alone, but a
+/// replicated queue answers only with a majority. A sign is a cancellation or registration without an answer in time, or
+/// a confirm that another session to the same host has missed. A single sign may concern only one queue, and the session
+/// has other consumers.
 const SIGNS: u32 = 2;
 
-/// How soon a consumer is renewed that has nothing in hand, once its host is in doubt.
+/// How soon a consumer without unsettled deliveries is renewed once its host is in doubt.
 const SOON: Duration = Duration::from_millis(200);
 
-/// How long a registered consumer that was lost on a live session stays away, for its queue may have been deleted. The
-/// broker is not done with a deletion when it says so (seen on 3.10): who consumes the new queue at once may be taken for
-/// a consumer of the former one, and gets nothing, without a word.
+/// How long to wait before registering again after a consumer was lost on a live session: its queue may have been
+/// deleted. The broker confirms a deletion before it is complete (seen on 3.10): a consumer that registers on the new
+/// queue at once may be counted for the old one, and silently gets nothing.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
 
 impl Subscription {
@@ -105,7 +105,7 @@ impl Subscription {
                 signs = 0;
                 session.fail(format!("{} does not answer", self.source.name()));
             }
-            // On a live session it was the queue or the channel: see that the queue is there, then try again.
+            // On a live session the queue or the channel failed: make sure that the queue exists, then try again.
             session.report_missing();
             tokio::select! {
                 () = sleep(pause), if session.is_alive() => {}
@@ -130,7 +130,7 @@ impl Subscription {
             let next = tokio::select! {
                 next = timeout(self.idle(in_doubt), consumer.next()) => match next {
                     Ok(next) => next,
-                    // With unsettled deliveries it is busy: renewed, it would get more than it may hold.
+                    // With unsettled deliveries it is busy: if renewed, it would get more than its prefetch.
                     Err(_) if !in_hand.is_empty() => continue,
                     Err(_) => {
                         let answered = self.cancel(&in_hand, consumer, tag).await;
@@ -164,7 +164,7 @@ impl Subscription {
         }
     }
 
-    /// A private queue would be deleted with its consumer; it cannot be deleted under it either.
+    /// Private queues are never renewed: the queue would be deleted with its consumer, and nobody else can delete it.
     fn idle(&self, in_doubt: bool) -> Duration {
         match self.source {
             Source::Durable { .. } if in_doubt => self.idle.min(SOON),
@@ -200,8 +200,8 @@ impl Subscription {
         Ok((channel, consumer))
     }
 
-    /// What has been received is forwarded; the channel stays open as long as a delivery of it is in someone's hands. False if
-    /// the broker does not answer in time.
+    /// Received deliveries are forwarded; the channel stays open as long as one of its deliveries is unsettled. Returns
+    /// false if the broker does not answer in time.
     async fn cancel(
         &self,
         in_hand: &Arc<InHand>,
@@ -223,7 +223,7 @@ impl Subscription {
                     }
                 }
             };
-            // The receiver has room for all of it, unless it still holds deliveries of an earlier session.
+            // The receiver has room for all of them, unless it still holds deliveries of an earlier session.
             let _ = timeout(self.time, rest).await;
         }
         canceled.is_ok()
@@ -247,7 +247,7 @@ impl Subscription {
         };
         match self.source {
             Source::Durable { .. } => self.deliveries.send(delivery).await.map_err(|_| ()),
-            // Nothing holds the broker back from sending these, so what nobody takes is dropped rather than piled up.
+            // The broker sends these without limit, so results that the receiver does not take are dropped.
             Source::Results(_) => match self.deliveries.try_send(delivery) {
                 Ok(()) => Ok(()),
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -269,8 +269,8 @@ impl Source {
     }
 }
 
-/// Named by the broker: after a lost connection the old name may still be held by its half-open remains. Exclusive and
-/// deleted with the session; not durable, since nobody could use it after a restart.
+/// Declares a queue. The broker chooses its name: after a lost connection the half-open old one may still hold the old
+/// name. Exclusive and deleted with the session; not durable, since nobody could use it after a restart.
 async fn results_queue(channel: &Channel, keys: &[String]) -> lapin::Result<ShortString> {
     let options = QueueDeclareOptions {
         exclusive: true,
@@ -299,7 +299,7 @@ async fn results_queue(channel: &Channel, keys: &[String]) -> lapin::Result<Shor
     Ok(queue)
 }
 
-/// Ends when that host is doubted.
+/// Ends when that host is in doubt.
 async fn doubted(doubts: &mut watch::Receiver<Option<String>>, host: &str) {
     while doubts.changed().await.is_ok() {
         if doubts.borrow_and_update().as_deref() == Some(host) {

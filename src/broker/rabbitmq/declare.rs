@@ -1,4 +1,4 @@
-//! Declares the exchanges, queues and bindings of a [`Topology`], and names what differs from it.
+//! Declares the exchanges, queues and bindings of a [`Topology`], and reports differences.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::properties::short;
 use crate::broker::topology::{BindingDefinition, ExchangeDefinition, QueueDefinition, Topology};
 
-/// Declares everything. What exists and differs, or may not be declared, is a finding with the broker's words and
-/// keeps nothing else from being declared. An error means that the connection is of no use.
+/// Declares everything. Anything that exists and differs, or may not be declared, becomes a finding with the broker's
+/// message; the rest is still declared. An error means that the connection is unusable.
 pub(super) async fn declare(
     connection: &Connection,
     topology: &Topology,
@@ -40,7 +40,7 @@ pub(super) async fn declare(
 struct Declaring<'a> {
     connection: &'a Connection,
     time: Duration,
-    /// None at first, and after a fault: a refusal closes the channel it was spoken on.
+    /// None at first, and after a fault: a refusal closes the channel.
     channel: Option<Channel>,
     findings: Vec<String>,
 }
@@ -53,7 +53,7 @@ impl Declaring<'_> {
         };
         let declared = self.exchange_as(exchange, options).await?;
         let declared = match declared {
-            // A login without the right to configure is fine as long as someone else has declared it.
+            // A login without the right to configure is fine if the object already exists.
             Outcome::Forbidden(_) => {
                 self.exchange_as(
                     exchange,
@@ -142,7 +142,7 @@ impl Declaring<'_> {
                 FieldTable::default(),
             ))
             .await?;
-        // Without the right to bind it cannot be known either: AMQP has no way to ask.
+        // Without the right to bind, this cannot be checked: AMQP cannot query bindings.
         if !matches!(bound, Outcome::Forbidden(_)) {
             self.note(
                 &format!("{} → {}", binding.source, binding.destination),
@@ -168,7 +168,7 @@ impl Declaring<'_> {
     ) -> lapin::Result<Outcome> {
         let error = match timeout(self.time, operation).await {
             Ok(Ok(_)) => return Ok(Outcome::Done),
-            // One queue whose leader does not answer must not keep the others from being used.
+            // If the leader of one queue does not answer, the others must still be usable.
             Err(_) => timed_out(),
             Ok(Err(error)) => error,
         };
@@ -199,7 +199,7 @@ enum Outcome {
     Refused(String),
 }
 
-/// The login lacks a right.
+/// Whether the login lacks a right.
 pub(super) fn is_access_refused(error: &lapin::Error) -> bool {
     let refused = AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED);
     matches!(error.kind(), ErrorKind::ProtocolError(refusal) if *refusal.kind() == refused)
@@ -209,14 +209,14 @@ fn timed_out() -> lapin::Error {
     std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into()
 }
 
-/// The arguments of a queue in AMQP's words.
+/// The arguments of a queue as an AMQP table.
 pub(super) fn arguments(queue: &QueueDefinition) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in &queue.arguments {
         let value = match value {
             Value::String(text) => AMQPValue::LongString(LongString::from(text.as_str())),
             Value::Bool(it) => AMQPValue::Boolean(*it),
-            // The broker compares numbers by value, whatever their width.
+            // The broker compares numbers by value, regardless of their width.
             Value::Number(number) => number
                 .as_i64()
                 .map_or(AMQPValue::Void, AMQPValue::LongLongInt),

@@ -1,7 +1,7 @@
-//! Broker URLs: one or several hosts, never shown with their password.
+//! Broker URLs with one or several hosts. The password is never shown.
 //!
-//! lapin's own parser takes one host, turns an IPv6 address into `localhost` and repeats a faulty URL in its error,
-//! password included; so the hosts are taken apart here and it reads only what is around them.
+//! lapin's parser accepts one host, turns an IPv6 address into `localhost` and repeats an invalid URL in its error,
+//! including the password; so this module parses the hosts, and lapin only the rest.
 
 use std::fmt;
 
@@ -16,19 +16,19 @@ pub struct Hosts {
     ca_certificates: Option<String>,
 }
 
-/// Why a broker URL cannot be used. Says nothing of what was in it, since it may hold a password.
+/// Why a broker URL cannot be used. Contains no part of the URL, since that may be a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAmqpUrl {
-    /// Empty, or not of that form.
+    /// Empty, or not in this form.
     #[error(
         "expected amqp://USER:PASSWORD@HOST:PORT/VHOST (hosts may be several, separated by commas), with / ? and @ in the \
          password as %2F, %3F and %40"
     )]
     Malformed,
-    /// Not a scheme that we speak.
+    /// Not a supported scheme.
     #[error("expected a URL that begins with amqp:// or amqps://")]
     Scheme,
-    /// A host is missing or cannot be one.
+    /// A host is missing or malformed.
     #[error(
         "a host name is missing or malformed; a / ? or @ in the password is written %2F, %3F or %40"
     )]
@@ -43,11 +43,11 @@ pub enum InvalidAmqpUrl {
 /// Why a certificate authority cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCa {
-    /// No PEM, or nothing in it, or something else.
+    /// Not PEM, or without certificates.
     #[error("does not hold certificates in PEM form (BEGIN CERTIFICATE)")]
     NoCertificate,
     /// A host without TLS.
-    #[error("is of no use with amqp://, which is not encrypted: write amqps:// in AMQP_URL")]
+    #[error("has no effect with amqp://, which is not encrypted: write amqps:// in AMQP_URL")]
     NotEncrypted,
 }
 
@@ -69,18 +69,18 @@ pub fn parse_urls(text: &str) -> Result<Hosts, InvalidAmqpUrl> {
 }
 
 impl Hosts {
-    /// All of them; at least one.
+    /// All hosts; at least one.
     pub(super) fn uris(&self) -> &[AMQPUri] {
         &self.uris
     }
 
-    /// Host and port of each.
+    /// Host and port of each host.
     pub fn addresses(&self) -> Vec<(String, u16)> {
         let address = |uri: &AMQPUri| (uri.authority.host.clone(), uri.authority.port);
         self.uris.iter().map(address).collect()
     }
 
-    /// With an extra CA certificate as PEM, beside the system's.
+    /// Adds a CA certificate as PEM, in addition to the system's.
     pub fn with_ca(self, pem: &str) -> Result<Self, InvalidCa> {
         let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
         if certificates.next().is_none_or(|first| first.is_err())
@@ -88,7 +88,7 @@ impl Hosts {
         {
             return Err(InvalidCa::NoCertificate);
         }
-        // It would be of no use, and the operator would believe that the connection is safe.
+        // It would have no effect, and the operator would believe that the connection is encrypted.
         if self.uris.iter().any(|uri| uri.scheme == AMQPScheme::AMQP) {
             return Err(InvalidCa::NotEncrypted);
         }
@@ -116,7 +116,7 @@ pub(super) fn address(uri: &AMQPUri) -> String {
     format!("{}:{}", uri.authority.host, uri.authority.port)
 }
 
-/// Splits at commas behind which another URL begins.
+/// Splits at commas that are followed by another URL.
 fn whole_urls(text: &str) -> Vec<&str> {
     let mut urls = Vec::new();
     let mut start = 0;
@@ -143,7 +143,7 @@ fn hosts_of(url: &str) -> Result<Vec<AMQPUri>, InvalidAmqpUrl> {
         None => (String::new(), authority),
     };
     let (vhost, query) = after.split_once('?').unwrap_or((after, ""));
-    // The path `/` alone would be the virtual host with the empty name, which nobody has and many URLs end in.
+    // The path `/` would mean the virtual host with the empty name, which nobody uses; but many URLs end in `/`.
     let vhost = if vhost.len() > 1 { vhost } else { "" };
     let around: AMQPUri = format!("{scheme}://{login}host{vhost}?{query}")
         .parse()

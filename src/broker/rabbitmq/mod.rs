@@ -1,8 +1,6 @@
-//! RabbitMQ behind the seam: supervised connections to publish in each lane, to consume, and to consume what clients
-//! send.
+//! The RabbitMQ broker: supervised connections to publish in each lane, to consume, and to consume messages of clients.
 //!
-//! Nothing here needs the broker to be up: what cannot be done now fails at once (publishing, depth) or waits for the
-//! next session (consuming).
+//! The broker may be down: publishing and depth then fail at once, and consuming waits for the next session.
 
 mod bindings;
 mod confirm_channels;
@@ -45,7 +43,7 @@ use consumer::{Source, Subscription};
 use session::{Session, Supervisor};
 use settlement::LastSettled;
 
-/// The session of a connection, if there is one now.
+/// The current session of a connection, if there is one.
 type Sessions = watch::Receiver<Option<Arc<Session>>>;
 
 /// A RabbitMQ broker or cluster.
@@ -115,7 +113,7 @@ impl RabbitMq {
             Lane::Replies => alive_soon(&self.publishing_replies).await,
         };
         match session {
-            // A blocked broker reads nothing: what is written would only wait in memory.
+            // A blocked broker reads nothing: written messages would only wait in memory.
             Some(session) if !session.is_blocked() => {
                 publisher::publish(&session, messages, deadline).await
             }
@@ -165,7 +163,7 @@ impl RabbitMq {
     }
 
     async fn count(&self, session: &Session, queue: Queue) -> lapin::Result<u64> {
-        // A missing queue closes the channel, so it has one to itself.
+        // A missing queue closes the channel, so this uses a separate one.
         let channel = session.connection.create_channel().await?;
         let options = QueueDeclareOptions {
             passive: true,
@@ -187,8 +185,7 @@ fn alive(sessions: &Sessions) -> Option<Arc<Session>> {
     session.filter(|session| session.is_alive())
 }
 
-/// A reply whose address closed the connection takes the session from all others, for as long as connecting takes:
-/// they wait for the next one.
+/// If a reply's address made the broker close the connection, all other replies wait for the next session.
 async fn alive_soon(sessions: &Sessions) -> Option<Arc<Session>> {
     const SOON: Duration = Duration::from_secs(3);
     let mut sessions = sessions.clone();
@@ -338,7 +335,7 @@ impl Broker for RabbitMq {
             self.closing.cancel();
             self.supervisors.wait().await;
         };
-        // Each step has its own time-out; this is for what nobody thought of.
+        // Each step has its own time-out; this one is for unexpected cases.
         let _ = timeout(self.options.connect_timeout * 3, ending).await;
         self.closing.cancel();
     }

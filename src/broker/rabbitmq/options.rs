@@ -1,4 +1,4 @@
-//! How a broker is reached, and what is expected of it.
+//! How to reach the broker, and what to expect of it.
 
 use std::time::Duration;
 
@@ -12,23 +12,24 @@ pub struct RabbitMqOptions {
     pub hosts: Hosts,
     /// Shown in the broker's tools.
     pub connection_name: String,
-    /// For connecting, logging in and every question.
+    /// Time-out for connecting, logging in and every request.
     pub connect_timeout: Duration,
-    /// For a whole call of `publish`. A broker killed at the wrong moment never answers.
+    /// Time-out for a whole call of `publish`. A broker killed at the wrong time never answers.
     pub confirm_timeout: Duration,
-    /// A consumer that has no unsettled delivery and gets nothing for so long registers again. The broker says by itself when
-    /// one is canceled, but not always (seen on 3.10): a quorum queue that is deleted and declared again within a second
-    /// may forget its consumers, or keep them and deliver into nothing. An idle consumer costs little to renew, and what
-    /// was delivered into nothing comes again.
+    /// A consumer without unsettled deliveries that receives nothing for this long registers again. The broker reports
+    /// canceled consumers, but not always (seen on 3.10): a quorum queue that is deleted and declared again within a second
+    /// may forget its consumers, or keep them and lose its deliveries to them. An idle consumer costs little to renew, and
+    /// lost deliveries are then redelivered.
     pub idle: Duration,
-    /// PEM, beside the system's: an extra CA certificate, for `amqps`.
+    /// An extra CA certificate as PEM, in addition to the system's, for `amqps`.
     pub ca_certificates: Option<String>,
-    /// What is declared.
+    /// The topology to declare.
     pub topology: Topology,
 }
 
 impl RabbitMqOptions {
-    /// With time-outs of 5 seconds, 10 for what is idle, the system's certificates and the topology of definitions.json.
+    /// With time-outs of 5 seconds, an idle time of 10 seconds, the system's certificates and the topology of
+    /// definitions.json.
     pub fn new(hosts: Hosts, connection_name: impl Into<String>) -> Result<Self, BrokerError> {
         Ok(Self {
             ca_certificates: hosts.ca_certificates(),

@@ -1,4 +1,4 @@
-//! What a check of the environment asks RabbitMQ, without leaving or taking a message.
+//! The queries that a check of the environment sends to RabbitMQ, without publishing or consuming a message.
 
 use std::net::SocketAddr;
 
@@ -17,20 +17,20 @@ use super::RabbitMq;
 use super::declare::{arguments, is_access_refused};
 use crate::broker::{BrokerError, Exchange, Queue};
 
-/// A key that leads nowhere.
+/// A routing key without a binding.
 const NOWHERE: &str = "check.nowhere";
 
-/// Something that the service has to be allowed to do.
+/// A right that the service needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Right {
     /// `consume payments.work`
     pub what: String,
-    /// The broker's words, if it refused.
+    /// The broker's message, if it refused.
     pub refused: Option<String>,
 }
 
 impl RabbitMq {
-    /// The version that the first host that answers gives in its greeting, before any login.
+    /// The version from the greeting of the first host that answers, before any login.
     pub async fn version(&self) -> Result<String, BrokerError> {
         for uri in self.options.hosts.uris() {
             let greeting = greeting(uri, self.options.ca_certificates.clone());
@@ -42,7 +42,7 @@ impl RabbitMq {
         Err(BrokerError::NotConnected)
     }
 
-    /// Everything that the service does at the broker, tried one by one.
+    /// Tries everything that the service does at the broker, one by one.
     pub async fn rights(&self) -> Result<Vec<Right>, BrokerError> {
         let mut rights = Vec::new();
         for definition in &self.options.topology.queues {
@@ -86,7 +86,7 @@ impl RabbitMq {
         Ok(rights)
     }
 
-    /// One for each question: a refusal closes it.
+    /// Opens a channel for each request: a refusal closes it.
     async fn channel(&self) -> Result<Channel, BrokerError> {
         let session = self.session().ok_or(BrokerError::NotConnected)?;
         let opened = timeout(
@@ -101,7 +101,7 @@ impl RabbitMq {
     }
 }
 
-/// What a broker sends first on a new connection.
+/// The first bytes that a broker sends on a new connection.
 async fn greeting(uri: &AMQPUri, ca_certificates: Option<String>) -> lapin::Result<Vec<u8>> {
     let runtime = lapin::runtime::default_runtime()?;
     let host = uri.authority.host.as_str();
@@ -139,7 +139,7 @@ fn answered<T>(
     }
 }
 
-/// The right is looked at before the route, and there is none: the message comes back and is dropped here.
+/// The broker checks the right before the route. There is no route: the message is returned and dropped here.
 async fn publish(channel: &Channel, exchange: Exchange) -> lapin::Result<()> {
     channel
         .confirm_select(ConfirmSelectOptions::default())
@@ -154,8 +154,8 @@ async fn publish(channel: &Channel, exchange: Exchange) -> lapin::Result<()> {
     Ok(())
 }
 
-/// The right is looked at before the arguments, and one of these is wrong on purpose: a consumer that was registered
-/// would be given messages.
+/// The broker checks the right before the arguments. One of these is wrong on purpose, because a registered consumer
+/// would receive messages.
 async fn consume(channel: &Channel, queue: Queue) -> lapin::Result<()> {
     let mut wrong = FieldTable::default();
     let value = AMQPValue::LongString(LongString::from("no number"));

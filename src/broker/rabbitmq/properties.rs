@@ -1,17 +1,17 @@
-//! Messages between their own form and AMQP's.
+//! Converts messages to and from AMQP.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use crate::broker::{Properties, Publication};
 
-/// Survives a restart of the broker.
+/// The message survives a restart of the broker.
 const PERSISTENT: u8 = 2;
 
-/// All headers of a message travel in one frame (128 KiB by default, what fills more costs the connection).
+/// All headers of a message are sent in one frame (128 KiB by default; the broker closes the connection on larger ones).
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// A text that AMQP cannot carry: names and properties end at 255 bytes.
+/// A text that is too long for AMQP: names and properties have at most 255 bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is too long for AMQP")]
 pub(super) struct TooLong(&'static str);
@@ -20,7 +20,7 @@ pub(super) fn short(what: &'static str, text: &str) -> Result<ShortString, TooLo
     ShortString::try_new(text).map_err(|_| TooLong(what))
 }
 
-/// What goes with a message to the broker. Never `user-id`: the broker knows who is logged in.
+/// The properties of a message to publish. Never `user-id`: the broker knows the login.
 pub(super) fn to_amqp(message: &Publication) -> Result<BasicProperties, TooLong> {
     let Properties {
         message_id,
@@ -68,7 +68,7 @@ pub(super) fn to_amqp(message: &Publication) -> Result<BasicProperties, TooLong>
     Ok(properties)
 }
 
-/// What came with a message.
+/// The properties of a received message.
 pub(super) fn from_amqp(properties: &BasicProperties) -> Properties {
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
     let headers = properties.headers().as_ref().map(|table| {
@@ -89,7 +89,7 @@ pub(super) fn from_amqp(properties: &BasicProperties) -> Properties {
     }
 }
 
-/// Any header as text; those that are made of parts (`x-death`) part by part.
+/// Any header as text; compound ones (`x-death`) part by part.
 fn header_text(value: &AMQPValue) -> String {
     match value {
         AMQPValue::Boolean(it) => it.to_string(),

@@ -1,8 +1,8 @@
-//! Publishing with confirms: everything is handed over first, then the confirms are awaited.
+//! Publishing with confirms: all messages are written first, then the confirms are awaited.
 //!
-//! Each call has a channel to itself for as long as it lasts. lapin hands a returned (unroutable) message to whichever
-//! confirm comes next on the channel, which with confirms for several messages at once is any of them; so what came
-//! back is collected over the whole call, and a message counts as unroutable if one for the same place came back.
+//! Each call uses its own channel. lapin attaches a returned (unroutable) message to the next confirm on the channel,
+//! which may belong to another message if one confirm covers several; so returned messages are collected over the whole
+//! call, and a message counts as unroutable if one with the same exchange and routing key was returned.
 
 use std::collections::HashSet;
 use std::pin::{Pin, pin};
@@ -18,11 +18,11 @@ use crate::broker::{Exchange, Publication, PublishError};
 
 type Outcome = Result<(), PublishError>;
 
-/// From the first byte to the broker's word on it.
+/// A publication until the broker's confirm.
 type Confirming<'c> = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send + 'c>>;
 
-/// Publishes on this session until the deadline. Whatever has no confirm by then makes the session a broken one,
-/// except while the broker blocks it, which says itself why nothing comes.
+/// Publishes on this session until the deadline. A missing confirm then marks the session as broken, except while the
+/// broker blocks it, which explains the missing confirm.
 pub(super) async fn publish(
     session: &Session,
     messages: &[&Publication],
@@ -44,7 +44,7 @@ pub(super) async fn publish(
             Ok((channel, _permit)) => {
                 let written = call.write(&channel);
                 call.collect(written, end.as_mut()).await;
-                // One that still has confirms to come is dropped, which closes it.
+                // A channel with outstanding confirms is dropped, which closes it.
                 if call.fault.is_none() {
                     session.confirm_channels.give_back(channel);
                 }
@@ -68,9 +68,9 @@ struct Call<'a> {
     messages: &'a [&'a Publication],
     outcomes: Vec<Outcome>,
     acknowledged: Vec<usize>,
-    /// Exchange and routing key of every message that came back.
+    /// Exchange and routing key of every returned message.
     returned: HashSet<(String, String)>,
-    /// What makes the session useless.
+    /// Why the session is unusable.
     fault: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Hands everything to the connection in its order, waiting for nothing.
+    /// Writes all messages to the connection in order, without waiting.
     fn write<'c>(&mut self, channel: &'c Channel) -> Vec<(usize, Confirming<'c>)>
     where
         'a: 'c,
@@ -95,7 +95,7 @@ impl<'a> Call<'a> {
         let mut written = Vec::with_capacity(self.messages.len());
         for (index, message) in self.messages.iter().enumerate() {
             match write(channel, message) {
-                // Its first poll puts the frames into the connection's queue.
+                // The first poll puts the frames into the connection's queue.
                 Ok(mut confirming) => match (&mut confirming).now_or_never() {
                     Some(confirmation) => self.note(index, confirmation),
                     None => written.push((index, confirming)),
@@ -108,7 +108,7 @@ impl<'a> Call<'a> {
         written
     }
 
-    /// After a fault it waits no longer, but takes what has come by then: a return may be among it.
+    /// After a fault it stops waiting, but takes the confirms received so far: one may carry a returned message.
     async fn collect(
         &mut self,
         written: Vec<(usize, Confirming<'_>)>,
@@ -161,7 +161,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// An unroutable message is acknowledged too: only what came back tells.
+    /// Unroutable messages are confirmed, too: only the returned messages show it.
     fn judge(&mut self) {
         for index in std::mem::take(&mut self.acknowledged) {
             let message = &self.messages[index];
@@ -187,7 +187,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A reply queue may be gone; a queue of ours may not.
+    /// A reply queue may be gone; a queue of this service may not.
     fn misses_topology(&self) -> bool {
         self.messages
             .iter()

@@ -1,5 +1,5 @@
-//! Supervised sessions: next host, connect, declare what is missing, run until any fault, drop everything, wait, again,
-//! for ever. lapin's own recovery is not used: it knows one host, stops trying, and leaves faulty channels behind.
+//! Supervised sessions: in a loop, take the next host, connect, declare what is missing, run until any fault, drop
+//! everything, wait. lapin's own recovery is not used: it knows one host, stops trying, and leaves faulty channels behind.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -20,18 +20,18 @@ use super::declare::declare;
 use super::hosts::address;
 use crate::broker::Connection as State;
 
-/// How often a session looks whether its connection is still one, should no event have said so.
+/// How often a session checks whether its connection is still open, in case an event was missed.
 const GLANCE: Duration = Duration::from_millis(500);
-/// How often a mismatch is looked at again: somebody may have put it right.
+/// How often a mismatch is checked again: it may have been corrected.
 const RECHECK: Duration = Duration::from_secs(15);
-/// So many sessions for replies in a row are built without a pause when the broker has closed the one before.
+/// This many consecutive sessions for replies start without a pause when the broker has closed the previous one.
 const AT_ONCE: u32 = 10;
-/// Why a session ends whose host does not confirm.
+/// The reason for ending a session whose host does not confirm.
 pub(super) const NO_CONFIRM: &str = "no confirm in time";
-/// A session that lived this long was no failure to connect.
+/// A session that lasted this long does not count as a failure to connect.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// One connection to one host, from log-in to the first fault.
+/// One connection to one host, from login to the first fault.
 pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) host: String,
@@ -40,7 +40,7 @@ pub(super) struct Session {
     broken: CancellationToken,
     reason: Mutex<Option<String>>,
     closed_by_broker: OnceLock<String>,
-    /// Something that should be there was missing.
+    /// Signals that an exchange or queue was missing.
     missing: Notify,
 }
 
@@ -64,7 +64,7 @@ impl Session {
         })
     }
 
-    /// Declares it broken: it is dropped and another one built.
+    /// Marks it as broken: it is dropped and replaced.
     pub(super) fn fail(&self, reason: impl Into<String>) {
         self.reason
             .lock()
@@ -82,18 +82,18 @@ impl Session {
         !self.broken.is_cancelled() && self.connection.status().connected()
     }
 
-    /// The broker has stopped taking messages. What is written now would wait in memory.
+    /// Whether the broker has stopped accepting messages. Messages written now would wait in memory.
     pub(super) fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// Why the broker has closed the connection or one of its channels, if it has: something that was published on it
-    /// may be the cause. An operator who closes connections is none.
+    /// Why the broker has closed the connection or one of its channels, if it has: a message published on it may be the
+    /// cause. Connections closed by an operator do not count.
     pub(super) fn closed_by_broker(&self) -> Option<&str> {
         self.closed_by_broker.get().map(String::as_str)
     }
 
-    /// Notes what lapin said of the end.
+    /// Stores lapin's error about the end of the session.
     pub(super) fn note(&self, error: &lapin::Error) {
         if let ErrorKind::ProtocolError(said) = error.kind()
             && *said.kind() != AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED)
@@ -102,12 +102,12 @@ impl Session {
         }
     }
 
-    /// Asks for the topology to be declared again soon.
+    /// Requests that the topology is declared again soon.
     pub(super) fn report_missing(&self) {
         self.missing.notify_one();
     }
 
-    /// The other side is told, so that it does not log a lost connection; it need not answer.
+    /// Sends a close to the broker, so that it does not log a lost connection; it need not answer.
     pub(super) async fn close(&self, time: Duration) {
         let _ = timeout(time, self.connection.close(200, "closed".into())).await;
     }
@@ -190,17 +190,16 @@ impl Supervisor {
             );
             *told = Some(reason.clone());
         }
-        // The end of a session for results or replies may be the fault of somebody's queue, and says nothing about the
-        // broker.
+        // A session for results or replies may end because of a client's queue, which says nothing about the broker.
         let to_others = matches!(self.purpose, Purpose::Results | Purpose::Replies);
         if !opened || !to_others {
             self.status.set(self.purpose, State::Down(reason));
         }
     }
 
-    /// Before the next session.
+    /// The pause before the next session.
     fn pause(&self, failures: u32, hosts: usize, closed_by_broker: bool) -> Duration {
-        // The reply for which the broker closed the connection is not published on it again, and others wait.
+        // The reply that made the broker close the connection is not published here again, and others wait.
         if closed_by_broker && self.purpose == Purpose::Replies {
             return if failures <= AT_ONCE {
                 Duration::ZERO
@@ -224,7 +223,7 @@ impl Supervisor {
     }
 
     async fn declare(&self, session: &Session) -> Result<Vec<String>, String> {
-        // Replies take the default exchange to queues of others, and must not wait longer than they have to.
+        // Replies only use the default exchange and clients' queues, and must not wait longer than necessary.
         if self.purpose == Purpose::Replies {
             return Ok(Vec::new());
         }
@@ -237,9 +236,9 @@ impl Supervisor {
         .map_err(|error| error.to_string())
     }
 
-    /// Hands the session out, runs it to its end and says why it ended.
+    /// Publishes the session to its users, runs it to its end and returns why it ended.
     async fn serve(&self, session: &Arc<Session>, findings: Vec<String>) -> String {
-        // Handed out before it is announced: who waits for `Up` finds it.
+        // First the session, then the status: code that waits for `Up` must find it.
         self.sessions.send_replace(Some(Arc::clone(session)));
         self.tell(session, &findings);
         let reason = tokio::select! {
@@ -256,7 +255,7 @@ impl Supervisor {
         reason
     }
 
-    /// Ends with the reason why the session cannot go on.
+    /// Returns the reason why the session cannot continue.
     async fn watch(&self, session: &Session, mut findings: Vec<String>) -> String {
         let mut events = session.connection.events_listener();
         let mut glance = interval(GLANCE);
@@ -265,7 +264,7 @@ impl Supervisor {
         loop {
             let mut check = false;
             tokio::select! {
-                // The event says more than that the connection is gone.
+                // The event has more detail than the closed connection.
                 biased;
                 event = events.next() => match event {
                     Some(Event::Error(error)) if !session.connection.status().connected() => {
@@ -281,7 +280,7 @@ impl Supervisor {
                     }
                     check = !findings.is_empty() && checked.elapsed() > RECHECK;
                 }
-                // At most once a second, however many publications ask for it.
+                // At most once a second, however many publications request it.
                 () = session.missing.notified(), if checked.elapsed() > Duration::from_secs(1) => check = true,
             }
             if check && !session.is_blocked() {

@@ -1,4 +1,4 @@
-//! How a delivery is settled at RabbitMQ.
+//! Settles deliveries at RabbitMQ.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::broker::Settle;
 
-/// A consumer's channel, and the deliveries of it that are in someone's hands.
+/// A consumer's channel and its unsettled deliveries.
 ///
-/// Payments end many at a time, and so do their deliveries. A replicated queue writes to its log for each frame that
-/// settles something: acknowledgements of the same moment leave as one frame, as far as nothing older is unsettled.
+/// Many payments, and so their deliveries, end at the same time. A replicated queue writes to its log for each frame that
+/// settles something, so simultaneous acknowledgements are sent as one frame, up to the oldest unsettled delivery.
 #[derive(Debug)]
 pub(super) struct InHand {
     pub(super) channel: Channel,
@@ -25,7 +25,7 @@ pub(super) struct InHand {
 
 #[derive(Debug, Default)]
 struct Tags {
-    /// Unsettled.
+    /// Unsettled deliveries.
     open: BTreeSet<DeliveryTag>,
     /// To be acknowledged with the next frame.
     done: Vec<DeliveryTag>,
@@ -39,7 +39,7 @@ impl InHand {
         }
     }
 
-    /// Takes a delivery, in the order in which they come.
+    /// Adds a delivery, in the order of arrival.
     pub(super) fn take(
         self: &Arc<Self>,
         tag: DeliveryTag,
@@ -69,21 +69,21 @@ impl InHand {
         drop(tags);
         if first {
             tokio::spawn(async move {
-                // Whatever else is ready now has its turn first, and may have something to acknowledge.
+                // Other ready tasks run first, and may have deliveries to acknowledge.
                 tokio::task::yield_now().await;
                 self.write_acknowledgements();
             });
         }
     }
 
-    /// Settles one delivery in another way. A delivery whose frame is still to be written is in no acknowledgement.
+    /// Settles one delivery in another way. Until its frame is written, no acknowledgement includes it.
     fn settle(&self, tag: DeliveryTag, write: impl FnOnce(&Channel)) {
         let mut tags = self.tags();
         write(&self.channel);
         tags.open.remove(&tag);
     }
 
-    /// Under the lock, like every frame that settles: their order counts.
+    /// Runs under the lock, like every frame that settles: their order matters.
     fn write_acknowledgements(&self) {
         let mut tags = self.tags();
         for (tag, multiple) in tags.acknowledgements() {
@@ -94,7 +94,7 @@ impl InHand {
 }
 
 impl Tags {
-    /// Tags to be acknowledged now, and whether each is for all before it as well.
+    /// Tags to acknowledge now, and whether each includes all earlier ones.
     fn acknowledgements(&mut self) -> Vec<(DeliveryTag, bool)> {
         let mut done = std::mem::take(&mut self.done);
         done.sort_unstable();
@@ -108,14 +108,14 @@ impl Tags {
     }
 }
 
-/// Settles a delivery in its own session; after that session it does nothing.
+/// Settles a delivery in its session; after the session has ended it does nothing.
 ///
-/// It writes on the channel rather than by lapin's acker, which starts a task for each and so may be overtaken by the
-/// closing of the connection; and it only puts the frame into the connection's queue, which keeps its order: waiting
-/// for it to be written would cost a change of threads, and proves nothing, since acknowledgements have no answer.
+/// It writes to the channel instead of using lapin's acker, which starts a task for each delivery, so that the close of
+/// the connection may overtake it. It only puts the frame into the connection's queue, which keeps the order: waiting
+/// for the write would cost a thread switch, and proves nothing, since acknowledgements have no answer.
 #[derive(Debug)]
 pub(super) struct Settlement {
-    /// Also keeps the channel open: closing it would give back what is unsettled.
+    /// Also keeps the channel open: closing it would requeue unsettled deliveries.
     in_hand: Arc<InHand>,
     tag: DeliveryTag,
     settled: Arc<LastSettled>,
@@ -130,10 +130,9 @@ impl LastSettled {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Waits until the broker has had time to apply what was settled. It hands acknowledgements to a quorum queue some
-    /// at a time (32 by default), and forgets those not yet handed over when their channel is closed: seen on 3.10,
-    /// where a close at once after 100 acknowledgements brought up to 67 of the messages again. There is no question
-    /// whose answer would tell.
+    /// Waits until the broker has had time to apply the settlements. It passes acknowledgements to a quorum queue in groups
+    /// (32 by default), and forgets the rest when their channel is closed: on 3.10, a close directly after 100
+    /// acknowledgements caused up to 67 of the messages to be redelivered. AMQP has no request to check this.
     pub(super) async fn has_sunk_in(&self) {
         const TIME: Duration = Duration::from_millis(200);
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +171,7 @@ impl Settle for Settlement {
     }
 }
 
-/// What came without acknowledgement has nothing left to settle.
+/// For deliveries without acknowledgement, which need no settlement.
 #[derive(Debug)]
 pub(super) struct Settled;
 

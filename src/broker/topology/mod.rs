@@ -1,7 +1,7 @@
-//! Exchanges and queues by name, and everything that `rabbitmq/definitions.json` says of them.
+//! Exchanges and queues by name, with everything that `rabbitmq/definitions.json` defines for them.
 //!
-//! The file is part of the program: what a broker loads, what the sessions declare and what the embedded broker does
-//! is one and the same text. Users and permissions in it concern the broker alone and are not read here.
+//! The file is part of the program: a broker loads it, the sessions declare it, and the embedded broker follows it. Users
+//! and permissions in it only matter to the broker and are not read here.
 
 use std::collections::BTreeMap;
 
@@ -15,34 +15,34 @@ const DEFINITIONS: &str = include_str!("../../../rabbitmq/definitions.json");
 /// The exchanges that this service writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Exchange {
-    /// Requests by message: clients write, we read.
+    /// Requests by message: clients publish, this service consumes.
     #[serde(rename = "payments.requests")]
     Requests,
     /// Work for the workers.
     #[serde(rename = "payments.work")]
     Work,
-    /// Results for everyone who listens.
+    /// Results for all subscribers.
     #[serde(rename = "payments.results")]
     Results,
-    /// What could not be used. Its routing key is the name of the queue where the message came from.
+    /// Dead letters. The routing key is the name of the queue that the message came from.
     #[serde(rename = "payments.dead-letters")]
     DeadLetters,
-    /// The default exchange, which leads to a queue by its name: replies, and callbacks that come again.
+    /// The default exchange, which routes to a queue by its name: replies, and repeated callbacks.
     #[serde(rename = "")]
     Default,
 }
 
-/// What travels apart. Clients own the queues that results and replies go to, and a queue that has lost its majority
-/// confirms nothing to its publishers; work must not wait behind such a queue. A message's lane: [`Publication::lane`].
+/// Messages of different lanes are published separately. Clients own the queues for results and replies, and a queue
+/// without its majority confirms nothing; work must not wait behind it. A message's lane: [`Publication::lane`].
 ///
 /// [`Publication::lane`]: super::Publication::lane
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// To queues of this service: what payments need to go on.
+    /// To queues of this service: messages that payments need to make progress.
     Work,
-    /// To whatever queues others have bound: results, and the callbacks that follow from results.
+    /// To any queues that clients have bound: results, and the callbacks that follow from results.
     Results,
-    /// To the queue that a client has named: replies. RabbitMQ closes the connection for some of those names.
+    /// To the queue that a client has named: replies. RabbitMQ closes the connection for some of these names.
     Replies,
 }
 
@@ -53,10 +53,10 @@ pub enum Queue {
     Requests,
     /// Tries that are due.
     Work,
-    /// Results that a client is to be told of by HTTP. Bound to results while clients want that, see
-    /// [`super::Broker::bind_results`]; what is to be told later comes through the default exchange.
+    /// Results to send to clients by HTTP. Bound to the results that clients subscribed to, see
+    /// [`super::Broker::bind_results`]; repeated callbacks come through the default exchange.
     Callbacks,
-    /// What could not be used.
+    /// Dead letters.
     DeadLetters,
 }
 
@@ -74,10 +74,10 @@ impl Exchange {
 }
 
 impl Lane {
-    /// All.
+    /// All lanes.
     pub const ALL: [Self; 3] = [Self::Work, Self::Results, Self::Replies];
 
-    /// As the outbox keeps it.
+    /// The name in the outbox.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Work => "work",
@@ -99,7 +99,7 @@ impl Queue {
     }
 }
 
-/// Exchanges, queues and bindings with their arguments, in the broker's own words.
+/// Exchanges, queues and bindings with their arguments, with the broker's field names.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Topology {
     /// Declared first.
@@ -133,26 +133,26 @@ pub struct QueueDefinition {
     pub arguments: BTreeMap<String, Value>,
 }
 
-/// What leads from an exchange to a queue.
+/// A binding from an exchange to a queue.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct BindingDefinition {
     /// Name of the exchange.
     pub source: String,
     /// Name of the queue.
     pub destination: String,
-    /// For a topic exchange a pattern, see [`topic_matches`].
+    /// For a topic exchange: a pattern, see [`topic_matches`].
     pub routing_key: String,
 }
 
 impl Topology {
-    /// What `rabbitmq/definitions.json` says.
+    /// The topology of `rabbitmq/definitions.json`.
     pub fn of_definitions() -> Result<Self, BrokerError> {
         serde_json::from_str(DEFINITIONS).map_err(|error| {
             BrokerError::Configuration(format!("rabbitmq/definitions.json: {error}"))
         })
     }
 
-    /// The same with results of these keys led to a queue, so that they are from the first moment of every session.
+    /// The same with a queue bound to results with these keys, so that the bindings exist from the start of every session.
     #[must_use]
     pub fn with_results(mut self, queue: Queue, keys: &[String]) -> Self {
         self.bindings
@@ -164,8 +164,8 @@ impl Topology {
         self
     }
 
-    /// The same with another length for one queue. A broker that has the queue already calls it a mismatch, so this
-    /// is for a virtual host or an embedded broker in tests: these fill a queue of three sooner than of a million.
+    /// The same with another maximum length for one queue. A broker that already has the queue reports a mismatch, so this
+    /// is for a virtual host or an embedded broker in tests, which fill a short queue faster.
     #[must_use]
     pub fn with_max_length(mut self, queue: Queue, max_length: u64) -> Self {
         for definition in self.queues.iter_mut().filter(|it| it.name == queue.name()) {
@@ -178,7 +178,7 @@ impl Topology {
 }
 
 impl Topology {
-    /// What keeps a queue from dead-lettering at least once; the broker falls back to at most once and says nothing.
+    /// Faults that prevent at-least-once dead-lettering; the broker then silently falls back to at-most-once.
     pub fn dead_letter_faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for queue in self
@@ -196,19 +196,19 @@ impl Topology {
             let needed = [
                 (
                     queue.text("x-queue-type") == Some("quorum"),
-                    "is no quorum queue",
+                    "is not a quorum queue",
                 ),
                 (
                     queue.text("x-overflow") == Some("reject-publish"),
-                    "does not refuse when it is full",
+                    "does not refuse messages when it is full",
                 ),
                 (
                     queue.text("x-dead-letter-strategy") == Some("at-least-once"),
-                    "has another strategy",
+                    "does not dead-letter at least once",
                 ),
                 (
                     self.bindings.iter().any(leads_there),
-                    "has dead letters that lead nowhere",
+                    "has no queue for its dead letters",
                 ),
             ];
             let missing = needed.iter().filter(|(met, _)| !met);
@@ -219,19 +219,19 @@ impl Topology {
 }
 
 impl QueueDefinition {
-    /// A whole number among the arguments.
+    /// An argument that is a whole number.
     pub fn number(&self, argument: &str) -> Option<u64> {
         self.arguments.get(argument).and_then(Value::as_u64)
     }
 
-    /// A text among the arguments.
+    /// An argument that is a text.
     pub fn text(&self, argument: &str) -> Option<&str> {
         self.arguments.get(argument).and_then(Value::as_str)
     }
 }
 
-/// Whether a routing key fits the pattern of a topic binding: words between dots, `*` for exactly one word, `#` for
-/// any number of them, none included.
+/// Whether a routing key matches the pattern of a topic binding: words between dots, `*` for exactly one word, `#` for
+/// zero or more.
 pub fn topic_matches(pattern: &str, routing_key: &str) -> bool {
     let pattern: Vec<&str> = pattern.split('.').collect();
     let words: Vec<&str> = routing_key.split('.').collect();

@@ -1,4 +1,4 @@
-//! The two languages that receivers speak: what is sent in each, and which answer says that it has arrived.
+//! The two callback formats: what is sent in each, and which answers count as delivered.
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -12,7 +12,7 @@ use crate::clients::callback::{Callback, Format};
 
 const USER_AGENT: &str = concat!("payment-service/", env!("CARGO_PKG_VERSION"));
 
-/// The request of one try, signed for this moment.
+/// The request of one call, signed for this moment.
 pub fn of(
     event: &Event,
     callback: &Callback,
@@ -37,14 +37,18 @@ pub fn of(
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     for (name, value) in signed {
         let value = HeaderValue::from_str(&value).map_err(|_| {
-            Failure::last("event_unreadable", "The event's id is no header.").without_a_call()
+            Failure::last(
+                "event_unreadable",
+                "The event's id is not a valid header value.",
+            )
+            .without_a_call()
         })?;
         headers.insert(HeaderName::from_static(name), value);
     }
     Ok(request)
 }
 
-/// Whether the receiver has it. Redirects are answers like others: they are never followed.
+/// Whether the receiver accepted the event. Redirects are answers like others: they are never followed.
 pub fn judge(format: Format, status: StatusCode, body: &[u8]) -> Result<(), Failure> {
     match status {
         StatusCode::GONE => Err(Failure::last(
@@ -71,7 +75,7 @@ pub fn judge(format: Format, status: StatusCode, body: &[u8]) -> Result<(), Fail
     }
 }
 
-/// Most of these say that the receiver works and cannot use this event; some say that it has no time.
+/// Most 4xx answers mean that the receiver works but cannot use this event; a few mean that it is too busy.
 fn client_error(status: StatusCode) -> Failure {
     let failure = Failure::again(
         "client_error",
@@ -85,7 +89,7 @@ fn client_error(status: StatusCode) -> Failure {
     }
 }
 
-/// Store Manager says so; a page of something in front of it does not.
+/// Only Store Manager itself sends this answer; a page of a proxy in front of it does not.
 fn updated(body: &[u8]) -> Result<(), Failure> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     match answer["updated"].as_bool() {
@@ -102,7 +106,8 @@ fn updated(body: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Store Manager keeps ids in 32 bits and takes numbers and booleans, not texts. Newer copies of it store the payment's id.
+/// Store Manager keeps ids in 32 bits and accepts numbers and booleans, not strings. Newer copies of it store the
+/// payment's id.
 fn order_paid(event: &Event) -> Result<String, Failure> {
     let unreadable =
         |_| Failure::last("event_unreadable", "The event is not JSON.").without_a_call();
@@ -113,7 +118,7 @@ fn order_paid(event: &Event) -> Result<String, Failure> {
         .ok_or_else(|| {
             Failure::last(
                 "order_id_too_large",
-                "Store Manager has no such order: its ids have 32 bits.",
+                "Store Manager cannot have this order: its ids have 32 bits.",
             )
             .without_a_call()
         })?;

@@ -1,4 +1,4 @@
-//! `check --live`: one question to the process on this machine, one line, and an exit code.
+//! `check --live`: sends one request to the process on this machine, prints one line, and sets the exit code.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::config::admin_addr;
 
-/// A process that lives answers at once.
+/// A live process answers at once.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Asks, prints one line, and says it once more as an exit code.
+/// Sends the request, prints one line, and returns the matching exit code.
 pub async fn run(variable: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     let address = match admin_addr(variable) {
         Ok(address) => reachable(address),
@@ -34,7 +34,7 @@ pub async fn run(variable: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     }
 }
 
-/// Whether the process at this address lives, or why not.
+/// Checks that the process at this address is live, or returns why not.
 pub async fn ask(address: SocketAddr) -> Result<(), String> {
     let answer = get(address, "/health/live").await?;
     let status = answer.status();
@@ -46,14 +46,14 @@ pub async fn ask(address: SocketAddr) -> Result<(), String> {
     Err(format!("{status}, {reason}"))
 }
 
-/// What the process at this address says under a path, whatever the status.
+/// The body that the process at this address returns for a path, whatever the status.
 pub(super) async fn read(address: SocketAddr, path: &str) -> Result<Value, String> {
     let answer = get(address, path).await?;
     answer.json().await.map_err(|error| cause(&error))
 }
 
 async fn get(address: SocketAddr, path: &str) -> Result<reqwest::Response, String> {
-    // A proxy of the environment has no business between a process and itself.
+    // A proxy from the environment must not be used for a process on this machine.
     let client = reqwest::Client::builder()
         .no_proxy()
         .timeout(PATIENCE)
@@ -66,7 +66,7 @@ async fn get(address: SocketAddr, path: &str) -> Result<reqwest::Response, Strin
         .map_err(|error| cause(&error))
 }
 
-/// What listens on every address is asked on loopback.
+/// A process that listens on every address is called on loopback.
 pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -76,7 +76,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The innermost cause: the others only repeat the address.
+/// The innermost cause: the outer ones only repeat the address.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

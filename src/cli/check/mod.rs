@@ -1,6 +1,6 @@
-//! `check`: whether a process lives, whether what is stored keeps its promises, whether the environment is fit.
+//! `check`: whether a process is live, whether the stored payments are consistent, whether the environment is ready.
 //!
-//! Exit code 0: nothing to object; 1: something is wrong.
+//! Exit code 0: no problems found; 1: something is wrong.
 
 pub mod environment;
 pub mod live;
@@ -12,29 +12,29 @@ use std::time::Duration;
 use crate::cli::output;
 use crate::telemetry;
 
-/// What is checked.
+/// What to check.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Ask the process on this machine whether it lives (ADMIN_ADDR alone is needed), for container health checks
+    /// Check whether the process on this machine is live (needs only ADMIN_ADDR), for container health checks
     #[arg(long, conflicts_with_all = ["payments", "json", "overdue"])]
     live: bool,
-    /// Count what is stored and name every promise that is broken
+    /// Count the stored payments and list every broken guarantee
     #[arg(long)]
     payments: bool,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// With --payments: when something that is under way is overdue, such as 30s [default: from the configuration]
+    /// With --payments: after how long work under way counts as overdue, such as 30s [default: from the configuration]
     #[arg(long, value_parser = humantime::parse_duration, requires = "payments")]
     overdue: Option<Duration>,
 }
 
-/// Runs the check that is asked for.
+/// Runs the requested check.
 pub async fn run(options: Options) -> ExitCode {
     if options.live {
         return live::run(&|name| std::env::var(name).ok()).await;
     }
-    // Answers go to standard output; only what is out of order is logged.
+    // Results go to standard output; only problems are logged.
     if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {
         return output::failed(error.as_ref());
     }

@@ -1,4 +1,4 @@
-//! `check --payments`: figures, and every promise with what stands against it.
+//! `check --payments`: figures, and every guarantee with the rows that break it.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use crate::cli::{configuration, open, output};
 use crate::config::{Config, Role};
 use crate::store::audit::{Audit, Bounds, Finding, Severity};
 
-/// What a sweep that is held up for a moment may take.
+/// Allowance for a sweep that is delayed for a moment.
 const SLACK: Duration = Duration::from_secs(30);
 
 /// Expired tokens are erased about once a minute.
@@ -47,8 +47,8 @@ async fn audit(config: &Config, overdue: Option<Duration>) -> Result<Audit, Box<
     Ok(audit?)
 }
 
-/// A payment that is processing moves at least as often as its longest delay and one lease allow, or the rescue takes
-/// it up; all of that once is no reason to complain.
+/// A payment that is processing changes at least once within its longest delay plus one lease, or the rescue dispatches
+/// it again; going through all of that once is not a problem.
 fn bounds(config: &Config, overdue: Option<Duration>) -> Bounds {
     let longest_delay = config.retry.longest_delay();
     let first_try = config.leases.claim + config.leases.check + SLACK;

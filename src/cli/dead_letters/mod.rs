@@ -1,4 +1,4 @@
-//! `dead-letters`: looks at what could not be used, publishes it again, or throws it away.
+//! `dead-letters`: shows messages that could not be used, publishes them again, or deletes them.
 
 mod store;
 
@@ -14,7 +14,7 @@ use crate::telemetry;
 use crate::wire::dead_letter::DeadLetter;
 use store::{DeadLetterStore, DeadLetterStoreError, Held};
 
-/// What is done with dead letters.
+/// What to do with dead letters.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     #[command(subcommand)]
@@ -23,32 +23,32 @@ pub struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Shows all of them, a line each
+    /// Lists all of them, one per line
     List {
-        /// Answer in JSON, with everything that `show` shows
+        /// Print JSON, with everything that `show` shows
         #[arg(long)]
         json: bool,
     },
     /// Shows one with its masked body
     Show {
-        /// As `list` shows it
+        /// The id, as shown by `list`
         id: String,
     },
-    /// Publishes one again, or all that can be
+    /// Publishes one again, or all that can be replayed
     Replay {
-        /// As `list` shows it
+        /// The id, as shown by `list`
         #[arg(required_unless_present = "all", conflicts_with = "all")]
         id: Option<String>,
         /// All that can be replayed; the others stay
         #[arg(long)]
         all: bool,
-        /// Only says what would be done
+        /// Only prints what would be done
         #[arg(long)]
         dry_run: bool,
     },
-    /// Throws one away for good
+    /// Deletes one for good
     Discard {
-        /// As `list` shows it
+        /// The id, as shown by `list`
         id: String,
     },
 }
@@ -69,7 +69,7 @@ pub async fn run(options: Options) -> ExitCode {
     let done = act(&config, &mut store, &options.action).await;
     if store.beyond_reach > 0 {
         crate::errln!(
-            "{} more could not be held: somebody else is looking at them, or there are more than 65535; try again",
+            "{} more could not be read: another command is reading them, or there are more than 65535; try again",
             store.beyond_reach
         );
     }
@@ -116,7 +116,7 @@ async fn act(config: &Config, store: &mut DeadLetterStore, action: &Action) -> b
     }
 }
 
-/// Replays each letter once; further copies of it (a message can be published twice) go with the first.
+/// Replays each letter once; further copies of it (a message can be published twice) are discarded with the first.
 async fn replay(
     config: &Config,
     store: &DeadLetterStore,
@@ -144,7 +144,7 @@ async fn replay(
                 Ok(message) => message,
                 Err(why) => {
                     crate::outln!("{}  not replayed: {why}", letter.id);
-                    // Those that cannot be replayed are no failure where all that can be were asked for.
+                    // With `--all`, letters that cannot be replayed are not a failure.
                     all_done &= !wanted;
                     continue;
                 }
@@ -161,7 +161,7 @@ async fn replay(
     all_done
 }
 
-/// Those with this id, or all, out of the store.
+/// Takes those with this id, or all, out of the store.
 fn take(store: &mut DeadLetterStore, id: Option<&str>) -> Vec<Held> {
     let (taken, left) = std::mem::take(&mut store.letters)
         .into_iter()
@@ -214,7 +214,7 @@ fn list(letters: &[Held], json: bool) -> String {
     text
 }
 
-/// To the largest unit.
+/// In whole numbers of the largest unit.
 fn age(letter: &DeadLetter, now: OffsetDateTime) -> String {
     let Some(age) = letter.age(now) else {
         return "unknown".to_owned();

@@ -1,7 +1,7 @@
-//! Where dead letters lie: RabbitMQ's queue, or the table of the embedded service.
+//! Where dead letters are stored: RabbitMQ's queue, or the table of the embedded service.
 //!
-//! A queue can only be looked at by taking its messages. They are held, unacknowledged, until the command ends: then
-//! the broker has them again, also if the command dies. Another command at the same time sees what is left.
+//! A queue can be read only by taking its messages. They are held, unacknowledged, until the command ends: then the
+//! broker has them again, even if the command crashes. Another command at the same time sees the rest.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Database, StoreError};
 use crate::wire::dead_letter::DeadLetter;
 
-/// How long the broker may take to let us in.
+/// How long connecting and logging in may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// When nothing has come for so long, the others are in someone else's hands.
+/// If nothing arrives for this long, another consumer holds the rest.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Dead letters, held for the time of a command.
+/// Dead letters, held while a command runs.
 pub struct DeadLetterStore {
     place: Place,
-    /// Those that are held, the oldest first.
+    /// The letters held, the oldest first.
     pub letters: Vec<Held>,
     /// How many more there are than could be held.
     pub beyond_reach: u64,
@@ -43,15 +43,15 @@ enum Place {
 
 /// A dead letter that was taken from the queue.
 pub struct Held {
-    /// What it is.
+    /// Its content.
     pub letter: DeadLetter,
     settle: Option<Box<dyn Settle>>,
 }
 
-/// Why a dead letter cannot be had, or not be dealt with. It is still where it was.
+/// Why a dead letter cannot be read or handled. It is still stored.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterStoreError {
-    /// No data.
+    /// There is no data.
     #[error(transparent)]
     Place(#[from] OpenError),
     /// The table cannot be used.
@@ -60,14 +60,14 @@ pub enum DeadLetterStoreError {
     /// The broker cannot be used.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// It did not let us in.
-    #[error("no session to the broker: {0}")]
+    /// It refused the connection or the login.
+    #[error("cannot connect to the broker: {0}")]
     NotConnected(String),
-    /// It did not take the message.
+    /// It did not accept the message.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// Somebody else has dealt with it meanwhile.
-    #[error("it is gone: somebody else was faster")]
+    /// Another process has handled it meanwhile.
+    #[error("already handled by another process")]
     Gone,
 }
 
@@ -112,8 +112,8 @@ impl DeadLetterStore {
         }
     }
 
-    /// Publishes the message and, once that is certain, takes the letter away. If this process dies between the two,
-    /// the letter is there still: a message that is replayed twice meets its own message id, and changes nothing.
+    /// Publishes the message and, once that is confirmed, removes the letter. If this process dies between the two, the
+    /// letter is still there: a second replay has the same message id, and changes nothing.
     pub async fn replay(
         &self,
         held: &mut Held,
@@ -139,7 +139,7 @@ impl DeadLetterStore {
         }
     }
 
-    /// Takes the letter away for good.
+    /// Removes the letter for good.
     pub async fn discard(&self, held: &mut Held) -> Result<(), DeadLetterStoreError> {
         match &self.place {
             Place::Queue(_) => {
@@ -150,7 +150,7 @@ impl DeadLetterStore {
         }
     }
 
-    /// Gives back whatever is left.
+    /// Gives the remaining letters back.
     pub async fn close(self) {
         match self.place {
             Place::Queue(broker) => broker.close().await,
@@ -179,7 +179,7 @@ async fn take_all(broker: &RabbitMq) -> Result<(Vec<Held>, u64), DeadLetterStore
     if waiting == 0 {
         return Ok((Vec::new(), 0));
     }
-    // What is held is unacknowledged, and the prefetch, which limits that, has 16 bits.
+    // Held letters are unacknowledged, and the prefetch that limits them has 16 bits.
     let reach = u16::try_from(waiting).unwrap_or(u16::MAX);
     let mut consumer = broker.consume(Queue::DeadLetters, reach);
     registered(&mut consumer).await?;
@@ -197,7 +197,7 @@ async fn take_all(broker: &RabbitMq) -> Result<(Vec<Held>, u64), DeadLetterStore
             Ok(None) | Err(_) => break,
         }
     }
-    // What is replayed and fails again comes back into the queue, and must not be met again by this very command.
+    // A replayed message that fails again returns to the queue; this command must not receive it again.
     broker.stop_consuming().await;
     let beyond_reach = waiting.saturating_sub(letters.len() as u64);
     Ok((letters, beyond_reach))

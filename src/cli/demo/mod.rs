@@ -1,4 +1,4 @@
-//! `demo`: starts the service, sends payments of every kind through its real ways in, and shows how each one ended.
+//! `demo`: starts the service, sends payments of every kind by REST and by message, and shows how each one ended.
 //!
 //! It succeeds only if every outcome is the one that the card promises.
 
@@ -26,18 +26,18 @@ use crate::telemetry;
 use send::Sender;
 use spans::SpanLog;
 
-/// How the demonstration runs.
+/// Options of the demonstration.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Leave the service running afterwards, until Ctrl-C
+    /// Keep the service running afterwards, until Ctrl-C
     #[arg(long)]
     keep: bool,
 }
 
-/// Runs the demonstration. With DATABASE_URL and AMQP_URL set it uses these servers, else none.
+/// Runs the demonstration, on the servers of DATABASE_URL and AMQP_URL if set, otherwise embedded.
 pub async fn run(options: Options) -> ExitCode {
     let spans = SpanLog::default();
-    // Warnings of the faults that are shown on purpose would only stand between the lines.
+    // Warnings about the intended faults would clutter the output.
     let metrics = match telemetry::install("error", Some(Box::new(spans.clone()))) {
         Ok(metrics) => metrics,
         Err(error) => return output::failed(error.as_ref()),
@@ -58,14 +58,14 @@ pub async fn run(options: Options) -> ExitCode {
     }
 }
 
-/// The configuration of the environment, but in a separate folder, on free ports, and impatient.
+/// The configuration of the environment, but with a separate folder, free ports, and short time-outs.
 fn config(folder: &TempDir) -> Result<Config, ExitCode> {
     let folder = folder.path().display().to_string();
     configuration::load_with(Role::All, &|name| match name {
         "DATA_DIR" => Some(folder.clone()),
         "LISTEN_ADDR" | "ADMIN_ADDR" => Some("127.0.0.1:0".to_owned()),
         "CLIENTS_FILE" | "DEFAULT_CLIENT" => None,
-        // Shorter than in production, so that faults and their repair are seen within seconds.
+        // Shorter than in production, so that faults and recovery happen within seconds.
         "PROCESSOR_TIMEOUT" => Some("2500ms".to_owned()),
         "RETRY_INITIAL" => Some("200ms".to_owned()),
         "RETRY_MAX_INTERVAL" => Some("500ms".to_owned()),
@@ -83,7 +83,7 @@ async fn demonstrate(
 ) -> Result<bool, Box<dyn Error + Send + Sync>> {
     let where_it_runs = match &config.backend {
         Backend::Embedded { .. } => "embedded, in a temporary folder, with no servers",
-        Backend::Servers { .. } => "over MySQL and RabbitMQ, as DATABASE_URL and AMQP_URL say",
+        Backend::Servers { .. } => "on MySQL and RabbitMQ, from DATABASE_URL and AMQP_URL",
     };
     let max_tries = config.retry.max_tries;
     let app = App::build(config, render_metrics).await?;
@@ -99,7 +99,8 @@ async fn demonstrate(
     {
         stop.cancel();
         return Err(
-            "this database holds payments of other clients: demonstrate on an empty one".into(),
+            "this database holds payments of other clients: use an empty one for the demonstration"
+                .into(),
         );
     }
     crate::outln!("The service runs at http://{api} ({where_it_runs}).\n");
@@ -125,7 +126,7 @@ fn print_next_lines(api: SocketAddr, keep: bool) {
     if keep {
         crate::outln!("The service is still running; Ctrl-C stops it.");
     }
-    crate::outln!("Go on from here:");
+    crate::outln!("Next steps:");
     crate::outln!("  cargo run --release");
     crate::outln!(
         "  curl -s http://{address}/payments -H 'Content-Type: application/json' -H 'Prefer: wait=5' \

@@ -1,4 +1,4 @@
-//! What is sent: every brand, several declines, both ways in, and issuers that fail in every way.
+//! What is sent: every brand, several declines, REST and messages, and issuers that fail in every way.
 
 /// One payment of the demonstration.
 #[derive(Debug, Clone, Copy)]
@@ -9,11 +9,11 @@ pub(super) struct Sent {
     pub amount: f64,
     /// The test card, by its token.
     pub token: &'static str,
-    /// How it comes in.
+    /// How it is sent.
     pub way: Way,
 }
 
-/// How a payment comes in.
+/// How a payment is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// `POST /payments` with the card
@@ -29,7 +29,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// For the table.
+    /// The label in the table.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Rest => "REST",
@@ -46,7 +46,7 @@ pub(super) fn all() -> Vec<Sent> {
     use Way::{CardToken, Message, Rest, RestRepeated, TwoSteps};
     let sent = |(number, (token, way)): (i64, (&'static str, Way))| Sent {
         order_id: 1000 + number,
-        // What a shop computes in floats: 0.1 + 0.2 and the like.
+        // Totals as a shop computes them in floats: 0.1 + 0.2 and the like.
         amount: 19.99 + 7.1 * number as f64,
         token,
         way,

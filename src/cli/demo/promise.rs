@@ -12,7 +12,7 @@ pub(super) struct Promise {
 }
 
 impl Promise {
-    /// With so many tries per attempt.
+    /// The promise with this many tries per attempt.
     pub(super) fn of(behaviour: Behaviour, max_tries: u32) -> Self {
         let succeeded = |tries| Self {
             status: PaymentStatus::Succeeded,

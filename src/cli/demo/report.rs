@@ -1,11 +1,11 @@
-//! Prints how the payments ended, and the way of one of them.
+//! Prints how the payments ended, and the steps of one of them.
 
 use super::milliseconds;
 use super::payments::Way;
 use super::send::Ended;
 use super::spans::{SpanLog, Step};
 
-/// Prints the table and the way of the first payment; false if some card did not keep its promise.
+/// Prints the table and the steps of the first payment; false if some card did not keep its promise.
 pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
     crate::outln!("");
     crate::outln!(
@@ -25,14 +25,11 @@ pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
     let broken: Vec<&Ended> = ended.iter().filter(|ended| !ended.kept()).collect();
     crate::outln!("");
     if broken.is_empty() {
-        crate::outln!(
-            "All {} outcomes are the ones that the cards promise.",
-            ended.len()
-        );
+        crate::outln!("All {} outcomes are as the cards promise.", ended.len());
     }
     for payment in &broken {
         crate::outln!(
-            "Order {} broke its promise: {:?} was expected.",
+            "Order {} has the wrong outcome: {:?} was expected.",
             payment.sent.order_id,
             payment.promise
         );
@@ -64,10 +61,7 @@ fn line(ended: &Ended) -> String {
 
 fn print_way(ended: &Ended, spans: &SpanLog) {
     let steps = spans.way_of(ended.payment.payment_id.0);
-    crate::outln!(
-        "\nThe way of order {}, step by step:",
-        ended.payment.order_id
-    );
+    crate::outln!("\nOrder {}, step by step:", ended.payment.order_id);
     crate::outln!("      {:>9} {:>9}  {:<62} source", "at", "took", "step");
     for Step {
         number,

@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(super) struct Ended {
     pub sent: Sent,
     pub payment: PaymentObject,
-    /// Calls to the issuer, the reversal's among them.
+    /// Calls to the issuer, including the reversal.
     pub tries: u32,
     pub took: Duration,
     pub promise: Promise,
@@ -43,7 +43,7 @@ impl Ended {
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Speaks to the service as its clients do.
+/// Calls the service as its clients do.
 #[derive(Clone)]
 pub(super) struct Sender {
     http: Client,
@@ -53,7 +53,7 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(api: SocketAddr, broker: Arc<dyn Broker>) -> Result<Self> {
-        // No payment leaves this machine, whatever proxy the environment names.
+        // No payment leaves this machine, whatever proxy the environment sets.
         let http = Client::builder().no_proxy().build()?;
         Ok(Self {
             http,
@@ -62,7 +62,7 @@ impl Sender {
         })
     }
 
-    /// Waits until the service says that it can work.
+    /// Waits until the service reports that it is ready.
     pub(super) async fn until_ready(&self) -> Result<()> {
         let deadline = Instant::now() + LONGEST;
         loop {
@@ -82,7 +82,7 @@ impl Sender {
         }
     }
 
-    /// Sends all at once and reports each as it ends.
+    /// Sends all at once and prints each as it ends.
     pub(super) async fn send_all(&self, sent: &[Sent], max_tries: u32) -> Result<Vec<Ended>> {
         let mut running = tokio::task::JoinSet::new();
         for payment in sent.iter().copied() {
@@ -120,7 +120,9 @@ impl Sender {
                 let first = self.create(body.clone(), Some(&key)).await?;
                 let second = self.create(body, Some(&key)).await?;
                 if first != second {
-                    return Err(format!("one key made two payments: {first} and {second}").into());
+                    return Err(
+                        format!("one key created two payments: {first} and {second}").into(),
+                    );
                 }
                 first
             }
@@ -206,7 +208,7 @@ impl Sender {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Err(format!("order {order_id} made no payment").into())
+        Err(format!("order {order_id} has no payment").into())
     }
 
     async fn outcome(&self, id: i64) -> Result<PaymentObject> {

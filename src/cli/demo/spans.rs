@@ -1,4 +1,4 @@
-//! Keeps the spans that carry a payment's id, so that its way can be shown with the times that were really measured.
+//! Keeps the spans that have a payment's id, so that its steps can be shown with the measured times.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,8 +31,8 @@ const STEPS: &[(u8, &str, &str, &str)] = &[
         "payment.authorize",
         "the work message is published and confirmed",
     ),
-    (4, "claim", "", "a worker takes the try, for one lease"),
-    (5, "authorize", "", "the simulated issuer is asked"),
+    (4, "claim", "", "a worker claims the try for one lease"),
+    (5, "authorize", "", "the simulated issuer is called"),
     (
         6,
         "record",
@@ -53,19 +53,19 @@ const STEPS: &[(u8, &str, &str, &str)] = &[
     ),
 ];
 
-/// A step of a payment's way, as it was measured.
+/// A measured step of a payment.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
     pub number: u8,
     pub what: &'static str,
-    /// Where its span is.
+    /// The source file of its span.
     pub file: String,
-    /// Since the first step began.
+    /// Time since the first step began.
     pub at: Duration,
     pub took: Duration,
 }
 
-/// The layer that keeps them.
+/// The tracing layer that keeps them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SpanLog {
     ended: Arc<Mutex<HashMap<i64, Vec<Seen>>>>,
@@ -80,7 +80,7 @@ struct Seen {
     ended: Instant,
 }
 
-/// What is known of a span that is still open.
+/// What is known about a span that is still open.
 struct Open {
     began: Instant,
     fields: Fields,
@@ -152,7 +152,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLog {
 }
 
 impl SpanLog {
-    /// The steps of one payment, in the order of their numbers; those that did not happen are left out.
+    /// The steps of one payment, in the order of their numbers; steps that did not happen are left out.
     pub(super) fn way_of(&self, payment: i64) -> Vec<Step> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = ended.get(&payment).map_or(&[][..], Vec::as_slice);

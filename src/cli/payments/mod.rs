@@ -1,5 +1,5 @@
-//! `payments`: what an operator asks of one payment, or of some: where it stands, what is due, and what happened. Reads
-//! the database alone, so it works while the service is down; every client's payments are shown.
+//! `payments`: shows operators one payment or a list: status, what is due, and what happened. Reads only the database, so
+//! it works while the service is down; it shows every client's payments.
 
 mod view;
 
@@ -16,7 +16,7 @@ use crate::store::rows::{PaymentFilter, StoredPayment};
 use crate::store::{Database, StoreError};
 use crate::telemetry;
 
-/// What is asked.
+/// What to show.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     #[command(subcommand)]
@@ -25,13 +25,13 @@ pub struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Lists the newest payments, a line each
+    /// Lists the newest payments, one per line
     List(Filter),
-    /// Shows one payment: where it stands, what is due, its history, its charges, and callbacks that are repeated
+    /// Shows one payment: its state, what is due, its history, its charges, and callbacks that are repeated
     Show {
         /// The payment's id
         id: i64,
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -39,32 +39,32 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Filter {
-    /// Only of this order
+    /// Only payments of this order
     #[arg(long)]
     order: Option<i64>,
-    /// Only in this status: requires_payment_method, processing, succeeded, declined, failed, canceled
+    /// Only payments in this status: requires_payment_method, processing, succeeded, declined, failed, canceled
     #[arg(long, value_parser = status)]
     status: Option<PaymentStatus>,
-    /// Only of this client
+    /// Only payments of this client
     #[arg(long, value_parser = client)]
     client: Option<ClientName>,
     /// How many at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     limit: u32,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 fn status(text: &str) -> Result<PaymentStatus, String> {
-    PaymentStatus::parse(text).ok_or_else(|| format!("no payment has the status `{text}`"))
+    PaymentStatus::parse(text).ok_or_else(|| format!("`{text}` is not a payment status"))
 }
 
 fn client(text: &str) -> Result<ClientName, String> {
     ClientName::parse(text).map_err(|error| error.to_string())
 }
 
-/// Runs the command; exit code 1 if there is no such payment, or the database cannot be read.
+/// Runs the command; exit code 1 if the payment does not exist, or the database cannot be read.
 pub async fn run(options: Options) -> ExitCode {
     if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {
         return output::failed(error.as_ref());

@@ -1,4 +1,4 @@
-//! Payments as `payments list` and `payments show` print them, in words and in JSON.
+//! The output of `payments list` and `payments show`, in words and in JSON.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::domain::rfc3339;
 use crate::domain::{Event, Timestamp};
 use crate::store::rows::{LedgerEntry, OutboxRow, StoredPayment};
 
-/// All that is known of one payment.
+/// Everything known about one payment.
 pub(super) struct About {
     pub row: StoredPayment,
     pub events: Vec<Event>,
@@ -19,7 +19,7 @@ pub(super) struct About {
     pub ledger: Vec<LedgerEntry>,
 }
 
-/// What operators want to know of a payment's row. Its sealed card and its keys are not shown.
+/// The parts of a payment's row that operators need. Its sealed card and its keys are not shown.
 pub(super) fn payment(row: &StoredPayment) -> Value {
     let payment = &row.payment;
     let moment = |at: Option<Timestamp>| at.map(rfc3339);
@@ -45,7 +45,7 @@ pub(super) fn payment(row: &StoredPayment) -> Value {
     })
 }
 
-/// A line for each, under a heading.
+/// One line per payment, under a heading.
 pub(super) fn lines(payments: &[StoredPayment]) -> String {
     if payments.is_empty() {
         return "no payments\n".to_owned();
@@ -143,8 +143,8 @@ fn charge(entry: &LedgerEntry) -> Value {
     })
 }
 
-/// A try, a result or a callback that waits to be published; of a callback also how often it was called, and what came of
-/// it last.
+/// A try, a result or a callback that waits to be published; for a callback also how often it was sent, and how the last
+/// call failed.
 fn waiting(row: &OutboxRow) -> Value {
     let publication = &row.publication;
     let what = match publication.exchange {
@@ -165,7 +165,7 @@ fn waiting(row: &OutboxRow) -> Value {
     })
 }
 
-/// A line for each row, under a heading; nothing where there are none.
+/// One line per row, under a heading; nothing if there are no rows.
 fn table(text: &mut String, name: &str, rows: &Value, columns: &[&str]) {
     let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
     if rows.is_empty() {

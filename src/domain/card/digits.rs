@@ -1,16 +1,16 @@
-//! Check digits, and what people write between digits.
+//! Check digits, and the characters that people write between digits.
 
-/// Spaces as people and programs write them between groups of digits. Several of them do not break a line: browsers,
-/// word processors and banks' letters put those there.
+/// Spaces that people and programs write between groups of digits. Several of them are non-breaking: browsers, word
+/// processors and banks' letters use those.
 pub const SPACES: &[char] = &[
     ' ', '\t', '\u{a0}', '\u{2000}', '\u{2001}', '\u{2002}', '\u{2003}', '\u{2004}', '\u{2005}',
     '\u{2006}', '\u{2007}', '\u{2008}', '\u{2009}', '\u{200a}', '\u{202f}', '\u{205f}', '\u{3000}',
 ];
 
-/// The hyphen of the keyboard, and the longer and unbreakable ones that word processors make of it.
+/// The keyboard's hyphen, and the longer and non-breaking ones that word processors replace it with.
 pub const HYPHENS: &[char] = &['-', '\u{2010}', '\u{2011}', '\u{2012}', '\u{2013}'];
 
-/// Whether a character may stand between the digits of a card number.
+/// Whether a character is allowed between the digits of a card number.
 pub(super) fn separates(c: char) -> bool {
     SPACES.contains(&c) || HYPHENS.contains(&c)
 }

@@ -1,4 +1,4 @@
-//! The month at whose end a card expires: how it is written, and when it is over.
+//! The month at whose end a card expires: how it is written, and when it has ended.
 
 use std::fmt;
 
@@ -18,21 +18,21 @@ pub struct Expiration {
 }
 
 impl Expiration {
-    /// Most years ahead of now that a card can say.
+    /// Maximum number of years from now until a card expires.
     pub const MAX_YEARS_AHEAD: i32 = 20;
 
     /// How long after the end of a month, in UTC, the month still lasts somewhere: the westernmost time zone is UTC-12.
     pub const WEST: Duration = Duration::hours(12);
 
-    /// How long before its beginning in UTC a month has begun somewhere: the easternmost time zone is UTC+14.
+    /// How long before its start in UTC a month has started somewhere: the easternmost time zone is UTC+14.
     pub const EAST: Duration = Duration::hours(14);
 
-    /// Reads a month as programs, people and browsers' autofill write it:
+    /// Reads a month in the forms that programs, people and browsers' autofill use:
     ///
     /// - year first: `2030-01`, `2030-1`, `2030-01-05` (the day must exist), `203001`
     /// - month first: `01/30`, `1/30`, `01/2030`, `0130`, `012030`
     ///
-    /// The parts are separated by `/`, `-`, `.` or spaces; spaces may also stand around the separator and around the whole.
+    /// The parts are separated by `/`, `-`, `.` or spaces; spaces are also allowed around them and around the whole.
     pub fn parse(text: &str) -> Result<Self, InvalidCard> {
         let text = text.trim_matches(SPACES);
         let marks = |c: char| matches!(c, '/' | '.') || HYPHENS.contains(&c);
@@ -57,8 +57,8 @@ impl Expiration {
         }
     }
 
-    /// `MMYY`, `YYYYMM` or `MMYYYY`, all digits. Six digits can be read in one way only, because no month is above 12 and
-    /// every year begins with 20.
+    /// `MMYY`, `YYYYMM` or `MMYYYY`, all digits. Six digits have only one meaning, because no month is above 12 and every
+    /// year begins with 20.
     fn without_separator(digits: &str) -> Result<Self, InvalidCard> {
         match digits.len() {
             4 => Self::month_first(&digits[..2], &digits[2..]),
@@ -88,7 +88,7 @@ impl Expiration {
         Ok(Self { year, month })
     }
 
-    /// Refuses a month more than [`Self::MAX_YEARS_AHEAD`] years after the current one, wherever on earth the card is shown.
+    /// Refuses a month more than [`Self::MAX_YEARS_AHEAD`] years after the current one, in any time zone.
     pub fn not_too_far_ahead(self, now: Timestamp) -> Result<Self, InvalidCard> {
         let mut latest = Self::containing(now.saturating_add(Self::EAST));
         latest.year += Self::MAX_YEARS_AHEAD;
@@ -99,7 +99,7 @@ impl Expiration {
         }
     }
 
-    /// A card is good until its month has ended everywhere on earth: [`Self::WEST`] after its end in UTC.
+    /// A card is valid until its month has ended everywhere on earth: [`Self::WEST`] after its end in UTC.
     pub fn is_past(self, now: Timestamp) -> bool {
         self < Self::containing(now.saturating_sub(Self::WEST))
     }

@@ -1,4 +1,4 @@
-//! Card data. In clear it lives only in these types, whose `Debug` shows nothing and which do not serialize.
+//! Card data. In clear it exists only in these types; their `Debug` shows nothing, and they do not serialize.
 
 mod digits;
 mod expiration;
@@ -34,7 +34,7 @@ pub struct CardNumber(SecretString);
 #[derive(Clone)]
 pub struct CardCode(SecretString);
 
-/// The card scheme, told from the first digits.
+/// The card scheme, derived from the first digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Brand {
@@ -50,7 +50,7 @@ pub enum Brand {
     Unknown,
 }
 
-/// What may be kept and shown of a card.
+/// The parts of a card that may be stored and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardSummary {
     /// The scheme.
@@ -61,7 +61,7 @@ pub struct CardSummary {
     pub expiration: Expiration,
 }
 
-/// Why card data is impossible. Possible cards that an issuer would refuse are not errors but declines.
+/// Why card data is invalid. A valid card that an issuer refuses is a decline, not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCard {
     /// Letters, or fewer than 12 or more than 19 digits.
@@ -79,7 +79,7 @@ pub enum InvalidCard {
 }
 
 impl Card {
-    /// What may be kept and shown.
+    /// The parts that may be stored and shown.
     pub fn summary(&self) -> CardSummary {
         CardSummary {
             brand: self.number.brand(),
@@ -95,9 +95,9 @@ impl CardNumber {
     /// Most digits.
     pub const MAX_DIGITS: usize = 19;
 
-    /// Reads 12 to 19 digits; spaces and hyphens between them are left out, also those that do not break a line.
+    /// Reads 12 to 19 digits; spaces and hyphens between them are left out, including non-breaking ones.
     pub fn parse(text: &str) -> Result<Self, InvalidCard> {
-        // Room for the longest number from the start: a buffer that grows leaves copies behind.
+        // Room for the longest number from the start: a buffer that grows leaves copies in memory.
         let mut digits = Zeroizing::new(String::with_capacity(Self::MAX_DIGITS));
         for c in text.chars().filter(|c| !digits::separates(*c)) {
             if !c.is_ascii_digit() || digits.len() == Self::MAX_DIGITS {
@@ -111,7 +111,7 @@ impl CardNumber {
         Ok(Self(SecretString::from(digits.as_str())))
     }
 
-    /// The digits, for the one who needs them: the processor and the seal.
+    /// The digits, for the processor and the seal only.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -150,7 +150,7 @@ impl CardCode {
         Ok(Self(SecretString::from(text)))
     }
 
-    /// The digits, for the one who needs them: the processor and the seal.
+    /// The digits, for the processor and the seal only.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Number;
 
-/// An ISO 4217 currency that has minor units (so no `XAU`, `XXX` and the like).
+/// An ISO 4217 currency that has minor units (so not `XAU`, `XXX` and similar).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency {
     code: iso_currency::Currency,
@@ -18,12 +18,12 @@ pub struct Money {
     currency: Currency,
 }
 
-/// Why a text is no currency.
+/// Why a text is not a currency.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown currency: use an ISO 4217 code such as CAD, EUR or JPY")]
 pub struct UnknownCurrency;
 
-/// Why a number is no amount.
+/// Why a number is not a valid amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAmount {
     /// Not a decimal number in plain notation.
@@ -65,13 +65,13 @@ impl Currency {
 }
 
 impl Money {
-    /// Largest amount, in minor units: 999,999,999.99 in a currency with cents. Up to there two floats next to each
-    /// other are less than a ten-thousandth of a minor unit apart.
+    /// Largest amount, in minor units: 999,999,999.99 in a currency with cents. Up to there neighbouring floats are less
+    /// than a ten-thousandth of a minor unit apart.
     pub const MAX_MINOR: i64 = 99_999_999_999;
 
-    /// How far the sum of a hundred prices, each multiplied by a count, can be from the float next to the true sum, in
-    /// steps from one float to the next: half a step for each addition, and together not more than as much again for
-    /// the products.
+    /// How far the sum of a hundred prices, each multiplied by a count, can be from the float nearest to the true sum, in
+    /// steps from one float to the next: half a step for each addition, and at most the same again for the products
+    /// together.
     pub const FLOAT_STEPS: f64 = 64.0;
 
     /// An amount that is already in minor units.
@@ -83,10 +83,10 @@ impl Money {
         }
     }
 
-    /// Reads a JSON number. Callers add up totals in binary floats, so a number means the minor unit next to it if it
-    /// lies within 1e-6 of it (13999.930000000002 is 13999.93). From about a million (1,048,576.00 in a currency with
-    /// cents) the errors of a sum in floats can be larger than that; there it is [`Self::FLOAT_STEPS`] steps of the float
-    /// itself, which is a thousandth of a minor unit at most. Anything else with more decimals than the currency has is refused.
+    /// Reads a JSON number. Callers add up totals in binary floats, so a number is rounded to the nearest minor unit if it
+    /// is within 1e-6 of it (13999.930000000002 is 13999.93). From about a million (1,048,576.00 in a currency with cents)
+    /// the errors of a sum in floats can be larger; there the limit is [`Self::FLOAT_STEPS`] steps of the float itself, at
+    /// most a thousandth of a minor unit. Anything else with more decimals than the currency has is refused.
     pub fn parse_number(number: &Number, currency: Currency) -> Result<Self, InvalidAmount> {
         let float = match number.as_f64() {
             Some(float) if float >= 1e15 => return Err(InvalidAmount::TooLarge),
@@ -94,7 +94,7 @@ impl Money {
             Some(float) => float,
             None => return Err(InvalidAmount::NotANumber),
         };
-        // The shortest text that gives the same float is what the caller meant; from here on it is exact.
+        // The shortest text that gives the same float is what the caller meant; the rest of the calculation is exact.
         let text = format!("{float}");
         let tolerance = Rest::tolerance_of(float, currency);
         Self::from_decimal(&Decimal::parse(&text)?, currency, tolerance)
@@ -167,13 +167,13 @@ impl Money {
         )
     }
 
-    /// The amount in major units as a JSON number; [`Money::MAX_MINOR`] keeps it exact to the minor unit.
+    /// The amount in major units as a JSON number; thanks to [`Money::MAX_MINOR`] it is exact to the minor unit.
     pub fn major_number(self) -> f64 {
         self.major().parse().unwrap_or(f64::NAN)
     }
 }
 
-/// A part of one minor unit, in units of 1e-18, which is finer than any float of its size.
+/// A fraction of one minor unit, in units of 1e-18, which is finer than any float of that size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rest(u64);
 
@@ -183,7 +183,7 @@ impl Rest {
     const NONE: Self = Self(0);
     const MILLIONTH: Self = Self(Self::ONE / 1_000_000);
 
-    /// What the decimals after the last minor unit stand for; rounded up.
+    /// The value of the decimals after the last minor unit; rounded up.
     fn of(decimals: &str) -> Self {
         let beyond = decimals
             .bytes()
@@ -192,7 +192,7 @@ impl Rest {
         Self(Self::leading(decimals) + u64::from(beyond))
     }
 
-    /// What they lack to one minor unit; rounded up.
+    /// How much these decimals are below one minor unit; rounded up.
     fn up_to_one(decimals: &str) -> Self {
         Self(Self::ONE - Self::leading(decimals))
     }

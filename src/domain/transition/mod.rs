@@ -1,31 +1,31 @@
-//! The one function that decides how a payment moves. Every write to a payment passes through [`next`].
+//! The function that decides how a payment moves. Every write to a payment goes through [`next`].
 
 use super::{Answer, DeclineCode, Outcome, PaymentStatus, PendingOutcome, ReversalAnswer};
 
-/// Where a payment stands, to the try.
+/// The exact state of a payment, including its current try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Where it stands.
+    /// Its status.
     pub status: PaymentStatus,
     /// Cards presented so far; the current one has this number.
     pub attempt: u32,
     /// The try that is under way or due, from 1; 0 before the first attempt.
     pub try_number: u32,
-    /// What the current try asks of the processor.
+    /// What the current try requests from the processor.
     pub phase: Phase,
-    /// Some call of this attempt has not answered: it timed out, or its claim was taken over. It may have charged, or
-    /// may yet charge.
+    /// A call of this attempt has not answered: it timed out, or its claim was taken over. It may have charged, or may still
+    /// charge.
     pub uncertain: bool,
-    /// While the attempt is being reversed: how it ends when that is confirmed.
+    /// While the attempt is being reversed: how it ends when the reversal is confirmed.
     pub pending: Option<PendingOutcome>,
 }
 
-/// What a try asks of the processor.
+/// What a try requests from the processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Charge the card.
     Authorize,
-    /// Take back whatever was charged, and refuse any later charge, under the attempt's key.
+    /// Reverse any charge, and refuse any later charge, under the attempt's key.
     Reverse,
 }
 
@@ -38,23 +38,23 @@ pub enum Trigger {
     Cancel,
     /// The processor answered a try.
     Answered {
-        /// Attempt and try that were asked.
+        /// Attempt and try of the call.
         asked: (u32, u32),
-        /// What came back.
+        /// The processor's answer.
         answer: Answer,
         /// How many tries the schedule allows in an attempt.
         max_tries: u32,
     },
     /// The processor answered a reversal.
     Reversal {
-        /// Attempt and try that were asked.
+        /// Attempt and try of the call.
         asked: (u32, u32),
-        /// What came back.
+        /// The processor's answer.
         answer: ReversalAnswer,
     },
 }
 
-/// Where it goes.
+/// The payment's next state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// A new attempt starts, at once.
@@ -63,37 +63,37 @@ pub enum Next {
     TryAgain {
         /// The new position.
         progress: Progress,
-        /// What the last try came to.
+        /// The result of the last try.
         reason: DeclineCode,
     },
     /// The attempt is over.
     Ended(Progress, Outcome),
-    /// The client gave up.
+    /// The client canceled the payment.
     Canceled(Progress),
 }
 
-/// Why it goes nowhere.
+/// Why the payment does not move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The answer belongs to a try that is no longer the current one.
-    #[error("the payment has moved on since this was asked")]
+    #[error("the payment has moved on since this was requested")]
     Stale,
-    /// A card is being authorized already.
+    /// A card is already being authorized.
     #[error("the payment is being processed")]
     Processing,
     /// It is paid.
-    #[error("the payment has succeeded already")]
+    #[error("the payment has already succeeded")]
     Succeeded,
     /// It is canceled.
     #[error("the payment is canceled")]
     Canceled,
 }
 
-/// Decides where a payment goes when something happens to it.
+/// Decides how a payment moves when something happens to it.
 ///
-/// An approval ends an attempt, because a processor charges a key once at most. A decline or a failure ends it only if
-/// every call of the attempt has answered. Otherwise another call may still charge, whatever this one says: the attempt
-/// is reversed, and ends with that code when the reversal is confirmed.
+/// An approval ends an attempt, because a processor charges a key at most once. A decline or a failure ends it only if
+/// every call of the attempt has answered. Otherwise another call may still charge, whatever this one returned: the
+/// attempt is reversed, and ends with that code when the reversal is confirmed.
 pub fn next(now: Progress, trigger: &Trigger) -> Result<Next, Refusal> {
     match trigger {
         Trigger::PresentCard => {
@@ -159,7 +159,7 @@ fn after_answer(now: Progress, answer: &Answer, max_tries: u32) -> Next {
     }
 }
 
-/// Ends an attempt of which every call has answered, and reverses any other.
+/// Ends an attempt if all of its calls have answered, and reverses it otherwise.
 fn end_or_reverse(now: Progress, pending: PendingOutcome) -> Next {
     if !now.uncertain {
         return ended(now, pending.into());
@@ -173,7 +173,8 @@ fn end_or_reverse(now: Progress, pending: PendingOutcome) -> Next {
     again(reversing, reason)
 }
 
-/// Nothing is charged under the attempt's key, and nothing will be. Rows of earlier releases have no pending outcome.
+/// The state after a confirmed reversal: nothing is or will be charged under the attempt's key. Rows of earlier releases
+/// have no pending outcome.
 fn reversed(now: Progress) -> Next {
     let no_answer = PendingOutcome::Failed {
         reason: DeclineCode::ISSUER_NO_ANSWER,
@@ -239,7 +240,7 @@ impl Progress {
     };
 
     /// A call has not answered, because it timed out or because another worker took its claim over. It may charge at any
-    /// later moment, whatever other calls answer.
+    /// later time, whatever other calls answer.
     pub fn unanswered(self) -> Self {
         Self {
             uncertain: true,

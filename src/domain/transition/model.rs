@@ -1,4 +1,4 @@
-//! For tests: a payment and a pretend issuer that knows the truth about charges.
+//! For tests: a payment and a simulated issuer that knows the real charges.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use PaymentStatus::{
     Canceled, Declined, Failed, Processing, RequiresPaymentMethod as Waiting, Succeeded,
 };
 
-/// One thing that can happen, whether it makes sense at that moment or not.
+/// One thing that can happen, even if it makes no sense in the current state.
 #[derive(Debug, Clone)]
 pub enum Step {
     PresentCard {
@@ -17,7 +17,7 @@ pub enum Step {
     },
     Cancel,
     Ask(Way),
-    /// The worker dies over its call; another finds the try still due.
+    /// The worker dies during its call; another one finds the try still due.
     WorkerDies(Way),
     /// A call that timed out reaches the issuer after all.
     LateCall,
@@ -26,18 +26,18 @@ pub enum Step {
     Repeat(prop::sample::Index),
 }
 
-/// What becomes of a call.
+/// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Way {
     Answered,
     AnswerLost,
     /// Lost for now: it may reach the issuer later.
     Delayed,
-    /// The issuer says that it cannot work now.
+    /// The issuer reports that it is down.
     Down,
 }
 
-/// The issuer's truth about one attempt.
+/// What the issuer really did for one attempt.
 #[derive(Debug, Default)]
 pub struct Account {
     good: bool,
@@ -183,13 +183,13 @@ impl World {
         }
     }
 
-    /// Moves the payment and checks that the step itself is a legal one.
+    /// Moves the payment and checks that the step is legal.
     fn deliver(&mut self, trigger: Trigger) -> Result<(), TestCaseError> {
         let before = self.now.clone();
         let moved = next(before.clone(), &trigger);
         let asks_processor = matches!(trigger, Trigger::Answered { .. } | Trigger::Reversal { .. });
         let Ok(moved) = moved else {
-            // Only what does not fit the moment is refused.
+            // Only triggers that do not fit the current state are refused.
             prop_assert!(!asks_processor || moved == Err(Refusal::Stale));
             return Ok(());
         };
@@ -214,7 +214,7 @@ impl World {
         prop_assert!(legal, "{:?} led from {:?} to {:?}", trigger, before, after);
         let new_card = u32::from(trigger == Trigger::PresentCard);
         prop_assert_eq!(after.attempt, before.attempt + new_card);
-        // A code waits exactly while a reversal is under way.
+        // There is a pending code exactly while a reversal is under way.
         let reversing = after.status == Processing && after.phase == Phase::Reverse;
         prop_assert_eq!(after.pending.is_some(), reversing);
         if matches!(moved, Next::TryAgain { .. }) {
@@ -229,7 +229,7 @@ impl World {
         Ok(())
     }
 
-    /// What the payment says against what the issuer did.
+    /// Compares the payment's state with what the issuer did.
     pub fn check_money(&self) -> Result<(), TestCaseError> {
         let holding: Vec<u32> = self
             .accounts

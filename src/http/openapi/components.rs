@@ -1,4 +1,4 @@
-//! What operations have in common: schemas, parameters, headers of answers, the way to say who one is.
+//! What operations have in common: schemas, parameters, headers of answers, authentication.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
@@ -51,8 +51,8 @@ fn schemas() -> Value {
     schemas.into()
 }
 
-/// An enum as a list of values. `schemars` writes `oneOf` with one constant for each, which keeps the comments but which
-/// client generators do not read.
+/// An enum as a list of values. `schemars` writes `oneOf` with one constant for each value, which keeps the comments but
+/// is not supported by client generators.
 fn listed_values(schema: &mut Schema) {
     let constant = |form: &Value| {
         Some((
@@ -95,7 +95,7 @@ fn parameters() -> Value {
             "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX},
             "example": 1,
         },
-        // Optional headers have no `example`: pages that show the description fill it in, and every second try would fail.
+        // Optional headers have no `example`: documentation pages fill it in, and every second try would then fail.
         "Idempotency-Key": {
             "name": "Idempotency-Key", "in": "header",
             "description": "1 to 255 visible ASCII characters, such as a UUID; bare, or quoted as a structured field. The \
@@ -114,22 +114,22 @@ fn parameters() -> Value {
         },
         "If-None-Match": {
             "name": "If-None-Match", "in": "header",
-            "description": "The `ETag` that the caller has, such as `\"42-2\"`: 304 while it is still true.",
+            "description": "The `ETag` that the caller has, such as `\"42-2\"`: 304 while it is current.",
             "schema": {"type": "string"},
         },
         "traceparent": {
             "name": "traceparent", "in": "header",
-            "description": "W3C Trace Context, such as `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`; goes on to the \
+            "description": "W3C Trace Context, such as `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`; passed on to the \
                             messages about the payment. Anything else starts a new trace.",
             "schema": {"type": "string"},
         },
         "order_id": query("Only payments of this order.", schema::positive_integer("The client's order.")),
         "user_id": query("Only payments of this shopper.", schema::positive_integer("The client's shopper.")),
-        "status": query("Only payments that stand so.", json!({"$ref": "#/components/schemas/PaymentStatus"})),
+        "status": query("Only payments with this status.", json!({"$ref": "#/components/schemas/PaymentStatus"})),
         "limit": query("Payments on a page.", json!({
             "type": "integer", "minimum": 1, "maximum": list::MAX_LIMIT, "default": list::DEFAULT_LIMIT,
         })),
-        "cursor": query("`next_cursor` of the page before, unchanged. What is in it may change.", json!({
+        "cursor": query("`next_cursor` of the previous page, unchanged. Its format may change.", json!({
             "type": "string", "pattern": "^0[0-2][0-9a-fA-F]{14}[0-7][0-9a-fA-F]{15}$",
         })),
     })
@@ -153,9 +153,9 @@ fn headers() -> Value {
     json!({
         "Location": text("Where the payment is.", "/payments/42"),
         "ETag": text("This version of the payment; send it back as `If-None-Match`.", "\"42-2\""),
-        "Cache-Control": text("`no-store`: a status is true for a moment only.", "no-store"),
+        "Cache-Control": text("`no-store`: a status can change at any moment.", "no-store"),
         "Retry-After": {
-            "description": "After how many seconds it is worth asking again. With a payment: sent while it is being processed.",
+            "description": "After how many seconds to try again. With a payment: sent while it is being processed.",
             "schema": {"type": "integer", "minimum": 0},
             "example": 1,
         },
@@ -163,9 +163,9 @@ fn headers() -> Value {
             "description": "Sent with the answer to a repeated `Idempotency-Key`.",
             "schema": {"type": "string", "const": "true"},
         },
-        "Preference-Applied": text("What was done of `Prefer`, with the seconds granted.", "wait=5"),
-        "WWW-Authenticate": text("How to say who one is.", "Bearer realm=\"payment-service\""),
-        "Accept-Encoding": text("What a body may be coded in: nothing. Sent when it was compressed.", "identity"),
-        "Content-Security-Policy": text("Keeps the page to itself: no outside asset, no outside address.", "default-src 'none'"),
+        "Preference-Applied": text("The preferences that were applied, with the seconds granted.", "wait=5"),
+        "WWW-Authenticate": text("How to authenticate.", "Bearer realm=\"payment-service\""),
+        "Accept-Encoding": text("Bodies must not be compressed. Sent when one was.", "identity"),
+        "Content-Security-Policy": text("Restricts the page to this service: no external assets, no external addresses.", "default-src 'none'"),
     })
 }

@@ -1,8 +1,8 @@
-//! The description of the REST interface: OpenAPI 3.1, made when the service starts and served at `/openapi.json`.
+//! The description of the REST interface: OpenAPI 3.1, built when the service starts and served at `/openapi.json`.
 //!
-//! Schemas of answers are derived from the types that are serialized; those of requests stand beside their parsers
-//! ([`crate::wire::schema`]); problems come from the table of [`super::problem`]. It is public: nothing in it depends
-//! on who runs the service or what is stored.
+//! Schemas of answers are derived from the types that are serialized; those of requests are defined next to their parsers
+//! ([`crate::wire::schema`]); problems come from the table of [`super::problem`]. The description is public: nothing in
+//! it depends on who runs the service or what is stored.
 
 mod components;
 mod operation;
@@ -18,16 +18,16 @@ use crate::processors::simulated::cards::TEST_CARDS;
 use operation::Operation;
 
 const INTRODUCTION: &str = "\
-Takes payment requests, authorizes the card through a queue and workers, keeps every payment with its history, and tells \
-the clients that asked.\n\n\
-**Whose payments.** Send `Authorization: Bearer <API key>`; a client sees its own payments alone. A service that was \
-started without `CLIENTS_FILE` has one client and looks at no key.\n\n\
+Takes payment requests, authorizes the card through a queue and workers, stores every payment with its history, and calls \
+the clients that subscribed.\n\n\
+**Authentication.** Send `Authorization: Bearer <API key>`; a client sees only its own payments. A service that was \
+started without `CLIENTS_FILE` has one client and ignores keys.\n\n\
 **Outcomes.** A decline is an outcome, not an error: 200 with `is_paid: false` and a `decline_code`. A payment that is \
 still being processed is answered with 202 and `Retry-After`. `Prefer: wait=N` waits for the outcome, N seconds at most.\n\n\
-**Once only.** Send an `Idempotency-Key` with `POST /payments` and repeat the request as often as you like: it makes one \
+**Idempotency.** Send an `Idempotency-Key` with `POST /payments` and repeat the request as often as you like: it creates only one \
 payment. Keys are kept as long as the payment.\n\n\
 **Errors** are `application/problem+json` (RFC 9457). `error` is one plain sentence, `errors` names every invalid field.\n\n\
-**Messages.** The same by RabbitMQ is described in docs/asyncapi.yaml.\n\n\
+**Messages.** The RabbitMQ interface is described in docs/asyncapi.yaml.\n\n\
 **Test cards**, with any future month and any code; a token works wherever a `card_token` does:\n\n\
 | number | token | what happens |\n|---|---|---|\n";
 
@@ -46,9 +46,9 @@ pub fn document() -> Value {
         "security": [{"apiKey": []}],
         "tags": [
             {"name": "payments", "description": "Create, pay, read and cancel payments."},
-            {"name": "cards", "description": "Hand a card in ahead of its payment."},
+            {"name": "cards", "description": "Create card tokens before payments."},
             {"name": "callbacks", "description": "What the service calls."},
-            {"name": "service", "description": "How the service is, and what it can do. Needs no key."},
+            {"name": "service", "description": "Health, version and description of the service. Needs no key."},
         ],
         "paths": paths(),
         "webhooks": webhooks::all(),

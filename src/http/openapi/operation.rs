@@ -1,10 +1,10 @@
-//! One operation of the description, put together step by step.
+//! Builds one operation of the description, step by step.
 
 use serde_json::{Map, Value, json};
 
 use crate::http::problem::Problem;
 
-/// What one method does at one path.
+/// One method of one path.
 pub(super) struct Operation {
     pub path: &'static str,
     pub method: &'static str,
@@ -150,7 +150,7 @@ fn named(examples: &[(&str, &str, Value)]) -> Value {
     let mut named = Map::new();
     for (place, (name, summary, value)) in (1..).zip(examples) {
         let example = json!({"summary": summary, "value": value});
-        // Readers of JSON need not keep the order of names; pages show the first one first.
+        // JSON parsers need not keep the order of names, but documentation pages show the first one first.
         named.insert(format!("{place}_{name}"), example);
     }
     named.into()

@@ -25,7 +25,7 @@ pub(super) fn create() -> Operation {
     Operation::post("/payments", "createPayment", "Create a payment")
         .tag("payments")
         .about(
-            "Answers as soon as the payment is kept: 202 while there is no outcome. With `Prefer: wait=N` it answers 200 with \
+            "Answers as soon as the payment is stored: 202 while there is no outcome. With `Prefer: wait=N` it answers 200 with \
              the outcome, if that comes within N seconds. Works while the broker is down. Fields that are not listed are refused, \
              unless the client's entry in CLIENTS_FILE says `\"unknown_fields\": \"ignore\"`.",
         )
@@ -33,14 +33,14 @@ pub(super) fn create() -> Operation {
         .body("PaymentRequest", &samples::payment_requests())
         .answers(
             200,
-            "The outcome came in time, or the request was repeated and it is there already.",
+            "The outcome came in time, or the request was repeated and already had its outcome.",
             &headers,
             (reference("Payment"), &samples::outcomes()),
         )
         .answers(
             201,
             "As 202, for a payment without a card, where the service runs with `CREATED_STATUS=201`: for callers behind a \
-             gateway that takes no 202.",
+             gateway that does not accept 202.",
             &headers,
             (reference("Payment"), &[samples::requires_payment_method()]),
         )
@@ -52,7 +52,7 @@ pub(super) fn create() -> Operation {
         .refuses(&refusals::tokens())
 }
 
-/// The address of the service that this one succeeds, and the one that shoppers get.
+/// The address that the service before this one used, and that shoppers get.
 const LINK: &str = "/payments/process/{payment_id}";
 
 pub(super) fn process() -> Operation {
@@ -61,8 +61,8 @@ pub(super) fn process() -> Operation {
 
 pub(super) fn process_link() -> Operation {
     presented(LINK, "processPaymentByLink").about(
-        "The same as `POST /payments/{payment_id}/process`, at the address of the service that this one succeeds. The form of \
-         the payment page posts here as well; its answers are pages, and no part of this description.",
+        "The same as `POST /payments/{payment_id}/process`, at the address that the service before this one used. The form of \
+         the payment page posts here as well; its answers are pages and are not part of this description.",
     )
 }
 
@@ -72,9 +72,9 @@ fn presented(path: &'static str, id: &str) -> Operation {
         .tag("payments")
         .about(
             "Presents a card, or another card after a decline or a failure. Its callers are synchronous, so it waits for the \
-             outcome by itself, four seconds unless configured otherwise; `Prefer` says otherwise. A payment that has succeeded \
-             is answered with 200 as it stands; one that is being processed with 202, with the card that it already has. A card \
-             token that was used for this very payment is answered with the payment as it stands: a request that is sent again \
+             outcome, four seconds unless configured otherwise or set by `Prefer`. A payment that has succeeded \
+             is answered with 200 and its current state; one that is being processed with 202, with the card that it already has. A card \
+             token that was already used for this payment is answered with the payment's current state: a repeated request \
              starts no second attempt.",
         )
         .takes(&["payment_id", "Prefer"])
@@ -104,7 +104,7 @@ pub(super) fn show_link() -> Operation {
     shown(LINK, "openPaymentLink", "Open the link that shoppers get")
         .about(
             "Callers that prefer HTML to JSON, as browsers do, get a page where the payment can be paid with a card, in French or \
-             English; everybody else the payment, as `GET /payments/{payment_id}` answers.",
+             English; others get the payment, as `GET /payments/{payment_id}` answers.",
         )
         .answers_with(
             200,
@@ -118,7 +118,7 @@ fn shown(path: &'static str, id: &str, summary: &str) -> Operation {
     let headers = ["ETag", "Retry-After", "Preference-Applied", "Cache-Control"];
     Operation::get(path, id, summary)
         .tag("payments")
-        .about("As it stands; with `Prefer: wait=N` not before its outcome, if that comes within N seconds.")
+        .about("Its current state; with `Prefer: wait=N` answers when its outcome is there, after N seconds at most.")
         .takes(&["payment_id", "Prefer", "If-None-Match"])
         .answers(
             200,
@@ -135,7 +135,7 @@ pub(super) fn list() -> Operation {
         .tag("payments")
         .about(
             "The client's payments, newest first, page by page. A payment that is quarantined (500 `payment-quarantined` where \
-             it is asked for alone) is left out until an operator has repaired it.",
+             it is read alone) is left out until an operator has repaired it.",
         )
         .takes(&["order_id", "user_id", "status", "limit", "cursor"])
         .answers(
@@ -167,7 +167,7 @@ pub(super) fn events() -> Operation {
 }
 
 pub(super) fn cancel() -> Operation {
-    Operation::post("/payments/{payment_id}/cancel", "cancelPayment", "Give a payment up")
+    Operation::post("/payments/{payment_id}/cancel", "cancelPayment", "Cancel a payment")
         .tag("payments")
         .about("Only while it waits for a card: a payment that is being processed or has succeeded stays. Takes no body.")
         .takes(&["payment_id"])

@@ -1,4 +1,4 @@
-//! Examples of problems: which operations give which, and what they say.
+//! Examples of problems: which operations return which, and their texts.
 
 use crate::domain::{PaymentId, Refusal};
 use crate::http::body;
@@ -11,7 +11,7 @@ use crate::wire::fields::FieldError;
 
 type Named = (&'static str, Problem);
 
-/// Whatever is asked.
+/// Problems of any operation.
 pub(super) fn of_any() -> Vec<Named> {
     let too_long =
         "The service took too long; try again, with the same Idempotency-Key if there was one.";
@@ -27,7 +27,7 @@ pub(super) fn of_any() -> Vec<Named> {
     ]
 }
 
-/// Whatever needs a key.
+/// Problems of operations that need a key.
 pub(super) fn of_clients() -> Vec<Named> {
     let unknown = Problem::new(Kind::Unauthorized, "The API key is unknown.");
     let too_many = "Too many of your requests are under way; send fewer at the same time.";
@@ -36,7 +36,7 @@ pub(super) fn of_clients() -> Vec<Named> {
     [of_key, of_any()].concat()
 }
 
-/// Whatever names a payment.
+/// Problems of operations on one payment.
 pub(super) fn of_payments() -> Vec<Named> {
     let no_payment = AcceptError::NotFound(PaymentId(42)).into();
     let quarantined = Quarantined {
@@ -51,7 +51,7 @@ pub(super) fn of_payments() -> Vec<Named> {
     [of_payment, of_clients()].concat()
 }
 
-/// Whatever takes a body.
+/// Problems of operations with a body.
 pub(super) fn of_bodies() -> Vec<Named> {
     let problem = |kind, sentence: &str| Problem::new(kind, sentence);
     vec![
@@ -82,13 +82,13 @@ pub(super) fn of_bodies() -> Vec<Named> {
     ]
 }
 
-/// A proxy could have read the other one.
+/// A proxy could have read the other value.
 fn key_twice() -> Problem {
-    let message = "order_id is there more than once: send it once.";
+    let message = "order_id was sent more than once: send it once.";
     Problem::field(Kind::InvalidFields, "order_id", "duplicate_field", message)
 }
 
-/// Invalid fields, all at once.
+/// Invalid fields, all reported together.
 pub(super) fn fields() -> Named {
     let fault = |field: &str, code, message: &str| FieldError {
         field: field.to_owned(),
@@ -111,7 +111,7 @@ pub(super) fn fields() -> Named {
     ("fields_at_fault", Problem::from(faults))
 }
 
-/// A card that cannot be.
+/// An invalid card.
 pub(super) fn card() -> Named {
     let fault = FieldError {
         field: "cardNumber".to_owned(),
@@ -121,7 +121,7 @@ pub(super) fn card() -> Named {
     ("impossible_card", Problem::from(vec![fault]))
 }
 
-/// Tokens that pay nothing any more.
+/// Tokens that can no longer be used.
 pub(super) fn tokens() -> Vec<Named> {
     vec![
         ("token_unusable", AcceptError::TokenUnusable.into()),
@@ -129,7 +129,7 @@ pub(super) fn tokens() -> Vec<Named> {
     ]
 }
 
-/// Of `Idempotency-Key`, and of new payments.
+/// Problems of `Idempotency-Key`, and of new payments.
 pub(super) fn of_creation() -> Vec<Named> {
     let sentence =
         "Idempotency-Key must be sent once, as 1 to 255 visible ASCII characters, such as a UUID.";
@@ -147,12 +147,12 @@ pub(super) fn of_creation() -> Vec<Named> {
     ]
 }
 
-/// A state that forbids it.
+/// The payment's state forbids the request.
 pub(super) fn state(name: &'static str, refusal: Refusal) -> Named {
     (name, AcceptError::from(refusal).into())
 }
 
-/// A query that cannot be followed.
+/// An invalid query.
 pub(super) fn query() -> Named {
     let message = "limit must be a whole number from 1 to 100.";
     (

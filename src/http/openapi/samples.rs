@@ -1,4 +1,4 @@
-//! Examples of bodies, the same in requests and answers. A test reads each by the code that it is meant for.
+//! Examples of bodies of requests and answers. A test parses each with the code that handles it.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn payment(status: &str, changes: Value) -> Value {
 
 pub(super) fn processing() -> Sample {
     let value = payment("processing", json!({"updated_at": CREATED}));
-    ("processing", "Its outcome is being found out.", value)
+    ("processing", "Being processed: no outcome yet.", value)
 }
 
 pub(super) fn requires_payment_method() -> Sample {
@@ -58,21 +58,21 @@ pub(super) fn failed() -> Sample {
 
 pub(super) fn canceled() -> Sample {
     let value = payment("canceled", json!({"payment_method": null, "attempt": 0}));
-    ("canceled", "Given up by the client.", value)
+    ("canceled", "Canceled by the client.", value)
 }
 
-/// Every outcome, and a repeated request that finds one.
+/// Every outcome, and a repeated request that already has one.
 pub(super) fn outcomes() -> Vec<Sample> {
     let (_, _, paid) = succeeded();
     let replayed = (
         "replayed",
-        "The same Idempotency-Key again: the same payment, as it stands.",
+        "The same Idempotency-Key again: the same payment, in its current state.",
         paid,
     );
     vec![succeeded(), declined(), failed(), replayed]
 }
 
-/// Every way a payment can stand.
+/// A payment in every state.
 pub(super) fn every_state() -> Vec<Sample> {
     vec![
         requires_payment_method(),
@@ -103,7 +103,7 @@ pub(super) fn payment_requests() -> Vec<Sample> {
         ),
         (
             "without_card",
-            "Without a card: it is presented later.",
+            "Without a card: it is sent later.",
             order(json!({})),
         ),
         (
@@ -113,7 +113,7 @@ pub(super) fn payment_requests() -> Vec<Sample> {
         ),
         (
             "everything",
-            "With all that can be said.",
+            "With all fields.",
             order(json!({
                 "total_amount": "12.00", "currency": "EUR", "card_token": "tok_mastercard", "metadata": {"channel": "web"},
             })),
@@ -171,7 +171,7 @@ pub(super) fn card_token() -> Sample {
     let value = json!({
         "card_token": "tok_8w2kT1mZ4bQx7Rj5", "brand": "mastercard", "last4": "4444", "expires_at": "2026-11-01T10:15:00.123456Z",
     });
-    ("token", "Good for one payment.", value)
+    ("token", "Valid for one payment.", value)
 }
 
 /// Pages of payments.
@@ -189,7 +189,11 @@ pub(super) fn pages() -> Vec<Sample> {
             "The last page.",
             page(vec![declined().2], Value::Null),
         ),
-        ("empty", "No such payments.", page(Vec::new(), Value::Null)),
+        (
+            "empty",
+            "No matching payments.",
+            page(Vec::new(), Value::Null),
+        ),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! Operations on cards ahead of their payments, and on the service itself.
+//! Operations on card tokens, and on the service itself.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use super::payments::reference;
 use super::{refusals, samples};
 
 pub(super) fn create_card_token() -> Operation {
-    Operation::post("/card-tokens", "createCardToken", "Hand a card in")
+    Operation::post("/card-tokens", "createCardToken", "Create a card token")
         .tag("cards")
         .about(
-            "Takes a card ahead of its payment, so that the payment can come by message. The token is good for one payment of \
+            "Takes a card before its payment, so that the payment can be requested by message. The token is valid for one payment of \
              the same client, for 15 minutes.",
         )
         .body("Card", &samples::cards())
@@ -36,7 +36,7 @@ pub(super) fn about() -> Operation {
         "required": ["service", "status", "version"],
     });
     let value = json!({"service": env!("CARGO_PKG_NAME"), "status": "running", "version": env!("CARGO_PKG_VERSION")});
-    open("/", "about", "Say that it runs")
+    open("/", "about", "Report that it runs")
         .answers(
             200,
             "It runs.",
@@ -53,8 +53,8 @@ pub(super) fn about() -> Operation {
 
 pub(super) fn live() -> Operation {
     let stuck = json!("relay has made no progress for 60 s");
-    open("/health/live", "live", "Ask whether it makes progress")
-        .about("Whether this process's own tasks make progress. No dependency turns it red.")
+    open("/health/live", "live", "Check whether it makes progress")
+        .about("Whether this process's own tasks make progress. A failing dependency does not change it.")
         .answers(
             200,
             "It does.",
@@ -75,7 +75,7 @@ pub(super) fn ready() -> Operation {
         ("degraded", json!("the broker cannot be reached")),
     ];
     let bad = [("not_ready", json!("the store cannot be used"))];
-    open("/health/ready", "ready", "Ask whether it can work")
+    open("/health/ready", "ready", "Check whether it can work")
         .about("Whether this process can do its work; `degraded` when it can, although something is missing.")
         .answers(200, "It can.", &["Cache-Control"], health(&good).borrow())
         .answers(503, "It cannot.", &["Cache-Control"], health(&bad).borrow())
@@ -95,7 +95,7 @@ pub(super) fn openapi() -> Operation {
 
 pub(super) fn docs() -> Operation {
     let html = json!({"text/html": {"schema": {"type": "string"}}});
-    open("/docs", "docs", "Look at this description").answers_with(
+    open("/docs", "docs", "Browse this description").answers_with(
         200,
         "A page to read and try it.",
         &["Content-Security-Policy", "Cache-Control"],
@@ -126,7 +126,7 @@ fn health(states: &[(&'static str, Value)]) -> States {
             "type": "object",
             "properties": {
                 "status": {"type": "string", "enum": names},
-                "reason": {"type": ["string", "null"], "description": "What is wrong, if anything is."},
+                "reason": {"type": ["string", "null"], "description": "What is wrong; null if nothing is."},
             },
             "required": ["status", "reason"],
         }),

@@ -1,4 +1,4 @@
-//! What the service calls: callbacks of clients that have one in `CLIENTS_FILE`.
+//! The calls that this service makes: callbacks of clients with a `callback` in `CLIENTS_FILE`.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ pub(super) fn all() -> Value {
         "outcome": {"post": {
             "operationId": "outcomeCallback",
             "summary": "Tell a client how its payment ended",
-            "description": "Standard Webhooks. Comes at least once, in no order: `webhook-id` tells what came before, `sequence` \
-                            which is newer. A receiver checks the signature over `id.timestamp.body`, and answers 2xx.",
+            "description": "Standard Webhooks. Sent at least once, in no order: `webhook-id` identifies repeated events, `sequence` \
+                            shows which is newer. A receiver checks the signature over `id.timestamp.body`, and answers 2xx.",
             "tags": ["callbacks"],
             "security": [],
             "parameters": headers(),
@@ -20,7 +20,7 @@ pub(super) fn all() -> Value {
         "orderPaid": {"put": {
             "operationId": "orderPaidCallback",
             "summary": "Tell Store Manager that an order is paid",
-            "description": "The same event in Store Manager's own language, for a callback with the format `store-manager`.",
+            "description": "The same event in Store Manager's own format, for a callback with the format `store-manager`.",
             "tags": ["callbacks"],
             "security": [],
             "parameters": headers(),
@@ -71,7 +71,7 @@ fn answers(accepted: &str) -> Value {
     json!({
         "2XX": {"description": accepted},
         "410": {"description": "The receiver wants no more calls about this event."},
-        "default": {"description": "It is called again, for a day. Redirects are not followed."},
+        "default": {"description": "The call is repeated for a day. Redirects are not followed."},
     })
 }
 

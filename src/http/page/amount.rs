@@ -1,10 +1,10 @@
-//! An amount as its reader writes it.
+//! Formats an amount for the page's language.
 
 use super::texts::Language;
 use crate::domain::Money;
 
 /// `CAD 13,999.93`, `13 999,93 CAD`: with the currency's code, since many countries have dollars, and as many decimals as
-/// the currency has. Spaces within do not break.
+/// the currency has. Uses non-breaking spaces.
 pub fn written(amount: Money, language: Language) -> String {
     let major = amount.major();
     let (whole, decimals) = major.split_once('.').unwrap_or((&major, ""));
@@ -21,7 +21,7 @@ pub fn written(amount: Money, language: Language) -> String {
     }
 }
 
-/// Thousands apart from each other.
+/// Groups the digits by thousands.
 fn grouped(digits: &str, separator: char) -> String {
     let mut grouped = String::with_capacity(digits.len() * 2);
     for (place, digit) in digits.chars().enumerate() {

@@ -1,9 +1,9 @@
-//! A moment as its reader writes it.
+//! Formats a time for the page's language.
 
 use super::texts::Language;
 use crate::domain::Timestamp;
 
-/// `26 November 2026, 00:41 UTC`, `26 novembre 2026 à 00 h 41 UTC`: in UTC, because nobody knows where the reader is.
+/// `26 November 2026, 00:41 UTC`, `26 novembre 2026 à 00 h 41 UTC`: in UTC, because the reader's time zone is not known.
 pub fn written(moment: Timestamp, language: Language) -> String {
     let moment = moment.to_offset(time::UtcOffset::UTC);
     let (day, year) = (moment.day(), moment.year());

@@ -1,4 +1,4 @@
-//! The page's form as it is posted: `application/x-www-form-urlencoded`.
+//! The page's posted form: `application/x-www-form-urlencoded`.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
@@ -14,16 +14,16 @@ const TOKEN: &str = "form";
 
 /// A posted form. It holds a card in clear, so it has no `Debug`.
 pub struct Form {
-    /// Empty if there is none.
+    /// Empty if it was not sent.
     pub token: String,
     /// The card's fields, as they would come in JSON.
     pub card: Value,
 }
 
-/// Longest text of a field that is shown again: more than any number or date has.
+/// The longest text of a field that is shown again: longer than any number or date.
 const LONGEST_SHOWN: usize = 64;
 
-/// Whether a body is said to be a form.
+/// Whether the body is declared as a form.
 pub fn is_form(headers: &HeaderMap) -> bool {
     body::media_type(headers) == MEDIA_TYPE
 }
@@ -38,7 +38,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 }
 
 impl Form {
-    /// The first value of each field; what is no field of ours is left out. A field that was left empty is missing.
+    /// The first value of each field; unknown fields are ignored. An empty field counts as missing.
     fn parse(bytes: &[u8]) -> Self {
         let mut token = String::new();
         let mut card = Map::new();
@@ -59,7 +59,7 @@ impl Form {
         }
     }
 
-    /// What was typed into a field, to be shown again when something is wrong. Never the code.
+    /// The text typed into a field, to show it again when something is wrong. Never the security code.
     pub fn typed(&self, name: &str) -> String {
         let text = self.card[name].as_str().filter(|_| name != "cardCode");
         text.unwrap_or_default()

@@ -1,7 +1,8 @@
-//! The signed token in the page's form: which payment it was shown for, before which attempt, and for how long it holds.
+//! The signed token in the page's form: the payment that it was shown for, the attempt before which it was shown, and its
+//! expiry.
 //!
-//! It makes a form good for one attempt: a second click, a reload or a page that was left open never presents a card
-//! again to a payment that has moved on. And nobody can post a form that this service has not shown.
+//! It makes a form valid for one attempt: a second click, a reload or a page left open never presents a card again to a
+//! payment that has changed since. And only a form that this service has shown can be posted.
 
 use std::time::Duration;
 
@@ -11,16 +12,16 @@ use crate::vault::SealKeys;
 /// How long a form can be posted after it was shown.
 pub const LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// Why a form is not taken. The shopper gets a fresh one.
+/// Why a form is not accepted. The shopper gets a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stale {
     /// Shown too long ago.
     Expired,
-    /// Not one of ours, or for another payment.
+    /// Not signed by this service, or for another payment.
     Foreign,
 }
 
-/// A token for this payment as it stands: `attempt.expiry.mac`.
+/// A token for this payment in its current state: `attempt.expiry.mac`.
 pub fn sign(keys: &SealKeys, payment: &Payment, now: Timestamp) -> String {
     let expiry = (now + LIFE).unix_timestamp();
     let message = message(&payment.client, payment.id, payment.attempt, expiry);
@@ -28,7 +29,7 @@ pub fn sign(keys: &SealKeys, payment: &Payment, now: Timestamp) -> String {
     format!("{}.{expiry}.{mac}", payment.attempt)
 }
 
-/// How many cards had been presented when the form was shown.
+/// Checks a token and returns how many cards had been presented when the form was shown.
 pub fn verify(
     keys: &SealKeys,
     (client, id): (&ClientName, PaymentId),
@@ -52,7 +53,7 @@ pub fn verify(
     Ok(attempt)
 }
 
-/// Begins otherwise than a fingerprinted request does, which goes under the same key, with its version as one byte.
+/// It begins differently from a fingerprinted request, which uses the same key and begins with its version as one byte.
 fn message(client: &ClientName, id: PaymentId, attempt: u32, expiry: i64) -> Vec<u8> {
     format!("payment page form v1/{client}/{id}/{attempt}/{expiry}").into_bytes()
 }

@@ -1,7 +1,7 @@
-//! The payment page: the address that shoppers get, `/payments/process/{payment_id}`, as a browser shows it.
+//! The payment page: what a browser shows at the address that shoppers get, `/payments/process/{payment_id}`.
 //!
-//! Plain HTML: a form, no script, nothing from elsewhere. Other callers get and send JSON there, as ever. It goes the
-//! way that `process` goes; it adds the texts, the form's token and the question where a form comes from.
+//! Plain HTML: a form, no script, no external assets. Other callers get and send JSON there, as at `process`. It uses the
+//! same code as `process` and adds the texts, the form's token and the check where a form comes from.
 
 mod amount;
 mod date;
@@ -35,7 +35,7 @@ use crate::domain::{ClientName, Payment, PaymentId, PaymentStatus, Refusal};
 use crate::payments::{AcceptError, Presented};
 use crate::wire::request::parse_card;
 
-/// The page for who prefers HTML; the payment as `GET /payments/{payment_id}` answers it for everybody else.
+/// The page for callers that prefer HTML; for others the payment, as `GET /payments/{payment_id}` answers it.
 pub async fn show(
     State(api): State<Arc<Api>>,
     caller: Result<Caller, Problem>,
@@ -54,7 +54,7 @@ pub async fn show(
     varied(response)
 }
 
-/// A card from the page's form; from everybody else what `POST /payments/{payment_id}/process` takes.
+/// Takes a card from the page's form; from other callers the same body as `POST /payments/{payment_id}/process`.
 pub async fn present(
     State(api): State<Arc<Api>>,
     caller: Result<Caller, Problem>,
@@ -77,7 +77,7 @@ pub async fn present(
     varied(response)
 }
 
-/// One address, several answers: caches have to know what they differ by.
+/// One address has several answers: caches must know which headers they depend on.
 fn varied(mut response: Response) -> Response {
     let by = HeaderValue::from_static("Accept, Accept-Language");
     response.headers_mut().insert(VARY, by);
@@ -149,7 +149,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Presents the card if the payment stands where it stood when the form was shown, and waits for the outcome.
+    /// Presents the card if the payment has not changed since the form was shown, and waits for the outcome.
     async fn presented(
         &self,
         Caller(client, turn): Caller,

@@ -1,18 +1,18 @@
-//! What a caller would like to get: the page or JSON, in which language (RFC 9110, sections 12.5.1 and 12.5.4).
+//! What a caller prefers: the page or JSON, and the language (RFC 9110, sections 12.5.1 and 12.5.4).
 
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName};
 
 use super::texts::Language;
 
-/// Whether a caller prefers the page: it does if it ranks HTML above JSON, as browsers do. Who takes anything, or says
-/// nothing, gets JSON as ever.
+/// Whether a caller prefers the page: it does if it ranks HTML above JSON, as browsers do. A caller that accepts
+/// anything, or sends no preference, gets JSON.
 pub fn for_the_page(headers: &HeaderMap) -> bool {
     let accepted = weighted(headers, ACCEPT);
     quality(&accepted, "text", "html") > quality(&accepted, "application", "json")
 }
 
-/// The language of ours that a caller ranks first; of two with the same rank, the one that it names first.
+/// The page's language that a caller ranks first; of two with the same rank, the one that it lists first.
 pub fn language(headers: &HeaderMap) -> Language {
     let mut first = (0, Language::default());
     for (range, quality) in weighted(headers, ACCEPT_LANGUAGE) {
@@ -25,7 +25,7 @@ pub fn language(headers: &HeaderMap) -> Language {
     first.1
 }
 
-/// How much a caller likes a media type, in thousandths: the most specific range that covers it tells.
+/// The caller's weight for a media type, in thousandths: the most specific range that covers it counts.
 fn quality(accepted: &[(String, u16)], kind: &str, subtype: &str) -> u16 {
     let covers = |range: &str| match range.split_once('/')? {
         ("*", "*") => Some(0),
@@ -40,7 +40,7 @@ fn quality(accepted: &[(String, u16)], kind: &str, subtype: &str) -> u16 {
         .map_or(0, |(_, quality)| quality)
 }
 
-/// The values of a list header with their weights in thousandths, in order; parameters other than `q` are left out.
+/// The values of a list header with their weights in thousandths, in order; parameters other than `q` are ignored.
 fn weighted(headers: &HeaderMap, name: HeaderName) -> Vec<(String, u16)> {
     headers
         .get_all(name)
@@ -59,7 +59,7 @@ fn weighted(headers: &HeaderMap, name: HeaderName) -> Vec<(String, u16)> {
         .collect()
 }
 
-/// `qvalue`: from 0 to 1 with three decimals at most. What is none counts nothing.
+/// `qvalue`: from 0 to 1 with three decimals at most. An invalid one counts as 0.
 fn thousandths(text: &str) -> u16 {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits = decimals.bytes().all(|byte| byte.is_ascii_digit()) && decimals.len() <= 3;

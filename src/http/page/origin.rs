@@ -1,17 +1,17 @@
 //! Whether a form was posted from another site.
 //!
-//! Browsers say so in `Sec-Fetch-Site`, where the page came by https or from this machine, and in `Origin` otherwise.
-//! Another site can send neither in anybody else's name, nor add a header to a form. Who sends none of the two is no
-//! browser of this decade, and has to have the form's token like everybody.
+//! Browsers show this in `Sec-Fetch-Site` if the page came by https or from this machine, and in `Origin` otherwise.
+//! Another site cannot forge these headers, nor add a header to a form. A caller that sends neither is not a current
+//! browser, and still needs the form's token.
 
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, HeaderName, ORIGIN};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The host that the browser asked, as the gateway says; `Host` is then the service's own.
+/// The host that the browser requested, as the gateway reports it; `Host` is then the service's own.
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Whether a browser says that the request comes from elsewhere than this page.
+/// Whether the browser reports that the request comes from another site.
 pub fn is_foreign(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get(SEC_FETCH_SITE) {
         return site != "same-origin";
@@ -20,7 +20,7 @@ pub fn is_foreign(headers: &HeaderMap) -> bool {
         return false;
     };
     let origin = origin.to_str().unwrap_or("null");
-    // `null`, as sandboxed frames send it, has no authority and equals none.
+    // `null`, as sandboxed frames send it, has no authority, so it never matches.
     let authority = origin.split_once("://").map(|(_, authority)| authority);
     let asked = [FORWARDED_HOST, HOST]
         .iter()

@@ -1,16 +1,17 @@
-//! The list of test cards on the page. The table is the issuer's; its lines are English, so French has its own here.
+//! The list of test cards on the page. The table belongs to the issuer; its texts are English, so the French ones are
+//! here.
 
 use super::texts::Language;
 use crate::processors::simulated::TestCard;
 
 /// A row of the list.
 pub struct Row {
-    /// In groups of four, as it stands on a card.
+    /// In groups of four digits, as printed on a card.
     pub number: String,
     pub line: &'static str,
 }
 
-/// All of them, in the table's order.
+/// All rows, in the table's order.
 pub fn rows(cards: &'static [TestCard], language: Language) -> Vec<Row> {
     let row = |card: &'static TestCard| Row {
         number: grouped(card.number),

@@ -1,4 +1,4 @@
-//! What the page says, in each of its languages.
+//! The page's texts, in each of its languages.
 
 use crate::domain::{DeclineCode, PaymentStatus};
 use crate::http::problem::Kind;
@@ -6,18 +6,18 @@ use crate::http::problem::Kind;
 /// The languages of the page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Language {
-    /// For callers who ask for neither.
+    /// Used if a caller accepts neither language.
     #[default]
     English,
     /// `fr`
     French,
 }
 
-/// The fixed texts. What depends on a payment is a method.
+/// The fixed texts. Texts that depend on a payment are methods.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Words {
     pub language: Language,
-    /// BCP 47, for the document.
+    /// BCP 47 tag of the document.
     pub tag: &'static str,
     pub payment: &'static str,
     pub order: &'static str,
@@ -126,7 +126,7 @@ impl Language {
 }
 
 impl Words {
-    /// In one or two words.
+    /// The status in one or two words.
     pub fn status(&self, status: PaymentStatus) -> &'static str {
         use PaymentStatus as S;
         let (english, french) = match status {
@@ -140,7 +140,8 @@ impl Words {
         self.language.pick(english, french)
     }
 
-    /// In a sentence, with what can be done. A shopper is not told that a card counts as lost or stolen.
+    /// The status in a sentence, with what the shopper can do. A shopper is not told that a card is reported lost or
+    /// stolen.
     pub fn explanation(
         &self,
         status: PaymentStatus,
@@ -189,7 +190,7 @@ impl Words {
         Some(self.language.pick(english, french))
     }
 
-    /// What is wrong with a field, by the code of its error.
+    /// The text for an invalid field, by its error code.
     pub fn fault(&self, code: &str) -> &'static str {
         let (english, french) = match code {
             "invalid_card_number" => (
@@ -216,7 +217,7 @@ impl Words {
         self.language.pick(english, french)
     }
 
-    /// Headline and sentence of an answer that shows no payment.
+    /// Headline and sentence of an answer without a payment.
     pub fn problem(&self, kind: Kind) -> (&'static str, &'static str) {
         let pick = |english: [&'static str; 2], french: [&'static str; 2]| {
             let headline = self.language.pick(english[0], french[0]);

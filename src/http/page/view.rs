@@ -27,9 +27,9 @@ pub struct PaymentView {
     /// `content` of the refresh, if there is one.
     refresh: Option<String>,
     id: i64,
-    /// What its client is called, if that is known.
+    /// The client's display name, if it is known.
     shop: Option<Arc<str>>,
-    /// The client's own address, checked when the payment was made.
+    /// The client's own address, checked when the payment was created.
     return_url: Option<String>,
     /// When it was paid, and the issuer's code for it.
     paid: Option<(String, String)>,
@@ -43,13 +43,13 @@ pub struct PaymentView {
     form: Option<FormView>,
 }
 
-/// The form for a card. When something in it was wrong it shows what was typed, all but the code: only to the browser that
-/// has just sent it, in an answer that is not stored anywhere.
+/// The form for a card. After an error it shows what was typed, except the security code: only to the browser that sent
+/// it, in an answer that is not stored anywhere.
 pub struct FormView {
     pub token: String,
     pub typed_number: String,
     pub typed_expiry: String,
-    /// Why there is a form again.
+    /// Why the form is shown again.
     pub notice: Option<&'static str>,
     pub number: Option<&'static str>,
     pub expiry: Option<&'static str>,
@@ -57,7 +57,7 @@ pub struct FormView {
     pub test_cards: Vec<Row>,
 }
 
-/// An answer that shows no payment.
+/// An answer without a payment.
 #[derive(Template)]
 #[template(path = "problem.html")]
 struct ProblemView {
@@ -69,7 +69,7 @@ struct ProblemView {
 }
 
 impl PaymentView {
-    /// As it stands, with a form if there is one for it.
+    /// The payment in its current state, with a form if it can be paid.
     pub fn new(
         payment: &Payment,
         shop: Option<Arc<str>>,
@@ -106,9 +106,9 @@ impl PaymentView {
         }
     }
 
-    /// The answer to a form: it shows how the payment stands, and takes the browser to the same address by `GET` at once,
-    /// so that a reload asks again instead of posting again. Not a 303: the gateway would follow it itself and answer
-    /// the `POST` with what it finds. The address is relative to the last slash, so it holds with any prefix.
+    /// The answer to a form: shows the payment's state, and sends the browser to the same address by `GET` at once, so
+    /// that a reload does not post again. Not a 303: the gateway would follow it itself and answer the `POST` with the
+    /// result. The address is relative to the last slash, so it works with any prefix.
     pub fn after_post(mut self) -> Self {
         self.refresh = Some(format!("0; url={}", self.id));
         self
@@ -127,7 +127,7 @@ impl FormView {
         self
     }
 
-    /// Says beside each field what is wrong with it.
+    /// Shows next to each field what is wrong with it.
     pub fn with_faults(mut self, faults: &[FieldError], words: &'static Words) -> Self {
         let of = |name: &str| {
             let fault = faults.iter().find(|fault| fault.field == name);
@@ -162,7 +162,7 @@ fn respond(status: StatusCode, view: &impl Template, nonce: &str) -> Response {
     let html = match view.render() {
         Ok(html) => html,
         Err(error) => {
-            tracing::error!(%error, "a page could not be written");
+            tracing::error!(%error, "a page could not be rendered");
             return Problem::internal().into_response();
         }
     };
@@ -181,18 +181,18 @@ const FIXED: [(HeaderName, &str); 4] = [
     (CONTENT_TYPE, "text/html; charset=utf-8"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
-    // Not `no-referrer`: browsers would then say `Origin: null` with the form.
+    // Not `no-referrer`: browsers would then send `Origin: null` with the form.
     (REFERRER_POLICY, "same-origin"),
 ];
 
-/// Nothing but the style of this very page, and a form that goes back to this service. There is no script.
+/// Allows only this page's own style, and a form that posts to this service. There is no script.
 fn policy(nonce: &str) -> String {
     format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
 }
 
-/// 131 bits, fresh for each answer.
+/// 131 random bits, new for each answer.
 fn nonce() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 22)
 }

@@ -2,20 +2,20 @@
 
 use axum::http::StatusCode;
 
-/// What went wrong, as far as the answer's status goes.
+/// The kind of a problem; it decides the answer's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The body is not JSON.
     MalformedJson,
     /// A header, the query or the body's transfer is wrong.
     BadRequest,
-    /// No API key, or none that is known.
+    /// No API key, or an unknown one.
     Unauthorized,
     /// A form that was posted from another site.
     CrossSite,
-    /// No such address, no such payment, or another client's.
+    /// No such address, no such payment, or another client's payment.
     NotFound,
-    /// The address exists, the method does not.
+    /// The address exists, but not with this method.
     MethodNotAllowed,
     /// The body did not arrive in time.
     Timeout,
@@ -23,36 +23,36 @@ pub enum Kind {
     Conflict,
     /// The body is longer than [`crate::http::body::LIMIT`].
     TooLarge,
-    /// The body is not said to be JSON.
+    /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is compressed.
     ContentCoding,
-    /// `Expect` asks for something that is not known.
+    /// `Expect` has an unknown expectation.
     Expectation,
     /// The request line and the headers are too long.
     HeadTooLarge,
-    /// The body's transfer is coded by something else than `chunked`.
+    /// The body has a transfer coding other than `chunked`.
     TransferCoding,
     /// Fields of the body are invalid.
     InvalidFields,
-    /// The idempotency key belongs to another request.
+    /// The idempotency key was used for another request.
     KeyReused,
     /// This client has too many requests under way.
     TooManyRequests,
-    /// More is asked than can be followed.
+    /// The service is overloaded.
     Overloaded,
-    /// A fault of this service.
+    /// An internal error.
     Internal,
-    /// The payment is set aside; it takes an operator.
+    /// The payment is quarantined; an operator has to repair it.
     Quarantined,
-    /// The store cannot be used for now.
+    /// The store cannot be used at the moment.
     Unavailable,
-    /// No payment ids are left; it takes an operator.
+    /// No payment ids are left; an operator has to raise the limit.
     Exhausted,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 22] = [
         Self::MalformedJson,
         Self::BadRequest,
@@ -116,7 +116,7 @@ impl Kind {
             Self::Expectation => (
                 S::EXPECTATION_FAILED,
                 "unknown-expectation",
-                "The expectation is not known",
+                "The expectation is unknown",
             ),
             Self::HeadTooLarge => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -126,7 +126,7 @@ impl Kind {
             Self::TransferCoding => (
                 S::NOT_IMPLEMENTED,
                 "unsupported-transfer-coding",
-                "The transfer coding is not known",
+                "The transfer coding is unknown",
             ),
             Self::InvalidFields => (S::UNPROCESSABLE_ENTITY, "invalid-fields", "Invalid fields"),
             Self::KeyReused => (
@@ -142,7 +142,7 @@ impl Kind {
             Self::Overloaded => (
                 S::SERVICE_UNAVAILABLE,
                 "overloaded",
-                "More is asked than the service can follow",
+                "The service is overloaded",
             ),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Quarantined => (
@@ -169,7 +169,7 @@ impl Kind {
         self.row().2
     }
 
-    /// After how many seconds it is worth trying again.
+    /// After how many seconds to try again.
     pub(super) fn retry_after(self) -> Option<u16> {
         match self {
             Self::TooManyRequests | Self::Overloaded => Some(1),

@@ -1,7 +1,7 @@
-//! Errors as `application/problem+json` (RFC 9457), and which error of the layers below is which [`Kind`].
+//! Errors as `application/problem+json` (RFC 9457), and which error of the layers below maps to which [`Kind`].
 //!
-//! Besides the RFC's members an answer has `error`, one plain sentence (what older callers read), and `errors`, every
-//! invalid field.
+//! In addition to the RFC's members an answer has `error`, one plain sentence (which older callers read), and `errors`,
+//! every invalid field.
 
 use axum::Json;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -19,7 +19,7 @@ mod kind;
 
 pub use kind::Kind;
 
-/// A request that got no good answer.
+/// An error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     kind: Kind,
@@ -30,7 +30,7 @@ pub struct Problem {
 impl Problem {
     /// No such address.
     pub fn unknown_address(uri: &Uri) -> Self {
-        // Without the query, which may hold anything.
+        // Without the query, which may hold secrets.
         let path: String = uri.path().chars().take(100).collect();
         Self::new(Kind::NotFound, format!("There is nothing at {path}."))
     }
@@ -44,14 +44,14 @@ impl Problem {
         }
     }
 
-    /// A problem with every invalid field; the sentence is theirs.
+    /// A problem with every invalid field; the sentence is built from them.
     pub fn with_errors(kind: Kind, errors: Vec<FieldError>) -> Self {
         let sentence = match errors.as_slice() {
             [only] => only.message.clone(),
             several => {
                 let names: Vec<&str> = several.iter().map(|fault| fault.field.as_str()).collect();
                 format!(
-                    "{} faults, in {}: each is described under errors.",
+                    "{} invalid fields, in {}: each is described under errors.",
                     names.len(),
                     names.join(", ")
                 )
@@ -79,7 +79,7 @@ impl Problem {
         Self::new(Kind::NotFound, format!("There is no payment {id}."))
     }
 
-    /// What went wrong.
+    /// What kind of problem it is.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -122,13 +122,13 @@ impl From<AcceptError> for Problem {
                 Kind::InvalidFields,
                 "card_token",
                 "token_unusable",
-                "card_token is unknown or was used already: make a new one with POST /card-tokens.",
+                "card_token is unknown or was used already: create a new one with POST /card-tokens.",
             ),
             AcceptError::TokenExpired => Self::field(
                 Kind::InvalidFields,
                 "card_token",
                 "token_expired",
-                "card_token has expired: make a new one with POST /card-tokens.",
+                "card_token has expired: create a new one with POST /card-tokens.",
             ),
             AcceptError::NotFound(id) => Self::no_payment(id),
             AcceptError::Refused(refusal) => {
@@ -140,7 +140,7 @@ impl From<AcceptError> for Problem {
             }
             AcceptError::BacklogFull => Self::new(
                 Kind::Unavailable,
-                "Too many payments wait for the broker already; try again shortly.",
+                "Too many payments are waiting for the broker; try again shortly.",
             ),
             AcceptError::Store(error) => error.into(),
         }
@@ -152,19 +152,19 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Busy => Self::new(
                 Kind::Overloaded,
-                "More is asked of the service than it can follow; try again shortly.",
+                "The service is overloaded; try again shortly.",
             ),
             StoreError::IdsExhausted => Self::new(
                 Kind::Exhausted,
-                "No payment ids are left; the service takes no new payments until its operator raises the limit.",
+                "No payment ids are left; the service accepts no new payments until its operator raises the limit.",
             ),
             StoreError::Unavailable(_)
             | StoreError::Conflict(_)
             | StoreError::Locked(_)
             | StoreError::CommitUnknown(_)
             | StoreError::Migration(_) => {
-                // An outage is reported by the readiness check, once; this is one of very many requests in it.
-                tracing::debug!(error = %error, "a request found the store unavailable");
+                // The readiness check reports an outage once; during it, very many requests end here.
+                tracing::debug!(error = %error, "a request failed: the store is unavailable");
                 Self::new(
                     Kind::Unavailable,
                     "The payment store cannot be used now; try again shortly, with the same Idempotency-Key if there \
@@ -172,11 +172,11 @@ impl From<StoreError> for Problem {
                 )
             }
             StoreError::Quarantined(payment) => {
-                tracing::debug!(error = %payment, "a request for a quarantined payment");
+                tracing::debug!(error = %payment, "a quarantined payment was requested");
                 Self::new(
                     Kind::Quarantined,
                     format!(
-                        "Payment {} is quarantined: what is stored of it cannot be used until an operator has repaired it.",
+                        "Payment {} is quarantined: its stored data cannot be used until an operator has repaired it.",
                         payment.payment
                     ),
                 )
@@ -190,20 +190,17 @@ impl From<StoreError> for Problem {
 }
 
 impl Problem {
-    /// A fault of this service; the log says more.
+    /// An internal error; details are in the log.
     pub fn internal() -> Self {
-        Self::new(
-            Kind::Internal,
-            "The service made a mistake; it has been logged.",
-        )
+        Self::new(Kind::Internal, "Internal error; it has been logged.")
     }
 }
 
-/// Members of RFC 9457, then ours.
+/// Members of RFC 9457, then those of this service.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub struct Document<'p> {
-    /// `urn:problem-type:payment-service:` and what went wrong: `not-found`.
+    /// `urn:problem-type:payment-service:` and the name of the problem, such as `not-found`.
     #[serde(rename = "type")]
     kind: String,
     /// The same for every problem of this type.
@@ -230,7 +227,7 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         if self.kind == Kind::ContentCoding {
-            // RFC 9110, section 15.5.16: what would have been taken.
+            // RFC 9110, section 15.5.16: which codings are accepted.
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if self.kind == Kind::Unauthorized {

@@ -136,7 +136,7 @@ async fn fields_at_fault_are_listed_and_told_in_one_sentence() {
     let (_, two) = answer(vec![fault("order_id"), fault("card.cardCode")]).await;
     assert_eq!(
         two["error"],
-        "2 faults, in order_id, card.cardCode: each is described under errors."
+        "2 invalid fields, in order_id, card.cardCode: each is described under errors."
     );
     assert_eq!(two["errors"].as_array().map(Vec::len), Some(2));
 }

@@ -1,5 +1,5 @@
-//! ConnectionLimit for connections, and which of them is to make room first: one that never had a request before one that had,
-//! and among these the one that has been without for longest.
+//! Limits the connections of a listener, and chooses which connection is closed for a new one: first one that never had a
+//! request, then the one that has been without a request for longest.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// All limit of a listener.
+/// All slots of a listener.
 #[derive(Debug)]
 pub(super) struct ConnectionLimit {
     free: Arc<Semaphore>,
-    /// Connections without a request, the first to make room first.
+    /// Connections without a request, the first to be closed comes first.
     quiet: Mutex<BTreeMap<Rank, CancellationToken>>,
     next: AtomicU64,
 }
@@ -44,14 +44,14 @@ impl ConnectionLimit {
         })
     }
 
-    /// A slot: a free one, or that of the first who is to make room. None if all are busy.
+    /// A free slot, or the slot of the connection that is closed for it. None if all have requests.
     pub(super) async fn take(self: &Arc<Self>) -> Option<Arc<Slot>> {
         if let Some(slot) = self.take_free() {
             return Some(slot);
         }
         let (_, wanted) = self.quiet().pop_first()?;
         wanted.cancel();
-        // It ends as soon as it is scheduled.
+        // It ends as soon as its task is scheduled.
         metrics::counter!("http_connections_closed_for_others").increment(1);
         let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
         Some(self.slot(permit))
@@ -82,7 +82,7 @@ impl ConnectionLimit {
 }
 
 impl Slot {
-    /// Notes a request.
+    /// Marks the connection as having a request.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.busy.store(true, Ordering::Relaxed);
         self.no_longer_quiet();
@@ -94,7 +94,7 @@ impl Slot {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// Waits until another connection is to have this slot.
+    /// Waits until another connection needs this slot.
     pub(super) async fn wanted(&self) {
         self.wanted.cancelled().await;
     }
@@ -120,8 +120,8 @@ impl Slot {
 }
 
 impl Busy {
-    /// The request's work is done, and only its caller keeps it: from now on the connection makes room for another one,
-    /// like one without a request.
+    /// The request's work is done, and only its caller keeps it open: from now on the connection may be closed for
+    /// another one, like one without a request.
     pub(super) fn may_make_room(&self) {
         self.0.now_quiet();
     }

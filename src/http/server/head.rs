@@ -1,4 +1,4 @@
-//! What a request head must be before any handler sees it: rules of HTTP/1.1 that hyper leaves to its users.
+//! Checks a request head before any handler gets it: rules of HTTP/1.1 that hyper leaves to its users.
 
 use std::net::Ipv6Addr;
 
@@ -8,15 +8,15 @@ use axum::http::{HeaderMap, HeaderValue, Version};
 
 use crate::http::problem::{Kind, Problem};
 
-/// Refuses a head without exactly one valid `Host` (RFC 9112, section 3.2), with transfer codings besides `chunked`
-/// (section 6.1), or with an expectation that is not known (RFC 9110, section 10.1.1).
+/// Refuses a head without exactly one valid `Host` (RFC 9112, section 3.2), with transfer codings other than `chunked`
+/// (section 6.1), or with an unknown expectation (RFC 9110, section 10.1.1).
 pub(super) fn check(head: &Parts) -> Result<(), Problem> {
     host(head)?;
     transfer_codings(&head.headers)?;
     expectation(&head.headers)
 }
 
-/// Whether the caller waits to be told to send its body.
+/// Whether the caller waits for `100 Continue` before it sends its body.
 pub(super) fn waits_to_send(head: &Parts) -> bool {
     head.headers.contains_key(EXPECT) && head.version > Version::HTTP_10
 }
@@ -29,7 +29,7 @@ fn host(head: &Parts) -> Result<(), Problem> {
         (Some(_), Some(_)) => "The header Host was sent more than once.",
         (Some(host), None) if is_host(host) => return Ok(()),
         (Some(_), None) => {
-            "The header Host is invalid: it must be a host name or an address, with a port if need be, such as \
+            "The header Host is invalid: it must be a host name or an address, optionally with a port, such as \
              localhost:5009."
         }
     };
@@ -91,7 +91,7 @@ fn is_sub_delimiter(byte: u8) -> bool {
     b"!$&'()*+,;=".contains(&byte)
 }
 
-/// hyper requires that `chunked` comes last; what stands before it nobody here can decode.
+/// hyper requires that `chunked` comes last; this service cannot decode a coding before it.
 fn transfer_codings(headers: &HeaderMap) -> Result<(), Problem> {
     let codings: Vec<&str> = headers
         .get_all(TRANSFER_ENCODING)
@@ -104,7 +104,7 @@ fn transfer_codings(headers: &HeaderMap) -> Result<(), Problem> {
         [] => Ok(()),
         [only] if only.eq_ignore_ascii_case("chunked") => Ok(()),
         several if several.iter().all(|it| it.eq_ignore_ascii_case("chunked")) => {
-            let sentence = "The body is chunked more than once.";
+            let sentence = "Transfer-Encoding has chunked more than once.";
             Err(Problem::new(Kind::BadRequest, sentence))
         }
         _ => Err(unknown_transfer_coding()),
@@ -119,15 +119,16 @@ fn expectation(headers: &HeaderMap) -> Result<(), Problem> {
     Err(unknown_expectation())
 }
 
-/// What a transfer coding besides `chunked` is answered.
+/// The answer to a transfer coding other than `chunked`.
 pub(in crate::http) fn unknown_transfer_coding() -> Problem {
-    let sentence = "The only transfer coding here is chunked: send the body without another one.";
+    let sentence =
+        "The only supported transfer coding is chunked: send the body without other codings.";
     Problem::new(Kind::TransferCoding, sentence)
 }
 
-/// What an expectation besides `100-continue` is answered.
+/// The answer to an expectation other than `100-continue`.
 pub(in crate::http) fn unknown_expectation() -> Problem {
-    let sentence = "The only expectation known here is Expect: 100-continue.";
+    let sentence = "The only supported expectation is Expect: 100-continue.";
     Problem::new(Kind::Expectation, sentence)
 }
 

@@ -1,16 +1,16 @@
-//! The end of a connection that this side closes: first only for writing, then what still comes is read and discarded
-//! for a while, so that the caller gets the last answer even if it is still sending.
+//! Ends a connection that this side closes: first closes it for writing, then reads and discards what still arrives for a
+//! while, so that the caller gets the last answer even if it is still sending.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
-/// How long that may take altogether.
+/// How long this may take in total.
 const LONGEST: Duration = Duration::from_secs(5);
-/// A caller that has sent nothing for so long has had the time to read its answer.
+/// A caller that has sent nothing for this long has had time to read its answer.
 const SILENCE: Duration = Duration::from_secs(1);
-/// The most that is discarded, in bytes.
+/// How many bytes are discarded at most.
 const MOST: usize = 16 * 1024 * 1024;
 
 /// Ends when the caller has closed its side as well, or at one of the limits.

@@ -1,11 +1,11 @@
-//! Connections: accepted, bounded in number and in time, and ended in order when the service stops.
+//! Connections: accepted, limited in number and time, and closed in order when the service stops.
 //!
-//! A connection that sends no whole request head within [`Limits::head_time`] is closed; keeping a connection alive
-//! between two requests counts as well. At [`Limits::connections`] a connection without a request makes room for a new
-//! one, the longest idle first; if all of them have one, the new one is answered 503 and closed. So neither idle nor
-//! slow connections keep others out.
+//! A connection that sends no complete request head within [`Limits::head_time`] is closed; this includes keep-alive
+//! connections between two requests. At [`Limits::connections`] a connection without a request is closed for a new one,
+//! the longest idle first; if all have a request, the new one is answered 503 and closed. So neither idle nor slow
+//! connections keep others out.
 //!
-//! No answer is lost because its caller is still sending: the rest of a body is read before the answer goes out
+//! No answer is lost because its caller is still sending: the rest of a body is read before the answer is sent
 //! (`request_body.rs`), and a connection that is closed after an answer is closed for writing first (`linger.rs`).
 
 mod connection_limit;
@@ -40,7 +40,7 @@ use connection_limit::{ConnectionLimit, Slot};
 use request_body::RequestBody;
 use socket::Socket;
 
-/// What connections may take.
+/// Limits of a listener's connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Open at the same time.
@@ -49,19 +49,19 @@ pub struct Limits {
     pub head_time: Duration,
 }
 
-/// Request line and headers together, in bytes; more is answered 431.
+/// Request line and headers together, in bytes; longer ones are answered 431.
 const HEAD_SIZE: usize = 16 * 1024;
 
-/// New connections that are told at the same time that there are too many; further ones are closed without a word.
+/// New connections beyond the limit that may be answered 503 at the same time; further ones are closed without an answer.
 const TOLD_OFF: usize = 64;
-/// How long such a connection may take to ask, so that it can be answered.
+/// How long such a connection may take to send its request, so that it can be answered.
 const TOLD_OFF_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a stopping service still keeps a connection that has no request under way: its last answer may be on
-/// the way, and a request that has just been sent is answered.
+/// How long a stopping service keeps a connection without a request: its last answer may be on the way, and a request
+/// that was just sent is still answered.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Pause after the system refused to accept a connection, because no more files may be open for example.
+/// Pause after the system could not accept a connection, for example because too many files are open.
 const AFTER_REFUSAL: Duration = Duration::from_millis(500);
 
 /// Serves connections until `stop`, then finishes the requests under way.
@@ -84,9 +84,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
                 continue;
             }
         };
-        // An answer is not held back until the last packet of the one before is acknowledged.
+        // Otherwise an answer waits until the last packet of the previous one is acknowledged.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY is not set");
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         if let Some(slot) = limit.take().await {
             let builder = builder(limits.head_time);
@@ -139,7 +139,7 @@ async fn serve_one(
     let ended = loop {
         tokio::select! {
             biased;
-            // First, so that no request is begun which would then be cut.
+            // First, so that no request is started that would then be cut off.
             () = slot.wanted() => return,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
@@ -157,7 +157,7 @@ async fn serve_one(
     };
     let mut socket = connection.into_parts().io.into_inner();
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection has broken off");
+        tracing::debug!(%error, "a connection broke");
         if error.is_parse_version_h2() {
             socket.refuse_http_2().await;
         }
@@ -172,8 +172,8 @@ async fn serve_one(
     }
 }
 
-/// Answers one request. What its handler has left of the body is discarded first; if it does not end in time, the
-/// connection ends with the answer.
+/// Answers one request. First discards the part of the body that its handler has not read; if it does not end in time,
+/// the connection is closed after the answer.
 async fn answer(mut router: Router, request: Request<Incoming>, slot: &Arc<Slot>) -> Response {
     let busy = slot.busy();
     let (head, body) = request.into_parts();
@@ -199,7 +199,7 @@ async fn answer(mut router: Router, request: Request<Incoming>, slot: &Arc<Slot>
     response
 }
 
-/// What connections beyond the limit are told.
+/// The answer to connections beyond the limit.
 fn too_many() -> Router {
     Router::new().fallback(async || {
         Problem::new(
@@ -209,7 +209,7 @@ fn too_many() -> Router {
     })
 }
 
-/// Faults of the one connection that was about to be accepted, not of accepting.
+/// Errors of the one connection that was being accepted, not of the listener.
 fn broke_off(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,8 +1,8 @@
-//! The body of one request, shared between its handler and the connection: what the handler leaves is read and
-//! discarded before the answer goes out.
+//! The body of one request, shared between its handler and the connection: the part that the handler does not read is
+//! read and discarded before the answer is sent.
 //!
-//! A caller that still sends when the connection is closed loses its answer: its system discards what it has received
-//! when the next packet is refused. Behind a proxy the same connection then spoils the next request as well.
+//! A caller that is still sending when the connection is closed loses its answer: when its next packet is refused, its
+//! system discards what it has received. Behind a proxy, the next request on that connection fails as well.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-/// The longest rest of a body that is discarded before the answer.
+/// The most bytes that are discarded before the answer.
 const MOST: usize = 4 * 1024 * 1024;
 /// How long discarding may take.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub(super) struct RequestBody(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     body: Incoming,
-    /// Whether anybody has asked for it: only then the caller is told to send it (`Expect: 100-continue`).
+    /// Whether the handler has started to read it: only then the caller is told to send it (`Expect: 100-continue`).
     asked_for: bool,
     ended: bool,
     broken: bool,
@@ -40,8 +40,8 @@ impl RequestBody {
         })))
     }
 
-    /// Reads and discards what is left, within [`MOST`] and [`LONGEST`]. Returns whether the connection can be used for
-    /// another request. A caller that `waits` to be told to send its body is not told to.
+    /// Reads and discards the rest, within [`MOST`] and [`LONGEST`]. Returns whether the connection can be used for
+    /// another request. A caller that `waits` for `100 Continue` does not get it.
     pub(super) async fn discard(&mut self, waits: bool) -> bool {
         {
             let state = self.state();

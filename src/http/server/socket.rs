@@ -1,7 +1,7 @@
-//! A caller's socket. It gives hyper's own refusals a body.
+//! A caller's socket. It adds a body to hyper's own error answers.
 //!
-//! hyper answers a request head that it cannot read by itself, with a status and no body, and has no option for it.
-//! Such an answer is recognized by its form as it is written, and completed.
+//! If hyper cannot read a request head, it answers itself, with a status and no body, and has no option to change that.
+//! Such an answer is recognized by its form when it is written, and completed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 
 use crate::http::problem::{Kind, Problem};
 
-/// Longer than any head that hyper writes for its own refusals.
+/// Longer than any head that hyper writes for its own error answers.
 const LONGEST_REFUSAL: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
-    /// What is still to be written in slot of hyper's own refusal.
+    /// What is still to be written instead of hyper's own error answer.
     refusal: Vec<u8>,
     closed_for_writing: bool,
 }
@@ -32,7 +32,7 @@ impl Socket {
         }
     }
 
-    /// Answers the preface of HTTP/2, at which hyper ends without a word.
+    /// Answers the preface of HTTP/2, at which hyper closes the connection without an answer.
     pub(super) async fn refuse_http_2(&mut self) {
         let head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n".to_owned();
         self.refusal = completed(head, &unreadable()).unwrap_or_default();
@@ -41,7 +41,7 @@ impl Socket {
         }
     }
 
-    /// The stream, if this side has closed it for writing: then the caller may still be sending.
+    /// The stream, if this side has closed it for writing: the caller may still be sending.
     pub(super) fn half_closed(self) -> Option<TcpStream> {
         self.closed_for_writing.then_some(self.stream)
     }
@@ -77,7 +77,7 @@ impl AsyncWrite for Socket {
         ready!(self.poll_refusal(context))?;
         match own_refusal(bytes) {
             None => Pin::new(&mut self.stream).poll_write(context, bytes),
-            // An answer to the request before stands in front of it.
+            // The answer to the previous request comes before it.
             Some((begin @ 1.., _)) => {
                 Pin::new(&mut self.stream).poll_write(context, &bytes[..begin])
             }
@@ -125,9 +125,8 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Where a refusal of hyper's own begins at the end of these bytes, and what is to be written instead. It has nothing
-/// but a status line, `connection`, `content-length: 0` and `date`; refusals of this service say at least what their
-/// bodies are.
+/// Where an error answer of hyper's own begins near the end of these bytes, and what to write instead. It has only a
+/// status line, `connection`, `content-length: 0` and `date`; error answers of this service always have a content type.
 fn own_refusal(bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
     let tail = bytes.len().saturating_sub(LONGEST_REFUSAL);
     let last = bytes.get(tail..)?;
@@ -168,12 +167,12 @@ fn completed(mut head: String, problem: &Problem) -> Option<Vec<u8>> {
 }
 
 fn unreadable() -> Problem {
-    let sentence = "The request is not well-formed HTTP/1.1: look at its request line, its header lines, \
+    let sentence = "The request is not well-formed HTTP/1.1: check its request line, its header lines, \
                     Content-Length and Transfer-Encoding.";
     Problem::new(Kind::BadRequest, sentence)
 }
 
-/// What a request head beyond the limits is answered.
+/// The answer to a request head beyond the limits.
 pub(in crate::http) fn too_large() -> Problem {
     let sentence = "The request line and the headers are longer than 16 KiB together, or there are more than 100 headers.";
     Problem::new(Kind::HeadTooLarge, sentence)

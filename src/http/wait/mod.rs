@@ -1,7 +1,7 @@
 //! Requests that wait for an outcome, and what wakes them.
 //!
-//! A wake-up is a hint, never the outcome itself: a waiting request registers first, then reads the store, then waits,
-//! and reads once more whatever ended the wait. So an outcome that comes in between is not missed.
+//! A wake-up is only a hint, never the outcome itself: a waiting request registers first, then reads the store, then
+//! waits, and reads once more however the wait ended. So it does not miss an outcome that comes in between.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,11 +14,11 @@ use tracing::{Instrument, debug_span};
 
 use crate::domain::{Payment, PaymentId, PaymentStatus};
 
-/// All requests of this process that wait, by payment.
+/// All waiting requests of this process, by payment.
 #[derive(Debug)]
 pub struct Waiters {
     waiting: Mutex<Waiting>,
-    /// Told of each that comes.
+    /// Notified when a request starts to wait.
     somebody: Notify,
     most: usize,
 }
@@ -30,7 +30,7 @@ struct Waiting {
     closed: bool,
 }
 
-/// A payment that is waited for.
+/// A payment that requests wait for.
 #[derive(Debug)]
 struct Waited {
     hints: watch::Sender<()>,
@@ -55,7 +55,7 @@ pub enum Woken {
 }
 
 impl Waiters {
-    /// At most so many requests wait at a time; further ones are answered at once.
+    /// At most `most` requests wait at the same time; further ones are answered at once.
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             waiting: Mutex::default(),
@@ -91,14 +91,16 @@ impl Waiters {
         }
     }
 
-    /// Hints may have been missed (the connection that brings them was lost): everyone reads again.
+    /// Hints may have been missed (the connection that delivers them was lost): all waiting requests read the store
+    /// again.
     pub fn wake_all(&self) {
         for waited in self.lock().payments.values() {
             waited.hints.send_replace(());
         }
     }
 
-    /// Up to `most` payments that have been waited for at least so long: those behind `last`, then from the beginning.
+    /// Up to `most` payments that requests have waited for at least this long: those after `last`, then from the
+    /// beginning.
     pub fn waiting_for(
         &self,
         longer_than: Duration,
@@ -118,14 +120,14 @@ impl Waiters {
             .collect()
     }
 
-    /// The service is stopping: everyone is answered now, and nobody waits any more.
+    /// The service is stopping: all waiting requests are answered now, and no further ones may wait.
     pub fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;
         waiting.payments.clear();
     }
 
-    /// Ends when a request waits.
+    /// Returns when a request waits.
     pub async fn somebody(&self) {
         while self.number() == 0 {
             self.somebody.notified().await;
@@ -143,7 +145,7 @@ impl Waiters {
 }
 
 impl Waiter {
-    /// Waits for a hint; one that came since registering, or since the last call, counts.
+    /// Waits for a hint; one that arrived since registering, or since the last call, counts.
     pub async fn woken(&mut self) -> Woken {
         match self.hints.changed().await {
             Ok(()) => Woken::Hint,
@@ -156,7 +158,7 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiting = self.waiters.lock();
         waiting.number -= 1;
-        // The receiver of this waiter is counted until it is dropped, right after this.
+        // This waiter's receiver is counted until it is dropped, right after this.
         let last = |waited: &Waited| waited.hints.receiver_count() <= 1;
         if waiting.payments.get(&self.payment).is_some_and(last) {
             waiting.payments.remove(&self.payment);
@@ -164,8 +166,8 @@ impl Drop for Waiter {
     }
 }
 
-/// Waits until a payment is no longer processing, at most for so long, and returns it as it stands then. A store that
-/// cannot be read ends the wait: the caller can be told of an accepted payment, which is an answer too.
+/// Waits until a payment is no longer processing, up to a limit, and returns its state. If the store cannot be read, the
+/// wait ends: the caller can still be told that the payment was accepted.
 pub async fn for_outcome<E, R>(
     waiters: &Arc<Waiters>,
     mut payment: Payment,

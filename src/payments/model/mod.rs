@@ -1,5 +1,5 @@
-//! For tests: payments under workers that stop at any point and a processor that delays any call beyond any other and
-//! answers each as it likes. What claims a try and what records an answer is the code that runs in the service.
+//! For tests: payments with workers that stop at any point, and a processor that delays calls past each other and gives
+//! any answer. The code that claims tries and records answers is the service's own.
 
 mod processor;
 mod tests;
@@ -38,9 +38,9 @@ pub enum Step {
     Deliver(Option<prop::sample::Index>),
     /// The processor executes a call that is on its way, maybe long after its worker stopped waiting.
     Execute(prop::sample::Index, Verdict),
-    /// A worker hears what its call came to and records it; if it has not been executed, the worker's time-out.
+    /// A worker receives the result of its call and records it; if the call was not executed, it records a time-out.
     Answer(prop::sample::Index),
-    /// The worker of a call dies: nobody will hear its answer. The call goes on.
+    /// The worker of a call dies: nobody will receive its answer. The call continues.
     Die(prop::sample::Index),
     /// More than a lease passes: every claim ends.
     ClaimsEnd,
@@ -53,7 +53,7 @@ pub enum Step {
 struct Call {
     asked: (u32, u32),
     phase: Phase,
-    /// What it came to, once the processor has executed it.
+    /// The result, once the processor has executed it.
     came_to: Option<Outcome>,
     /// Its worker waits for the answer.
     heard: bool,
@@ -225,8 +225,8 @@ impl World {
         advanced
     }
 
-    /// From here on everything is executed and answered. How many steps it takes until the payment is at rest, calls
-    /// that nobody waits for included.
+    /// Executes and answers everything. Returns how many steps it takes until the payment no longer changes, including
+    /// calls that nobody waits for.
     pub fn come_to_rest(&mut self, verdict: Verdict) -> usize {
         for steps in 0..200 {
             if let Some(open) = self.calls.iter().position(Call::is_open) {
@@ -243,7 +243,7 @@ impl World {
         200
     }
 
-    /// What the payment says against what the processor did.
+    /// Compares the payment's state with what the processor did.
     pub fn check_money(&self) -> Result<(), TestCaseError> {
         let standing = self.processor.standing();
         let attempt = self.row.payment.attempt;

@@ -1,19 +1,19 @@
-//! A processor that keeps no promise but those that ADR 004 asks for.
+//! A processor that keeps only the promises that ADR 004 requires.
 
 use std::collections::BTreeMap;
 
 use crate::domain::{Answer, DeclineCode, ReversalAnswer};
 
-/// What the processor makes of a call.
+/// What the processor does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Approve,
-    /// Also under a key that is charged: a decline says nothing about other calls.
+    /// Possible even under a key that is charged: a decline says nothing about other calls.
     Decline,
     NotCharged,
-    /// Carried out, but nobody learns of it.
+    /// Executed, but the answer is lost.
     UnknownDone,
-    /// Neither carried out nor answered.
+    /// Neither executed nor answered.
     UnknownNotDone,
 }
 
@@ -23,12 +23,12 @@ struct Account {
     reversed: bool,
 }
 
-/// By attempt, that is, by key.
+/// Accounts by attempt, that is, by key.
 #[derive(Debug, Default)]
 pub struct Processor(BTreeMap<u32, Account>);
 
 impl Processor {
-    /// Charges a key once at most, and never after its reversal.
+    /// Charges a key at most once, and never after its reversal.
     pub fn authorize(&mut self, attempt: u32, verdict: Verdict) -> Answer {
         let account = self.0.entry(attempt).or_default();
         let declined = Answer::Declined {
@@ -66,7 +66,7 @@ impl Processor {
         }
     }
 
-    /// Attempts under which a charge stands.
+    /// Attempts with a charge that was not reversed.
     pub fn standing(&self) -> Vec<u32> {
         let standing = self.0.iter();
         standing

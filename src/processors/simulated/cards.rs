@@ -1,49 +1,49 @@
-//! The one table of test cards and reusable test tokens: what the issuer does with a card, what the documents
-//! list and what the demonstration expects all come from here.
+//! The table of test cards and reusable test tokens. The issuer's behaviour, the lists in the documents and the
+//! expectations of the demonstration all come from it.
 //!
-//! Cards that approve or decline have the numbers that people know from other test systems. Cards with faults lie
-//! in their own range, 4000 0099 0000 …; their digits before the check digit tell the faults apart.
+//! Cards that approve or decline have the numbers that people know from other test systems. Cards with faults have their
+//! own range, 4000 0099 0000 …; their digits before the check digit identify the fault.
 
 use crate::domain::Brand;
 
-/// A card that the issuer knows, and the token that stands for it where no card may be sent in clear.
+/// A card that the issuer knows, and its token for use where a card must not be sent in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestCard {
-    /// The digits. Any future month and any code go with them.
+    /// The digits. Any future month and any code are valid with them.
     pub number: &'static str,
-    /// The scheme, as [`crate::domain::CardNumber::brand`] tells it.
+    /// The scheme, as [`crate::domain::CardNumber::brand`] returns it.
     pub brand: Brand,
     /// Reusable, by every client, for any number of payments.
     pub token: &'static str,
     /// What the issuer does with it.
     pub behaviour: Behaviour,
-    /// One plain line for the documents.
+    /// A one-line description for the documents.
     pub line: &'static str,
 }
 
 /// What the issuer does with a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Charges, and says so.
+    /// Charges and approves.
     Approve,
     /// Refuses with this decline code.
     Decline(&'static str),
-    /// Charges, and says so two seconds late.
+    /// Charges, and approves two seconds late.
     ApproveSlowly,
-    /// Cannot work for this many tries of each attempt, and says so; then approves.
+    /// Reports that it is down for this many tries of each attempt; then approves.
     DownFor(u32),
-    /// Cannot work, ever, and says so.
+    /// Always reports that it is down.
     AlwaysDown,
-    /// Charges at once, but the connection breaks before the answer to the first try; later tries get it.
+    /// Charges at once, but the connection breaks before the answer to the first try; later tries get the answer.
     LoseFirstAnswer,
     /// Charges at once, but the connection breaks before every answer.
     LoseEveryAnswer,
     /// Neither charges nor answers: the call stays open until its caller times out.
     StaySilent,
-    /// As [`Self::LoseEveryAnswer`]; then the reversal too goes unanswered this many times.
+    /// As [`Self::LoseEveryAnswer`]; then the reversal, too, is not answered this many times.
     LoseReversals(u32),
-    /// Charges the first call for an attempt, two seconds late. Any other call for it is answered in another way at once,
-    /// although the first may be under way: as with a worker that is held up inside its call.
+    /// Charges the first call for an attempt, two seconds late. Any other call for it gets a different answer at once, even
+    /// while the first is running: as if a worker was held up inside its call.
     OnlyFirstCallCharges(LaterCalls),
 }
 
@@ -52,7 +52,7 @@ pub enum Behaviour {
 pub enum LaterCalls {
     /// Refused, with this decline code.
     Declined(&'static str),
-    /// The issuer says that it cannot work.
+    /// The issuer reports that it is down.
     Unavailable,
     /// Never answered.
     Silent,
@@ -102,7 +102,7 @@ const fn faulty(
     card(number, Brand::Visa, token, behaviour, line)
 }
 
-/// All of them: approvals, declines, faults.
+/// All test cards: approvals, declines, faults.
 #[rustfmt::skip] // one card, one line: this is a table
 pub const TEST_CARDS: &[TestCard] = &[
     card("4242424242424242", Brand::Visa, "tok_visa", Behaviour::Approve, "Approved."),
@@ -129,16 +129,16 @@ pub const TEST_CARDS: &[TestCard] = &[
     faulty("4000009900000038", "tok_issuer_down_3", Behaviour::DownFor(3), "The issuer is down for three tries, then approves."),
     faulty("4000009900000046", "tok_issuer_down_4", Behaviour::DownFor(4), "The issuer is down for four tries, then approves."),
     faulty("4000009900000103", "tok_issuer_down", Behaviour::AlwaysDown, "The issuer is never reachable: failed, nothing charged."),
-    faulty("4000009900000202", "tok_answer_lost_once", Behaviour::LoseFirstAnswer, "Charged, but the first answer is lost; the next try learns of it: succeeded, one charge."),
+    faulty("4000009900000202", "tok_answer_lost_once", Behaviour::LoseFirstAnswer, "Charged, but the first answer is lost; the next try gets it: succeeded, one charge."),
     faulty("4000009900000301", "tok_answer_lost", Behaviour::LoseEveryAnswer, "Charged, but every answer is lost: reversed, failed."),
-    faulty("4000009900000400", "tok_issuer_silent", Behaviour::StaySilent, "Never answers and never charges; as nobody can know that: reversed, failed."),
+    faulty("4000009900000400", "tok_issuer_silent", Behaviour::StaySilent, "Never answers and never charges; because the service cannot know that: reversed, failed."),
     faulty("4000009900000319", "tok_reversal_lost_2", Behaviour::LoseReversals(2), "Charged, every answer is lost, and so are the first two of the reversal: reversed in the end, failed."),
     faulty("4000009900006001", "tok_later_calls_declined", Behaviour::OnlyFirstCallCharges(LaterCalls::Declined("do_not_honor")),
-        "Approved after two seconds; if it is asked for again meanwhile, as after a worker's death, that call is declined: what was charged is reversed, declined."),
+        "Approved after two seconds; if it is called again in the meantime, as after a worker's death, that call is declined: the charge is reversed, declined."),
     faulty("4000009900006100", "tok_later_calls_down", Behaviour::OnlyFirstCallCharges(LaterCalls::Unavailable),
-        "Approved after two seconds; if it is asked for again meanwhile, the issuer is down: what was charged is reversed, failed."),
+        "Approved after two seconds; if it is called again in the meantime, the issuer is down: the charge is reversed, failed."),
     faulty("4000009900006209", "tok_later_calls_silent", Behaviour::OnlyFirstCallCharges(LaterCalls::Silent),
-        "Approved after two seconds; if it is asked for again meanwhile, no answer comes: what was charged is reversed, failed."),
+        "Approved after two seconds; if it is called again in the meantime, no answer comes: the charge is reversed, failed."),
 ];
 
 #[cfg(test)]

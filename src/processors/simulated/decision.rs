@@ -1,5 +1,5 @@
-//! What the issuer does with a try: one pure function. Whether it charges never depends on which worker asks, or
-//! how often; whether the answer arrives depends on the number of the try.
+//! What the issuer does with a try: one pure function. Whether it charges never depends on which worker calls, or how
+//! often; whether the answer arrives depends on the try number.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::domain::{Card, Timestamp};
 /// What the issuer does with one try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Charges the card, unless that happened already or the attempt has been reversed.
+    /// Charges the card, unless it is already charged or the attempt has been reversed.
     Charge {
         /// How much longer than usual it takes.
         extra_delay: Duration,
@@ -20,7 +20,7 @@ pub enum Decision {
     Decline(&'static str),
     /// Refuses because the month has passed; an earlier try, before midnight, may have charged.
     Expired,
-    /// Says "not now", and certainly charges nothing.
+    /// Reports that it is down, and certainly charges nothing.
     Unavailable,
     /// Neither charges nor answers, for as long as the caller waits.
     Silence,
@@ -31,10 +31,10 @@ pub enum Decision {
 /// How much longer a slow issuer takes.
 pub const SLOW: Duration = Duration::from_secs(2);
 
-/// Decides about a try, from 1, at a moment.
+/// Decides about a try (counted from 1) at the given time.
 ///
 /// Listed cards do what the table says, so that 9999999999999 is approved; any other card is declined if its check
-/// digit is wrong and approved if not. A card that would be charged is declined once its month has ended
+/// digit is wrong and approved otherwise. A card that would be charged is declined once its month has ended
 /// everywhere on earth.
 pub fn decide(card: &Card, now: Timestamp, try_number: u32) -> Decision {
     let behaviour = match cards::by_number(card.number.expose()) {
@@ -70,7 +70,7 @@ impl Decision {
         answer_lost: false,
     };
 
-    /// What becomes of a first call for an attempt, or of a later one.
+    /// The decision for the first call of an attempt, or for a later one.
     pub fn of_call(later: LaterCalls, is_first: bool) -> Self {
         match later {
             _ if is_first => Self::LATE_CHARGE,

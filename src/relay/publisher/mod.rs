@@ -1,8 +1,8 @@
-//! Publishing outbox rows so that one of them stops no other.
+//! Publishes outbox rows so that a bad row does not stop the others.
 //!
-//! A message can make the broker close the connection, and what was published together with it then has no confirm either.
-//! So rows without a confirm are published again in small groups, then alone, while nothing else uses their lane. A row
-//! that breaks the connection alone, again and again while the broker answers, is set aside.
+//! A message can make the broker close the connection, and then what was published together with it gets no confirm
+//! either. So rows without a confirm are published again in small groups, then one by one, while nothing else uses their
+//! lane. A row that breaks the connection when published alone, several times while the broker is up, is set aside.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,19 +20,19 @@ use crate::store::quarantine::{Key, SetAside};
 use crate::store::rows::{OutboxId, OutboxRow};
 use crate::watchdog::vital::caught;
 
-/// Rows of a group that breaks the connection are published alone.
+/// Size of the groups; rows of a group that breaks the connection are published one by one.
 const GROUP: usize = 16;
-/// How often a row breaks the connection alone before it is set aside, once in each sweep.
+/// How often a row must break the connection when published alone before it is set aside, at most once per sweep.
 const BREAKS: u32 = 3;
-/// A connection that breaks later than this after a message was written broke for another reason.
+/// If a connection breaks later than this after a message was written, the cause is another one.
 const AT_ONCE: Duration = Duration::from_secs(2);
-/// How long the connection may be away before this is an outage, which is no row's doing.
+/// If the connection is down for longer than this, it is an outage, which a row cannot cause.
 const AWAY: Duration = Duration::from_secs(2);
-/// Between two looks whether it is back.
+/// Pause between two checks whether the connection is back.
 const LOOK: Duration = Duration::from_millis(25);
-/// How long the lane may be held to find the row that breaks the connection; the sweep goes on with the rest.
+/// How long the lane may be held to find the row that breaks the connection; the sweep publishes the rest.
 const SEARCH: Duration = Duration::from_secs(5);
-/// Rows that are remembered as having broken the connection.
+/// Rows remembered as having broken the connection.
 const MOST_SUSPECTS: usize = 1000;
 
 /// Publishes outbox rows and deletes those that are confirmed.
@@ -47,17 +47,17 @@ pub(super) struct Publisher {
     lanes: Arc<[LaneState; 3]>,
 }
 
-/// A row and what the broker said of it.
+/// A row and the broker's answer.
 pub(super) type Outcome = (OutboxRow, Result<(), PublishError>);
 
 #[derive(Default)]
 struct LaneState {
-    /// Shared by those who publish, held exclusively while the row that breaks the connection is looked for.
+    /// Shared by publishers; held exclusively during the search for the row that breaks the connection.
     in_use: RwLock<()>,
     away_since: Mutex<Option<Instant>>,
 }
 
-/// What was published at once.
+/// The result of publishing several rows together.
 #[derive(Default)]
 struct Published {
     confirmed: Vec<OutboxId>,
@@ -87,7 +87,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes rows of one lane; returns those that the broker has confirmed. The sweep tries the others again.
+    /// Publishes rows of one lane; returns those that the broker confirmed. The sweep tries the others again.
     pub(super) async fn publish(&self, rows: Vec<OutboxRow>) -> Vec<OutboxId> {
         let Some(first) = rows.first() else {
             return Vec::new();
@@ -101,7 +101,8 @@ impl Publisher {
         let in_use = lane.in_use.read().await;
         let mut published = self.publish_connected(lane, others).await;
         drop(in_use);
-        // Without a confirm for long: some queue takes messages and confirms none. No row breaks a connection so.
+        // No confirm for a long time means that a queue accepts messages but does not confirm. A row that breaks the
+        // connection does so sooner.
         let broke = !published.unconfirmed.is_empty() && published.took < AT_ONCE;
         if broke || !suspects.is_empty() {
             let _alone = lane.in_use.write().await;
@@ -110,7 +111,8 @@ impl Publisher {
         published.confirmed
     }
 
-    /// Publishes again what has no confirm, until it is known which row is the cause, or that the broker is away.
+    /// Publishes rows without a confirm again, until the row that causes it is known, or it is clear that the broker is
+    /// down.
     async fn isolate(
         &self,
         lane: &LaneState,
@@ -144,7 +146,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes rows as soon as there is a connection, which a message may just have broken. In an outage it does not wait.
+    /// Publishes rows as soon as there is a connection, which a message may just have broken. In an outage it does not
+    /// wait.
     async fn publish_connected(&self, lane: &LaneState, rows: Vec<OutboxRow>) -> Published {
         let mut published = self.publish_together(rows).await;
         while !published.unsent.is_empty() && !lane.is_away_for_long() {
@@ -185,7 +188,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes rows at once.
+    /// Publishes rows together.
     async fn publish_together(&self, rows: Vec<OutboxRow>) -> Published {
         let mut published = Published::default();
         let began = Instant::now();
@@ -199,7 +202,7 @@ impl Publisher {
                 }
                 Err(PublishError::NotConnected) => published.unsent.push(row),
                 Err(PublishError::Unwritable(reason)) => {
-                    let reason = format!("the broker's protocol cannot carry it: {reason}");
+                    let reason = format!("the broker's protocol cannot transport it: {reason}");
                     self.set_aside(row.id, &reason).await;
                 }
                 Err(PublishError::Refused | PublishError::Unroutable { .. }) => {}
@@ -208,7 +211,7 @@ impl Publisher {
         published
     }
 
-    /// Publishes rows at once and says what became of each. A panic over them leaves all of them unconfirmed.
+    /// Publishes rows together and returns the outcome of each. If publishing panics, all of them count as unconfirmed.
     pub(super) async fn attempt(&self, rows: Vec<OutboxRow>) -> Vec<Outcome> {
         if rows.is_empty() {
             return Vec::new();
@@ -261,7 +264,7 @@ impl Publisher {
         )
     }
 
-    /// Whether the broker answers, if not at once then soon: so it was not an outage that broke the connection.
+    /// Whether the broker answers, at once or soon: then the connection did not break because of an outage.
     async fn answers(&self) -> bool {
         let answer = async {
             while self.broker.depth(Queue::Work).await.is_err() {
@@ -286,7 +289,7 @@ impl Publisher {
 }
 
 impl LaneState {
-    /// Whether the connection has been away for so long that this is an outage.
+    /// Whether the connection has been down so long that this is an outage.
     fn is_away_for_long(&self) -> bool {
         let since = *self.away_since().get_or_insert_with(Instant::now);
         since.elapsed() >= AWAY
@@ -311,7 +314,7 @@ fn count(outcomes: &[Outcome]) {
             Err(error) => {
                 metrics::counter!("relay_failures").increment(1);
                 tracing::debug!(payment.id = row.payment.map(|id| id.0), routing_key = row.publication.routing_key,
-                    %error, "not published; the sweep will try again");
+                    %error, "an outbox row was not published; the sweep will try again");
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Whether what is stored keeps the service's promises: one question to the database for each of them. Reads only;
-//! each question is one statement, so it sees one moment, also while the service runs.
+//! Checks whether the stored data keeps the service's promises, with one query for each of them. Only reads; each query
+//! is one statement, so it sees a consistent state, even while the service runs.
 //!
-//! Nothing else uses this: it is how tests, `check --payments` and operators find a breach.
+//! Only tests, `check --payments` and operators use this.
 
 mod readable;
 mod rules;
@@ -18,49 +18,49 @@ use crate::domain::Timestamp;
 pub use readable::READABLE;
 pub use rules::{RULES, Rule, Severity};
 
-/// How long things may take before they are overdue, and what there is to compare.
+/// How long things may take before they are overdue, and what to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Without any change to a payment whose first try is under way.
+    /// Maximum time without a change to a payment in its first try.
     pub first_try: Duration,
-    /// Without any change to a payment that is processing, with a further try.
+    /// Maximum time without a change to a payment that is processing in a later try.
     pub processing: Duration,
-    /// How far ahead of now anything may be due.
+    /// How far in the future anything may be due.
     pub ahead: Duration,
-    /// After an outbox row's due time.
+    /// Maximum time after an outbox row's due time.
     pub outbox: Duration,
-    /// After an outbox row was written: longer than any delayed try waits. A row that the broker refuses for ever is
-    /// postponed again and again, so its due time alone does not tell.
+    /// Maximum age of an outbox row: longer than any delayed try waits. A row that the broker always refuses is postponed
+    /// again and again, so its due time does not show the problem.
     pub outbox_age: Duration,
-    /// After a card token's expiry.
+    /// Maximum time after a card token's expiry.
     pub token: Duration,
     /// Whether the issuer keeps a ledger.
     pub ledger: bool,
 }
 
-/// What the database holds.
+/// The content of the database, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Audit {
     /// By the database's clock, RFC 3339.
     pub at: String,
-    /// Name and number: payments by status, rows of each table.
+    /// Name and count: payments by status, rows of each table.
     pub figures: Vec<(String, i64)>,
-    /// One for every rule that was asked, kept or not.
+    /// One for every rule that was checked, kept or broken.
     pub findings: Vec<Finding>,
 }
 
-/// What became of one rule.
+/// The result of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The rule's name.
     pub rule: &'static str,
-    /// What it promises.
+    /// The promise.
     pub promise: &'static str,
-    /// Whether a case of it is a breach or only worth knowing.
+    /// Whether a violation is a breach or only a notice.
     pub severity: Severity,
-    /// Cases against it.
+    /// Number of violations.
     pub count: i64,
-    /// Up to ten of them.
+    /// Up to ten violations.
     pub examples: Vec<String>,
     /// What to do about them.
     pub remedy: &'static str,
@@ -74,13 +74,13 @@ impl Audit {
             .any(|finding| finding.severity == Severity::Breach && finding.count > 0)
     }
 
-    /// What became of a rule.
+    /// The result of a rule.
     pub fn finding(&self, rule: &str) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.rule == rule)
     }
 }
 
-/// Asks every question.
+/// Runs every query.
 pub(super) async fn run<C: Connection>(
     connection: &mut C,
     bounds: Bounds,
@@ -109,7 +109,7 @@ pub(super) async fn run<C: Connection>(
     })
 }
 
-/// The smallest UUIDv7 of a moment, in hexadecimal digits.
+/// The smallest UUIDv7 of a point in time, in hexadecimal digits.
 fn first_id_at(moment: Timestamp) -> Cell<'static> {
     let millis = moment.to_offset(UtcOffset::UTC).unix_timestamp_nanos() / 1_000_000;
     format!("{:0<32}", format!("{:012x}", millis.max(0))).into()

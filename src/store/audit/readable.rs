@@ -1,5 +1,5 @@
-//! Whether every payment and every outbox row can be read: each is, a page at a time, as the service reads it. A row that
-//! is quarantined already has its own rule.
+//! Checks whether every payment and every outbox row can be read: reads all of them, a page at a time, as the service
+//! does. Quarantined rows have their own rule.
 
 use super::{Finding, Severity};
 use crate::store::StoreError;
@@ -13,10 +13,10 @@ use crate::store::rows::{OutboxRow, StoredPayment};
 /// The rule's name.
 pub const READABLE: &str = "readable";
 
-/// Rows read at once.
+/// Rows in one page.
 const PAGE: i64 = 1000;
 
-/// Rows that are named.
+/// Maximum number of rows listed.
 const EXAMPLES: usize = 10;
 
 /// (last id of the page before, limit) → payments
@@ -25,7 +25,7 @@ const PAYMENTS: &str = "SELECT * FROM payments WHERE id > ? ORDER BY id LIMIT ?"
 /// (last id of the page before, in hexadecimal digits, limit) → outbox rows
 const OUTBOX: &str = "SELECT * FROM outbox WHERE id > UNHEX(?) ORDER BY id LIMIT ?";
 
-/// Reads all of them.
+/// Reads all rows.
 pub(super) async fn look<C: Connection>(connection: &mut C) -> Result<Finding, StoreError> {
     let mut unreadable = Unreadable::default();
     let mut last = Cell::from(i64::MIN);
@@ -76,12 +76,12 @@ impl Unreadable {
             count: self.count,
             examples: self.examples,
             remedy: "rows were changed from outside, or a newer release wrote them; they are quarantined when the service \
-                     meets them: see Quarantine in docs/runbook.md",
+                     reads them: see Quarantine in docs/runbook.md",
         }
     }
 }
 
-/// Table, id and reason; never what is stored.
+/// Table, id and reason; never stored values.
 fn named(row: &SetAside) -> String {
     match &row.key {
         Key::Payment(id) => format!("payment {id}: {}", row.reason),

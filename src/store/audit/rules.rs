@@ -1,5 +1,5 @@
-//! The promises, each as a statement that both databases understand: (parameters) → up to ten cases against it, each
-//! with the number of all. An empty answer says that the promise is kept.
+//! The promises, each as a statement that both databases understand: (parameters) → up to ten violations, each with the
+//! total number. An empty result means that the promise is kept.
 
 use serde::Serialize;
 
@@ -7,29 +7,29 @@ use super::{Bounds, first_id_at};
 use crate::domain::Timestamp;
 use crate::store::cells::Cell;
 
-/// What a case against a rule means.
+/// The severity of a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// A promise is broken.
     Breach,
-    /// Nothing is broken; somebody should know.
+    /// Nothing is broken, but an operator should know.
     Notice,
 }
 
 /// A promise.
 pub struct Rule {
-    /// For programs.
+    /// The name, for programs.
     pub name: &'static str,
-    /// In words.
+    /// The promise, as a sentence.
     pub promise: &'static str,
-    /// What a case against it means.
+    /// The severity of a violation.
     pub severity: Severity,
-    /// What to do about one.
+    /// What to do about a violation.
     pub remedy: &'static str,
-    /// Whether it compares with the issuer's ledger.
+    /// Whether it needs the issuer's ledger.
     pub ledger: bool,
-    /// The question.
+    /// The query.
     pub(super) sql: &'static str,
     /// Its parameters.
     pub(super) parameters: fn(Timestamp, Bounds) -> Vec<Cell<'static>>,
@@ -49,7 +49,7 @@ UNION ALL SELECT 'outbox', COUNT(*) FROM outbox
 UNION ALL SELECT 'outbox_due', COUNT(*) FROM outbox WHERE due_at <= ? AND lane <> 'aside'
 UNION ALL SELECT 'card_tokens', COUNT(*) FROM card_tokens";
 
-/// All of them.
+/// All rules.
 pub const RULES: &[Rule] = &[
     Rule {
         name: "outcome_events",
@@ -73,7 +73,7 @@ ORDER BY p.id LIMIT 10",
         name: "last_event",
         promise: "the last event of a payment agrees with its status",
         severity: Severity::Breach,
-        remedy: "read the payment's history; what was published last may contradict what REST answers",
+        remedy: "read the payment's history; the last published event may contradict the answers by REST",
         ledger: false,
         sql: "
 SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
@@ -91,7 +91,7 @@ ORDER BY p.id LIMIT 10",
         name: "whole_history",
         promise: "a payment's events are numbered from 1 without a gap",
         severity: Severity::Breach,
-        remedy: "events are never deleted by the service: look for who did",
+        remedy: "the service never deletes events: find out who did",
         ledger: false,
         sql: "
 SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
@@ -121,7 +121,7 @@ ORDER BY e.payment_id, e.sequence LIMIT 10",
         name: "payments_kept",
         promise: "every event belongs to a payment",
         severity: Severity::Breach,
-        remedy: "payments are never deleted by the service: restore them from a backup, and look for who deleted them",
+        remedy: "the service never deletes payments: restore them from a backup, and find out who deleted them",
         ledger: false,
         sql: "
 SELECT DISTINCT CAST(e.payment_id AS CHAR), COUNT(*) OVER ()
@@ -135,8 +135,8 @@ ORDER BY 1 LIMIT 10",
         name: "ids_ahead",
         promise: "the next payment id is larger than that of every payment",
         severity: Severity::Breach,
-        remedy: "the tables come from different moments, as after a restore of some of them. New blocks of ids begin \
-                 behind the largest payment by themselves: restart every process that has a block from before",
+        remedy: "the tables come from different times, as after a restore of some of them. New blocks of ids begin \
+                 automatically after the largest payment: restart every process that still has an older block",
         ledger: false,
         sql: "
 SELECT CAST(MAX(p.id) AS CHAR), COUNT(*)
@@ -148,7 +148,7 @@ HAVING MAX(p.id) >= COALESCE((SELECT next_id FROM id_blocks WHERE id_blocks.id =
         name: "charged_once",
         promise: "charges less reversals are 1 for a succeeded payment and 0 for any other, over all its attempts",
         severity: Severity::Breach,
-        remedy: "money is wrong: compare history and ledger of the payment, correct it with the issuer by hand, and \
+        remedy: "the charges are wrong: compare history and ledger of the payment, correct it manually with the issuer, and \
                  report the fault",
         ledger: true,
         sql: "
@@ -168,7 +168,7 @@ ORDER BY p.id LIMIT 10",
         name: "charged_rightly",
         promise: "every line of the ledger belongs to a payment and has its amount and currency",
         severity: Severity::Breach,
-        remedy: "something was charged that nobody asked for: look for a payment that was lost, as by an old backup",
+        remedy: "a charge has no matching payment: look for a lost payment, for example because of an old backup",
         ledger: true,
         sql: "
 SELECT l.idempotency_key, COUNT(*) OVER ()
@@ -180,10 +180,10 @@ ORDER BY l.idempotency_key LIMIT 10",
     },
     Rule {
         name: "charged_by_attempt",
-        promise: "a charge that stands has the key of its payment's current attempt",
+        promise: "a charge that is not reversed has the key of its payment's current attempt",
         severity: Severity::Breach,
         remedy: "the charge belongs to an attempt that has ended: compare history and ledger of the payment, correct it \
-                 with the issuer by hand, and report the fault",
+                 manually with the issuer, and report the fault",
         ledger: true,
         sql: "
 SELECT l.idempotency_key, COUNT(*) OVER ()
@@ -276,7 +276,7 @@ ORDER BY due_at LIMIT 10",
         name: "due_in_time",
         promise: "nothing is due later than the longest delay allows",
         severity: Severity::Breach,
-        remedy: "the database's clock was ahead when these rows were written: running processes take them as due; is one \
+        remedy: "the database's clock was ahead when these rows were written: running processes treat them as due; is one \
                  running?",
         ledger: false,
         sql: "
@@ -327,7 +327,7 @@ WHERE status <> 'processing' AND sealed_card IS NOT NULL
 ORDER BY id LIMIT 10",
         parameters: |_, _| vec![],
     },
-    // A token's id is what pays with it, so an example names its client alone.
+    // A token can be used by anyone who knows its id, so an example contains only its client.
     Rule {
         name: "tokens_erased",
         promise: "no card token that is used or expired has its card",
@@ -345,8 +345,8 @@ ORDER BY expires_at LIMIT 10",
         name: "tokens_used_once",
         promise: "a used card token names its payment, and no payment used more tokens than it had attempts",
         severity: Severity::Breach,
-        remedy: "a payment is missing, or rows were changed from outside: look for a payment that was lost, as by an old \
-                 backup",
+        remedy: "a payment is missing, or rows were changed from outside: look for a lost payment, for example because of an \
+                 old backup",
         ledger: false,
         sql: "
 SELECT CONCAT('payment ', t.used_by), COUNT(*) OVER ()

@@ -1,14 +1,14 @@
-//! Group commit: what queued up while the last transaction was committing runs as one multi-row transaction.
+//! Group commit: items that queued up while the last transaction was committing run as one multi-row transaction.
 //!
-//! A full batch may start beside the transactions under way: where a round trip takes milliseconds, one transaction at a
-//! time would be the limit.
+//! A full batch may start while other transactions are running: if a round trip takes milliseconds, one transaction at a
+//! time would be the bottleneck.
 //!
-//! Nothing waits when idle. Under load, a batch waits for more about as long as a transaction takes: fewer and longer
-//! transactions are what that load needs. If a caller disconnects, its item still runs. Collisions and lost connections
-//! run the whole batch again. If an item may be the cause (refused data, a row that cannot be read, a panic, a connection
-//! that breaks again and again while another works), the batch runs by halves, so that the item fails alone. A batch that
-//! waited for a lock in vain, such as one of a process that was stopped in the middle of a transaction, is taken apart:
-//! each item has its own transaction, and later batches do not wait for those that are still locked.
+//! An idle service does not wait. Under load, a batch waits for more items about as long as a transaction takes, because
+//! fewer and longer transactions suit that load. If a caller disconnects, its item still runs. After a collision or a
+//! lost connection the whole batch runs again. If an item may be the cause (refused data, an unreadable row, a panic, a
+//! connection that breaks repeatedly while another works), the batch is run in halves, so that only this item fails. If
+//! a batch times out waiting for a lock, for example of a process that was stopped in the middle of a transaction, it is
+//! split: each item gets its own transaction, and later batches do not wait for items that are still locked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::Stage;
 use crate::watchdog::vital::{Vital, caught};
 
-/// So many items at once are load: what comes alone or in small company goes at once.
+/// This many items at once count as load: smaller groups run immediately.
 const CROWD: usize = 32;
 
 /// A command that runs over many items in one transaction.
@@ -33,52 +33,53 @@ const CROWD: usize = 32;
 pub trait Batch: Send + Sync + 'static {
     /// For logs and metrics.
     const NAME: &'static str;
-    /// What is asked.
+    /// The input of one item.
     type Item: Clone + Send + Sync + 'static;
-    /// What comes back, for each item.
+    /// The result of one item.
     type Outcome: Send + 'static;
 
-    /// Runs one transaction; one outcome for each item, in their order. It may run again with the same items after
-    /// any error, also when the first run was committed after all: it must then come to the same outcomes, or to ones
-    /// that lose nothing but time.
+    /// Runs one transaction; one outcome for each item, in the same order. It may run again with the same items after any
+    /// error, even if the first run was committed after all: it must then return the same outcomes, or outcomes that only
+    /// cost time.
     async fn run(&self, items: &[Self::Item]) -> Result<Vec<Self::Outcome>, StoreError>;
 
-    /// Whether a transaction without these items succeeds now, on a connection that works. Asked when connections break:
-    /// then either the database is away, or the items are the cause.
+    /// Whether a transaction without these items succeeds now, on a working connection. Called when connections break:
+    /// then either the database is down, or the items are the cause.
     async fn succeeds_without_items(&self) -> bool;
 }
 
-/// How often the connection breaks on several items before they are run by halves.
+/// How often the connection breaks on several items before they are run in halves.
 const BREAKS: u32 = 3;
 
-/// How often it breaks on a single item before that is refused. More often, because refusing is final; nothing else waits
-/// for it much longer.
+/// How often it breaks on a single item before that is refused. More often, because a refusal is final, and other items
+/// do not wait much longer for it.
 const BREAKS_ALONE: u32 = 6;
 
-/// Items of batches that were taken apart: so many transactions at a time, of the pool's connections.
+/// Maximum number of concurrent transactions for items of split batches; they use the pool's connections.
 const AT_A_TIME: usize = 4;
 
-/// So many of them may be unfinished while the next batch begins. With more, locks are the rule, and all wait.
+/// Maximum number of these that may be unfinished when the next batch starts. With more, locks are widespread, and all
+/// items wait.
 const APART: usize = 64;
 
-/// How much a group commit takes and how long it tries.
+/// Sizes and times of a group commit.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Items that may wait; beyond, [`StoreError::Busy`].
+    /// Maximum number of waiting items; more get [`StoreError::Busy`].
     pub waiting: usize,
-    /// Items in one transaction.
+    /// Maximum number of items in one transaction.
     pub rows: usize,
-    /// Transactions under way at the same time. Only a full batch starts beside another one: then one transaction at a
-    /// time is the limit, as when the database is far away.
+    /// Maximum number of concurrent transactions. Only a full batch starts while another one runs: then one transaction at
+    /// a time is the bottleneck, for example because the database is far away.
     pub lanes: usize,
-    /// For how long a batch is run again after transient errors; `None`: for ever.
+    /// How long a batch is retried after transient errors; `None`: for ever.
     pub patience: Option<Duration>,
-    /// After this long, a transaction's result counts as unknown.
+    /// Time after which a transaction's result counts as unknown.
     pub timeout: Duration,
-    /// How long a crowd waits for more at most; it never waits longer than the last transaction took.
+    /// Maximum time that a batch under load waits for more items; it never waits longer than the last transaction took.
     pub pause: Duration,
-    /// How long the first item waits for others, crowd or not. For what is in no hurry, where a commit for each would
-    /// slow others.
+    /// How long the first item waits for others, even without load. For items that are not urgent, if a commit for each
+    /// would slow others down.
     pub linger: Duration,
 }
 
@@ -97,7 +98,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How long items wait for others after a transaction that took so long.
+    /// How long items wait for others after a transaction that took `took`.
     fn wait(&self, items: usize, took: Duration) -> Duration {
         match items {
             full if full >= self.rows => Duration::ZERO,
@@ -135,7 +136,7 @@ impl<B: Batch> Batcher<B> {
         Self::spawn_for(batch, limits, None)
     }
 
-    /// As [`Self::spawn`]; the stage hears of every transaction that failed, also of those that run again.
+    /// As [`Self::spawn`]; reports every failed transaction to the stage, even if it is retried.
     pub fn spawn_for(batch: B, limits: Limits, stage: Option<Stage>) -> Self {
         let (sender, receiver) = mpsc::channel(limits.waiting);
         let (pulse, vital) = (Pulse::new(B::NAME), Vital::new(B::NAME));
@@ -152,12 +153,12 @@ impl<B: Batch> Batcher<B> {
         }
     }
 
-    /// Of the task that runs the batches: an item's panic does not end it.
+    /// The task that runs the batches. An item's panic does not end it.
     pub fn vital(&self) -> Vital {
         self.vital.clone()
     }
 
-    /// Of the task that runs the batches.
+    /// The pulse of the task that runs the batches.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
     }
@@ -171,7 +172,7 @@ impl<B: Batch> Batcher<B> {
         outcome.await.unwrap_or(Err(StoreError::Busy))
     }
 
-    /// As [`Self::submit`], but waits for a place: for callers that hold work back on their own.
+    /// As [`Self::submit`], but waits for a place in the queue: for callers that limit their own work.
     pub async fn submit_patiently(&self, item: B::Item) -> Result<B::Outcome, StoreError> {
         let (reply, outcome) = oneshot::channel();
         self.sender
@@ -182,7 +183,7 @@ impl<B: Batch> Batcher<B> {
     }
 }
 
-/// Who hears of what a group commit does.
+/// The stage and pulse that a group commit reports to.
 #[derive(Clone)]
 struct Watched {
     pulse: Pulse,
@@ -246,10 +247,10 @@ async fn work_off<B: Batch>(
     }
 }
 
-/// What a transaction leaves behind.
+/// The result of a transaction.
 struct Ended<B: Batch> {
     began: Instant,
-    /// Items whose rows something else holds locked.
+    /// Items whose rows are locked by another transaction.
     locked: Vec<Waiting<B>>,
 }
 
@@ -289,8 +290,8 @@ impl<B> Clone for Run<B> {
 }
 
 impl<B: Batch> Run<B> {
-    /// Runs an item in its own transactions, for which others waited since `began`. While it waits for its lock, it
-    /// lets others have their turn.
+    /// Runs an item in its own transactions; its batch has waited since `began`. While it waits for its lock, it lets others
+    /// run.
     async fn apart(self, (item, reply): Waiting<B>, began: Instant, turns: Arc<Semaphore>) {
         let item = [item];
         let outcome = loop {
@@ -308,7 +309,7 @@ impl<B: Batch> Run<B> {
         let _ = reply.send(outcome);
     }
 
-    /// Runs a batch and answers its callers, but for those whose rows something else holds locked.
+    /// Runs a batch and answers its callers, except for items whose rows are locked by another transaction.
     async fn transaction(&self, (items, replies): (Vec<B::Item>, Vec<Reply<B>>)) -> Ended<B> {
         metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
         let in_hand = self.watched.pulse.take();
@@ -320,14 +321,14 @@ impl<B: Batch> Run<B> {
             if matches!(outcome, Err(StoreError::Locked(_))) {
                 locked.push((item, reply));
             } else {
-                // An error here is a caller that has disconnected; its item is done all the same.
+                // An error here means that the caller has disconnected; its item was still executed.
                 let _ = reply.send(outcome);
             }
         }
         Ended { began, locked }
     }
 
-    /// Runs the items together, then by halves if one of them may be the cause of an error. `breaks`: how often the
+    /// Runs the items together, then in halves if one of them may be the cause of an error. `breaks`: how often the
     /// connection may break on several.
     async fn to_the_end(
         &self,
@@ -340,7 +341,7 @@ impl<B: Batch> Run<B> {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(error) if error.is_of_the_rows() && !is_alone => {
                 let (left, right) = items.split_at(items.len() / 2);
-                // One of them is the cause: a single further break tells in which half.
+                // One of them is the cause: one more break shows in which half.
                 let mut outcomes = Box::pin(self.to_the_end(left, 1)).await;
                 outcomes.extend(Box::pin(self.to_the_end(right, 1)).await);
                 outcomes
@@ -363,12 +364,12 @@ impl<B: Batch> Run<B> {
         let mut pause = Duration::from_millis(5);
         let mut breaks = 0;
         loop {
-            // Also while the database is away: trying is what this task has to get on with.
+            // Also while the database is down: retrying counts as progress of this task.
             self.watched.pulse.beat();
             let error = match self.once(items).await {
                 Err(error) if error.is_transient() => error,
                 settled => {
-                    // A refusal of the rows is an answer, too.
+                    // If the rows are refused, that is an answer, too.
                     self.watched.moved();
                     return settled;
                 }

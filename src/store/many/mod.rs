@@ -1,9 +1,9 @@
-//! Statements over many rows, and how rows are dealt out to them. How a statement takes its rows is its database's
-//! affair; nobody else knows.
+//! Statements over many rows, and how rows are distributed to them. Only the database's statements decide how rows are
+//! passed.
 //!
-//! Every text is prepared once for each connection, and there is room for a few hundred; with more than that, old ones
-//! are closed and prepared again all the time. So a text never depends on the exact number of rows: either all of them
-//! are one JSON parameter, or there is a text for each of a few sizes of list.
+//! Every text is prepared once for each connection, with room for a few hundred; with more, old ones would constantly be
+//! closed and prepared again. So a text never depends on the exact number of rows: either all of them are one JSON
+//! parameter, or there is a text for each of a few list sizes.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -11,21 +11,21 @@ use std::sync::OnceLock;
 use super::StoreError;
 use super::cells::{Cell, Row, to_json};
 
-/// How long a list may be. More than the last does not queue up for one transaction.
+/// The possible lengths of a list. More rows than the last one do not queue up for one transaction.
 const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 
 /// A statement over many rows.
 #[derive(Debug)]
 pub enum ManyRows {
-    /// Takes them as its first parameter, a JSON array of arrays, that the database takes apart.
+    /// Takes them as its first parameter, a JSON array of arrays that the database parses.
     Json(&'static str),
-    /// Lists them in its text, as its last parameters: a third cheaper for the database. The last row is repeated where
-    /// that saves a statement and costs few rows: writing a row again must change nothing.
+    /// Lists them in its text, as its last parameters: a third cheaper for the database. The last row is repeated if that
+    /// saves a statement and adds few rows: writing a row again must change nothing.
     Values(List),
-    /// The same for keys to look for. The last one is repeated until the list is full.
+    /// The same for keys to look up. The last one is repeated until the list is full.
     Keys(List),
     /// Takes rows of a key and a value, and lists keys, values and keys again: an UPDATE finds its rows by the keys, and a
-    /// row's value by the place of its key. The last row is repeated until the lists are full.
+    /// row's value by the position of its key. The last row is repeated until the lists are full.
     ByKey(List),
 }
 
@@ -33,7 +33,7 @@ pub enum ManyRows {
 #[derive(Debug)]
 pub struct List {
     form: Form,
-    /// For each size, once it is needed.
+    /// The text for each size, created at the first use.
     texts: [OnceLock<String>; SIZES.len()],
 }
 
@@ -53,9 +53,9 @@ enum Form {
 /// How far the last row may be repeated to fill a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fill {
-    /// As far as it takes: looking a key up twice costs next to nothing.
+    /// Up to the size of the list: looking up a key twice costs almost nothing.
     All,
-    /// By an eighth of the rows at most, and within the statement's length. Each statement is a round trip.
+    /// By at most an eighth of the rows, and within the statement's length. Each statement is a round trip.
     Some,
 }
 
@@ -79,7 +79,7 @@ impl ManyRows {
         Self::ByKey(List::new(Form::ByKey(around)))
     }
 
-    /// What has to be run: usually a few statements, none for no rows. Each has at most `longest` bytes of rows, unless a
+    /// The statements to run: usually a few, none if there are no rows. Each has at most `longest` bytes of rows, unless a
     /// single row is longer.
     pub fn commands<'r>(
         &'static self,
@@ -160,7 +160,7 @@ impl List {
     }
 }
 
-/// Keys, values, keys, of pairs that follow one another.
+/// Converts a sequence of pairs into keys, values, keys.
 fn by_key<'a, 'r>(pairs: &'a [Cell<'r>]) -> impl Iterator<Item = Cell<'r>> + use<'a, 'r> {
     let keys = pairs.iter().step_by(2);
     let values = pairs.iter().skip(1).step_by(2);

@@ -1,5 +1,5 @@
-//! A connection to the server, with or without a transaction. Nothing waits for ever on it: a server that vanished
-//! without a word would otherwise hold each connection until TCP times out, a quarter of an hour later.
+//! A connection to the server, with or without a transaction. Every operation has a time-out: if a server disappears
+//! without closing it, a connection would otherwise hang until TCP times out, 15 minutes later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,20 +20,20 @@ use crate::store::cells::Cell;
 use crate::store::engine::{Connection, arguments};
 use crate::store::records::Record;
 
-/// Longer than any statement may wait for a lock (5 s), by far.
+/// Time-out of a statement. Much longer than a statement may wait for a lock (5 s).
 const STATEMENT: Duration = Duration::from_secs(20);
 
-/// Bytes of rows in one statement. Each statement costs a round trip, so a batch should fit into few; below the smallest
-/// `max_allowed_packet` that servers come with (4 MiB), by far.
+/// Maximum size of the rows in one statement, in bytes. Each statement costs a round trip, so a batch should fit into
+/// few; but it must stay far below the smallest default `max_allowed_packet` of servers (4 MiB).
 const LONGEST: usize = 256_000;
 
-/// In one round trip, since every transaction needs both.
+/// Both in one round trip, since every transaction needs both.
 const BEGIN: &str = "START TRANSACTION; SELECT UTC_TIMESTAMP(6)";
 
-/// A rollback has nothing to wait for. It is also how a connection is tried on which somebody waited in vain.
+/// Time-out of a rollback, which does not wait for anything. It also tests a connection after a time-out.
 const ROLLBACK: Duration = Duration::from_secs(2);
 
-/// A connection that is borrowed from the pool; dropped within a transaction, it rolls back.
+/// A connection borrowed from the pool; if it is dropped within a transaction, it rolls back.
 #[derive(Debug)]
 pub struct Session {
     connection: Option<PoolConnection<MySql>>,
@@ -42,7 +42,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// To read with, each statement on its own.
+    /// For reads, without a transaction.
     pub fn reader(pool: Arc<Pool>, connection: PoolConnection<MySql>) -> Self {
         Self {
             connection: Some(connection),
@@ -51,7 +51,7 @@ impl Session {
         }
     }
 
-    /// Begins a transaction, READ COMMITTED by the session's settings; also when that was by the server's clock.
+    /// Begins a transaction, READ COMMITTED by the session's settings; also returns its start by the server's clock.
     pub async fn begin(
         pool: Arc<Pool>,
         connection: PoolConnection<MySql>,
@@ -67,8 +67,8 @@ impl Session {
         Ok((session, began.assume_utc()))
     }
 
-    /// Runs something on the connection, at most as long as a statement may take. A connection that did not answer
-    /// is closed, never used again.
+    /// Runs an operation on the connection with the time-out of a statement. A connection that did not answer is closed and
+    /// never used again.
     async fn run<T>(
         &mut self,
         sort: fn(sqlx::Error) -> StoreError,
@@ -161,7 +161,7 @@ impl Drop for Session {
         if !self.in_transaction {
             return;
         }
-        // Outside of a runtime the connection is closed with the pool, which rolls back as well.
+        // Outside of a runtime the connection is closed with the pool, which also rolls back.
         if let (Some(mut connection), Ok(runtime)) = (self.connection.take(), Handle::try_current())
         {
             let pool = Arc::clone(&self.pool);

@@ -1,4 +1,4 @@
-//! What MySQL's and MariaDB's error codes mean to this service.
+//! The meaning of MySQL's and MariaDB's error codes for this service.
 
 use sqlx::Error;
 use sqlx::migrate::MigrateError;
@@ -6,7 +6,7 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::store::StoreError;
 
-/// Sorts an error of a statement or of connecting.
+/// Classifies an error of a statement or of connecting.
 pub fn classify(error: Error) -> StoreError {
     match &error {
         Error::ColumnDecode { .. } | Error::ColumnNotFound(_) | Error::Decode(_) => {
@@ -25,12 +25,12 @@ pub fn classify(error: Error) -> StoreError {
                 Meaning::Schema => StoreError::Migration(MigrateError::Execute(error).into()),
             }
         }
-        // No connection, or one that broke: input and output, TLS, the protocol, the pool.
+        // No connection, or a broken one: I/O, TLS, the protocol, the pool.
         _ => StoreError::Unavailable(with_hint(error).into()),
     }
 }
 
-/// What TLS says of a server does not say which setting is about it.
+/// Adds the related settings to an error of TLS, which does not mention them.
 fn with_hint(error: Error) -> Error {
     let is_tls = match &error {
         Error::Tls(_) => true,
@@ -42,12 +42,10 @@ fn with_hint(error: Error) -> Error {
     if !is_tls {
         return error;
     }
-    Error::Tls(
-        format!("{error} (DATABASE_URL: ssl-mode, ssl-ca and the host's name say which server is trusted)").into(),
-    )
+    Error::Tls(format!("{error} (check ssl-mode, ssl-ca and the host name in DATABASE_URL)").into())
 }
 
-/// Sorts an error of a commit: unless the server says that it rolled back, nobody knows.
+/// Classifies an error of a commit: unless the server reports a rollback, the result is unknown.
 pub fn classify_commit(error: Error) -> StoreError {
     match classify(error) {
         error @ (StoreError::Conflict(_) | StoreError::Locked(_)) => error,
@@ -58,8 +56,8 @@ pub fn classify_commit(error: Error) -> StoreError {
     }
 }
 
-/// Whether the server behind the connection takes no changes now, or not from this session: after a fail-over another
-/// one may be at the same address, and a session keeps the settings that it began with.
+/// Whether the server accepts no changes now, or not from this session: after a fail-over another server may have the
+/// same address, and a session keeps the settings that it started with.
 pub fn refuses_changes(error: &StoreError) -> bool {
     let (StoreError::Unavailable(cause) | StoreError::CommitUnknown(cause)) = error else {
         return false;
@@ -83,7 +81,7 @@ fn is_refusal_of_changes(code: u16) -> bool {
     )
 }
 
-/// Whether the connection or its host is the problem: it is gone, or does not take writes.
+/// Whether the connection or its host is the problem: it is gone, or does not accept writes.
 pub fn is_of_the_connection(error: &StoreError) -> bool {
     matches!(
         error,
@@ -100,12 +98,12 @@ enum Meaning {
     Schema,
 }
 
-/// Codes below 1900 mean the same on both; above, each has its own.
+/// Codes below 1900 mean the same on both servers; above, each has its own.
 fn meaning(code: u16, state: &str) -> Meaning {
     match code {
         // ER_LOCK_WAIT_TIMEOUT
         1205 => Meaning::Locked,
-        // ER_LOCK_TABLE_FULL, ER_LOCK_DEADLOCK (also what Galera's certification says),
+        // ER_LOCK_TABLE_FULL, ER_LOCK_DEADLOCK (also used by Galera's certification),
         // ER_ERROR_DURING_COMMIT (Galera, when it fails at the commit itself), ER_CHECKREAD (MariaDB: the row has
         // changed since it was read), ER_LOCK_ABORTED (a table is being altered),
         // ER_TRANSACTION_ROLLBACK_DURING_COMMIT (MySQL group replication)
@@ -125,21 +123,21 @@ fn meaning(code: u16, state: &str) -> Meaning {
         // ER_SERVER_ISNT_AVAILABLE, ER_SERVER_OFFLINE_MODE, ER_CLIENT_INTERACTION_TIMEOUT (MySQL)
         1203 | 1226 | 1290 | 1317 | 1637 | 1836 | 1820 | 1927 | 1969 | 3024 | 3168 | 3032
         | 4031 => Meaning::Unavailable,
-        // The server takes no changes, or not from this session; see there.
+        // The server accepts no changes, or not from this session; see `is_refusal_of_changes`.
         code if is_refusal_of_changes(code) => Meaning::Unavailable,
-        // What clients say of a connection that is gone
+        // Client errors about a lost connection
         2000..=2055 => Meaning::Unavailable,
-        // ER_NET_PACKET_TOO_LARGE, ER_WARN_ALLOWED_PACKET_OVERFLOWED: half of the rows may pass.
+        // ER_NET_PACKET_TOO_LARGE, ER_WARN_ALLOWED_PACKET_OVERFLOWED: half of the rows may succeed.
         // ER_CHECK_CONSTRAINT_VIOLATED (MySQL)
         1153 | 1301 | 3819 => Meaning::Rejected,
-        // ER_WRONG_VALUE_FOR_FUNCTION and others of state HY000 that speak of a value: ER_TRUNCATED_WRONG_VALUE,
+        // ER_WRONG_VALUE_FOR_FUNCTION and other errors about a value with state HY000: ER_TRUNCATED_WRONG_VALUE,
         // ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, ER_WRONG_VALUE_FOR_TYPE, invalid JSON (MySQL, MariaDB)
         1292 | 1366 | 1411 | 3140..=3160 | 4036..=4044 | 4174..=4180 => Meaning::Rejected,
         _ => by_state(state),
     }
 }
 
-/// The class of the SQLSTATE, for codes that are not listed. What nobody knows is worth another try.
+/// Classifies codes that are not listed by the class of the SQLSTATE. Unknown errors are retried.
 fn by_state(state: &str) -> Meaning {
     match state.get(..2).unwrap_or("") {
         // Cardinality, data and integrity; a statement that the server does not understand.

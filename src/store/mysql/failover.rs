@@ -1,5 +1,5 @@
-//! Which of several hosts is used: the first that answers and can be written to. It is kept until it fails, so that
-//! a host that comes and goes does not drag everyone back and forth.
+//! Chooses one of several hosts: the first that answers and accepts writes. It is used until it fails, so that an unstable
+//! host does not cause repeated switches.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,17 +13,17 @@ use tokio::time::timeout;
 use super::hosts::Hosts;
 use super::nodelay;
 
-/// How long a host may take to show that it can be used.
+/// Time-out for checking a host.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// Those who find a host failed at the same moment share one election.
+/// Callers that find a host failed within this time share one election.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Above 0 if the server takes no changes.
+/// Above 0 if the server accepts no changes.
 const READ_ONLY: &str =
     "SELECT CAST(@@GLOBAL.read_only AS SIGNED) + CAST(@@GLOBAL.innodb_read_only AS SIGNED)";
 
-/// The hosts and which of them is used now.
+/// The hosts, and which of them is in use.
 #[derive(Debug)]
 pub struct Failover {
     hosts: Hosts,
@@ -32,7 +32,7 @@ pub struct Failover {
     last_election: Mutex<Option<Instant>>,
 }
 
-/// When something happened last, if ever.
+/// The last time of an event, if it ever happened.
 #[derive(Debug, Default)]
 pub struct Moment(RwLock<Option<Instant>>);
 
@@ -43,7 +43,7 @@ impl Moment {
         at.is_some_and(|at| at.elapsed() <= time)
     }
 
-    /// It happens now.
+    /// Records that it happens now.
     pub fn set(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
@@ -60,29 +60,29 @@ impl Failover {
         }
     }
 
-    /// Of all hosts.
+    /// The ports of all hosts.
     pub fn ports(&self) -> Arc<[u16]> {
         let hosts = self.hosts.0.iter();
         hosts.map(MySqlConnectOptions::get_port).collect()
     }
 
-    /// Whether there is a choice at all.
+    /// Whether there are several hosts.
     pub fn has_choice(&self) -> bool {
         self.hosts.0.len() > 1
     }
 
-    /// When another host was chosen: for the pool, which closes connections that are older.
+    /// When another host was last chosen: the pool closes older connections.
     pub fn last_switch(&self) -> Arc<Moment> {
         Arc::clone(&self.last_switch)
     }
 
-    /// Whether the hosts have never been tried.
+    /// Whether no host has been tried yet.
     pub async fn is_untried(&self) -> bool {
         self.has_choice() && self.last_election.lock().await.is_none()
     }
 
-    /// Points the pool to the first host, from the current one on, that answers and can be written to. Leaves it
-    /// where it is if there is none.
+    /// Points the pool to the first host, starting with the current one, that answers and accepts writes. If there is none,
+    /// changes nothing.
     pub async fn elect(&self, pool: &MySqlPool) {
         if !self.has_choice() {
             return;
@@ -125,7 +125,7 @@ async fn can_be_used(host: &MySqlConnectOptions) -> bool {
     matches!(timeout(PROBE, probe).await, Ok(Ok(true)))
 }
 
-/// Not a replica, and not a Galera node that is out of its cluster.
+/// Whether it is neither a replica nor a Galera node outside of its cluster.
 async fn is_writable(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
     let read_only: i64 = sqlx::query_scalar(READ_ONLY)
         .fetch_one(&mut *connection)
@@ -140,7 +140,7 @@ async fn is_writable(connection: &mut MySqlConnection) -> Result<bool, sqlx::Err
     Ok(ready.is_some_and(|(_, value)| value == "ON"))
 }
 
-/// Whether the server is a node of a cluster. A MariaDB that is none has the variables as well, all of them off.
+/// Whether the server is a node of a cluster. A standalone MariaDB has the variables, too, but all of them off.
 pub async fn is_galera(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
     let wsrep: Option<(String, String)> =
         sqlx::query_as("SHOW VARIABLES WHERE Variable_name = 'wsrep_on'")

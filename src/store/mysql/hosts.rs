@@ -1,11 +1,11 @@
 //! Reads `DATABASE_URL`: `mysql://user:password@host1:3306,host2:3306/database?ssl-mode=VERIFY_CA&ssl-ca=/path`.
-//! No message of this file repeats a part of the URL: any part may hold a piece of a badly written password.
+//! Error messages never repeat a part of the URL: any part may contain a piece of a badly escaped password.
 
 use std::fmt;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
-/// Where a server may be, one set of options for each host, in the order of preference.
+/// The possible servers: one set of options for each host, in the order of preference.
 #[derive(Clone)]
 pub struct Hosts(pub(super) Vec<MySqlConnectOptions>);
 
@@ -17,22 +17,20 @@ pub enum InvalidDatabaseUrl {
     Scheme,
     /// No user before an `@`.
     #[error(
-        "names no user; write mysql://user:password@host/database, with / ? and @ in the password as %2F, %3F and %40"
+        "has no user; write mysql://user:password@host/database, with / ? and @ in the password as %2F, %3F and %40"
     )]
     User,
     /// An empty host.
-    #[error(
-        "names no host, or leaves one of them empty; a / ? or @ in the password is written %2F, %3F or %40"
-    )]
+    #[error("has no host, or an empty one; a / ? or @ in the password is written %2F, %3F or %40")]
     Host,
-    /// A port that is no number up to 65535.
+    /// A port that is not a number up to 65535.
     #[error(
         "has a port that is not a number from 1 to 65535, or a password with a / or ? in it: write %2F or %3F for them"
     )]
     Port,
     /// No database, or a name with a slash or an `@` in it.
     #[error(
-        "names no database after the hosts, or one with special characters; a / ? or @ in the password is written %2F, \
+        "has no database after the hosts, or one with special characters; a / ? or @ in the password is written %2F, \
          %3F or %40"
     )]
     Database,
@@ -42,7 +40,7 @@ pub enum InvalidDatabaseUrl {
         OPTIONS.join(", ")
     )]
     Option,
-    /// A certificate authority that nobody asks: without verification any certificate will do.
+    /// A CA certificate without verification, so that any server certificate would be accepted.
     #[error(
         "has ssl-ca, but no ssl-mode=VERIFY_IDENTITY (or VERIFY_CA), without which nothing is verified"
     )]
@@ -52,13 +50,13 @@ pub enum InvalidDatabaseUrl {
     Unreadable,
 }
 
-/// What may stand behind the question mark.
+/// The options allowed after the question mark.
 pub const OPTIONS: [&str; 4] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
 
 const DEFAULT_PORT: u16 = 3306;
 
 impl Hosts {
-    /// Host and port of each.
+    /// Host and port of each host.
     pub fn addresses(&self) -> Vec<(String, u16)> {
         let address = |host: &MySqlConnectOptions| (host.get_host().to_owned(), host.get_port());
         self.0.iter().map(address).collect()
@@ -107,7 +105,7 @@ pub fn parse_url(url: &str) -> Result<Hosts, InvalidDatabaseUrl> {
     Ok(Hosts(hosts?))
 }
 
-/// `host`, `host:port`, `[::1]`, `[::1]:port`; an IPv6 address comes out without its brackets.
+/// `host`, `host:port`, `[::1]`, `[::1]:port`; an IPv6 address is returned without its brackets.
 fn host_and_port(place: &str) -> Result<(&str, u16), InvalidDatabaseUrl> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
@@ -133,7 +131,7 @@ fn host_and_port(place: &str) -> Result<(&str, u16), InvalidDatabaseUrl> {
     }
 }
 
-/// Hosts and ports only: the options hold the password.
+/// Shows only hosts and ports: the options contain the password.
 impl fmt::Debug for Hosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = self.0.iter().map(|host| (host.get_host(), host.get_port()));

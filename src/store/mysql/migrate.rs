@@ -1,9 +1,9 @@
-//! Applies the migrations, one statement at a time, and goes on where a run before was interrupted.
+//! Applies the migrations, one statement at a time, and continues where an earlier run was interrupted.
 //!
-//! MySQL and MariaDB commit every change of a table by itself, so a `setup` that is killed leaves a migration whose row
-//! in `_sqlx_migrations` says `success = false`, as sqlx's own migrator does. That migrator then refuses to run for
-//! ever. Here the statements of such a migration run again. One that took effect before is refused by the server with
-//! one of the codes of [`says_done`]: each statement takes effect as a whole or not at all.
+//! MySQL and MariaDB commit every change of a table immediately, so a killed `setup` leaves a migration whose row in
+//! `_sqlx_migrations` has `success = false`, as with sqlx's own migrator. That migrator then always refuses to run. This
+//! one runs the statements of such a migration again. If a statement has already taken effect, the server refuses it with
+//! one of the codes of [`says_done`]: each statement takes effect completely or not at all.
 
 use sqlx::migrate::{Migrate, MigrateError, Migration, Migrator};
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
@@ -13,11 +13,11 @@ use crate::store::migrations::statements;
 
 const TABLE: &str = "_sqlx_migrations";
 
-/// `execution_time` of a migration that has begun and not ended.
+/// `execution_time` of a migration that has started but not finished.
 const UNDER_WAY: i64 = -1;
 
-/// Less the number of statements before it: `execution_time` after the server has refused a statement. That one has
-/// not taken effect, so that "it exists already" is said of something else.
+/// This minus the number of statements before it is the `execution_time` after the server has refused a statement. That
+/// statement has not taken effect, so a later "already exists" error would be about something else.
 const REFUSED: i64 = -2;
 
 /// (version, description, checksum)
@@ -34,7 +34,7 @@ const FORGET: &str = "DELETE FROM _sqlx_migrations WHERE version = ?";
 const APPLIED: &str = "
 SELECT version, checksum, success, execution_time FROM _sqlx_migrations ORDER BY version";
 
-/// Which statements of a migration may have taken effect before.
+/// Which statements of a migration may already have taken effect.
 #[derive(Debug, Clone, Copy)]
 struct Before(usize);
 
@@ -49,7 +49,7 @@ impl Before {
     }
 }
 
-/// Applies what is missing. Migrations that this program does not know are a later release's, and stay as they are.
+/// Applies missing migrations. Unknown migrations belong to a later release, and stay unchanged.
 pub(super) async fn run(
     connection: &mut MySqlConnection,
     migrations: &Migrator,
@@ -69,7 +69,7 @@ pub(super) async fn run(
             Some((.., false, execution_time)) => {
                 tracing::warn!(
                     migration = migration.version,
-                    "a migration was interrupted: it is completed now"
+                    "a migration was interrupted: completing it now"
                 );
                 note(connection, migration, false, UNDER_WAY).await?;
                 apply(connection, migration, Before::of_row(*execution_time)).await?;
@@ -111,7 +111,7 @@ async fn apply(
     note(connection, migration, true, took).await
 }
 
-/// Where nothing has been done, nothing is left behind.
+/// Records a refused statement, or deletes the row if no statement has taken effect.
 async fn refused(
     connection: &mut MySqlConnection,
     migration: &Migration,
@@ -141,7 +141,7 @@ async fn note(
     Ok(())
 }
 
-/// Whether the server says that a change of a table has been made already. The codes mean the same on both servers:
+/// Whether the server reports that a change of a table was already made. The codes mean the same on both servers:
 /// ER_TABLE_EXISTS_ERROR, ER_BAD_TABLE_ERROR (a table that is to be dropped), ER_BAD_FIELD_ERROR (a column that is to be
 /// renamed), ER_DUP_FIELDNAME, ER_DUP_KEYNAME, ER_MULTIPLE_PRI_KEY, ER_CANT_DROP_FIELD_OR_KEY, ER_FK_DUP_NAME,
 /// ER_CHECK_CONSTRAINT_DUP_NAME.

@@ -1,4 +1,4 @@
-//! MySQL and MariaDB, single, in a Galera cluster or behind a proxy.
+//! MySQL and MariaDB: single servers, Galera clusters, or servers behind a proxy.
 
 mod connection;
 mod errors;
@@ -24,22 +24,22 @@ use crate::domain::Timestamp;
 
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
 
-/// Waits for another process's migrations for a minute. Locks are the server's, so the name holds the database's
-/// (shortened: 64 characters are the most; MySQL 9 has no `MD5` any more).
+/// Waits up to a minute for another process's migrations. Locks are server-wide, so the name contains the database's
+/// (shortened: at most 64 characters; MySQL 9 no longer has `MD5`).
 const LOCK_MIGRATIONS: &str =
     "SELECT GET_LOCK(CONCAT('payments ', LEFT(SHA2(DATABASE(), 256), 40)), 60)";
 
 /// A MySQL or MariaDB database.
 pub type MySql = SqlDatabase<Server>;
 
-/// The server's connections.
+/// The connections to the server.
 #[derive(Debug)]
 pub struct Server {
     pool: Arc<Pool>,
 }
 
 impl MySql {
-    /// Connects when something is asked, so the servers may still be starting. Must be called within a runtime.
+    /// Connects at the first use, so the servers may still be starting. Must be called within a runtime.
     pub fn connect(hosts: Hosts, max_connections: u32) -> Result<Self, StoreError> {
         let pool = Arc::new(Pool::new(hosts, max_connections));
         Ok(Self::new(Server { pool }))
@@ -49,8 +49,8 @@ impl MySql {
 impl Engine for Server {
     type Connection = Session;
 
-    /// Several processes write at the same time anyway, so this adds no new collisions. Few, because the commands of a
-    /// process share `DATABASE_CONNECTIONS`.
+    /// Several processes write at the same time anyway, so this causes no new kind of collision. A small number, because
+    /// the commands of a process share `DATABASE_CONNECTIONS`.
     const LANES: usize = 3;
 
     fn statements() -> &'static Statements {
@@ -65,7 +65,7 @@ impl Engine for Server {
     async fn begin(&self) -> Result<(Session, Timestamp), StoreError> {
         let connection = self.pool.acquire().await?;
         match Session::begin(Arc::clone(&self.pool), connection).await {
-            // Nothing has been done yet, and after a break the pool tries its connections before it gives them out.
+            // No statement has run yet, and after a failure the pool tests its connections before it lends them.
             Err(error) if is_broken_connection(&error) => {
                 let connection = self.pool.acquire().await?;
                 Session::begin(Arc::clone(&self.pool), connection).await
@@ -74,19 +74,19 @@ impl Engine for Server {
         }
     }
 
-    /// One process at a time. The lock is not cluster-wide on Galera: there, all processes have to name the same
-    /// host first.
+    /// Only one process at a time. On Galera the lock is not cluster-wide: there, all processes must list the same host
+    /// first.
     async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        // The lock belongs to the connection and goes with it, however this ends.
+        // The lock belongs to the connection and is released with it, however this ends.
         connection.close_on_drop();
-        // The migrator's own lock has no time limit, which MariaDB refuses: no lock.
+        // The migrator's own lock has no time limit, which MariaDB refuses, so it would not lock.
         let locked: Option<i64> = sqlx::query_scalar(LOCK_MIGRATIONS)
             .fetch_one(&mut *connection)
             .await
             .map_err(classify)?;
         if locked != Some(1) {
-            let words = "another `setup` is at work on the migrations".to_owned();
+            let words = "another `setup` is running the migrations".to_owned();
             return Err(classify(sqlx::Error::Protocol(words)));
         }
         let result = migrate::run(&mut connection, &migrations::MYSQL).await;

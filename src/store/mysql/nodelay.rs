@@ -1,6 +1,6 @@
-//! `TCP_NODELAY` on connections to the database, which sqlx 0.9.0 does not set. Without it the last part of whatever
-//! leaves in several parts waits until the server acknowledges those before it: 40 ms on Linux. With TLS this happens
-//! to nearly every batch. docs/adr/adr020-tcp-nodelay.md says why it is done this way.
+//! `TCP_NODELAY` on connections to the database, which sqlx 0.9.0 does not set. Without it, the last part of data sent in
+//! several parts waits until the server acknowledges the earlier ones: 40 ms on Linux. With TLS this happens to nearly
+//! every batch. docs/adr/adr020-tcp-nodelay.md explains this solution.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use tokio::task::spawn_blocking;
 
 use crate::sockets::set_nodelay_to;
 
-/// Sets it for all connections of this process to these ports. A failure is logged once: the connection works, slowly.
+/// Sets it for all connections of this process to these ports. A failure is logged once: the connection works, but is
+/// slow.
 pub async fn set(ports: Arc<[u16]>) {
     static LOGGED: AtomicBool = AtomicBool::new(false);
-    // It reads a small file for each descriptor of the process.
+    // Blocking, because it reads a small file for each descriptor of the process.
     let set = spawn_blocking(move || set_nodelay_to(&ports)).await;
     let problem = match set.map_err(io::Error::other).flatten() {
         Ok(0) => "the connection is not among the process's descriptors".to_owned(),
@@ -23,7 +24,7 @@ pub async fn set(ports: Arc<[u16]>) {
     if !LOGGED.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             problem,
-            "TCP_NODELAY cannot be set on database connections; statements may take 40 ms more"
+            "TCP_NODELAY cannot be set on database connections; statements may take 40 ms longer"
         );
     }
 }

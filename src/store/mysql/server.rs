@@ -1,4 +1,4 @@
-//! The pool of connections, the settings of each, and the way to another host when one fails.
+//! The pool of connections, their settings, and the switch to another host when one fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,31 +15,33 @@ use super::hosts::Hosts;
 use super::nodelay;
 use crate::store::StoreError;
 
-/// How long one waits for a connection.
+/// Time-out for getting a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
-/// With several hosts, how long one waits before asking whether another is better.
+/// With several hosts, how long to wait before checking the other hosts.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A connection that has lain idle for longer is tried with a ping before it is used.
+/// A connection that was idle for longer is tested with a ping before it is used.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The shortest time between two refusals that each cost all connections.
+/// Minimum time between two refusals that each close all connections.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// How long the answer to a ping may take.
+/// Time-out of a ping.
 const PING: Duration = Duration::from_secs(1);
 
-/// `innodb_lock_wait_timeout` in seconds, instead of 50: a batch that waits holds up all that queue behind it.
-/// `STRICT_ALL_TABLES`: what does not fit is an error, never shortened. Lost on neither server's default.
+/// `innodb_lock_wait_timeout` in seconds, instead of 50: a waiting batch delays all items queued behind it.
+/// `STRICT_ALL_TABLES`: a value that does not fit is an error, never shortened. Set here, not left to the server's
+/// default.
 const SESSION: &str = "SET SESSION \
     sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION', \
     innodb_lock_wait_timeout = 5";
 
-/// No gap locks, so that batches of neighbours do not wait for each other; every locked row is read as it is now.
+/// No gap locks, so that batches on neighbouring rows do not wait for each other; locked rows are read in their latest
+/// version.
 const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
-/// On Galera a node may lag behind the one that wrote: reads wait until it has caught up.
+/// A Galera node may lag behind the node that wrote: reads wait until it has caught up.
 const READ_YOUR_WRITES: &str = "SET SESSION wsrep_sync_wait = 1";
 
 /// Connections to one of the hosts.
@@ -52,7 +54,7 @@ pub struct Pool {
     last_refusal: Arc<Moment>,
 }
 
-/// What tells a good connection from one that only looks so.
+/// The information to recognize connections that must not be used any more.
 #[derive(Debug, Clone)]
 struct Watch {
     last_switch: Arc<Moment>,
@@ -62,7 +64,7 @@ struct Watch {
 }
 
 impl Pool {
-    /// Connects when something is asked, not before. Must be called within a runtime.
+    /// Connects at the first use. Must be called within a runtime.
     pub fn new(hosts: Hosts, max_connections: u32) -> Self {
         let hosts = Hosts(hosts.0.into_iter().map(with_settings).collect());
         let first = hosts.0.first().cloned().unwrap_or_default();
@@ -81,8 +83,8 @@ impl Pool {
             .max_connections(max_connections)
             .min_connections(1)
             .acquire_timeout(ACQUIRE)
-            // A connection is tried when it is given back; to try a busy one again when it is taken would add a
-            // round trip to every transaction. One that has lain idle is tried, see `Watch`.
+            // A connection is tested when it is returned; testing a busy one again when it is taken would add a round
+            // trip to every transaction. A connection that was idle is tested, see `Watch`.
             .test_before_acquire(false)
             .before_acquire(move |connection, about| {
                 let watch = watch.clone();
@@ -105,7 +107,7 @@ impl Pool {
         }
     }
 
-    /// A connection to a host that can be written to, as far as that is known.
+    /// A connection to a host that accepts writes, as far as is known.
     pub async fn acquire(&self) -> Result<PoolConnection<MySql>, StoreError> {
         if !self.failover.has_choice() {
             return self.connections.acquire().await.map_err(classify);
@@ -120,7 +122,7 @@ impl Pool {
                 self.failover.elect(&self.connections).await;
                 self.connections.acquire().await.map_err(classify)
             }
-            // The pool reads its options again before every try to connect.
+            // The pool reads its options again before every attempt to connect.
             Err(_) => {
                 self.failover.elect(&self.connections).await;
                 waiting.await.map_err(classify)
@@ -128,24 +130,24 @@ impl Pool {
         }
     }
 
-    /// A connection has not answered in time. Whatever has swallowed its bytes does so with those of the others as
-    /// well, and to find that out one by one would take a time-out for each: none of them is used again.
+    /// A connection has not answered in time. The same fault probably affects all others, and finding that out one by one
+    /// would take a time-out for each: none of them is used again.
     pub fn connection_fell_silent(self: &Arc<Self>) {
         self.last_silence.set();
         self.connection_failed();
     }
 
-    /// The server takes no changes. It may be the former primary, with the new one at its address by now, and a session
-    /// keeps settings that an administrator has corrected since: none of the connections is used again. At most once a
-    /// second, so that a server that stays read-only is not connected to over and over.
+    /// The server accepts no changes. It may be the former primary, and the new one may now have its address; and a session
+    /// keeps old settings that an administrator has since corrected: none of the connections is used again. At most once a
+    /// second, so that the pool does not constantly reconnect to a server that stays read-only.
     pub fn changes_are_refused(&self) {
         if !self.last_refusal.is_within(RECONNECT) {
             self.last_refusal.set();
         }
     }
 
-    /// A connection has failed: the idle ones are tried before they are used, and another host, if there is one, is
-    /// looked for in the background.
+    /// A connection has failed: idle connections are tested before they are used, and with several hosts another host is
+    /// searched in the background.
     pub fn connection_failed(self: &Arc<Self>) {
         self.last_break.set();
         if let (true, Ok(runtime)) = (self.failover.has_choice(), Handle::try_current()) {
@@ -156,8 +158,8 @@ impl Pool {
 }
 
 impl Watch {
-    /// Not if it leads to the former host or is older than a silence; not, when there is reason to ask, if it does not
-    /// answer.
+    /// A connection is unusable if it is older than the last switch, silence or refusal, or does not answer a ping when
+    /// there is a reason to send one.
     async fn is_usable(
         &self,
         connection: &mut MySqlConnection,
@@ -184,10 +186,10 @@ fn with_settings(host: MySqlConnectOptions) -> MySqlConnectOptions {
     host.charset("utf8mb4")
         .collation("utf8mb4_bin")
         .timezone("+00:00".to_owned())
-        // The session's own list replaces the server's.
+        // The session's SQL modes replace the server's.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
-        // Far above the number of texts: a statement that is evicted has to be prepared again.
+        // Far above the number of texts: an evicted statement must be prepared again.
         .statement_cache_capacity(256)
 }
 

@@ -1,29 +1,29 @@
-//! The statements in words that MySQL 8.4 and MariaDB 10.6 share.
+//! The statements in the SQL that MySQL 8.4 and MariaDB 10.6 share.
 //!
-//! - What is on the way of every payment lists its rows; the rest takes one JSON parameter through `JSON_TABLE`, read by
-//!   place (cheaper than by name).
+//! - Statements that every payment needs list their rows; the others take one JSON parameter through `JSON_TABLE`, read by
+//!   position (cheaper than by name).
 //! - `IN` with `FORCE INDEX` looks up each key, whatever the table's size, in SELECT and UPDATE. In DELETE, MariaDB
 //!   ignores the hint and scans a small table, which waits for the locks of others: hence a join there.
-//! - `ERROR ON ERROR`: the default turns what cannot be converted into null. MariaDB shortens a text to the width
-//!   given here without a word, even so; hence each is one wider than its column (numbers are BIGINT, moments are
-//!   texts), and the insert itself refuses what does not fit, in strict mode.
-//! - `CONCAT` of one long text: MariaDB copies a longer text column into a shorter one by its length modulo 65536,
-//!   without a word; the result of a function is checked.
-//! - `STRAIGHT_JOIN` and `FORCE INDEX`: both optimizers think nothing of scanning a small table for a join, which
-//!   would lock all of it; the rows are read first, in their order, and each looks up its one row by key.
-//! - Rows that are there and locked are updated by UPDATE where they change alike. One value may differ for each row:
-//!   `ELT(FIELD(id, …), …)` finds it by the place of the row's id among the ids.
-//! - Rows that change each in their own way are inserted again: `ON DUPLICATE KEY UPDATE` takes lists of rows, which UPDATE
-//!   does not. This costs the database a third more, since it tries the insert first. `VALUES()` there is the one way that
-//!   both have, though MySQL calls it deprecated. Columns that never change stand as constants, since INSERT demands them;
-//!   nothing of them is written.
+//! - `ERROR ON ERROR`: by default, values that cannot be converted become null. Even so, MariaDB silently shortens a text
+//!   to the width given here; hence each is one wider than its column (numbers are BIGINT, points in time are texts), and
+//!   the insert itself refuses values that do not fit, in strict mode.
+//! - `CONCAT` of one long text: MariaDB silently copies a longer text column into a shorter one by its length modulo 65536;
+//!   the result of a function is checked.
+//! - `STRAIGHT_JOIN` and `FORCE INDEX`: otherwise both optimizers may scan a small table for a join, which would lock all
+//!   of it; the rows are read first, in their order, and each looks up its one row by key.
+//! - Existing, locked rows are changed by UPDATE if they change alike. One value may differ for each row:
+//!   `ELT(FIELD(id, …), …)` finds it by the position of the row's id among the ids.
+//! - Rows that change differently are inserted again: `ON DUPLICATE KEY UPDATE` takes lists of rows, which UPDATE does not.
+//!   This costs the database a third more, since it tries the insert first. `VALUES()` is the only syntax for this that
+//!   both servers have, although MySQL calls it deprecated. Columns that never change are constants, since INSERT requires
+//!   them; they are not written.
 //! - `ON DUPLICATE KEY UPDATE id = id` instead of `INSERT IGNORE`, which turns every error into a warning.
 //! - The derived table in locking reads: MySQL refuses a lock over `JSON_TABLE` itself (error 3569).
 
 use crate::store::engine::Statements;
 use crate::store::many::ManyRows::{self, Json};
 
-/// The texts.
+/// The statements.
 pub static STATEMENTS: Statements = Statements {
     payments_by_keys: Json("
 SELECT payments.* FROM JSON_TABLE(?, '$[*]' COLUMNS (

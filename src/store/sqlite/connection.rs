@@ -14,10 +14,10 @@ use crate::store::cells::{Cell, time_text};
 use crate::store::engine::{Connection, arguments};
 use crate::store::records::Record;
 
-/// Nothing travels; it bounds the memory of one statement.
+/// Maximum size of the rows in one statement, in bytes. There is no network; this only limits memory.
 const LONGEST: usize = 1_000_000;
 
-/// A connection that is borrowed from a pool; dropped within a transaction, it rolls back.
+/// A connection borrowed from a pool; if it is dropped within a transaction, it rolls back.
 #[derive(Debug)]
 pub struct Session {
     connection: Option<PoolConnection<Sqlite>>,
@@ -25,7 +25,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// To read with, each statement on its own.
+    /// For reads, without a transaction.
     pub fn reader(connection: PoolConnection<Sqlite>) -> Self {
         Self {
             connection: Some(connection),
@@ -33,7 +33,7 @@ impl Session {
         }
     }
 
-    /// Begins a transaction as the only writer: a later change of mind (`BEGIN` alone) can fail half-way.
+    /// Begins a transaction as the only writer: after a plain `BEGIN`, becoming the writer later can fail half-way.
     pub async fn begin(
         connection: PoolConnection<Sqlite>,
     ) -> Result<(Self, Timestamp), StoreError> {
@@ -49,7 +49,7 @@ impl Session {
         Ok((session, began))
     }
 
-    /// A connection that is of no use any more is closed when it is given back.
+    /// An unusable connection is closed when it is returned.
     fn noted<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let (Err(error), Some(connection)) = (&result, self.connection.as_mut())
             && is_of_the_connection(error)
@@ -119,7 +119,7 @@ impl Drop for Session {
         if !self.in_transaction {
             return;
         }
-        // Outside of a runtime the connection is closed with the pool, which rolls back as well.
+        // Outside of a runtime the connection is closed with the pool, which also rolls back.
         if let (Some(mut connection), Ok(runtime)) = (self.connection.take(), Handle::try_current())
         {
             runtime.spawn(async move {

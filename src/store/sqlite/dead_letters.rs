@@ -1,5 +1,5 @@
-//! The embedded service's dead letters: a table of the file, since its broker forgets. A command may read and change it
-//! while the service runs.
+//! The embedded service's dead letters: a table of the database file, since its broker keeps nothing over a restart. A
+//! command may read and change it while the service runs.
 
 use super::Sqlite;
 use crate::broker::Publication;
@@ -7,19 +7,19 @@ use crate::store::engine::{Connection, Engine};
 use crate::store::rows::OutboxRow;
 use crate::store::{StoreError, encode};
 
-/// (id, moment, publication); the same one again changes nothing
+/// (id, time, publication); the same letter again changes nothing
 const KEEP: &str = "
 INSERT INTO dead_letters (id, kept_at, publication) VALUES (?1, ?2, ?3)
 ON CONFLICT DO NOTHING";
 
-/// () → ids and publications, the oldest first; as bytes, because a text may be none
+/// () → ids and publications, the oldest first; as bytes, because a damaged text may not be UTF-8
 const ALL: &str = "SELECT id, CAST(publication AS BLOB) FROM dead_letters ORDER BY kept_at, id";
 
 /// (id)
 const DELETE: &str = "DELETE FROM dead_letters WHERE id = ?1";
 
 impl Sqlite {
-    /// All dead letters, the oldest first. One that cannot be read is left out, and named in the log.
+    /// All dead letters, the oldest first. A letter that cannot be read is left out and logged.
     pub async fn dead_letters(&self) -> Result<Vec<Publication>, StoreError> {
         let rows: Vec<(String, Vec<u8>)> = self.engine.reader().await?.fetch(ALL, &[]).await?;
         let read = |(id, text): (String, Vec<u8>)| {
@@ -36,8 +36,8 @@ impl Sqlite {
         Ok(rows.into_iter().filter_map(read).collect())
     }
 
-    /// Takes a dead letter away and, if it is replayed, puts the message into the outbox, in one transaction. False if
-    /// the letter is not there (any more).
+    /// Deletes a dead letter and, if it is replayed, puts the message into the outbox, in one transaction. Returns false if
+    /// the letter does not exist (any more).
     pub async fn take_dead_letter(
         &self,
         id: &str,
@@ -58,7 +58,7 @@ impl Sqlite {
         Ok(true)
     }
 
-    /// Keeps dead letters under their ids. One that is there already is left as it is.
+    /// Stores dead letters under their ids. Existing ones stay unchanged.
     pub async fn keep_dead_letters(
         &self,
         letters: &[(String, &Publication)],

@@ -1,11 +1,11 @@
-//! What SQLite's result codes mean to this service.
+//! The meaning of SQLite's result codes for this service.
 
 use sqlx::Error;
 use sqlx::migrate::MigrateError;
 
 use crate::store::StoreError;
 
-/// Sorts an error; codes as in <https://www.sqlite.org/rescode.html>.
+/// Classifies an error; codes as in <https://www.sqlite.org/rescode.html>.
 pub fn classify(error: Error) -> StoreError {
     let Error::Database(database) = &error else {
         return match error {
@@ -34,7 +34,7 @@ pub fn classify(error: Error) -> StoreError {
 }
 
 /// Whether the connection should not be used again: the file was moved, is read-only or unreadable, or its disk fails.
-/// What a connection knows of the file is then worth nothing; a new one looks again.
+/// The connection's state about the file is then invalid; a new one reads it again.
 pub fn is_of_the_connection(error: &StoreError) -> bool {
     let (StoreError::Unavailable(cause) | StoreError::CommitUnknown(cause)) = error else {
         return false;

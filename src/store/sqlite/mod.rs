@@ -1,4 +1,4 @@
-//! SQLite: the embedded database, one file that one process uses.
+//! SQLite: the embedded database, a file used by one process.
 
 mod connection;
 mod dead_letters;
@@ -22,45 +22,45 @@ use super::engine::{Engine, Statements};
 use super::migrations;
 use crate::domain::Timestamp;
 
-/// How long a writer waits for its turn. Writers are quick; a longer wait fails as an overload.
+/// How long a writer waits for its turn. Writers are quick; a longer wait counts as overload.
 const TURN: Duration = Duration::from_secs(10);
 
-/// Connections to read with: reads are short, and they share two or three processor cores with everything else.
+/// Number of connections for reads: reads are short, and share two or three processor cores with all other work.
 const READERS: u32 = 4;
 
 /// The embedded database.
 pub type Sqlite = SqlDatabase<File>;
 
-/// The file's connections.
+/// The connections to the file.
 #[derive(Debug)]
 pub struct File {
-    /// One connection, because SQLite knows one writer at a time: the others wait here, in order, instead of
-    /// polling the file's lock.
+    /// A single connection, because SQLite allows one writer at a time: the others wait here, in order, instead of polling
+    /// the file's lock.
     writer: SqlitePool,
     readers: SqlitePool,
 }
 
 impl Sqlite {
-    /// Opens the file, or makes it, readable by its owner alone. It is read or written only when something is asked.
+    /// Opens the file, or creates it, readable only by its owner. It is not read or written before the first use.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         private::keep(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
-            // Readers go on while a transaction is being written.
+            // Readers continue while a transaction is being written.
             .journal_mode(SqliteJournalMode::Wal)
-            // In WAL mode NORMAL could lose the last commits in a power cut; what is answered with 202 is kept.
+            // In WAL mode NORMAL could lose the last commits in a power cut, but a request answered with 202 must be kept.
             .synchronous(SqliteSynchronous::Full)
-            // Only someone else's tool can hold the lock (a backup, a shell).
+            // Only another tool can hold the lock (a backup, a shell).
             .busy_timeout(Duration::from_secs(5))
-            // The tables have none: rows are written in an order that makes them unnecessary.
+            // The tables have no foreign keys: rows are written in an order that makes them unnecessary.
             .foreign_keys(false)
             .statement_cache_capacity(256);
         let pool = |most| {
             SqlitePoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(TURN)
-                // A file does not hang up.
+                // A file cannot disconnect.
                 .test_before_acquire(false)
                 .idle_timeout(None)
                 .max_lifetime(None)

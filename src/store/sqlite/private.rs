@@ -1,4 +1,5 @@
-//! The database's files are readable by their owner alone, whatever the umask: they hold names, amounts and sealed cards.
+//! Makes the database's files readable only by their owner, whatever the umask: they contain names, amounts and sealed
+//! cards.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 const OWNER: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 
-/// Makes the file if it is not there, and takes from others what an earlier version has left them. SQLite gives its
-/// write-ahead log and shared memory the file's permissions. What fails here is left to SQLite, whose errors say more.
+/// Creates the file if it does not exist, and removes other users' permissions from files of an earlier version. SQLite
+/// gives its write-ahead log and shared memory the file's permissions. Failures here are left to SQLite, whose errors
+/// have more detail.
 pub(super) fn keep(path: &Path) {
     let made = OpenOptions::new()
         .create(true)
@@ -17,17 +19,17 @@ pub(super) fn keep(path: &Path) {
         .mode(OWNER)
         .open(path);
     if let Err(error) = made {
-        tracing::debug!(%error, path = %path.display(), "the database's file is not made here");
+        tracing::debug!(%error, path = %path.display(), "could not create the database file here");
         return;
     }
     for file in files(path) {
         if let Err(error) = close_to_others(&file) {
-            tracing::warn!(%error, path = %file.display(), "others can read a file of the database: chmod 600 it");
+            tracing::warn!(%error, path = %file.display(), "other users can read a file of the database: chmod 600 it");
         }
     }
 }
 
-/// The database and what SQLite keeps beside it.
+/// The database file and SQLite's additional files.
 fn files(path: &Path) -> impl Iterator<Item = PathBuf> {
     ["", "-wal", "-shm"].into_iter().map(|suffix| {
         let mut name = path.as_os_str().to_owned();

@@ -1,12 +1,12 @@
-//! The statements in SQLite's words.
+//! The statements in SQLite's SQL.
 //!
-//! Rows come in as one JSON parameter through `json_each`, read by place. Nothing is locked row by row: a transaction
-//! is the only writer from its beginning. `WHERE true` tells the parser that the `ON` after it is no join's.
+//! Rows are passed as one JSON parameter through `json_each`, read by position. There are no row locks: a transaction is
+//! the only writer from its beginning. `WHERE true` tells the parser that the `ON` after it does not belong to a join.
 
 use crate::store::engine::Statements;
 use crate::store::many::ManyRows::Json;
 
-/// The texts.
+/// The statements.
 pub static STATEMENTS: Statements = Statements {
     payments_by_keys: Json("
 SELECT payments.* FROM json_each(?1) AS wanted

@@ -11,8 +11,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// One key or more. The first seals, all of them open: a new key is put in front, and the old one is taken away when
-/// nothing is sealed with it any more.
+/// One or more keys. The first one seals, all of them open: to change keys, put the new one in front, and remove the old
+/// one when nothing is sealed with it any more.
 #[derive(Clone)]
 pub struct SealKeys {
     current: SealKey,
@@ -24,15 +24,15 @@ pub struct SealKeys {
 pub(super) struct SealKey {
     id: String,
     secret: Zeroizing<[u8; SealKeys::LENGTH]>,
-    /// Derived, so that a fingerprint tells nothing of the key that seals.
+    /// Derived, so that a fingerprint reveals nothing about the sealing key.
     fingerprint: Zeroizing<[u8; 32]>,
 }
 
-/// Why there are no keys, and what to do. Never holds a key; the caller names the variable.
+/// Why the keys cannot be used, and what to do. Never contains a key; the caller adds the variable's name.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSealKeys {
-    /// Nothing there.
-    #[error("no key in it: write id:key, as `payment-service keys` prints it")]
+    /// The value is empty.
+    #[error("contains no key: write id:key, as `payment-service keys` prints it")]
     Missing,
     /// One entry is not `id:key`; entries are counted from 1, since their text may be a key.
     #[error("entry {0}: write id:key, with an id of 1 to 16 of a-z and 0-9")]
@@ -40,25 +40,25 @@ pub enum InvalidSealKeys {
     /// One key is not 32 bytes in hexadecimal.
     #[error("key `{0}`: must be 64 hexadecimal digits, as `openssl rand -hex 32` makes them")]
     Key(String),
-    /// Two keys have one name.
+    /// Two keys have the same id.
     #[error("key `{0}` is listed twice: give each key its own id")]
     Twice(String),
-    /// The key file is there, but holds something else.
+    /// The key file exists, but its content is invalid.
     #[error(
-        "the key file {path} is damaged ({source}): put it back from a backup; without it no stored card opens"
+        "the key file {path} is damaged ({source}): restore it from a backup; without it no stored card can be opened"
     )]
     DamagedFile {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// What is wrong with it.
         source: Box<InvalidSealKeys>,
     },
-    /// The key file cannot be read or made.
-    #[error("the key file {path} cannot be read or made: {source}")]
+    /// The key file cannot be read or created.
+    #[error("the key file {path} cannot be read or created: {source}")]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }
@@ -88,7 +88,7 @@ impl SealKeys {
         })
     }
 
-    /// One fresh key from the system's random source, with its own id.
+    /// One new key from the system's random source, with its own id.
     pub fn generate() -> Self {
         let secret = Zeroizing::new(Key::<XChaCha20Poly1305>::generate().into());
         let id = hex::encode(<[u8; 4]>::generate());
@@ -98,7 +98,7 @@ impl SealKeys {
         }
     }
 
-    /// The keys of the embedded service: reads the file, or makes it with a fresh key, readable by its owner alone.
+    /// The keys of the embedded service: reads the file, or creates it with a new key, readable only by its owner.
     pub fn load_or_create(path: &Path) -> Result<Self, InvalidSealKeys> {
         let unusable = |source| InvalidSealKeys::File {
             path: path.to_owned(),
@@ -118,7 +118,7 @@ impl SealKeys {
         }
     }
 
-    /// What [`Self::parse`] reads. It holds the keys: for the one who configures them, and the key file.
+    /// The text that [`Self::parse`] reads. It contains the keys: only for the operator and the key file.
     pub fn to_text(&self) -> Zeroizing<String> {
         let length = (Self::MAX_ID + 2 * Self::LENGTH + 2) * (1 + self.older.len());
         let mut text = Zeroizing::new(String::with_capacity(length));
@@ -132,12 +132,12 @@ impl SealKeys {
         text
     }
 
-    /// An HMAC-SHA-256 by which a request is known again, without it telling what it holds.
+    /// An HMAC-SHA-256 that identifies a repeated request without revealing its content.
     pub fn fingerprint(&self, message: &[u8]) -> [u8; 32] {
         mac(&self.current.fingerprint, message)
     }
 
-    /// Whether a stored fingerprint is this message's, under any listed key; takes the same time either way.
+    /// Whether a stored fingerprint belongs to this message, with any listed key; takes the same time either way.
     pub fn matches(&self, fingerprint: &[u8; 32], message: &[u8]) -> bool {
         self.all().fold(false, |found, key| {
             let same = subtle::ConstantTimeEq::ct_eq(
@@ -160,10 +160,10 @@ impl SealKeys {
         std::iter::once(&self.current).chain(&self.older)
     }
 
-    /// Complete or not at all, even if the machine stops: a key that is half written is a key lost.
+    /// Writes the file completely or not at all, even if the machine stops: a half-written key is lost.
     fn write_new(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        // Made with permissions 0600.
+        // Created with permissions 0600.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         writeln!(file, "{}", *self.to_text())?;
         file.as_file().sync_all()?;
@@ -205,7 +205,7 @@ impl SealKey {
     }
 }
 
-/// The ids; never a key.
+/// Shows the ids, never a key.
 impl fmt::Debug for SealKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<&str> = self.all().map(SealKey::id).collect();
@@ -214,7 +214,7 @@ impl fmt::Debug for SealKeys {
 }
 
 fn mac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
-    // HMAC fills a shorter key up with zeros to the hash's block.
+    // HMAC pads a shorter key with zeros to the hash's block size.
     let mut block = Zeroizing::new([0; 64]);
     block[..key.len()].copy_from_slice(key);
     let mut mac = Hmac::<Sha256>::new((&*block).into());

@@ -71,7 +71,7 @@ fn a_damaged_or_unreachable_key_file_is_named_and_left_alone() {
     let nowhere = folder.path().join("missing/seal.key");
     let fault = SealKeys::load_or_create(&nowhere).unwrap_err().to_string();
     assert!(
-        fault.contains("missing/seal.key cannot be read or made"),
+        fault.contains("missing/seal.key cannot be read or created"),
         "{fault}"
     );
 }

@@ -1,10 +1,10 @@
-//! Whether work gets through: the one registry of the stages that an item passes, from which `ready`, the log, the
-//! metrics and `check` are made.
+//! Whether work makes progress: the registry of the stages that an item passes. `ready`, the log, the metrics and `check`
+//! use it.
 //!
-//! A stage counts what enters and what leaves, on a payment's way with a few atomic operations and nothing else. An
-//! item that leaves is a success, whatever its answer: a declined card or a refused message stops nothing. A stage that
-//! has work and has let nothing out for its limit is stuck. [`crate::watchdog::pulse`] asks another question: whether a task of
-//! this process hangs, which a restart would mend. An outage stops stages and hangs no task.
+//! A stage counts items that enter and leave, with only a few atomic operations for each payment. An item that leaves is
+//! a success, whatever its answer: a declined card or a refused message blocks nothing. A stage that has work but from
+//! which no item has left for its limit is stuck. [`crate::watchdog::pulse`] checks something else: whether a task of this
+//! process hangs, which a restart would fix. An outage stops stages, but no task hangs.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,24 +15,24 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-/// How long a stage may have work and let nothing out, unless it says otherwise.
+/// Default limit: how long a stage may have work without any item leaving.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// For how long a failure says that there is still work: longer than any pause before the next try, so that what waits
-/// for it is not taken for nothing.
+/// How long a failure counts as remaining work: longer than any pause before the next try, so that items waiting for
+/// it are not overlooked.
 const RECENT: Duration = Duration::from_secs(30);
 
-/// An item whose caller left earlier says nothing about the stage.
+/// If its caller left earlier than this, an item says nothing about the stage.
 const HUNG_UP: Duration = Duration::from_secs(1);
 
 /// The stages of this service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
-    /// A request, by either way in, until it is committed or refused.
+    /// A request, by REST or by message, until it is committed or refused.
     Accept,
     /// A try, until the broker has confirmed its message.
     Dispatch,
-    /// A try in a worker, until the processor has answered or was too late.
+    /// A try in a worker, until the processor has answered or timed out.
     Authorize,
     /// An answer of the processor, until it is committed.
     Record,
@@ -40,18 +40,18 @@ pub enum Name {
     Announce,
     /// A reply, until the broker has confirmed it.
     Reply,
-    /// An event in a worker, until its receiver has it or it is put aside.
+    /// An event in a worker, until its receiver has it or it is set aside.
     Callback,
-    /// A look for outbox rows that are due.
+    /// A search for outbox rows that are due.
     Sweep,
-    /// A look for payments whose message was lost.
+    /// A search for payments whose message was lost.
     Rescue,
-    /// A look for expired cards.
+    /// A search for expired cards.
     Erase,
 }
 
 impl Name {
-    /// For metrics, logs and JSON.
+    /// The name in metrics, logs and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -71,18 +71,18 @@ impl Name {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Accept => {
-                "can the database be written to (payment-service check)? callers get 503 and repeat under their key"
+                "can the database be written to (payment-service check)? callers get 503 and retry with their key"
             }
             Self::Record | Self::Sweep | Self::Rescue | Self::Erase => {
-                "can the database be written to (payment-service check)? what waits goes on by itself"
+                "can the database be written to (payment-service check)? waiting work continues automatically"
             }
             Self::Dispatch => {
-                "is RabbitMQ there, without alarm, and its queue payments.work not full (payment-service check)?"
+                "is RabbitMQ up, without an alarm, and is its queue payments.work not full (payment-service check)?"
             }
             Self::Announce => {
-                "is RabbitMQ there, and does every queue on payments.results take messages? see ADR 015 in docs/adr"
+                "is RabbitMQ up, and does every queue on payments.results accept messages? see ADR 015 in docs/adr"
             }
-            Self::Reply => "does the queue of the reply take messages? its client owns it",
+            Self::Reply => "does the queue of the reply accept messages? its client owns it",
             Self::Authorize => "do the processor and the database answer (payment-service check)?",
             Self::Callback => "do the receivers answer, and the database (payment-service check)?",
         }
@@ -93,22 +93,22 @@ impl Name {
 #[derive(Debug, Clone)]
 pub struct Stage(Arc<State>);
 
-/// Times are milliseconds since `begin`, and 0 stands for never.
+/// Times are milliseconds since `begin`; 0 means never.
 #[derive(Debug)]
 struct State {
     name: Name,
     begin: Instant,
     limit: AtomicU64,
-    /// For how long a failure says that there is still work.
+    /// How long a failure counts as remaining work.
     recent: Duration,
     in_progress: AtomicUsize,
-    /// When the first of those in progress entered, or one that came while there was none.
+    /// When an item last entered while none was in progress.
     busy_since: AtomicU64,
     last_left: AtomicU64,
-    /// The first failure since something left last.
+    /// The first failure since an item last left.
     failing_since: AtomicU64,
     last_failure: AtomicU64,
-    /// Since when the oldest item waits that the last sweep found.
+    /// Since when the oldest item of the last sweep has been waiting.
     waiting_since: AtomicU64,
     failures: AtomicU64,
     error: Mutex<Option<String>>,
@@ -124,29 +124,29 @@ pub struct Entered {
     settled: bool,
 }
 
-/// What has become of a stage.
+/// A change in a stage's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It has let nothing out for so long.
+    /// No item has left for this long.
     Stuck(Duration),
-    /// It goes on, or has nothing to do any more.
+    /// It makes progress again, or has no more work.
     Recovered,
 }
 
-/// A stage as it is now, for `ready`.
+/// The current state of a stage, for `ready`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Snapshot {
-    /// Whether it has work and lets nothing out.
+    /// Whether it has work but no item leaves.
     pub stuck: bool,
-    /// Items that are in it.
+    /// Number of items in it.
     pub in_progress: usize,
-    /// For how long the oldest item waits that could have been served, in seconds.
+    /// How long the oldest item that could have been served has been waiting, in seconds.
     pub oldest_age: f64,
-    /// How long ago an item left it, in seconds; none since the start of the process.
+    /// How long ago the last item left, in seconds; none if no item has left since the start of the process.
     pub last_success_ago: Option<f64>,
-    /// Since the start.
+    /// Number of failures since the start.
     pub failures: u64,
-    /// The last failure, as long as nothing has left since.
+    /// The last failure, if no item has left since.
     pub error: Option<String>,
 }
 
@@ -156,7 +156,7 @@ impl Stage {
         Self::retried_every(name, Duration::ZERO)
     }
 
-    /// Without work; what fails is tried again after such a pause.
+    /// Without work; failed work is tried again after this pause.
     pub fn retried_every(name: Name, pause: Duration) -> Self {
         let stage = State {
             name,
@@ -176,17 +176,17 @@ impl Stage {
         Self(Arc::new(stage))
     }
 
-    /// Which one.
+    /// Its name.
     pub fn name(&self) -> Name {
         self.0.name
     }
 
-    /// Lets it take that long between two items that leave.
+    /// Sets how long it may take between two items that leave.
     pub fn allow(&self, limit: Duration) {
         self.0.limit.store(millis(limit), Ordering::Relaxed);
     }
 
-    /// An item enters. If it is dropped without a word, its caller has left; what it began may go on.
+    /// An item enters. If it is dropped without a result, its caller has left; the work may continue.
     #[must_use = "it is in the stage until this is dropped"]
     pub fn enter(&self) -> Entered {
         self.enter_many(1)
@@ -207,7 +207,7 @@ impl Stage {
         }
     }
 
-    /// Runs a piece of work as an item of this stage: an error keeps it from leaving.
+    /// Runs a piece of work as an item of this stage: on an error it does not leave.
     pub async fn watch<T, E: Display>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -215,7 +215,7 @@ impl Stage {
         self.watch_unless(|_| false, work).await
     }
 
-    /// As [`Self::watch`], for work in which some errors are answers.
+    /// As [`Self::watch`], for work in which some errors count as answers.
     pub async fn watch_unless<T, E: Display>(
         &self,
         is_answer: impl FnOnce(&E) -> bool,
@@ -230,21 +230,21 @@ impl Stage {
         result
     }
 
-    /// Something has left.
+    /// An item has left.
     pub fn moved(&self) {
         self.0.last_left.store(self.now(), Ordering::Relaxed);
-        // Usually it is not, and what is only read stays in every processor's cache.
+        // Usually it is 0; only reading keeps the value in every processor's cache.
         if self.0.failing_since.load(Ordering::Relaxed) != 0 {
             self.0.failing_since.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Something could not leave now. It may be tried again.
+    /// An item could not leave now. It may be tried again.
     pub fn failed(&self, error: &dyn Display) {
         self.has_failed(self.now(), error);
     }
 
-    /// What entered then has not left.
+    /// An item that entered at `entered` could not leave.
     fn has_failed(&self, entered: u64, error: &dyn Display) {
         let state = &self.0;
         let order = Ordering::Relaxed;
@@ -256,30 +256,30 @@ impl Stage {
         *state.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
     }
 
-    /// What a sweep found: for how long the oldest item has been waiting, or that none is.
+    /// The result of a sweep: how long the oldest item has been waiting, or none.
     pub fn found(&self, oldest: Option<Duration>) {
         let since = oldest.map_or(0, |age| self.now().saturating_sub(millis(age)).max(1));
         self.0.waiting_since.store(since, Ordering::Relaxed);
     }
 
-    /// What failed has not been tried again since, and would fail.
+    /// The failed work has not been tried again since, and would still fail.
     pub fn still_failing(&self) {
         if self.0.failing_since.load(Ordering::Relaxed) != 0 {
             self.0.last_failure.store(self.now(), Ordering::Relaxed);
         }
     }
 
-    /// There is proof that what failed would work now.
+    /// A check has proved that the failed work would succeed now.
     pub fn proved(&self) {
         self.0.failing_since.store(0, Ordering::Relaxed);
     }
 
-    /// Whether it was stuck when it was looked at last.
+    /// Whether it was stuck at the last check.
     pub fn is_stuck(&self) -> bool {
         self.0.stuck.load(Ordering::Relaxed)
     }
 
-    /// For how long it has had work and let nothing out.
+    /// How long it has had work without any item leaving.
     fn still_for(&self) -> Option<Duration> {
         let state = &self.0;
         let now = self.now();
@@ -295,8 +295,8 @@ impl Stage {
         Some(Duration::from_millis(now.saturating_sub(since)))
     }
 
-    /// Looks whether it is stuck, and what has changed since the last look. `awake` is how long this process has been
-    /// running without a stop: the time before it proves nothing.
+    /// Checks whether it is stuck, and returns what has changed since the last check. `awake` is how long this process has
+    /// been running without being stopped: earlier time proves nothing.
     pub fn look(&self, awake: Duration) -> Option<Change> {
         let limit = Duration::from_millis(self.0.limit.load(Ordering::Relaxed));
         let still_for = self.still_for().map(|time| time.min(awake));
@@ -309,7 +309,7 @@ impl Stage {
         }
     }
 
-    /// The last failure, if nothing has left since.
+    /// The last failure, if no item has left since.
     pub fn error(&self) -> Option<String> {
         if self.0.failing_since.load(Ordering::Relaxed) == 0 {
             return None;
@@ -318,7 +318,7 @@ impl Stage {
         error.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// As it is now.
+    /// Its current state.
     pub fn snapshot(&self) -> Snapshot {
         let state = &self.0;
         let last_left = state.last_left.load(Ordering::Relaxed);
@@ -333,7 +333,7 @@ impl Stage {
         }
     }
 
-    /// Sets its metrics.
+    /// Updates its metrics.
     fn measure(&self) {
         let now = self.snapshot();
         let stage = self.name().as_str();
@@ -361,7 +361,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Entered {
-    /// All of them have left, with whatever answer.
+    /// All of them have left, with any answer.
     pub fn left(mut self) {
         self.settled = true;
         if self.items > 0 {
@@ -395,7 +395,7 @@ impl Drop for Entered {
 pub struct Stages(Arc<Vec<Stage>>);
 
 impl Stages {
-    /// Those that this process has.
+    /// With the stages of this process.
     pub fn new(stages: Vec<Stage>) -> Self {
         Self(Arc::new(stages))
     }
@@ -405,13 +405,13 @@ impl Stages {
         self.0.iter().find(|stage| stage.name() == name)
     }
 
-    /// Those that are stuck when the database takes no rows.
+    /// Those that get stuck when the database accepts no rows.
     pub fn writing(&self) -> Vec<&Stage> {
         let writing = [Name::Accept, Name::Record];
         writing.iter().filter_map(|name| self.get(*name)).collect()
     }
 
-    /// Looks at each once: logs what has changed, and sets the metrics.
+    /// Checks each once: logs changes, and updates the metrics.
     pub fn look(&self, awake: Duration) {
         for stage in self.0.iter() {
             let name = stage.name();
@@ -421,12 +421,12 @@ impl Stages {
                     seconds = time.as_secs(),
                     error = stage.error(),
                     remedy = name.remedy(),
-                    "a stage has work and lets nothing out"
+                    "a stage has work but makes no progress"
                 ),
                 Some(Change::Recovered) => {
                     tracing::info!(
                         stage = name.as_str(),
-                        "the stage goes on, or has nothing left to do"
+                        "the stage makes progress again, or has no more work"
                     );
                 }
                 None => {}
@@ -435,7 +435,7 @@ impl Stages {
         }
     }
 
-    /// By name, for `ready`.
+    /// All stages by name, for `ready`.
     pub fn to_json(&self) -> Value {
         let stage = |stage: &Stage| {
             let snapshot = serde_json::to_value(stage.snapshot()).unwrap_or_default();

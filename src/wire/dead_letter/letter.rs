@@ -1,4 +1,4 @@
-//! A dead letter as it is read again: what it is, where it came from, and the message to publish if it is replayed.
+//! A dead letter as it is read back: its reason, its origin, and the message to publish if it is replayed.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,66 +14,66 @@ use crate::domain::rfc3339;
 use crate::wire::order::ORDER_PAYMENT;
 use crate::wire::work::WorkMessage;
 
-/// What the broker says of a message that it buried; no client can take it off again.
+/// The header that the broker sets on a message that it dead-letters; no client can remove it.
 const FIRST_DEATH_QUEUE: &str = "x-first-death-queue";
 const FIRST_DEATH_REASON: &str = "x-first-death-reason";
 const DEATHS: &str = "x-death";
 
-/// Headers by which a message that was replayed keeps its history.
+/// Headers that keep the history of a replayed message.
 const COUNT_HEADER: &str = "dead-letter-count";
 const FIRST_AT_HEADER: &str = "dead-letter-first-at";
 const REASONS_HEADER: &str = "dead-letter-reasons";
 
-/// A message that could not be used.
+/// A message that could not be processed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeadLetter {
-    /// Its own id; of the broker's letters made from what is in them, so that it stays the same.
+    /// Its id; for the broker's letters derived from their content, so that it stays the same.
     pub id: String,
-    /// Why it is here.
+    /// Why it was dead-lettered, for programs.
     pub reason: String,
-    /// The same in a sentence, for refused requests.
+    /// The reason as a sentence, for refused requests.
     pub error: Option<String>,
     /// Every invalid field of a refused request: `field`, `code`, `message`.
     pub errors: Value,
-    /// Since when, RFC 3339, where that is known.
+    /// When it was dead-lettered, RFC 3339, if that is known.
     pub at: Option<String>,
-    /// The queue that it was taken from.
+    /// The queue that it came from.
     pub queue: String,
-    /// Where it was published.
+    /// The exchange that it was published to.
     pub exchange: String,
-    /// With which routing key.
+    /// Its routing key there.
     pub routing_key: String,
     /// The sender's own id of the message.
     pub message_id: Option<String>,
-    /// Whose it is, where that is known.
+    /// The client that it belongs to, if that is known.
     pub client: Option<String>,
     /// The RabbitMQ user who published it.
     pub user_id: Option<String>,
-    /// How often it has been a dead letter, this time included.
+    /// How often it has been dead-lettered, including this time.
     pub count: u32,
-    /// When it was one for the first time.
+    /// When it was dead-lettered for the first time.
     pub first_at: Option<String>,
-    /// Every reason so far, the first one first.
+    /// Every reason so far, the earliest first.
     pub reasons: String,
-    /// Whether something was cut out of it for good: then it cannot be replayed.
+    /// Whether something was permanently removed from it: then it cannot be replayed.
     pub masked: bool,
     /// Whether only the first part of its body is left.
     pub cut: bool,
-    /// How long the body was when it was sent, where that is known.
+    /// The length of the body when it was sent, if that is known.
     pub body_bytes: Option<u64>,
-    /// Without anything that looks like a card.
+    /// The body, without anything that looks like a card.
     pub body: Value,
-    /// What was published in the first place.
+    /// The message as it was originally published.
     #[serde(skip)]
     pub original: Message,
 }
 
-/// What was published in the first place.
+/// The message as it was originally published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// Its properties.
     pub properties: Properties,
-    /// Its body; empty if that was no text.
+    /// Its body; empty if it was not text.
     pub body: String,
 }
 
@@ -126,7 +126,7 @@ impl DeadLetter {
     fn of_broker(queue: &str, properties: &Properties, body: &[u8]) -> Self {
         let headers = &properties.headers;
         let at = headers.get(DEATHS).and_then(|deaths| time_of(deaths));
-        // What was no text cannot have been a message that anyone of us reads.
+        // A body that is not text cannot be a message for this service.
         let text = std::str::from_utf8(body);
         let size = properties.original_size();
         let received = received(body, size.is_some());
@@ -151,7 +151,7 @@ impl DeadLetter {
         }
     }
 
-    /// With what both kinds have.
+    /// Creates a letter with the fields that both kinds have.
     fn new(
         id: String,
         queue: &str,
@@ -187,13 +187,13 @@ impl DeadLetter {
         }
     }
 
-    /// How long it has been here.
+    /// How long it has been a dead letter.
     pub fn age(&self, now: Timestamp) -> Option<time::Duration> {
         let at = OffsetDateTime::parse(self.at.as_deref()?, &Rfc3339).ok()?;
         Some(now - at)
     }
 
-    /// The exchange that it was published to; none for a queue that is not the service's.
+    /// The exchange that it was published to; none if the queue is not one of the service's.
     pub fn published_to(&self) -> Option<Exchange> {
         place(&self.queue).map(|(exchange, _)| exchange)
     }
@@ -210,7 +210,7 @@ impl DeadLetter {
     }
 }
 
-/// Where what lies in a queue was published.
+/// The exchange and routing key by which messages reach a queue.
 fn place(queue: &str) -> Option<(Exchange, &'static str)> {
     let callbacks = Queue::Callbacks.name();
     [
@@ -223,7 +223,7 @@ fn place(queue: &str) -> Option<(Exchange, &'static str)> {
     .find_map(|(known, exchange, key)| (known == queue).then_some((exchange, key)))
 }
 
-/// From what is in the message: the same whenever it is read. A message id is unique for its sender alone.
+/// Derived from the message's content: the same each time it is read. A message id is unique only for its sender.
 fn stable_id(queue: &str, properties: &Properties, body: &[u8]) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut digest = Sha256::new();
@@ -239,7 +239,7 @@ fn stable_id(queue: &str, properties: &Properties, body: &[u8]) -> String {
     hex::encode(&digest.finalize()[..16])
 }
 
-/// The newest moment in the broker's `x-death`, which reaches us as text: `time: SECONDS`.
+/// The newest time in the broker's `x-death`, which arrives as text: `time: SECONDS`.
 fn time_of(deaths: &str) -> Option<String> {
     let seconds = deaths.split("time: ").skip(1).filter_map(|rest| {
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();

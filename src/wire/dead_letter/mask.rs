@@ -1,4 +1,4 @@
-//! Takes out of a message whatever looks like card data, and keeps a bounded part of the rest.
+//! Removes everything that looks like card data from a message, and keeps a bounded part of the rest.
 
 use serde_json::{Number, Value};
 
@@ -6,30 +6,30 @@ use crate::broker::Properties;
 use crate::domain::card::{MASK, holds_card_number, without_card_number};
 use crate::wire::json;
 
-/// The most that is kept of a body.
+/// Maximum kept of a body, in bytes.
 const KEPT: usize = 16 * 1024;
 
-/// The longest body that is read as JSON: longer ones are no requests.
+/// The longest body that is read as JSON, in bytes: longer ones are not requests.
 const READ: usize = crate::wire::LONGEST_REQUEST_BYTES;
 
-/// The most that is kept of a header, and how many of them.
+/// Maximum kept of a header, in bytes, and maximum number of headers.
 const HEADER_KEPT: usize = 1024;
 const HEADERS_KEPT: usize = 32;
 
-/// A body as a dead letter keeps it.
+/// A body as a dead letter stores it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Received {
-    /// JSON where it is that, and short enough; else text.
+    /// JSON if the body is short JSON; otherwise text.
     pub(super) body: Value,
-    /// Something was taken out of it, or cut off.
+    /// Something was removed from it, or cut off.
     pub(super) differs: bool,
-    /// Not all of it is here.
+    /// Only the first part of it is kept.
     pub(super) cut: bool,
 }
 
-/// What is kept of a body, of which a part may be missing already.
+/// The kept part of a body. `is_part`: the body was already shortened.
 pub(super) fn received(body: &[u8], is_part: bool) -> Received {
-    // An object with a key twice is kept as text: as JSON it would lose one of the two, and could then be replayed.
+    // An object with a duplicate key is kept as text: as JSON it would lose one of the two, and could then be replayed.
     let value = || json::parse(body).ok();
     let whole = !is_part && body.len() <= READ;
     match whole.then(value).flatten() {
@@ -45,7 +45,7 @@ pub(super) fn received(body: &[u8], is_part: bool) -> Received {
             }
         }
         None => {
-            // There is no telling what it is: every digit goes.
+            // The format is unknown: every digit is masked.
             let hidden = |c: char| match c {
                 c if c.is_numeric() => '#',
                 c if c.is_control() && c != '\n' => ' ',
@@ -71,7 +71,7 @@ pub fn masked_text(text: &str) -> String {
     without_card_number(text).to_owned()
 }
 
-/// The properties of an event: all of them are the service's own, except for what comes back to the client.
+/// The properties of an event: all of them come from the service, except those that are returned to the client.
 pub(super) fn event_properties(event: &Properties) -> (Properties, bool) {
     let kept = Properties {
         correlation_id: event.correlation_id.as_deref().map(masked_text),
@@ -81,7 +81,7 @@ pub(super) fn event_properties(event: &Properties) -> (Properties, bool) {
     (kept, differs)
 }
 
-/// What is kept of properties and headers; and whether it differs from what was received.
+/// The kept properties and headers, and whether they differ from what was received.
 pub(super) fn kept_properties(received: &Properties) -> (Properties, bool) {
     let text = |text: &Option<String>| text.as_deref().map(masked_text);
     let kept = Properties {
@@ -106,7 +106,8 @@ pub(super) fn kept_properties(received: &Properties) -> (Properties, bool) {
     (kept, differs)
 }
 
-/// Takes out whole values of fields that are named like card data, and every name, text or number that looks like one.
+/// Masks the whole value of every field named like card data, and every name, text or number that looks like a card
+/// number.
 fn masked(value: Value) -> Value {
     match value {
         Value::Object(entries) => entries
@@ -127,7 +128,7 @@ fn masked(value: Value) -> Value {
     }
 }
 
-/// Longer integers than 64 bits come as floats, whose digits say no more what was sent.
+/// Integers longer than 64 bits arrive as floats, whose digits no longer show what was sent.
 fn may_hold_card_number(number: &Number) -> bool {
     let too_long = number.is_f64() && number.as_f64().is_some_and(|float| float.abs() >= 1e12);
     too_long || holds_card_number(&number.to_string())
@@ -140,7 +141,7 @@ fn masked_field(value: Value) -> Value {
     }
 }
 
-/// Names of card data as other systems have them: `cvv2`, `card_cvv`, `verification_value`, `Card Security Code`.
+/// Names of card data in other systems: `cvv2`, `card_cvv`, `verification_value`, `Card Security Code`.
 fn names_card_data(key: &str) -> bool {
     let key: String = key
         .chars()

@@ -1,7 +1,7 @@
-//! Dead letters: refused messages with their reason, and nothing in them that looks like a card.
+//! Dead letters: refused messages with their reason, without anything that looks like a card.
 //!
-//! There are two sorts. Ours are refused requests and callbacks that were abandoned: the letter says why, and holds the
-//! message within. The broker's are messages that came back too often, as they were. [`DeadLetter`] reads both.
+//! There are two kinds. The service's own are refused requests and abandoned callbacks: the letter contains the reason
+//! and the message. The broker's are unchanged messages that were rejected too often. [`DeadLetter`] reads both.
 
 mod letter;
 mod mask;
@@ -28,24 +28,24 @@ const UNDELIVERED: &str = "payment.callback_undelivered";
 /// The `type` property of a reply that could not be delivered.
 const UNANSWERABLE: &str = "payment.reply_undeliverable";
 
-/// Those of all our own dead letters.
+/// The types of all of the service's own dead letters.
 const KINDS: [&str; 3] = [REFUSED, UNDELIVERED, UNANSWERABLE];
 
-/// Where letters of replies come from: no queue, since clients own those.
+/// The queue name in letters of replies. Not a real queue, since clients own the reply queues.
 const REPLIES: &str = "payments.replies";
 
-/// Header with the letter's own id, a UUIDv7; the broker's letters have none.
+/// Header with the letter's id, a UUIDv7; the broker's letters have none.
 const ID_HEADER: &str = "dead-letter-id";
 
-/// Header with the moment at which it was refused, RFC 3339.
+/// Header with the time at which it was refused, RFC 3339.
 const AT_HEADER: &str = "dead-lettered-at";
 
-/// A dead letter for a refused request: masked, and with a bounded part of what came.
+/// A dead letter for a refused request: masked, with a bounded part of the original.
 pub fn publication(delivery: &Delivery, refusal: &Refusal) -> Publication {
     let size = delivery.size();
     let received = received(&delivery.body, size != delivery.body.len() as u64);
     let (properties, differs) = kept_properties(&delivery.properties);
-    // They name the fields of the request, and a client may have put anything into a name.
+    // Errors name fields of the request, and a client may have put anything into a field name.
     let errors = refusal.errors.iter().map(|error| FieldError {
         field: masked_text(&error.field),
         message: masked_text(&error.message),
@@ -69,8 +69,8 @@ pub fn publication(delivery: &Delivery, refusal: &Refusal) -> Publication {
     letter(REFUSED, queue, refusal.reason, &properties, &body)
 }
 
-/// A dead letter for an event that could not be delivered. What is within is our own, so nothing is cut out of it but
-/// what a client may have put into the properties.
+/// A dead letter for an event that could not be delivered. The event comes from this service, so only values that a
+/// client may have put into the properties are masked.
 pub fn undelivered(
     reason: &str,
     error: &str,
@@ -92,8 +92,8 @@ pub fn undelivered(
     letter(UNDELIVERED, queue, reason, &properties, &body)
 }
 
-/// A dead letter for a reply that its queue does not take, or for which the broker closes the connection.
-/// Its id is that of the outbox row: two processes may set it aside at the same time, and copies share their id.
+/// A dead letter for a reply that its queue does not accept, or for which the broker closes the connection.
+/// It has the outbox row's id: two processes may set it aside at the same time, and copies must share one id.
 pub fn unanswerable(error: &str, reply: &Publication, id: Uuid) -> Publication {
     let (properties, masked) = event_properties(&reply.properties);
     let event: Value = serde_json::from_str(&reply.body).unwrap_or_default();

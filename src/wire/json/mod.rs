@@ -1,6 +1,6 @@
-//! JSON as it is received, by HTTP, by message and from CLIENTS_FILE: one parser for all of them.
+//! The parser for all received JSON: by HTTP, by message and from CLIENTS_FILE.
 //!
-//! An object that has a key twice is refused (RFC 7493, section 2.3): a proxy that reads the first one and a service
+//! An object with a duplicate key is refused (RFC 7493, section 2.3): a proxy that reads the first value and a service
 //! that reads the last one would see different amounts. A byte order mark is skipped. Never repeats a value in a
 //! message: it may be card data.
 
@@ -18,9 +18,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Why bytes cannot be read as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
-    /// Nothing but white space.
+    /// Only white space.
     Empty,
-    /// Not UTF-8, in which JSON is exchanged (RFC 8259, section 8.1).
+    /// Not UTF-8, the required encoding of JSON (RFC 8259, section 8.1).
     NotUtf8,
     /// Not JSON.
     Syntax {
@@ -68,7 +68,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
     }
 }
 
-/// Where the parser stands, and what it has found.
+/// The parser's current path, and the faults so far.
 #[derive(Default)]
 struct Reading {
     path: RefCell<Vec<Step>>,
@@ -81,7 +81,7 @@ enum Step {
 }
 
 impl Reading {
-    /// Goes one step down for as long as `read` takes.
+    /// Goes one step down in the path while `read` runs.
     fn within<T, E>(&self, step: Step, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.path.borrow_mut().push(step);
         let read = read()?;
@@ -106,13 +106,13 @@ impl Reading {
         self.path.borrow_mut().push(Step::Key(name.to_owned()));
         let path = self.path();
         self.path.borrow_mut().pop();
-        let message = "is there more than once: send it once";
+        let message = "was sent more than once: send it once";
         self.faults
             .borrow_mut()
             .add(path, "duplicate_field", message);
     }
 
-    /// A number beyond the range of floats stops the parser, but it is a fault of its field.
+    /// A number outside the range of floats stops the parser, but is reported as a fault of its field.
     fn explained(&self, error: &serde_json::Error) -> Unreadable {
         if error.to_string().starts_with("number out of range") {
             let mut faults = Faults::default();

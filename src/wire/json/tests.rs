@@ -73,7 +73,7 @@ fn a_message_names_the_field_and_no_digits_of_a_card() {
     };
     assert_eq!(
         faults[0].message,
-        "**************** is there more than once: send it once."
+        "**************** was sent more than once: send it once."
     );
 }
 

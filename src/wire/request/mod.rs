@@ -1,6 +1,6 @@
-//! From JSON to the domain: what `POST /payments`, `process`, `card-tokens` and `order.payment` carry.
+//! From JSON to the domain: the bodies of `POST /payments`, `process`, `card-tokens` and `order.payment`.
 //!
-//! Every fault is found and named. Knows nothing of HTTP or AMQP, writes nothing, reads no clock.
+//! Reports every fault. Independent of HTTP and AMQP, writes nothing, reads no clock.
 
 use std::collections::BTreeMap;
 
@@ -29,10 +29,10 @@ const PAYMENT_FIELDS: [&str; 8] = [
 ];
 const CARD_PATHS: [&str; 3] = ["card.cardNumber", "card.cardCode", "card.expirationDate"];
 
-/// A body has no such field. It is told apart because a caller that sends it relies on it.
+/// Not a field of the body. It has its own message, because a caller that sends it relies on it.
 const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
-/// Longest decimal that is read: far beyond any amount, far below a body's size.
+/// Longest decimal that is read, in characters: far longer than any amount, far shorter than a body.
 pub const LONGEST_AMOUNT: usize = 40;
 
 /// Reads a request for a payment.
@@ -61,7 +61,7 @@ pub fn parse_payment(body: &Value, rules: &Rules) -> Result<PaymentRequest, Vec<
     faults.settle(request)
 }
 
-/// Reads how a payment is to be paid: the three card fields, or `card_token`.
+/// Reads the payment method: the three card fields, or `card_token`.
 pub fn parse_method(body: &Value, rules: &Rules) -> Result<PaymentMethod, Vec<FieldError>> {
     let mut faults = Faults::default();
     let method = Object::root(body, &mut faults).and_then(|fields| {
@@ -82,7 +82,7 @@ pub fn parse_method(body: &Value, rules: &Rules) -> Result<PaymentMethod, Vec<Fi
     faults.settle(method)
 }
 
-/// Reads a card that is handed in for a token.
+/// Reads a card that is exchanged for a token.
 pub fn parse_card(body: &Value, rules: &Rules) -> Result<Card, Vec<FieldError>> {
     let mut faults = Faults::default();
     let card = Object::root(body, &mut faults).and_then(|fields| {
@@ -95,7 +95,7 @@ pub fn parse_card(body: &Value, rules: &Rules) -> Result<Card, Vec<FieldError>> 
 fn amount(fields: &Object, default_currency: Currency, faults: &mut Faults) -> Option<Money> {
     let currency = currency(fields, default_currency, faults);
     let value = fields.required("total_amount", "a number such as 99.53", faults)?;
-    // With an unknown currency all that can be said of an amount is what holds for every currency.
+    // With an unknown currency, only check what holds for every currency.
     let assumed = currency.unwrap_or(default_currency);
     let read = match value {
         Value::Number(number) => Money::parse_number(number, assumed),
@@ -197,7 +197,7 @@ fn metadata(fields: &Object, faults: &mut Faults) -> Metadata {
     })
 }
 
-/// As it is written, or with its percent-encoded characters decoded.
+/// Checks the URL as written, and with its percent-encoded characters decoded.
 fn shows_card_number(url: &str) -> bool {
     let mut parts = form_urlencoded::parse(url.as_bytes());
     holds_card_number(url)
@@ -246,7 +246,7 @@ fn check_unknown(fields: &Object, rules: &Rules, faults: &mut Faults) {
     }
     match rules.cards {
         CardsAllowed::Yes => fields.check_unknown(&PAYMENT_FIELDS, &CARD_PATHS, unknown, faults),
-        // Card fields have been named as such already, and must not be recommended: see `token_only`.
+        // Card fields are already reported, and must not be recommended: see `token_only`.
         CardsAllowed::No => {
             let without_cards = PAYMENT_FIELDS.iter().filter(|name| **name != "card");
             let known: Vec<&str> = without_cards.copied().collect();

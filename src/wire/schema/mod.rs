@@ -1,7 +1,7 @@
-//! What requests may look like, as JSON Schema: for the descriptions of both interfaces.
+//! The JSON Schemas of requests, for the descriptions of both interfaces.
 //!
-//! The parsers of [`super::request`] decide; tests hold this to them. What no schema can say (that a currency has no
-//! third decimal, that a month is not too far ahead) stands in the descriptions.
+//! The parsers of [`super::request`] decide; tests compare these schemas with them. Rules that a schema cannot express
+//! (a currency has no third decimal, a month is not too far ahead) are in the descriptions.
 
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ pub fn card() -> Value {
 /// The body of `process`: the fields of a card, or a token.
 pub fn card_or_token() -> Value {
     json!({
-        "description": "A card, or the token of one.",
+        "description": "A card, or a card token.",
         "anyOf": [{"$ref": "#/components/schemas/Card"}, {"$ref": "#/components/schemas/PresentedToken"}],
     })
 }
@@ -76,7 +76,7 @@ pub fn card_or_token() -> Value {
 pub fn presented_token() -> Value {
     json!({
         "type": "object",
-        "description": "The token of a card. A field that is null counts as absent.",
+        "description": "A card token. A field that is null counts as absent.",
         "properties": {"card_token": card_token(json!("string"))},
         "required": ["card_token"],
         "additionalProperties": false,
@@ -132,7 +132,7 @@ fn card_token(kind: Value) -> Value {
 fn metadata() -> Value {
     json!({
         "type": ["object", "null"],
-        "description": "Texts of the client's own, given back unchanged. They are stored and published in clear, so what \
+        "description": "The client's metadata, returned unchanged. It is stored and published in clear, so a text that \
                         looks like a card number is refused.",
         "maxProperties": Metadata::MAX_ENTRIES,
         "propertyNames": {"minLength": 1, "maxLength": Metadata::MAX_KEY},
@@ -152,11 +152,11 @@ fn return_url() -> Value {
     })
 }
 
-/// Hyphens and spaces as [`crate::domain::card::HYPHENS`] and [`crate::domain::card::SPACES`] have them, in a class of a
-/// regular expression.
+/// The hyphens and spaces of [`crate::domain::card::HYPHENS`] and [`crate::domain::card::SPACES`], for a character class
+/// of a regular expression.
 const BETWEEN_DIGITS: &str = "-\u{2010}-\u{2013}\\s";
 
-/// The forms that [`Expiration::parse`] reads, and some more: a pattern that says all would be read by nobody.
+/// The forms that [`Expiration::parse`] reads, and some more: an exact pattern would be unreadable.
 fn month_pattern() -> String {
     let separator = format!("[{BETWEEN_DIGITS}/.]+");
     let month = "(0?[1-9]|1[0-2])";
@@ -190,8 +190,8 @@ fn card_fields() -> Value {
         "expirationDate": {
             "type": "string",
             "description": format!(
-                "A month and a year, at most {} years ahead: best as 2030-01, 2030-01-05 or 01/30; also as people and browsers \
-                 write it: 1/30, 01/2030, 01-30, 01.30, 0130, 203001, with spaces. A card is good until its month has ended \
+                "A month and a year, at most {} years ahead: preferably as 2030-01, 2030-01-05 or 01/30; also as people and browsers \
+                 write it: 1/30, 01/2030, 01-30, 01.30, 0130, 203001, with spaces. A card is valid until its month has ended \
                  everywhere on earth, 12 hours after its end in UTC; then it is declined, not refused.",
                 Expiration::MAX_YEARS_AHEAD
             ),

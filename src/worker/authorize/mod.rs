@@ -1,4 +1,4 @@
-//! One call to the processor: opens the card, asks within the time-out, and says when to ask again.
+//! One call to the processor: opens the card, calls with a time-out, and decides when to try again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::store::rows::StoredPayment;
 use crate::vault::{Owner, SealKeys};
 use crate::watchdog::vital::caught;
 
-/// Asks the processor for one payment at a time.
+/// Calls the processor for one payment at a time.
 pub struct Authorizer {
-    /// Who decides.
+    /// Authorizes cards.
     pub processor: Arc<dyn Processor>,
     /// Opens the card.
     pub seal: Arc<SealKeys>,
-    /// When to ask again.
+    /// When to try again.
     pub schedule: RetrySchedule,
-    /// After this long without an answer nobody knows what happened.
+    /// After this long without an answer the outcome of the call is unknown.
     pub timeout: Duration,
 }
 
 impl Authorizer {
-    /// Asks what the payment's phase asks for; also the delay if it is to be tried again.
+    /// Makes the call that the payment's phase requires; also returns the delay before another try.
     pub async fn ask(&self, stored: &StoredPayment) -> (Trigger, Duration) {
         let asked = (stored.payment.attempt, stored.try_number);
         let span = tracing::debug_span!("authorize", payment.id = stored.payment.id.0, phase = ?stored.phase);

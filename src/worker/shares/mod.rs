@@ -1,8 +1,8 @@
-//! Which waiting try starts next, and which ones have to wait in the outbox. Decides; waits for nothing.
+//! Which waiting try starts next, and which ones have to wait in the outbox. This module only decides; it does not wait.
 //!
-//! Each client has a lane. A free permit goes to the lane with the fewest calls under way for its weight; of equal ones,
-//! to the lane that used the permits least. A client that is alone gets all permits. A client whose calls take long
-//! cannot fill the room in which tries wait: what would not start within the horizon is to be postponed.
+//! Each client has a lane. A free permit goes to the lane with the fewest calls under way for its weight; if equal, to
+//! the lane that has used the permits least. If only one client has tries, it gets all permits. A client with slow calls
+//! cannot fill the room in which tries wait: a try that would not start within the horizon is to be postponed.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -12,30 +12,30 @@ use tokio::time::Instant;
 
 use crate::domain::ClientName;
 
-/// No try is postponed for longer, in seconds: the processor may be well again by then. Below the longest delay between
-/// two tries of a payment in the default schedule, so that nobody takes the row for one that a wrong clock has written.
+/// The longest delay of a postponed try, in seconds: the processor may work again by then. Below the longest delay
+/// between two tries of a payment in the default schedule, so that the row is not taken for one written by a wrong clock.
 const LONGEST: f64 = 60.0;
 
-/// A lane that was empty for so long forgets its former postponed tries.
+/// A lane that was empty for this long forgets its earlier postponed tries.
 const FORGET_AFTER: Duration = Duration::from_secs(180);
 
-/// Lanes that are kept although they are empty, for what they know of their clients' calls.
+/// Empty lanes that are kept for what they know about their clients' calls.
 const EMPTY_LANES: usize = 256;
 
-/// Share of a new measurement in the mean duration of calls.
+/// Weight of a new measurement in the mean duration of calls.
 const NEWEST: f64 = 1.0 / 16.0;
 
-/// Whose a try is; none as long as nobody knows.
+/// The client of a try; `None` while it is not known.
 pub type Whose = Option<ClientName>;
 
-/// How much may run and wait.
+/// How many tries may run and wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Tries that run at the same time.
     pub permits: usize,
     /// Tries that wait in this process.
     pub room: usize,
-    /// A try that would start later than that is postponed.
+    /// A try that would start later than this is postponed.
     pub horizon: Duration,
 }
 
@@ -51,11 +51,11 @@ pub struct Shares<T> {
     epoch: Instant,
 }
 
-/// Names a try that runs.
+/// Identifies a running try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(u64);
 
-/// A try that has to wait elsewhere, and for how long.
+/// A try that has to wait in the outbox, and for how long.
 #[derive(Debug, PartialEq)]
 pub struct Postponed<T> {
     /// The try.
@@ -70,19 +70,19 @@ pub struct Postponed<T> {
 struct Running {
     whose: Whose,
     since: f64,
-    /// When the call to the processor began; none before it and after it.
+    /// When the call to the processor began; `None` before and after it.
     asked: Option<f64>,
 }
 
 #[derive(Debug)]
 struct Lane<T> {
     weight: f64,
-    /// Those that were postponed most often come first, then those that came first.
+    /// Tries that were postponed most often come first, then in order of arrival.
     waiting: VecDeque<(u32, T)>,
     running: usize,
-    /// The sum of the moments at which those that run have started.
+    /// The sum of the start times of the running tries.
     started: f64,
-    /// Seconds of permits that ended calls have used, by weight.
+    /// Permit seconds used by ended calls, divided by the weight.
     used: f64,
     calls: Calls,
     /// Tries that wait in the outbox, as far as this worker knows.
@@ -95,12 +95,12 @@ struct Lane<T> {
 struct Calls {
     mean: f64,
     under_way: usize,
-    /// The sum of the moments at which those under way have begun.
+    /// The sum of the start times of the calls under way.
     began: f64,
 }
 
 impl<T> Shares<T> {
-    /// Nobody so far.
+    /// Starts without clients.
     pub fn new(limits: Limits, now: Instant) -> Self {
         Self {
             limits,
@@ -112,11 +112,11 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Takes a try that came; `times` says how often it was postponed before.
+    /// Adds a received try; `times` is how often it was postponed before.
     pub fn add(&mut self, whose: Whose, weight: u32, (times, item): (u32, T), now: Instant) {
         let now = self.seconds(now);
         let others = self.lanes.values().filter(|lane| !lane.is_empty());
-        // A lane that begins anew has no claim to the time in which it wanted nothing.
+        // A lane that starts again gets no credit for the time in which it had no tries.
         let least = others.map(|lane| lane.used_by(now)).min_by(f64::total_cmp);
         if self.lanes.len() > EMPTY_LANES {
             self.lanes.retain(|_, lane| !lane.is_empty());
@@ -138,7 +138,7 @@ impl<T> Shares<T> {
         self.waiting += 1;
     }
 
-    /// The try that starts now, if any may.
+    /// Returns the try that starts now, if any may.
     pub fn next(&mut self, now: Instant) -> Option<(Ticket, T)> {
         if self.running.len() >= self.limits.permits {
             return None;
@@ -203,7 +203,7 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Tries that are to be postponed. `behind` is how many wait in the queue behind those here.
+    /// Returns the tries to be postponed. `behind` is how many wait in the queue behind those here.
     pub fn beyond_the_horizon(&mut self, behind: u64, now: Instant) -> Vec<(Whose, Postponed<T>)> {
         let now = self.seconds(now);
         let horizon = self.limits.horizon.as_secs_f64();
@@ -221,7 +221,7 @@ impl<T> Shares<T> {
             .sum();
         let behind = number(usize::try_from(behind).unwrap_or(usize::MAX));
         let is_long = behind / pace > horizon;
-        // What is postponed makes room for what comes behind it, whichever client it belongs to.
+        // Postponed tries make room for those behind them, whichever client they belong to.
         let room = number(self.limits.room) / f64::from(clients + 1);
         let mut postponed = Vec::new();
         for (whose, lane) in &mut self.lanes {
@@ -241,7 +241,7 @@ impl<T> Shares<T> {
         postponed
     }
 
-    /// Everything that waits, to be given back.
+    /// Returns everything that waits, to be given back.
     pub fn take_all(&mut self) -> Vec<T> {
         self.waiting = 0;
         let lanes = self.lanes.values_mut();
@@ -256,7 +256,7 @@ impl<T> Shares<T> {
         self.waiting
     }
 
-    /// Clients that were seen lately.
+    /// Clients seen recently.
     pub fn clients(&self) -> usize {
         self.lanes.len()
     }
@@ -284,12 +284,12 @@ impl<T> Lane<T> {
         self.waiting.is_empty() && self.running == 0
     }
 
-    /// Seconds of permits used so far, those of running tries included, by weight.
+    /// Permit seconds used so far, including running tries, divided by the weight.
     fn used_by(&self, now: f64) -> f64 {
         self.used + (number(self.running) * now - self.started) / self.weight
     }
 
-    /// Which of two lanes the next permit belongs to: the smaller one.
+    /// Orders lanes by their claim to the next permit: the smaller one gets it.
     fn order(&self, other: &Self, now: f64) -> Ordering {
         let running = |lane: &Self| number(lane.running) / lane.weight;
         running(self)
@@ -297,20 +297,20 @@ impl<T> Lane<T> {
             .then_with(|| self.used_by(now).total_cmp(&other.used_by(now)))
     }
 
-    /// Tries that start in a second with so many permits. Without a call that would tell, nothing is slow.
+    /// Tries that start per second with this many permits. Without a measured call, nothing counts as slow.
     fn pace(&self, permits: f64, now: f64) -> f64 {
         permits / self.calls.duration(now).max(1e-6)
     }
 
-    /// In how many seconds the turn of the next postponed try comes, behind those that wait here and those that were
-    /// postponed before.
+    /// The seconds until the next postponed try gets its turn, after those that wait here and those that were postponed
+    /// before.
     fn turn(&mut self, waiting: f64, pace: f64) -> f64 {
         self.away += 1.0;
         let expected = (waiting + self.away) / pace;
         if expected <= LONGEST {
             expected
         } else {
-            // Spread, so that they do not come back all at once.
+            // Spread out, so that they do not all come back at once.
             LONGEST * rand::random_range(0.5..1.0)
         }
     }
@@ -328,7 +328,7 @@ impl Calls {
         };
     }
 
-    /// How long one takes: as those that ended did, or longer if those under way are older on average.
+    /// How long one call takes: as long as those that ended, or longer if those under way are older on average.
     fn duration(&self, now: f64) -> f64 {
         if self.under_way == 0 {
             return self.mean;
@@ -337,7 +337,7 @@ impl Calls {
     }
 }
 
-/// A number of tries, to calculate with. Exact up to four thousand million, which is more than there are.
+/// A number of tries as a float. Exact up to four thousand million, which is more than there are.
 fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -20,7 +20,7 @@ use crate::tools::place::run_with;
 const SOON: Duration = Duration::from_secs(10);
 
 /// What a stage says when it is stuck.
-const STUCK: &str = "a stage has work and lets nothing out";
+const STUCK: &str = "a stage has work but makes no progress";
 
 /// A service as a process, and what it logs.
 struct Watched {
@@ -209,7 +209,7 @@ async fn a_locked_file_is_told_while_clients_wait_and_so_is_its_end() {
     service.becomes(200).await;
     pays(&service).await;
     eventually("the stage is told to go on", || async {
-        service.log().contains("the stage goes on")
+        service.log().contains("the stage makes progress again")
     })
     .await;
     assert_eq!(service.check("stages").await.0, "ok");

@@ -60,7 +60,12 @@ async fn finish(mut drill: Drill, seed: u64) {
 async fn a_node_of_each_cluster_dies_under_load_and_work_goes_on_without_it() {
     let seed = seed();
     let mut drill = start(seed).await;
-    for kind in Kind::chosen(once_each()) {
+    let mut kinds = once_each();
+    if Flavor::from_env().unwrap() == Flavor::Old {
+        // It takes half a minute, and RabbitMQ 4, whose minorities always go on, has it in its short form.
+        kinds.retain(|kind| *kind != Kind::BrokerInMinorityServes);
+    }
+    for kind in Kind::chosen(kinds) {
         drill.strike(kind).await;
     }
     finish(drill, seed).await;

@@ -37,7 +37,8 @@ impl Alarm {
     /// Says that nothing leaves a stage that payments pass.
     pub fn is_of_a_stage(&self) -> bool {
         let names = |stage| self.words.contains(&format!("stage=\"{stage}\""));
-        self.words.contains("a stage has work and lets nothing out")
+        self.words
+            .contains("a stage has work but makes no progress")
             && ON_THE_WAY.into_iter().any(names)
     }
 }
@@ -149,7 +150,7 @@ pub fn false_alarms(outcomes: &[Instant], alarms: &[Alarm]) -> Vec<Alarm> {
 mod tests {
     use super::*;
 
-    const WARNING: &str = r#" WARN payment_service::watchdog::stages: a stage has work and lets nothing out stage="record""#;
+    const WARNING: &str = r#" WARN payment_service::watchdog::stages: a stage has work but makes no progress stage="record""#;
 
     fn alarm(at: Instant, words: &str) -> Alarm {
         Alarm {

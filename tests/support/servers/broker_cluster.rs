@@ -189,11 +189,12 @@ impl BrokerCluster {
 
     /// What clients that are connected to one node call their connections; those without a name are left out.
     pub fn connections(&self, number: usize) -> Result<Vec<String>> {
-        // Its name has changed with RabbitMQ 4.
+        // Its name has changed with RabbitMQ 4. A connection may end between the two questions.
         let names = "List = case erlang:function_exported(rabbit_networking, local_connections, 0) of \
                      true -> local_connections; false -> connections_local end, \
                      [io:format(\"~s~n\", [Name]) || P <- rabbit_networking:List(), \
-                     {client_properties, Table} <- rabbit_networking:connection_info(P, [client_properties]), \
+                     Info <- [catch rabbit_networking:connection_info(P, [client_properties])], is_list(Info), \
+                     {client_properties, Table} <- Info, \
                      {<<\"connection_name\">>, _, Name} <- Table], ok.";
         let said = self.nodes[number].rabbitmqctl(&["eval", names])?;
         let lines = said.lines().filter(|line| *line != "ok");

@@ -1,19 +1,20 @@
-//! Content headers and methods, with every text in them made UTF-8 and every table within bounds.
+//! Content headers and methods: makes every text UTF-8 and limits the size of every table.
 //!
-//! What is no UTF-8 becomes the character SUBSTITUTE (U+001A) byte by byte, so that nobody takes it for what was sent.
+//! Each byte of a text that is not UTF-8 becomes the character SUBSTITUTE (U+001A), so that the text is clearly not the
+//! original.
 
 use crate::broker::{
     HEADERS_DROPPED, KEPT_BODY_BYTES, LONGEST_BODY_BYTES, LONGEST_HEADER_BYTES,
     LONGEST_HEADERS_BYTES, ORIGINAL_SIZE, SUBSTITUTE,
 };
 
-/// Tables within tables; deeper ones would overflow the stack of those who read them. RabbitMQ's own have two.
+/// Maximum nesting of tables; deeper ones would overflow the reader's stack. RabbitMQ's own tables have two levels.
 const DEEPEST: usize = 8;
 
 /// Class, weight, size of the body, flags.
 const FIXED: usize = 14;
 
-/// What the flags of a content header say is there, from bit 15 on.
+/// The properties that the flags of a content header announce, from bit 15 on.
 const PROPERTIES: [Kind; 14] = [
     Kind::Text,     // content-type
     Kind::Text,     // content-encoding
@@ -41,7 +42,7 @@ enum Kind {
     Table,
 }
 
-/// Bytes that are read from front to back; none where there are too few.
+/// Bytes that are read from front to back; returns none if there are too few.
 struct Bytes<'b>(&'b [u8]);
 
 impl<'b> Bytes<'b> {
@@ -66,7 +67,7 @@ impl<'b> Bytes<'b> {
     }
 }
 
-/// The payload of a content header as it goes on, and the size of the body as it was sent.
+/// The cleaned payload of a content header, and the original size of the body.
 pub(super) fn cleaned(payload: &[u8]) -> (Vec<u8>, u64) {
     let fixed = payload.first_chunk::<FIXED>();
     let Some([c0, c1, w0, w1, size @ .., f0, f1]) = fixed else {
@@ -77,7 +78,7 @@ pub(super) fn cleaned(payload: &[u8]) -> (Vec<u8>, u64) {
         .fold(0_u64, |size, byte| size << 8 | u64::from(*byte));
     let mut headers = Table::default();
     let flags = u16::from_be_bytes([*f0, *f1]);
-    // No broker sends half of the properties; if one did, the headers say that something is missing.
+    // No broker sends incomplete properties; if one did, a header says that something is missing.
     let properties = properties(flags, &payload[FIXED..], &mut headers).unwrap_or_else(|| {
         headers.dropped = true;
         Default::default()
@@ -130,7 +131,7 @@ fn properties(flags: u16, bytes: &[u8], headers: &mut Table) -> Option<(Vec<u8>,
             }
         }
     }
-    // The last two bits stand for nothing in this class.
+    // The last two bits have no meaning in this class.
     let known = flags & !(1 << (15 - HEADERS)) & !0b11;
     bytes.0.is_empty().then_some((before, after, known))
 }
@@ -146,7 +147,7 @@ impl Table {
     fn read(&mut self, mut bytes: Bytes<'_>) {
         while !bytes.0.is_empty() {
             let Some((entry, value)) = entry(&mut bytes) else {
-                // There is no telling where the next one begins.
+                // It is unknown where the next one begins.
                 self.dropped = true;
                 return;
             };
@@ -168,7 +169,7 @@ impl Table {
     }
 }
 
-/// An entry of the headers, and how many of its bytes are the value. A long text ends early.
+/// An entry of the headers, and how many of its bytes are the value. A long text is cut.
 fn entry(bytes: &mut Bytes<'_>) -> Option<(Vec<u8>, usize)> {
     let mut entry = Vec::new();
     push_text(&bytes.text()?, &mut entry);
@@ -228,16 +229,16 @@ fn value(bytes: &mut Bytes<'_>, clean: &mut Vec<u8>, deepest: usize) -> Option<(
     Some(())
 }
 
-/// Makes the short texts of a method UTF-8, in its place: those that repeat what somebody else has said.
+/// Makes the short texts of a method UTF-8, in place: those that repeat text from other clients.
 pub(super) fn clean_method(payload: &mut [u8]) {
     let &mut [_, class, _, method, ..] = payload else {
         return;
     };
     // Bytes before the texts, and between the first and the others.
     let (before, between, texts) = match (class, method) {
-        // Why a connection or channel is closed: RabbitMQ cuts long reasons anywhere.
+        // The reason for closing a connection or channel: RabbitMQ cuts long reasons at any byte.
         (10, 50) | (20, 40) => (6, 0, 1),
-        // A message that nobody took: code, reason, exchange, routing key.
+        // A returned message: code, reason, exchange, routing key.
         (60, 50) => (6, 0, 3),
         // A delivery: consumer tag, number and flag, exchange, routing key.
         (60, 60) => (4, 9, 3),
@@ -259,7 +260,7 @@ pub(super) fn clean_method(payload: &mut [u8]) {
 }
 
 fn push_text(text: &[u8], clean: &mut Vec<u8>) {
-    // It was one byte's worth when it came in, and is no longer now.
+    // Its length fitted into one byte when it arrived, and it did not grow.
     clean.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
     clean.extend_from_slice(text);
 }
@@ -270,7 +271,7 @@ fn length(content: &[u8]) -> [u8; 4] {
         .to_be_bytes()
 }
 
-/// The same number of bytes, all of them UTF-8.
+/// The text as UTF-8 with the same number of bytes.
 fn made_text(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

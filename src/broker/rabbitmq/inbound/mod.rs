@@ -1,9 +1,9 @@
-//! What the broker sends, on its way to lapin: it reaches lapin in a form that lapin can read, and within bounds.
+//! Cleans everything that the broker sends before it reaches lapin, so that lapin can read it and its size is limited.
 //!
 //! RabbitMQ passes on properties, headers and bodies as any client has sent them. lapin ends the connection when a name
 //! or a property is not UTF-8, overflows its stack on deeply nested headers, and collects bodies of any size. One such
-//! message would stop everything else on its connection, so each frame is cleaned before lapin sees it, see [`frames`].
-//! Nothing here knows what a message means, and nothing that is sent is touched.
+//! message would stop everything else on its connection, so each frame is cleaned before lapin reads it, see [`frames`].
+//! This code does not depend on the meaning of messages, and does not change outgoing bytes.
 
 mod frames;
 mod header;
@@ -24,26 +24,26 @@ use lapin::AsyncTcpStream;
 
 use frames::Cleaner;
 
-/// Plain or encrypted, as the broker is reached.
+/// A plain or encrypted stream to the broker.
 pub(super) type Wire = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// Bytes read from the socket at a time.
 const READ: usize = 64 * 1024;
 
-/// Bytes of dropped bodies after which lapin's thread looks at its other work, such as heartbeats.
+/// Bytes of dropped bodies after which lapin's thread does its other work, such as heartbeats.
 const DROPPED_AT_ONCE: usize = 4 * 1024 * 1024;
 
-/// Tokio, except that what is read comes cleaned.
+/// Tokio, except that incoming bytes are cleaned.
 #[derive(Debug, Clone)]
 pub(super) struct Kit(Tokio);
 
 impl Kit {
-    /// On the current tokio runtime.
+    /// A runtime kit for the current tokio runtime.
     pub(super) fn runtime() -> Runtime<Self> {
         Runtime::new(Self(Tokio::current()))
     }
 
-    /// Connects without cleaning: TLS has to come between the socket and [`Cleaned`].
+    /// Connects without cleaning: TLS must be between the socket and [`Cleaned`].
     pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<Wire> {
         AsyncTcpStream::connect(&Tokio::current(), addresses).await
     }
@@ -106,7 +106,7 @@ pub(super) struct Cleaned<S> {
     stream: S,
     cleaner: Cleaner,
     received: Box<[u8]>,
-    /// Clean bytes; those before `taken` have been read already.
+    /// Clean bytes; those before `taken` have already been read.
     clean: Vec<u8>,
     taken: usize,
 }

@@ -1,4 +1,4 @@
-//! RabbitMQ: version, topology, dead-lettering, rights.
+//! Checks RabbitMQ: version, topology, dead-lettering, permissions.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::Finding;
 use crate::broker::rabbitmq::{Hosts, RabbitMq, RabbitMqOptions};
 use crate::broker::{Broker, BrokerError, Connection};
 
-/// How long it may take to let us in.
+/// How long connecting and logging in may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Quorum queues dead-letter at least once from here on.
+/// From this version on, quorum queues dead-letter at least once.
 const OLDEST: (u32, u32) = (3, 10);
 
 pub(super) async fn look(hosts: Hosts) -> Vec<Finding> {
@@ -20,13 +20,13 @@ pub(super) async fn look(hosts: Hosts) -> Vec<Finding> {
         Err(error) => return vec![unusable(&error)],
     };
     let faults = options.topology.dead_letter_faults();
-    // Connecting declares what is missing, as every process of the service does.
+    // Connecting declares missing exchanges and queues, as in every process of the service.
     let broker = RabbitMq::new(options);
     let mut findings = vec![version(&broker).await];
     match connected(&broker).await {
         Ok(Connection::Blocked) => findings.push(Finding::fail(
             "broker alarm",
-            "RabbitMQ takes no messages (resource alarm)",
+            "RabbitMQ accepts no messages (resource alarm)",
             "give it memory or disk: rabbitmq-diagnostics alarms",
         )),
         Ok(_) => {
@@ -38,7 +38,7 @@ pub(super) async fn look(hosts: Hosts) -> Vec<Finding> {
         Err(reason) => findings.push(Finding::fail(
             "broker login",
             reason,
-            "is it running, and are host, login and virtual host in AMQP_URL right?",
+            "is it running, and are host, login and virtual host in AMQP_URL correct?",
         )),
     }
     broker.close().await;
@@ -53,7 +53,7 @@ async fn version(broker: &RabbitMq) -> Finding {
     let Ok(text) = broker.version().await else {
         return Finding::warn(
             "broker",
-            "no host says its version",
+            "no host reports its version",
             "is RabbitMQ running at a host of AMQP_URL?",
         );
     };
@@ -70,7 +70,7 @@ async fn version(broker: &RabbitMq) -> Finding {
     }
 }
 
-/// The first state that is more than connecting, or the last reason why there is none.
+/// The first state after connecting, or the last reason why there is none.
 async fn connected(broker: &RabbitMq) -> Result<Connection, String> {
     let mut connection = broker.connection();
     let there = connection.wait_for(|state| !matches!(state, Connection::Down(_)));
@@ -98,13 +98,13 @@ fn topology(declared: Result<(), BrokerError>) -> Finding {
     }
 }
 
-/// The broker compares every argument when the same queue is declared; so what is defined is in force.
+/// When the same queue is declared, the broker compares every argument, so the definitions are in force.
 fn dead_lettering(faults: &[String], topology_is_in_force: bool) -> Finding {
     let remedy =
-        "make the queues as rabbitmq/definitions.json has them; else dead letters can get lost";
+        "declare the queues as in rabbitmq/definitions.json; otherwise dead letters can be lost";
     match (faults.is_empty(), topology_is_in_force) {
         (true, true) => Finding::ok("dead letters", "at least once, from every queue"),
-        (true, false) => Finding::fail("dead letters", "not known: the topology differs", remedy),
+        (true, false) => Finding::fail("dead letters", "unknown: the topology differs", remedy),
         (false, _) => Finding::fail("dead letters", faults.join("; "), remedy),
     }
 }

@@ -1,4 +1,4 @@
-//! The database: version, room, schema, clock, rights, keys, ids.
+//! Checks the database: version, capacity, schema, clock, permissions, keys, ids.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::store::environment::{QuarantinedRows, Server, Stock};
 use crate::store::probe::{End, try_write};
 use crate::vault::{Owner, SealError};
 
-/// How long the first question may take.
+/// How long the first query may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Sealed cards that are opened, of each kind.
+/// How many sealed cards of each kind are opened.
 const SAMPLE: u32 = 50;
 
-/// More than the way to the server explains.
+/// More than the network latency explains.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
-/// Leases, tokens and months would be wrong; a running process says so, too.
+/// Leases, tokens and expiry months would be wrong; a running process reports this, too.
 const CLOCKS_ARE_WRONG: Duration = Duration::from_secs(60);
 
-/// Prepared statements that a connection keeps under full load, whatever its process does.
+/// Prepared statements that a connection keeps under full load, in any role.
 const STATEMENTS: i64 = 190;
 
-/// An api and a worker, each twice.
+/// Two apis and two workers.
 const PROCESSES: i64 = 4;
 
 pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Finding> {
@@ -42,14 +42,14 @@ pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Findin
             return vec![Finding::fail(
                 "database",
                 cause,
-                "is it running, and are host, login and database in DATABASE_URL right?",
+                "is it running, and are host, login and database in DATABASE_URL correct?",
             )];
         }
     };
     let midway = before + (OffsetDateTime::now_utc() - before) / 2;
     let mut findings = vec![version(&server), clock(&server, midway)];
     findings.extend(room(&server, config));
-    // The question that start and readiness ask, too.
+    // The same check as at start and in readiness.
     match database.check().await {
         Ok(checked) => findings.push(schema(checked.later_migration)),
         Err(error) => {
@@ -77,7 +77,7 @@ pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Findin
     findings
 }
 
-/// MySQL 8.4, MariaDB 10.6, or the SQLite that is built in.
+/// MySQL 8.4, MariaDB 10.6, or the built-in SQLite.
 fn version(server: &Server) -> Finding {
     let text = &server.version;
     let mut numbers = text
@@ -110,7 +110,7 @@ fn schema(later_migration: Option<i64>) -> Finding {
     }
 }
 
-/// For how many processes like this one the server has connections and prepared statements.
+/// How many processes like this one the server has connections and prepared statements for.
 fn room(server: &Server, config: &Config) -> Option<Finding> {
     let Backend::Servers { connections, .. } = config.backend else {
         return None;
@@ -140,7 +140,7 @@ fn clock(server: &Server, here: OffsetDateTime) -> Finding {
         "differs by {} ms from this machine's",
         difference.as_millis()
     );
-    let remedy = "keep both in time (NTP): leases run by the database's clock, cards expire by this machine's";
+    let remedy = "synchronize both clocks (NTP): leases run by the database's clock, cards expire by this machine's";
     match difference {
         it if it > CLOCKS_ARE_WRONG => Finding::fail("clock", words, remedy),
         it if it > CLOCKS_DIFFER => Finding::warn("clock", words, remedy),
@@ -148,7 +148,7 @@ fn clock(server: &Server, here: OffsetDateTime) -> Finding {
     }
 }
 
-/// Writes, changes and deletes a row, and commits: a full disk, or a log that does not take it, shows only then.
+/// Writes, changes and deletes a row, and commits: a full disk, or a log that does not accept it, shows only then.
 async fn rights(database: &dyn Database) -> Finding {
     match try_write(database, End::Commit).await {
         Ok(()) => Finding::ok(
@@ -180,12 +180,12 @@ fn keys(stock: &Stock, config: &Config) -> Finding {
     match closed.first() {
         None => Finding::ok(
             "seal keys",
-            format!("open every stored card that was tried ({})", opened.len()),
+            format!("open every stored card that was tested ({})", opened.len()),
         ),
         Some(error) => Finding::fail(
             "seal keys",
             format!(
-                "{} of {} stored cards do not open: {error}",
+                "{} of {} stored cards cannot be opened: {error}",
                 closed.len(),
                 opened.len()
             ),
@@ -197,12 +197,12 @@ fn keys(stock: &Stock, config: &Config) -> Finding {
 fn quarantine(rows: QuarantinedRows) -> Finding {
     let QuarantinedRows { payments, outbox } = rows;
     if payments == 0 && outbox == 0 {
-        return Finding::ok("quarantine", "no row is set aside");
+        return Finding::ok("quarantine", "no row is quarantined");
     }
     Finding::warn(
         "quarantine",
         format!("payments that are processing: {payments}, outbox rows: {outbox}"),
-        "`check --payments` names them; repair and release them as docs/runbook.md says, Quarantine",
+        "`check --payments` names them; repair and release them: docs/runbook.md, Quarantine",
     )
 }
 

@@ -1,4 +1,4 @@
-//! `check`: configuration, database and broker, each finding with what to do about it.
+//! `check`: configuration, database and broker; each problem comes with what to do about it.
 
 mod broker;
 mod database;
@@ -16,22 +16,22 @@ use crate::config::{Backend, Config, Fault, Role};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// It works; somebody should look.
+    /// It works, but an operator should check it.
     Warn,
-    /// It does not work, or not for long.
+    /// It does not work, or will soon fail.
     Fail,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub name: &'static str,
-    /// How it is.
+    /// How bad it is.
     pub level: Level,
-    /// In words.
+    /// The result in words.
     pub message: String,
     /// What to do; none if there is no problem.
     pub remedy: Option<String>,
@@ -82,7 +82,7 @@ fn configuration_fault(fault: &Fault) -> Finding {
     Finding::fail(
         "configuration",
         fault.to_string(),
-        ".env.example says what belongs there",
+        ".env.example describes the variables",
     )
 }
 
@@ -107,13 +107,13 @@ async fn look(config: &Config) -> Vec<Finding> {
             Err(error) => findings.push(Finding::fail(
                 "database",
                 error.to_string(),
-                "start the service once, or name another place",
+                "start the service once, or set another DATA_DIR",
             )),
         }
     }
     match &config.backend {
         Backend::Embedded { .. } => {
-            findings.push(Finding::ok("broker", "embedded: nothing to look at"));
+            findings.push(Finding::ok("broker", "embedded: nothing to check"));
         }
         Backend::Servers { amqp, .. } => {
             if away_broker.add_to(&mut findings) {
@@ -126,18 +126,18 @@ async fn look(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Which of a server's addresses something listens at.
+/// Which of a server's addresses can be reached.
 enum Reached {
     /// All of them.
     All,
-    /// Some; a warning about the others.
+    /// Some; with a warning about the others.
     Some(Finding),
-    /// None; there is nothing more to look at.
+    /// None; there is nothing more to check.
     None(Finding),
 }
 
 impl Reached {
-    /// Whether there is anything to look at.
+    /// Returns whether there is anything to check.
     fn add_to(self, findings: &mut Vec<Finding>) -> bool {
         let goes_on = !matches!(self, Self::None(_));
         match self {
@@ -151,7 +151,7 @@ impl Reached {
 async fn reached(name: &'static str, variable: &str, addresses: Vec<reach::Address>) -> Reached {
     let unreachable = reach::unreachable(&addresses).await;
     let causes = unreachable.join("; ");
-    let remedy = format!("is it running, and are host and port in {variable} right?");
+    let remedy = format!("is it running, and are host and port in {variable} correct?");
     match unreachable.len() {
         0 => Reached::All,
         number if number < addresses.len() => Reached::Some(Finding::warn(name, causes, &remedy)),
@@ -164,12 +164,12 @@ fn clients(config: &Config) -> Finding {
         (_, Some(everyone)) => Finding::warn(
             "clients",
             format!("no CLIENTS_FILE: every caller is the client `{everyone}`"),
-            "set CLIENTS_FILE before anyone but you can reach it; `payment-service keys` shows one",
+            "set CLIENTS_FILE before others can reach the service; `payment-service keys` shows an example",
         ),
         (0, None) => Finding::warn(
             "clients",
             "CLIENTS_FILE names no client: nobody can use the service",
-            "add a client to it; `payment-service keys` shows one",
+            "add a client to it; `payment-service keys` shows an example",
         ),
         (number, None) => Finding::ok("clients", format!("CLIENTS_FILE names {number}")),
     }

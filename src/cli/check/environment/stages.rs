@@ -1,4 +1,4 @@
-//! The stages of the process on this machine, as its `/health/ready` tells them.
+//! The stages of the process on this machine, as its `/health/ready` reports them.
 
 use std::net::SocketAddr;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::Finding;
 use crate::cli::check::live;
 
-const REMEDY: &str = "the process's log has a line for each, `a stage has work and lets nothing out`, with what to do";
+const REMEDY: &str = "the process's log has a line for each, `a stage has work but makes no progress`, with what to do";
 
 pub(super) async fn look(admin: SocketAddr) -> Finding {
     let Ok(told) = live::read(admin, "/health/ready").await else {
-        let words = format!("no process of the service answers at http://{admin}: not looked at");
+        let words = format!("no process of the service answers at http://{admin}: not checked");
         return Finding::ok("stages", words);
     };
     of(&told)
@@ -19,17 +19,16 @@ pub(super) async fn look(admin: SocketAddr) -> Finding {
 
 fn of(told: &Value) -> Finding {
     let Some(stages) = told["stages"].as_object() else {
-        return Finding::ok("stages", "the process tells of none: another release");
+        return Finding::ok("stages", "the process reports none: it is another release");
     };
     let stuck = |(name, stage): (&String, &Value)| {
         let error = stage["error"].as_str().unwrap_or("no error was reported");
         let age = stage["oldest_age"].as_f64().unwrap_or_default();
-        (stage["stuck"] == true)
-            .then(|| format!("{name}: nothing has left for {age:.0} s ({error})"))
+        (stage["stuck"] == true).then(|| format!("{name}: no progress for {age:.0} s ({error})"))
     };
     let stuck: Vec<String> = stages.iter().filter_map(stuck).collect();
     if stuck.is_empty() {
-        Finding::ok("stages", format!("work gets through all {}", stages.len()))
+        Finding::ok("stages", format!("all {} make progress", stages.len()))
     } else {
         Finding::fail("stages", stuck.join("; "), REMEDY)
     }
@@ -48,10 +47,7 @@ mod tests {
         let goes_on = json!({ "stuck": false, "oldest_age": 0.0, "error": null });
         let finding = of(&json!({ "stages": { "accept": stuck, "record": goes_on } }));
         assert_eq!(finding.level, Level::Fail);
-        assert_eq!(
-            finding.message,
-            "accept: nothing has left for 7 s (read-only)"
-        );
+        assert_eq!(finding.message, "accept: no progress for 7 s (read-only)");
         let finding = of(&json!({ "stages": { "record": goes_on } }));
         assert_eq!(finding.level, Level::Ok);
     }

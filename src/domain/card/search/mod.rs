@@ -1,9 +1,9 @@
-//! Finds card numbers in texts, where none may be kept, logged or published. The one place that decides what looks
-//! like a card number.
+//! Finds card numbers in texts in which they must not be stored, logged or published. Only this module decides what
+//! looks like a card number.
 //!
-//! A card number is a row of digits that lies in an issuer range of ISO/IEC 7812, has a length of that range, and ends
-//! in the right check digit. Its digits may be of any script and may be separated by anything that is neither letter nor
-//! digit: `4242 4242 4242 4242`, `4242.4242/4242_4242`, `4 2 4 2 …`.
+//! A card number is a sequence of digits that is in an issuer range of ISO/IEC 7812, has a length of that range, and
+//! ends in the right check digit. Its digits may be of any script and may be separated by anything that is neither a
+//! letter nor a digit: `4242 4242 4242 4242`, `4242.4242/4242_4242`, `4 2 4 2 …`.
 //!
 //! Other numbers must pass: times, UUIDs, tracking numbers, prices. Hence the ranges, and the shapes in
 //! [`Row::is_another_number`].
@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::digits::luhn;
 
-/// What stands in place of a text that holds a card number.
+/// Replaces a text that contains a card number.
 pub const MASK: &str = "[masked]";
 
 /// First digits, from and to, and the lengths of the numbers that begin with them.
@@ -60,8 +60,8 @@ const ISSUER_RANGES: &[IssuerRange] = &[
 
 const MAESTRO: &[usize] = &[12, 13, 14, 15, 16, 17, 18, 19];
 
-/// How the digits of a card number are grouped when people write it. Such groups are found among other numbers, whatever
-/// separates them: a code or a date often stands beside a card number.
+/// How people group the digits of a card number. Such groups are found among other numbers, whatever separates them: a
+/// code or a date often follows a card number.
 const LAYOUTS: &[&[usize]] = &[
     &[4, 4, 4, 4],
     &[4, 6, 5],
@@ -77,7 +77,7 @@ const LAYOUTS: &[&[usize]] = &[
     &[4, 5, 4],
 ];
 
-/// Separators between two digits of one number, at most: ` - `.
+/// Maximum number of separators between two digits of one number: ` - `.
 const LONGEST_GAP: usize = 3;
 
 /// The code point of the digit 0 of each script; the digits 1 to 9 follow it (Unicode 14, general category Nd).
@@ -90,9 +90,9 @@ const ZEROS: [u32; 66] = [
     0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E950, 0x1FBF0,
 ];
 
-/// Whether a text holds a card number.
+/// Whether a text contains a card number.
 pub fn holds_card_number(text: &str) -> bool {
-    // Most texts have too few digits; all others are short, since whatever comes from outside is bounded.
+    // Most texts have too few digits; all others are short, since all input has a size limit.
     if text.chars().filter_map(digit).nth(11).is_none() {
         return false;
     }
@@ -101,18 +101,18 @@ pub fn holds_card_number(text: &str) -> bool {
     holds(&[]) && holds(&identifiers(text))
 }
 
-/// The text, or [`MASK`] if it holds a card number: for what is logged, kept or published.
+/// The text, or [`MASK`] if it contains a card number: for everything that is logged, stored or published.
 pub fn without_card_number(text: &str) -> &str {
     if holds_card_number(text) { MASK } else { text }
 }
 
-/// Digits of one or more groups, with what separates them; letters end a row.
+/// One or more groups of digits, with their separators; letters end a row.
 #[derive(Default)]
 struct Row {
     groups: Vec<String>,
     /// Between each group and the next.
     gaps: Vec<String>,
-    /// A plus sign stands directly before the first group.
+    /// There is a plus sign directly before the first group.
     after_plus: bool,
 }
 
@@ -131,7 +131,7 @@ impl Row {
                 .any(|(first, end)| self.is_card_number(first, end))
     }
 
-    /// Single groups, and the longest parts whose gaps are all the same; each from its first group to before the last.
+    /// Single groups, and the longest parts with equal gaps; each from its first group to the one after its last.
     fn uniform_parts(&self) -> impl Iterator<Item = (usize, usize)> {
         let single = (0..self.groups.len()).map(|group| (group, group + 1));
         let mut first = 0;
@@ -152,7 +152,7 @@ impl Row {
         is_in_issuer_range(&digits) && luhn(&digits) && !self.is_another_number(first, end)
     }
 
-    /// Numbers of other kinds, which have the digits of a card number now and then.
+    /// Other kinds of numbers, which sometimes have the digits of a card number.
     fn is_another_number(&self, first: usize, end: usize) -> bool {
         match &self.groups[first..end] {
             // A telephone number in its international form.
@@ -166,7 +166,7 @@ impl Row {
         }
     }
 
-    /// A parcel number of the American post: 20 to 22 digits from 91 to 95, in groups of four.
+    /// A parcel number of the US postal service: 20 to 22 digits from 91 to 95, in groups of four.
     fn is_parcel_number(&self, sizes: &[usize]) -> bool {
         (20..=22).contains(&sizes.iter().sum::<usize>())
             && sizes.iter().rev().skip(1).all(|size| *size == 4)
@@ -184,7 +184,7 @@ fn is_in_issuer_range(digits: &str) -> bool {
     })
 }
 
-/// An article number (EAN, GTIN-13): its digits, counted once and three times in turn, end in the right check digit.
+/// An article number (EAN, GTIN-13): its digits, weighted 1 and 3 in turn, end in the right check digit.
 fn is_article_number(digits: &str) -> bool {
     let weights = [1, 3].into_iter().cycle();
     let sum: u32 = digits
@@ -199,7 +199,7 @@ fn is_article_number(digits: &str) -> bool {
 fn rows(text: &str, identifiers: &[Range<usize>]) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut row = Row::default();
-    // Since the last digit, or since the beginning.
+    // The text since the last digit, or since the beginning.
     let mut gap = String::new();
     for (at, c) in text.char_indices() {
         let in_identifier = identifiers.iter().any(|range| range.contains(&at));
@@ -239,8 +239,8 @@ impl Row {
     }
 }
 
-/// Where UUIDs stand, and the longer hexadecimal ids of databases and traces: random digits, now and then those of a card
-/// number. At least one of their digits is a letter.
+/// The positions of UUIDs and of longer hexadecimal ids of databases and traces: their random digits are sometimes those
+/// of a card number. At least one of their digits is a letter.
 fn identifiers(text: &str) -> Vec<Range<usize>> {
     let between_words = |c: char| !c.is_ascii_alphanumeric();
     let mut end = 0;

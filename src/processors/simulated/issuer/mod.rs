@@ -1,4 +1,4 @@
-//! The issuer itself: asks [`decide`], keeps its ledger, takes its time and answers, or does not.
+//! The issuer: calls [`decide`], writes its ledger, and answers after some latency, or not at all.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +18,7 @@ use crate::processors::{AttemptKey, Authorization, Processor};
 use crate::store::StoreError;
 use crate::store::rows::LedgerLine;
 
-/// How the issuer is set up.
+/// Settings of the issuer.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// How long an answer takes.
@@ -27,12 +27,12 @@ pub struct Options {
     pub now: fn() -> Timestamp,
 }
 
-/// How long an answer takes: between a half and one and a half of the mean, the same for the same try.
+/// How long an answer takes: 0.5 to 1.5 times the mean, the same for the same try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
     /// The mean; zero answers at once.
     pub mean: Duration,
-    /// Another seed, other times.
+    /// Another seed gives other times.
     pub seed: u64,
 }
 
@@ -45,18 +45,18 @@ impl Default for Latency {
     }
 }
 
-/// A processor that exists nowhere but here.
+/// A processor that runs inside this service only.
 #[derive(Debug)]
 pub struct SimulatedIssuer {
     options: Options,
     ledger: Option<Ledger>,
-    /// Attempts whose reversal is still to go unanswered, and how often. A simulation's memory, not a record: another
-    /// process that is asked to reverse answers at once.
+    /// Attempts whose reversal will still not be answered, and how often. Only in the memory of this process: another
+    /// process answers the reversal at once.
     unanswered_reversals: Mutex<HashMap<AttemptKey, u32>>,
 }
 
 impl SimulatedIssuer {
-    /// Most attempts whose reversal goes unanswered at the same time; more than that are reversed at once.
+    /// Maximum number of attempts whose reversal is not answered at the same time; others are reversed at once.
     const MAX_UNANSWERED: usize = 10_000;
 
     /// Without a ledger the issuer remembers nothing: it confirms every reversal and refuses no charge after one.
@@ -75,7 +75,7 @@ impl SimulatedIssuer {
         }
     }
 
-    /// Notes a charge before anything is answered.
+    /// Writes a charge to the ledger before answering.
     async fn charge(&self, authorization: &Authorization) -> Result<Standing, StoreError> {
         let line = line(authorization.key, authorization.amount);
         match &self.ledger {
@@ -93,7 +93,7 @@ impl SimulatedIssuer {
         }
     }
 
-    /// The card's month has passed since it was presented, maybe since an earlier try charged it.
+    /// The card's month has ended since it was presented, perhaps since an earlier try charged it.
     async fn answer_expired(&self, key: AttemptKey) -> Answer {
         let standing = match &self.ledger {
             Some(ledger) => ledger.standing(key.to_string()).await,
@@ -106,8 +106,8 @@ impl SimulatedIssuer {
         }
     }
 
-    /// Whether nobody has asked for this attempt before, as far as the ledger tells; without one every call is the first.
-    /// The note of it is a line under its own key, reversed and never charged.
+    /// Whether this is the first call for the attempt, according to the ledger; without a ledger every call is the first.
+    /// It is recorded as a line under its own key, reversed and never charged.
     async fn is_first_call(&self, authorization: &Authorization) -> bool {
         let Some(ledger) = &self.ledger else {
             return true;
@@ -168,7 +168,7 @@ impl Processor for SimulatedIssuer {
             Decision::Unavailable => Answer::NotCharged {
                 reason: DeclineCode::ISSUER_UNAVAILABLE,
             },
-            // Without end: the caller's time-out is what ends it.
+            // Never returns: the caller's time-out ends it.
             Decision::Silence | Decision::ByCall(_) => std::future::pending().await,
         }
     }
@@ -210,7 +210,7 @@ impl Latency {
     }
 }
 
-/// Six capitals and digits that follow from the key, so that a repeat carries the same proof.
+/// Six capitals and digits derived from the key, so that a repeated call returns the same code.
 fn authorization_code(key: AttemptKey) -> String {
     const SIGNS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     digest("authorization code", key, &[])
@@ -251,8 +251,8 @@ fn declined(code: &'static str) -> Answer {
     }
 }
 
-/// The ledger gave no answer. Only a row that the database refused is certainly not in it: a batch that ended
-/// "unavailable" may have been committed by a run before the last.
+/// The answer if the ledger fails. Only a row that the database refused is certainly not in it: a batch that ended with
+/// "unavailable" may have been committed by an earlier run.
 fn unnoted(error: &StoreError) -> Answer {
     match error {
         StoreError::Rejected(_) => Answer::NotCharged {

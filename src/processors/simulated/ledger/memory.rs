@@ -1,4 +1,4 @@
-//! For tests: a store in memory that holds the ledger and nothing else, and that fails on demand.
+//! For tests: a store in memory that holds only the ledger and fails on demand.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -22,18 +22,18 @@ use crate::store::{Checked, Database, OutboxDepth, StoreError, Transaction};
 pub struct Memory {
     /// By key.
     pub entries: Arc<Mutex<BTreeMap<String, LedgerEntry>>>,
-    /// What the next transactions end with.
+    /// How the next transactions fail.
     pub failures: Arc<Mutex<VecDeque<Failure>>>,
     /// Transactions begun so far.
     pub begun: Arc<Mutex<u32>>,
 }
 
-/// How a transaction ends badly.
+/// How a transaction fails.
 #[derive(Clone)]
 pub enum Failure {
     /// It never begins.
     AtBegin(StoreError),
-    /// Its commit is carried out, but the answer is lost.
+    /// Its commit succeeds, but the answer is lost.
     AfterCommit,
 }
 
@@ -46,7 +46,7 @@ struct Open {
 const NOW: Timestamp = datetime!(2026-11-22 12:00 UTC);
 
 fn not_asked<T>() -> T {
-    unreachable!("the ledger asks for nothing else")
+    unreachable!("the ledger uses nothing else")
 }
 
 fn blank(line: &LedgerLine) -> LedgerEntry {

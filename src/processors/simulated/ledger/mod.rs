@@ -1,5 +1,5 @@
-//! The issuer's own book of charges and reversals. It lies in the store for want of another place, but belongs to
-//! the issuer: nothing else may decide by it. It is how tests and `check --payments` tell charges from claims.
+//! The issuer's ledger of charges and reversals. It is kept in the store because there is no other place, but belongs to
+//! the issuer: no other code may base a decision on it. Tests and `check --payments` compare payments with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,20 +12,20 @@ use crate::store::rows::{LedgerEntry, LedgerLine};
 use crate::store::{Database, StoreError, is_usable};
 use crate::watchdog::vital::Vital;
 
-/// Notes charges and reversals, those that wait at the same time in one transaction.
+/// Records charges and reversals; those that wait at the same time share a transaction.
 #[derive(Clone)]
 pub struct Ledger {
     batcher: Batcher<Book>,
 }
 
-/// How a key stands in the ledger.
+/// The state of a key in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing was ever noted under it.
+    /// Nothing was ever recorded under it.
     Blank,
     /// Charged.
     Charged,
-    /// Reversed: whatever was charged has been given back, and nothing will be charged any more.
+    /// Reversed: any charge has been returned, and nothing will be charged any more.
     Reversed,
 }
 
@@ -37,22 +37,22 @@ impl Ledger {
         }
     }
 
-    /// Of the task that notes.
+    /// The task that records.
     pub fn vital(&self) -> Vital {
         self.batcher.vital()
     }
 
-    /// Notes a charge, unless the key is charged or reversed already; says how the key stands then.
+    /// Records a charge, unless the key is already charged or reversed; returns the state of the key afterwards.
     pub async fn charge(&self, line: LedgerLine) -> Result<Standing, StoreError> {
         self.batcher.submit_patiently(Entry::Charge(line)).await
     }
 
-    /// Notes a reversal, also of a key that was never charged.
+    /// Records a reversal, even of a key that was never charged.
     pub async fn reverse(&self, line: LedgerLine) -> Result<Standing, StoreError> {
         self.batcher.submit_patiently(Entry::Reverse(line)).await
     }
 
-    /// How a key stands.
+    /// The state of a key.
     pub async fn standing(&self, key: String) -> Result<Standing, StoreError> {
         self.batcher.submit_patiently(Entry::Look(key)).await
     }
@@ -90,8 +90,8 @@ impl Batch for Book {
     type Item = Entry;
     type Outcome = Standing;
 
-    /// Charges first, then reversals: a key that meets both in one transaction ends reversed. The standing is read
-    /// back, so that running the batch again after a lost commit comes to the same.
+    /// Charges first, then reversals: a key with both in one transaction ends reversed. The state is read back, so that
+    /// running the batch again after a lost commit gives the same result.
     async fn run(&self, items: &[Entry]) -> Result<Vec<Standing>, StoreError> {
         let charges = lines(items, |item| match item {
             Entry::Charge(line) => Some(line),
@@ -132,7 +132,7 @@ impl Batch for Book {
     }
 }
 
-/// One line for each key, in the order of the keys: rows that are always locked in one order cause no deadlock.
+/// One line for each key, in the order of the keys: rows that are always locked in the same order cause no deadlock.
 fn lines<'a>(
     items: &'a [Entry],
     select: impl Fn(&'a Entry) -> Option<&'a LedgerLine>,

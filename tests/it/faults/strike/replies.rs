@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Ground;
 use super::cluster::complete;
+use crate::app::STORE;
 
 /// Clients on each node, half of them with direct reply-to and half with a queue of their own.
 const CLIENTS: i64 = 10;
@@ -148,7 +149,7 @@ impl Asker {
                 exclusive: true,
                 ..QueueDeclareOptions::default()
             };
-            let name = format!("default.replies-{order}");
+            let name = format!("{}.replies-{order}", STORE.0);
             let arguments = FieldTable::default();
             let declared = channel.queue_declare(name.as_str().into(), exclusive, arguments);
             declared.await.map(drop)?;

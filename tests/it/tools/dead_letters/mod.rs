@@ -121,7 +121,7 @@ async fn a_masked_letter_cannot_be_replayed_and_says_so() {
         .run(&["dead-letters", "replay", id(&letter)])
         .await
         .with(1);
-    assert!(refused.out.contains("it is masked"), "{}", refused.out);
+    assert!(refused.out.contains("it was masked"), "{}", refused.out);
     place
         .run(&["dead-letters", "replay", "--all"])
         .await

@@ -1,7 +1,7 @@
-//! Frames of AMQP 0-9-1, one after the other, as bytes arrive: texts are made UTF-8, headers are bounded, and of a body
-//! that is too long only the first part goes on.
+//! Cleans AMQP 0-9-1 frames as bytes arrive: texts become UTF-8, headers are limited, and of a body that is too long only
+//! the first part is passed on.
 //!
-//! A frame is a type (1 byte), a channel (2), a size (4), so many bytes, and an end mark (1).
+//! A frame is a type (1 byte), a channel (2), a size (4), a payload of that size, and an end mark (1).
 
 use std::collections::HashMap;
 
@@ -15,17 +15,17 @@ const HEARTBEAT: u8 = 8;
 const FRAME_END: u8 = 0xce;
 const HEAD: usize = 7;
 
-/// No broker sends longer frames than were agreed on (128 KiB); what claims to be longer is no frame.
+/// No broker sends frames longer than negotiated (128 KiB); anything that claims to be longer than this is not a frame.
 const LONGEST_FRAME: usize = 16 * 1024 * 1024;
 
-/// What is done with the next bytes.
+/// What to do with the next bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Collected: so many bytes of a frame, the head included.
+    /// Collect this many bytes of a frame, including the head.
     Collect(usize),
-    /// Part of a body: passed on, then ended where it was shortened, then dropped.
+    /// A body frame: pass bytes on, then add the end mark if it was shortened, then drop bytes.
     Body { pass: usize, end: bool, drop: usize },
-    /// Not AMQP (a broker that refuses the version): passed on, for lapin to say so.
+    /// Not AMQP (a broker that refuses the version): pass everything on, so that lapin reports it.
     Unknown,
 }
 
@@ -34,7 +34,7 @@ enum Next {
 pub(super) struct Cleaner {
     next: Next,
     collected: Vec<u8>,
-    /// Channels whose present body is shortened, with how much of it may still go on.
+    /// Channels whose current body is being shortened, with the number of bytes that may still be passed on.
     shortened: HashMap<u16, usize>,
 }
 
@@ -49,7 +49,7 @@ impl Default for Cleaner {
 }
 
 impl Cleaner {
-    /// Takes what was received and appends what goes on.
+    /// Takes received bytes and appends the clean ones.
     pub(super) fn push(&mut self, mut received: &[u8], clean: &mut Vec<u8>) {
         while !received.is_empty() {
             received = match self.next {
@@ -77,7 +77,7 @@ impl Cleaner {
         rest
     }
 
-    /// The head of a frame is known.
+    /// Handles the head of a frame.
     fn begin(&mut self, clean: &mut Vec<u8>) {
         let [kind, c0, c1, s0, s1, s2, s3] = self.collected[..] else {
             return;
@@ -106,7 +106,7 @@ impl Cleaner {
         self.collected.clear();
     }
 
-    /// A whole frame that is no body has been collected.
+    /// Handles a completely collected frame that is not a body.
     fn complete(&mut self, clean: &mut Vec<u8>) {
         let mut frame = std::mem::take(&mut self.collected);
         self.next = Next::Collect(HEAD);
@@ -164,7 +164,7 @@ impl Cleaner {
     }
 }
 
-/// The frame as it is, its end mark included.
+/// Passes on the unchanged frame, including its end mark.
 fn pass_on(head: &[u8], size: usize, clean: &mut Vec<u8>) -> Next {
     clean.extend_from_slice(head);
     Next::Body {
@@ -174,7 +174,7 @@ fn pass_on(head: &[u8], size: usize, clean: &mut Vec<u8>) -> Next {
     }
 }
 
-/// A frame of the first `kept` of its bytes, or none.
+/// Passes on a frame with the first `kept` bytes, or no frame.
 fn shorten(channel: u16, kept: usize, size: usize, clean: &mut Vec<u8>) -> Next {
     if kept > 0 {
         clean.push(BODY);
