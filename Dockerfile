@@ -12,7 +12,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --locked --profile dist --bin payment-service \
     && cp target/dist/payment-service /payment-service
 
-# The release that the build's image is made from: the same C library.
+# The same Debian release as the build image, for the same C library.
 FROM debian:bookworm-20250929-slim
 # For TLS to the database and the broker.
 RUN apt-get update \
@@ -25,14 +25,14 @@ COPY --from=build /payment-service /usr/local/bin/payment-service
 
 USER 10001:10001
 WORKDIR /data
-# Loopback is of no use in a container. Without CLIENTS_FILE the service refuses to listen beyond it, and says why.
+# Listening on loopback is useless in a container. Without CLIENTS_FILE the service refuses any other address, with an error.
 ENV LISTEN_ADDR=0.0.0.0:5009 \
     ADMIN_ADDR=0.0.0.0:9009 \
     DATA_DIR=/data \
     LOG_FORMAT=json
 VOLUME /data
 EXPOSE 5009 9009
-# A restart helps against a stuck process, and against nothing else: so live, not ready.
+# A restart only helps if the process is stuck, so this checks live, not ready.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["payment-service", "check", "--live"]
 ENTRYPOINT ["payment-service"]

@@ -32,8 +32,8 @@ pub fn payment_request() -> Value {
 pub fn order_payment() -> Value {
     json!({
         "type": "object",
-        "description": "A payment, by message: as over REST, but never with a card in clear, because a broker writes what it \
-                        carries to disk. A field that is null counts as absent.",
+        "description": "A payment request by message: the same as over REST, but without card data, because a broker writes \
+                        messages to disk. A field that is null counts as absent.",
         "properties": {
             "order_id": id("The client's number of the order that is paid."),
             "user_id": id("The client's number of the shopper."),
