@@ -43,7 +43,7 @@ async fn the_database_is_trusted_by_its_authority_and_its_name() {
         let refused = reached(host, &options).await.unwrap_err();
         assert!(refused.contains("certificate"), "{refused}");
         assert!(
-            refused.contains("DATABASE_URL: ssl-mode, ssl-ca"),
+            refused.contains("check ssl-mode, ssl-ca and the host name in DATABASE_URL"),
             "{refused}"
         );
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::contracts::answers::{Asked, Came};
 
 /// Far beyond what any step takes.
-pub(super) const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// One client of one instance.
 #[derive(Debug, Clone)]
