@@ -24,7 +24,7 @@ const CLIENTS: i64 = 10;
 const FIRST_ORDER: i64 = 2_000_000_000;
 
 /// For a reply to a client that has lost nothing: what the service's own connections to the node need to move, and no more.
-const PROMPT: Duration = Duration::from_secs(15);
+const PROMPT: Duration = Duration::from_secs(30);
 
 /// Until payments have ended whose replies have nowhere to go.
 const ENDED: Duration = Duration::from_secs(30);
