@@ -226,7 +226,7 @@ impl World {
     }
 
     /// Executes and answers everything. Returns how many steps it takes until the payment no longer changes, including
-    /// calls that nobody waits for.
+    /// calls whose caller is gone.
     pub fn come_to_rest(&mut self, verdict: Verdict) -> usize {
         for steps in 0..200 {
             if let Some(open) = self.calls.iter().position(Call::is_open) {

@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// The log of the database's file has some room left at first.
 const ROOM: Duration = Duration::from_secs(30);
 
-/// A payment under a key of its own, so that one that was refused can be asked for again.
+/// Requests a payment under its own key, so that a refused one can be requested again.
 async fn pay(client: &Api, order: i64) -> Answer {
     let body = json!({
         "order_id": order, "user_id": 1, "total_amount": 1, "card_token": "tok_visa",

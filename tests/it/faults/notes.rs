@@ -50,7 +50,7 @@ pub struct Entry {
     /// Whose payment it is.
     pub payer: Payer,
     pub card: &'static TestCard,
-    /// Whether it is paid with a card token of its own, that can be used once.
+    /// Whether it is paid with a one-time card token.
     pub one_time: bool,
     /// That token, as soon as there is one.
     pub token: Option<String>,
@@ -86,7 +86,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Notes {
     entries: Mutex<BTreeMap<i64, Entry>>,
-    /// Whether new ones do without tokens of their own.
+    /// Whether new payments use no one-time tokens.
     without_tokens: AtomicBool,
 }
 
@@ -140,7 +140,7 @@ impl Notes {
         self.lock()[&order].one_time
     }
 
-    /// Whether new ones are to do without tokens of their own.
+    /// Sets whether new payments use no one-time tokens.
     pub fn do_without_tokens(&self, without: bool) {
         self.without_tokens.store(without, Ordering::Relaxed);
     }
@@ -224,7 +224,7 @@ impl Notes {
         unknown.map(|(order, _)| *order).collect()
     }
 
-    /// Orders with a token of their own, not accepted so far.
+    /// Orders with a one-time token that are not accepted so far.
     pub fn tokens_on_their_way(&self) -> usize {
         let entries = self.lock();
         let open = entries

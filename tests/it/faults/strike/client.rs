@@ -19,7 +19,7 @@ const FLOOD: usize = 192;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Another client's payments, whose processor never answers, hold every permit and fill the queue. The load, which is of a
-/// client of its own, must go on within two time-outs.
+/// separate client, must go on within two time-outs.
 pub async fn flood(ground: &Ground) -> Result<(), String> {
     let permits = PERMITS.to_string();
     restart_workers(ground, &[("WORKER_CONCURRENCY", &permits)]).await?;

@@ -185,7 +185,7 @@ fn waits_for_space(ground: &Ground) -> usize {
         .count()
 }
 
-/// Twice the primary takes no changes any more, its replica does, and whoever connects to their one address is led there.
+/// Twice the primary becomes read-only, its replica takes over, and new connections to their shared address lead to it.
 /// Connections to the former primary stay open: the service must leave them.
 pub async fn fail_over_and_back(ground: &Ground) -> Result<(), String> {
     let first = ground.place.database.clone();
@@ -203,7 +203,7 @@ pub async fn fail_over_and_back(ground: &Ground) -> Result<(), String> {
 
 const WRITABLE: &str = "SET GLOBAL read_only = OFF";
 
-/// Whoever connects from now on.
+/// For new connections.
 fn lead_to(ground: &Ground, server: &Database) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
     ground.place.database_way.forward_to(address);
