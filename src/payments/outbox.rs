@@ -26,6 +26,24 @@ pub struct Refused {
     pub ids: [RowIds; 2],
 }
 
+/// Inserts rows and deletes those that they replace, in one transaction. Returns the rows, to be handed over.
+async fn write(
+    writer: &Writer,
+    replaced: &mut [OutboxId],
+    rows: impl FnOnce(Timestamp) -> Vec<OutboxRow> + Send,
+) -> Result<Vec<OutboxRow>, StoreError> {
+    let mut tx = writer.database.begin().await?;
+    let rows = rows(tx.now());
+    tx.insert_outbox(&rows).await?;
+    if !replaced.is_empty() {
+        // Sorted, because concurrent deletes in different orders deadlock.
+        replaced.sort_unstable();
+        tx.delete_outbox(replaced).await?;
+    }
+    tx.commit().await?;
+    Ok(rows)
+}
+
 pub(super) struct RefuseRequests(pub Writer);
 
 #[async_trait]
@@ -35,17 +53,15 @@ impl Batch for RefuseRequests {
     type Outcome = ();
 
     async fn run(&self, items: &[Refused]) -> Result<Vec<()>, StoreError> {
-        let Writer {
-            database,
-            leases,
-            hand_over,
-        } = &self.0;
-        let mut tx = database.begin().await?;
-        let due_at = tx.now() + leases.outbox;
-        let rows: Vec<OutboxRow> = items.iter().flat_map(|item| item.rows(due_at)).collect();
-        tx.insert_outbox(&rows).await?;
-        tx.commit().await?;
-        hand_over.rows(rows);
+        let lease = self.0.leases.outbox;
+        let rows = |now| {
+            items
+                .iter()
+                .flat_map(|item| item.rows(now + lease))
+                .collect()
+        };
+        let rows = write(&self.0, &mut [], rows).await?;
+        self.0.hand_over.rows(rows);
         Ok(vec![(); items.len()])
     }
 
@@ -88,26 +104,19 @@ impl Batch for EnqueueMessages {
     type Outcome = ();
 
     async fn run(&self, items: &[Message]) -> Result<Vec<()>, StoreError> {
-        let Writer {
-            database,
-            leases,
-            hand_over,
-        } = &self.0;
-        let mut tx = database.begin().await?;
-        let now = tx.now();
-        let row = |item: &Message| OutboxRow {
+        let lease = self.0.leases.outbox;
+        let row = |item: &Message, now: Timestamp| OutboxRow {
             id: item.id,
             payment: None,
-            due_at: now + item.delay.unwrap_or(leases.outbox),
+            due_at: now + item.delay.unwrap_or(lease),
             publication: item.publication.clone(),
         };
-        let rows: Vec<OutboxRow> = items.iter().map(row).collect();
-        tx.insert_outbox(&rows).await?;
-        tx.commit().await?;
+        let rows = |now| items.iter().map(|item| row(item, now)).collect();
+        let rows = write(&self.0, &mut [], rows).await?;
         // The sweep finds delayed messages when they are due.
         let now_due = rows.into_iter().zip(items);
         let now_due = now_due.filter(|(_, item)| item.delay.is_none());
-        hand_over.rows(now_due.map(|(row, _)| row));
+        self.0.hand_over.rows(now_due.map(|(row, _)| row));
         Ok(vec![(); items.len()])
     }
 
@@ -133,27 +142,17 @@ impl Batch for ReplaceRows {
     type Outcome = ();
 
     async fn run(&self, items: &[Replacement]) -> Result<Vec<()>, StoreError> {
-        let Writer {
-            database,
-            leases,
-            hand_over,
-        } = &self.0;
-        let mut tx = database.begin().await?;
-        let due_at = tx.now() + leases.outbox;
-        let row = |item: &Replacement| OutboxRow {
+        let lease = self.0.leases.outbox;
+        let letter = |item: &Replacement, now: Timestamp| OutboxRow {
             id: item.letter,
             payment: None,
-            due_at,
+            due_at: now + lease,
             publication: item.publication.clone(),
         };
-        let letters: Vec<OutboxRow> = items.iter().map(row).collect();
-        // Sorted, because concurrent deletes in different orders deadlock.
-        let mut ids: Vec<OutboxId> = items.iter().map(|item| item.row).collect();
-        ids.sort_unstable();
-        tx.insert_outbox(&letters).await?;
-        tx.delete_outbox(&ids).await?;
-        tx.commit().await?;
-        hand_over.rows(letters);
+        let letters = |now| items.iter().map(|item| letter(item, now)).collect();
+        let mut replaced: Vec<OutboxId> = items.iter().map(|item| item.row).collect();
+        let letters = write(&self.0, &mut replaced, letters).await?;
+        self.0.hand_over.rows(letters);
         Ok(vec![(); items.len()])
     }
 
