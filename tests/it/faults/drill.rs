@@ -21,6 +21,9 @@ use super::watch::Watch;
 /// After a fault is healed: until a new payment has come through, and until no payment is held up any more.
 pub const AFTERMATH: Duration = Duration::from_secs(30);
 
+/// Until servers and processes that have just been started let the first payment through, on a busy machine.
+const STARTED: Duration = Duration::from_secs(120);
+
 /// What a confirmed message that waits in its queue may take until it counts as lost, after everything else has ended.
 const LOST: Duration = Duration::from_secs(120);
 
@@ -98,7 +101,7 @@ impl Drill {
             loading,
             stop,
         };
-        if drill.ground.until_flowing(AFTERMATH).await.is_none() {
+        if drill.ground.until_flowing(STARTED).await.is_none() {
             drill
                 .faults
                 .push("nothing flows before any fault".to_owned());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::json;
 
 use super::place::{Needs, Place};
@@ -31,13 +32,12 @@ async fn a_worker_stopped_in_the_middle_of_slow_tries_finishes_them_and_nothing_
 {
     const PAYMENTS: i64 = 40;
     let place = Place::start(Needs::default()).await;
-    let slow = [("ISSUER_LATENCY", "2s"), ("PROCESSOR_TIMEOUT", "30s")];
+    // Long enough that on a busy machine the first of them has no answer before the last has begun.
+    let slow = [("ISSUER_LATENCY", "10s"), ("PROCESSOR_TIMEOUT", "60s")];
     let (api, mut worker, _folder) = pair(&place, &slow).await;
     let books = Books::open(&place).await;
     let client = Api::new(api.api);
-    for order in 1..=PAYMENTS {
-        client.pay(order, "tok_visa").await;
-    }
+    join_all((1..=PAYMENTS).map(|order| client.pay(order, "tok_visa"))).await;
     let claimed = "SELECT COUNT(*) FROM payments WHERE claimed_until IS NOT NULL";
     eventually("all are in hand", async || {
         books.count(claimed).await == PAYMENTS

@@ -24,6 +24,9 @@ const HOUR: i64 = 3_600;
 /// What is due too far ahead is looked for every ten seconds; then the tries have to be made.
 const BROUGHT_BACK: Duration = Duration::from_secs(60);
 
+/// Every process erases cards about once a minute.
+const ERASED: Duration = Duration::from_secs(100);
+
 /// MariaDB looks whether there is space again once a minute.
 const SPACE_LOOKED_FOR: Duration = Duration::from_secs(60);
 
@@ -66,7 +69,34 @@ async fn back_and_forward(ground: &Ground, clock: &Clock) -> Result<(), String> 
     ground.client.notes.do_without_tokens(false);
     let flows = ground.until_flowing(AFTERMATH).await;
     flows.ok_or("no work flows since the database's clock was set forward")?;
+    until_expired_cards_are_erased(ground).await?;
     back
+}
+
+/// Tokens whose answer the client never got are still there, and expired an hour ago all of a sudden.
+async fn until_expired_cards_are_erased(ground: &Ground) -> Result<(), String> {
+    let deadline = Instant::now() + ERASED;
+    loop {
+        let expired = expired_cards(ground).await;
+        if expired.map_err(|error| error.to_string())? == 0 {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err("the cards of expired tokens are not erased".to_owned());
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn expired_cards(ground: &Ground) -> sqlx::Result<i64> {
+    let mut administrator = ground.place.administrator().await?;
+    let sql = "SELECT COUNT(*) FROM card_tokens
+               WHERE sealed_card IS NOT NULL AND expires_at < UTC_TIMESTAMP(6)";
+    let expired = sqlx::query_scalar(sql)
+        .fetch_one(&mut administrator)
+        .await?;
+    administrator.close().await?;
+    Ok(expired)
 }
 
 fn set(clock: &Clock, offset: &str) -> Result<(), String> {
