@@ -1,5 +1,6 @@
 //! Messages that no client library sends: properties and headers byte for byte, by AMQP 0-9-1 frames.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,16 +15,25 @@ pub const HEADERS: u16 = 1 << 13;
 pub const CORRELATION_ID: u16 = 1 << 10;
 pub const MESSAGE_ID: u16 = 1 << 7;
 
-/// A connection with one channel.
-pub struct RawPublisher(TcpStream);
+/// A connection with one channel, whose messages are confirmed.
+pub struct RawPublisher {
+    stream: TcpStream,
+    /// Messages that are not confirmed yet, by their number on the channel.
+    unconfirmed: BTreeSet<u64>,
+    sent: u64,
+}
 
 impl RawPublisher {
     /// Logs in as guest.
     pub async fn connect(url: &str) -> Self {
         let (_, rest) = url.split_once('@').unwrap();
         let (address, vhost) = rest.split_once('/').unwrap();
-        let mut this = Self(TcpStream::connect(address).await.unwrap());
-        this.0.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
+        let mut this = Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            unconfirmed: BTreeSet::new(),
+            sent: 0,
+        };
+        this.stream.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
         this.read().await;
         // Connection.StartOk, TuneOk and Open; Channel.Open.
         let login = [
@@ -41,6 +51,9 @@ impl RawPublisher {
         this.write(METHOD, 0, &open).await;
         this.read().await;
         this.write(METHOD, 1, &[0, 20, 0, 10, 0]).await;
+        this.read().await;
+        // Confirm.Select: what is still on its way to a queue when its channel is closed can be lost.
+        this.write(METHOD, 1, &[0, 85, 0, 10, 0]).await;
         this.read().await;
         this
     }
@@ -65,10 +78,22 @@ impl RawPublisher {
         for part in body.chunks(131_064) {
             self.write(BODY, 1, part).await;
         }
+        self.sent += 1;
+        self.unconfirmed.insert(self.sent);
     }
 
-    /// Returns when the broker has all of it.
+    /// Returns when the broker has confirmed all of it.
     pub async fn close(mut self) {
+        while !self.unconfirmed.is_empty() {
+            let answer = self.read().await;
+            // Basic.Ack: the message's number, and whether those before it are meant as well.
+            assert_eq!(answer[..4], [0, 60, 0, 80], "not a confirm");
+            let number = u64::from_be_bytes(answer[4..12].try_into().unwrap());
+            match answer[12] {
+                0 => drop(self.unconfirmed.remove(&number)),
+                _ => self.unconfirmed.retain(|other| *other > number),
+            }
+        }
         self.write(METHOD, 1, &[0, 20, 0, 40, 0, 200, 0, 0, 0, 0, 0])
             .await;
         self.read().await;
@@ -83,26 +108,28 @@ impl RawPublisher {
             payload,
             &[0xce],
         ];
-        self.0.write_all(&frame.concat()).await.unwrap();
+        self.stream.write_all(&frame.concat()).await.unwrap();
     }
 
-    async fn read(&mut self) {
+    /// The payload of the next frame, and its last byte.
+    async fn read(&mut self) -> Vec<u8> {
         let reading = async {
             let mut head = [0; 7];
-            self.0.read_exact(&mut head).await.unwrap();
+            self.stream.read_exact(&mut head).await.unwrap();
             let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]);
             let mut rest = vec![0; usize::try_from(length).unwrap() + 1];
-            self.0.read_exact(&mut rest).await.unwrap();
+            self.stream.read_exact(&mut rest).await.unwrap();
             // Connection.Close or Channel.Close would say what was wrong.
             assert!(
                 !matches!(rest[..4], [0, 10, 0, 50] | [0, 20, 0, 40]),
                 "{}",
                 String::from_utf8_lossy(&rest)
             );
+            rest
         };
-        tokio::time::timeout(Duration::from_secs(10), reading)
+        tokio::time::timeout(Duration::from_secs(60), reading)
             .await
-            .expect("an answer in time");
+            .expect("an answer in time")
     }
 }
 
