@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::json;
@@ -116,7 +116,7 @@ fn order(number: i64) -> Vec<u8> {
     order.to_string().into_bytes()
 }
 
-/// Publishes as a careless client does: without confirms.
+/// Publishes whatever it is given, and waits until the broker has confirmed it.
 struct Sender {
     connection: Connection,
     channel: lapin::Channel,
@@ -127,6 +127,8 @@ impl Sender {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect(amqp_url, properties).await?;
         let channel = connection.create_channel().await?;
+        let options = ConfirmSelectOptions::default();
+        channel.confirm_select(options).await?;
         Ok(Self {
             connection,
             channel,
@@ -143,10 +145,9 @@ impl Sender {
         let published =
             self.channel
                 .basic_publish(exchange.into(), key.into(), options, body, properties);
-        published.await.map(drop)
+        published.await?.await.map(drop)
     }
 
-    /// The broker has all of it by then.
     async fn close(self) -> lapin::Result<()> {
         self.channel.close(200, "done".into()).await?;
         self.connection.close(200, "done".into()).await
