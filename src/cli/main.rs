@@ -27,7 +27,7 @@ enum Command {
     /// Authorizes payments; start as many as you need
     Worker,
     /// Updates the schema of the database and the topology of the broker; safe to repeat
-    Setup,
+    Setup(setup::Options),
     /// Checks database, broker and configuration; or whether a process is live; or the stored payments
     Check(check::Options),
     /// Lists payments, and shows the state and the history of one
@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
         None => runtime.block_on(run_role(Role::All)),
         Some(Command::Api) => runtime.block_on(run_role(Role::Api)),
         Some(Command::Worker) => runtime.block_on(run_role(Role::Worker)),
-        Some(Command::Setup) => runtime.block_on(run_setup()),
+        Some(Command::Setup(options)) => runtime.block_on(run_setup(options)),
         Some(Command::Check(options)) => runtime.block_on(check::run(options)),
         Some(Command::DeadLetters(options)) => runtime.block_on(dead_letters::run(options)),
         Some(Command::Payments(options)) => runtime.block_on(payments::run(options)),
@@ -79,8 +79,8 @@ async fn run_role(role: Role) -> ExitCode {
     }
 }
 
-async fn run_setup() -> ExitCode {
-    let config = match configuration::load(Role::Api) {
+async fn run_setup(options: setup::Options) -> ExitCode {
+    let config = match configuration::load(options.role()) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -88,7 +88,7 @@ async fn run_setup() -> ExitCode {
         return output::failed(error.as_ref());
     }
     warn_of_unknown_variables();
-    match setup::run(config).await {
+    match setup::run(config, options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::failed(error.as_ref()),
     }

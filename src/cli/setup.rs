@@ -1,15 +1,17 @@
 //! `setup`: migrations and topology. Waits for servers that are still starting, and logs what it waits for; safe to
-//! repeat.
+//! repeat. `setup --back` prepares the return to the release before this one.
 
 use std::error::Error;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::open;
 use super::reach::{self, Address};
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{Broker, BrokerError, Connection};
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, Role};
+use crate::payments::outbox;
 use crate::store::mysql::MySql;
 use crate::store::{Database, StoreError};
 
@@ -27,8 +29,51 @@ struct Unreachable {
     causes: String,
 }
 
-/// Updates the database and the broker.
-pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+/// Outbox rows that are rewritten in one transaction.
+const REWRITTEN: u32 = 500;
+
+/// Options of `setup`.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Options {
+    /// Rewrite pending messages so that the release before this one can publish them: run it after the last process of
+    /// this release has stopped
+    #[arg(long)]
+    back: bool,
+}
+
+impl Options {
+    /// The role whose configuration is read: an embedded service has nothing to set up, but may have to go back.
+    pub fn role(self) -> Role {
+        if self.back { Role::All } else { Role::Api }
+    }
+}
+
+/// Updates the database and the broker, or prepares the return to the release before this one.
+pub async fn run(config: Config, options: Options) -> Result<(), Box<dyn Error>> {
+    if options.back {
+        return go_back(&config).await;
+    }
+    forward(config).await
+}
+
+async fn go_back(config: &Config) -> Result<(), Box<dyn Error>> {
+    let database = open::database(config)?;
+    let mut rewritten = 0;
+    loop {
+        match outbox::replace_facts(database.as_ref(), REWRITTEN).await? {
+            0 => break,
+            rows => rewritten += rows,
+        }
+    }
+    database.close().await;
+    tracing::info!(
+        rewritten,
+        "the release before this one can publish everything that is pending"
+    );
+    Ok(())
+}
+
+async fn forward(config: Config) -> Result<(), Box<dyn Error>> {
     let Backend::Servers {
         database,
         connections,

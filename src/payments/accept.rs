@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 
 use super::draft::{Draft, NewPayment};
+use super::outgoing::NewMessage;
 use super::tokens::{self, TokenFault};
 use super::writer::Writer;
 use crate::domain::{ClientName, Payment, PaymentId, Timestamp};
@@ -67,8 +68,9 @@ impl Batch for AcceptPayments {
         }
         // Rows of an earlier run of this batch that was committed after all have not been handed over yet.
         let earlier = items.iter().filter(|item| is_own(item, &winners));
-        hand_over.rows(earlier.flat_map(|item| draft(item).outbox));
-        hand_over.rows(written.outbox);
+        let earlier = earlier.flat_map(|item| draft(item).messages);
+        let messages = earlier.chain(written.messages);
+        hand_over.messages(messages.map(NewMessage::outgoing));
         Ok(items
             .iter()
             .map(|item| match written.payments.remove(&item.id) {
@@ -210,32 +212,34 @@ impl<'b> Entries<'b> {
 #[derive(Default)]
 struct Written {
     payments: HashMap<PaymentId, Payment>,
-    outbox: Vec<OutboxRow>,
+    messages: Vec<NewMessage>,
 }
 
 /// Inserts the payments and, for those that now own their key, their history, outbox rows and tokens.
 async fn insert(tx: &mut dyn Transaction, drafts: Vec<Draft>) -> Result<Written, StoreError> {
     let (rows, others): (Vec<StoredPayment>, Vec<_>) = drafts
         .into_iter()
-        .map(|draft| (draft.row, (draft.events, draft.outbox, draft.token)))
+        .map(|draft| (draft.row, (draft.events, draft.messages, draft.token)))
         .unzip();
     tx.insert_payments(&rows).await?;
     let owners = owners_of_keys(tx, &rows).await?;
     let won = |row: &StoredPayment| row.idempotency.is_none() || owners.contains(&row.payment.id);
     let mut written = Written::default();
     let (mut events, mut uses) = (Vec::new(), Vec::new());
-    for (row, (its_events, its_outbox, token)) in rows.into_iter().zip(others) {
+    for (row, (its_events, its_messages, token)) in rows.into_iter().zip(others) {
         if won(&row) {
             let id = row.payment.id;
             events.extend(its_events);
-            written.outbox.extend(its_outbox);
+            written.messages.extend(its_messages);
             uses.extend(token.map(|token| (token, id)));
             written.payments.insert(id, row.payment);
         }
     }
     tx.insert_events(&events).await?;
-    if !written.outbox.is_empty() {
-        tx.insert_outbox(&written.outbox).await?;
+    if !written.messages.is_empty() {
+        let outbox = written.messages.iter().map(|message| message.row.clone());
+        let outbox: Vec<OutboxRow> = outbox.collect();
+        tx.insert_outbox(&outbox).await?;
     }
     if !uses.is_empty() {
         tx.use_tokens(&uses).await?;

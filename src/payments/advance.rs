@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::apply::{self, Advance};
 use super::leases::Leases;
+use super::outgoing::{NewMessage, Outgoing};
 use super::tokens::{self, TokenFault};
 use super::writer::Writer;
 use crate::domain::{
@@ -51,8 +52,8 @@ pub(super) struct Writes {
     moved: BTreeSet<PaymentId>,
     events: Vec<Event>,
     outbox: Vec<OutboxRow>,
-    /// The outbox rows that are due now, to be handed over.
-    due: Vec<OutboxRow>,
+    /// The messages that are due now, to be handed over.
+    due: Vec<Outgoing>,
     token_uses: Vec<(TokenId, PaymentId)>,
 }
 
@@ -107,7 +108,7 @@ impl Batch for AdvancePayments {
             let due = std::mem::take(&mut writes.due);
             tx.quarantine(&left_out).await?;
             write(tx, moved, writes).await?;
-            hand_over.rows(due);
+            hand_over.messages(due);
         }
         left_out.iter().for_each(SetAside::report);
         Ok(outcomes)
@@ -186,14 +187,16 @@ impl Moving<'_> {
             }
             writes.token_uses.push((token.clone(), row.payment.id));
         }
-        let (event, outbox) = apply::apply(row, item, moved, self.now, self.leases);
+        let (event, messages) = apply::apply(row, item, moved, self.now, self.leases);
         writes.moved.insert(row.payment.id);
         writes.events.push(event);
-        writes.outbox.extend(outbox.iter().cloned());
+        let rows = messages.iter().map(|message| message.row.clone());
+        writes.outbox.extend(rows);
         // Another try is due later: the sweep will find it.
         let later = row.payment.status == PaymentStatus::Processing && row.try_number > 1;
         if !later {
-            writes.due.extend(outbox);
+            let due = messages.into_iter().map(NewMessage::outgoing);
+            writes.due.extend(due);
         }
         Advanced::Moved(row.payment.clone())
     }

@@ -4,16 +4,14 @@
 use std::time::Duration;
 
 use super::leases::Leases;
+use super::outgoing::{self, NewMessage};
 use super::presented_card::PresentedCard;
 use super::row_ids::RowIds;
-use crate::broker::Publication;
 use crate::domain::{
     ClientName, DeclineCode, Event, EventKind, Next, Outcome, Payment, PaymentId, PaymentStatus,
     Phase, Progress, Timestamp, Trigger,
 };
-use crate::store::rows::{OutboxRow, StoredPayment, TokenId};
-use crate::wire::result;
-use crate::wire::work::WorkMessage;
+use crate::store::rows::{StoredPayment, TokenId};
 
 /// Something that happened to a payment.
 #[derive(Debug, Clone)]
@@ -42,14 +40,14 @@ struct Change {
     delay: Option<Duration>,
 }
 
-/// Changes the row; returns its event and the outbox rows.
+/// Changes the row; returns its event and its messages.
 pub(super) fn apply(
     row: &mut StoredPayment,
     item: &Advance,
     moved: Next,
     now: Timestamp,
     leases: Leases,
-) -> (Event, Vec<OutboxRow>) {
+) -> (Event, Vec<NewMessage>) {
     // If the clock was set back, for example by a fail-over, the history must stay in order.
     let at = now.max(row.payment.updated_at);
     let tried = row.try_number;
@@ -74,12 +72,8 @@ pub(super) fn apply(
         },
         reason: change.reason.map(|reason| reason.to_string()),
     };
-    let publications = publications(row, &event);
-    (
-        event,
-        item.ids
-            .outbox_rows(Some(row.payment.id), due_at, publications),
-    )
+    let messages = outgoing::messages(row, &event, &item.ids, due_at);
+    (event, messages)
 }
 
 fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
@@ -151,18 +145,4 @@ fn conclude(payment: &mut Payment, outcome: Outcome) -> (EventKind, Option<Decli
     };
     payment.decline_code.clone_from(&reason);
     (kind, reason)
-}
-
-/// The next try's work message, or the result.
-fn publications(row: &StoredPayment, event: &Event) -> Vec<Publication> {
-    if row.payment.status != PaymentStatus::Processing {
-        return result::publications(&row.payment, event.id, &row.origin);
-    }
-    let work = WorkMessage {
-        payment_id: row.payment.id,
-        attempt: row.payment.attempt,
-        try_number: row.try_number,
-    };
-    let traceparent = row.origin.traceparent.as_deref();
-    vec![work.publication(&row.payment.client, traceparent)]
 }

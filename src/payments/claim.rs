@@ -7,13 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use uuid::Uuid;
-
 use crate::domain::{PaymentId, PaymentStatus, Timestamp};
 use crate::payments::leases::Leases;
+use crate::payments::outgoing;
 use crate::store::batch::Batch;
 use crate::store::quarantine::{Quarantined, SetAside, payment_of};
-use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
+use crate::store::rows::{OutboxRow, StoredPayment};
 use crate::store::{Database, StoreError, is_usable};
 use crate::wire::work::WorkMessage;
 
@@ -129,12 +128,7 @@ pub(super) fn claim(
         return Claim::Over;
     }
     if let Some(held_until) = row.claimed_until.filter(|held_until| *held_until > now) {
-        writes.put_back.push(OutboxRow {
-            id: OutboxId(Uuid::now_v7()),
-            payment: Some(item.payment_id),
-            due_at: held_until,
-            publication: item.publication(&row.payment.client, row.origin.traceparent.as_deref()),
-        });
+        writes.put_back.push(outgoing::try_row(row, 0, held_until));
         return Claim::Held;
     }
     let retaken = row.claimed_until.replace(until).is_some();

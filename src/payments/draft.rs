@@ -1,16 +1,14 @@
 //! The rows of one accepted payment. Pure: this builds what [`super::accept`] writes.
 
+use super::outgoing::{self, NewMessage};
 use super::presented_card::PresentedCard;
 use super::row_ids::RowIds;
-use crate::broker::Publication;
 use crate::domain::{
     ClientName, Event, EventKind, Metadata, Money, Next, OrderId, Origin, Payment, PaymentId,
     Progress, ReturnUrl, Timestamp, Trigger, UserId, next,
 };
 use crate::payments::leases::Leases;
-use crate::store::rows::{Idempotency, OutboxRow, StoredPayment, TokenId};
-use crate::wire::result;
-use crate::wire::work::WorkMessage;
+use crate::store::rows::{Idempotency, StoredPayment, TokenId};
 
 /// A payment that is about to be accepted.
 #[derive(Debug, Clone)]
@@ -47,7 +45,7 @@ pub struct NewPayment {
 pub(super) struct Draft {
     pub row: StoredPayment,
     pub events: Vec<Event>,
-    pub outbox: Vec<OutboxRow>,
+    pub messages: Vec<NewMessage>,
     pub token: Option<TokenId>,
 }
 
@@ -57,25 +55,27 @@ impl Draft {
         let progress = first_step(item);
         let events = events(item, now);
         let payment = payment(item, &progress, &events, now);
-        let publications = publications(item, &payment);
-        let outbox = item
-            .ids
-            .outbox_rows(Some(item.id), now + leases.outbox, publications);
+        let row = StoredPayment {
+            payment,
+            try_number: progress.try_number,
+            phase: progress.phase,
+            uncertain: progress.uncertain,
+            pending: progress.pending,
+            sealed_card: item.card.as_ref().map(|card| card.sealed.clone()),
+            claimed_until: None,
+            check_at: item.card.as_ref().map(|_| now + leases.check),
+            idempotency: item.idempotency.clone(),
+            origin: item.origin.clone(),
+        };
+        let is_silent = item.card.is_none() && !item.announce;
+        let told = events.last().filter(|_| !is_silent);
+        let messages = told.map(|event| {
+            outgoing::messages(&row, event, &item.ids, now + leases.outbox)
+        });
         Self {
-            row: StoredPayment {
-                payment,
-                try_number: progress.try_number,
-                phase: progress.phase,
-                uncertain: progress.uncertain,
-                pending: progress.pending,
-                sealed_card: item.card.as_ref().map(|card| card.sealed.clone()),
-                claimed_until: None,
-                check_at: item.card.as_ref().map(|_| now + leases.check),
-                idempotency: item.idempotency.clone(),
-                origin: item.origin.clone(),
-            },
+            row,
+            messages: messages.unwrap_or_default(),
             events,
-            outbox,
             token: item.token.clone(),
         }
     }
@@ -131,21 +131,5 @@ fn payment(item: &NewPayment, progress: &Progress, events: &[Event], now: Timest
         sequence: events.last().map_or(0, |event| event.sequence),
         created_at: now,
         updated_at: now,
-    }
-}
-
-fn publications(item: &NewPayment, payment: &Payment) -> Vec<Publication> {
-    if item.card.is_some() {
-        let work = WorkMessage {
-            payment_id: item.id,
-            attempt: 1,
-            try_number: 1,
-        };
-        let traceparent = item.origin.traceparent.as_deref();
-        vec![work.publication(&payment.client, traceparent)]
-    } else if item.announce {
-        result::publications(payment, item.ids.events[0], &item.origin)
-    } else {
-        Vec::new()
     }
 }

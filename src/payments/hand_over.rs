@@ -1,4 +1,4 @@
-//! Outbox rows that were just committed, on their way to the relay that publishes them ([`crate::relay`]).
+//! Messages whose outbox rows were just committed, on their way to the relay that publishes them ([`crate::relay`]).
 //!
 //! The task that commits rows hands them over itself, even if no caller waits for its outcome any more: a client that
 //! disconnects must not delay its payment until the sweep. There is one bounded queue in memory for each [`Lane`].
@@ -6,28 +6,28 @@
 use tokio::sync::mpsc;
 
 use crate::broker::Lane;
-use crate::store::rows::OutboxRow;
+use crate::payments::outgoing::Outgoing;
 
-/// Maximum number of rows that wait in memory for their first publication.
+/// Maximum number of messages that wait in memory for their first publication.
 const WAITING: usize = 16_384;
 
-/// The sending side, for rows that were just committed.
+/// The sending side, for messages whose rows were just committed.
 #[derive(Debug, Clone)]
 pub struct HandOver {
-    work: mpsc::Sender<OutboxRow>,
-    results: mpsc::Sender<OutboxRow>,
-    replies: mpsc::Sender<OutboxRow>,
+    work: mpsc::Sender<Outgoing>,
+    results: mpsc::Sender<Outgoing>,
+    replies: mpsc::Sender<Outgoing>,
 }
 
 /// The receiving sides, one for each lane.
 #[derive(Debug)]
 pub struct HandedOver {
-    /// Rows of [`Lane::Work`].
-    pub work: mpsc::Receiver<OutboxRow>,
-    /// Rows of [`Lane::Results`].
-    pub results: mpsc::Receiver<OutboxRow>,
-    /// Rows of [`Lane::Replies`].
-    pub replies: mpsc::Receiver<OutboxRow>,
+    /// Messages of [`Lane::Work`].
+    pub work: mpsc::Receiver<Outgoing>,
+    /// Messages of [`Lane::Results`].
+    pub results: mpsc::Receiver<Outgoing>,
+    /// Messages of [`Lane::Replies`].
+    pub replies: mpsc::Receiver<Outgoing>,
 }
 
 /// Both sides of the queues.
@@ -49,15 +49,15 @@ pub fn hand_over() -> (HandOver, HandedOver) {
 }
 
 impl HandOver {
-    /// Takes committed rows. The sweep publishes those that do not fit.
-    pub fn rows(&self, rows: impl IntoIterator<Item = OutboxRow>) {
-        for row in rows {
-            let lane = match row.publication.lane() {
+    /// Takes messages whose rows are committed. The sweep publishes those that do not fit.
+    pub fn messages(&self, messages: impl IntoIterator<Item = Outgoing>) {
+        for message in messages {
+            let lane = match message.publication.lane() {
                 Lane::Work => &self.work,
                 Lane::Results => &self.results,
                 Lane::Replies => &self.replies,
             };
-            if lane.try_send(row).is_err() {
+            if lane.try_send(message).is_err() {
                 metrics::counter!("relay_left_to_sweep").increment(1);
             }
         }

@@ -20,6 +20,7 @@ mod methods;
 #[cfg(test)]
 mod model;
 pub mod outbox;
+pub mod outgoing;
 pub mod postpone;
 mod present_card;
 pub mod presented_card;

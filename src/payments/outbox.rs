@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use uuid::Uuid;
 
 use crate::broker::{Lane, Publication};
 use crate::domain::Timestamp;
 use crate::payments::leases::Leases;
+use crate::payments::outgoing::{self, Outgoing};
 use crate::payments::row_ids::RowIds;
 use crate::payments::writer::Writer;
 use crate::store::batch::Batch;
 use crate::store::quarantine::SetAside;
-use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
+use crate::store::rows::{OutboxId, OutboxRow};
 use crate::store::{Database, StoreError, is_usable};
-use crate::wire::work::WorkMessage;
 
 /// A refused request by message: a dead letter and, if its client is known, an event.
 #[derive(Debug, Clone)]
@@ -26,14 +25,16 @@ pub struct Refused {
     pub ids: [RowIds; 2],
 }
 
-/// Inserts rows and deletes those that they replace, in one transaction. Returns the rows, to be handed over.
+/// Writes messages without a payment and deletes the rows that they replace, in one transaction. Returns them, to be
+/// handed over.
 async fn write(
     writer: &Writer,
     replaced: &mut [OutboxId],
-    rows: impl FnOnce(Timestamp) -> Vec<OutboxRow> + Send,
-) -> Result<Vec<OutboxRow>, StoreError> {
+    messages: impl FnOnce(Timestamp) -> Vec<Outgoing> + Send,
+) -> Result<Vec<Outgoing>, StoreError> {
     let mut tx = writer.database.begin().await?;
-    let rows = rows(tx.now());
+    let messages = messages(tx.now());
+    let rows: Vec<OutboxRow> = messages.iter().map(Outgoing::row).collect();
     tx.insert_outbox(&rows).await?;
     if !replaced.is_empty() {
         // Sorted, because concurrent deletes in different orders deadlock.
@@ -41,7 +42,7 @@ async fn write(
         tx.delete_outbox(replaced).await?;
     }
     tx.commit().await?;
-    Ok(rows)
+    Ok(messages)
 }
 
 pub(super) struct RefuseRequests(pub Writer);
@@ -54,14 +55,12 @@ impl Batch for RefuseRequests {
 
     async fn run(&self, items: &[Refused]) -> Result<Vec<()>, StoreError> {
         let lease = self.0.leases.outbox;
-        let rows = |now| {
-            items
-                .iter()
-                .flat_map(|item| item.rows(now + lease))
-                .collect()
+        let messages = |now| {
+            let all = items.iter().flat_map(|item| item.messages(now + lease));
+            all.collect()
         };
-        let rows = write(&self.0, &mut [], rows).await?;
-        self.0.hand_over.rows(rows);
+        let messages = write(&self.0, &mut [], messages).await?;
+        self.0.hand_over.messages(messages);
         Ok(vec![(); items.len()])
     }
 
@@ -71,10 +70,10 @@ impl Batch for RefuseRequests {
 }
 
 impl Refused {
-    fn rows(&self, due_at: Timestamp) -> Vec<OutboxRow> {
+    fn messages(&self, due_at: Timestamp) -> Vec<Outgoing> {
         let ids = self.ids.iter().flat_map(|ids| ids.outbox);
         ids.zip(&self.publications)
-            .map(|(id, publication)| OutboxRow {
+            .map(|(id, publication)| Outgoing {
                 id,
                 payment: None,
                 due_at,
@@ -105,18 +104,19 @@ impl Batch for EnqueueMessages {
 
     async fn run(&self, items: &[Message]) -> Result<Vec<()>, StoreError> {
         let lease = self.0.leases.outbox;
-        let row = |item: &Message, now: Timestamp| OutboxRow {
+        let message = |item: &Message, now: Timestamp| Outgoing {
             id: item.id,
             payment: None,
             due_at: now + item.delay.unwrap_or(lease),
             publication: item.publication.clone(),
         };
-        let rows = |now| items.iter().map(|item| row(item, now)).collect();
-        let rows = write(&self.0, &mut [], rows).await?;
+        let messages = |now| items.iter().map(|item| message(item, now)).collect();
+        let messages = write(&self.0, &mut [], messages).await?;
         // The sweep finds delayed messages when they are due.
-        let now_due = rows.into_iter().zip(items);
+        let now_due = messages.into_iter().zip(items);
         let now_due = now_due.filter(|(_, item)| item.delay.is_none());
-        self.0.hand_over.rows(now_due.map(|(row, _)| row));
+        let now_due = now_due.map(|(message, _)| message);
+        self.0.hand_over.messages(now_due);
         Ok(vec![(); items.len()])
     }
 
@@ -143,7 +143,7 @@ impl Batch for ReplaceRows {
 
     async fn run(&self, items: &[Replacement]) -> Result<Vec<()>, StoreError> {
         let lease = self.0.leases.outbox;
-        let letter = |item: &Replacement, now: Timestamp| OutboxRow {
+        let letter = |item: &Replacement, now: Timestamp| Outgoing {
             id: item.letter,
             payment: None,
             due_at: now + lease,
@@ -152,7 +152,7 @@ impl Batch for ReplaceRows {
         let letters = |now| items.iter().map(|item| letter(item, now)).collect();
         let mut replaced: Vec<OutboxId> = items.iter().map(|item| item.row).collect();
         let letters = write(&self.0, &mut replaced, letters).await?;
-        self.0.hand_over.rows(letters);
+        self.0.hand_over.messages(letters);
         Ok(vec![(); items.len()])
     }
 
@@ -189,8 +189,8 @@ impl Batch for DeletePublished {
 /// The rows that one sweep took.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
-    /// The rows to publish.
-    pub rows: Vec<OutboxRow>,
+    /// What is to be published.
+    pub messages: Vec<Outgoing>,
     /// How many rows were found, including those set aside. If it equals the limit, there may be more.
     pub found: usize,
     /// How long the oldest of the rows has been due.
@@ -208,19 +208,23 @@ pub(super) async fn sweep(
     let mut tx = database.begin().await?;
     let now = tx.now();
     let rows = tx.lock_due_outbox(lane, now, limit).await?;
-    let left_out = tx.left_out();
+    let mut left_out = tx.left_out();
     let oldest = rows.iter().map(|row| row.due_at).min();
     let oldest = oldest.map(|due_at| Duration::try_from(now - due_at).unwrap_or_default());
     let found = rows.len() + left_out.len();
+    let mut messages = Vec::new();
     if found > 0 {
         let ids: Vec<OutboxId> = rows.iter().map(|row| row.id).collect();
         tx.postpone_outbox(&ids, now + leases.outbox).await?;
+        let (rendered, unreadable) = outgoing::render(tx.as_mut(), rows).await?;
+        messages = rendered;
+        left_out.extend(unreadable);
         tx.quarantine(&left_out).await?;
         tx.commit().await?;
         left_out.iter().for_each(SetAside::report);
     }
     Ok(Taken {
-        rows,
+        messages,
         found,
         oldest,
     })
@@ -247,7 +251,17 @@ pub(super) async fn dispatch_forgotten(
         let waiting = Duration::try_from(now - row.payment.updated_at).unwrap_or_default();
         row.check_at = Some(now + waiting.clamp(leases.check, leases.longest_check()));
     }
-    let rows: Vec<OutboxRow> = payments.iter().map(|row| dispatch(row, due_at)).collect();
+    let rows = payments
+        .iter()
+        .map(|row| outgoing::try_row(row, 0, due_at));
+    let rows: Vec<OutboxRow> = rows.collect();
+    let dispatch = |(row, payment): (&OutboxRow, _)| Outgoing {
+        id: row.id,
+        payment: row.payment,
+        due_at,
+        publication: outgoing::work_of(payment),
+    };
+    let messages = rows.iter().zip(&payments).map(dispatch).collect();
     if !payments.is_empty() {
         tx.update_payments(&payments).await?;
         tx.insert_outbox(&rows).await?;
@@ -256,7 +270,7 @@ pub(super) async fn dispatch_forgotten(
     tx.commit().await?;
     left_out.iter().for_each(SetAside::report);
     Ok(Taken {
-        rows,
+        messages,
         found,
         oldest: None,
     })
@@ -285,16 +299,26 @@ pub(super) async fn release(database: &dyn Database) -> Result<u64, StoreError> 
     Ok(released)
 }
 
-fn dispatch(row: &StoredPayment, due_at: Timestamp) -> OutboxRow {
-    let work = WorkMessage {
-        payment_id: row.payment.id,
-        attempt: row.payment.attempt,
-        try_number: row.try_number,
-    };
-    OutboxRow {
-        id: OutboxId(Uuid::now_v7()),
-        payment: Some(row.payment.id),
-        due_at,
-        publication: work.publication(&row.payment.client, row.origin.traceparent.as_deref()),
+/// Replaces up to `limit` facts by their messages, which releases without facts can publish; returns how many were found.
+pub async fn replace_facts(database: &dyn Database, limit: u32) -> Result<usize, StoreError> {
+    let mut tx = database.begin().await?;
+    let rows = tx.lock_facts(limit).await?;
+    let mut left_out = tx.left_out();
+    let found = rows.len() + left_out.len();
+    if found == 0 {
+        return Ok(0);
     }
+    let (messages, unreadable) = outgoing::render(tx.as_mut(), rows).await?;
+    left_out.extend(unreadable);
+    let mut ids: Vec<OutboxId> = messages.iter().map(|message| message.id).collect();
+    ids.sort_unstable();
+    let rows: Vec<OutboxRow> = messages.iter().map(Outgoing::row).collect();
+    if !ids.is_empty() {
+        tx.delete_outbox(&ids).await?;
+        tx.insert_outbox(&rows).await?;
+    }
+    tx.quarantine(&left_out).await?;
+    tx.commit().await?;
+    left_out.iter().for_each(SetAside::report);
+    Ok(found)
 }

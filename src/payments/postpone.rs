@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::domain::{PaymentId, PaymentStatus, Timestamp};
 use crate::payments::leases::Leases;
+use crate::payments::outgoing;
 use crate::store::batch::Batch;
 use crate::store::quarantine::{SetAside, payment_of};
 use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
@@ -116,13 +117,8 @@ fn is_current(row: &StoredPayment, work: WorkMessage) -> bool {
 }
 
 fn waiting(row: &StoredPayment, item: &Postpone, due_at: Timestamp) -> OutboxRow {
-    let traceparent = row.origin.traceparent.as_deref();
     OutboxRow {
         id: item.id,
-        payment: Some(row.payment.id),
-        due_at,
-        publication: item
-            .work
-            .postponed_publication(&row.payment.client, traceparent, item.times),
+        ..outgoing::try_row(row, item.times, due_at)
     }
 }

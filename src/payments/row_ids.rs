@@ -2,9 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::broker::Publication;
-use crate::domain::{EventId, PaymentId, Timestamp};
-use crate::store::rows::{OutboxId, OutboxRow};
+use crate::domain::EventId;
+use crate::store::rows::OutboxId;
 
 /// Ids for the rows that a command may write, generated before it runs, so that running it again writes the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,23 +23,5 @@ impl RowIds {
             events: [event(), event()],
             outbox: [outbox(), outbox()],
         }
-    }
-
-    pub(super) fn outbox_rows(
-        &self,
-        payment: Option<PaymentId>,
-        due_at: Timestamp,
-        publications: Vec<Publication>,
-    ) -> Vec<OutboxRow> {
-        self.outbox
-            .iter()
-            .zip(publications)
-            .map(|(id, publication)| OutboxRow {
-                id: *id,
-                payment,
-                due_at,
-                publication,
-            })
-            .collect()
     }
 }

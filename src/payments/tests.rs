@@ -27,7 +27,8 @@ use crate::domain::{CardSummary, PaymentId};
 use crate::store::Database;
 use crate::store::ids::IdSpace;
 use crate::store::rows::{Idempotency, TokenId};
-use crate::store::rows::{OutboxId, OutboxRow};
+use crate::payments::outgoing::Outgoing;
+use crate::store::rows::OutboxId;
 use crate::store::sqlite::Sqlite;
 use crate::vault::SealedCard;
 use uuid::Uuid;
@@ -70,12 +71,12 @@ impl Place {
         id
     }
 
-    async fn work(&mut self) -> OutboxRow {
+    async fn work(&mut self) -> Outgoing {
         let row = tokio::time::timeout(Duration::from_secs(10), self.handed_over.work.recv());
         row.await.expect("work is handed over").unwrap()
     }
 
-    async fn result(&mut self) -> OutboxRow {
+    async fn result(&mut self) -> Outgoing {
         let row = tokio::time::timeout(Duration::from_secs(10), self.handed_over.results.recv());
         row.await.expect("a result is handed over").unwrap()
     }

@@ -23,7 +23,7 @@ use crate::payments::Backlog;
 use crate::payments::commands::Commands;
 use crate::payments::hand_over::HandedOver;
 use crate::store::Database;
-use crate::store::rows::OutboxRow;
+use crate::payments::outgoing::Outgoing;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::{Entered, Name, Stage};
 use publisher::Publisher;
@@ -48,7 +48,7 @@ const REPLIES_UNDER_WAY: usize = 32;
 
 /// The relay: its tasks, to be run by the caller.
 pub struct RelayTasks {
-    lanes: [(Lane, mpsc::Receiver<OutboxRow>); 3],
+    lanes: [(Lane, mpsc::Receiver<Outgoing>); 3],
     publisher: Publisher,
     database: Arc<dyn Database>,
     settings: RelaySettings,
@@ -244,7 +244,7 @@ impl RelayTasks {
 
 async fn publish_handed_over(
     lane: Lane,
-    mut rows: mpsc::Receiver<OutboxRow>,
+    mut rows: mpsc::Receiver<Outgoing>,
     publisher: Publisher,
     stop: CancellationToken,
 ) {

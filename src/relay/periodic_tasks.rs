@@ -13,9 +13,9 @@ use crate::payments::Backlog;
 use crate::payments::outbox::Taken;
 use crate::payments::tokens::ERASED_AT_ONCE;
 use crate::store::Database;
-use crate::store::rows::OutboxRow;
+use crate::payments::outgoing::Outgoing;
 
-/// Rows taken by one sweep.
+/// Messages, and as many facts, taken by one sweep.
 const SWEPT: u32 = 512;
 /// Pause between two searches for cards to erase.
 pub(super) const ERASE_EVERY: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub(super) async fn sweep(
             let taken = publisher.stages.sweep.watch(sweep).await;
             drop(in_hand);
             let Ok(Taken {
-                rows,
+                messages: rows,
                 found,
                 oldest,
             }) = taken
@@ -51,7 +51,7 @@ pub(super) async fn sweep(
                 break;
             };
             // Rows that were taken are being published; the rows after them wait.
-            let left_behind = oldest.filter(|_| found == SWEPT as usize);
+            let left_behind = oldest.filter(|_| found >= SWEPT as usize);
             publisher.stages.of(lane).found(left_behind);
             metrics::counter!("relay_swept").increment(rows.len() as u64);
             let nothing_to_publish = rows.is_empty();
@@ -67,7 +67,7 @@ pub(super) async fn sweep(
 
 impl Publisher {
     /// Publishes rows of one lane and deletes those that are finished; returns how many those are.
-    async fn publish_swept(&self, rows: Vec<OutboxRow>) -> usize {
+    async fn publish_swept(&self, rows: Vec<Outgoing>) -> usize {
         // An earlier version stored its replies among the results.
         let (replies, others): (Vec<_>, Vec<_>) = rows
             .into_iter()
@@ -119,7 +119,11 @@ async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
     let taken = publisher.stages.rescue.watch(rescue).await;
     drop(in_hand);
     // Its stage reports a failure.
-    let Ok(Taken { rows, found, .. }) = taken else {
+    let Ok(Taken {
+        messages: rows,
+        found,
+        ..
+    }) = taken else {
         return false;
     };
     if !rows.is_empty() {

@@ -15,7 +15,8 @@ use time::OffsetDateTime;
 use super::publisher::{Outcome, Publisher};
 use super::reply_addresses::{Addresses, Trouble};
 use crate::broker::PublishError;
-use crate::store::rows::{OutboxId, OutboxRow};
+use crate::payments::outgoing::Outgoing;
+use crate::store::rows::OutboxId;
 use crate::wire::dead_letter;
 
 /// How long to retry a reply that its queue does not accept.
@@ -28,18 +29,18 @@ const SILENT: &str = "its queue does not confirm messages";
 struct Sorted {
     confirmed: Vec<OutboxId>,
     /// The broker closed the connection, perhaps because of one of these.
-    closed: Vec<OutboxRow>,
+    closed: Vec<Outgoing>,
     /// The broker's reason.
     words: String,
-    unconfirmed: Vec<OutboxRow>,
+    unconfirmed: Vec<Outgoing>,
     /// To be set aside, with the reason.
-    hopeless: Vec<(OutboxRow, String)>,
+    hopeless: Vec<(Outgoing, String)>,
 }
 
 impl Publisher {
     /// Publishes replies, deletes or sets aside those that are finished, and returns how many those are. The rest is left
     /// to the sweep.
-    pub(super) async fn reply(&self, rows: Vec<OutboxRow>) -> usize {
+    pub(super) async fn reply(&self, rows: Vec<Outgoing>) -> usize {
         let (mut now, mut apart, mut hopeless) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             match self.addresses.trouble(&row) {
@@ -64,7 +65,7 @@ impl Publisher {
     }
 
     /// In a separate task: it may take as long as the broker's time-out for confirms.
-    fn reply_apart(&self, rows: Vec<OutboxRow>) {
+    fn reply_apart(&self, rows: Vec<Outgoing>) {
         let Ok(permit) = Arc::clone(&self.addresses.apart).try_acquire_owned() else {
             return;
         };
@@ -89,7 +90,7 @@ impl Publisher {
 
     /// Finds the replies that make the broker close the connection: by halves, and the last one twice, since a connection
     /// can also be closed for another reason.
-    async fn isolate_replies(&self, closed: Vec<OutboxRow>) -> usize {
+    async fn isolate_replies(&self, closed: Vec<Outgoing>) -> usize {
         let mut done = 0;
         let mut suspects = vec![(closed, false)];
         while let Some((rows, again)) = suspects.pop() {
@@ -113,7 +114,7 @@ impl Publisher {
             done += confirmed.len();
             self.forget(confirmed).await;
             // There may be others to the same address.
-            let closes = |row: &mut OutboxRow| match self.addresses.trouble(row) {
+            let closes = |row: &mut Outgoing| match self.addresses.trouble(row) {
                 Some(Trouble::Closes(words)) => Some(words),
                 _ => None,
             };
@@ -131,7 +132,7 @@ impl Publisher {
     }
 
     /// Replaces replies by dead letters, each in one transaction, and returns how many were replaced.
-    async fn bury(&self, hopeless: Vec<(OutboxRow, String)>) -> usize {
+    async fn bury(&self, hopeless: Vec<(Outgoing, String)>) -> usize {
         let burying = hopeless.into_iter().map(|(row, error)| {
             metrics::counter!("replies_set_aside").increment(1);
             tracing::warn!(
@@ -154,7 +155,7 @@ impl Publisher {
         done
     }
 
-    async fn attempt_alone(&self, rows: Vec<OutboxRow>) -> Vec<Outcome> {
+    async fn attempt_alone(&self, rows: Vec<Outgoing>) -> Vec<Outcome> {
         let publications: Vec<_> = rows.iter().map(|row| row.publication.clone()).collect();
         let entered = self.stages.enter(&publications);
         let results = self.broker.publish_alone(&publications).await;
@@ -186,7 +187,7 @@ fn sort(outcomes: Vec<Outcome>, addresses: &Addresses) -> Sorted {
 }
 
 /// The time since its row was created, by this process's clock.
-fn age(row: &OutboxRow) -> Duration {
+fn age(row: &Outgoing) -> Duration {
     let made = row.id.0.get_timestamp().map(|made| made.to_unix().0);
     let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
     Duration::from_secs(now.saturating_sub(made.unwrap_or(now)))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::store::rows::OutboxRow;
+use crate::payments::outgoing::Outgoing;
 
 /// How long a problem of an address is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ impl Default for Addresses {
 }
 
 impl Addresses {
-    pub(super) fn trouble(&self, row: &OutboxRow) -> Option<Trouble> {
+    pub(super) fn trouble(&self, row: &Outgoing) -> Option<Trouble> {
         let troubles = self.lock();
         let (trouble, since) = troubles.get(&row.publication.routing_key)?;
         // It is then tried again, but not yet together with others.
@@ -52,7 +52,7 @@ impl Addresses {
         Some(if over { Trouble::Slow } else { trouble.clone() })
     }
 
-    pub(super) fn note(&self, row: &OutboxRow, trouble: Trouble) {
+    pub(super) fn note(&self, row: &Outgoing, trouble: Trouble) {
         let mut troubles = self.lock();
         if troubles.len() >= ADDRESSES {
             troubles.retain(|_, (_, since)| since.elapsed() <= REMEMBERED);
@@ -63,7 +63,7 @@ impl Addresses {
         }
     }
 
-    pub(super) fn forget(&self, row: &OutboxRow) {
+    pub(super) fn forget(&self, row: &Outgoing) {
         let mut troubles = self.lock();
         if !troubles.is_empty() {
             troubles.remove(&row.publication.routing_key);

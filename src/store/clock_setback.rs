@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::StoreError;
 use super::cells::Cell;
 use super::engine::{Connection, Engine};
-use super::rows::Horizons;
+use super::rows::{Content, Horizons};
 use super::statements as sql;
 use crate::broker::Lane;
 use crate::domain::Timestamp;
@@ -42,22 +42,28 @@ pub(super) async fn bring_back<E: Engine>(
     Ok(rows)
 }
 
-fn kinds(now: Timestamp, horizons: Horizons) -> [Kind; 4] {
-    let outbox = |lane: Lane, horizon: Duration| Kind {
-        ask: (
-            sql::OUTBOX_IS_AHEAD,
-            vec![lane.as_str().into(), (now + horizon).into()],
-        ),
-        change: (
-            sql::BRING_OUTBOX_BACK,
-            vec![now.into(), lane.as_str().into(), (now + horizon).into()],
-        ),
+fn kinds(now: Timestamp, horizons: Horizons) -> [Kind; 6] {
+    let outbox = |lane: Lane, horizon: Duration| {
+        Content::lanes(lane).map(|lane| Kind {
+            ask: (
+                sql::OUTBOX_IS_AHEAD,
+                vec![lane.into(), (now + horizon).into()],
+            ),
+            change: (
+                sql::BRING_OUTBOX_BACK,
+                vec![now.into(), lane.into(), (now + horizon).into()],
+            ),
+        })
     };
     let check = now + horizons.check;
     let token = now + horizons.token;
+    let [work, tries] = outbox(Lane::Work, horizons.work);
+    let [results, events] = outbox(Lane::Results, horizons.results);
     [
-        outbox(Lane::Work, horizons.work),
-        outbox(Lane::Results, horizons.results),
+        work,
+        tries,
+        results,
+        events,
         Kind {
             ask: (sql::CHECK_IS_AHEAD, vec![check.into()]),
             change: (sql::BRING_CHECK_BACK, vec![now.into(), check.into()]),

@@ -214,7 +214,7 @@ impl TryFrom<OutboxRecord> for OutboxRow {
             id: OutboxId(record.id),
             payment: record.payment_id.map(PaymentId),
             due_at: utc(record.due_at),
-            publication: serde_json::from_str(&record.publication)
+            content: serde_json::from_str(&record.publication)
                 .map_err(|_| StoreError::Corrupt(unreadable("publication")))?,
         })
     }

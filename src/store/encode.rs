@@ -193,8 +193,8 @@ fn outbox_row(row: &OutboxRow) -> Result<Row<'_>, StoreError> {
         Cell::bytes(row.id.0.as_bytes()),
         row.payment.map(|id| id.0).into(),
         row.due_at.into(),
-        Cell::json(&row.publication)?,
-        row.publication.lane().as_str().into(),
+        Cell::json(&row.content)?,
+        row.content.lane().into(),
     ])
 }
 
@@ -270,6 +270,12 @@ pub fn outbox_ids(ids: &[OutboxId]) -> Vec<Row<'_>> {
 pub fn event_ids(events: &[(PaymentId, EventId)]) -> Vec<Row<'_>> {
     let rows = events.iter();
     sorted(rows.map(|(payment, id)| vec![payment.0.into(), Cell::bytes(id.0.as_bytes())]))
+}
+
+/// Numbers of events in the histories of payments, sorted.
+pub fn event_numbers(events: &[(PaymentId, u32)]) -> Vec<Row<'static>> {
+    let rows = events.iter();
+    sorted(rows.map(|(payment, sequence)| vec![payment.0.into(), (*sequence).into()]))
 }
 
 /// Token ids, sorted.

@@ -77,6 +77,8 @@ pub struct Statements {
     pub payment_ids_by_keys: ManyRows,
     /// (rows of id) → payments, locked
     pub lock_payments: ManyRows,
+    /// (rows of id) → payments
+    pub read_payments: ManyRows,
     /// (rows)
     pub insert_payments: ManyRows,
     /// (rows of id and the columns that can change): payments that exist
@@ -91,12 +93,16 @@ pub struct Statements {
     pub insert_events: ManyRows,
     /// (rows of payment id, id) → ids
     pub existing_events: ManyRows,
+    /// (rows of payment id, sequence) → events
+    pub read_events: ManyRows,
     /// (rows)
     pub insert_outbox: ManyRows,
     /// (rows of id)
     pub delete_outbox: ManyRows,
     /// (lane, now, limit) → outbox rows, locked; those locked by others are skipped
     pub lock_due_outbox: &'static str,
+    /// (limit) → outbox rows with facts, locked
+    pub lock_facts: &'static str,
     /// (rows of id, due time)
     pub postpone_outbox: ManyRows,
     /// (rows)

@@ -271,6 +271,9 @@ pub trait Transaction: Send {
     /// Locks payments for update in the order of their ids; unknown ids are ignored.
     async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError>;
 
+    /// Payments, without a lock; unknown ids are ignored.
+    async fn read_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError>;
+
     /// Inserts payments. A row whose (client, idempotency key) exists is skipped: read the keys back.
     async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
 
@@ -305,19 +308,26 @@ pub trait Transaction: Send {
         events: &[(PaymentId, EventId)],
     ) -> Result<Vec<EventId>, StoreError>;
 
+    /// Those of the given events, by payment and sequence, that exist and can be read.
+    async fn read_events(&mut self, events: &[(PaymentId, u32)]) -> Result<Vec<Event>, StoreError>;
+
     /// Adds to the outbox.
     async fn insert_outbox(&mut self, rows: &[OutboxRow]) -> Result<(), StoreError>;
 
     /// Deletes published rows, in the order of their ids; missing ones are ignored.
     async fn delete_outbox(&mut self, ids: &[OutboxId]) -> Result<(), StoreError>;
 
-    /// Locks up to `limit` rows of a lane with `due_at <= now`, oldest first, skipping rows that another sweeper has locked.
+    /// Locks up to `limit` messages and as many facts of a lane with `due_at <= now`, each oldest first, skipping rows that
+    /// another sweeper has locked.
     async fn lock_due_outbox(
         &mut self,
         lane: Lane,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError>;
+
+    /// Locks up to `limit` rows that hold facts, due or not, by id.
+    async fn lock_facts(&mut self, limit: u32) -> Result<Vec<OutboxRow>, StoreError>;
 
     /// Moves locked outbox rows to a later due time.
     async fn postpone_outbox(

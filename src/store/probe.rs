@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::rows::{OutboxId, OutboxRow};
+use super::rows::{Content, OutboxId, OutboxRow};
 use super::{Database, StoreError};
 use crate::broker::{Exchange, Properties, Publication};
 
@@ -29,13 +29,13 @@ pub async fn try_write(database: &dyn Database, end: End) -> Result<(), StoreErr
         id: OutboxId(Uuid::now_v7()),
         payment: None,
         due_at: later,
-        publication: Publication {
+        content: Content::Message(Publication {
             exchange: Exchange::Default,
             routing_key: String::new(),
             properties: Properties::default(),
             body: String::new(),
             mandatory: false,
-        },
+        }),
     };
     let id = row.id;
     transaction.insert_outbox(&[row]).await?;

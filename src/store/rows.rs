@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::broker::Publication;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::{Lane, Publication};
 use crate::domain::{
     CardSummary, ClientName, Money, OrderId, Origin, Payment, PaymentId, PaymentStatus,
     PendingOutcome, Phase, Progress, Timestamp, UserId,
@@ -86,12 +88,82 @@ pub struct OutboxId(pub Uuid);
 pub struct OutboxRow {
     /// Its id.
     pub id: OutboxId,
-    /// The payment that it is about; none for a refused message.
+    /// The payment that it is about; none for a message without a payment.
     pub payment: Option<PaymentId>,
     /// Not swept before this time.
     pub due_at: Timestamp,
-    /// The message.
-    pub publication: Publication,
+    /// What is stored of the message.
+    pub content: Content,
+}
+
+/// What the outbox stores of a message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// A message of a payment, in a few words: the payment and its history hold the rest.
+    Fact(Fact),
+    /// The message itself: one without a payment, or one that an earlier release has written.
+    Message(Publication),
+}
+
+/// Which message of a payment is to be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// The work message of a try.
+    Try {
+        /// The attempt, from 1.
+        attempt: u32,
+        /// The try within the attempt, from 1.
+        #[serde(rename = "try")]
+        try_number: u32,
+        /// How often the try had to wait for its turn.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        postponed: u32,
+    },
+    /// An event, for all subscribers.
+    Result {
+        /// Its number in the payment's history.
+        sequence: u32,
+        /// The card of that moment: the payment may have another one by the time this is published.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<CardSummary>,
+    },
+    /// The same event, for the queue that the client has named for its replies.
+    Reply {
+        /// Its number in the payment's history.
+        sequence: u32,
+        /// The card of that moment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<CardSummary>,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Content {
+    /// The column `lane`. Facts have lanes of their own, which releases without facts do not sweep.
+    pub(super) fn lane(&self) -> &'static str {
+        match self {
+            Self::Fact(Fact::Try { .. }) => "try",
+            Self::Fact(Fact::Result { .. }) => "result",
+            Self::Fact(Fact::Reply { .. }) => "reply",
+            Self::Message(publication) => publication.lane().as_str(),
+        }
+    }
+
+    /// The values of the column `lane` for everything that travels in a lane.
+    pub(super) fn lanes(lane: Lane) -> [&'static str; 2] {
+        let of_facts = match lane {
+            Lane::Work => "try",
+            Lane::Results => "result",
+            Lane::Replies => "reply",
+        };
+        [lane.as_str(), of_facts]
+    }
 }
 
 /// `tok_` and 32 random characters.

@@ -64,9 +64,11 @@ pub const QUARANTINE_OUTBOX: &str =
 pub const OUTBOX_IS_RELEASED: &str =
     "SELECT id FROM outbox WHERE lane = 'aside' AND quarantined IS NULL LIMIT 1";
 
-/// (now). It does not matter which sweep finds them: the publication decides where a message goes.
-pub const RELEASE_OUTBOX: &str =
-    "UPDATE outbox SET lane = 'work', due_at = ? WHERE lane = 'aside' AND quarantined IS NULL";
+/// (now). It does not matter which sweep finds them: the message decides where it goes. A fact must not be found by a
+/// release without facts.
+pub const RELEASE_OUTBOX: &str = r#"
+UPDATE outbox SET lane = CASE WHEN publication LIKE '{"fact"%' THEN 'try' ELSE 'work' END, due_at = ?
+WHERE lane = 'aside' AND quarantined IS NULL"#;
 
 /// (lowest key, first key beyond) → ledger entries
 pub const LEDGER_BETWEEN: &str = "
@@ -93,8 +95,10 @@ WHERE check_at <= ? AND quarantined IS NULL
     AND id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')
 ORDER BY check_at LIMIT ?";
 
-/// (lane, now) → a row, if anything is due. Locks nothing: usually there is nothing.
-pub const OUTBOX_IS_DUE: &str = "SELECT id FROM outbox WHERE lane = ? AND due_at <= ? LIMIT 1";
+/// (lane, now, lane, now) → the lanes in which anything is due. Locks nothing: usually there is nothing.
+pub const OUTBOX_IS_DUE: &str = "
+SELECT CASE WHEN EXISTS (SELECT 1 FROM outbox WHERE lane = ? AND due_at <= ?) THEN 1 ELSE 0 END,
+    CASE WHEN EXISTS (SELECT 1 FROM outbox WHERE lane = ? AND due_at <= ?) THEN 1 ELSE 0 END";
 
 /// (now) → a row, if any card must be erased. Locks nothing: usually there is none.
 pub const TOKENS_ARE_EXPIRED: &str = "SELECT id FROM card_tokens WHERE erase_at < ? LIMIT 1";

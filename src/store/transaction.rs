@@ -11,9 +11,9 @@ use super::decode::{all, each};
 use super::engine::{Connection, Engine};
 use super::many::ManyRows;
 use super::quarantine::{Key, SetAside};
-use super::records::{LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, Tried};
+use super::records::{EventRecord, LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, Tried};
 use super::rows::{
-    CardToken, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
+    CardToken, Content, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
 use super::{StoreError, Transaction, encode, statements};
 use crate::broker::Lane;
@@ -147,6 +147,12 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
             .await
     }
 
+    async fn read_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError> {
+        let ids = encode::payment_ids(ids);
+        self.look_up_payments(&E::statements().read_payments, ids, &[])
+            .await
+    }
+
     async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
         self.write(
             &E::statements().insert_payments,
@@ -234,6 +240,14 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         Ok(found.into_iter().map(|(id,)| EventId(id)).collect())
     }
 
+    async fn read_events(&mut self, events: &[(PaymentId, u32)]) -> Result<Vec<Event>, StoreError> {
+        let numbers = encode::event_numbers(events);
+        let found = self.look_up::<EventRecord>(&E::statements().read_events, numbers, &[]);
+        // The events of another row must not suffer: one that cannot be read is missing.
+        let read = found.await?.into_iter().map(TryInto::try_into);
+        Ok(read.filter_map(Result::ok).collect())
+    }
+
     async fn insert_outbox(&mut self, rows: &[OutboxRow]) -> Result<(), StoreError> {
         self.write(&E::statements().insert_outbox, encode::outbox(rows)?, &[])
             .await
@@ -250,17 +264,32 @@ impl<E: Engine> Transaction for OpenTransaction<E> {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        let lane = lane.as_str();
-        let due: Vec<(Uuid,)> = self
+        let lanes = Content::lanes(lane);
+        let [first, second] = lanes.map(Cell::from);
+        let due: Vec<(i64, i64)> = self
             .connection
-            .fetch(statements::OUTBOX_IS_DUE, &[lane.into(), now.into()])
+            .fetch(
+                statements::OUTBOX_IS_DUE,
+                &[first, now.into(), second, now.into()],
+            )
             .await?;
-        if due.is_empty() {
-            return Ok(Vec::new());
+        let (first, second) = due.into_iter().next().unwrap_or_default();
+        let mut found: Vec<Tried<OutboxRecord>> = Vec::new();
+        for (lane, is_due) in lanes.into_iter().zip([first, second]) {
+            if is_due == 0 {
+                continue;
+            }
+            let parameters = [lane.into(), now.into(), limit.into()];
+            let sql = E::statements().lock_due_outbox;
+            let rows: Vec<Tried<OutboxRecord>> = self.connection.fetch(sql, &parameters).await?;
+            found.extend(rows);
         }
-        let parameters = [lane.into(), now.into(), limit.into()];
-        let sql = E::statements().lock_due_outbox;
-        let found: Vec<Tried<OutboxRecord>> = self.connection.fetch(sql, &parameters).await?;
+        Ok(each(found, &mut self.left_out))
+    }
+
+    async fn lock_facts(&mut self, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        let sql = E::statements().lock_facts;
+        let found: Vec<Tried<OutboxRecord>> = self.connection.fetch(sql, &[limit.into()]).await?;
         Ok(each(found, &mut self.left_out))
     }
 

@@ -57,8 +57,10 @@ impl WorkMessage {
         times: u32,
     ) -> Publication {
         let mut publication = self.publication(client, traceparent);
-        let headers = &mut publication.properties.headers;
-        headers.insert(POSTPONED_HEADER.to_owned(), times.to_string());
+        if times > 0 {
+            let headers = &mut publication.properties.headers;
+            headers.insert(POSTPONED_HEADER.to_owned(), times.to_string());
+        }
         publication
     }
 

@@ -16,7 +16,7 @@ use crate::broker::{
 use crate::cli::open;
 use crate::cli::open::OpenError;
 use crate::config::{Backend, Config};
-use crate::store::rows::{OutboxId, OutboxRow};
+use crate::store::rows::{Content, OutboxId, OutboxRow};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Database, StoreError};
 use crate::wire::dead_letter::DeadLetter;
@@ -132,7 +132,7 @@ impl DeadLetterStore {
                     id: OutboxId(Uuid::now_v7()),
                     payment: None,
                     due_at: OffsetDateTime::now_utc(),
-                    publication: message,
+                    content: Content::Message(message),
                 };
                 taken(file.take_dead_letter(&held.letter.id, Some(&row)).await?)
             }

@@ -8,7 +8,7 @@ use crate::broker::{Exchange, Queue};
 use crate::callbacks::event::{ERROR_HEADER, REASON_HEADER, TRIES_HEADER};
 use crate::domain::rfc3339;
 use crate::domain::{Event, Timestamp};
-use crate::store::rows::{LedgerEntry, OutboxRow, StoredPayment};
+use crate::store::rows::{Content, Fact, LedgerEntry, OutboxRow, StoredPayment};
 
 /// Everything known about one payment.
 pub(super) struct About {
@@ -146,7 +146,21 @@ fn charge(entry: &LedgerEntry) -> Value {
 /// A try, a result or a callback that waits to be published; for a callback also how often it was sent, and how the last
 /// call failed.
 fn waiting(row: &OutboxRow) -> Value {
-    let publication = &row.publication;
+    let publication = match &row.content {
+        Content::Message(publication) => publication,
+        Content::Fact(fact) => {
+            let what = match fact {
+                Fact::Try { .. } => "try",
+                Fact::Result { .. } => "result",
+                Fact::Reply { .. } => "reply",
+            };
+            let nothing = Value::Null;
+            return json!({
+                "due_at": rfc3339(row.due_at), "what": what,
+                "tries": nothing, "reason": nothing, "error": nothing,
+            });
+        }
+    };
     let what = match publication.exchange {
         Exchange::Work => "try",
         Exchange::Results => "result",

@@ -17,7 +17,8 @@ use super::{Pulses, RelayStages};
 use crate::broker::{Broker, Connection, Lane, Publication, PublishError, Queue};
 use crate::payments::commands::Commands;
 use crate::store::quarantine::{Key, SetAside};
-use crate::store::rows::{OutboxId, OutboxRow};
+use crate::payments::outgoing::Outgoing;
+use crate::store::rows::OutboxId;
 use crate::watchdog::vital::caught;
 
 /// Size of the groups; rows of a group that breaks the connection are published one by one.
@@ -48,7 +49,7 @@ pub(super) struct Publisher {
 }
 
 /// A row and the broker's answer.
-pub(super) type Outcome = (OutboxRow, Result<(), PublishError>);
+pub(super) type Outcome = (Outgoing, Result<(), PublishError>);
 
 #[derive(Default)]
 struct LaneState {
@@ -62,9 +63,9 @@ struct LaneState {
 struct Published {
     confirmed: Vec<OutboxId>,
     /// Neither confirmed nor refused: one of them may have broken the connection.
-    unconfirmed: Vec<OutboxRow>,
+    unconfirmed: Vec<Outgoing>,
     /// Not sent, because there is no connection.
-    unsent: Vec<OutboxRow>,
+    unsent: Vec<Outgoing>,
     /// How long it took.
     took: Duration,
 }
@@ -88,7 +89,7 @@ impl Publisher {
     }
 
     /// Publishes rows of one lane; returns those that the broker confirmed. The sweep tries the others again.
-    pub(super) async fn publish(&self, rows: Vec<OutboxRow>) -> Vec<OutboxId> {
+    pub(super) async fn publish(&self, rows: Vec<Outgoing>) -> Vec<OutboxId> {
         let Some(first) = rows.first() else {
             return Vec::new();
         };
@@ -117,7 +118,7 @@ impl Publisher {
         &self,
         lane: &LaneState,
         published: &mut Published,
-        mut suspects: Vec<OutboxRow>,
+        mut suspects: Vec<Outgoing>,
     ) {
         let began = Instant::now();
         let mut unconfirmed = std::mem::take(&mut published.unconfirmed);
@@ -148,7 +149,7 @@ impl Publisher {
 
     /// Publishes rows as soon as there is a connection, which a message may just have broken. In an outage it does not
     /// wait.
-    async fn publish_connected(&self, lane: &LaneState, rows: Vec<OutboxRow>) -> Published {
+    async fn publish_connected(&self, lane: &LaneState, rows: Vec<Outgoing>) -> Published {
         let mut published = self.publish_together(rows).await;
         while !published.unsent.is_empty() && !lane.is_away_for_long() {
             sleep(LOOK).await;
@@ -189,7 +190,7 @@ impl Publisher {
     }
 
     /// Publishes rows together.
-    async fn publish_together(&self, rows: Vec<OutboxRow>) -> Published {
+    async fn publish_together(&self, rows: Vec<Outgoing>) -> Published {
         let mut published = Published::default();
         let began = Instant::now();
         let outcomes = self.attempt(rows).await;
@@ -212,7 +213,7 @@ impl Publisher {
     }
 
     /// Publishes rows together and returns the outcome of each. If publishing panics, all of them count as unconfirmed.
-    pub(super) async fn attempt(&self, rows: Vec<OutboxRow>) -> Vec<Outcome> {
+    pub(super) async fn attempt(&self, rows: Vec<Outgoing>) -> Vec<Outcome> {
         if rows.is_empty() {
             return Vec::new();
         }
@@ -235,7 +236,7 @@ impl Publisher {
         let outcomes: Vec<Outcome> = rows
             .into_iter()
             .zip(publications)
-            .map(|((id, payment, due_at), publication)| OutboxRow {
+            .map(|((id, payment, due_at), publication)| Outgoing {
                 id,
                 payment,
                 due_at,
@@ -274,7 +275,7 @@ impl Publisher {
         timeout(AWAY, answer).await.is_ok()
     }
 
-    fn suspects_among(&self, rows: Vec<OutboxRow>) -> (Vec<OutboxRow>, Vec<OutboxRow>) {
+    fn suspects_among(&self, rows: Vec<Outgoing>) -> (Vec<Outgoing>, Vec<Outgoing>) {
         let known = self.known();
         if known.is_empty() {
             return (Vec::new(), rows);

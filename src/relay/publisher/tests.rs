@@ -14,6 +14,7 @@ use crate::payments::leases::Leases;
 use crate::relay::RelaySettings;
 use crate::store::Database;
 use crate::store::ids::IdSpace;
+use crate::store::rows::OutboxRow;
 use crate::store::sqlite::Sqlite;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::vital::Vital;
@@ -128,8 +129,8 @@ impl Case {
     }
 
     /// Rows of the outbox: ordinary ones, with this one in the middle.
-    async fn rows(&self, bad: &str, ordinary: usize) -> Vec<OutboxRow> {
-        let row = |index| OutboxRow {
+    async fn rows(&self, bad: &str, ordinary: usize) -> Vec<Outgoing> {
+        let row = |index| Outgoing {
             id: OutboxId(Uuid::now_v7()),
             payment: None,
             due_at: OffsetDateTime::now_utc(),
@@ -141,9 +142,10 @@ impl Case {
                 mandatory: false,
             },
         };
-        let rows: Vec<OutboxRow> = (0..=ordinary).map(row).collect();
+        let rows: Vec<Outgoing> = (0..=ordinary).map(row).collect();
         let mut tx = self.database.begin().await.expect("a transaction");
-        tx.insert_outbox(&rows).await.expect("written");
+        let stored: Vec<OutboxRow> = rows.iter().map(Outgoing::row).collect();
+        tx.insert_outbox(&stored).await.expect("written");
         tx.commit().await.expect("committed");
         rows
     }

@@ -47,6 +47,10 @@ STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
         "SELECT * FROM payments FORCE INDEX (PRIMARY) WHERE id IN (",
         ") ORDER BY id FOR UPDATE",
     ),
+    read_payments: ManyRows::keys(
+        "SELECT * FROM payments FORCE INDEX (PRIMARY) WHERE id IN (",
+        ") ORDER BY id",
+    ),
     insert_payments: ManyRows::values(
         "
 INSERT INTO payments (
@@ -119,6 +123,13 @@ SELECT payment_events.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
 )) AS given
 STRAIGHT_JOIN payment_events FORCE INDEX (PRIMARY)
     ON payment_events.payment_id = given.payment_id AND payment_events.id = UNHEX(given.id)"),
+    read_events: Json("
+SELECT payment_events.* FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    payment_id BIGINT PATH '$[0]' ERROR ON ERROR,
+    sequence BIGINT PATH '$[1]' ERROR ON ERROR
+)) AS given
+STRAIGHT_JOIN payment_events FORCE INDEX (PRIMARY)
+    ON payment_events.payment_id = given.payment_id AND payment_events.sequence = given.sequence"),
     insert_outbox: ManyRows::values(
         "INSERT INTO outbox (id, payment_id, due_at, publication, lane) VALUES ",
         "(?, ?, ?, ?, ?)",
@@ -133,6 +144,8 @@ STRAIGHT_JOIN outbox FORCE INDEX (PRIMARY) ON outbox.id = UNHEX(given.id)"),
 SELECT * FROM outbox FORCE INDEX (outbox_due)
 WHERE lane = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?
 FOR UPDATE SKIP LOCKED",
+    lock_facts: "
+SELECT * FROM outbox WHERE lane IN ('try', 'result', 'reply') ORDER BY id LIMIT ? FOR UPDATE",
     postpone_outbox: Json("
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
     id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR

@@ -23,6 +23,9 @@ CROSS JOIN payments
     lock_payments: Json("
 SELECT payments.* FROM json_each(?1) AS wanted
 CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'"),
+    read_payments: Json("
+SELECT payments.* FROM json_each(?1) AS wanted
+CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'"),
     insert_payments: Json("
 INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
@@ -76,6 +79,11 @@ SELECT payment_events.id FROM json_each(?1) AS wanted
 CROSS JOIN payment_events
     ON payment_events.payment_id = wanted.value ->> '$[0]'
     AND payment_events.id = unhex(wanted.value ->> '$[1]')"),
+    read_events: Json("
+SELECT payment_events.* FROM json_each(?1) AS wanted
+CROSS JOIN payment_events
+    ON payment_events.payment_id = wanted.value ->> '$[0]'
+    AND payment_events.sequence = wanted.value ->> '$[1]'"),
     insert_outbox: Json("
 INSERT INTO outbox (
     id, payment_id, due_at, publication, lane
@@ -89,6 +97,8 @@ DELETE FROM outbox
 WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))"),
     lock_due_outbox: "
 SELECT * FROM outbox WHERE lane = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3",
+    lock_facts: "
+SELECT * FROM outbox WHERE lane IN ('try', 'result', 'reply') ORDER BY id LIMIT ?1",
     postpone_outbox: Json("
 UPDATE outbox SET due_at = ?2
 WHERE id IN (SELECT unhex(value ->> '$[0]') FROM json_each(?1))"),

@@ -4,16 +4,25 @@ use std::sync::Arc;
 
 use payment_service::broker::Lane;
 use payment_service::domain::PaymentId;
-use payment_service::store::rows::OutboxId;
+use payment_service::store::rows::{Content, Fact, OutboxId, OutboxRow};
 use payment_service::store::{Database, OutboxDepth};
 use time::Duration;
 
 use super::samples::*;
 
 pub async fn an_outbox_row_comes_back_as_it_was_written(database: Arc<dyn Database>) {
-    let mut long = outbox(None, seconds(1));
-    long.publication.body = "é\"\\😀".repeat(30_000);
-    let rows = [outbox(Some(1), NOON), long];
+    let mut publication = message_in(&outbox(None, seconds(1))).clone();
+    publication.body = "é\"\\😀".repeat(30_000);
+    let long = OutboxRow {
+        content: Content::Message(publication),
+        ..outbox(None, seconds(1))
+    };
+    let due = Fact::Try {
+        attempt: 2,
+        try_number: 3,
+        postponed: 1,
+    };
+    let rows = [outbox(Some(1), NOON), long, fact(2, NOON, due)];
     keep_outbox(&database, &rows).await;
     let mut tx = begin(&database).await;
     assert_eq!(

@@ -14,6 +14,7 @@ use payment_service::payments::claim::Claim;
 use payment_service::payments::commands::Commands;
 use payment_service::payments::draft::NewPayment;
 use payment_service::payments::leases::Leases;
+use payment_service::payments::outgoing::Outgoing;
 use payment_service::payments::row_ids::RowIds;
 use payment_service::payments::tokens::TokenFault;
 use payment_service::store::ids::IdSpace;
@@ -65,9 +66,9 @@ impl Case {
         keep(&self.database, &ids.map(row).collect::<Vec<_>>()).await;
     }
 
-    async fn swept(&self, lane: Lane) -> (Vec<OutboxRow>, usize) {
+    async fn swept(&self, lane: Lane) -> (Vec<Outgoing>, usize) {
         let taken = self.commands.sweep(lane, 100).await.unwrap();
-        (taken.rows, taken.found)
+        (taken.messages, taken.found)
     }
 
     /// What the rescue finds.
@@ -75,7 +76,7 @@ impl Case {
         let taken = self.commands.dispatch_forgotten(Duration::ZERO, 100);
         let taken = taken.await.unwrap();
         let mut ids: Vec<i64> = taken
-            .rows
+            .messages
             .iter()
             .map(|row| row.payment.unwrap().0)
             .collect();
@@ -145,12 +146,14 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
             let sql = format!("{broken} {publication} WHERE payment_id = {id}");
             case.place.execute(&sql).await;
         }
-        assert_eq!(case.swept(Lane::Work).await, (vec![rows[3].clone()], 4));
+        let (swept, found) = case.swept(Lane::Work).await;
+        assert_eq!((swept.len(), found), (1, 4));
+        assert_eq!((swept[0].id, &swept[0].publication), (rows[3].id, message_in(&rows[3])));
         assert_eq!(case.swept(Lane::Work).await, (vec![], 0));
         let depth = case.database.outbox_depth().await.unwrap();
         assert_eq!((depth.total, depth.due, depth.quarantined), (1, 0, 3));
 
-        let mended = serde_json::to_string(&rows[0].publication).unwrap();
+        let mended = serde_json::to_string(message_in(&rows[0])).unwrap();
         let sql = format!(
             "UPDATE outbox SET quarantined = NULL, publication = '{}' WHERE payment_id = 1",
             mended.replace('\\', "\\\\").replace("\\\\\"", "\\\"")
@@ -163,7 +166,7 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
         let (released, _) = case.swept(Lane::Work).await;
         assert_eq!(released.len(), 1);
-        assert_eq!(released[0].publication, rows[0].publication);
+        assert_eq!(&released[0].publication, message_in(&rows[0]));
     }
 }
 

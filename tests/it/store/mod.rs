@@ -5,6 +5,7 @@ mod contract_lists;
 mod contract_outbox;
 mod contract_payments;
 mod contract_tokens;
+mod facts;
 mod isolation;
 mod mysql;
 mod mysql_faults;

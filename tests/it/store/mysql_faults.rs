@@ -286,7 +286,7 @@ async fn a_message_longer_than_the_server_takes_is_refused_alone() {
     let (commands, _) = Commands::new(Arc::clone(&database), ids, leases);
     let message = |length: usize| {
         let row = outbox(None, NOON);
-        let mut publication = row.publication;
+        let mut publication = message_in(&row).clone();
         publication.body = "x".repeat(length);
         commands.enqueue(Message {
             id: row.id,

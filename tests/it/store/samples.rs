@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use payment_service::broker::Publication;
 use payment_service::domain::Origin;
 use payment_service::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
@@ -10,7 +11,7 @@ use payment_service::domain::{
     UserId,
 };
 use payment_service::store::rows::{
-    CardToken, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
+    CardToken, Content, Fact, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
 use payment_service::store::{Database, Transaction};
 use payment_service::vault::SealedCard;
@@ -154,7 +155,25 @@ pub fn outbox(payment: Option<i64>, due_at: Timestamp) -> OutboxRow {
         id: OutboxId(Uuid::now_v7()),
         payment: payment.map(PaymentId),
         due_at,
-        publication: message.publication(&client("store-manager"), Some("00-é\"-01")),
+        content: Content::Message(
+            message.publication(&client("store-manager"), Some("00-é\"-01")),
+        ),
+    }
+}
+
+/// A row that holds a fact.
+pub fn fact(payment: i64, due_at: Timestamp, fact: Fact) -> OutboxRow {
+    OutboxRow {
+        content: Content::Fact(fact),
+        ..outbox(Some(payment), due_at)
+    }
+}
+
+/// The message that a row holds.
+pub fn message_in(row: &OutboxRow) -> &Publication {
+    match &row.content {
+        Content::Message(publication) => publication,
+        Content::Fact(fact) => panic!("a fact: {fact:?}"),
     }
 }
 

@@ -1,3 +1,4 @@
+mod back;
 mod check_live;
 mod dead_letters;
 mod environment;

@@ -2,10 +2,10 @@
 
 use payment_service::broker::{Exchange, Properties, Publication, Queue};
 use payment_service::domain::{EventKind, PaymentStatus};
-use payment_service::store::rows::OutboxRow;
+use payment_service::store::rows::{Content, Fact, OutboxRow};
 
 use super::place::Place;
-use crate::store::samples::{client, event, line, outbox, payment, processing, seconds};
+use crate::store::samples::{client, event, fact, line, outbox, payment, processing, seconds};
 
 /// 1 waits for a card, 2 is processing with a try that is due, 3 succeeded and its callback is repeated; 4 is another
 /// client's.
@@ -26,7 +26,12 @@ async fn some(place: &Place) {
     succeeded.reason = None;
     tx.insert_events(&[event(3, 1), succeeded]).await.unwrap();
     tx.ledger_charge(&[line(3, 1)], now).await.unwrap();
-    tx.insert_outbox(&[outbox(Some(2), now), callback(3), callback(33)])
+    let due = Fact::Try {
+        attempt: 1,
+        try_number: 1,
+        postponed: 0,
+    };
+    tx.insert_outbox(&[fact(2, now, due), callback(3), callback(33)])
         .await
         .unwrap();
     tx.commit().await.unwrap();
@@ -39,7 +44,7 @@ fn callback(payment: i64) -> OutboxRow {
     let event =
         serde_json::json!({"subject": format!("payments/{payment}"), "type": "payment.succeeded"});
     OutboxRow {
-        publication: Publication {
+        content: Content::Message(Publication {
             exchange: Exchange::Default,
             routing_key: Queue::Callbacks.name().to_owned(),
             properties: Properties {
@@ -48,7 +53,7 @@ fn callback(payment: i64) -> OutboxRow {
             },
             body: event.to_string(),
             mandatory: true,
-        },
+        }),
         ..outbox(None, seconds(60))
     }
 }

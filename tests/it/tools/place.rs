@@ -92,6 +92,23 @@ impl Place {
         }
     }
 
+    /// The one number that a query finds.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        match &self.data {
+            Data::File(folder) => {
+                let url = format!("sqlite://{}", folder.path().join("payments.db").display());
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                let found = sqlx::query_scalar(sql).fetch_one(&mut connection);
+                found.await.unwrap()
+            }
+            Data::Server(url, _) => {
+                let mut connection = sqlx::MySqlConnection::connect(url).await.unwrap();
+                let found = sqlx::query_scalar(sql).fetch_one(&mut connection);
+                found.await.unwrap()
+            }
+        }
+    }
+
     /// A statement behind the service's back.
     pub async fn execute(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());

@@ -248,6 +248,15 @@ impl Transaction for Open {
     ) -> Result<Vec<EventId>, StoreError> {
         not_asked()
     }
+    async fn read_payments(&mut self, _: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError> {
+        not_asked()
+    }
+    async fn read_events(&mut self, _: &[(PaymentId, u32)]) -> Result<Vec<Event>, StoreError> {
+        not_asked()
+    }
+    async fn lock_facts(&mut self, _: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        not_asked()
+    }
     async fn insert_outbox(&mut self, _: &[OutboxRow]) -> Result<(), StoreError> {
         not_asked()
     }

@@ -1,0 +1,240 @@
+//! The outbox holds facts about a payment's messages. What a sweep makes of them is the message that the commit handed over,
+//! to the byte, whatever has become of the payment since; and they can be turned into messages for a release without facts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use payment_service::broker::{Lane, Publication};
+use payment_service::domain::{Answer, DeclineCode, Origin, PaymentId, Trigger};
+use payment_service::payments::apply::Advance;
+use payment_service::payments::claim::Claim;
+use payment_service::payments::commands::Commands;
+use payment_service::payments::draft::NewPayment;
+use payment_service::payments::hand_over::HandedOver;
+use payment_service::payments::leases::Leases;
+use payment_service::payments::outbox::replace_facts;
+use payment_service::payments::outgoing::Outgoing;
+use payment_service::payments::presented_card::PresentedCard;
+use payment_service::payments::row_ids::RowIds;
+use payment_service::store::Database;
+use payment_service::store::ids::IdSpace;
+use payment_service::vault::SealedCard;
+use payment_service::wire::work::WorkMessage;
+use tokio::sync::mpsc;
+
+use super::samples::*;
+use crate::tools::place::Place;
+
+struct Case {
+    place: Place,
+    database: Arc<dyn Database>,
+    commands: Commands,
+    handed_over: HandedOver,
+}
+
+impl Case {
+    /// Every row is due as soon as it is written, and the rescue finds nothing.
+    async fn on_both() -> Vec<Self> {
+        let case = |place: Place| {
+            let database = place.database();
+            let leases = Leases {
+                outbox: Duration::ZERO,
+                claim: Duration::from_secs(10),
+                check: Duration::from_secs(3600),
+            };
+            let ids = IdSpace {
+                first: 1000,
+                last: 1_000_000,
+            };
+            let (commands, handed_over) = Commands::new(Arc::clone(&database), ids, leases);
+            Self {
+                place,
+                database,
+                commands,
+                handed_over,
+            }
+        };
+        Place::both().await.into_iter().map(case).collect()
+    }
+
+    async fn advance(&self, trigger: Trigger, card: Option<(PresentedCard, u32)>) {
+        let advance = Advance {
+            payment: PaymentId(1),
+            client: None,
+            trigger,
+            card,
+            token: None,
+            delay: Duration::ZERO,
+            ids: RowIds::draw(),
+        };
+        self.commands.record(advance).await.unwrap();
+    }
+
+    /// A declined payment of a client that wants replies, and the messages that were handed over for it.
+    async fn declined(&mut self) -> [Outgoing; 3] {
+        self.commands.accept(new_payment()).await.unwrap();
+        self.claim(1, 1).await;
+        let answer = Answer::Declined {
+            code: DeclineCode::new("insufficient_funds".to_owned()),
+        };
+        self.advance(answered((1, 1), answer), None).await;
+        [
+            first(&mut self.handed_over.work).await,
+            first(&mut self.handed_over.results).await,
+            first(&mut self.handed_over.replies).await,
+        ]
+    }
+
+    async fn claim(&self, attempt: u32, try_number: u32) {
+        let work = WorkMessage {
+            payment_id: PaymentId(1),
+            attempt,
+            try_number,
+        };
+        let claim = self.commands.claim(work).await.unwrap();
+        assert!(matches!(claim, Claim::Taken(_)), "{claim:?}");
+    }
+
+    async fn swept(&self) -> Vec<Publication> {
+        let mut messages = Vec::new();
+        for lane in Lane::ALL {
+            let taken = self.commands.sweep(lane, 10).await.unwrap();
+            messages.extend(taken.messages);
+        }
+        publications(messages)
+    }
+
+    async fn number(&self, sql: &'static str) -> i64 {
+        self.place.number(sql).await
+    }
+}
+
+const FACTS: &str = "SELECT COUNT(*) FROM outbox WHERE lane IN ('try', 'result', 'reply')";
+const MESSAGES: &str = "SELECT COUNT(*) FROM outbox WHERE lane IN ('work', 'results', 'replies')";
+
+fn publications(messages: impl IntoIterator<Item = Outgoing>) -> Vec<Publication> {
+    let messages = messages.into_iter();
+    messages.map(|message| message.publication).collect()
+}
+
+async fn first(lane: &mut mpsc::Receiver<Outgoing>) -> Outgoing {
+    let next = tokio::time::timeout(Duration::from_secs(60), lane.recv());
+    next.await.expect("handed over in time").expect("not closed")
+}
+
+fn presented(last4: &str) -> PresentedCard {
+    let mut summary = card();
+    summary.last4 = last4.to_owned();
+    PresentedCard {
+        summary,
+        sealed: SealedCard(vec![1]),
+    }
+}
+
+fn new_payment() -> NewPayment {
+    let sample = payment(1);
+    NewPayment {
+        id: PaymentId(1),
+        client: sample.payment.client,
+        order_id: sample.payment.order_id,
+        user_id: sample.payment.user_id,
+        amount: sample.payment.amount,
+        metadata: sample.payment.metadata,
+        return_url: None,
+        card: Some(presented("1111")),
+        token: None,
+        idempotency: None,
+        origin: Origin {
+            correlation_id: Some("c-1".to_owned()),
+            reply_to: Some("their-replies".to_owned()),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        },
+        announce: false,
+        ids: RowIds::draw(),
+    }
+}
+
+fn answered(asked: (u32, u32), answer: Answer) -> Trigger {
+    Trigger::Answered {
+        asked,
+        answer,
+        max_tries: 5,
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_renders_what_the_commit_handed_over() {
+    for mut case in Case::on_both().await {
+        let handed_over = case.declined().await;
+        assert_eq!(case.number(FACTS).await, 3);
+        assert_eq!(case.number(MESSAGES).await, 0);
+        assert_eq!(case.swept().await, publications(handed_over));
+    }
+}
+
+#[tokio::test]
+async fn a_result_is_told_as_it_was_although_the_payment_has_moved_on() {
+    for mut case in Case::on_both().await {
+        let [_, result, reply] = case.declined().await;
+        case.advance(Trigger::PresentCard, Some((presented("2222"), 2)))
+            .await;
+        let second = first(&mut case.handed_over.work).await;
+        case.claim(2, 1).await;
+        let answer = Answer::Approved {
+            authorization_code: "A1".to_owned(),
+        };
+        case.advance(answered((2, 1), answer), None).await;
+        let last = first(&mut case.handed_over.results).await;
+        assert!(result.publication.body.contains("\"last4\":\"1111\""));
+        assert!(last.publication.body.contains("\"last4\":\"2222\""));
+        assert_ne!(result.publication, last.publication);
+
+        let swept = case.swept().await;
+        for handed_over in [second, result, reply, last] {
+            let message = &handed_over.publication;
+            assert!(swept.contains(message), "{message:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn facts_become_messages_for_a_release_without_facts() {
+    for mut case in Case::on_both().await {
+        let handed_over = case.declined().await;
+        let database = case.database.as_ref();
+        assert_eq!(replace_facts(database, 2).await.unwrap(), 2);
+        assert_eq!(replace_facts(database, 2).await.unwrap(), 1);
+        assert_eq!(replace_facts(database, 2).await.unwrap(), 0);
+        assert_eq!(case.number(FACTS).await, 0);
+        assert_eq!(case.number(MESSAGES).await, 3);
+        assert_eq!(case.swept().await, publications(handed_over));
+    }
+}
+
+#[tokio::test]
+async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are_published() {
+    for mut case in Case::on_both().await {
+        case.declined().await;
+        let due = tx_now(&case.database).await;
+        let lost = payment_service::store::rows::Fact::Result {
+            sequence: 9,
+            card: None,
+        };
+        let rows = [fact(1, due, lost.clone()), fact(77, due, lost)];
+        keep_outbox(&case.database, &rows).await;
+        assert_eq!(case.swept().await.len(), 3);
+        let depth = case.database.outbox_depth().await.unwrap();
+        assert_eq!((depth.total, depth.quarantined), (3, 2));
+
+        // Released, it is looked at again, by releases that can read it.
+        case.place
+            .execute("UPDATE outbox SET quarantined = NULL WHERE payment_id = 77")
+            .await;
+        assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
+        assert_eq!(case.number(MESSAGES).await, 0);
+    }
+}
+
+async fn tx_now(database: &Arc<dyn Database>) -> payment_service::domain::Timestamp {
+    database.begin().await.unwrap().now()
+}

@@ -1,0 +1,28 @@
+//! `setup --back`, over both databases.
+
+use payment_service::store::rows::Fact;
+
+use super::place::Place;
+use crate::store::samples::{fact, keep, keep_outbox, outbox, processing, seconds};
+
+#[tokio::test]
+async fn setup_back_rewrites_what_is_pending_for_a_release_without_facts() {
+    for place in Place::both().await {
+        let database = place.database();
+        keep(&database, &[processing(1, seconds(0))]).await;
+        let due = Fact::Try {
+            attempt: 1,
+            try_number: 1,
+            postponed: 0,
+        };
+        let rows = [fact(1, seconds(60), due), outbox(None, seconds(60))];
+        keep_outbox(&database, &rows).await;
+        let said = place.run(&["setup", "--back"]).await.with(0).err;
+        assert!(said.contains("rewritten=1"), "{said}");
+        let work = "SELECT COUNT(*) FROM outbox WHERE lane = 'work' AND publication LIKE '{\"exchange\"%'";
+        assert_eq!(place.number(work).await, 2);
+        let said = place.run(&["setup", "--back"]).await.with(0).err;
+        assert!(said.contains("rewritten=0"), "{said}");
+        database.close().await;
+    }
+}
