@@ -173,7 +173,7 @@ impl App {
         let consumers: Vec<_> = orders
             .iter()
             .map(|(consumer, _)| consumer)
-            .chain(worker.iter().map(|(consumer, _)| consumer))
+            .chain(worker.iter().map(|(consumers, _)| &consumers.tries))
             .map(|consumer| consumer.registered.clone())
             .collect();
         let callbacks = takes(Role::Worker)
@@ -262,8 +262,8 @@ impl App {
         if let Some((consumer, callbacks)) = callbacks {
             tasks.take("callbacks", callbacks.run(consumer, stop.clone()));
         }
-        if let Some((consumer, worker)) = worker {
-            tasks.take("worker", worker.run(consumer, stop));
+        if let Some((consumers, worker)) = worker {
+            tasks.take("worker", worker.run(consumers, stop));
         }
         (tasks, to_the_end)
     }

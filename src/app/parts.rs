@@ -124,6 +124,7 @@ impl Parts {
             clients: config.clients.clone(),
             permits: config.worker_concurrency,
             pulse: Pulse::new("worker"),
+            tries_in_group: config.relay.work_tries,
             unknown: UnknownPayments::default(),
         }
     }

@@ -330,6 +330,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Number of messages waiting in a queue (not counting those being processed).
     async fn depth(&self, queue: Queue) -> Result<u64, BrokerError>;
 
+    /// Whether anybody consumes a queue now; false if that cannot be found out.
+    async fn is_consumed(&self, queue: Queue) -> bool;
+
     /// Declares everything in definitions.json; returns an error that names anything that exists with other arguments.
     async fn declare_topology(&self) -> Result<(), BrokerError>;
 

@@ -78,7 +78,7 @@ pub struct Config {
     pub retry: RetrySchedule,
     /// `OUTBOX_LEASE`, `CHECK_AFTER`, and the lease of a claim, which follows from `PROCESSOR_TIMEOUT`.
     pub leases: Leases,
-    /// `SWEEP_EVERY`, `BACKLOG_LIMIT`
+    /// `SWEEP_EVERY`, `BACKLOG_LIMIT`, `WORK_TRIES`
     pub relay: RelaySettings,
     /// `STUCK_AFTER`: a task without progress for this long counts as stuck.
     pub stuck_after: Duration,
@@ -158,6 +158,7 @@ impl Config {
                 Duration::from_secs(if embedded { 2 } else { 10 }),
             ),
             backlog_limit: reader.number("BACKLOG_LIMIT", 100_000, 1..=u64::from(u32::MAX)),
+            work_tries: reader.number("WORK_TRIES", 8, 1..=16),
         };
         let leases = Leases {
             outbox: reader.duration(

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use crate::domain::{PaymentId, PaymentStatus, Timestamp};
 use crate::payments::leases::Leases;
 use crate::payments::outgoing;
@@ -15,6 +14,7 @@ use crate::store::quarantine::{Quarantined, SetAside, payment_of};
 use crate::store::rows::{OutboxRow, StoredPayment};
 use crate::store::{Database, StoreError, is_usable};
 use crate::wire::work::WorkMessage;
+use async_trait::async_trait;
 
 /// The result for a work message.
 #[derive(Debug, Clone, PartialEq)]

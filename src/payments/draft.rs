@@ -69,9 +69,8 @@ impl Draft {
         };
         let is_silent = item.card.is_none() && !item.announce;
         let told = events.last().filter(|_| !is_silent);
-        let messages = told.map(|event| {
-            outgoing::messages(&row, event, &item.ids, now + leases.outbox)
-        });
+        let messages =
+            told.map(|event| outgoing::messages(&row, event, &item.ids, now + leases.outbox));
         Self {
             row,
             messages: messages.unwrap_or_default(),

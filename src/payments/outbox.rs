@@ -251,9 +251,7 @@ pub(super) async fn dispatch_forgotten(
         let waiting = Duration::try_from(now - row.payment.updated_at).unwrap_or_default();
         row.check_at = Some(now + waiting.clamp(leases.check, leases.longest_check()));
     }
-    let rows = payments
-        .iter()
-        .map(|row| outgoing::try_row(row, 0, due_at));
+    let rows = payments.iter().map(|row| outgoing::try_row(row, 0, due_at));
     let rows: Vec<OutboxRow> = rows.collect();
     let dispatch = |(row, payment): (&OutboxRow, _)| Outgoing {
         id: row.id,

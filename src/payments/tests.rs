@@ -24,11 +24,11 @@ use crate::domain::{
     Answer, Brand, ClientName, Currency, Expiration, Metadata, Money, OrderId, Trigger, UserId,
 };
 use crate::domain::{CardSummary, PaymentId};
+use crate::payments::outgoing::Outgoing;
 use crate::store::Database;
 use crate::store::ids::IdSpace;
-use crate::store::rows::{Idempotency, TokenId};
-use crate::payments::outgoing::Outgoing;
 use crate::store::rows::OutboxId;
+use crate::store::rows::{Idempotency, TokenId};
 use crate::store::sqlite::Sqlite;
 use crate::vault::SealedCard;
 use uuid::Uuid;

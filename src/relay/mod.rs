@@ -5,6 +5,7 @@
 //! remaining rows: those that did not fit, could not be published, belong to a process that died, or were delayed until
 //! now. A row may be published twice; its receivers must tolerate that.
 
+mod groups;
 mod periodic_tasks;
 mod publisher;
 mod replies;
@@ -22,10 +23,11 @@ use crate::broker::{Broker, Lane, Publication, PublishError};
 use crate::payments::Backlog;
 use crate::payments::commands::Commands;
 use crate::payments::hand_over::HandedOver;
-use crate::store::Database;
 use crate::payments::outgoing::Outgoing;
+use crate::store::Database;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::{Entered, Name, Stage};
+use groups::Groups;
 use publisher::Publisher;
 
 /// Settings of the relay.
@@ -37,6 +39,8 @@ pub struct RelaySettings {
     pub check_every: Duration,
     /// Outbox rows of payments at which no more payments are accepted.
     pub backlog_limit: u64,
+    /// Tries that travel in one message if so many wait; 1 for none.
+    pub work_tries: usize,
 }
 
 /// Rows published together.
@@ -97,7 +101,7 @@ pub fn relay(
         publisher: Publisher::new(
             broker,
             commands,
-            RelayStages::new(settings),
+            (RelayStages::new(settings), Groups::of(settings.work_tries)),
             Pulses {
                 publish: Pulse::new("relay"),
                 sweep: Pulse::new("sweep"),

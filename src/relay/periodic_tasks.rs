@@ -11,9 +11,9 @@ use super::{Publisher, RelaySettings};
 use crate::broker::{Lane, Queue};
 use crate::payments::Backlog;
 use crate::payments::outbox::Taken;
+use crate::payments::outgoing::Outgoing;
 use crate::payments::tokens::ERASED_AT_ONCE;
 use crate::store::Database;
-use crate::payments::outgoing::Outgoing;
 
 /// Messages, and as many facts, taken by one sweep.
 const SWEPT: u32 = 512;
@@ -97,11 +97,12 @@ pub(super) async fn dispatch_forgotten(
         if !publisher.connected() {
             continue;
         }
-        let depth = publisher.broker.depth(Queue::Work).await;
-        let overdue = match depth {
-            Ok(1..) => settings.check_every * WHILE_WORK_WAITS,
-            Ok(0) | Err(_) => Duration::ZERO,
-        };
+        let mut overdue = Duration::ZERO;
+        for queue in [Queue::Work, Queue::WorkGroups] {
+            if let Ok(1..) = publisher.broker.depth(queue).await {
+                overdue = settings.check_every * WHILE_WORK_WAITS;
+            }
+        }
         while publisher.connected() && !stop.is_cancelled() {
             if !dispatch_some(&publisher, overdue).await {
                 break;
@@ -123,7 +124,8 @@ async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
         messages: rows,
         found,
         ..
-    }) = taken else {
+    }) = taken
+    else {
         return false;
     };
     if !rows.is_empty() {
@@ -146,6 +148,7 @@ pub(super) async fn measure(
 ) {
     while pause(Duration::from_secs(2), &stop).await {
         let _in_hand = publisher.pulses.backlog.take();
+        publisher.groups.look(publisher.broker.as_ref()).await;
         let depth = match database.outbox_depth().await {
             Ok(depth) => depth,
             Err(error) => {

@@ -11,7 +11,9 @@ use super::decode::{all, each};
 use super::engine::{Connection, Engine};
 use super::many::ManyRows;
 use super::quarantine::{Key, SetAside};
-use super::records::{EventRecord, LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, Tried};
+use super::records::{
+    EventRecord, LedgerRecord, OutboxRecord, PaymentRecord, Record, TokenRecord, Tried,
+};
 use super::rows::{
     CardToken, Content, LedgerEntry, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };

@@ -76,8 +76,97 @@ impl WorkMessage {
         times.and_then(|times| times.parse().ok()).unwrap_or(0)
     }
 
+    /// Whether a message is a work message with one try.
+    pub fn is_in(message: &Publication) -> bool {
+        message.exchange == Exchange::Work && message.routing_key == Self::KEY
+    }
+
     /// Reads a work message; an error says what is wrong with it.
     pub fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(body)
+    }
+}
+
+/// `payment.authorize-group`: several tries that are due, possibly of different clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkGroup {
+    /// The tries.
+    pub tries: Vec<GroupedTry>,
+}
+
+/// One try of a group: what a message of its own has in its body and in its headers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupedTry {
+    /// The try.
+    #[serde(flatten)]
+    pub work: WorkMessage,
+    /// The payment's client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// How often it had to wait for its turn.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub postponed: u32,
+    /// W3C Trace Context of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl WorkGroup {
+    /// Routing key, and the `type` property.
+    pub const KEY: &'static str = "payment.authorize-group";
+
+    /// One message for the tries of several; none unless all of them are work messages.
+    pub fn publication(messages: &[&Publication]) -> Option<Publication> {
+        let tries = messages.iter().map(|message| GroupedTry::of(message));
+        let tries: Vec<GroupedTry> = tries.collect::<Option<_>>()?;
+        let first = tries.first()?.work;
+        Some(Publication {
+            exchange: Exchange::Work,
+            routing_key: Self::KEY.to_owned(),
+            properties: Properties {
+                message_id: Some(format!(
+                    "{}-{}-{}",
+                    first.payment_id, first.attempt, first.try_number
+                )),
+                content_type: Some("application/json".to_owned()),
+                kind: Some(Self::KEY.to_owned()),
+                ..Properties::default()
+            },
+            body: super::json(&Self { tries }),
+            mandatory: true,
+        })
+    }
+
+    /// Reads a group; an error says what is wrong with it.
+    pub fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+}
+
+impl GroupedTry {
+    fn of(message: &Publication) -> Option<Self> {
+        if !WorkMessage::is_in(message) {
+            return None;
+        }
+        let headers = &message.properties.headers;
+        Some(Self {
+            work: WorkMessage::parse(message.body.as_bytes()).ok()?,
+            client: headers.get(CLIENT_HEADER).cloned(),
+            postponed: WorkMessage::postponed(&message.properties),
+            traceparent: headers.get(super::TRACEPARENT).cloned(),
+        })
+    }
+
+    /// The payment's client.
+    pub fn client(&self) -> Option<ClientName> {
+        ClientName::parse(self.client.as_deref()?).ok()
     }
 }

@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Worker;
 use super::shares::{Limits, Postponed, Shares, Ticket, Whose};
-use crate::broker::{Consumer, Delivery, Queue};
-use crate::wire::work::WorkMessage;
+use super::{Consumers, Message, Worker, group};
+use crate::broker::{Delivery, Queue};
+use crate::wire::work::{WorkGroup, WorkMessage};
 
 /// How often postponed tries of one client are logged.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -51,7 +51,7 @@ pub(super) enum Event {
     Ended(Ticket),
     /// A delivery was settled.
     Settled,
-    /// This many messages wait in the queue.
+    /// About this many tries wait in the queues.
     Behind(u64),
 }
 
@@ -115,7 +115,7 @@ impl Dispatcher {
     }
 
     /// Runs until it is time to stop, or nothing more arrives; gives back what waits.
-    pub(super) async fn run(mut self, consumer: &mut Consumer) {
+    pub(super) async fn run(mut self, consumers: &mut Consumers) {
         loop {
             self.start();
             if self.held >= self.prefetch {
@@ -125,8 +125,9 @@ impl Dispatcher {
                 biased;
                 () = self.stop.cancelled() => break,
                 Some(event) = self.events.recv() => self.note(event),
-                delivery = consumer.deliveries.recv(), if self.held < self.prefetch => match delivery {
-                    Some(delivery) => self.receive(delivery),
+                received = consumers.next(), if self.held < self.prefetch => match received {
+                    Some(Message::Try(delivery)) => self.receive(delivery),
+                    Some(Message::Group(delivery)) => self.receive_group(delivery),
                     None => break,
                 },
                 () = sleep_until(self.look_again), if self.shares.waiting() > 0 && self.has_several_clients() => {
@@ -159,26 +160,56 @@ impl Dispatcher {
     }
 
     fn receive(&mut self, delivery: Delivery) {
+        match WorkMessage::parse(&delivery.body) {
+            Ok(work) => {
+                let whose = WorkMessage::client(&delivery.properties);
+                let postponed = WorkMessage::postponed(&delivery.properties);
+                self.take(work, whose, postponed, delivery);
+            }
+            Err(error) => self.reject(delivery, &error),
+        }
+    }
+
+    fn receive_group(&mut self, mut delivery: Delivery) {
+        let tries = match WorkGroup::parse(&delivery.body) {
+            Ok(group) => group.tries,
+            Err(error) => return self.reject(delivery, &error),
+        };
+        if delivery.redelivered || tries.is_empty() {
+            self.held += 1;
+            let place = Place(self.sender.clone());
+            let (worker, stop) = (Arc::clone(&self.worker), self.stop.clone());
+            let unsettled = delivery.keep_settlement();
+            self.tasks.spawn(async move {
+                let work = worker.separate(delivery, tries, &stop);
+                unsettled.reject_if_it_panics(work).await;
+                drop(place);
+            });
+            return;
+        }
+        for (try_, delivery) in tries.iter().zip(group::split(delivery, tries.len())) {
+            self.take(try_.work, try_.client(), try_.postponed, delivery);
+        }
+    }
+
+    /// Only the relay publishes to the work queues, so a message that cannot be read is foreign: it becomes a dead letter.
+    fn reject(&mut self, delivery: Delivery, error: &serde_json::Error) {
+        tracing::warn!(%error, "a work message cannot be read");
         self.held += 1;
         let place = Place(self.sender.clone());
-        let work = match WorkMessage::parse(&delivery.body) {
-            Ok(work) => work,
-            Err(error) => {
-                // Only the relay publishes here, so this message is foreign: it becomes a dead letter.
-                tracing::warn!(%error, "a work message cannot be read");
-                self.tasks.spawn(async move {
-                    delivery.settle.reject().await;
-                    drop(place);
-                });
-                return;
-            }
-        };
-        let whose = WorkMessage::client(&delivery.properties);
+        self.tasks.spawn(async move {
+            delivery.settle.reject().await;
+            drop(place);
+        });
+    }
+
+    fn take(&mut self, work: WorkMessage, whose: Whose, postponed: u32, delivery: Delivery) {
+        self.held += 1;
         let received = Received {
-            postponed: WorkMessage::postponed(&delivery.properties),
             work,
+            postponed,
             delivery,
-            place,
+            place: Place(self.sender.clone()),
         };
         if whose.is_some() || !self.has_several_clients() {
             return self.wait(whose, received);
@@ -225,11 +256,13 @@ impl Dispatcher {
         (self.worker.horizon() / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
     }
 
-    /// Queries how many messages wait behind the tries that wait here.
+    /// Queries how many tries wait behind the tries that wait here.
     fn look(&self) {
         let (worker, sender) = (Arc::clone(&self.worker), self.sender.clone());
         self.tasks.spawn(async move {
-            let behind = worker.broker.depth(Queue::Work).await.unwrap_or(0);
+            let tries = worker.broker.depth(Queue::Work).await.unwrap_or(0);
+            let groups = worker.broker.depth(Queue::WorkGroups).await.unwrap_or(0);
+            let behind = tries + groups * worker.tries_in_group as u64;
             let _ = sender.send(Event::Behind(behind));
         });
     }

@@ -5,17 +5,19 @@
 
 mod authorize;
 mod dispatch;
+mod group;
 mod shares;
 mod unknown;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::broker::{Broker, Consumer, Queue};
+use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::clients::Clients;
 use crate::domain::{ClientName, Payment, PaymentId};
 use crate::payments::advance::Advanced;
@@ -28,7 +30,7 @@ use crate::payments::row_ids::RowIds;
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::{Database, StoreError};
 use crate::watchdog::pulse::Pulse;
-use crate::wire::work::WorkMessage;
+use crate::wire::work::{GroupedTry, WorkMessage};
 
 pub use authorize::Authorizer;
 use dispatch::{Dispatcher, Permit, Received};
@@ -56,8 +58,34 @@ pub struct Worker {
     pub permits: usize,
     /// The progress of calls to the processor; claiming and recording are group commits.
     pub pulse: Pulse,
+    /// Tries in a message of a group.
+    pub tries_in_group: usize,
     /// Work for payments that are not in the database.
     pub unknown: UnknownPayments,
+}
+
+/// Where a worker gets its tries.
+pub struct Consumers {
+    /// One in a message.
+    pub tries: Consumer,
+    /// Several in a message.
+    pub groups: Consumer,
+}
+
+/// What a worker receives.
+enum Message {
+    Try(Delivery),
+    Group(Delivery),
+}
+
+impl Consumers {
+    /// The next message; none when one of them is closed. If both have some, neither is preferred.
+    async fn next(&mut self) -> Option<Message> {
+        tokio::select! {
+            delivery = self.tries.deliveries.recv() => delivery.map(Message::Try),
+            delivery = self.groups.deliveries.recv() => delivery.map(Message::Group),
+        }
+    }
 }
 
 /// How to settle a delivery.
@@ -69,8 +97,13 @@ enum Settlement {
 
 impl Worker {
     /// Registers for tries.
-    pub fn consume(&self) -> Consumer {
-        self.broker.consume(Queue::Work, self.prefetch())
+    pub fn consume(&self) -> Consumers {
+        let groups = usize::from(self.prefetch()).div_ceil(self.tries_in_group.max(1));
+        let groups = u16::try_from(groups).unwrap_or(u16::MAX);
+        Consumers {
+            tries: self.broker.consume(Queue::Work, self.prefetch()),
+            groups: self.broker.consume(Queue::WorkGroups, groups),
+        }
     }
 
     /// Twice the number of permits: the other tries are on their way from the broker, or their answers are being
@@ -92,11 +125,12 @@ impl Worker {
     }
 
     /// Processes what [`Self::consume`] receives until `stop`, then finishes the work under way.
-    pub async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
+    pub async fn run(self, mut consumers: Consumers, stop: CancellationToken) {
         let tries = TaskTracker::new();
         let dispatcher = Dispatcher::new(Arc::new(self), tries.clone(), stop);
-        dispatcher.run(&mut consumer).await;
-        consumer.give_back_the_rest().await;
+        dispatcher.run(&mut consumers).await;
+        consumers.tries.give_back_the_rest().await;
+        consumers.groups.give_back_the_rest().await;
         tries.close();
         tries.wait().await;
     }
@@ -128,6 +162,30 @@ impl Worker {
             Err(error) => Err(error),
         };
         self.settle(received, settlement, stop).await;
+    }
+
+    /// Moves the tries of a group to the outbox, from where each travels alone: one of them may have ended the worker that
+    /// had the group before.
+    async fn separate(&self, delivery: Delivery, tries: Vec<GroupedTry>, stop: &CancellationToken) {
+        let moved = tries.iter().map(|try_| {
+            let postpone = Postpone::new(try_.work, try_.postponed, Duration::ZERO);
+            self.commands.postpone(postpone)
+        });
+        let mut unknown = None;
+        for (moved, try_) in join_all(moved).await.into_iter().zip(&tries) {
+            match moved {
+                Ok(Postponed::Done) => {}
+                Ok(Postponed::UnknownPayment) => unknown = Some(try_.work),
+                Err(error) => {
+                    tracing::error!(payment.id = try_.work.payment_id.0, %error, "a try could not be recorded");
+                    return delivery.settle.reject().await;
+                }
+            }
+        }
+        match unknown {
+            Some(work) => self.unknown.put_back(work, delivery, stop).await,
+            None => delivery.settle.acknowledge().await,
+        }
     }
 
     async fn settle(

@@ -107,6 +107,9 @@ impl Broker for Fickle {
         self.embedded.depth(queue).await
     }
 
+    async fn is_consumed(&self, _: Queue) -> bool {
+        false
+    }
     async fn declare_topology(&self) -> Result<(), BrokerError> {
         Ok(())
     }
@@ -149,6 +152,7 @@ impl Place {
             sweep_every: Duration::from_millis(50),
             check_every: Duration::from_secs(60),
             backlog_limit: 100_000,
+            work_tries: 1,
         };
         let broker = Arc::new(Fickle {
             embedded: Embedded::new().unwrap(),

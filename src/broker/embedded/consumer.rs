@@ -24,6 +24,11 @@ pub(super) struct MemoryConsumer {
 }
 
 impl MemoryConsumer {
+    /// Whether it still gets deliveries.
+    pub(super) fn is_registered(&self) -> bool {
+        self.deliveries.is_some()
+    }
+
     pub(super) fn new(
         id: ConsumerId,
         queue: &'static str,

@@ -193,6 +193,10 @@ impl Broker for Embedded {
         depth.ok_or_else(|| BrokerError::Refused(format!("no queue {}", queue.name())))
     }
 
+    async fn is_consumed(&self, queue: Queue) -> bool {
+        lock(&self.state).is_consumed(queue.name())
+    }
+
     async fn declare_topology(&self) -> Result<(), BrokerError> {
         Ok(())
     }

@@ -183,6 +183,11 @@ impl State {
         self.deliver(this, index);
     }
 
+    pub(super) fn is_consumed(&self, queue: &str) -> bool {
+        let mut consumers = self.consumers.iter();
+        consumers.any(|it| it.queue == queue && it.is_registered())
+    }
+
     pub(super) fn depth(&self, queue: &str) -> Option<u64> {
         self.queues
             .iter()

@@ -162,7 +162,21 @@ impl RabbitMq {
         consumer
     }
 
-    async fn count(&self, session: &Session, queue: Queue) -> lapin::Result<u64> {
+    /// The messages and the consumers of a queue.
+    async fn count(&self, queue: Queue) -> Result<(u64, u64), BrokerError> {
+        let session = self
+            .session()
+            .filter(|session| !session.is_blocked())
+            .ok_or(BrokerError::NotConnected)?;
+        let counted = Self::declare_passively(&session, queue);
+        match timeout(self.options.connect_timeout, counted).await {
+            Ok(Ok(counted)) => Ok(counted),
+            Ok(Err(error)) => Err(BrokerError::Refused(error.to_string())),
+            Err(_) => Err(BrokerError::NotConnected),
+        }
+    }
+
+    async fn declare_passively(session: &Session, queue: Queue) -> lapin::Result<(u64, u64)> {
         // A missing queue closes the channel, so this uses a separate one.
         let channel = session.connection.create_channel().await?;
         let options = QueueDeclareOptions {
@@ -176,7 +190,8 @@ impl RabbitMq {
                 FieldTable::default(),
             )
             .await?;
-        Ok(u64::from(queue.message_count()))
+        let (messages, consumers) = (queue.message_count(), queue.consumer_count());
+        Ok((messages.into(), consumers.into()))
     }
 }
 
@@ -284,15 +299,12 @@ impl Broker for RabbitMq {
     }
 
     async fn depth(&self, queue: Queue) -> Result<u64, BrokerError> {
-        let session = self
-            .session()
-            .filter(|session| !session.is_blocked())
-            .ok_or(BrokerError::NotConnected)?;
-        match timeout(self.options.connect_timeout, self.count(&session, queue)).await {
-            Ok(Ok(count)) => Ok(count),
-            Ok(Err(error)) => Err(BrokerError::Refused(error.to_string())),
-            Err(_) => Err(BrokerError::NotConnected),
-        }
+        Ok(self.count(queue).await?.0)
+    }
+
+    async fn is_consumed(&self, queue: Queue) -> bool {
+        let counted = self.count(queue).await;
+        counted.is_ok_and(|(_, consumers)| consumers > 0)
     }
 
     async fn declare_topology(&self) -> Result<(), BrokerError> {

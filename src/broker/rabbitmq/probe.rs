@@ -72,12 +72,7 @@ impl RabbitMq {
             let published = timeout(self.options.connect_timeout, publish(&channel, exchange));
             rights.push(right("publish to", name, answered(published.await)?));
         }
-        for queue in [
-            Queue::Requests,
-            Queue::Work,
-            Queue::Callbacks,
-            Queue::DeadLetters,
-        ] {
+        for queue in Queue::ALL {
             let channel = self.channel().await?;
             let consumed = timeout(self.options.connect_timeout, consume(&channel, queue)).await;
             let refused = answered(consumed)?.filter(is_access_refused);

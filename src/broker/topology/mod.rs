@@ -51,8 +51,10 @@ pub enum Lane {
 pub enum Queue {
     /// `order.payment` messages of clients.
     Requests,
-    /// Tries that are due.
+    /// Tries that are due, one in a message.
     Work,
+    /// Tries that are due, several in a message. Workers of releases without groups do not consume it.
+    WorkGroups,
     /// Results to send to clients by HTTP. Bound to the results that clients subscribed to, see
     /// [`super::Broker::bind_results`]; repeated callbacks come through the default exchange.
     Callbacks,
@@ -88,11 +90,21 @@ impl Lane {
 }
 
 impl Queue {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Requests,
+        Self::Work,
+        Self::WorkGroups,
+        Self::Callbacks,
+        Self::DeadLetters,
+    ];
+
     /// Its name at the broker.
     pub fn name(self) -> &'static str {
         match self {
             Self::Requests => "payments.requests",
             Self::Work => "payments.work",
+            Self::WorkGroups => "payments.work-groups",
             Self::Callbacks => "payments.callbacks",
             Self::DeadLetters => "payments.dead-letters",
         }

@@ -8,12 +8,6 @@ const EXCHANGES: [Exchange; 4] = [
     Exchange::Results,
     Exchange::DeadLetters,
 ];
-const QUEUES: [Queue; 4] = [
-    Queue::Requests,
-    Queue::Work,
-    Queue::Callbacks,
-    Queue::DeadLetters,
-];
 
 #[test]
 fn every_name_of_the_code_is_defined_and_durable() {
@@ -27,7 +21,7 @@ fn every_name_of_the_code_is_defined_and_durable() {
             "{exchange:?}"
         );
     }
-    for queue in QUEUES {
+    for queue in Queue::ALL {
         assert!(
             topology
                 .queues
@@ -51,7 +45,7 @@ fn every_name_of_the_code_is_defined_and_durable() {
             "{binding:?}"
         );
         assert!(
-            QUEUES.iter().any(|it| it.name() == binding.destination),
+            Queue::ALL.iter().any(|it| it.name() == binding.destination),
             "{binding:?}"
         );
     }

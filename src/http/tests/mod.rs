@@ -79,6 +79,7 @@ impl Served {
             sweep_every: minute,
             check_every: minute,
             backlog_limit: 1000,
+            work_tries: 1,
         };
         let broker = Arc::new(Embedded::new().expect("a broker"));
         let never_run = relay(

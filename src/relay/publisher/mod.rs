@@ -12,12 +12,13 @@ use futures::future::join_all;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::groups::Groups;
 use super::reply_addresses::Addresses;
 use super::{Pulses, RelayStages};
 use crate::broker::{Broker, Connection, Lane, Publication, PublishError, Queue};
 use crate::payments::commands::Commands;
-use crate::store::quarantine::{Key, SetAside};
 use crate::payments::outgoing::Outgoing;
+use crate::store::quarantine::{Key, SetAside};
 use crate::store::rows::OutboxId;
 use crate::watchdog::vital::caught;
 
@@ -43,6 +44,7 @@ pub(super) struct Publisher {
     pub(super) commands: Commands,
     pub(super) pulses: Pulses,
     pub(super) stages: RelayStages,
+    pub(super) groups: Groups,
     pub(super) addresses: Addresses,
     suspects: Arc<Mutex<HashMap<OutboxId, u32>>>,
     lanes: Arc<[LaneState; 3]>,
@@ -74,7 +76,7 @@ impl Publisher {
     pub(super) fn new(
         broker: Arc<dyn Broker>,
         commands: Commands,
-        stages: RelayStages,
+        (stages, groups): (RelayStages, Groups),
         pulses: Pulses,
     ) -> Self {
         Self {
@@ -82,6 +84,7 @@ impl Publisher {
             commands,
             pulses,
             stages,
+            groups,
             addresses: Addresses::default(),
             suspects: Arc::default(),
             lanes: Arc::default(),
@@ -228,9 +231,24 @@ impl Publisher {
             .collect();
         let in_hand = self.pulses.publish.take();
         let entered = self.stages.enter(&publications);
-        let results = caught("relay", self.broker.publish(&publications)).await;
-        let results =
-            results.unwrap_or_else(|| vec![Err(PublishError::NotConfirmed); publications.len()]);
+        let results = match self.groups.put_together(&publications) {
+            None => self.send(&publications).await,
+            Some(grouped) => {
+                let sent = self.send(&grouped.messages).await;
+                let outcome = |index: usize| match &sent[index] {
+                    // One of its tries is the cause: found when they are published alone.
+                    Err(PublishError::Unwritable(_)) if index < grouped.groups => {
+                        Err(PublishError::NotConfirmed)
+                    }
+                    outcome => outcome.clone(),
+                };
+                grouped
+                    .carriers
+                    .iter()
+                    .map(|index| outcome(*index))
+                    .collect()
+            }
+        };
         self.stages.leave(entered, &publications, &results);
         drop((in_hand, spans));
         let outcomes: Vec<Outcome> = rows
@@ -246,6 +264,11 @@ impl Publisher {
             .collect();
         count(&outcomes);
         outcomes
+    }
+
+    async fn send(&self, messages: &[Publication]) -> Vec<Result<(), PublishError>> {
+        let results = caught("relay", self.broker.publish(messages)).await;
+        results.unwrap_or_else(|| vec![Err(PublishError::NotConfirmed); messages.len()])
     }
 
     /// Deletes published rows.

@@ -65,6 +65,9 @@ impl Broker for Touchy {
         }
     }
 
+    async fn is_consumed(&self, _: Queue) -> bool {
+        false
+    }
     async fn declare_topology(&self) -> Result<(), BrokerError> {
         Ok(())
     }
@@ -107,6 +110,7 @@ impl Case {
             sweep_every: second,
             check_every: second,
             backlog_limit: 100,
+            work_tries: 1,
         });
         let pulses = Pulses {
             publish: Pulse::new("relay"),
@@ -121,7 +125,12 @@ impl Case {
             breaks: AtomicBool::new(false),
         });
         Self {
-            publisher: Publisher::new(Arc::clone(&broker) as _, commands, stages, pulses),
+            publisher: Publisher::new(
+                Arc::clone(&broker) as _,
+                commands,
+                (stages, Groups::of(1)),
+                pulses,
+            ),
             broker,
             database,
             _folder: folder,

@@ -12,7 +12,7 @@ use crate::broker::{Exchange, HEADERS_DROPPED, Properties, Queue};
 use crate::domain::Timestamp;
 use crate::domain::rfc3339;
 use crate::wire::order::ORDER_PAYMENT;
-use crate::wire::work::WorkMessage;
+use crate::wire::work::{WorkGroup, WorkMessage};
 
 /// The header that the broker sets on a message that it dead-letters; no client can remove it.
 const FIRST_DEATH_QUEUE: &str = "x-first-death-queue";
@@ -216,6 +216,7 @@ fn place(queue: &str) -> Option<(Exchange, &'static str)> {
     [
         (Queue::Requests.name(), Exchange::Requests, ORDER_PAYMENT),
         (Queue::Work.name(), Exchange::Work, WorkMessage::KEY),
+        (Queue::WorkGroups.name(), Exchange::Work, WorkGroup::KEY),
         (callbacks, Exchange::Default, callbacks),
         (REPLIES, Exchange::Default, ""),
     ]

@@ -144,7 +144,8 @@ impl TestApp {
         let (broker, database) = (&self.broker, &self.database);
         eventually("the outbox and the queues are empty", || async {
             let outbox = database.outbox_depth().await.unwrap().total;
-            let work = broker.depth(Queue::Work).await.unwrap();
+            let tries = broker.depth(Queue::Work).await.unwrap();
+            let work = tries + broker.depth(Queue::WorkGroups).await.unwrap();
             let requests = broker.depth(Queue::Requests).await.unwrap();
             let callbacks = broker.depth(Queue::Callbacks).await.unwrap();
             (outbox, work, requests, callbacks) == (0, 0, 0, 0)
@@ -168,7 +169,13 @@ impl TestApp {
     async fn nothing_unacknowledged(&self) {
         use lapin::options::QueueDeclareOptions;
         let channel = self.lapin().await.create_channel().await.unwrap();
-        for queue in [Queue::Work, Queue::Requests, Queue::Callbacks] {
+        let queues = [
+            Queue::Work,
+            Queue::WorkGroups,
+            Queue::Requests,
+            Queue::Callbacks,
+        ];
+        for queue in queues {
             let passive = QueueDeclareOptions {
                 passive: true,
                 ..QueueDeclareOptions::default()

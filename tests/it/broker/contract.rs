@@ -2,7 +2,9 @@
 
 use payment_service::broker::{Exchange, Properties, PublishError, Queue};
 
-use super::place::{Place, depth_becomes, is_registered, message, next, publish, text, work};
+use super::place::{
+    Place, depth_becomes, eventually, is_registered, message, next, publish, text, work,
+};
 
 pub async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged(place: Place) {
     let client = place.client().await;
@@ -293,6 +295,24 @@ pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(place: Place
         delivery.settle.acknowledge().await;
     }
     client.close().await;
+}
+
+pub async fn a_queue_is_consumed_while_it_has_a_consumer(place: Place) {
+    let client = place.client().await;
+    let other = place.client().await;
+    assert!(!other.is_consumed(Queue::WorkGroups).await);
+    let consumer = client.consume(Queue::WorkGroups, 1);
+    is_registered(&consumer).await;
+    assert!(other.is_consumed(Queue::WorkGroups).await);
+    assert!(!other.is_consumed(Queue::Work).await);
+    drop(consumer);
+    eventually("the consumer is gone", || async {
+        !other.is_consumed(Queue::WorkGroups).await
+    })
+    .await;
+    client.close().await;
+    assert!(!client.is_consumed(Queue::WorkGroups).await);
+    other.close().await;
 }
 
 pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Place) {

@@ -78,6 +78,11 @@ async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out() {
 }
 
 #[tokio::test]
+async fn a_queue_is_consumed_while_it_has_a_consumer() {
+    contract::a_queue_is_consumed_while_it_has_a_consumer(Place::memory()).await;
+}
+
+#[tokio::test]
 async fn after_stopping_to_consume_what_is_in_hand_can_be_settled() {
     contract::after_stopping_to_consume_what_is_in_hand_can_be_settled(Place::memory()).await;
 }

@@ -143,7 +143,7 @@ fn it_has_the_topology_of_the_brokers_definitions() {
 fn every_example_is_an_example() {
     let document = &DESCRIPTION.document;
     let mut seen = 0;
-    for channel in ["requests", "work", "results", "deadLetters"] {
+    for channel in ["requests", "work", "workGroups", "results", "deadLetters"] {
         for message in document["channels"][channel]["messages"]
             .as_object()
             .unwrap()
@@ -159,7 +159,7 @@ fn every_example_is_an_example() {
             }
         }
     }
-    assert_eq!(seen, 14);
+    assert_eq!(seen, 16);
 }
 
 #[test]

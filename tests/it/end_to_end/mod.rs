@@ -7,6 +7,7 @@ mod deaf;
 mod duplicates;
 mod fairness;
 mod faults;
+mod groups;
 mod health;
 mod hostile_messages;
 mod idempotency;

@@ -39,6 +39,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
         sweep_every: Duration::from_secs(1),
         check_every: Duration::from_secs(1),
         backlog_limit: 1000,
+        work_tries: 8,
     };
     let (broker, database) = (Arc::clone(&app.broker), Arc::clone(&app.database));
     let tasks = relay(broker, database, (commands.clone(), handed_over), settings);

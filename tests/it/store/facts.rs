@@ -119,7 +119,9 @@ fn publications(messages: impl IntoIterator<Item = Outgoing>) -> Vec<Publication
 
 async fn first(lane: &mut mpsc::Receiver<Outgoing>) -> Outgoing {
     let next = tokio::time::timeout(Duration::from_secs(60), lane.recv());
-    next.await.expect("handed over in time").expect("not closed")
+    next.await
+        .expect("handed over in time")
+        .expect("not closed")
 }
 
 fn presented(last4: &str) -> PresentedCard {

@@ -148,7 +148,10 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
         }
         let (swept, found) = case.swept(Lane::Work).await;
         assert_eq!((swept.len(), found), (1, 4));
-        assert_eq!((swept[0].id, &swept[0].publication), (rows[3].id, message_in(&rows[3])));
+        assert_eq!(
+            (swept[0].id, &swept[0].publication),
+            (rows[3].id, message_in(&rows[3]))
+        );
         assert_eq!(case.swept(Lane::Work).await, (vec![], 0));
         let depth = case.database.outbox_depth().await.unwrap();
         assert_eq!((depth.total, depth.due, depth.quarantined), (1, 0, 3));

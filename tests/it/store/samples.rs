@@ -155,9 +155,7 @@ pub fn outbox(payment: Option<i64>, due_at: Timestamp) -> OutboxRow {
         id: OutboxId(Uuid::now_v7()),
         payment: payment.map(PaymentId),
         due_at,
-        content: Content::Message(
-            message.publication(&client("store-manager"), Some("00-é\"-01")),
-        ),
+        content: Content::Message(message.publication(&client("store-manager"), Some("00-é\"-01"))),
     }
 }
 

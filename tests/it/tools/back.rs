@@ -19,7 +19,8 @@ async fn setup_back_rewrites_what_is_pending_for_a_release_without_facts() {
         keep_outbox(&database, &rows).await;
         let said = place.run(&["setup", "--back"]).await.with(0).err;
         assert!(said.contains("rewritten=1"), "{said}");
-        let work = "SELECT COUNT(*) FROM outbox WHERE lane = 'work' AND publication LIKE '{\"exchange\"%'";
+        let work =
+            "SELECT COUNT(*) FROM outbox WHERE lane = 'work' AND publication LIKE '{\"exchange\"%'";
         assert_eq!(place.number(work).await, 2);
         let said = place.run(&["setup", "--back"]).await.with(0).err;
         assert!(said.contains("rewritten=0"), "{said}");

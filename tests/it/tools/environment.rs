@@ -156,7 +156,7 @@ async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
     client.close().await;
     let words = place.run(&["check"]).await.with(0);
     assert!(
-        words.out.contains("ok    broker rights   all 13"),
+        words.out.contains("ok    broker rights   all 15"),
         "{}",
         words.out
     );
