@@ -1,18 +1,16 @@
 //! Stores dead letters of the embedded service in the database: its in-memory broker loses everything when the
 //! process ends.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
 use crate::broker::embedded::KeepDeadLetters;
 use crate::broker::{Properties, Publication, PublishError};
-use crate::store::sqlite::Sqlite;
+use crate::store::dead_letters::DeadLetterTable;
 use crate::wire::dead_letter::DeadLetter;
 
 /// Stores dead letters in the database.
 #[derive(Debug)]
-pub struct DeadLettersInDatabase(pub Arc<Sqlite>);
+pub struct DeadLettersInDatabase(pub DeadLetterTable);
 
 #[async_trait]
 impl KeepDeadLetters for DeadLettersInDatabase {

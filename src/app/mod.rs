@@ -20,7 +20,7 @@ use crate::broker::Broker;
 use crate::config::{Config, Role};
 use crate::http::{self, server};
 use crate::relay::RelayTasks;
-use crate::store::{Database, StoreError};
+use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::{Pulse, Pulses};
 use crate::watchdog::stages::Stages;
 use parts::Parts;
@@ -115,15 +115,15 @@ impl App {
     }
 
     /// The store, for an observer in the same process (the demonstration).
-    pub fn database(&self) -> Arc<dyn Database> {
-        Arc::clone(&self.parts.database)
+    pub fn database(&self) -> Store {
+        self.parts.database.clone()
     }
 
     /// Serves until `stop`; then takes no new work, finishes and publishes the work under way, and closes.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let shutdown_timeout = self.config.shutdown_timeout;
         let broker = Arc::clone(&self.parts.broker);
-        let database = Arc::clone(&self.parts.database);
+        let database = self.parts.database.clone();
         let waiters = Arc::clone(&self.parts.waiters);
         let (mut tasks, to_the_end) = self.start(stop.clone());
         let failure = tokio::select! {
@@ -200,9 +200,9 @@ impl App {
         let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
 
         tasks.keep("relay", relay_tasks.run(to_the_end.clone()));
-        let database = Arc::clone(&parts.database);
+        let database = parts.database.clone();
         let watch = StoreWatch {
-            database: Arc::clone(&database),
+            database: database.clone(),
             role: config.role,
             state: store_seen,
             pulse: watching,
@@ -248,7 +248,7 @@ impl App {
                 "http",
                 server::serve(listener, router, limits, stop.clone()),
             );
-            let servers = (Arc::clone(&parts.broker), Arc::clone(&parts.database));
+            let servers = (Arc::clone(&parts.broker), parts.database.clone());
             let waiters = Arc::clone(&parts.waiters);
             tasks.take(
                 "results",

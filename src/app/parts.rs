@@ -20,10 +20,8 @@ use crate::payments::commands::Commands;
 use crate::processors::Processor;
 use crate::processors::simulated::{Latency, Ledger, Options, SimulatedIssuer};
 use crate::relay::{RelayTasks, relay};
-use crate::store::Database;
+use crate::store::Store;
 use crate::store::batch::Limits;
-use crate::store::mysql::MySql;
-use crate::store::sqlite::Sqlite;
 use crate::vault::SealKeys;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::vital::Vital;
@@ -34,7 +32,7 @@ const MOST_WAITERS: usize = 10_000;
 
 /// What the tasks share.
 pub(super) struct Parts {
-    pub database: Arc<dyn Database>,
+    pub database: Store,
     pub broker: Arc<dyn Broker>,
     pub commands: Commands,
     pub acceptor: Arc<Acceptor>,
@@ -59,11 +57,10 @@ impl Parts {
     /// tasks.
     pub(super) async fn make(config: &Config) -> Result<(Self, RelayTasks), AppError> {
         let (database, broker) = backend(config).await?;
-        let (commands, handed_over) =
-            Commands::new(Arc::clone(&database), config.ids, config.leases);
+        let (commands, handed_over) = Commands::new(database.clone(), config.ids, config.leases);
         let relay = relay(
             Arc::clone(&broker),
-            Arc::clone(&database),
+            database.clone(),
             (commands.clone(), handed_over),
             config.relay,
         );
@@ -72,7 +69,7 @@ impl Parts {
         let seal = Arc::new(config.seal_keys.clone());
         let acceptor = Arc::new(Acceptor {
             commands: commands.clone(),
-            database: Arc::clone(&database),
+            database: database.clone(),
             seal: Arc::clone(&seal),
             processor: Arc::clone(&processor),
             backlog: backlog.clone(),
@@ -112,7 +109,7 @@ impl Parts {
     pub(super) fn worker(&self, config: &Config) -> Worker {
         Worker {
             broker: Arc::clone(&self.broker),
-            database: Arc::clone(&self.database),
+            database: self.database.clone(),
             commands: self.commands.clone(),
             authorizer: Authorizer {
                 processor: Arc::clone(&self.processor),
@@ -134,7 +131,7 @@ impl Parts {
         Callbacks::new(
             Arc::clone(&self.broker),
             config.clients.clone(),
-            (Arc::clone(&self.database), self.commands.clone()),
+            (self.database.clone(), self.commands.clone()),
             self.backlog.clone(),
             config.callbacks.clone(),
         )
@@ -143,7 +140,7 @@ impl Parts {
 
 fn simulated_issuer(
     settings: IssuerSettings,
-    database: &Arc<dyn Database>,
+    database: &Store,
 ) -> (Arc<dyn Processor>, Option<Vital>) {
     let options = Options {
         latency: Latency {
@@ -160,21 +157,20 @@ fn simulated_issuer(
     };
     let ledger = settings
         .ledger
-        .then(|| Ledger::spawn(Arc::clone(database), limits));
+        .then(|| Ledger::spawn(database.clone(), limits));
     let vital = ledger.as_ref().map(Ledger::vital);
     (Arc::new(SimulatedIssuer::new(options, ledger)), vital)
 }
 
-async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>), AppError> {
+async fn backend(config: &Config) -> Result<(Store, Arc<dyn Broker>), AppError> {
     match &config.backend {
         Backend::Embedded { data_dir } => {
-            let database = Sqlite::open(&data_dir.join("payments.db"))?;
+            let (database, dead_letters) = Store::embedded(&data_dir.join("payments.db"));
             database.migrate().await?;
             // Only one process at a time uses the embedded store: work under way and its messages ended with the previous
             // process.
             database.end_all_claims().await?;
-            let database = Arc::new(database);
-            let keeper = Arc::new(DeadLettersInDatabase(Arc::clone(&database)));
+            let keeper = Arc::new(DeadLettersInDatabase(dead_letters));
             let broker = Embedded::keeping_dead_letters(keeper)?;
             let keys = Keys::of(&config.clients);
             broker
@@ -187,7 +183,7 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
             connections,
             amqp,
         } => {
-            let database = MySql::connect(database.clone(), *connections)?;
+            let database = Store::mysql(database.clone(), *connections);
             let name = format!("payment-service {:?}", config.role).to_lowercase();
             let mut options = RabbitMqOptions::new(amqp.clone(), name)?;
             let keys = Keys::of(&config.clients);
@@ -195,7 +191,7 @@ async fn backend(config: &Config) -> Result<(Arc<dyn Database>, Arc<dyn Broker>)
                 .topology
                 .with_results(Queue::Callbacks, &keys.wanted);
             let broker = RabbitMq::new(options);
-            Ok((Arc::new(database), Arc::new(broker)))
+            Ok((database, Arc::new(broker)))
         }
     }
 }

@@ -5,14 +5,14 @@
 //! set.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::Timestamp;
-use crate::store::Database;
+use crate::store::Store;
 
 /// How long an answer of the database is used.
 const FRESH: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ const TOLERATED: time::Duration = time::Duration::MINUTE;
 
 /// The database's clock, as this process knows it.
 pub struct DatabaseClock {
-    database: Arc<dyn Database>,
+    database: Store,
     seen: Mutex<Option<Seen>>,
     asking: tokio::sync::Mutex<()>,
     differs: AtomicBool,
@@ -48,7 +48,7 @@ impl Seen {
 
 impl DatabaseClock {
     /// The clock of this database.
-    pub fn new(database: Arc<dyn Database>) -> Self {
+    pub fn new(database: Store) -> Self {
         Self {
             database,
             seen: Mutex::new(None),

@@ -34,7 +34,7 @@ use crate::payments::backlog::Backlog;
 use crate::payments::commands::Commands;
 use crate::payments::outbox::Message;
 use crate::store::rows::OutboxId;
-use crate::store::{Database, StoreError};
+use crate::store::{Store, StoreError};
 use crate::watchdog::stages::{Name, Stage};
 use crate::wire::dead_letter;
 use clock::DatabaseClock;
@@ -68,7 +68,7 @@ pub struct Callbacks {
     /// Counts what waits to be published.
     backlog: Backlog,
     /// Knows which payments belong to this installation.
-    database: Arc<dyn Database>,
+    database: Store,
     settings: CallbackSettings,
     clock: DatabaseClock,
     receivers: Receivers,
@@ -96,12 +96,12 @@ impl Callbacks {
     pub fn new(
         broker: Arc<dyn Broker>,
         clients: Clients,
-        (database, commands): (Arc<dyn Database>, Commands),
+        (database, commands): (Store, Commands),
         backlog: Backlog,
         settings: CallbackSettings,
     ) -> Self {
         Self {
-            clock: DatabaseClock::new(Arc::clone(&database)),
+            clock: DatabaseClock::new(database.clone()),
             database,
             broker,
             clients,

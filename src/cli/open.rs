@@ -1,12 +1,10 @@
 //! Opens the configured database for commands that inspect or repair it while the service runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::config::{Backend, Config};
-use crate::store::mysql::MySql;
-use crate::store::sqlite::Sqlite;
-use crate::store::{Database, StoreError};
+use crate::store::dead_letters::DeadLetterTable;
+use crate::store::{Store, StoreError};
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -23,22 +21,22 @@ pub enum OpenError {
 }
 
 /// The database. Its schema is not changed.
-pub fn database(config: &Config) -> Result<Arc<dyn Database>, OpenError> {
+pub fn database(config: &Config) -> Result<Store, OpenError> {
     match &config.backend {
-        Backend::Embedded { data_dir } => Ok(Arc::new(file(data_dir)?)),
+        Backend::Embedded { data_dir } => Ok(file(data_dir)?.0),
         Backend::Servers {
             database,
             connections,
             ..
-        } => Ok(Arc::new(MySql::connect(database.clone(), *connections)?)),
+        } => Ok(Store::mysql(database.clone(), *connections)),
     }
 }
 
 /// The database of an embedded service, which may be running: SQLite allows reads at any time, and one writer at a time.
-pub fn file(data_dir: &Path) -> Result<Sqlite, OpenError> {
+pub fn file(data_dir: &Path) -> Result<(Store, DeadLetterTable), OpenError> {
     let file = data_dir.join("payments.db");
     if !file.is_file() {
         return Err(OpenError::NoData(data_dir.to_owned()));
     }
-    Ok(Sqlite::open(&file)?)
+    Ok(Store::embedded(&file))
 }

@@ -12,8 +12,7 @@ use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{Broker, BrokerError, Connection};
 use crate::config::{Backend, Config, Role};
 use crate::payments::outbox;
-use crate::store::mysql::MySql;
-use crate::store::{Database, StoreError};
+use crate::store::{Store, StoreError};
 
 /// How long servers may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,7 +59,7 @@ async fn go_back(config: &Config) -> Result<(), Box<dyn Error>> {
     let database = open::database(config)?;
     let mut rewritten = 0;
     loop {
-        match outbox::replace_facts(database.as_ref(), REWRITTEN).await? {
+        match outbox::replace_facts(&database, REWRITTEN).await? {
             0 => break,
             rows => rewritten += rows,
         }
@@ -85,7 +84,7 @@ async fn forward(config: Config) -> Result<(), Box<dyn Error>> {
     };
     let deadline = Instant::now() + PATIENCE;
     until_reached("the database", &database.addresses(), deadline).await?;
-    let database = MySql::connect(database, connections)?;
+    let database = Store::mysql(database, connections);
     let mut waiting = Waiting::new("the database", deadline);
     while let Err(error) = database.migrate().await {
         let passing = matches!(

@@ -12,7 +12,7 @@ use crate::domain::{ClientName, Payment, PaymentId, Timestamp};
 use crate::store::batch::Batch;
 use crate::store::quarantine::SetAside;
 use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
-use crate::store::{StoreError, Transaction, is_usable};
+use crate::store::{StoreError, Transaction};
 
 /// The result for one payment request.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,8 +44,8 @@ impl Batch for AcceptPayments {
         let mut tx = database.begin().await?;
         let now = tx.now();
         let draft = |item: &NewPayment| Draft::of(item, now, *leases);
-        let known = read_keys(tx.as_mut(), items.iter()).await?;
-        let tokens = lock_tokens(tx.as_mut(), items, &known).await?;
+        let known = read_keys(&mut tx, items.iter()).await?;
+        let tokens = lock_tokens(&mut tx, items, &known).await?;
         let mut entries = Entries::new(&known, &tokens, now);
         let candidates: Vec<Draft> = items
             .iter()
@@ -55,14 +55,14 @@ impl Batch for AcceptPayments {
         let refused = entries.refused;
         let mut written = Written::default();
         if !candidates.is_empty() {
-            written = insert(tx.as_mut(), candidates).await?;
+            written = insert(&mut tx, candidates).await?;
         }
         // After the inserts every key has its payment, written by this batch or by another process. If an item was not
         // inserted, its key is looked up first, whatever the reason was.
         let losers = items
             .iter()
             .filter(|item| !written.payments.contains_key(&item.id));
-        let winners = read_keys(tx.as_mut(), losers).await?;
+        let winners = read_keys(&mut tx, losers).await?;
         if !written.payments.is_empty() {
             tx.commit().await?;
         }
@@ -81,7 +81,7 @@ impl Batch for AcceptPayments {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.0.database.as_ref()).await
+        self.0.database.is_usable().await
     }
 }
 
@@ -115,7 +115,7 @@ fn not_written(
 }
 
 async fn read_keys(
-    tx: &mut dyn Transaction,
+    tx: &mut Transaction,
     items: impl Iterator<Item = &NewPayment>,
 ) -> Result<Keys, StoreError> {
     let keys: Vec<_> = items.filter_map(key).collect();
@@ -136,7 +136,7 @@ async fn read_keys(
 
 /// Locks the tokens of the payments whose key is not known yet.
 async fn lock_tokens(
-    tx: &mut dyn Transaction,
+    tx: &mut Transaction,
     items: &[NewPayment],
     known: &Keys,
 ) -> Result<Vec<CardToken>, StoreError> {
@@ -216,7 +216,7 @@ struct Written {
 }
 
 /// Inserts the payments and, for those that now own their key, their history, outbox rows and tokens.
-async fn insert(tx: &mut dyn Transaction, drafts: Vec<Draft>) -> Result<Written, StoreError> {
+async fn insert(tx: &mut Transaction, drafts: Vec<Draft>) -> Result<Written, StoreError> {
     let (rows, others): (Vec<StoredPayment>, Vec<_>) = drafts
         .into_iter()
         .map(|draft| (draft.row, (draft.events, draft.messages, draft.token)))
@@ -249,7 +249,7 @@ async fn insert(tx: &mut dyn Transaction, drafts: Vec<Draft>) -> Result<Written,
 
 /// Which payments own the keys of these rows, now that all of them are written.
 async fn owners_of_keys(
-    tx: &mut dyn Transaction,
+    tx: &mut Transaction,
     rows: &[StoredPayment],
 ) -> Result<HashSet<PaymentId>, StoreError> {
     let key = |row: &StoredPayment| {

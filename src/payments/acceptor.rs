@@ -10,7 +10,7 @@ use crate::domain::{Card, ClientName, PaymentId};
 use crate::processors::Processor;
 use crate::store::quarantine::Quarantined;
 use crate::store::rows::StoredPayment;
-use crate::store::{Database, StoreError};
+use crate::store::{Store, StoreError};
 use crate::vault::{Owner, SealKeys};
 
 /// Handles the requests of clients, by REST and by message. Each use case has its own file in this folder.
@@ -18,7 +18,7 @@ pub struct Acceptor {
     /// Writes to the store.
     pub commands: Commands,
     /// Reads keys and tokens.
-    pub database: Arc<dyn Database>,
+    pub database: Store,
     /// Seals cards and keys fingerprints.
     pub seal: Arc<SealKeys>,
     /// Knows the reusable test tokens.

@@ -16,7 +16,7 @@ use crate::domain::{
 use crate::store::batch::Batch;
 use crate::store::quarantine::{Quarantined, SetAside, payment_of};
 use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
-use crate::store::{StoreError, Transaction, is_usable};
+use crate::store::{StoreError, Transaction};
 
 /// The result of moving a payment.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,10 +79,10 @@ impl Batch for AdvancePayments {
             .map(|row| (row.payment.id, row))
             .collect();
         let left_out = tx.left_out();
-        let tokens = locked_tokens(tx.as_mut(), items).await?;
+        let tokens = locked_tokens(&mut tx, items).await?;
         // A token that cannot be read counts as unknown: its client can create another.
         tx.left_out().iter().for_each(SetAside::report);
-        let done = events_of_refused(tx.as_mut(), items, &rows).await?;
+        let done = events_of_refused(&mut tx, items, &rows).await?;
         let mut moving = Moving {
             tokens: &tokens,
             now,
@@ -115,7 +115,7 @@ impl Batch for AdvancePayments {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.0.database.as_ref()).await
+        self.0.database.is_usable().await
     }
 }
 
@@ -128,7 +128,7 @@ fn sorted<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
 
 /// The items' events that are already in a history; queried only if an item would be refused.
 async fn events_of_refused(
-    tx: &mut dyn Transaction,
+    tx: &mut Transaction,
     items: &[Advance],
     rows: &HashMap<PaymentId, StoredPayment>,
 ) -> Result<HashSet<EventId>, StoreError> {
@@ -147,7 +147,7 @@ async fn events_of_refused(
 }
 
 async fn locked_tokens(
-    tx: &mut dyn Transaction,
+    tx: &mut Transaction,
     items: &[Advance],
 ) -> Result<Vec<CardToken>, StoreError> {
     let wanted = sorted(items.iter().filter_map(|item| item.token.clone()));
@@ -203,7 +203,7 @@ impl Moving<'_> {
 }
 
 async fn write(
-    mut tx: Box<dyn Transaction>,
+    mut tx: Transaction,
     moved: Vec<StoredPayment>,
     writes: Writes,
 ) -> Result<(), StoreError> {

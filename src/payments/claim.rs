@@ -4,7 +4,6 @@
 //! worker's and puts the tries back until the lease ends: that costs time, but never causes a second charge.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use crate::domain::{PaymentId, PaymentStatus, Timestamp};
 use crate::payments::leases::Leases;
@@ -12,7 +11,7 @@ use crate::payments::outgoing;
 use crate::store::batch::Batch;
 use crate::store::quarantine::{Quarantined, SetAside, payment_of};
 use crate::store::rows::{OutboxRow, StoredPayment};
-use crate::store::{Database, StoreError, is_usable};
+use crate::store::{Store, StoreError};
 use crate::wire::work::WorkMessage;
 use async_trait::async_trait;
 
@@ -32,7 +31,7 @@ pub enum Claim {
 }
 
 pub(super) struct ClaimPayments {
-    pub database: Arc<dyn Database>,
+    pub database: Store,
     pub leases: Leases,
 }
 
@@ -93,7 +92,7 @@ impl Batch for ClaimPayments {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.database.as_ref()).await
+        self.database.is_usable().await
     }
 }
 

@@ -22,7 +22,7 @@ use crate::store::batch::{Batcher, Limits};
 use crate::store::ids::{IdSpace, PaymentIds};
 use crate::store::quarantine::SetAside;
 use crate::store::rows::{CardToken, OutboxId};
-use crate::store::{Database, StoreError};
+use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::{Name, Stage};
 use crate::watchdog::vital::Vital;
@@ -42,7 +42,7 @@ const POSTPONED_TOGETHER: Duration = Duration::from_millis(20);
 /// The writing half of the store.
 #[derive(Clone)]
 pub struct Commands {
-    database: Arc<dyn Database>,
+    database: Store,
     ids: Arc<PaymentIds>,
     leases: Leases,
     stages: CommandStages,
@@ -71,7 +71,7 @@ pub struct CommandStages {
 
 impl Commands {
     /// Starts the group commits on a database. The second value receives the outbox rows that they write.
-    pub fn new(database: Arc<dyn Database>, space: IdSpace, leases: Leases) -> (Self, HandedOver) {
+    pub fn new(database: Store, space: IdSpace, leases: Leases) -> (Self, HandedOver) {
         let limits = Limits {
             lanes: database.lanes(),
             ..Limits::default()
@@ -83,11 +83,11 @@ impl Commands {
         };
         let (hand_over, handed_over) = hand_over();
         let writer = Writer {
-            database: Arc::clone(&database),
+            database: database.clone(),
             leases,
             hand_over,
         };
-        let db = || Arc::clone(&database);
+        let db = || database.clone();
         let stages = CommandStages {
             accept: Stage::new(Name::Accept),
             authorize: Stage::new(Name::Authorize),
@@ -266,7 +266,7 @@ impl Commands {
 
     /// Takes up to `limit` due outbox rows for this process, for one lease.
     pub async fn sweep(&self, lane: Lane, limit: u32) -> Result<Taken, StoreError> {
-        outbox::sweep(self.database.as_ref(), self.leases, lane, limit).await
+        outbox::sweep(&self.database, self.leases, lane, limit).await
     }
 
     /// Dispatches up to `limit` payments again whose message seems lost and whose check is overdue by at least the given
@@ -276,17 +276,17 @@ impl Commands {
         overdue: Duration,
         limit: u32,
     ) -> Result<Taken, StoreError> {
-        outbox::dispatch_forgotten(self.database.as_ref(), self.leases, overdue, limit).await
+        outbox::dispatch_forgotten(&self.database, self.leases, overdue, limit).await
     }
 
     /// Sets unusable rows aside.
     pub async fn quarantine(&self, rows: &[SetAside]) -> Result<(), StoreError> {
-        outbox::quarantine(self.database.as_ref(), rows).await
+        outbox::quarantine(&self.database, rows).await
     }
 
     /// Makes outbox rows due that an operator has released by removing their mark; returns how many.
     pub async fn release_outbox(&self) -> Result<u64, StoreError> {
-        outbox::release(self.database.as_ref()).await
+        outbox::release(&self.database).await
     }
 
     /// Stores a card token.
@@ -298,6 +298,6 @@ impl Commands {
 
     /// Erases the cards of up to [`tokens::ERASED_AT_ONCE`] expired tokens; returns how many.
     pub async fn erase_expired_tokens(&self) -> Result<u64, StoreError> {
-        tokens::erase_expired(self.database.as_ref()).await
+        tokens::erase_expired(&self.database).await
     }
 }

@@ -1,6 +1,5 @@
 //! The outbox: rows that are due, rows that were published, and messages without a payment.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +13,7 @@ use crate::payments::writer::Writer;
 use crate::store::batch::Batch;
 use crate::store::quarantine::SetAside;
 use crate::store::rows::{OutboxId, OutboxRow};
-use crate::store::{Database, StoreError, is_usable};
+use crate::store::{Store, StoreError};
 
 /// A refused request by message: a dead letter and, if its client is known, an event.
 #[derive(Debug, Clone)]
@@ -65,7 +64,7 @@ impl Batch for RefuseRequests {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.0.database.as_ref()).await
+        self.0.database.is_usable().await
     }
 }
 
@@ -121,7 +120,7 @@ impl Batch for EnqueueMessages {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.0.database.as_ref()).await
+        self.0.database.is_usable().await
     }
 }
 
@@ -157,12 +156,12 @@ impl Batch for ReplaceRows {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.0.database.as_ref()).await
+        self.0.database.is_usable().await
     }
 }
 
 pub(super) struct DeletePublished {
-    pub database: Arc<dyn Database>,
+    pub database: Store,
 }
 
 #[async_trait]
@@ -182,7 +181,7 @@ impl Batch for DeletePublished {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.database.as_ref()).await
+        self.database.is_usable().await
     }
 }
 
@@ -200,7 +199,7 @@ pub struct Taken {
 /// Moves the due time of a lane's due rows one lease ahead, commits, and returns them for this process to publish. Rows
 /// that cannot be read are set aside.
 pub(super) async fn sweep(
-    database: &dyn Database,
+    database: &Store,
     leases: Leases,
     lane: Lane,
     limit: u32,
@@ -216,7 +215,7 @@ pub(super) async fn sweep(
     if found > 0 {
         let ids: Vec<OutboxId> = rows.iter().map(|row| row.id).collect();
         tx.postpone_outbox(&ids, now + leases.outbox).await?;
-        let (rendered, unreadable) = outgoing::render(tx.as_mut(), rows).await?;
+        let (rendered, unreadable) = outgoing::render(&mut tx, rows).await?;
         messages = rendered;
         left_out.extend(unreadable);
         tx.quarantine(&left_out).await?;
@@ -233,7 +232,7 @@ pub(super) async fn sweep(
 /// Writes outbox rows for payments that have been processing for long without one, and moves their next check ahead by
 /// the time they have already waited, within bounds. Payments that cannot be read are set aside.
 pub(super) async fn dispatch_forgotten(
-    database: &dyn Database,
+    database: &Store,
     leases: Leases,
     overdue: Duration,
     limit: u32,
@@ -275,10 +274,7 @@ pub(super) async fn dispatch_forgotten(
 }
 
 /// Sets rows aside.
-pub(super) async fn quarantine(
-    database: &dyn Database,
-    rows: &[SetAside],
-) -> Result<(), StoreError> {
+pub(super) async fn quarantine(database: &Store, rows: &[SetAside]) -> Result<(), StoreError> {
     let mut tx = database.begin().await?;
     tx.quarantine(rows).await?;
     tx.commit().await?;
@@ -287,7 +283,7 @@ pub(super) async fn quarantine(
 }
 
 /// Makes rows due that an operator has released by removing their mark.
-pub(super) async fn release(database: &dyn Database) -> Result<u64, StoreError> {
+pub(super) async fn release(database: &Store) -> Result<u64, StoreError> {
     let mut tx = database.begin().await?;
     let now = tx.now();
     let released = tx.release_outbox(now).await?;
@@ -298,7 +294,7 @@ pub(super) async fn release(database: &dyn Database) -> Result<u64, StoreError> 
 }
 
 /// Replaces up to `limit` facts by their messages, which releases without facts can publish; returns how many were found.
-pub async fn replace_facts(database: &dyn Database, limit: u32) -> Result<usize, StoreError> {
+pub async fn replace_facts(database: &Store, limit: u32) -> Result<usize, StoreError> {
     let mut tx = database.begin().await?;
     let rows = tx.lock_facts(limit).await?;
     let mut left_out = tx.left_out();
@@ -306,7 +302,7 @@ pub async fn replace_facts(database: &dyn Database, limit: u32) -> Result<usize,
     if found == 0 {
         return Ok(0);
     }
-    let (messages, unreadable) = outgoing::render(tx.as_mut(), rows).await?;
+    let (messages, unreadable) = outgoing::render(&mut tx, rows).await?;
     left_out.extend(unreadable);
     let mut ids: Vec<OutboxId> = messages.iter().map(|message| message.id).collect();
     ids.sort_unstable();

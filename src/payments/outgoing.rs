@@ -123,7 +123,7 @@ pub(super) fn messages(
 
 /// Renders rows that a sweep has found; those that cannot be rendered are to be set aside.
 pub(super) async fn render(
-    tx: &mut dyn Transaction,
+    tx: &mut Transaction,
     rows: Vec<OutboxRow>,
 ) -> Result<(Vec<Outgoing>, Vec<SetAside>), StoreError> {
     let history = History::of(tx, &rows).await?;
@@ -154,7 +154,7 @@ struct History {
 }
 
 impl History {
-    async fn of(tx: &mut dyn Transaction, rows: &[OutboxRow]) -> Result<Self, StoreError> {
+    async fn of(tx: &mut Transaction, rows: &[OutboxRow]) -> Result<Self, StoreError> {
         let facts = rows.iter().filter_map(|row| match &row.content {
             Content::Fact(fact) => Some((row.payment?, fact)),
             Content::Message(_) => None,

@@ -4,7 +4,6 @@
 //! The payment's row is read first, so that a message from another installation is not lost.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +15,7 @@ use crate::payments::outgoing;
 use crate::store::batch::Batch;
 use crate::store::quarantine::{SetAside, payment_of};
 use crate::store::rows::{OutboxId, OutboxRow, StoredPayment};
-use crate::store::{Database, StoreError, is_usable};
+use crate::store::{Store, StoreError};
 use crate::wire::work::WorkMessage;
 
 /// A try that has to wait.
@@ -52,7 +51,7 @@ pub enum Postponed {
 }
 
 pub(super) struct PostponeTries {
-    pub database: Arc<dyn Database>,
+    pub database: Store,
     pub leases: Leases,
 }
 
@@ -107,7 +106,7 @@ impl Batch for PostponeTries {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.database.as_ref()).await
+        self.database.is_usable().await
     }
 }
 

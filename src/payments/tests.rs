@@ -1,6 +1,5 @@
 //! Commands on a database: rows are handed over by their commit, and duplicates get their winner.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -25,27 +24,25 @@ use crate::domain::{
 };
 use crate::domain::{CardSummary, PaymentId};
 use crate::payments::outgoing::Outgoing;
-use crate::store::Database;
+use crate::store::Store;
 use crate::store::ids::IdSpace;
 use crate::store::rows::OutboxId;
 use crate::store::rows::{Idempotency, TokenId};
-use crate::store::sqlite::Sqlite;
 use crate::vault::SealedCard;
 use uuid::Uuid;
 
 struct Place {
     commands: Commands,
     handed_over: HandedOver,
-    database: Arc<dyn Database>,
+    database: Store,
     _folder: tempfile::TempDir,
 }
 
 impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database = Sqlite::open(&folder.path().join("payments.db")).unwrap();
+        let database = Store::sqlite(&folder.path().join("payments.db"));
         database.migrate().await.unwrap();
-        let database: Arc<dyn Database> = Arc::new(database);
         let hour = Duration::from_secs(3600);
         let leases = Leases {
             outbox: hour,
@@ -56,7 +53,7 @@ impl Place {
             first: 1,
             last: 1000,
         };
-        let (commands, handed_over) = Commands::new(Arc::clone(&database), ids, leases);
+        let (commands, handed_over) = Commands::new(database.clone(), ids, leases);
         Self {
             commands,
             handed_over,

@@ -1,6 +1,5 @@
 //! Card tokens: kept until they are used or expire.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +8,7 @@ use crate::domain::{ClientName, Timestamp};
 use crate::payments::presented_card::PresentedCard;
 use crate::store::batch::Batch;
 use crate::store::rows::{CardToken, TokenId};
-use crate::store::{Database, StoreError, is_usable};
+use crate::store::{Store, StoreError};
 
 /// Maximum number of expired tokens erased in one transaction.
 pub const ERASED_AT_ONCE: u32 = 500;
@@ -53,7 +52,7 @@ pub struct NewToken {
 /// Tokens requested at the same time share a transaction. A caller that disconnects does not break a connection in the
 /// middle of one.
 pub(super) struct AddTokens {
-    pub database: Arc<dyn Database>,
+    pub database: Store,
 }
 
 #[async_trait]
@@ -74,7 +73,7 @@ impl Batch for AddTokens {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.database.as_ref()).await
+        self.database.is_usable().await
     }
 }
 
@@ -92,7 +91,7 @@ impl NewToken {
 }
 
 /// Erases the cards of expired tokens; returns how many.
-pub(super) async fn erase_expired(database: &dyn Database) -> Result<u64, StoreError> {
+pub(super) async fn erase_expired(database: &Store) -> Result<u64, StoreError> {
     let mut tx = database.begin().await?;
     let now = tx.now();
     let erased = tx.erase_expired_tokens(now, ERASED_AT_ONCE).await?;

@@ -24,7 +24,7 @@ use crate::payments::Backlog;
 use crate::payments::commands::Commands;
 use crate::payments::hand_over::HandedOver;
 use crate::payments::outgoing::Outgoing;
-use crate::store::Database;
+use crate::store::Store;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::{Entered, Name, Stage};
 use groups::Groups;
@@ -54,7 +54,7 @@ const REPLIES_UNDER_WAY: usize = 32;
 pub struct RelayTasks {
     lanes: [(Lane, mpsc::Receiver<Outgoing>); 3],
     publisher: Publisher,
-    database: Arc<dyn Database>,
+    database: Store,
     settings: RelaySettings,
     backlog: Backlog,
 }
@@ -83,7 +83,7 @@ struct Pulses {
 /// Builds the relay. It counts in `backlog` how many rows wait.
 pub fn relay(
     broker: Arc<dyn Broker>,
-    database: Arc<dyn Database>,
+    database: Store,
     (commands, handed_over): (Commands, HandedOver),
     settings: RelaySettings,
 ) -> RelayTasks {

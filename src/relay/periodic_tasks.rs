@@ -1,7 +1,6 @@
 //! The relay's periodic tasks: publish due rows, find forgotten payments, measure the backlog, and erase cards of expired
 //! tokens.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join;
@@ -13,7 +12,7 @@ use crate::payments::Backlog;
 use crate::payments::outbox::Taken;
 use crate::payments::outgoing::Outgoing;
 use crate::payments::tokens::ERASED_AT_ONCE;
-use crate::store::Database;
+use crate::store::Store;
 
 /// Messages, and as many facts, taken by one sweep.
 const SWEPT: u32 = 512;
@@ -142,7 +141,7 @@ async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
 
 pub(super) async fn measure(
     publisher: Publisher,
-    database: Arc<dyn Database>,
+    database: Store,
     (settings, backlog): (RelaySettings, Backlog),
     stop: CancellationToken,
 ) {

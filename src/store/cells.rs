@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
+use sqlx::error::BoxDynError;
+use sqlx::{Arguments, Encode, Type};
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 use time::{PrimitiveDateTime, UtcOffset};
@@ -115,4 +117,31 @@ fn as_text<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S:
 /// JSON text of a value.
 pub fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// Binds parameters for either driver; each driver binds points in time differently.
+pub fn arguments<A: Arguments>(
+    parameters: &[Cell<'_>],
+    moment: fn(&mut A, Timestamp) -> Result<(), BoxDynError>,
+) -> Result<A, sqlx::Error>
+where
+    for<'q> &'q str: Encode<'q, A::Database> + Type<A::Database>,
+    for<'q> &'q [u8]: Encode<'q, A::Database> + Type<A::Database>,
+    for<'q> Option<i64>: Encode<'q, A::Database> + Type<A::Database>,
+{
+    let mut arguments = A::default();
+    let bytes = parameters.iter().map(Cell::len).sum::<usize>();
+    // In addition, a text is preceded by its length.
+    arguments.reserve(parameters.len(), bytes + 3 * parameters.len());
+    for parameter in parameters {
+        match parameter {
+            Cell::Null => arguments.add(None::<i64>),
+            Cell::Number(number) => arguments.add(Some(*number)),
+            Cell::Moment(at) => moment(&mut arguments, *at),
+            Cell::Text(text) => arguments.add(text.as_ref()),
+            Cell::Bytes(bytes) => arguments.add(bytes.as_ref()),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
 }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::StoreError;
 use super::cells::Cell;
 use super::engine::{Connection, Engine};
 use super::rows::{Content, Horizons};
-use super::statements as sql;
+use super::tables::{card_tokens, outbox, payments};
+use super::{Store, StoreError};
 use crate::broker::Lane;
 use crate::domain::Timestamp;
 
@@ -17,12 +17,16 @@ struct Kind {
     change: (&'static str, Vec<Cell<'static>>),
 }
 
+impl Store {
+    /// Makes rows due now that are due further in the future than any delay allows; returns the number of rows.
+    pub async fn bring_back(&self, horizons: Horizons) -> Result<u64, StoreError> {
+        bring_back(&self.0.engine, horizons).await
+    }
+}
+
 /// Makes rows due now that are due beyond their horizon. A card token gets the lifetime of a new one: its client may
 /// still want to use it.
-pub(super) async fn bring_back<E: Engine>(
-    engine: &E,
-    horizons: Horizons,
-) -> Result<u64, StoreError> {
+async fn bring_back(engine: &Engine, horizons: Horizons) -> Result<u64, StoreError> {
     let mut reader = engine.reader().await?;
     let now = reader.now().await?;
     let mut ahead = Vec::new();
@@ -43,43 +47,43 @@ pub(super) async fn bring_back<E: Engine>(
 }
 
 fn kinds(now: Timestamp, horizons: Horizons) -> [Kind; 6] {
-    let outbox = |lane: Lane, horizon: Duration| {
+    let kind = |lane: Lane, horizon: Duration| {
         Content::lanes(lane).map(|lane| Kind {
             ask: (
-                sql::OUTBOX_IS_AHEAD,
+                outbox::OUTBOX_IS_AHEAD,
                 vec![lane.into(), (now + horizon).into()],
             ),
             change: (
-                sql::BRING_OUTBOX_BACK,
+                outbox::BRING_OUTBOX_BACK,
                 vec![now.into(), lane.into(), (now + horizon).into()],
             ),
         })
     };
     let check = now + horizons.check;
     let token = now + horizons.token;
-    let [work, tries] = outbox(Lane::Work, horizons.work);
-    let [results, events] = outbox(Lane::Results, horizons.results);
+    let [work, tries] = kind(Lane::Work, horizons.work);
+    let [results, events] = kind(Lane::Results, horizons.results);
     [
         work,
         tries,
         results,
         events,
         Kind {
-            ask: (sql::CHECK_IS_AHEAD, vec![check.into()]),
-            change: (sql::BRING_CHECK_BACK, vec![now.into(), check.into()]),
+            ask: (payments::CHECK_IS_AHEAD, vec![check.into()]),
+            change: (payments::BRING_CHECK_BACK, vec![now.into(), check.into()]),
         },
         Kind {
-            ask: (sql::TOKEN_IS_AHEAD, vec![token.into()]),
+            ask: (card_tokens::TOKEN_IS_AHEAD, vec![token.into()]),
             change: (
-                sql::BRING_TOKENS_BACK,
+                card_tokens::BRING_TOKENS_BACK,
                 vec![token.into(), token.into(), token.into()],
             ),
         },
     ]
 }
 
-async fn row_exists<C: Connection>(
-    connection: &mut C,
+async fn row_exists(
+    connection: &mut Connection,
     ask: &'static str,
     parameters: &[Cell<'_>],
 ) -> Result<bool, StoreError> {

@@ -1,159 +1,142 @@
-//! The differences between the databases: how a connection is opened, how a statement runs, and the statements' texts.
-//! All other code ([`super::database`], [`super::transaction`]) is shared.
+//! The differences between the databases: how a connection is opened, and how a statement runs.
+//! All other code is shared.
 
-use std::future::Future;
+use std::sync::Arc;
 
-use sqlx::error::BoxDynError;
-use sqlx::{Arguments, Encode, Type};
+use sqlx::migrate::Migrator;
 
-use super::StoreError;
 use super::cells::Cell;
-use super::many::ManyRows;
+use super::many::Both;
+use super::mysql::{self, Server};
 use super::records::Record;
+use super::sqlite::{self, File};
+use super::{StoreError, migrations};
 use crate::domain::Timestamp;
 
-/// A database's connections.
-pub trait Engine: Send + Sync + 'static {
-    /// A connection, borrowed from a pool.
-    type Connection: Connection;
+/// The connections to a database of either kind.
+#[derive(Debug)]
+pub(super) enum Engine {
+    MySql(Server),
+    Sqlite(Arc<File>),
+}
 
-    /// See [`super::Database::lanes`].
-    const LANES: usize;
+/// A connection, borrowed from a pool. If it is dropped within a transaction, it rolls back.
+#[derive(Debug)]
+pub(super) enum Connection {
+    MySql(mysql::Session),
+    Sqlite(sqlite::Session),
+}
 
-    /// The statements in this database's SQL.
-    fn statements() -> &'static Statements;
+impl Engine {
+    /// How many transactions of one kind are useful at the same time.
+    pub(super) fn lanes(&self) -> usize {
+        match self {
+            Self::MySql(_) => Server::LANES,
+            Self::Sqlite(_) => File::LANES,
+        }
+    }
 
     /// A connection for reads, without a transaction.
-    fn reader(&self) -> impl Future<Output = Result<Self::Connection, StoreError>> + Send;
+    pub(super) async fn reader(&self) -> Result<Connection, StoreError> {
+        Ok(match self {
+            Self::MySql(server) => Connection::MySql(server.reader().await?),
+            Self::Sqlite(file) => Connection::Sqlite(file.reader().await?),
+        })
+    }
 
     /// A connection with a new transaction, and its start time by the database's clock.
-    fn begin(
-        &self,
-    ) -> impl Future<Output = Result<(Self::Connection, Timestamp), StoreError>> + Send;
+    pub(super) async fn begin(&self) -> Result<(Connection, Timestamp), StoreError> {
+        Ok(match self {
+            Self::MySql(server) => {
+                let (session, began) = server.begin().await?;
+                (Connection::MySql(session), began)
+            }
+            Self::Sqlite(file) => {
+                let (session, began) = file.begin().await?;
+                (Connection::Sqlite(session), began)
+            }
+        })
+    }
 
     /// Applies missing migrations.
-    fn migrate(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
+        match self {
+            Self::MySql(server) => server.migrate().await,
+            Self::Sqlite(file) => file.migrate().await,
+        }
+    }
 
     /// The migrations of this program.
-    fn migrations(&self) -> &'static sqlx::migrate::Migrator;
+    pub(super) fn migrations(&self) -> &'static Migrator {
+        match self {
+            Self::MySql(_) => &migrations::MYSQL,
+            Self::Sqlite(_) => &migrations::SQLITE,
+        }
+    }
 
     /// Closes every connection.
-    fn close(&self) -> impl Future<Output = ()> + Send;
+    pub(super) async fn close(&self) {
+        match self {
+            Self::MySql(server) => server.close().await,
+            Self::Sqlite(file) => file.close().await,
+        }
+    }
 }
 
-/// A connection. If it is dropped within a transaction, it rolls back.
-pub trait Connection: Send + 'static {
+impl Connection {
+    /// A statement in this database's SQL.
+    pub(super) fn choose<T>(&self, both: &'static Both<T>) -> &'static T {
+        match self {
+            Self::MySql(_) => &both.mysql,
+            Self::Sqlite(_) => &both.sqlite,
+        }
+    }
+
     /// Runs a statement that returns no rows; returns the number of affected rows.
-    fn execute(
+    pub(super) async fn execute(
         &mut self,
         sql: &'static str,
         parameters: &[Cell<'_>],
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    ) -> Result<u64, StoreError> {
+        match self {
+            Self::MySql(session) => session.execute(sql, parameters).await,
+            Self::Sqlite(session) => session.execute(sql, parameters).await,
+        }
+    }
 
     /// Runs a statement that returns rows.
-    fn fetch<R: Record>(
+    pub(super) async fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
         parameters: &[Cell<'_>],
-    ) -> impl Future<Output = Result<Vec<R>, StoreError>> + Send;
+    ) -> Result<Vec<R>, StoreError> {
+        match self {
+            Self::MySql(session) => session.fetch(sql, parameters).await,
+            Self::Sqlite(session) => session.fetch(sql, parameters).await,
+        }
+    }
 
     /// Maximum size of the rows in one statement, in bytes.
-    fn longest(&self) -> usize;
+    pub(super) fn longest(&self) -> usize {
+        match self {
+            Self::MySql(_) => mysql::Session::LONGEST,
+            Self::Sqlite(_) => sqlite::Session::LONGEST,
+        }
+    }
 
     /// The time by the database's clock.
-    fn now(&mut self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
+    pub(super) async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        match self {
+            Self::MySql(session) => session.now().await,
+            Self::Sqlite(session) => session.now().await,
+        }
+    }
 
     /// Commits the transaction of this connection.
-    fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-/// The statements that differ between the databases. "Rows" are those of [`super::encode`]. Statements that both
-/// understand are in [`super::statements`].
-#[derive(Debug)]
-pub struct Statements {
-    /// (rows of client, key) → payments
-    pub payments_by_keys: ManyRows,
-    /// (rows of client, key) → ids of payments; reads only an index
-    pub payment_ids_by_keys: ManyRows,
-    /// (rows of id) → payments, locked
-    pub lock_payments: ManyRows,
-    /// (rows of id) → payments
-    pub read_payments: ManyRows,
-    /// (rows)
-    pub insert_payments: ManyRows,
-    /// (rows of id and the columns that can change): payments that exist
-    pub update_payments: ManyRows,
-    /// (rows of id and authorization code; the other columns that an end changes): payments that end alike
-    pub end_payments: ManyRows,
-    /// (rows of id, until)
-    pub claim_payments: ManyRows,
-    /// (rows of id, now) → payments that are still forgotten, locked; those locked by others are skipped
-    pub lock_forgotten_payments: ManyRows,
-    /// (rows)
-    pub insert_events: ManyRows,
-    /// (rows of payment id, id) → ids
-    pub existing_events: ManyRows,
-    /// (rows of payment id, sequence) → events
-    pub read_events: ManyRows,
-    /// (rows)
-    pub insert_outbox: ManyRows,
-    /// (rows of id)
-    pub delete_outbox: ManyRows,
-    /// (lane, now, limit) → outbox rows, locked; those locked by others are skipped
-    pub lock_due_outbox: &'static str,
-    /// (limit) → outbox rows with facts, locked
-    pub lock_facts: &'static str,
-    /// (rows of id, due time)
-    pub postpone_outbox: ManyRows,
-    /// (rows)
-    pub insert_tokens: ManyRows,
-    /// (rows of id) → tokens, locked
-    pub lock_tokens: ManyRows,
-    /// (rows of id, payment id)
-    pub use_tokens: ManyRows,
-    /// (now, limit) → ids, locked; those locked by others are skipped
-    pub lock_expired_tokens: &'static str,
-    /// (rows of id)
-    pub erase_tokens: ManyRows,
-    /// (rows with the time of the charge)
-    pub ledger_charge: ManyRows,
-    /// (rows with the time of the reversal)
-    pub ledger_reverse: ManyRows,
-    /// (rows of key) → ledger entries
-    pub ledger_entries: ManyRows,
-    /// () → the first id that is not reserved, locked
-    pub lock_next_id: &'static str,
-    /// (first id that is not reserved); an existing row stays unchanged
-    pub insert_next_id: &'static str,
-    /// () → the server's version
-    pub version: &'static str,
-    /// () → maximum connections and prepared statements of the server
-    pub room: Option<&'static str>,
-}
-
-/// Binds parameters for either driver; each driver binds points in time differently.
-pub fn arguments<A: Arguments>(
-    parameters: &[Cell<'_>],
-    moment: fn(&mut A, Timestamp) -> Result<(), BoxDynError>,
-) -> Result<A, sqlx::Error>
-where
-    for<'q> &'q str: Encode<'q, A::Database> + Type<A::Database>,
-    for<'q> &'q [u8]: Encode<'q, A::Database> + Type<A::Database>,
-    for<'q> Option<i64>: Encode<'q, A::Database> + Type<A::Database>,
-{
-    let mut arguments = A::default();
-    let bytes = parameters.iter().map(Cell::len).sum::<usize>();
-    // In addition, a text is preceded by its length.
-    arguments.reserve(parameters.len(), bytes + 3 * parameters.len());
-    for parameter in parameters {
-        match parameter {
-            Cell::Null => arguments.add(None::<i64>),
-            Cell::Number(number) => arguments.add(Some(*number)),
-            Cell::Moment(at) => moment(&mut arguments, *at),
-            Cell::Text(text) => arguments.add(text.as_ref()),
-            Cell::Bytes(bytes) => arguments.add(bytes.as_ref()),
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::MySql(session) => session.commit().await,
+            Self::Sqlite(session) => session.commit().await,
         }
-        .map_err(sqlx::Error::Encode)?;
     }
-    Ok(arguments)
 }

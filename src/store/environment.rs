@@ -1,10 +1,12 @@
 //! Facts about a database for a check of the environment.
 
-use super::StoreError;
-use super::decode::each;
-use super::engine::{Connection, Statements};
-use super::records::{PaymentRecord, TokenRecord, Tried};
+use super::engine::Connection;
+use super::many::Both;
+use super::records::{Tried, each};
 use super::rows::{CardToken, StoredPayment};
+use super::tables::card_tokens::TokenRecord;
+use super::tables::payments::PaymentRecord;
+use super::{Store, StoreError};
 use crate::domain::Timestamp;
 
 /// The database server.
@@ -65,12 +67,35 @@ SELECT * FROM payments WHERE check_at IS NOT NULL AND sealed_card IS NOT NULL OR
 const SEALED_TOKENS: &str = "
 SELECT * FROM card_tokens WHERE erase_at IS NOT NULL AND sealed_card IS NOT NULL ORDER BY erase_at LIMIT ?";
 
-pub(super) async fn server<C: Connection>(
-    connection: &mut C,
-    statements: &Statements,
-) -> Result<Server, StoreError> {
-    let versions: Vec<(String,)> = connection.fetch(statements.version, &[]).await?;
-    let rooms: Vec<(i64, i64)> = match statements.room {
+/// () → the server's version
+static VERSION: Both<&str> = Both {
+    mysql: "SELECT VERSION()",
+    sqlite: "SELECT sqlite_version()",
+};
+
+/// () → maximum connections and prepared statements of the server
+static ROOM: Both<Option<&str>> = Both {
+    mysql: Some(
+        "SELECT CAST(@@max_connections AS SIGNED), CAST(@@max_prepared_stmt_count AS SIGNED)",
+    ),
+    sqlite: None,
+};
+
+impl Store {
+    /// The server's version and clock.
+    pub async fn server(&self) -> Result<Server, StoreError> {
+        server(&mut self.0.engine.reader().await?).await
+    }
+
+    /// The stored data that the configuration must fit, with at most `sample` rows of each kind.
+    pub async fn stock(&self, sample: u32) -> Result<Stock, StoreError> {
+        stock(&mut self.0.engine.reader().await?, sample).await
+    }
+}
+
+async fn server(connection: &mut Connection) -> Result<Server, StoreError> {
+    let versions: Vec<(String,)> = connection.fetch(*connection.choose(&VERSION), &[]).await?;
+    let rooms: Vec<(i64, i64)> = match *connection.choose(&ROOM) {
         Some(room) => connection.fetch(room, &[]).await?,
         None => Vec::new(),
     };
@@ -85,10 +110,7 @@ pub(super) async fn server<C: Connection>(
     })
 }
 
-pub(super) async fn stock<C: Connection>(
-    connection: &mut C,
-    sample: u32,
-) -> Result<Stock, StoreError> {
+async fn stock(connection: &mut Connection, sample: u32) -> Result<Stock, StoreError> {
     let next_id: Vec<(i64,)> = connection.fetch(NEXT_ID, &[]).await?;
     let sample = [sample.into()];
     let payments: Vec<Tried<PaymentRecord>> = connection.fetch(SEALED_PAYMENTS, &sample).await?;

@@ -4,12 +4,11 @@
 //! never used after its process ends.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::{Database, StoreError};
+use super::{Store, StoreError};
 use crate::domain::PaymentId;
 
 /// The configured range of ids.
@@ -37,7 +36,7 @@ impl IdSpace {
 
 /// Gives out payment ids, each exactly once.
 pub struct PaymentIds {
-    database: Arc<dyn Database>,
+    database: Store,
     space: IdSpace,
     blocks: Mutex<Blocks>,
 }
@@ -55,7 +54,7 @@ impl PaymentIds {
     const BLOCK: i64 = 1000;
 
     /// Reserves nothing yet.
-    pub fn new(database: Arc<dyn Database>, space: IdSpace) -> Self {
+    pub fn new(database: Store, space: IdSpace) -> Self {
         Self {
             database,
             space,
@@ -87,7 +86,7 @@ impl PaymentIds {
     }
 
     fn reserve(&self) -> JoinHandle<Result<i64, StoreError>> {
-        let (database, space) = (Arc::clone(&self.database), self.space);
+        let (database, space) = (self.database.clone(), self.space);
         tokio::spawn(async move {
             let first = database.reserve_ids(Self::BLOCK, space.first).await?;
             if space.is_nearly_used(first) {
@@ -107,7 +106,6 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::store::sqlite::Sqlite;
 
     /// An id, if none has to be waited for.
     fn at_once(ids: &PaymentIds) -> Option<i64> {
@@ -119,13 +117,13 @@ mod tests {
     #[tokio::test]
     async fn the_next_block_is_reserved_while_half_of_the_current_one_is_left() {
         let folder = tempfile::tempdir().unwrap();
-        let database = Sqlite::open(&folder.path().join("payments.db")).unwrap();
+        let database = Store::sqlite(&folder.path().join("payments.db"));
         database.migrate().await.unwrap();
         let space = IdSpace {
             first: 1,
             last: i64::from(i32::MAX),
         };
-        let ids = PaymentIds::new(Arc::new(database), space);
+        let ids = PaymentIds::new(database, space);
         assert_eq!(ids.next().await.unwrap(), PaymentId(1));
         let mut given = vec![1];
         for _ in 0..500 {

@@ -7,7 +7,9 @@
 use std::sync::LazyLock;
 
 use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+use super::StoreError;
 
 /// For [`super::mysql`].
 pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
@@ -153,6 +155,23 @@ pub(super) fn statements(sql: &str) -> Vec<&str> {
         from = end + 1;
     }
     found
+}
+
+/// A migration that failed because the database could not be used says nothing about the schema.
+pub fn migration_error(error: MigrateError, classify: fn(sqlx::Error) -> StoreError) -> StoreError {
+    match error {
+        MigrateError::Execute(cause) => classify(cause),
+        MigrateError::ExecuteMigration(cause, version) => match classify(cause) {
+            StoreError::Rejected(cause)
+            | StoreError::Conflict(cause)
+            | StoreError::Locked(cause) => {
+                let words = format!("migration {version}: {cause}");
+                StoreError::Migration(MigrateError::Source(words.into()).into())
+            }
+            error => error,
+        },
+        error => StoreError::Migration(error.into()),
+    }
 }
 
 #[cfg(test)]

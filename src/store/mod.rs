@@ -1,8 +1,8 @@
 //! Storage of payments, their history, the outbox and card tokens.
 //!
-//! [`Database`] is the interface between this service and a database, with two implementations that pass one contract
-//! suite: [`mysql`] (MySQL and MariaDB) and [`sqlite`] (embedded). It knows rows and transactions, but not the rules of
-//! payments. [`batch`] groups writes into multi-row transactions; [`queries`] read.
+//! [`Store`] is a database of either kind, [`mysql`] (MySQL and MariaDB) or [`sqlite`] (embedded), and [`Transaction`] one
+//! of its transactions; both kinds pass one contract suite. [`batch`] groups writes into multi-row transactions;
+//! [`queries`] read.
 
 pub mod audit;
 pub mod batch;
@@ -10,8 +10,7 @@ mod cells;
 mod clock_setback;
 mod columns;
 mod database;
-mod decode;
-mod encode;
+pub mod dead_letters;
 mod engine;
 pub mod environment;
 pub mod ids;
@@ -24,22 +23,15 @@ pub mod queries;
 mod records;
 pub mod rows;
 pub mod sqlite;
-mod statements;
+mod tables;
 mod transaction;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use quarantine::Quarantined;
 
-use crate::broker::Lane;
-use crate::domain::{ClientName, Event, EventId, PaymentId, Timestamp};
-use audit::{Audit, Bounds};
-use environment::{Server, Stock};
-use quarantine::{Quarantined, SetAside};
-use rows::{
-    CardToken, Horizons, LedgerEntry, LedgerLine, OutboxId, OutboxRow, PaymentFilter,
-    StoredPayment, TokenId,
-};
+pub use database::Store;
+pub use transaction::Transaction;
 
 /// Why an operation of the store failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -114,6 +106,19 @@ impl StoreError {
         }
     }
 
+    /// Whether an immediate retry on another connection may succeed, as after a restart of the server. Not after a
+    /// time-out: the caller has waited long enough.
+    fn is_broken_connection(&self) -> bool {
+        match self {
+            Self::Unavailable(cause) => match cause.as_ref() {
+                sqlx::Error::Io(io) => io.kind() != std::io::ErrorKind::TimedOut,
+                sqlx::Error::Database(_) | sqlx::Error::Protocol(_) => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// The reason to set a payment aside for this error, without any stored value; none if the payment is not the cause. A
     /// statement that the server does not understand is not a reason: every payment would be set aside.
     pub fn reason_to_set_aside(&self) -> Option<String> {
@@ -130,90 +135,6 @@ impl StoreError {
             Self::Corrupt(_) => Some("a row of it cannot be read".to_owned()),
             _ => None,
         }
-    }
-}
-
-/// A database, with the functions that this service needs.
-#[async_trait]
-pub trait Database: Send + Sync + 'static {
-    /// Brings the schema up to date. Safe to repeat and to run from several processes.
-    async fn migrate(&self) -> Result<(), StoreError>;
-
-    /// Whether the database answers and has this program's schema, or a later one.
-    async fn check(&self) -> Result<Checked, StoreError>;
-
-    /// Starts a transaction (READ COMMITTED or stricter). Dropping it rolls it back.
-    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
-
-    /// How many transactions of one kind are useful at the same time.
-    fn lanes(&self) -> usize {
-        1
-    }
-
-    /// Reserves `count` consecutive payment ids, durably, and returns the first; the very first is `first_ever`.
-    async fn reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError>;
-
-    /// One payment of any client; [`StoreError::Quarantined`] if it is set aside or cannot be read.
-    async fn payment(&self, id: PaymentId) -> Result<Option<StoredPayment>, StoreError>;
-
-    /// The payment that was accepted under an idempotency key.
-    async fn payment_by_key(
-        &self,
-        client: &ClientName,
-        key: &str,
-    ) -> Result<Option<StoredPayment>, StoreError>;
-
-    /// A page of one client's payments, newest first (`created_at`, then id), at most `filter.limit`. Payments that are set
-    /// aside or cannot be read are left out; later ones fill the page.
-    async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError>;
-
-    /// The outbox rows of a payment: tries, results, replies and callbacks, by due time, at most 100. Reads the whole
-    /// outbox, so it is for operators, not for processing payments.
-    async fn outbox_about(&self, id: PaymentId) -> Result<Vec<OutboxRow>, StoreError>;
-
-    /// The clients that have payments, by name.
-    async fn clients(&self) -> Result<Vec<ClientName>, StoreError>;
-
-    /// A payment's history, by sequence.
-    async fn events(&self, id: PaymentId) -> Result<Vec<Event>, StoreError>;
-
-    /// A card token, even if it is used or expired.
-    async fn card_token(&self, token: &TokenId) -> Result<Option<CardToken>, StoreError>;
-
-    /// Counts the rows in the outbox, and how many of them are due.
-    async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError>;
-
-    /// Every line of the simulated issuer's ledger for one payment, by key.
-    async fn ledger(&self, payment: PaymentId) -> Result<Vec<LedgerEntry>, StoreError>;
-
-    /// Ends every claim now and makes every payment that is processing due for a check. Only for a process that knows that
-    /// it is the only one.
-    async fn end_all_claims(&self) -> Result<(), StoreError>;
-
-    /// Makes rows due now that are due further in the future than any delay allows; returns the number of rows.
-    async fn bring_back(&self, horizons: Horizons) -> Result<u64, StoreError>;
-
-    /// Whether the store contains payments of other clients.
-    async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError>;
-
-    /// Checks whether the stored data keeps the service's promises.
-    async fn audit(&self, bounds: Bounds) -> Result<Audit, StoreError>;
-
-    /// The server's version and clock.
-    async fn server(&self) -> Result<Server, StoreError>;
-
-    /// The stored data that the configuration must fit, with at most `sample` rows of each kind.
-    async fn stock(&self, sample: u32) -> Result<Stock, StoreError>;
-
-    /// Closes all connections; the database cannot be used afterwards.
-    async fn close(&self);
-}
-
-/// Whether the database accepts a transaction that writes nothing.
-pub async fn is_usable(database: &dyn Database) -> bool {
-    match database.begin().await {
-        Ok(transaction) => transaction.commit().await.is_ok(),
-        Err(_) => false,
     }
 }
 
@@ -237,135 +158,4 @@ pub struct OutboxDepth {
     pub of_payments: u64,
     /// Rows that are set aside. Not included in the other numbers.
     pub quarantined: u64,
-}
-
-/// One transaction. Every method takes many rows. Inserts leave existing rows (same primary key) unchanged, so that
-/// running a batch again is harmless. Reads leave out payments, outbox rows and card tokens that are set aside or cannot
-/// be read: [`Self::left_out`] returns those.
-#[async_trait]
-pub trait Transaction: Send {
-    /// When it began by the database's clock, UTC, to the microsecond. Rows are only written and compared with this clock.
-    fn now(&self) -> Timestamp;
-
-    /// The rows that reads have left out since the last call of this.
-    fn left_out(&mut self) -> Vec<SetAside>;
-
-    /// Marks payments and outbox rows that have no mark yet; unknown ones are ignored.
-    async fn quarantine(&mut self, rows: &[SetAside]) -> Result<(), StoreError>;
-
-    /// Makes outbox rows due that an operator has released by removing their mark; returns how many.
-    async fn release_outbox(&mut self, now: Timestamp) -> Result<u64, StoreError>;
-
-    /// Those of the given (client, idempotency key) pairs that exist.
-    async fn payments_by_key(
-        &mut self,
-        keys: &[(ClientName, String)],
-    ) -> Result<Vec<StoredPayment>, StoreError>;
-
-    /// The ids of those payments.
-    async fn payment_ids_by_key(
-        &mut self,
-        keys: &[(ClientName, String)],
-    ) -> Result<Vec<PaymentId>, StoreError>;
-
-    /// Locks payments for update in the order of their ids; unknown ids are ignored.
-    async fn lock_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError>;
-
-    /// Payments, without a lock; unknown ids are ignored.
-    async fn read_payments(&mut self, ids: &[PaymentId]) -> Result<Vec<StoredPayment>, StoreError>;
-
-    /// Inserts payments. A row whose (client, idempotency key) exists is skipped: read the keys back.
-    async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
-
-    /// Updates locked payments: all columns except client, order, user, amount, metadata, origin, idempotency and
-    /// `created_at`.
-    async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
-
-    /// Updates locked payments that end: writes their progress, decline code and authorization code, and erases the sealed
-    /// card, the claim and the next check. These must already be empty in the rows, and their card must be unchanged.
-    async fn end_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError>;
-
-    /// Marks locked payments as claimed by a worker until the given time.
-    async fn claim_payments(
-        &mut self,
-        ids: &[PaymentId],
-        until: Timestamp,
-    ) -> Result<(), StoreError>;
-
-    /// Locks up to `limit` payments whose `check_at` has passed and that have no outbox row, skipping locked ones.
-    async fn lock_forgotten_payments(
-        &mut self,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<StoredPayment>, StoreError>;
-
-    /// Appends to histories.
-    async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
-
-    /// Those of the given events that are in their payment's history.
-    async fn existing_events(
-        &mut self,
-        events: &[(PaymentId, EventId)],
-    ) -> Result<Vec<EventId>, StoreError>;
-
-    /// Those of the given events, by payment and sequence, that exist and can be read.
-    async fn read_events(&mut self, events: &[(PaymentId, u32)]) -> Result<Vec<Event>, StoreError>;
-
-    /// Adds to the outbox.
-    async fn insert_outbox(&mut self, rows: &[OutboxRow]) -> Result<(), StoreError>;
-
-    /// Deletes published rows, in the order of their ids; missing ones are ignored.
-    async fn delete_outbox(&mut self, ids: &[OutboxId]) -> Result<(), StoreError>;
-
-    /// Locks up to `limit` messages and as many facts of a lane with `due_at <= now`, each oldest first, skipping rows that
-    /// another sweeper has locked.
-    async fn lock_due_outbox(
-        &mut self,
-        lane: Lane,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<OutboxRow>, StoreError>;
-
-    /// Locks up to `limit` rows that hold facts, due or not, by id.
-    async fn lock_facts(&mut self, limit: u32) -> Result<Vec<OutboxRow>, StoreError>;
-
-    /// Moves locked outbox rows to a later due time.
-    async fn postpone_outbox(
-        &mut self,
-        ids: &[OutboxId],
-        due_at: Timestamp,
-    ) -> Result<(), StoreError>;
-
-    /// Adds card tokens.
-    async fn insert_tokens(&mut self, tokens: &[CardToken]) -> Result<(), StoreError>;
-
-    /// Locks card tokens in the order of their ids; unknown ones are ignored.
-    async fn lock_tokens(&mut self, tokens: &[TokenId]) -> Result<Vec<CardToken>, StoreError>;
-
-    /// Marks locked tokens as used by a payment and erases their sealed cards.
-    async fn use_tokens(&mut self, uses: &[(TokenId, PaymentId)]) -> Result<(), StoreError>;
-
-    /// Erases the sealed cards of up to `limit` tokens that expired before `now`; returns how many.
-    async fn erase_expired_tokens(&mut self, now: Timestamp, limit: u32)
-    -> Result<u64, StoreError>;
-
-    /// Records charges in the simulated issuer's ledger; a key that is already charged or reversed stays unchanged.
-    async fn ledger_charge(
-        &mut self,
-        lines: &[LedgerLine],
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
-
-    /// Records reversals; a key that was never charged gets a line, too, which blocks any later charge.
-    async fn ledger_reverse(
-        &mut self,
-        lines: &[LedgerLine],
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
-
-    /// The ledger entries of the given keys.
-    async fn ledger_entries(&mut self, keys: &[String]) -> Result<Vec<LedgerEntry>, StoreError>;
-
-    /// Commits. If the connection fails here, the error is [`StoreError::CommitUnknown`].
-    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::rows::{Content, OutboxId, OutboxRow};
-use super::{Database, StoreError};
+use super::{Store, StoreError};
 use crate::broker::{Exchange, Properties, Publication};
 
 /// Due time of the row, long after the end of the transaction.
@@ -22,7 +22,7 @@ pub enum End {
 }
 
 /// Writes, changes and deletes a row.
-pub async fn try_write(database: &dyn Database, end: End) -> Result<(), StoreError> {
+pub async fn try_write(database: &Store, end: End) -> Result<(), StoreError> {
     let mut transaction = database.begin().await?;
     let later = transaction.now() + LATER;
     let row = OutboxRow {

@@ -1,20 +1,18 @@
 //! Reads, each limited to one client's payments.
 
-use std::sync::Arc;
-
 use super::rows::PaymentFilter;
-use super::{Checked, Database, OutboxDepth, StoreError};
+use super::{Checked, OutboxDepth, Store, StoreError};
 use crate::domain::{ClientName, Event, Payment, PaymentId};
 
 /// The reading half of the store.
 #[derive(Clone)]
 pub struct Queries {
-    database: Arc<dyn Database>,
+    database: Store,
 }
 
 impl Queries {
     /// Reads from this database.
-    pub fn new(database: Arc<dyn Database>) -> Self {
+    pub fn new(database: Store) -> Self {
         Self { database }
     }
 

@@ -1,15 +1,15 @@
-//! Rows as they are read from either database: one plain record for each table, read by column name.
+//! Reading rows of either database: a record has the plain values of the columns, by name, and is then turned into a row
+//! with the domain's types. A row that cannot be read identifies itself all the same.
 
 use sqlx::mysql::MySqlRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, FromRow};
 use time::PrimitiveDateTime;
-use uuid::Uuid;
 
+use super::StoreError;
 use super::columns::Columns;
-use super::quarantine::Key;
-use super::rows::OutboxId;
-use crate::domain::PaymentId;
+use super::quarantine::{Key, SetAside};
+use crate::domain::Timestamp;
 
 /// A value that can be read from a row of either database.
 pub trait Record:
@@ -87,210 +87,54 @@ impl<'r, R: Columns, T: Table + FromRow<'r, R>> FromRow<'r, R> for Tried<T> {
     }
 }
 
-impl Table for PaymentRecord {
-    fn key<R: Columns>(row: &R) -> Result<Key, sqlx::Error> {
-        Ok(Key::Payment(PaymentId(row.number("id")?)))
-    }
+/// Turns records into rows, or returns the error of the first unreadable one. For rows that only make sense together.
+pub fn all<T: TryInto<R, Error = StoreError>, R>(records: Vec<T>) -> Result<Vec<R>, StoreError> {
+    records.into_iter().map(TryInto::try_into).collect()
+}
 
-    fn mark<R: Columns>(row: &R) -> Result<Option<String>, sqlx::Error> {
-        row.text_or_null("quarantined")
-    }
-
-    fn about_row<R: Columns>(row: &R) -> About {
-        About {
-            client: row.text("client").ok(),
-            created_at: row.moment("created_at").ok(),
+/// Turns one record into a row, unless the row is set aside or cannot be read.
+pub fn one<T: Table + TryInto<R, Error = StoreError>, R>(tried: Tried<T>) -> Result<R, SetAside> {
+    let Tried {
+        key,
+        mark,
+        record,
+        about,
+    } = tried;
+    let marked = mark.is_some();
+    let (reason, about) = match (mark, record) {
+        (Some(reason), _) => (reason, about),
+        (None, Err(column)) => (unreadable(&column), about),
+        (None, Ok(record)) => {
+            let about = record.about();
+            match record.try_into() {
+                Ok(row) => return Ok(row),
+                Err(StoreError::Corrupt(reason)) => (reason, about),
+                Err(error) => (error.to_string(), about),
+            }
         }
-    }
-
-    fn about(&self) -> About {
-        About {
-            client: Some(self.client.clone()),
-            created_at: Some(self.created_at),
-        }
-    }
+    };
+    Err(SetAside {
+        client: about.client,
+        created_at: about.created_at.map(utc),
+        marked,
+        ..SetAside::new(key, reason)
+    })
 }
 
-impl Table for OutboxRecord {
-    fn key<R: Columns>(row: &R) -> Result<Key, sqlx::Error> {
-        Ok(Key::Outbox(OutboxId(row.uuid("id")?)))
-    }
-
-    fn mark<R: Columns>(row: &R) -> Result<Option<String>, sqlx::Error> {
-        row.text_or_null("quarantined")
-    }
+/// Turns records into rows, one by one; those that are set aside or cannot be read are added to `left_out`.
+pub fn each<T: Table + TryInto<R, Error = StoreError>, R>(
+    records: Vec<Tried<T>>,
+    left_out: &mut Vec<SetAside>,
+) -> Vec<R> {
+    let read = records.into_iter().map(one);
+    read.filter_map(|row| row.map_err(|it| left_out.push(it)).ok())
+        .collect()
 }
 
-impl Table for TokenRecord {
-    fn key<R: Columns>(_row: &R) -> Result<Key, sqlx::Error> {
-        Ok(Key::Unmarked("card_tokens"))
-    }
+pub fn unreadable(column: &str) -> String {
+    format!("{column} cannot be read")
 }
 
-/// A row of table `payments`.
-pub struct PaymentRecord {
-    pub(super) id: i64,
-    pub(super) client: String,
-    pub(super) order_id: i64,
-    pub(super) user_id: i64,
-    pub(super) amount_minor: i64,
-    pub(super) currency: String,
-    pub(super) status: String,
-    pub(super) decline_code: Option<String>,
-    pub(super) authorization_code: Option<String>,
-    pub(super) card: CardRecord,
-    pub(super) attempt: i64,
-    pub(super) metadata: String,
-    pub(super) sequence: i64,
-    pub(super) created_at: PrimitiveDateTime,
-    pub(super) updated_at: PrimitiveDateTime,
-    pub(super) try_number: i64,
-    pub(super) phase: String,
-    pub(super) uncertain: bool,
-    pub(super) sealed_card: Option<Vec<u8>>,
-    pub(super) claimed_until: Option<PrimitiveDateTime>,
-    pub(super) check_at: Option<PrimitiveDateTime>,
-    pub(super) pending_code: Option<String>,
-    pub(super) idempotency_key: Option<Vec<u8>>,
-    pub(super) fingerprint: Option<Vec<u8>>,
-    pub(super) origin: String,
-    pub(super) return_url: Option<String>,
-}
-
-impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.number("id")?,
-            client: row.text("client")?,
-            order_id: row.number("order_id")?,
-            user_id: row.number("user_id")?,
-            amount_minor: row.number("amount_minor")?,
-            currency: row.text("currency")?,
-            status: row.text("status")?,
-            decline_code: row.text_or_null("decline_code")?,
-            authorization_code: row.text_or_null("authorization_code")?,
-            card: CardRecord::from_row(row)?,
-            attempt: row.number("attempt")?,
-            metadata: row.text("metadata")?,
-            sequence: row.number("sequence")?,
-            created_at: row.moment("created_at")?,
-            updated_at: row.moment("updated_at")?,
-            try_number: row.number("try_number")?,
-            phase: row.text("phase")?,
-            uncertain: row.truth("uncertain")?,
-            sealed_card: row.bytes_or_null("sealed_card")?,
-            claimed_until: row.moment_or_null("claimed_until")?,
-            check_at: row.moment_or_null("check_at")?,
-            pending_code: row.text_or_null("pending_code")?,
-            idempotency_key: row.bytes_or_null("idempotency_key")?,
-            fingerprint: row.bytes_or_null("fingerprint")?,
-            origin: row.text("origin")?,
-            return_url: row.text_or_null("return_url")?,
-        })
-    }
-}
-
-/// The columns that describe a card.
-pub(super) struct CardRecord {
-    pub(super) card_brand: Option<String>,
-    pub(super) card_last4: Option<String>,
-    pub(super) card_expiration: Option<String>,
-}
-
-impl<'r, R: Columns> FromRow<'r, R> for CardRecord {
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            card_brand: row.text_or_null("card_brand")?,
-            card_last4: row.text_or_null("card_last4")?,
-            card_expiration: row.text_or_null("card_expiration")?,
-        })
-    }
-}
-
-/// A row of table `payment_events`.
-pub struct EventRecord {
-    pub(super) id: Uuid,
-    pub(super) payment_id: i64,
-    pub(super) sequence: i64,
-    pub(super) kind: String,
-    pub(super) happened_at: PrimitiveDateTime,
-    pub(super) attempt: i64,
-    pub(super) try_number: i64,
-    pub(super) reason: Option<String>,
-}
-
-impl<'r, R: Columns> FromRow<'r, R> for EventRecord {
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.uuid("id")?,
-            payment_id: row.number("payment_id")?,
-            sequence: row.number("sequence")?,
-            kind: row.text("kind")?,
-            happened_at: row.moment("happened_at")?,
-            attempt: row.number("attempt")?,
-            try_number: row.number("try_number")?,
-            reason: row.text_or_null("reason")?,
-        })
-    }
-}
-
-/// A row of table `outbox`.
-pub struct OutboxRecord {
-    pub(super) id: Uuid,
-    pub(super) payment_id: Option<i64>,
-    pub(super) due_at: PrimitiveDateTime,
-    pub(super) publication: String,
-}
-
-impl<'r, R: Columns> FromRow<'r, R> for OutboxRecord {
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.uuid("id")?,
-            payment_id: row.number_or_null("payment_id")?,
-            due_at: row.moment("due_at")?,
-            publication: row.text("publication")?,
-        })
-    }
-}
-
-/// A row of table `card_tokens`.
-pub struct TokenRecord {
-    pub(super) id: Vec<u8>,
-    pub(super) client: String,
-    pub(super) card: CardRecord,
-    pub(super) sealed_card: Option<Vec<u8>>,
-    pub(super) expires_at: PrimitiveDateTime,
-    pub(super) used_by: Option<i64>,
-}
-
-impl<'r, R: Columns> FromRow<'r, R> for TokenRecord {
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.bytes("id")?,
-            client: row.text("client")?,
-            card: CardRecord::from_row(row)?,
-            sealed_card: row.bytes_or_null("sealed_card")?,
-            expires_at: row.moment("expires_at")?,
-            used_by: row.number_or_null("used_by")?,
-        })
-    }
-}
-
-/// A row of table `issuer_ledger`.
-pub struct LedgerRecord {
-    pub(super) idempotency_key: String,
-    pub(super) payment_id: i64,
-    pub(super) charged_at: Option<PrimitiveDateTime>,
-    pub(super) reversed_at: Option<PrimitiveDateTime>,
-}
-
-impl<'r, R: Columns> FromRow<'r, R> for LedgerRecord {
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            idempotency_key: row.text("idempotency_key")?,
-            payment_id: row.number("payment_id")?,
-            charged_at: row.moment_or_null("charged_at")?,
-            reversed_at: row.moment_or_null("reversed_at")?,
-        })
-    }
+pub fn utc(moment: PrimitiveDateTime) -> Timestamp {
+    moment.assume_utc()
 }

@@ -28,7 +28,7 @@ use crate::payments::commands::Commands;
 use crate::payments::postpone::{Postpone, Postponed};
 use crate::payments::row_ids::RowIds;
 use crate::store::quarantine::{Key, SetAside};
-use crate::store::{Database, StoreError};
+use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::Pulse;
 use crate::wire::work::{GroupedTry, WorkMessage};
 
@@ -45,7 +45,7 @@ pub struct Worker {
     /// Where tries come from.
     pub broker: Arc<dyn Broker>,
     /// Knows the client of a payment.
-    pub database: Arc<dyn Database>,
+    pub database: Store,
     /// Claims and records tries.
     pub commands: Commands,
     /// Calls the processor.

@@ -13,9 +13,9 @@ use payment_service::payments::commands::Commands;
 use payment_service::payments::leases::Leases;
 use payment_service::payments::outbox::Message;
 use payment_service::relay::{RelaySettings, relay};
+use payment_service::store::Store;
 use payment_service::store::ids::IdSpace;
 use payment_service::store::rows::OutboxId;
-use payment_service::store::{Database, sqlite::Sqlite};
 use payment_service::watchdog::vital::Vital;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -125,7 +125,7 @@ impl Broker for Fickle {
 
 struct Place {
     broker: Arc<Fickle>,
-    database: Arc<dyn Database>,
+    database: Store,
     commands: Commands,
     stop: CancellationToken,
     _folder: tempfile::TempDir,
@@ -134,9 +134,8 @@ struct Place {
 impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = Sqlite::open(&folder.path().join("payments.db")).unwrap();
-        file.migrate().await.unwrap();
-        let database: Arc<dyn Database> = Arc::new(file);
+        let database = Store::sqlite(&folder.path().join("payments.db"));
+        database.migrate().await.unwrap();
         let lease = Duration::from_millis(300);
         let leases = Leases {
             outbox: lease,
@@ -147,7 +146,7 @@ impl Place {
             first: 1,
             last: 1000,
         };
-        let (commands, handed_over) = Commands::new(Arc::clone(&database), space, leases);
+        let (commands, handed_over) = Commands::new(database.clone(), space, leases);
         let settings = RelaySettings {
             sweep_every: Duration::from_millis(50),
             check_every: Duration::from_secs(60),
@@ -162,7 +161,7 @@ impl Place {
         let publishing: Arc<dyn Broker> = Arc::clone(&broker) as Arc<dyn Broker>;
         let tasks = relay(
             publishing,
-            Arc::clone(&database),
+            database.clone(),
             (commands.clone(), handed_over),
             settings,
         );

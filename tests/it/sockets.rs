@@ -7,8 +7,8 @@ use std::time::Duration;
 use payment_service::broker::rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls};
 use payment_service::broker::{Broker as _, Connection};
 use payment_service::sockets::connected_tcp_sockets;
-use payment_service::store::mysql::{MySql, parse_url};
-use payment_service::store::{Database as _, StoreError};
+use payment_service::store::mysql::parse_url;
+use payment_service::store::{Store, StoreError};
 
 use crate::app::{Api, Backend, STORE, eventually, run_on};
 use crate::callbacks::receiver::Receiver;
@@ -69,7 +69,7 @@ async fn connections_to_the_database_have_no_delay_with_and_without_tls() {
     );
     for options in ["ssl-mode=DISABLED", "ssl-mode=REQUIRED", &verified] {
         let url = format!("mysql://root@localhost:{}/mysql?{options}", server.port());
-        let database = MySql::connect(parse_url(&url).unwrap(), 4).unwrap();
+        let database = Store::mysql(parse_url(&url).unwrap(), 4);
         // Reached, and without our tables. Several at the same time, for a connection each.
         let (first, second, third) =
             tokio::join!(database.check(), database.check(), database.check());
@@ -92,7 +92,7 @@ async fn connections_to_the_next_database_host_have_no_delay_either() {
     let (login, place) = url.split_once('@').unwrap();
     let (_, name) = place.split_once('/').unwrap();
     let hosts = parse_url(&format!("{login}@{both}/{name}")).unwrap();
-    let database = MySql::connect(hosts, 4).unwrap();
+    let database = Store::mysql(hosts, 4);
     database.migrate().await.unwrap();
     End::Opened(first.port()).has_no_delay(1).await;
     first.set(Mode::Cut);

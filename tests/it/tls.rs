@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use payment_service::broker::rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls};
 use payment_service::broker::{Broker as _, Connection};
-use payment_service::store::mysql::{MySql, parse_url};
-use payment_service::store::{Database as _, StoreError};
+use payment_service::store::mysql::parse_url;
+use payment_service::store::{Store, StoreError};
 
 use crate::support::certificates::Certificates;
 use crate::support::servers::{Broker, BrokerOptions, Database, DatabaseOptions};
@@ -21,7 +21,7 @@ async fn the_database_is_trusted_by_its_authority_and_its_name() {
     let server = server.await.unwrap().unwrap();
     let reached = async |host: &str, options: &str| {
         let url = format!("mysql://root@{host}:{}/mysql?{options}", server.port());
-        let database = MySql::connect(parse_url(&url).unwrap(), 4).unwrap();
+        let database = Store::mysql(parse_url(&url).unwrap(), 4);
         let checked = database.check().await;
         database.close().await;
         match checked {

@@ -56,7 +56,7 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
     let held = (connections / 2).max(1);
     Api {
         acceptor: Arc::clone(&parts.acceptor),
-        queries: Queries::new(Arc::clone(&parts.database)),
+        queries: Queries::new(parts.database.clone()),
         clients: config.clients.clone(),
         admission: Admission::new(config.http.client_requests, held),
         waiters: Arc::clone(&parts.waiters),

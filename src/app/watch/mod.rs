@@ -14,7 +14,7 @@ use crate::domain::{PaymentId, PaymentStatus};
 use crate::http::wait::Waiters;
 use crate::store::probe::{End, try_write};
 use crate::store::rows::Horizons;
-use crate::store::{Checked, Database, StoreError};
+use crate::store::{Checked, Store, StoreError};
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::Stages;
 use crate::wire::result::PAYMENT_ID_HEADER;
@@ -51,7 +51,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Checks the store periodically.
 pub(super) struct StoreWatch {
-    pub database: Arc<dyn Database>,
+    pub database: Store,
     /// In the role that does everything, the first process to reach the database migrates it.
     pub role: Role,
     /// Publishes whether the database can be used.
@@ -112,10 +112,10 @@ impl StoreWatch {
         let doubted = self.state.borrow().is_err() || writing.iter().any(|it| it.is_stuck());
         let end = if doubted { End::Commit } else { End::RollBack };
         let trying = async {
-            match try_write(self.database.as_ref(), end).await {
+            match try_write(&self.database, end).await {
                 // The database gave way to another transaction, for example on a cluster whose tables are being altered.
                 Err(StoreError::Conflict(_) | StoreError::Locked(_)) => {
-                    try_write(self.database.as_ref(), end).await
+                    try_write(&self.database, end).await
                 }
                 result => result,
             }
@@ -195,11 +195,7 @@ pub(super) async fn watch_stages(stages: Stages, stop: CancellationToken) {
 }
 
 /// Resets, until `stop`, rows that are due too far ahead because a clock was set back.
-pub(super) async fn bring_back(
-    database: Arc<dyn Database>,
-    horizons: Horizons,
-    stop: CancellationToken,
-) {
+pub(super) async fn bring_back(database: Store, horizons: Horizons, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(BRING_BACK_EVERY) => {}
@@ -242,14 +238,14 @@ pub(super) async fn watch_consumers(
 /// Results wake the requests that wait here. While none waits, this process does not subscribe: each subscriber receives
 /// every result.
 pub(super) async fn wake_waiters(
-    (broker, database): (Arc<dyn Broker>, Arc<dyn Database>),
+    (broker, database): (Arc<dyn Broker>, Store),
     waiters: Arc<Waiters>,
     (pulse, stop): (Pulse, CancellationToken),
 ) {
     let listen_and_rest = async {
         let mut listener = Listener {
             waiters: &waiters,
-            database: database.as_ref(),
+            database: &database,
             last: None,
             has_ended: false,
             renewed: None,
@@ -284,7 +280,7 @@ enum Ended {
 /// Wakes waiting requests, and checks against the database that results still arrive.
 struct Listener<'a> {
     waiters: &'a Waiters,
-    database: &'a dyn Database,
+    database: &'a Store,
     /// The last payment that was checked.
     last: Option<PaymentId>,
     /// At the last check a payment that a request waits for had ended, and no result at all has arrived since. If results

@@ -2,14 +2,13 @@ use super::*;
 use crate::broker::embedded::Embedded;
 use crate::broker::{Exchange, Properties, Publication};
 use crate::http::wait::Woken;
-use crate::store::sqlite::Sqlite;
 
 const ID: PaymentId = PaymentId(7);
 
 /// An empty one.
-fn database() -> Arc<dyn Database> {
+fn database() -> Store {
     let folder = tempfile::tempdir().unwrap().keep();
-    Arc::new(Sqlite::open(&folder.join("payments.db")).unwrap())
+    Store::sqlite(&folder.join("payments.db"))
 }
 
 /// Whether anybody gets results.

@@ -16,9 +16,9 @@ use crate::broker::{
 use crate::cli::open;
 use crate::cli::open::OpenError;
 use crate::config::{Backend, Config};
+use crate::store::dead_letters::DeadLetterTable;
 use crate::store::rows::{Content, OutboxId, OutboxRow};
-use crate::store::sqlite::Sqlite;
-use crate::store::{Database, StoreError};
+use crate::store::{Store, StoreError};
 use crate::wire::dead_letter::DeadLetter;
 
 /// How long connecting and logging in may take.
@@ -38,7 +38,7 @@ pub struct DeadLetterStore {
 
 enum Place {
     Queue(RabbitMq),
-    Table(Sqlite),
+    Table(Store, DeadLetterTable),
 }
 
 /// A dead letter that was taken from the queue.
@@ -76,9 +76,9 @@ impl DeadLetterStore {
     pub async fn open(config: &Config) -> Result<Self, DeadLetterStoreError> {
         match &config.backend {
             Backend::Embedded { data_dir } => {
-                let file = open::file(data_dir)?;
-                file.check().await?;
-                let letters = file.dead_letters().await?.into_iter().map(|letter| Held {
+                let (store, table) = open::file(data_dir)?;
+                store.check().await?;
+                let letters = table.dead_letters().await?.into_iter().map(|letter| Held {
                     letter: DeadLetter::read(
                         &letter.routing_key,
                         &letter.properties,
@@ -88,7 +88,7 @@ impl DeadLetterStore {
                 });
                 Ok(Self {
                     letters: letters.collect(),
-                    place: Place::Table(file),
+                    place: Place::Table(store, table),
                     beyond_reach: 0,
                 })
             }
@@ -127,14 +127,14 @@ impl DeadLetterStore {
                 acknowledge(held).await;
                 Ok(())
             }
-            Place::Table(file) => {
+            Place::Table(_, table) => {
                 let row = OutboxRow {
                     id: OutboxId(Uuid::now_v7()),
                     payment: None,
                     due_at: OffsetDateTime::now_utc(),
                     content: Content::Message(message),
                 };
-                taken(file.take_dead_letter(&held.letter.id, Some(&row)).await?)
+                taken(table.take_dead_letter(&held.letter.id, Some(&row)).await?)
             }
         }
     }
@@ -146,7 +146,7 @@ impl DeadLetterStore {
                 acknowledge(held).await;
                 Ok(())
             }
-            Place::Table(file) => taken(file.take_dead_letter(&held.letter.id, None).await?),
+            Place::Table(_, table) => taken(table.take_dead_letter(&held.letter.id, None).await?),
         }
     }
 
@@ -154,7 +154,7 @@ impl DeadLetterStore {
     pub async fn close(self) {
         match self.place {
             Place::Queue(broker) => broker.close().await,
-            Place::Table(file) => file.close().await,
+            Place::Table(store, _) => store.close().await,
         }
     }
 }

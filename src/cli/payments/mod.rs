@@ -13,7 +13,7 @@ use crate::cli::{configuration, output};
 use crate::config::{Config, Role};
 use crate::domain::{ClientName, OrderId, PaymentId, PaymentStatus};
 use crate::store::rows::{PaymentFilter, StoredPayment};
-use crate::store::{Database, StoreError};
+use crate::store::{Store, StoreError};
 use crate::telemetry;
 
 /// What to show.
@@ -82,14 +82,14 @@ pub async fn run(options: Options) -> ExitCode {
 async fn act(config: &Config, action: Action) -> Result<ExitCode, Box<dyn Error>> {
     let database = open::database(config)?;
     let answer = match action {
-        Action::List(filter) => list(database.as_ref(), filter).await,
-        Action::Show { id, json } => show(database.as_ref(), PaymentId(id), json).await,
+        Action::List(filter) => list(&database, filter).await,
+        Action::Show { id, json } => show(&database, PaymentId(id), json).await,
     };
     database.close().await;
     Ok(answer?)
 }
 
-async fn list(database: &dyn Database, filter: Filter) -> Result<ExitCode, StoreError> {
+async fn list(database: &Store, filter: Filter) -> Result<ExitCode, StoreError> {
     let clients = match filter.client {
         Some(client) => vec![client],
         None => database.clients().await?,
@@ -117,7 +117,7 @@ async fn list(database: &dyn Database, filter: Filter) -> Result<ExitCode, Store
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(database: &dyn Database, id: PaymentId, json: bool) -> Result<ExitCode, StoreError> {
+async fn show(database: &Store, id: PaymentId, json: bool) -> Result<ExitCode, StoreError> {
     let Some(row) = database.payment(id).await? else {
         crate::errln!(
             "payment-service: there is no payment {id}; `payments list` shows the newest ones"

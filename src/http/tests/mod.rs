@@ -23,9 +23,8 @@ use crate::payments::leases::Leases;
 use crate::payments::row_ids::RowIds;
 use crate::processors::simulated::{Latency, Options, SimulatedIssuer, TEST_CARDS};
 use crate::relay::{RelaySettings, relay};
-use crate::store::Database;
+use crate::store::Store;
 use crate::store::ids::IdSpace;
-use crate::store::sqlite::Sqlite;
 use crate::vault::SealKeys;
 
 const PAYMENT: &str = r#"{"order_id": 1, "user_id": 1, "total_amount": 99.53}"#;
@@ -61,9 +60,8 @@ impl Served {
         created_status: StatusCode,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Sqlite::open(&folder.path().join("payments.db")).expect("a store");
-        store.migrate().await.expect("a schema");
-        let database: Arc<dyn Database> = Arc::new(store);
+        let database = Store::sqlite(&folder.path().join("payments.db"));
+        database.migrate().await.expect("a schema");
         let minute = Duration::from_secs(60);
         let leases = Leases {
             outbox: minute,
@@ -74,7 +72,7 @@ impl Served {
             first: 1,
             last: 1000,
         };
-        let (commands, handed_over) = Commands::new(Arc::clone(&database), ids, leases);
+        let (commands, handed_over) = Commands::new(database.clone(), ids, leases);
         let settings = RelaySettings {
             sweep_every: minute,
             check_every: minute,
@@ -84,7 +82,7 @@ impl Served {
         let broker = Arc::new(Embedded::new().expect("a broker"));
         let never_run = relay(
             broker,
-            Arc::clone(&database),
+            database.clone(),
             (commands.clone(), handed_over),
             settings,
         );
@@ -99,7 +97,7 @@ impl Served {
         let router = router(Api {
             acceptor: Arc::new(Acceptor {
                 commands: commands.clone(),
-                database: Arc::clone(&database),
+                database: database.clone(),
                 seal: Arc::new(SealKeys::generate()),
                 processor: Arc::new(SimulatedIssuer::new(issuer, None)),
                 backlog: never_run.backlog(),

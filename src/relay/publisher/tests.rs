@@ -12,10 +12,9 @@ use super::*;
 use crate::broker::{BrokerError, Consumer, Exchange, Properties};
 use crate::payments::leases::Leases;
 use crate::relay::RelaySettings;
-use crate::store::Database;
+use crate::store::Store;
 use crate::store::ids::IdSpace;
 use crate::store::rows::OutboxRow;
-use crate::store::sqlite::Sqlite;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::vital::Vital;
 
@@ -87,7 +86,7 @@ impl Broker for Touchy {
 
 struct Case {
     _folder: TempDir,
-    database: Arc<dyn Database>,
+    database: Store,
     broker: Arc<Touchy>,
     publisher: Publisher,
 }
@@ -95,8 +94,7 @@ struct Case {
 impl Case {
     async fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
-        let database = Sqlite::open(&folder.path().join("payments.db")).expect("a file");
-        let database: Arc<dyn Database> = Arc::new(database);
+        let database = Store::sqlite(&folder.path().join("payments.db"));
         database.migrate().await.expect("a schema");
         let second = Duration::from_secs(1);
         let leases = Leases {
@@ -105,7 +103,7 @@ impl Case {
             check: second,
         };
         let ids = IdSpace { first: 1, last: 9 };
-        let (commands, _) = Commands::new(Arc::clone(&database), ids, leases);
+        let (commands, _) = Commands::new(database.clone(), ids, leases);
         let stages = RelayStages::new(RelaySettings {
             sweep_every: second,
             check_every: second,

@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::Serialize;
 use time::UtcOffset;
 
-use super::StoreError;
 use super::cells::Cell;
 use super::engine::Connection;
+use super::{Store, StoreError};
 use crate::domain::Timestamp;
 pub use readable::READABLE;
 pub use rules::{RULES, Rule, Severity};
@@ -80,11 +80,15 @@ impl Audit {
     }
 }
 
+impl Store {
+    /// Checks whether the stored data keeps the service's promises.
+    pub async fn audit(&self, bounds: Bounds) -> Result<Audit, StoreError> {
+        run(&mut self.0.engine.reader().await?, bounds).await
+    }
+}
+
 /// Runs every query.
-pub(super) async fn run<C: Connection>(
-    connection: &mut C,
-    bounds: Bounds,
-) -> Result<Audit, StoreError> {
+async fn run(connection: &mut Connection, bounds: Bounds) -> Result<Audit, StoreError> {
     let now = connection.now().await?;
     let mut figures: Vec<(String, i64)> = connection.fetch(rules::STATUSES, &[]).await?;
     figures.extend(connection.fetch(rules::TABLES, &[now.into()]).await?);

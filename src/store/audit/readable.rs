@@ -4,11 +4,12 @@
 use super::{Finding, Severity};
 use crate::store::StoreError;
 use crate::store::cells::Cell;
-use crate::store::decode::each;
 use crate::store::engine::Connection;
 use crate::store::quarantine::{Key, SetAside};
-use crate::store::records::{OutboxRecord, PaymentRecord, Table, Tried};
+use crate::store::records::{Table, Tried, each};
 use crate::store::rows::{OutboxRow, StoredPayment};
+use crate::store::tables::outbox::OutboxRecord;
+use crate::store::tables::payments::PaymentRecord;
 
 /// The rule's name.
 pub const READABLE: &str = "readable";
@@ -26,7 +27,7 @@ const PAYMENTS: &str = "SELECT * FROM payments WHERE id > ? ORDER BY id LIMIT ?"
 const OUTBOX: &str = "SELECT * FROM outbox WHERE id > UNHEX(?) ORDER BY id LIMIT ?";
 
 /// Reads all rows.
-pub(super) async fn look<C: Connection>(connection: &mut C) -> Result<Finding, StoreError> {
+pub(super) async fn look(connection: &mut Connection) -> Result<Finding, StoreError> {
     let mut unreadable = Unreadable::default();
     let mut last = Cell::from(i64::MIN);
     loop {

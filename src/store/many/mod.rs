@@ -14,6 +14,15 @@ use super::cells::{Cell, Row, to_json};
 /// The possible lengths of a list. More rows than the last one do not queue up for one transaction.
 const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 
+/// A statement in the SQL of each database.
+#[derive(Debug)]
+pub struct Both<T: 'static> {
+    /// MySQL and MariaDB.
+    pub mysql: T,
+    /// SQLite.
+    pub sqlite: T,
+}
+
 /// A statement over many rows.
 #[derive(Debug)]
 pub enum ManyRows {

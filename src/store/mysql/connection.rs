@@ -16,16 +16,11 @@ use super::errors::{classify, classify_commit, is_of_the_connection, refuses_cha
 use super::server::Pool;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::cells::Cell;
-use crate::store::engine::{Connection, arguments};
+use crate::store::cells::{Cell, arguments};
 use crate::store::records::Record;
 
 /// Time-out of a statement. Much longer than a statement may wait for a lock (5 s).
 const STATEMENT: Duration = Duration::from_secs(20);
-
-/// Maximum size of the rows in one statement, in bytes. Each statement costs a round trip, so a batch should fit into
-/// few; but it must stay far below the smallest default `max_allowed_packet` of servers (4 MiB).
-const LONGEST: usize = 256_000;
 
 /// Both in one round trip, since every transaction needs both.
 const BEGIN: &str = "START TRANSACTION; SELECT UTC_TIMESTAMP(6)";
@@ -102,8 +97,12 @@ impl Session {
     }
 }
 
-impl Connection for Session {
-    async fn execute(
+impl Session {
+    /// Maximum size of the rows in one statement, in bytes. Each statement costs a round trip, so a batch should fit into
+    /// few; but it must stay far below the smallest default `max_allowed_packet` of servers (4 MiB).
+    pub const LONGEST: usize = 256_000;
+
+    pub async fn execute(
         &mut self,
         sql: &'static str,
         parameters: &[Cell<'_>],
@@ -117,7 +116,7 @@ impl Connection for Session {
         Ok(done.rows_affected())
     }
 
-    async fn fetch<R: Record>(
+    pub async fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
         parameters: &[Cell<'_>],
@@ -129,11 +128,7 @@ impl Connection for Session {
         .await
     }
 
-    fn longest(&self) -> usize {
-        LONGEST
-    }
-
-    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+    pub async fn now(&mut self) -> Result<Timestamp, StoreError> {
         let rows: Vec<(PrimitiveDateTime,)> = self.fetch("SELECT UTC_TIMESTAMP(6)", &[]).await?;
         match rows.first() {
             Some((now,)) => Ok(now.assume_utc()),
@@ -141,7 +136,7 @@ impl Connection for Session {
         }
     }
 
-    async fn commit(mut self) -> Result<(), StoreError> {
+    pub async fn commit(mut self) -> Result<(), StoreError> {
         self.run(classify_commit, async |connection| {
             connection.execute("COMMIT").await
         })

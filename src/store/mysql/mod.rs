@@ -7,21 +7,16 @@ mod hosts;
 mod migrate;
 mod nodelay;
 mod server;
-mod statements;
 
 use std::sync::Arc;
 
-use sqlx::migrate::Migrator;
-
-use self::connection::Session;
 use self::errors::classify;
 use self::server::Pool;
 use super::StoreError;
-use super::database::{SqlDatabase, is_broken_connection, migration_error};
-use super::engine::{Engine, Statements};
-use super::migrations;
+use super::migrations::{self, migration_error};
 use crate::domain::Timestamp;
 
+pub(super) use self::connection::Session;
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
 
 /// Waits up to a minute for another process's migrations. Locks are server-wide, so the name contains the database's
@@ -29,44 +24,33 @@ pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
 const LOCK_MIGRATIONS: &str =
     "SELECT GET_LOCK(CONCAT('payments ', LEFT(SHA2(DATABASE(), 256), 40)), 60)";
 
-/// A MySQL or MariaDB database.
-pub type MySql = SqlDatabase<Server>;
-
 /// The connections to the server.
 #[derive(Debug)]
 pub struct Server {
     pool: Arc<Pool>,
 }
 
-impl MySql {
+impl Server {
     /// Connects at the first use, so the servers may still be starting. Must be called within a runtime.
-    pub fn connect(hosts: Hosts, max_connections: u32) -> Result<Self, StoreError> {
+    pub(super) fn new(hosts: Hosts, max_connections: u32) -> Self {
         let pool = Arc::new(Pool::new(hosts, max_connections));
-        Ok(Self::new(Server { pool }))
+        Self { pool }
     }
-}
-
-impl Engine for Server {
-    type Connection = Session;
 
     /// Several processes write at the same time anyway, so this causes no new kind of collision. A small number, because
     /// the commands of a process share `DATABASE_CONNECTIONS`.
-    const LANES: usize = 3;
+    pub(super) const LANES: usize = 3;
 
-    fn statements() -> &'static Statements {
-        &statements::STATEMENTS
-    }
-
-    async fn reader(&self) -> Result<Session, StoreError> {
+    pub(super) async fn reader(&self) -> Result<Session, StoreError> {
         let connection = self.pool.acquire().await?;
         Ok(Session::reader(Arc::clone(&self.pool), connection))
     }
 
-    async fn begin(&self) -> Result<(Session, Timestamp), StoreError> {
+    pub(super) async fn begin(&self) -> Result<(Session, Timestamp), StoreError> {
         let connection = self.pool.acquire().await?;
         match Session::begin(Arc::clone(&self.pool), connection).await {
             // No statement has run yet, and after a failure the pool tests its connections before it lends them.
-            Err(error) if is_broken_connection(&error) => {
+            Err(error) if error.is_broken_connection() => {
                 let connection = self.pool.acquire().await?;
                 Session::begin(Arc::clone(&self.pool), connection).await
             }
@@ -76,7 +60,7 @@ impl Engine for Server {
 
     /// Only one process at a time. On Galera the lock is not cluster-wide: there, all processes must list the same host
     /// first.
-    async fn migrate(&self) -> Result<(), StoreError> {
+    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         // The lock belongs to the connection and is released with it, however this ends.
         connection.close_on_drop();
@@ -93,11 +77,7 @@ impl Engine for Server {
         result.map_err(|error| migration_error(error, classify))
     }
 
-    fn migrations(&self) -> &'static Migrator {
-        &migrations::MYSQL
-    }
-
-    async fn close(&self) {
+    pub(super) async fn close(&self) {
         self.pool.connections.close().await;
     }
 }

@@ -10,12 +10,8 @@ use tokio::runtime::Handle;
 use super::errors::{classify, classify_commit, is_of_the_connection};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::cells::{Cell, time_text};
-use crate::store::engine::{Connection, arguments};
+use crate::store::cells::{Cell, arguments, time_text};
 use crate::store::records::Record;
-
-/// Maximum size of the rows in one statement, in bytes. There is no network; this only limits memory.
-const LONGEST: usize = 1_000_000;
 
 /// A connection borrowed from a pool; if it is dropped within a transaction, it rolls back.
 #[derive(Debug)]
@@ -66,8 +62,11 @@ impl Session {
     }
 }
 
-impl Connection for Session {
-    async fn execute(
+impl Session {
+    /// Maximum size of the rows in one statement, in bytes. There is no network; this only limits memory.
+    pub const LONGEST: usize = 1_000_000;
+
+    pub async fn execute(
         &mut self,
         sql: &'static str,
         parameters: &[Cell<'_>],
@@ -78,7 +77,7 @@ impl Connection for Session {
         Ok(self.noted(done)?.rows_affected())
     }
 
-    async fn fetch<R: Record>(
+    pub async fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
         parameters: &[Cell<'_>],
@@ -89,18 +88,14 @@ impl Connection for Session {
         self.noted(found)
     }
 
-    fn longest(&self) -> usize {
-        LONGEST
-    }
-
     /// This process is the only one that uses the file, so its clock is the database's.
-    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+    pub async fn now(&mut self) -> Result<Timestamp, StoreError> {
         let now = OffsetDateTime::now_utc();
         let whole = now.replace_nanosecond(now.microsecond() * 1000);
         Ok(whole.unwrap_or(now))
     }
 
-    async fn commit(mut self) -> Result<(), StoreError> {
+    pub async fn commit(mut self) -> Result<(), StoreError> {
         let connection = self.connection()?;
         let committed = connection.execute("COMMIT").await;
         let committed = committed.map(drop).map_err(classify_commit);

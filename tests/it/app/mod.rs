@@ -19,7 +19,7 @@ use payment_service::app::{App, AppError};
 use payment_service::broker::{Broker, Queue};
 use payment_service::config::{Config, Role};
 use payment_service::domain::PaymentId;
-use payment_service::store::{Database, rows::LedgerEntry};
+use payment_service::store::{Store, rows::LedgerEntry};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +60,7 @@ pub struct TestApp {
     /// Its REST interface.
     pub api: Api,
     pub broker: Arc<dyn Broker>,
-    pub database: Arc<dyn Database>,
+    pub database: Store,
     instances: Mutex<Vec<Instance>>,
     /// A connection as a calling application has one.
     lapin: tokio::sync::OnceCell<lapin::Connection>,
@@ -203,7 +203,7 @@ impl TestApp {
 struct Instance {
     api: Api,
     broker: Arc<dyn Broker>,
-    database: Arc<dyn Database>,
+    database: Store,
     stop: CancellationToken,
     running: JoinHandle<Result<(), AppError>>,
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use payment_service::config::Role;
-use payment_service::store::Database;
-use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::Store;
+use payment_service::store::mysql::parse_url;
 use serde_json::Value;
 
 use super::{Instance, TestApp};
@@ -136,7 +136,7 @@ impl Setup {
         TestApp {
             api: first.api.clone(),
             broker: Arc::clone(&first.broker),
-            database: Arc::clone(&first.database),
+            database: first.database.clone(),
             instances: Mutex::new(vec![first]),
             lapin: tokio::sync::OnceCell::new(),
             place,
@@ -148,7 +148,7 @@ impl Setup {
 
 /// What `payment-service setup` does to the database.
 async fn migrate(url: &str) {
-    let database = MySql::connect(parse_url(url).unwrap(), 4).unwrap();
+    let database = Store::mysql(parse_url(url).unwrap(), 4);
     database.migrate().await.unwrap();
     database.close().await;
 }

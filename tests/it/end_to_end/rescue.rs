@@ -34,14 +34,14 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
         first: 1,
         last: i64::from(i32::MAX),
     };
-    let (commands, handed_over) = Commands::new(Arc::clone(&app.database), ids, leases);
+    let (commands, handed_over) = Commands::new(app.database.clone(), ids, leases);
     let settings = RelaySettings {
         sweep_every: Duration::from_secs(1),
         check_every: Duration::from_secs(1),
         backlog_limit: 1000,
         work_tries: 8,
     };
-    let (broker, database) = (Arc::clone(&app.broker), Arc::clone(&app.database));
+    let (broker, database) = (Arc::clone(&app.broker), app.database.clone());
     let tasks = relay(broker, database, (commands.clone(), handed_over), settings);
     let backlog = tasks.backlog();
     drop(tasks);
@@ -51,7 +51,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
     };
     let acceptor = Acceptor {
         commands,
-        database: Arc::clone(&app.database),
+        database: app.database.clone(),
         seal: Arc::new(SealKeys::parse(SEAL_KEYS).unwrap()),
         processor: Arc::new(SimulatedIssuer::new(
             Options {

@@ -1,30 +1,29 @@
 //! What both databases promise of ids in blocks and of the schema.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use futures::future::join_all;
-use payment_service::store::{Database, StoreError};
+use payment_service::store::{Store, StoreError};
 
 use super::samples::{keep, payment};
 
-pub async fn blocks_of_ids_start_where_told_and_follow_each_other(database: Arc<dyn Database>) {
+pub async fn blocks_of_ids_start_where_told_and_follow_each_other(database: Store) {
     assert_eq!(database.reserve_ids(10, 1000).await.unwrap(), 1000);
     assert_eq!(database.reserve_ids(5, 7).await.unwrap(), 1010);
     assert_eq!(database.reserve_ids(1, 1000).await.unwrap(), 1015);
 }
 
 /// As after a restore of some tables only.
-pub async fn a_block_of_ids_begins_behind_the_largest_payment(database: Arc<dyn Database>) {
+pub async fn a_block_of_ids_begins_behind_the_largest_payment(database: Store) {
     assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 1);
     keep(&database, &[payment(5), payment(77)]).await;
     assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 78);
     assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 88);
 }
 
-pub async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint(database: Arc<dyn Database>) {
+pub async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint(database: Store) {
     let tasks = (0..20).map(|task| {
-        let database = Arc::clone(&database);
+        let database = database.clone();
         tokio::spawn(async move {
             let mut blocks = Vec::new();
             for count in 1..=5 {
@@ -48,7 +47,7 @@ pub async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint(database: Arc<dy
 }
 
 /// Takes a database whose schema has not been made.
-pub async fn the_schema_is_made_once_however_often_it_is_asked_for(database: Arc<dyn Database>) {
+pub async fn the_schema_is_made_once_however_often_it_is_asked_for(database: Store) {
     let missing = database.check().await;
     assert!(
         matches!(missing, Err(StoreError::Migration(_))),

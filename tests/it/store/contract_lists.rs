@@ -1,9 +1,7 @@
 //! What both databases promise of lists.
 
-use std::sync::Arc;
-
 use payment_service::domain::{OrderId, PaymentStatus, UserId};
-use payment_service::store::Database;
+use payment_service::store::Store;
 use payment_service::store::rows::{PaymentFilter, StoredPayment};
 
 use super::samples::*;
@@ -45,7 +43,7 @@ fn expected(keep: impl Fn(i64) -> bool) -> Vec<i64> {
         .collect()
 }
 
-pub async fn lists_are_filtered_and_newest_first(database: Arc<dyn Database>) {
+pub async fn lists_are_filtered_and_newest_first(database: Store) {
     keep(&database, &sixty()).await;
     let list = async |filter: PaymentFilter| ids(&database.payments(&filter).await.unwrap());
     let all = everything;
@@ -78,7 +76,7 @@ pub async fn lists_are_filtered_and_newest_first(database: Arc<dyn Database>) {
     assert!(list(PaymentFilter { client, ..all() }).await.is_empty());
 }
 
-pub async fn pages_have_no_gaps_and_no_repeats(database: Arc<dyn Database>) {
+pub async fn pages_have_no_gaps_and_no_repeats(database: Store) {
     keep(&database, &sixty()).await;
     for (order, limit) in [(None, 1), (None, 7), (Some(2), 2), (None, 100)] {
         let mut filter = PaymentFilter {
@@ -99,7 +97,7 @@ pub async fn pages_have_no_gaps_and_no_repeats(database: Arc<dyn Database>) {
     }
 }
 
-pub async fn it_knows_whether_it_holds_payments_of_others(database: Arc<dyn Database>) {
+pub async fn it_knows_whether_it_holds_payments_of_others(database: Store) {
     let ours = client("store-manager");
     assert!(!database.holds_others_than(&ours).await.unwrap());
     keep(&database, &[payment(1)]).await;

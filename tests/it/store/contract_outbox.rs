@@ -1,16 +1,14 @@
 //! What both databases promise of the outbox and of payments that were forgotten.
 
-use std::sync::Arc;
-
 use payment_service::broker::Lane;
 use payment_service::domain::PaymentId;
 use payment_service::store::rows::{Content, Fact, OutboxId, OutboxRow};
-use payment_service::store::{Database, OutboxDepth};
+use payment_service::store::{OutboxDepth, Store};
 use time::Duration;
 
 use super::samples::*;
 
-pub async fn an_outbox_row_comes_back_as_it_was_written(database: Arc<dyn Database>) {
+pub async fn an_outbox_row_comes_back_as_it_was_written(database: Store) {
     let mut publication = message_in(&outbox(None, seconds(1))).clone();
     publication.body = "é\"\\😀".repeat(30_000);
     let long = OutboxRow {
@@ -33,7 +31,7 @@ pub async fn an_outbox_row_comes_back_as_it_was_written(database: Arc<dyn Databa
     );
 }
 
-pub async fn due_rows_come_oldest_first_and_later_ones_not_at_all(database: Arc<dyn Database>) {
+pub async fn due_rows_come_oldest_first_and_later_ones_not_at_all(database: Store) {
     let rows: Vec<_> = [3, 1, 2, 60].map(|at| outbox(Some(at), seconds(at))).into();
     keep_outbox(&database, &rows).await;
     let due = async |now, limit| -> Vec<OutboxId> {
@@ -51,7 +49,7 @@ pub async fn due_rows_come_oldest_first_and_later_ones_not_at_all(database: Arc<
     assert_eq!(due(seconds(59), 2).await, [rows[1].id, rows[2].id]);
 }
 
-pub async fn postponed_rows_are_not_due(database: Arc<dyn Database>) {
+pub async fn postponed_rows_are_not_due(database: Store) {
     let rows = [outbox(Some(1), seconds(1)), outbox(Some(2), seconds(2))];
     keep_outbox(&database, &rows).await;
     let mut tx = begin(&database).await;
@@ -73,7 +71,7 @@ pub async fn postponed_rows_are_not_due(database: Arc<dyn Database>) {
     assert_eq!(all[1].due_at, seconds(35));
 }
 
-pub async fn deleted_rows_are_gone_and_missing_ones_no_error(database: Arc<dyn Database>) {
+pub async fn deleted_rows_are_gone_and_missing_ones_no_error(database: Store) {
     let rows: Vec<_> = (1..=5).map(|id| outbox(Some(id), NOON)).collect();
     keep_outbox(&database, &rows).await;
     let mut wanted: Vec<_> = rows[..4].iter().map(|row| row.id).collect();
@@ -90,7 +88,7 @@ pub async fn deleted_rows_are_gone_and_missing_ones_no_error(database: Arc<dyn D
     assert_eq!(left, rows[4..]);
 }
 
-pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Arc<dyn Database>) {
+pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Store) {
     assert_eq!(
         database.outbox_depth().await.unwrap(),
         OutboxDepth::default()
@@ -111,9 +109,7 @@ pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Arc<d
     assert_eq!(database.outbox_depth().await.unwrap(), expected);
 }
 
-pub async fn forgotten_payments_have_no_outbox_row_and_their_time_has_passed(
-    database: Arc<dyn Database>,
-) {
+pub async fn forgotten_payments_have_no_outbox_row_and_their_time_has_passed(database: Store) {
     let rows = [
         processing(1, seconds(3)),
         processing(2, seconds(1)),

@@ -1,25 +1,23 @@
 //! What both databases promise of card tokens and of the simulated issuer's ledger.
 
-use std::sync::Arc;
-
 use payment_service::domain::PaymentId;
 use payment_service::store::rows::{CardToken, LedgerEntry, TokenId};
-use payment_service::store::{Database, StoreError};
+use payment_service::store::{Store, StoreError};
 
 use super::samples::*;
 
-async fn keep_tokens(database: &Arc<dyn Database>, tokens: &[CardToken]) {
+async fn keep_tokens(database: &Store, tokens: &[CardToken]) {
     let mut tx = begin(database).await;
     tx.insert_tokens(tokens).await.unwrap();
     tx.commit().await.unwrap();
 }
 
-async fn read_token(database: &Arc<dyn Database>, name: &str) -> Option<CardToken> {
+async fn read_token(database: &Store, name: &str) -> Option<CardToken> {
     let id = TokenId(name.to_owned());
     database.card_token(&id).await.unwrap()
 }
 
-pub async fn a_used_token_says_by_whom_and_its_card_is_erased(database: Arc<dyn Database>) {
+pub async fn a_used_token_says_by_whom_and_its_card_is_erased(database: Store) {
     let tokens = [token("tok_b"), token("tok_a"), token("tok_c")];
     keep_tokens(&database, &tokens).await;
     assert_eq!(read_token(&database, "tok_a").await, Some(token("tok_a")));
@@ -44,7 +42,7 @@ pub async fn a_used_token_says_by_whom_and_its_card_is_erased(database: Arc<dyn 
     assert_eq!(read_token(&database, "tok_b").await, Some(token("tok_b")));
 }
 
-pub async fn a_token_is_found_by_its_very_name(database: Arc<dyn Database>) {
+pub async fn a_token_is_found_by_its_very_name(database: Store) {
     keep_tokens(&database, &[token("tok_a")]).await;
     let long = "x".repeat(10_000);
     for name in ["tok_a ", "TOK_A", "tok_", "", "tok_é", "' OR 1=1 --", &long] {
@@ -60,7 +58,7 @@ pub async fn a_token_is_found_by_its_very_name(database: Arc<dyn Database>) {
     );
 }
 
-pub async fn cards_of_expired_tokens_are_erased_a_few_at_a_time(database: Arc<dyn Database>) {
+pub async fn cards_of_expired_tokens_are_erased_a_few_at_a_time(database: Store) {
     let expiring = |name: &str, at| CardToken {
         expires_at: seconds(at),
         ..token(name)
@@ -92,7 +90,7 @@ pub async fn cards_of_expired_tokens_are_erased_a_few_at_a_time(database: Arc<dy
     }
 }
 
-pub async fn the_ledger_notes_each_charge_and_reversal_once(database: Arc<dyn Database>) {
+pub async fn the_ledger_notes_each_charge_and_reversal_once(database: Store) {
     let write = async |reverse, lines: &[_], at| {
         let mut tx = begin(&database).await;
         if reverse {

@@ -1,7 +1,6 @@
 //! The outbox holds facts about a payment's messages. What a sweep makes of them is the message that the commit handed over,
 //! to the byte, whatever has become of the payment since; and they can be turned into messages for a release without facts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use payment_service::broker::{Lane, Publication};
@@ -16,7 +15,7 @@ use payment_service::payments::outbox::replace_facts;
 use payment_service::payments::outgoing::Outgoing;
 use payment_service::payments::presented_card::PresentedCard;
 use payment_service::payments::row_ids::RowIds;
-use payment_service::store::Database;
+use payment_service::store::Store;
 use payment_service::store::ids::IdSpace;
 use payment_service::vault::SealedCard;
 use payment_service::wire::work::WorkMessage;
@@ -27,7 +26,7 @@ use crate::tools::place::Place;
 
 struct Case {
     place: Place,
-    database: Arc<dyn Database>,
+    database: Store,
     commands: Commands,
     handed_over: HandedOver,
 }
@@ -46,7 +45,7 @@ impl Case {
                 first: 1000,
                 last: 1_000_000,
             };
-            let (commands, handed_over) = Commands::new(Arc::clone(&database), ids, leases);
+            let (commands, handed_over) = Commands::new(database.clone(), ids, leases);
             Self {
                 place,
                 database,
@@ -203,7 +202,7 @@ async fn a_result_is_told_as_it_was_although_the_payment_has_moved_on() {
 async fn facts_become_messages_for_a_release_without_facts() {
     for mut case in Case::on_both().await {
         let handed_over = case.declined().await;
-        let database = case.database.as_ref();
+        let database = &case.database;
         assert_eq!(replace_facts(database, 2).await.unwrap(), 2);
         assert_eq!(replace_facts(database, 2).await.unwrap(), 1);
         assert_eq!(replace_facts(database, 2).await.unwrap(), 0);
@@ -237,6 +236,6 @@ async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are
     }
 }
 
-async fn tx_now(database: &Arc<dyn Database>) -> payment_service::domain::Timestamp {
+async fn tx_now(database: &Store) -> payment_service::domain::Timestamp {
     database.begin().await.unwrap().now()
 }

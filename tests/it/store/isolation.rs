@@ -1,7 +1,6 @@
 //! One row that cannot be read decides over no other: it is set aside, and everything beside it goes on. On both databases,
 //! with rows that are broken behind the service's back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use payment_service::broker::Lane;
@@ -19,7 +18,7 @@ use payment_service::payments::row_ids::RowIds;
 use payment_service::payments::tokens::TokenFault;
 use payment_service::store::ids::IdSpace;
 use payment_service::store::rows::{Idempotency, OutboxRow, PaymentFilter, TokenId};
-use payment_service::store::{Database, StoreError};
+use payment_service::store::{Store, StoreError};
 use payment_service::wire::work::WorkMessage;
 use time::OffsetDateTime;
 
@@ -30,7 +29,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 struct Case {
     place: Place,
-    database: Arc<dyn Database>,
+    database: Store,
     commands: Commands,
 }
 
@@ -48,7 +47,7 @@ impl Case {
                 last: 1_000_000,
             };
             Self {
-                commands: Commands::new(Arc::clone(&database), ids, leases).0,
+                commands: Commands::new(database.clone(), ids, leases).0,
                 database,
                 place,
             }

@@ -1,21 +1,19 @@
 //! The contract on a server: MySQL or MariaDB, whichever the run has.
 
-use std::sync::Arc;
-
-use payment_service::store::Database;
-use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::Store;
+use payment_service::store::mysql::parse_url;
 
 use super::{contract_ids, contract_lists, contract_outbox, contract_payments, contract_tokens};
 use crate::support::servers::fresh_database;
 
 /// A database without a schema.
-async fn bare() -> Arc<dyn Database> {
+async fn bare() -> Store {
     let url = fresh_database().await.unwrap();
-    Arc::new(MySql::connect(parse_url(&url).unwrap(), 10).unwrap())
+    Store::mysql(parse_url(&url).unwrap(), 10)
 }
 
 /// A database that is ready.
-async fn ready() -> Arc<dyn Database> {
+async fn ready() -> Store {
     let database = bare().await;
     database.migrate().await.unwrap();
     database

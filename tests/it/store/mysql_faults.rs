@@ -1,7 +1,6 @@
 //! What only servers can show: connections that end, hosts that fail.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use payment_service::domain::PaymentId;
@@ -9,20 +8,20 @@ use payment_service::payments::commands::Commands;
 use payment_service::payments::leases::Leases;
 use payment_service::payments::outbox::Message;
 use payment_service::store::ids::IdSpace;
-use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::mysql::parse_url;
 use payment_service::store::probe::{End, try_write};
-use payment_service::store::{Database, StoreError};
+use payment_service::store::{Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 
 use super::samples::*;
 use crate::support::proxy::Proxy;
 use crate::support::servers::{Database as Server, DatabaseOptions, fresh_database};
 
-fn connect(url: &str) -> Arc<dyn Database> {
-    Arc::new(MySql::connect(parse_url(url).unwrap(), 5).unwrap())
+fn connect(url: &str) -> Store {
+    Store::mysql(parse_url(url).unwrap(), 5)
 }
 
-async fn ready() -> (Arc<dyn Database>, MySqlConnection) {
+async fn ready() -> (Store, MySqlConnection) {
     let url = fresh_database().await.unwrap();
     let database = connect(&url);
     database.migrate().await.unwrap();
@@ -221,7 +220,7 @@ async fn a_setting_that_was_corrected_counts_for_the_connections_that_are_open()
         set(&mut administrator, wrong).await;
         let database = connect(&server.url("pair"));
         for _ in 0..3 {
-            let refused = try_write(database.as_ref(), End::RollBack).await;
+            let refused = try_write(&database, End::RollBack).await;
             assert!(
                 matches!(refused, Err(StoreError::Unavailable(_))),
                 "{wrong}: {refused:?}"
@@ -229,7 +228,7 @@ async fn a_setting_that_was_corrected_counts_for_the_connections_that_are_open()
         }
         set(&mut administrator, right).await;
         let begun = Instant::now();
-        while try_write(database.as_ref(), End::Commit).await.is_err() {
+        while try_write(&database, End::Commit).await.is_err() {
             assert!(begun.elapsed() < Duration::from_secs(5), "{right}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -242,7 +241,7 @@ async fn where_it_is(first: &Server, second: &Server, id: i64) -> [bool; 2] {
 }
 
 /// As a batch would: again until it is written.
-async fn eventually_kept(database: &Arc<dyn Database>, id: i64) -> bool {
+async fn eventually_kept(database: &Store, id: i64) -> bool {
     let deadline = Instant::now() + Duration::from_secs(30);
     while Instant::now() < deadline {
         let attempt = async {
@@ -283,7 +282,7 @@ async fn a_message_longer_than_the_server_takes_is_refused_alone() {
         check: second,
     };
     let ids = IdSpace { first: 1, last: 9 };
-    let (commands, _) = Commands::new(Arc::clone(&database), ids, leases);
+    let (commands, _) = Commands::new(database.clone(), ids, leases);
     let message = |length: usize| {
         let row = outbox(None, NOON);
         let mut publication = message_in(&row).clone();

@@ -1,6 +1,5 @@
 //! What only servers can show: two transactions at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -10,9 +9,9 @@ use payment_service::payments::claim::Claim;
 use payment_service::payments::commands::Commands;
 use payment_service::payments::leases::Leases;
 use payment_service::store::ids::IdSpace;
-use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::mysql::parse_url;
 use payment_service::store::rows::{OutboxId, OutboxRow};
-use payment_service::store::{Database, StoreError};
+use payment_service::store::{Store, StoreError};
 use payment_service::wire::work::WorkMessage;
 use sqlx::{Connection, MySqlConnection};
 use tokio::time::timeout;
@@ -20,11 +19,11 @@ use tokio::time::timeout;
 use super::samples::*;
 use crate::support::servers::fresh_database;
 
-async fn ready() -> (Arc<dyn Database>, String) {
+async fn ready() -> (Store, String) {
     let url = fresh_database().await.unwrap().to_string();
-    let database = MySql::connect(parse_url(&url).unwrap(), 10).unwrap();
+    let database = Store::mysql(parse_url(&url).unwrap(), 10);
     database.migrate().await.unwrap();
-    (Arc::new(database), url)
+    (database, url)
 }
 
 #[tokio::test]
@@ -33,7 +32,7 @@ async fn of_two_transactions_under_one_key_the_second_waits_and_finds_the_first_
     let mut first = begin(&database).await;
     first.insert_payments(&[with_key(1, "race")]).await.unwrap();
     let second = tokio::spawn({
-        let database = Arc::clone(&database);
+        let database = database.clone();
         async move {
             let mut tx = begin(&database).await;
             tx.insert_payments(&[with_key(2, "race"), payment(3)])
@@ -68,7 +67,7 @@ async fn a_lock_keeps_others_out_of_its_rows_and_of_no_others() {
     drop(others);
 
     let second = tokio::spawn({
-        let database = Arc::clone(&database);
+        let database = database.clone();
         async move {
             let mut tx = begin(&database).await;
             tx.lock_payments(&[PaymentId(3), PaymentId(4)])
@@ -219,7 +218,7 @@ async fn a_payment_that_another_process_keeps_locked_holds_up_no_claim_of_others
         first: 100,
         last: 200,
     };
-    let (commands, _) = Commands::new(Arc::clone(&database), ids, leases);
+    let (commands, _) = Commands::new(database.clone(), ids, leases);
     let mut stopped = begin(&database).await;
     stopped.lock_payments(&[PaymentId(7)]).await.unwrap();
     let claim = |id: i64| {

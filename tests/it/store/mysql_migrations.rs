@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use payment_service::store::mysql::{MySql, parse_url};
-use payment_service::store::{Database, StoreError};
+use payment_service::store::mysql::parse_url;
+use payment_service::store::{Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 
 use crate::support::process::SEAL_KEYS;
@@ -112,8 +112,8 @@ async fn a_setup_that_is_killed_at_any_statement_runs_through_the_next_time() {
     }
 }
 
-fn connect(url: &str) -> MySql {
-    MySql::connect(parse_url(url).unwrap(), 4).unwrap()
+fn connect(url: &str) -> Store {
+    Store::mysql(parse_url(url).unwrap(), 4)
 }
 
 #[tokio::test]

@@ -12,9 +12,9 @@ use payment_service::payments::leases::Leases;
 use payment_service::payments::presented_card::PresentedCard;
 use payment_service::payments::row_ids::RowIds;
 use payment_service::store::ids::IdSpace;
-use payment_service::store::mysql::{MySql, parse_url};
+use payment_service::store::mysql::parse_url;
 use payment_service::store::rows::Idempotency;
-use payment_service::store::{Database, StoreError};
+use payment_service::store::{Store, StoreError};
 use payment_service::vault::SealedCard;
 
 use super::samples::{self, begin, read};
@@ -29,13 +29,13 @@ const LEASES: Leases = Leases {
     check: LEASE,
 };
 
-async fn ready() -> (Proxy, Arc<dyn Database>) {
+async fn ready() -> (Proxy, Store) {
     // The proxy looks into what passes.
     let url = format!("{}?ssl-mode=DISABLED", &*fresh_database().await.unwrap());
     let proxy = Proxy::before(&url).unwrap();
-    let database = MySql::connect(parse_url(&proxy.url(&url)).unwrap(), 5).unwrap();
+    let database = Store::mysql(parse_url(&proxy.url(&url)).unwrap(), 5);
     database.migrate().await.unwrap();
-    (proxy, Arc::new(database))
+    (proxy, database)
 }
 
 fn new_payment(id: PaymentId, key: &str) -> NewPayment {
@@ -69,7 +69,7 @@ async fn a_commit_in_doubt_is_resolved_by_writing_the_same_again_and_written_onc
         first: 1,
         last: i64::from(i32::MAX),
     };
-    let (commands, mut handed_over) = Commands::new(Arc::clone(&database), space, LEASES);
+    let (commands, mut handed_over) = Commands::new(database.clone(), space, LEASES);
     let triggers = [
         Trigger::commit_not_answered(),
         Trigger::commit_not_delivered(),
@@ -135,7 +135,7 @@ async fn connections_that_have_fallen_silent_are_given_up_together() {
 }
 
 /// As the group commit does: given up by its caller when it takes long.
-async fn write(database: &Arc<dyn Database>, id: i64) -> Result<(), StoreError> {
+async fn write(database: &Store, id: i64) -> Result<(), StoreError> {
     let writing = async {
         let mut tx = database.begin().await?;
         tx.insert_payments(&[samples::payment(id)]).await?;

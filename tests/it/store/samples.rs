@@ -1,7 +1,6 @@
 //! Rows to keep, full and empty ones.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use payment_service::broker::Publication;
 use payment_service::domain::Origin;
@@ -13,7 +12,7 @@ use payment_service::domain::{
 use payment_service::store::rows::{
     CardToken, Content, Fact, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
 };
-use payment_service::store::{Database, Transaction};
+use payment_service::store::{Store, Transaction};
 use payment_service::vault::SealedCard;
 use payment_service::wire::work::WorkMessage;
 use time::Duration;
@@ -199,23 +198,23 @@ pub fn line(payment: i64, attempt: u32) -> LedgerLine {
 }
 
 /// One transaction that only inserts payments.
-pub async fn keep(database: &Arc<dyn Database>, rows: &[StoredPayment]) {
+pub async fn keep(database: &Store, rows: &[StoredPayment]) {
     let mut tx = begin(database).await;
     tx.insert_payments(rows).await.unwrap();
     tx.commit().await.unwrap();
 }
 
-pub async fn keep_outbox(database: &Arc<dyn Database>, rows: &[OutboxRow]) {
+pub async fn keep_outbox(database: &Store, rows: &[OutboxRow]) {
     let mut tx = begin(database).await;
     tx.insert_outbox(rows).await.unwrap();
     tx.commit().await.unwrap();
 }
 
-pub async fn begin(database: &Arc<dyn Database>) -> Box<dyn Transaction> {
+pub async fn begin(database: &Store) -> Transaction {
     database.begin().await.unwrap()
 }
 
-pub async fn read(database: &Arc<dyn Database>, id: i64) -> Option<StoredPayment> {
+pub async fn read(database: &Store, id: i64) -> Option<StoredPayment> {
     database.payment(PaymentId(id)).await.unwrap()
 }
 

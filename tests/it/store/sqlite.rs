@@ -1,9 +1,6 @@
 //! The contract in a file, and what only a file shows.
 
-use std::sync::Arc;
-
-use payment_service::store::Database;
-use payment_service::store::sqlite::Sqlite;
+use payment_service::store::Store;
 use sqlx::Connection;
 use tempfile::TempDir;
 
@@ -11,14 +8,14 @@ use super::samples::{keep, payment, read};
 use super::{contract_ids, contract_lists, contract_outbox, contract_payments, contract_tokens};
 
 /// A file that is removed with its folder.
-fn bare() -> (TempDir, Arc<dyn Database>) {
+fn bare() -> (TempDir, Store) {
     let folder = TempDir::new().unwrap();
-    let database = Sqlite::open(&folder.path().join("payments.db")).unwrap();
-    (folder, Arc::new(database))
+    let database = Store::sqlite(&folder.path().join("payments.db"));
+    (folder, database)
 }
 
 /// A database that is ready.
-async fn ready() -> (TempDir, Arc<dyn Database>) {
+async fn ready() -> (TempDir, Store) {
     let (folder, database) = bare();
     database.migrate().await.unwrap();
     (folder, database)
@@ -209,7 +206,7 @@ async fn what_was_committed_is_there_when_the_file_is_opened_again() {
     database.close().await;
     drop(database);
     let path = folder.path().join("payments.db");
-    let again: Arc<dyn Database> = Arc::new(Sqlite::open(&path).unwrap());
+    let again: Store = Store::sqlite(&path);
     again.check().await.unwrap();
     assert_eq!(read(&again, 1).await, Some(payment(1)));
     assert_eq!(again.reserve_ids(10, 1).await.unwrap(), 12);

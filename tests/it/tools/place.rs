@@ -1,11 +1,10 @@
 //! Where a tool is tried: a database of its own, and the program as a separate process.
 
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 
-use payment_service::store::Database;
-use payment_service::store::mysql::{MySql, parse_url};
-use payment_service::store::sqlite::Sqlite;
+use payment_service::store::Store;
+use payment_service::store::dead_letters::DeadLetterTable;
+use payment_service::store::mysql::parse_url;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
@@ -71,16 +70,16 @@ impl Place {
         database.close().await;
     }
 
-    pub fn database(&self) -> Arc<dyn Database> {
+    pub fn database(&self) -> Store {
         match &self.data {
-            Data::File(_) => Arc::new(self.file()),
-            Data::Server(url, _) => Arc::new(MySql::connect(parse_url(url).unwrap(), 4).unwrap()),
+            Data::File(_) => self.file().0,
+            Data::Server(url, _) => Store::mysql(parse_url(url).unwrap(), 4),
         }
     }
 
-    pub fn file(&self) -> Sqlite {
+    pub fn file(&self) -> (Store, DeadLetterTable) {
         match &self.data {
-            Data::File(folder) => Sqlite::open(&folder.path().join("payments.db")).unwrap(),
+            Data::File(folder) => Store::embedded(&folder.path().join("payments.db")),
             Data::Server(..) => panic!("no file"),
         }
     }

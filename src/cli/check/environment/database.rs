@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Finding;
 use crate::config::{Backend, Config};
-use crate::store::Database;
+use crate::store::Store;
 use crate::store::environment::{QuarantinedRows, Server, Stock};
 use crate::store::probe::{End, try_write};
 use crate::vault::{Owner, SealError};
@@ -30,7 +30,7 @@ const STATEMENTS: i64 = 190;
 /// Two apis and two workers.
 const PROCESSES: i64 = 4;
 
-pub(super) async fn look(database: &dyn Database, config: &Config) -> Vec<Finding> {
+pub(super) async fn look(database: &Store, config: &Config) -> Vec<Finding> {
     let before = OffsetDateTime::now_utc();
     let server = match timeout(PATIENCE, database.server()).await {
         Ok(Ok(server)) => server,
@@ -149,7 +149,7 @@ fn clock(server: &Server, here: OffsetDateTime) -> Finding {
 }
 
 /// Writes, changes and deletes a row, and commits: a full disk, or a log that does not accept it, shows only then.
-async fn rights(database: &dyn Database) -> Finding {
+async fn rights(database: &Store) -> Finding {
     match try_write(database, End::Commit).await {
         Ok(()) => Finding::ok(
             "database rights",

@@ -101,7 +101,7 @@ async fn look(config: &Config) -> Vec<Finding> {
     if away_database.add_to(&mut findings) {
         match open::database(config) {
             Ok(store) => {
-                findings.extend(database::look(store.as_ref(), config).await);
+                findings.extend(database::look(&store, config).await);
                 store.close().await;
             }
             Err(error) => findings.push(Finding::fail(

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::store::batch::{Batch, Batcher, Limits};
 use crate::store::rows::{LedgerEntry, LedgerLine};
-use crate::store::{Database, StoreError, is_usable};
+use crate::store::{Store, StoreError};
 use crate::watchdog::vital::Vital;
 
 /// Records charges and reversals; those that wait at the same time share a transaction.
@@ -31,9 +31,13 @@ pub enum Standing {
 
 impl Ledger {
     /// Keeps the ledger in a database.
-    pub fn spawn(database: Arc<dyn Database>, limits: Limits) -> Self {
+    pub fn spawn(database: Store, limits: Limits) -> Self {
+        Self::with(Arc::new(database), limits)
+    }
+
+    fn with(records: Arc<dyn Records>, limits: Limits) -> Self {
         Self {
-            batcher: Batcher::spawn(Book { database }, limits),
+            batcher: Batcher::spawn(Book { records }, limits),
         }
     }
 
@@ -80,8 +84,49 @@ impl Entry {
     }
 }
 
+/// Where charges and reversals are recorded.
+#[async_trait]
+trait Records: Send + Sync {
+    /// Records charges and then reversals, and reads the entries of the keys, in one transaction.
+    async fn note(
+        &self,
+        charges: &[LedgerLine],
+        reversals: &[LedgerLine],
+        keys: &[String],
+    ) -> Result<Vec<LedgerEntry>, StoreError>;
+
+    /// Whether anything can be recorded now.
+    async fn are_usable(&self) -> bool;
+}
+
+#[async_trait]
+impl Records for Store {
+    async fn note(
+        &self,
+        charges: &[LedgerLine],
+        reversals: &[LedgerLine],
+        keys: &[String],
+    ) -> Result<Vec<LedgerEntry>, StoreError> {
+        let mut transaction = self.begin().await?;
+        let now = transaction.now();
+        if !charges.is_empty() {
+            transaction.ledger_charge(charges, now).await?;
+        }
+        if !reversals.is_empty() {
+            transaction.ledger_reverse(reversals, now).await?;
+        }
+        let entries = transaction.ledger_entries(keys).await?;
+        transaction.commit().await?;
+        Ok(entries)
+    }
+
+    async fn are_usable(&self) -> bool {
+        self.is_usable().await
+    }
+}
+
 struct Book {
-    database: Arc<dyn Database>,
+    records: Arc<dyn Records>,
 }
 
 #[async_trait]
@@ -105,16 +150,7 @@ impl Batch for Book {
         keys.sort_unstable();
         keys.dedup();
 
-        let mut transaction = self.database.begin().await?;
-        let now = transaction.now();
-        if !charges.is_empty() {
-            transaction.ledger_charge(&charges, now).await?;
-        }
-        if !reversals.is_empty() {
-            transaction.ledger_reverse(&reversals, now).await?;
-        }
-        let entries = transaction.ledger_entries(&keys).await?;
-        transaction.commit().await?;
+        let entries = self.records.note(&charges, &reversals, &keys).await?;
 
         let standings: BTreeMap<&str, Standing> = entries
             .iter()
@@ -128,7 +164,7 @@ impl Batch for Book {
     }
 
     async fn succeeds_without_items(&self) -> bool {
-        is_usable(self.database.as_ref()).await
+        self.records.are_usable().await
     }
 }
 

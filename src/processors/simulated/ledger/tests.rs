@@ -34,7 +34,7 @@ impl Bank {
             patience: Some(patience),
             ..Limits::default()
         };
-        let ledger = Ledger::spawn(Arc::new(memory.clone()), limits);
+        let ledger = Ledger::with(Arc::new(memory.clone()), limits);
         let issuer = issuer(&ledger, || datetime!(2026-11-22 00:00 UTC));
         Self {
             memory,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payment_service::app::dead_letters::DeadLettersInDatabase;
 use payment_service::broker::embedded::Embedded;
 use payment_service::broker::{Broker, Exchange, Properties, Publication, Queue};
-use payment_service::store::sqlite::Sqlite;
+use payment_service::store::dead_letters::DeadLetterTable;
 use serde_json::{Value, json};
 
 use super::{PROGRAM, id, letters, order};
@@ -39,11 +39,11 @@ fn embedded_letter(reason: &str, body: &Value, masked: bool) -> Publication {
 }
 
 /// An embedded broker whose dead letters are kept in the place's file.
-fn embedded_broker(place: &Place) -> (Embedded, Arc<Sqlite>) {
-    let file = Arc::new(place.file());
-    let keeper = Arc::new(DeadLettersInDatabase(Arc::clone(&file)));
+fn embedded_broker(place: &Place) -> (Embedded, DeadLetterTable) {
+    let (_, table) = place.file();
+    let keeper = Arc::new(DeadLettersInDatabase(table.clone()));
     let broker = Embedded::keeping_dead_letters(keeper).unwrap();
-    (broker, file)
+    (broker, table)
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! The embedded service's dead letters: a table of the database file, since its broker keeps nothing over a restart. A
 //! command may read and change it while the service runs.
 
-use super::Sqlite;
+use std::path::Path;
+
+use super::rows::OutboxRow;
+use super::{Store, StoreError};
 use crate::broker::Publication;
-use crate::store::engine::{Connection, Engine};
-use crate::store::rows::OutboxRow;
-use crate::store::{StoreError, encode};
 
 /// (id, time, publication); the same letter again changes nothing
 const KEEP: &str = "
@@ -18,10 +18,22 @@ const ALL: &str = "SELECT id, CAST(publication AS BLOB) FROM dead_letters ORDER 
 /// (id)
 const DELETE: &str = "DELETE FROM dead_letters WHERE id = ?1";
 
-impl Sqlite {
+/// The table of dead letters of an embedded database.
+#[derive(Debug, Clone)]
+pub struct DeadLetterTable(Store);
+
+impl Store {
+    /// As [`Self::sqlite`], with the table of dead letters that an embedded service keeps in its file.
+    pub fn embedded(path: &Path) -> (Self, DeadLetterTable) {
+        let store = Self::sqlite(path);
+        (store.clone(), DeadLetterTable(store))
+    }
+}
+
+impl DeadLetterTable {
     /// All dead letters, the oldest first. A letter that cannot be read is left out and logged.
     pub async fn dead_letters(&self) -> Result<Vec<Publication>, StoreError> {
-        let rows: Vec<(String, Vec<u8>)> = self.engine.reader().await?.fetch(ALL, &[]).await?;
+        let rows: Vec<(String, Vec<u8>)> = self.0.read(ALL, &[]).await?;
         let read = |(id, text): (String, Vec<u8>)| {
             let letter = serde_json::from_slice(&text);
             if letter.is_err() {
@@ -43,18 +55,14 @@ impl Sqlite {
         id: &str,
         replayed: Option<&OutboxRow>,
     ) -> Result<bool, StoreError> {
-        let (mut connection, _) = self.engine.begin().await?;
-        if connection.execute(DELETE, &[id.into()]).await? == 0 {
+        let mut tx = self.0.begin().await?;
+        if tx.connection.execute(DELETE, &[id.into()]).await? == 0 {
             return Ok(false);
         }
         if let Some(row) = replayed {
-            let rows = encode::outbox(std::slice::from_ref(row))?;
-            let insert = &super::File::statements().insert_outbox;
-            for (sql, parameters) in insert.commands(rows, &[], connection.longest())? {
-                connection.execute(sql, &parameters).await?;
-            }
+            tx.insert_outbox(std::slice::from_ref(row)).await?;
         }
-        connection.commit().await?;
+        tx.commit().await?;
         Ok(true)
     }
 
@@ -63,13 +71,14 @@ impl Sqlite {
         &self,
         letters: &[(String, &Publication)],
     ) -> Result<(), StoreError> {
-        let (mut connection, now) = self.engine.begin().await?;
+        let mut tx = self.0.begin().await?;
+        let now = tx.now();
         for (id, letter) in letters {
             let text = serde_json::to_string(letter)
                 .map_err(|error| StoreError::Corrupt(format!("a dead letter: {error}")))?;
             let parameters = [id.as_str().into(), now.into(), text.into()];
-            connection.execute(KEEP, &parameters).await?;
+            tx.connection.execute(KEEP, &parameters).await?;
         }
-        connection.commit().await
+        tx.commit().await
     }
 }

@@ -1,0 +1,871 @@
+//! Table `payments`.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use sqlx::FromRow;
+use time::PrimitiveDateTime;
+use time::macros::datetime;
+
+use super::card_columns::{CardRecord, card};
+use super::sorted;
+use crate::domain::{
+    ClientName, Currency, DeclineCode, Money, OrderId, Payment, PaymentId, PaymentStatus,
+    PendingOutcome, Phase, ReturnUrl, Timestamp, UserId,
+};
+use crate::store::cells::{Cell, Row};
+use crate::store::columns::Columns;
+use crate::store::many::ManyRows::Json;
+use crate::store::many::{Both, ManyRows};
+use crate::store::quarantine::{Key, SetAside};
+use crate::store::records::{About, Table, Tried, each, one, unreadable, utc};
+use crate::store::rows::{Idempotency, PaymentFilter, StoredPayment};
+use crate::store::{Store, StoreError, Transaction};
+use crate::vault::SealedCard;
+
+/// If fewer payments than this end alike, they do not get a separate statement.
+const FEW_ALIKE: usize = 8;
+
+/// Later than every payment: the start of a list without a cursor.
+const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
+
+/// Maximum number of rows remembered as reported.
+const MOST_REPORTED: usize = 10_000;
+
+/// (id) → payment
+const PAYMENT: &str = "SELECT * FROM payments WHERE id = ?";
+
+/// (client, hexadecimal key) → payment
+const PAYMENT_BY_KEY: &str =
+    "SELECT * FROM payments WHERE client = ? AND idempotency_key = UNHEX(?)";
+
+/// (client, latest `created_at` twice, id, status or null twice, limit) → payments. The row comparison is spelled
+/// out, with a plain bound before it, because neither MySQL nor MariaDB reads an index by `(a, b) < (?, ?)`.
+const PAYMENTS_BY_CLIENT: &str = "
+SELECT * FROM payments
+WHERE client = ? AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+ORDER BY created_at DESC, id DESC LIMIT ?";
+
+/// As [`PAYMENTS_BY_CLIENT`], with the user after the client.
+const PAYMENTS_BY_USER: &str = "
+SELECT * FROM payments
+WHERE client = ? AND user_id = ?
+  AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+ORDER BY created_at DESC, id DESC LIMIT ?";
+
+/// As [`PAYMENTS_BY_CLIENT`], with the order and the user (or null) after the client.
+const PAYMENTS_BY_ORDER: &str = "
+SELECT * FROM payments
+WHERE client = ? AND order_id = ? AND user_id = COALESCE(?, user_id)
+  AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+ORDER BY created_at DESC, id DESC LIMIT ?";
+
+/// (client) → the next client by name that has a payment, or null
+const CLIENT_AFTER: &str = "SELECT MIN(client) FROM payments WHERE client > ?";
+
+/// (reason, id). The first reason stays.
+pub(super) const QUARANTINE_PAYMENT: &str =
+    "UPDATE payments SET quarantined = COALESCE(quarantined, ?) WHERE id = ?";
+
+/// (client twice) → a row, if other clients have payments. Two ranges of an index; `<>` would read all of it.
+const OTHERS_THAN: &str = "
+SELECT id FROM payments WHERE client < ? OR client > ? LIMIT 1";
+
+/// (now twice)
+const END_ALL_CLAIMS: &str = "
+UPDATE payments
+SET check_at = ?, claimed_until = CASE WHEN claimed_until IS NULL THEN NULL ELSE ? END
+WHERE check_at IS NOT NULL";
+
+/// (now, limit) → ids of payments without a message under way. Locks nothing: usually there are none.
+const FORGOTTEN_PAYMENTS: &str = "
+SELECT id FROM payments
+WHERE check_at <= ? AND quarantined IS NULL
+    AND id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')
+ORDER BY check_at LIMIT ?";
+
+/// (time) → a row, if any payment is due for its check later. Locks nothing: usually there is none.
+pub(in crate::store) const CHECK_IS_AHEAD: &str =
+    "SELECT 1 FROM payments WHERE check_at > ? LIMIT 1";
+
+/// (now, time)
+pub(in crate::store) const BRING_CHECK_BACK: &str =
+    "UPDATE payments SET check_at = ? WHERE check_at > ?";
+
+/// (rows of client, key) → payments
+static PAYMENTS_BY_KEYS: Both<ManyRows> = Both {
+    mysql: Json(
+        "
+SELECT payments.* FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    client VARCHAR(64) CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
+    idempotency_key LONGTEXT CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR
+)) AS given
+STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
+    ON payments.client = given.client COLLATE ascii_bin
+    AND payments.idempotency_key = UNHEX(given.idempotency_key)",
+    ),
+    sqlite: Json(
+        "
+SELECT payments.* FROM json_each(?1) AS wanted
+CROSS JOIN payments
+    ON payments.client = wanted.value ->> '$[0]'
+    AND payments.idempotency_key = unhex(wanted.value ->> '$[1]')",
+    ),
+};
+
+/// (rows of client, key) → ids of payments; reads only an index
+static PAYMENT_IDS_BY_KEYS: Both<ManyRows> = Both {
+    mysql: Json(
+        "
+SELECT payments.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    client VARCHAR(64) CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
+    idempotency_key LONGTEXT CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR
+)) AS given
+STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
+    ON payments.client = given.client COLLATE ascii_bin
+    AND payments.idempotency_key = UNHEX(given.idempotency_key)",
+    ),
+    sqlite: Json(
+        "
+SELECT payments.id FROM json_each(?1) AS wanted
+CROSS JOIN payments
+    ON payments.client = wanted.value ->> '$[0]'
+    AND payments.idempotency_key = unhex(wanted.value ->> '$[1]')",
+    ),
+};
+
+/// (rows of id) → payments, locked
+static LOCK_PAYMENTS: Both<ManyRows> = Both {
+    mysql: ManyRows::keys(
+        "SELECT * FROM payments FORCE INDEX (PRIMARY) WHERE id IN (",
+        ") ORDER BY id FOR UPDATE",
+    ),
+    sqlite: Json(
+        "
+SELECT payments.* FROM json_each(?1) AS wanted
+CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'",
+    ),
+};
+
+/// (rows of id) → payments
+static READ_PAYMENTS: Both<ManyRows> = Both {
+    mysql: ManyRows::keys(
+        "SELECT * FROM payments FORCE INDEX (PRIMARY) WHERE id IN (",
+        ") ORDER BY id",
+    ),
+    sqlite: Json(
+        "
+SELECT payments.* FROM json_each(?1) AS wanted
+CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'",
+    ),
+};
+
+/// (rows)
+static INSERT_PAYMENTS: Both<ManyRows> = Both {
+    mysql: ManyRows::values(
+        "
+INSERT INTO payments (
+    id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
+    card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin, return_url
+) VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " ON DUPLICATE KEY UPDATE id = payments.id",
+    ),
+    sqlite: Json("
+INSERT INTO payments (
+    id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
+    card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin,
+    return_url
+)
+SELECT
+    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
+    value ->> '$[5]', value ->> '$[6]', value ->> '$[7]', value ->> '$[8]', value ->> '$[9]',
+    value ->> '$[10]', value ->> '$[11]', value ->> '$[12]', value ->> '$[13]', value ->> '$[14]',
+    value ->> '$[15]', value ->> '$[16]', value ->> '$[17]', value ->> '$[18]', value ->> '$[19]',
+    unhex(value ->> '$[20]'), value ->> '$[21]', value ->> '$[22]', unhex(value ->> '$[23]'),
+    unhex(value ->> '$[24]'), value ->> '$[25]', value ->> '$[26]'
+FROM json_each(?1) WHERE true
+ON CONFLICT DO NOTHING"),
+};
+
+/// (rows of id and the columns that can change): payments that exist
+static UPDATE_PAYMENTS: Both<ManyRows> = Both {
+    mysql: ManyRows::values(
+        "
+INSERT INTO payments (
+    id, status, decline_code, authorization_code, card_brand, card_last4, card_expiration, attempt,
+    sequence, updated_at, try_number, phase, uncertain, sealed_card, claimed_until, check_at, pending_code,
+    client, order_id, user_id, amount_minor, currency, metadata, created_at, origin
+) VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, '', '', '2000-01-01', '')",
+        "
+ON DUPLICATE KEY UPDATE
+    status = VALUES(status),
+    decline_code = VALUES(decline_code),
+    authorization_code = VALUES(authorization_code),
+    card_brand = VALUES(card_brand),
+    card_last4 = VALUES(card_last4),
+    card_expiration = VALUES(card_expiration),
+    attempt = VALUES(attempt),
+    sequence = VALUES(sequence),
+    updated_at = VALUES(updated_at),
+    try_number = VALUES(try_number),
+    phase = VALUES(phase),
+    uncertain = VALUES(uncertain),
+    sealed_card = VALUES(sealed_card),
+    claimed_until = VALUES(claimed_until),
+    check_at = VALUES(check_at),
+    pending_code = VALUES(pending_code)",
+    ),
+    sqlite: Json("
+UPDATE payments SET
+    status = value ->> '$[1]', decline_code = value ->> '$[2]', authorization_code = value ->> '$[3]',
+    card_brand = value ->> '$[4]', card_last4 = value ->> '$[5]', card_expiration = value ->> '$[6]',
+    attempt = value ->> '$[7]', sequence = value ->> '$[8]', updated_at = value ->> '$[9]',
+    try_number = value ->> '$[10]', phase = value ->> '$[11]', uncertain = value ->> '$[12]',
+    sealed_card = unhex(value ->> '$[13]'), claimed_until = value ->> '$[14]', check_at = value ->> '$[15]',
+    pending_code = value ->> '$[16]'
+FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
+};
+
+/// (rows of id and authorization code; the other columns that an end changes): payments that end alike
+static END_PAYMENTS: Both<ManyRows> = Both {
+    mysql: ManyRows::by_key([
+        "
+UPDATE payments FORCE INDEX (PRIMARY) SET
+    status = ?, decline_code = ?, attempt = ?, sequence = ?, updated_at = ?, try_number = ?, phase = ?,
+    uncertain = ?, pending_code = ?, sealed_card = NULL, claimed_until = NULL, check_at = NULL,
+    authorization_code = ELT(FIELD(id, ",
+        "), ",
+        ") WHERE id IN (",
+        ")",
+    ]),
+    sqlite: Json("
+UPDATE payments SET
+    status = ?2, decline_code = ?3, attempt = ?4, sequence = ?5, updated_at = ?6, try_number = ?7, phase = ?8,
+    uncertain = ?9, pending_code = ?10, sealed_card = NULL, claimed_until = NULL, check_at = NULL,
+    authorization_code = value ->> '$[1]'
+FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
+};
+
+/// (rows of id, until)
+static CLAIM_PAYMENTS: Both<ManyRows> = Both {
+    mysql: ManyRows::keys(
+        "UPDATE payments FORCE INDEX (PRIMARY) SET claimed_until = ? WHERE id IN (",
+        ")",
+    ),
+    sqlite: Json(
+        "
+UPDATE payments SET claimed_until = ?2
+WHERE id IN (SELECT value ->> '$[0]' FROM json_each(?1))",
+    ),
+};
+
+/// (rows of id, now) → payments that are still forgotten, locked; those locked by others are skipped
+static LOCK_FORGOTTEN_PAYMENTS: Both<ManyRows> = Both {
+    mysql: Json(
+        "
+SELECT payments.* FROM (SELECT given.id AS id FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    id BIGINT PATH '$[0]' ERROR ON ERROR
+)) AS given) AS wanted
+STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
+WHERE payments.check_at <= ? AND payments.quarantined IS NULL AND payments.id NOT IN (
+    SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')
+FOR UPDATE SKIP LOCKED",
+    ),
+    sqlite: Json(
+        "
+SELECT payments.* FROM json_each(?1) AS wanted
+CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'
+WHERE payments.check_at <= ?2 AND payments.quarantined IS NULL AND payments.id NOT IN (
+    SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')",
+    ),
+};
+
+/// A row of table `payments`.
+pub(in crate::store) struct PaymentRecord {
+    id: i64,
+    client: String,
+    order_id: i64,
+    user_id: i64,
+    amount_minor: i64,
+    currency: String,
+    status: String,
+    decline_code: Option<String>,
+    authorization_code: Option<String>,
+    card: CardRecord,
+    attempt: i64,
+    metadata: String,
+    sequence: i64,
+    created_at: PrimitiveDateTime,
+    updated_at: PrimitiveDateTime,
+    try_number: i64,
+    phase: String,
+    uncertain: bool,
+    sealed_card: Option<Vec<u8>>,
+    claimed_until: Option<PrimitiveDateTime>,
+    check_at: Option<PrimitiveDateTime>,
+    pending_code: Option<String>,
+    idempotency_key: Option<Vec<u8>>,
+    fingerprint: Option<Vec<u8>>,
+    origin: String,
+    return_url: Option<String>,
+}
+
+impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.number("id")?,
+            client: row.text("client")?,
+            order_id: row.number("order_id")?,
+            user_id: row.number("user_id")?,
+            amount_minor: row.number("amount_minor")?,
+            currency: row.text("currency")?,
+            status: row.text("status")?,
+            decline_code: row.text_or_null("decline_code")?,
+            authorization_code: row.text_or_null("authorization_code")?,
+            card: CardRecord::from_row(row)?,
+            attempt: row.number("attempt")?,
+            metadata: row.text("metadata")?,
+            sequence: row.number("sequence")?,
+            created_at: row.moment("created_at")?,
+            updated_at: row.moment("updated_at")?,
+            try_number: row.number("try_number")?,
+            phase: row.text("phase")?,
+            uncertain: row.truth("uncertain")?,
+            sealed_card: row.bytes_or_null("sealed_card")?,
+            claimed_until: row.moment_or_null("claimed_until")?,
+            check_at: row.moment_or_null("check_at")?,
+            pending_code: row.text_or_null("pending_code")?,
+            idempotency_key: row.bytes_or_null("idempotency_key")?,
+            fingerprint: row.bytes_or_null("fingerprint")?,
+            origin: row.text("origin")?,
+            return_url: row.text_or_null("return_url")?,
+        })
+    }
+}
+
+impl Table for PaymentRecord {
+    fn key<R: Columns>(row: &R) -> Result<Key, sqlx::Error> {
+        Ok(Key::Payment(PaymentId(row.number("id")?)))
+    }
+
+    fn mark<R: Columns>(row: &R) -> Result<Option<String>, sqlx::Error> {
+        row.text_or_null("quarantined")
+    }
+
+    fn about_row<R: Columns>(row: &R) -> About {
+        About {
+            client: row.text("client").ok(),
+            created_at: row.moment("created_at").ok(),
+        }
+    }
+
+    fn about(&self) -> About {
+        About {
+            client: Some(self.client.clone()),
+            created_at: Some(self.created_at),
+        }
+    }
+}
+
+impl TryFrom<PaymentRecord> for StoredPayment {
+    type Error = StoreError;
+
+    fn try_from(record: PaymentRecord) -> Result<Self, StoreError> {
+        let id = record.id;
+        let broken = |column: &str| StoreError::Corrupt(unreadable(column));
+        let currency = Currency::parse(&record.currency).map_err(|_| broken("currency"))?;
+        let payment = Payment {
+            id: PaymentId(id),
+            client: ClientName::parse(&record.client).map_err(|_| broken("client"))?,
+            order_id: OrderId(record.order_id),
+            user_id: UserId(record.user_id),
+            amount: Money::from_minor(record.amount_minor, currency)
+                .map_err(|_| broken("amount_minor"))?,
+            status: PaymentStatus::parse(&record.status).ok_or_else(|| broken("status"))?,
+            decline_code: record.decline_code.map(DeclineCode::new),
+            authorization_code: record.authorization_code,
+            card: record.card.summary().map_err(|()| broken("card"))?,
+            attempt: u32::try_from(record.attempt).map_err(|_| broken("attempt"))?,
+            metadata: serde_json::from_str(&record.metadata).map_err(|_| broken("metadata"))?,
+            return_url: record
+                .return_url
+                .map(|text| ReturnUrl::parse(&text))
+                .transpose()
+                .map_err(|_| broken("return_url"))?,
+            sequence: u32::try_from(record.sequence).map_err(|_| broken("sequence"))?,
+            created_at: record.created_at.assume_utc(),
+            updated_at: record.updated_at.assume_utc(),
+        };
+        Ok(Self {
+            payment,
+            try_number: u32::try_from(record.try_number).map_err(|_| broken("try_number"))?,
+            phase: Phase::parse(&record.phase).ok_or_else(|| broken("phase"))?,
+            uncertain: record.uncertain,
+            pending: record
+                .pending_code
+                .and_then(|text| PendingOutcome::parse(&text, record.attempt)),
+            sealed_card: record.sealed_card.map(SealedCard),
+            claimed_until: record.claimed_until.map(utc),
+            check_at: record.check_at.map(utc),
+            idempotency: idempotency(record.idempotency_key, record.fingerprint)
+                .map_err(|()| broken("idempotency"))?,
+            origin: serde_json::from_str(&record.origin).map_err(|_| broken("origin"))?,
+        })
+    }
+}
+
+fn idempotency(
+    key: Option<Vec<u8>>,
+    fingerprint: Option<Vec<u8>>,
+) -> Result<Option<Idempotency>, ()> {
+    match (key, fingerprint) {
+        (None, None) => Ok(None),
+        (Some(key), Some(fingerprint)) => Ok(Some(Idempotency {
+            key: String::from_utf8(key).map_err(|_| ())?,
+            fingerprint: fingerprint.try_into().map_err(|_| ())?,
+        })),
+        _ => Err(()),
+    }
+}
+
+/// Payments in the order of the columns of table `payments`; `pending_code` of a new one is null.
+fn payment_rows(rows: &[StoredPayment]) -> Result<Vec<Row<'_>>, StoreError> {
+    rows.iter().map(payment).collect()
+}
+
+fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
+    let payment = &row.payment;
+    let [brand, last4, expiration] = card(payment);
+    let key = row.idempotency.as_ref();
+    Ok(vec![
+        payment.id.0.into(),
+        payment.client.as_str().into(),
+        payment.order_id.0.into(),
+        payment.user_id.0.into(),
+        payment.amount.minor().into(),
+        payment.amount.currency().code().into(),
+        payment.status.as_str().into(),
+        decline_code(payment),
+        payment.authorization_code.as_deref().into(),
+        brand,
+        last4,
+        expiration,
+        payment.attempt.into(),
+        Cell::json(&payment.metadata)?,
+        payment.sequence.into(),
+        payment.created_at.into(),
+        payment.updated_at.into(),
+        row.try_number.into(),
+        row.phase.as_str().into(),
+        row.uncertain.into(),
+        sealed_card(row),
+        row.claimed_until.into(),
+        row.check_at.into(),
+        key.map(|key| Cell::bytes(key.key.as_bytes())).into(),
+        key.map(|key| Cell::bytes(&key.fingerprint)).into(),
+        Cell::json(&row.origin)?,
+        payment.return_url.as_ref().map(ReturnUrl::as_str).into(),
+    ])
+}
+
+/// The columns of payments that can change, after their ids.
+fn moved_payments<'a>(rows: impl IntoIterator<Item = &'a StoredPayment>) -> Vec<Row<'a>> {
+    rows.into_iter().map(moved_payment).collect()
+}
+
+fn moved_payment(row: &StoredPayment) -> Row<'_> {
+    let payment = &row.payment;
+    let [brand, last4, expiration] = card(payment);
+    vec![
+        payment.id.0.into(),
+        payment.status.as_str().into(),
+        decline_code(payment),
+        payment.authorization_code.as_deref().into(),
+        brand,
+        last4,
+        expiration,
+        payment.attempt.into(),
+        payment.sequence.into(),
+        payment.updated_at.into(),
+        row.try_number.into(),
+        row.phase.as_str().into(),
+        row.uncertain.into(),
+        sealed_card(row),
+        row.claimed_until.into(),
+        row.check_at.into(),
+        pending_code(row),
+    ]
+}
+
+/// Payments that ended, grouped by the values that are the same for all that ended alike.
+fn ended_alike(rows: &[StoredPayment]) -> BTreeMap<Row<'_>, Vec<&StoredPayment>> {
+    let mut alike: BTreeMap<Row<'_>, Vec<&StoredPayment>> = BTreeMap::new();
+    for row in rows {
+        alike.entry(end(row)).or_default().push(row);
+    }
+    alike
+}
+
+/// The columns that change when a payment ends, without its authorization code and without the erased columns.
+fn end(row: &StoredPayment) -> Row<'_> {
+    let payment = &row.payment;
+    vec![
+        payment.status.as_str().into(),
+        decline_code(payment),
+        payment.attempt.into(),
+        payment.sequence.into(),
+        payment.updated_at.into(),
+        row.try_number.into(),
+        row.phase.as_str().into(),
+        row.uncertain.into(),
+        pending_code(row),
+    ]
+}
+
+/// Payment ids with authorization codes.
+fn authorization_codes<'a>(rows: &[&'a StoredPayment]) -> Vec<Row<'a>> {
+    let row = |row: &&'a StoredPayment| {
+        let payment = &row.payment;
+        vec![
+            payment.id.0.into(),
+            payment.authorization_code.as_deref().into(),
+        ]
+    };
+    rows.iter().map(row).collect()
+}
+
+fn pending_code(row: &StoredPayment) -> Cell<'_> {
+    let pending = row.pending.as_ref();
+    pending
+        .map(|pending| pending.of_attempt(row.payment.attempt))
+        .into()
+}
+
+fn decline_code(payment: &Payment) -> Cell<'_> {
+    let code = payment.decline_code.as_ref();
+    code.map(DeclineCode::as_str).into()
+}
+
+fn sealed_card(row: &StoredPayment) -> Cell<'_> {
+    let sealed = row.sealed_card.as_ref();
+    sealed.map(|card| Cell::bytes(&card.0)).into()
+}
+
+/// Payment ids as rows of one column, sorted.
+fn payment_ids(ids: &[PaymentId]) -> Vec<Row<'static>> {
+    sorted(ids.iter().map(|id| vec![id.0.into()]))
+}
+
+/// Idempotency keys with their clients, sorted.
+fn key_rows(keys: &[(ClientName, String)]) -> Vec<Row<'_>> {
+    let rows = keys.iter();
+    sorted(rows.map(|(client, key)| vec![client.as_str().into(), Cell::bytes(key.as_bytes())]))
+}
+
+impl Phase {
+    /// As in rows: `authorize`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Reverse => "reverse",
+        }
+    }
+
+    /// The inverse of [`Self::as_str`].
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Authorize, Self::Reverse]
+            .into_iter()
+            .find(|phase| phase.as_str() == text)
+    }
+}
+
+impl PendingOutcome {
+    /// As in rows: `{attempt} declined {code}`. The attempt distinguishes the current outcome from one of an earlier attempt
+    /// that an older release, which does not know the column, has left there.
+    fn of_attempt(&self, attempt: u32) -> String {
+        let status = match self {
+            Self::Declined { .. } => PaymentStatus::Declined,
+            Self::Failed { .. } => PaymentStatus::Failed,
+        };
+        format!("{attempt} {status} {}", self.code())
+    }
+
+    /// The inverse of `of_attempt`; none if it was written for another attempt, or cannot be read. Then the attempt ends as
+    /// in releases without the column: failed, because the issuer did not answer.
+    fn parse(text: &str, attempt: i64) -> Option<Self> {
+        let mut words = text.splitn(3, ' ');
+        if words.next()?.parse() != Ok(attempt) {
+            return None;
+        }
+        match (PaymentStatus::parse(words.next()?)?, words.next()?) {
+            (PaymentStatus::Declined, code) => Some(Self::Declined {
+                code: DeclineCode::new(code.to_owned()),
+            }),
+            (PaymentStatus::Failed, reason) => Some(Self::Failed {
+                reason: DeclineCode::new(reason.to_owned()),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The statement for a list, which uses the best index, and its parameters.
+fn list(filter: &PaymentFilter) -> (&'static str, Vec<Cell<'_>>) {
+    let user = filter.user_id.map(|user| user.0);
+    let (sql, mut parameters): (_, Vec<Cell<'_>>) = match (filter.order_id, user) {
+        (Some(order), user) => (PAYMENTS_BY_ORDER, vec![order.0.into(), user.into()]),
+        (None, Some(user)) => (PAYMENTS_BY_USER, vec![user.into()]),
+        (None, None) => (PAYMENTS_BY_CLIENT, vec![]),
+    };
+    let (before, id) = filter.before.unwrap_or((END_OF_TIME, PaymentId(i64::MAX)));
+    parameters.insert(0, filter.client.as_str().into());
+    parameters.extend([before.into(), before.into(), id.0.into()]);
+    parameters.push(filter.status.map(|status| status.as_str()).into());
+    parameters.push(filter.limit.into());
+    (sql, parameters)
+}
+
+impl Transaction {
+    /// Those of the given (client, idempotency key) pairs that exist.
+    pub async fn payments_by_key(
+        &mut self,
+        keys: &[(ClientName, String)],
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let statement = self.connection.choose(&PAYMENTS_BY_KEYS);
+        self.look_up_payments(statement, key_rows(keys), &[]).await
+    }
+
+    /// The ids of those payments.
+    pub async fn payment_ids_by_key(
+        &mut self,
+        keys: &[(ClientName, String)],
+    ) -> Result<Vec<PaymentId>, StoreError> {
+        let statement = self.connection.choose(&PAYMENT_IDS_BY_KEYS);
+        let found: Vec<(i64,)> = self.look_up(statement, key_rows(keys), &[]).await?;
+        Ok(found.into_iter().map(|(id,)| PaymentId(id)).collect())
+    }
+
+    /// Locks payments for update in the order of their ids; unknown ids are ignored.
+    pub async fn lock_payments(
+        &mut self,
+        ids: &[PaymentId],
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let ids = payment_ids(ids);
+        self.look_up_payments(self.connection.choose(&LOCK_PAYMENTS), ids, &[])
+            .await
+    }
+
+    /// Payments, without a lock; unknown ids are ignored.
+    pub async fn read_payments(
+        &mut self,
+        ids: &[PaymentId],
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let ids = payment_ids(ids);
+        self.look_up_payments(self.connection.choose(&READ_PAYMENTS), ids, &[])
+            .await
+    }
+
+    /// Inserts payments. A row whose (client, idempotency key) exists is skipped: read the keys back.
+    pub async fn insert_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
+        self.write(
+            self.connection.choose(&INSERT_PAYMENTS),
+            payment_rows(rows)?,
+            &[],
+        )
+        .await
+    }
+
+    /// Updates locked payments: all columns except client, order, user, amount, metadata, origin, idempotency and
+    /// `created_at`.
+    pub async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
+        let rows = moved_payments(rows);
+        self.write(self.connection.choose(&UPDATE_PAYMENTS), rows, &[])
+            .await
+    }
+
+    /// Updates locked payments that end: writes their progress, decline code and authorization code, and erases the sealed
+    /// card, the claim and the next check. These must already be empty in the rows, and their card must be unchanged.
+    ///
+    /// Runs one statement for each group of payments that end alike. Each is a round trip, so small groups are updated
+    /// together with the rest.
+    pub async fn end_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
+        let alike = ended_alike(rows);
+        let enough = if alike.len() == 1 {
+            1
+        } else {
+            FEW_ALIKE.max(rows.len() / 4)
+        };
+        let mut rest = Vec::new();
+        for (end, rows) in alike {
+            if rows.len() < enough {
+                rest.extend(rows);
+                continue;
+            }
+            let codes = authorization_codes(&rows);
+            self.write(self.connection.choose(&END_PAYMENTS), codes, &end)
+                .await?;
+        }
+        rest.sort_unstable_by_key(|row| row.payment.id);
+        let rest = moved_payments(rest);
+        self.write(self.connection.choose(&UPDATE_PAYMENTS), rest, &[])
+            .await
+    }
+
+    /// Marks locked payments as claimed by a worker until the given time.
+    pub async fn claim_payments(
+        &mut self,
+        ids: &[PaymentId],
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let rows = payment_ids(ids);
+        self.write(
+            self.connection.choose(&CLAIM_PAYMENTS),
+            rows,
+            &[until.into()],
+        )
+        .await
+    }
+
+    /// Locks up to `limit` payments whose `check_at` has passed and that have no outbox row, skipping locked ones.
+    pub async fn lock_forgotten_payments(
+        &mut self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let found: Vec<(i64,)> = self
+            .connection
+            .fetch(FORGOTTEN_PAYMENTS, &[now.into(), limit.into()])
+            .await?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = found.into_iter().map(|(id,)| PaymentId(id)).collect();
+        let statement = self.connection.choose(&LOCK_FORGOTTEN_PAYMENTS);
+        let ids = payment_ids(&ids);
+        self.look_up_payments(statement, ids, &[now.into()]).await
+    }
+
+    async fn look_up_payments(
+        &mut self,
+        statement: &'static ManyRows,
+        keys: Vec<Row<'_>>,
+        others: &[Cell<'_>],
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let found = self
+            .look_up::<Tried<PaymentRecord>>(statement, keys, others)
+            .await?;
+        Ok(each(found, &mut self.left_out))
+    }
+}
+
+impl Store {
+    /// One payment of any client; [`StoreError::Quarantined`] if it is set aside or cannot be read.
+    pub async fn payment(&self, id: PaymentId) -> Result<Option<StoredPayment>, StoreError> {
+        self.one_payment(PAYMENT, &[id.0.into()]).await
+    }
+
+    /// The payment that was accepted under an idempotency key.
+    pub async fn payment_by_key(
+        &self,
+        client: &ClientName,
+        key: &str,
+    ) -> Result<Option<StoredPayment>, StoreError> {
+        let parameters = [client.as_str().into(), hex::encode(key).into()];
+        self.one_payment(PAYMENT_BY_KEY, &parameters).await
+    }
+
+    /// A page of one client's payments, newest first (`created_at`, then id), at most `filter.limit`. Payments that are set
+    /// aside or cannot be read are left out; later ones fill the page.
+    pub async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<StoredPayment>, StoreError> {
+        let mut filter = filter.clone();
+        let limit = filter.limit as usize;
+        let mut page: Vec<StoredPayment> = Vec::new();
+        loop {
+            let (sql, parameters) = list(&filter);
+            let found: Vec<Tried<PaymentRecord>> = self.read(sql, &parameters).await?;
+            let is_last = found.len() < limit;
+            let mut left_out = Vec::new();
+            let read = each(found, &mut left_out);
+            let read_to = read.iter().map(StoredPayment::place_in_lists).next_back();
+            page.extend(read);
+            self.report_once(&left_out);
+            // Rows that were left out are replaced by later ones: the order is by time, then id.
+            let places = left_out.iter().filter_map(SetAside::place_in_lists);
+            let next = places.chain(read_to).min();
+            if left_out.is_empty() || is_last || page.len() >= limit || next.is_none() {
+                break;
+            }
+            filter.before = next;
+        }
+        page.truncate(limit);
+        Ok(page)
+    }
+
+    /// The clients that have payments, by name.
+    pub async fn clients(&self) -> Result<Vec<ClientName>, StoreError> {
+        let mut clients: Vec<ClientName> = Vec::new();
+        // Goes from name to name in the index of the lists; DISTINCT would read the whole index.
+        let mut last = String::new();
+        loop {
+            let found: Vec<(Option<String>,)> = self.read(CLIENT_AFTER, &[last.into()]).await?;
+            let Some((Some(name),)) = found.into_iter().next() else {
+                return Ok(clients);
+            };
+            clients.extend(ClientName::parse(&name));
+            last = name;
+        }
+    }
+
+    /// Ends every claim now and makes every payment that is processing due for a check. Only for a process that knows that
+    /// it is the only one.
+    pub async fn end_all_claims(&self) -> Result<(), StoreError> {
+        let (mut connection, now) = self.0.engine.begin().await?;
+        connection
+            .execute(END_ALL_CLAIMS, &[now.into(), now.into()])
+            .await?;
+        connection.commit().await
+    }
+
+    /// Whether the store contains payments of other clients.
+    pub async fn holds_others_than(&self, client: &ClientName) -> Result<bool, StoreError> {
+        let parameters = [client.as_str().into(), client.as_str().into()];
+        let found: Vec<(i64,)> = self.read(OTHERS_THAN, &parameters).await?;
+        Ok(!found.is_empty())
+    }
+
+    async fn one_payment(
+        &self,
+        sql: &'static str,
+        parameters: &[Cell<'_>],
+    ) -> Result<Option<StoredPayment>, StoreError> {
+        let found: Vec<Tried<PaymentRecord>> = self.read(sql, parameters).await?;
+        let Some(found) = found.into_iter().next() else {
+            return Ok(None);
+        };
+        one(found).map(Some).map_err(|left_out| {
+            let (reason, payment) = (left_out.reason.clone(), left_out.payment());
+            payment.map_or(StoreError::Corrupt(reason), Into::into)
+        })
+    }
+
+    /// Logs one line for each row, however often it is read.
+    fn report_once(&self, left_out: &[SetAside]) {
+        let mut reported = self
+            .0
+            .reported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for row in left_out {
+            if let Key::Payment(id) = row.key
+                && reported.len() < MOST_REPORTED
+                && reported.insert(id)
+            {
+                row.report();
+            }
+        }
+    }
+}
