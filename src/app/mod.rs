@@ -176,6 +176,9 @@ impl App {
             .chain(worker.iter().map(|(consumers, _)| &consumers.tries))
             .map(|consumer| consumer.registered.clone())
             .collect();
+        let groups = worker
+            .as_ref()
+            .map(|(consumers, _)| consumers.groups.registered.clone());
         let callbacks = takes(Role::Worker)
             .then(|| parts.callbacks(&config))
             .map(|it| (it.consume(), it));
@@ -230,7 +233,7 @@ impl App {
             &parts,
             config.role,
             store_state,
-            consumers,
+            (consumers, groups),
             (pulses, stages.clone(), stop.clone()),
         );
         let told = health.clone().with_stages(stages);

@@ -11,7 +11,7 @@ use super::reach::{self, Address};
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{Broker, BrokerError, Connection};
 use crate::config::{Backend, Config, Role};
-use crate::payments::outbox;
+use crate::payments::outbox::{self, Replaced};
 use crate::store::{Store, StoreError};
 
 /// How long servers may take to start.
@@ -19,6 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often the same cause is logged again.
 const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Rows that the release before this one may not be able to read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0} outbox rows are set aside, and the release before this one may not be able to read them: repair and release them \
+     first (docs/runbook.md, Quarantine), then run `setup --back` again"
+)]
+struct LeftBehind(u64);
 
 /// A server that was not reachable in time.
 #[derive(Debug, thiserror::Error)]
@@ -57,18 +65,22 @@ pub async fn run(config: Config, options: Options) -> Result<(), Box<dyn Error>>
 
 async fn go_back(config: &Config) -> Result<(), Box<dyn Error>> {
     let database = open::database(config)?;
-    let mut rewritten = 0;
+    let (mut rewritten, mut set_aside) = (0, 0);
     loop {
-        match outbox::replace_facts(&database, REWRITTEN).await? {
-            0 => break,
-            rows => rewritten += rows,
+        let replaced = outbox::replace_facts(&database, REWRITTEN).await?;
+        rewritten += replaced.messages;
+        set_aside += replaced.set_aside;
+        if replaced == Replaced::default() {
+            break;
         }
     }
+    let quarantined = database.outbox_depth().await?.quarantined;
     database.close().await;
-    tracing::info!(
-        rewritten,
-        "the release before this one can publish everything that is pending"
-    );
+    tracing::info!(rewritten, set_aside, "pending messages were rewritten");
+    if quarantined > 0 {
+        return Err(LeftBehind(quarantined).into());
+    }
+    tracing::info!("the release before this one can publish everything that is pending");
     Ok(())
 }
 

@@ -293,14 +293,22 @@ pub(super) async fn release(database: &Store) -> Result<u64, StoreError> {
     Ok(released)
 }
 
-/// Replaces up to `limit` facts by their messages, which releases without facts can publish; returns how many were found.
-pub async fn replace_facts(database: &Store, limit: u32) -> Result<usize, StoreError> {
+/// What became of some facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replaced {
+    /// Replaced by their messages.
+    pub messages: usize,
+    /// Set aside, because there is no message for them.
+    pub set_aside: usize,
+}
+
+/// Replaces up to `limit` facts by their messages, which releases without facts can publish.
+pub async fn replace_facts(database: &Store, limit: u32) -> Result<Replaced, StoreError> {
     let mut tx = database.begin().await?;
     let rows = tx.lock_facts(limit).await?;
     let mut left_out = tx.left_out();
-    let found = rows.len() + left_out.len();
-    if found == 0 {
-        return Ok(0);
+    if rows.is_empty() && left_out.is_empty() {
+        return Ok(Replaced::default());
     }
     let (messages, unreadable) = outgoing::render(&mut tx, rows).await?;
     left_out.extend(unreadable);
@@ -314,5 +322,8 @@ pub async fn replace_facts(database: &Store, limit: u32) -> Result<usize, StoreE
     tx.quarantine(&left_out).await?;
     tx.commit().await?;
     left_out.iter().for_each(SetAside::report);
-    Ok(found)
+    Ok(Replaced {
+        messages: messages.len(),
+        set_aside: left_out.len(),
+    })
 }

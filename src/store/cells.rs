@@ -1,4 +1,4 @@
-//! A value for a statement, bound directly or as part of a JSON text. [`super::encode`] builds rows of values.
+//! A value for a statement, bound directly or as part of a JSON text. [`super::tables`] builds rows of values.
 
 use std::borrow::Cow;
 

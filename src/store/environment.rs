@@ -94,7 +94,8 @@ impl Store {
 }
 
 async fn server(connection: &mut Connection) -> Result<Server, StoreError> {
-    let versions: Vec<(String,)> = connection.fetch(*connection.choose(&VERSION), &[]).await?;
+    let version = *connection.choose(&VERSION);
+    let versions: Vec<(String,)> = connection.fetch(version, &[]).await?;
     let rooms: Vec<(i64, i64)> = match *connection.choose(&ROOM) {
         Some(room) => connection.fetch(room, &[]).await?,
         None => Vec::new(),

@@ -70,12 +70,13 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
     }
 }
 
-/// An api is ready if its store is usable; a worker also needs its consumer.
+/// An api is ready if its store is usable; a worker also needs its consumer. Without the consumer of groups it works, at a
+/// higher cost.
 pub(super) fn health(
     parts: &Parts,
     role: Role,
     store: StoreState,
-    consumers: Vec<watch::Receiver<bool>>,
+    (consumers, groups): (Vec<watch::Receiver<bool>>, Option<watch::Receiver<bool>>),
     (pulses, stages, stop): (Pulses, Stages, CancellationToken),
 ) -> Health {
     let connection = parts.broker.connection();
@@ -98,7 +99,12 @@ pub(super) fn health(
         }
         let consuming = consumers.iter().all(|registered| *registered.borrow());
         match &*connection.borrow() {
-            Connection::Up if consuming => Readiness::Ready,
+            Connection::Up if consuming => match &groups {
+                Some(registered) if !*registered.borrow() => Readiness::Degraded(
+                    "payments.work-groups is not consumed: every try travels alone".to_owned(),
+                ),
+                _ => Readiness::Ready,
+            },
             _ if role == Role::Worker && !consuming => {
                 Readiness::NotReady("the consumer is not registered".to_owned())
             }

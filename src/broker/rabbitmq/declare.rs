@@ -54,15 +54,13 @@ impl Declaring<'_> {
         let declared = self.exchange_as(exchange, options).await?;
         let declared = match declared {
             // A login without the right to configure is fine if the object already exists.
-            Outcome::Forbidden(_) => {
-                self.exchange_as(
-                    exchange,
-                    ExchangeDeclareOptions {
-                        passive: true,
-                        ..options
-                    },
-                )
-                .await?
+            Outcome::Forbidden(words) => {
+                let passive = ExchangeDeclareOptions {
+                    passive: true,
+                    ..options
+                };
+                let exists = self.exchange_as(exchange, passive).await?;
+                exists.or_forbidden(&words)
             }
             other => other,
         };
@@ -94,15 +92,13 @@ impl Declaring<'_> {
             ..Default::default()
         };
         let declared = match self.queue_as(queue, options).await? {
-            Outcome::Forbidden(_) => {
-                self.queue_as(
-                    queue,
-                    QueueDeclareOptions {
-                        passive: true,
-                        ..options
-                    },
-                )
-                .await?
+            Outcome::Forbidden(words) => {
+                let passive = QueueDeclareOptions {
+                    passive: true,
+                    ..options
+                };
+                let exists = self.queue_as(queue, passive).await?;
+                exists.or_forbidden(&words)
             }
             other => other,
         };
@@ -197,6 +193,19 @@ enum Outcome {
     Done,
     Forbidden(String),
     Refused(String),
+}
+
+impl Outcome {
+    /// What is missing and may not be declared needs a right, not another declaration.
+    fn or_forbidden(self, words: &str) -> Self {
+        match self {
+            Self::Refused(missing) if missing.contains("NOT_FOUND") => Self::Forbidden(format!(
+                "it does not exist, and the RabbitMQ user may not declare it: give the user the permissions in \
+                 rabbitmq/definitions.json ({words})"
+            )),
+            other => other,
+        }
+    }
 }
 
 /// Whether the login lacks a right.

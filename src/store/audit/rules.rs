@@ -258,7 +258,8 @@ ORDER BY id LIMIT 10",
         name: "outbox_in_time",
         promise: "no outbox row is overdue",
         severity: Severity::Breach,
-        remedy: "is the broker reachable, its disk and memory free, its queues not full? is any process running?",
+        remedy: "is the broker reachable, its disk and memory free, its queues not full, those of subscribers included? is any \
+                 process running? has the row a `lane` of another release (setup --back)?",
         ledger: false,
         sql: "
 SELECT HEX(id), COUNT(*) OVER ()

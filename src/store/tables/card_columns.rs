@@ -27,14 +27,21 @@ impl CardRecord {
     pub(super) fn summary(self) -> Result<Option<CardSummary>, ()> {
         match (self.card_brand, self.card_last4, self.card_expiration) {
             (None, None, None) => Ok(None),
-            (Some(brand), Some(last4), Some(expiration)) => Ok(Some(CardSummary {
-                brand: Brand::parse(&brand).ok_or(())?,
-                last4,
-                expiration: Expiration::parse(&expiration).map_err(|_| ())?,
-            })),
+            (Some(brand), Some(last4), Some(expiration)) if is_last4(&last4) => {
+                Ok(Some(CardSummary {
+                    brand: Brand::parse(&brand).ok_or(())?,
+                    last4,
+                    expiration: Expiration::parse(&expiration).map_err(|_| ())?,
+                }))
+            }
             _ => Err(()),
         }
     }
+}
+
+/// Whether these may be the last digits of a card. More must never be shown.
+fn is_last4(text: &str) -> bool {
+    text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Brand {

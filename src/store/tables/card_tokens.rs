@@ -246,10 +246,8 @@ impl Transaction {
             return Ok(0);
         }
         let parameters = [now.into(), limit.into()];
-        let locked: Vec<(Vec<u8>,)> = self
-            .connection
-            .fetch(*self.connection.choose(&LOCK_EXPIRED_TOKENS), &parameters)
-            .await?;
+        let lock = *self.connection.choose(&LOCK_EXPIRED_TOKENS);
+        let locked: Vec<(Vec<u8>,)> = self.connection.fetch(lock, &parameters).await?;
         let rows = binary_ids(locked.iter().map(|(id,)| id.as_slice()));
         self.write(self.connection.choose(&ERASE_TOKENS), rows, &[])
             .await?;

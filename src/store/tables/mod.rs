@@ -1,5 +1,5 @@
 //! The tables: one file for each, with its columns, its statements in the SQL of both databases, and the methods of
-//! [`Store`](super::Store) and [`Transaction`](super::Transaction) that use them.
+//! [`Store`](super::Store) and [`Transaction`] that use them.
 //!
 //! Columns are read by name, so `*` is safe when a later version adds one; they are written by position. Of the SQL that
 //! MySQL 8.4 and MariaDB 10.6 share:

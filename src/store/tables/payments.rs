@@ -77,11 +77,12 @@ UPDATE payments
 SET check_at = ?, claimed_until = CASE WHEN claimed_until IS NULL THEN NULL ELSE ? END
 WHERE check_at IS NOT NULL";
 
-/// (now, limit) → ids of payments without a message under way. Locks nothing: usually there are none.
+/// (now, limit) → ids of payments without a try in the outbox. A result or a reply of an earlier moment that waits there
+/// moves no payment. Locks nothing: usually there are none.
 const FORGOTTEN_PAYMENTS: &str = "
 SELECT id FROM payments
 WHERE check_at <= ? AND quarantined IS NULL
-    AND id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')
+    AND id NOT IN (SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane IN ('work', 'try'))
 ORDER BY check_at LIMIT ?";
 
 /// (time) → a row, if any payment is due for its check later. Locks nothing: usually there is none.
@@ -272,7 +273,7 @@ SELECT payments.* FROM (SELECT given.id AS id FROM JSON_TABLE(?, '$[*]' COLUMNS 
 )) AS given) AS wanted
 STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
 WHERE payments.check_at <= ? AND payments.quarantined IS NULL AND payments.id NOT IN (
-    SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')
+    SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane IN ('work', 'try'))
 FOR UPDATE SKIP LOCKED",
     ),
     sqlite: Json(
@@ -280,7 +281,7 @@ FOR UPDATE SKIP LOCKED",
 SELECT payments.* FROM json_each(?1) AS wanted
 CROSS JOIN payments ON payments.id = wanted.value ->> '$[0]'
 WHERE payments.check_at <= ?2 AND payments.quarantined IS NULL AND payments.id NOT IN (
-    SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane <> 'aside')",
+    SELECT payment_id FROM outbox WHERE payment_id IS NOT NULL AND lane IN ('work', 'try'))",
     ),
 };
 
@@ -730,7 +731,7 @@ impl Transaction {
         .await
     }
 
-    /// Locks up to `limit` payments whose `check_at` has passed and that have no outbox row, skipping locked ones.
+    /// Locks up to `limit` payments whose `check_at` has passed and that have no try in the outbox, skipping locked ones.
     pub async fn lock_forgotten_payments(
         &mut self,
         now: Timestamp,

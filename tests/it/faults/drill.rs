@@ -93,6 +93,7 @@ impl Drill {
                 place,
                 fleet,
                 client,
+                rate: plan.rate,
             },
             episodes: Vec::new(),
             faults: Vec::new(),

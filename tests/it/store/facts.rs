@@ -11,12 +11,13 @@ use payment_service::payments::commands::Commands;
 use payment_service::payments::draft::NewPayment;
 use payment_service::payments::hand_over::HandedOver;
 use payment_service::payments::leases::Leases;
-use payment_service::payments::outbox::replace_facts;
+use payment_service::payments::outbox::{Replaced, replace_facts};
 use payment_service::payments::outgoing::Outgoing;
 use payment_service::payments::presented_card::PresentedCard;
 use payment_service::payments::row_ids::RowIds;
 use payment_service::store::Store;
 use payment_service::store::ids::IdSpace;
+use payment_service::store::rows::Fact;
 use payment_service::vault::SealedCard;
 use payment_service::wire::work::WorkMessage;
 use tokio::sync::mpsc;
@@ -195,6 +196,19 @@ async fn a_result_is_told_as_it_was_although_the_payment_has_moved_on() {
             let message = &handed_over.publication;
             assert!(swept.contains(message), "{message:?}");
         }
+
+        // Never more than four digits of a card.
+        let mut long = card();
+        long.last4 = "4242424242424242".to_owned();
+        let tampered = Fact::Result {
+            sequence: 3,
+            card: Some(long),
+        };
+        let now = tx_now(&case.database).await;
+        keep_outbox(&case.database, &[fact(1, now, tampered)]).await;
+        assert_eq!(case.swept().await.len(), swept.len());
+        let depth = case.database.outbox_depth().await.unwrap();
+        assert_eq!(depth.quarantined, 1);
     }
 }
 
@@ -203,9 +217,17 @@ async fn facts_become_messages_for_a_release_without_facts() {
     for mut case in Case::on_both().await {
         let handed_over = case.declined().await;
         let database = &case.database;
-        assert_eq!(replace_facts(database, 2).await.unwrap(), 2);
-        assert_eq!(replace_facts(database, 2).await.unwrap(), 1);
-        assert_eq!(replace_facts(database, 2).await.unwrap(), 0);
+        for messages in [2, 1, 0] {
+            let replaced = replace_facts(database, 2).await.unwrap();
+            let set_aside = 0;
+            assert_eq!(
+                replaced,
+                Replaced {
+                    messages,
+                    set_aside
+                }
+            );
+        }
         assert_eq!(case.number(FACTS).await, 0);
         assert_eq!(case.number(MESSAGES).await, 3);
         assert_eq!(case.swept().await, publications(handed_over));
@@ -217,7 +239,7 @@ async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are
     for mut case in Case::on_both().await {
         case.declined().await;
         let due = tx_now(&case.database).await;
-        let lost = payment_service::store::rows::Fact::Result {
+        let lost = Fact::Result {
             sequence: 9,
             card: None,
         };
@@ -233,6 +255,36 @@ async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are
             .await;
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
         assert_eq!(case.number(MESSAGES).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_of_an_earlier_moment_hides_no_lost_try_of_the_current_one() {
+    for case in Case::on_both().await {
+        let now = tx_now(&case.database).await;
+        let rows: Vec<_> = (1..=5).map(|id| processing(id, seconds(0))).collect();
+        keep(&case.database, &rows).await;
+        let (sequence, card) = (1, None);
+        let due = Fact::Try {
+            attempt: 1,
+            try_number: 1,
+            postponed: 0,
+        };
+        let result = Fact::Result {
+            sequence,
+            card: card.clone(),
+        };
+        let rows = [
+            fact(1, now, due),
+            outbox(Some(2), now),
+            fact(3, now, result),
+            fact(4, now, Fact::Reply { sequence, card }),
+        ];
+        keep_outbox(&case.database, &rows).await;
+        let mut tx = case.database.begin().await.unwrap();
+        let forgotten = tx.lock_forgotten_payments(now, 10).await.unwrap();
+        let ids: Vec<i64> = forgotten.iter().map(|row| row.payment.id.0).collect();
+        assert_eq!(ids, [3, 4, 5]);
     }
 }
 

@@ -24,6 +24,18 @@ async fn setup_back_rewrites_what_is_pending_for_a_release_without_facts() {
         assert_eq!(place.number(work).await, 2);
         let said = place.run(&["setup", "--back"]).await.with(0).err;
         assert!(said.contains("rewritten=0"), "{said}");
+
+        let lost = fact(
+            77,
+            seconds(60),
+            Fact::Result {
+                sequence: 1,
+                card: None,
+            },
+        );
+        keep_outbox(&database, &[lost]).await;
+        let said = place.run(&["setup", "--back"]).await.with(1).err;
+        assert!(said.contains("1 outbox rows are set aside"), "{said}");
         database.close().await;
     }
 }

@@ -93,7 +93,8 @@ fn topology(declared: Result<(), BrokerError>) -> Finding {
         Err(error) => Finding::fail(
             "topology",
             error.to_string(),
-            "arguments cannot be changed: empty the queue, delete it, and run `payment-service setup`",
+            "give missing rights to the RabbitMQ user; arguments cannot be changed: empty the queue, delete it; then run \
+             `payment-service setup`",
         ),
     }
 }

@@ -10,27 +10,31 @@ use crate::faults::drill::AFTERMATH;
 use crate::faults::fleet::{PROCESSOR_TIMEOUT, ROLES};
 use crate::faults::notes::Payer;
 
-/// Calls that a worker makes at the same time: few, so that a flood that the harness can count is one.
-const PERMITS: i64 = 16;
+/// Calls that a worker makes at the same time: few, so that a flood that the harness can count is one. But the load has to
+/// fit twice into its half of them: one in ten of its payments has a slow issuer, or none that answers.
+fn permits(rate: u32) -> u32 {
+    rate.max(16)
+}
 
-/// Six times as many as there are permits in two workers, each silent for the whole of the time-out, at each try.
-const FLOOD: usize = 192;
+/// Six times as many payments as there are permits in two workers, each silent for the whole of the time-out, at each try.
+const FLOOD: u32 = 12;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Another client's payments, whose processor never answers, hold every permit and fill the queue. The load, which is of a
 /// separate client, must go on within two time-outs.
 pub async fn flood(ground: &Ground) -> Result<(), String> {
-    let permits = PERMITS.to_string();
-    restart_workers(ground, &[("WORKER_CONCURRENCY", &permits)]).await?;
+    let permits = permits(ground.rate);
+    let concurrency = permits.to_string();
+    restart_workers(ground, &[("WORKER_CONCURRENCY", &concurrency)]).await?;
     // A busy machine takes longer without any flood.
     let usual = ground.until_flowing(AFTERMATH).await;
     let usual = usual.ok_or("no work flows with so few permits")?;
-    for _ in 0..FLOOD {
+    for _ in 0..FLOOD * permits {
         let silent = by_token("tok_issuer_silent");
         ground.client.pay_for(Payer::Kiosk, silent);
     }
-    let struck = until_flooded(ground).await;
+    let struck = until_flooded(ground, permits.into()).await;
     let mut flows = Ok(());
     for _ in 0..2 {
         let limit = PROCESSOR_TIMEOUT * 2 + usual * 3;
@@ -58,12 +62,12 @@ async fn restart_workers(ground: &Ground, variables: &[(&str, &str)]) -> Result<
 }
 
 /// Until the flood has most permits of both workers.
-async fn until_flooded(ground: &Ground) -> Result<(), String> {
+async fn until_flooded(ground: &Ground, permits: i64) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     let mut held = 0;
     while Instant::now() < deadline {
         held = claims(ground).await.map_err(|error| error.to_string())?;
-        if held > PERMITS {
+        if held > permits {
             return Ok(());
         }
         sleep(Duration::from_millis(50)).await;

@@ -33,6 +33,8 @@ pub struct Ground {
     pub place: Place,
     pub fleet: Arc<Fleet>,
     pub client: Client,
+    /// Payments of the load per second.
+    pub rate: u32,
 }
 
 impl Ground {
