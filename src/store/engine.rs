@@ -1,5 +1,8 @@
 //! The differences between the databases: how a connection is opened, and how a statement runs.
 //! All other code is shared.
+//!
+//! The futures of the drivers are large, and a future contains those that it awaits, down to the tasks of every request and
+//! every try. So they are boxed here.
 
 use std::sync::Arc;
 
@@ -39,8 +42,8 @@ impl Engine {
     /// A connection for reads, without a transaction.
     pub(super) async fn reader(&self) -> Result<Connection, StoreError> {
         Ok(match self {
-            Self::MySql(server) => Connection::MySql(server.reader().await?),
-            Self::Sqlite(file) => Connection::Sqlite(file.reader().await?),
+            Self::MySql(server) => Connection::MySql(Box::pin(server.reader()).await?),
+            Self::Sqlite(file) => Connection::Sqlite(Box::pin(file.reader()).await?),
         })
     }
 
@@ -48,11 +51,11 @@ impl Engine {
     pub(super) async fn begin(&self) -> Result<(Connection, Timestamp), StoreError> {
         Ok(match self {
             Self::MySql(server) => {
-                let (session, began) = server.begin().await?;
+                let (session, began) = Box::pin(server.begin()).await?;
                 (Connection::MySql(session), began)
             }
             Self::Sqlite(file) => {
-                let (session, began) = file.begin().await?;
+                let (session, began) = Box::pin(file.begin()).await?;
                 (Connection::Sqlite(session), began)
             }
         })
@@ -99,8 +102,8 @@ impl Connection {
         parameters: &[Cell<'_>],
     ) -> Result<u64, StoreError> {
         match self {
-            Self::MySql(session) => session.execute(sql, parameters).await,
-            Self::Sqlite(session) => session.execute(sql, parameters).await,
+            Self::MySql(session) => Box::pin(session.execute(sql, parameters)).await,
+            Self::Sqlite(session) => Box::pin(session.execute(sql, parameters)).await,
         }
     }
 
@@ -111,8 +114,8 @@ impl Connection {
         parameters: &[Cell<'_>],
     ) -> Result<Vec<R>, StoreError> {
         match self {
-            Self::MySql(session) => session.fetch(sql, parameters).await,
-            Self::Sqlite(session) => session.fetch(sql, parameters).await,
+            Self::MySql(session) => Box::pin(session.fetch(sql, parameters)).await,
+            Self::Sqlite(session) => Box::pin(session.fetch(sql, parameters)).await,
         }
     }
 
@@ -135,8 +138,8 @@ impl Connection {
     /// Commits the transaction of this connection.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::MySql(session) => session.commit().await,
-            Self::Sqlite(session) => session.commit().await,
+            Self::MySql(session) => Box::pin(session.commit()).await,
+            Self::Sqlite(session) => Box::pin(session.commit()).await,
         }
     }
 }
