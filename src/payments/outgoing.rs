@@ -250,10 +250,7 @@ fn at_the_moment(
             return Err("its event is not a result");
         }
     };
-    let is_last4 = |card: &CardSummary| {
-        card.last4.len() == 4 && card.last4.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    if !card.is_none_or(is_last4) {
+    if !card.is_none_or(CardSummary::has_four_digits) {
         return Err("its card cannot be read");
     }
     Ok(Payment {

@@ -61,6 +61,13 @@ pub struct CardSummary {
     pub expiration: Expiration,
 }
 
+impl CardSummary {
+    /// Whether it has four digits of the number and no more: a damaged row must not show the others.
+    pub fn has_four_digits(&self) -> bool {
+        self.last4.len() == 4 && self.last4.bytes().all(|byte| byte.is_ascii_digit())
+    }
+}
+
 /// Why card data is invalid. A valid card that an issuer refuses is a decline, not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCard {

@@ -27,21 +27,17 @@ impl CardRecord {
     pub(super) fn summary(self) -> Result<Option<CardSummary>, ()> {
         match (self.card_brand, self.card_last4, self.card_expiration) {
             (None, None, None) => Ok(None),
-            (Some(brand), Some(last4), Some(expiration)) if is_last4(&last4) => {
-                Ok(Some(CardSummary {
+            (Some(brand), Some(last4), Some(expiration)) => {
+                let card = CardSummary {
                     brand: Brand::parse(&brand).ok_or(())?,
                     last4,
                     expiration: Expiration::parse(&expiration).map_err(|_| ())?,
-                }))
+                };
+                card.has_four_digits().then_some(Some(card)).ok_or(())
             }
             _ => Err(()),
         }
     }
-}
-
-/// Whether these may be the last digits of a card. More must never be shown.
-fn is_last4(text: &str) -> bool {
-    text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Brand {
