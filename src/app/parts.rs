@@ -18,7 +18,7 @@ use crate::payments::Acceptor;
 use crate::payments::backlog::Backlog;
 use crate::payments::commands::Commands;
 use crate::processors::Processor;
-use crate::processors::simulated::{Latency, Ledger, Options, SimulatedIssuer};
+use crate::processors::simulated::{Latency, Ledger, Options, SimulatedIssuer, TestTokens};
 use crate::relay::{RelayTasks, relay};
 use crate::store::Store;
 use crate::store::batch::Limits;
@@ -71,7 +71,9 @@ impl Parts {
             commands: commands.clone(),
             database: database.clone(),
             seal: Arc::clone(&seal),
-            processor: Arc::clone(&processor),
+            test_tokens: Some(TestTokens {
+                now: time::OffsetDateTime::now_utc,
+            }),
             backlog: backlog.clone(),
         });
         let waiters = Waiters::new(MOST_WAITERS);

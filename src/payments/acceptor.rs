@@ -7,7 +7,7 @@ use super::backlog::Backlog;
 use super::commands::Commands;
 use super::presented_card::PresentedCard;
 use crate::domain::{Card, ClientName, PaymentId};
-use crate::processors::Processor;
+use crate::processors::simulated::TestTokens;
 use crate::store::quarantine::Quarantined;
 use crate::store::rows::StoredPayment;
 use crate::store::{Store, StoreError};
@@ -21,8 +21,8 @@ pub struct Acceptor {
     pub database: Store,
     /// Seals cards and keys fingerprints.
     pub seal: Arc<SealKeys>,
-    /// Knows the reusable test tokens.
-    pub processor: Arc<dyn Processor>,
+    /// The reusable test tokens, where cards are simulated.
+    pub test_tokens: Option<TestTokens>,
     /// Knows how many rows wait to be published.
     pub backlog: Backlog,
 }

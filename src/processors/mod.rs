@@ -4,22 +4,30 @@ pub mod simulated;
 
 use async_trait::async_trait;
 
-use crate::domain::{Answer, Card, Money, PaymentId, ReversalAnswer};
+use crate::domain::{Answer, Card, DeclineCode, Money, PaymentId, ReversalAnswer};
 
-/// One try to charge a card.
-#[derive(Debug, Clone)]
-pub struct Authorization {
+/// A call that charges a card.
+pub struct Authorization<'a> {
     /// Which attempt of which payment: the idempotency key.
     pub key: AttemptKey,
-    /// Which try within the attempt, from 1. For simulation and logs; it must not change whether a charge is made.
-    pub try_number: u32,
     /// The amount.
     pub amount: Money,
-    /// The card in clear.
-    pub card: Card,
+    /// The card.
+    pub card: &'a dyn CardSource,
 }
 
-/// `{payment_id}-{attempt}`: every try of an attempt has the same key, so that a processor charges it at most once.
+/// A card that only a processor that needs it in clear opens.
+pub trait CardSource: Send + Sync {
+    /// The card in clear.
+    fn open(&self) -> Result<Card, CardUnreadable>;
+}
+
+/// The card cannot be opened; the reason is logged where it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the card cannot be opened")]
+pub struct CardUnreadable;
+
+/// `{payment_id}-{attempt}`: every call of an attempt has the same key, so that a processor charges it at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
     /// The payment.
@@ -36,14 +44,26 @@ pub trait Processor: Send + Sync + 'static {
     /// Charges a card, or returns why not. The same key never charges twice, and never after its reversal was confirmed, not
     /// even by an earlier call. [`Answer::NotCharged`] only if this call provably was not executed; a server error (HTTP
     /// 5xx) and an answer that cannot be read are [`Answer::Unknown`]. A decline need not be remembered.
-    async fn authorize(&self, authorization: &Authorization) -> Answer;
+    async fn authorize(&self, authorization: &Authorization<'_>) -> Answer;
 
     /// Reverses any charge under a key and refuses any later charge under it. Idempotent. Confirmed only when that is
     /// certain for every call under the key, including calls that have not arrived yet.
     async fn reverse(&self, key: AttemptKey, amount: Money) -> ReversalAnswer;
+}
 
-    /// The card behind one of the processor's reusable test tokens (`tok_visa`), if it has such tokens.
-    fn test_card(&self, token: &str) -> Option<Card>;
+impl CardSource for Card {
+    fn open(&self) -> Result<Card, CardUnreadable> {
+        Ok(self.clone())
+    }
+}
+
+/// Nothing was sent.
+impl From<CardUnreadable> for Answer {
+    fn from(_: CardUnreadable) -> Self {
+        Self::NotCharged {
+            reason: DeclineCode::CARD_UNREADABLE,
+        }
+    }
 }
 
 impl std::fmt::Display for AttemptKey {

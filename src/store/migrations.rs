@@ -54,6 +54,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "ledger currency",
             include_str!("../../migrations/mysql/0011_ledger_currency.sql"),
         ),
+        (
+            12,
+            "issuer calls",
+            include_str!("../../migrations/mysql/0012_issuer_calls.sql"),
+        ),
     ])
 });
 
@@ -104,6 +109,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             12,
             "ledger currency",
             include_str!("../../migrations/sqlite/0012_ledger_currency.sql"),
+        ),
+        (
+            13,
+            "issuer calls",
+            include_str!("../../migrations/sqlite/0013_issuer_calls.sql"),
         ),
     ])
 });

@@ -21,7 +21,7 @@ use crate::payments::apply::Advance;
 use crate::payments::commands::Commands;
 use crate::payments::leases::Leases;
 use crate::payments::row_ids::RowIds;
-use crate::processors::simulated::{Latency, Options, SimulatedIssuer, TEST_CARDS};
+use crate::processors::simulated::{TEST_CARDS, TestTokens};
 use crate::relay::{RelaySettings, relay};
 use crate::store::Store;
 use crate::store::ids::IdSpace;
@@ -86,20 +86,15 @@ impl Served {
             (commands.clone(), handed_over),
             settings,
         );
-        let issuer = Options {
-            latency: Latency {
-                mean: Duration::ZERO,
-                seed: 0,
-            },
-            now: || OffsetDateTime::UNIX_EPOCH,
-        };
         let waiters = Waiters::new(100);
         let router = router(Api {
             acceptor: Arc::new(Acceptor {
                 commands: commands.clone(),
                 database: database.clone(),
                 seal: Arc::new(SealKeys::generate()),
-                processor: Arc::new(SimulatedIssuer::new(issuer, None)),
+                test_tokens: Some(TestTokens {
+                    now: || OffsetDateTime::UNIX_EPOCH,
+                }),
                 backlog: never_run.backlog(),
             }),
             queries: Queries::new(database),

@@ -4,7 +4,9 @@ pub mod cards;
 pub mod decision;
 pub mod issuer;
 pub mod ledger;
+pub mod test_tokens;
 
 pub use cards::{Behaviour, LaterCalls, TEST_CARDS, TestCard};
 pub use issuer::{Latency, Options, SimulatedIssuer};
 pub use ledger::Ledger;
+pub use test_tokens::TestTokens;

@@ -27,6 +27,7 @@ mod card_columns;
 pub(super) mod card_tokens;
 mod events;
 mod id_blocks;
+mod issuer_calls;
 mod issuer_ledger;
 pub(super) mod outbox;
 pub(super) mod payments;

@@ -1,15 +1,15 @@
-//! One call to the processor: opens the card, calls with a time-out, and decides when to try again.
+//! One call to the processor: calls with a time-out, and decides when to try again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Instrument;
 
-use crate::domain::{Answer, DeclineCode, Phase, ReversalAnswer, Trigger};
-use crate::processors::{AttemptKey, Authorization, Processor};
+use crate::domain::{Answer, Card, Phase, ReversalAnswer, Trigger};
+use crate::processors::{AttemptKey, Authorization, CardSource, CardUnreadable, Processor};
 use crate::retry::RetrySchedule;
 use crate::store::rows::StoredPayment;
-use crate::vault::{Owner, SealKeys};
+use crate::vault::{Owner, SealKeys, SealedCard};
 use crate::watchdog::vital::caught;
 
 /// Calls the processor for one payment at a time.
@@ -53,30 +53,15 @@ impl Authorizer {
 
     async fn authorize(&self, stored: &StoredPayment) -> Answer {
         let key = key(stored);
-        let owner = Owner::Payment(key.payment, key.attempt);
-        let card = stored
-            .sealed_card
-            .as_ref()
-            .map(|sealed| self.seal.open(sealed, owner));
-        let card = match card {
-            Some(Ok(card)) => card,
-            Some(Err(error)) => {
-                tracing::error!(payment.id = key.payment.0, %error, "the sealed card cannot be opened");
-                return Answer::NotCharged {
-                    reason: DeclineCode::CARD_UNREADABLE,
-                };
-            }
-            None => {
-                return Answer::NotCharged {
-                    reason: DeclineCode::CARD_UNREADABLE,
-                };
-            }
+        let card = SealedForAttempt {
+            sealed: stored.sealed_card.as_ref(),
+            seal: &self.seal,
+            key,
         };
         let authorization = Authorization {
             key,
-            try_number: stored.try_number,
             amount: stored.payment.amount,
-            card,
+            card: &card,
         };
         tokio::time::timeout(self.timeout, self.processor.authorize(&authorization))
             .await
@@ -90,6 +75,28 @@ impl Authorizer {
         )
         .await
         .unwrap_or(ReversalAnswer::Unknown)
+    }
+}
+
+/// The card of an attempt, as it is stored.
+struct SealedForAttempt<'a> {
+    sealed: Option<&'a SealedCard>,
+    seal: &'a SealKeys,
+    key: AttemptKey,
+}
+
+impl CardSource for SealedForAttempt<'_> {
+    fn open(&self) -> Result<Card, CardUnreadable> {
+        let payment = self.key.payment;
+        let sealed = self.sealed.ok_or_else(|| {
+            tracing::error!(payment.id = payment.0, "the payment has no sealed card");
+            CardUnreadable
+        })?;
+        let owner = Owner::Payment(payment, self.key.attempt);
+        self.seal.open(sealed, owner).map_err(|error| {
+            tracing::error!(payment.id = payment.0, %error, "the sealed card cannot be opened");
+            CardUnreadable
+        })
     }
 }
 

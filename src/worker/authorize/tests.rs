@@ -14,16 +14,12 @@ struct Panics;
 
 #[async_trait]
 impl Processor for Panics {
-    async fn authorize(&self, _: &Authorization) -> Answer {
+    async fn authorize(&self, _: &Authorization<'_>) -> Answer {
         panic!("as the test wants it");
     }
 
     async fn reverse(&self, _: AttemptKey, _: Money) -> ReversalAnswer {
         panic!("as the test wants it");
-    }
-
-    fn test_card(&self, _: &str) -> Option<Card> {
-        None
     }
 }
 

@@ -11,7 +11,7 @@ use payment_service::domain::{ClientName, Currency};
 use payment_service::payments::commands::Commands;
 use payment_service::payments::leases::Leases;
 use payment_service::payments::{Acceptor, Submission, WayIn};
-use payment_service::processors::simulated::{Latency, Options, SimulatedIssuer};
+use payment_service::processors::simulated::TestTokens;
 use payment_service::relay::{RelaySettings, relay};
 use payment_service::store::ids::IdSpace;
 use payment_service::vault::SealKeys;
@@ -45,21 +45,13 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
     let tasks = relay(broker, database, (commands.clone(), handed_over), settings);
     let backlog = tasks.backlog();
     drop(tasks);
-    let latency = Latency {
-        mean: Duration::ZERO,
-        seed: 0,
-    };
     let acceptor = Acceptor {
         commands,
         database: app.database.clone(),
         seal: Arc::new(SealKeys::parse(SEAL_KEYS).unwrap()),
-        processor: Arc::new(SimulatedIssuer::new(
-            Options {
-                latency,
-                now: OffsetDateTime::now_utc,
-            },
-            None,
-        )),
+        test_tokens: Some(TestTokens {
+            now: OffsetDateTime::now_utc,
+        }),
         backlog,
     };
     let order = json!({

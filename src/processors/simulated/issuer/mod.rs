@@ -8,12 +8,10 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use super::cards::{self, Behaviour};
-use super::decision::{Decision, decide};
+use super::decision::{Decision, decide, depends_on_call};
 use super::ledger::{Ledger, Standing};
 use crate::domain::ReversalAnswer;
-use crate::domain::{
-    Answer, Card, CardCode, CardNumber, DeclineCode, Expiration, Money, Timestamp,
-};
+use crate::domain::{Answer, Card, DeclineCode, Money, Timestamp};
 use crate::processors::{AttemptKey, Authorization, Processor};
 use crate::store::StoreError;
 use crate::store::rows::LedgerLine;
@@ -27,7 +25,7 @@ pub struct Options {
     pub now: fn() -> Timestamp,
 }
 
-/// How long an answer takes: 0.5 to 1.5 times the mean, the same for the same try.
+/// How long an answer takes: 0.5 to 1.5 times the mean, the same for every call with the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
     /// The mean; zero answers at once.
@@ -53,11 +51,13 @@ pub struct SimulatedIssuer {
     /// Attempts whose reversal will still not be answered, and how often. Only in the memory of this process: another
     /// process answers the reversal at once.
     unanswered_reversals: Mutex<HashMap<AttemptKey, u32>>,
+    /// Calls of attempts whose card needs the number, without a ledger.
+    calls: Mutex<HashMap<AttemptKey, u32>>,
 }
 
 impl SimulatedIssuer {
-    /// Maximum number of attempts whose reversal is not answered at the same time; others are reversed at once.
-    const MAX_UNANSWERED: usize = 10_000;
+    /// Maximum number of attempts that the process remembers: reversals that are not answered, and calls.
+    const MAX_REMEMBERED: usize = 10_000;
 
     /// Without a ledger the issuer remembers nothing: it confirms every reversal and refuses no charge after one.
     pub fn new(options: Options, ledger: Option<Ledger>) -> Self {
@@ -65,18 +65,19 @@ impl SimulatedIssuer {
             options,
             ledger,
             unanswered_reversals: Mutex::default(),
+            calls: Mutex::default(),
         }
     }
 
-    async fn take_time(&self, key: AttemptKey, try_number: u32, extra: Duration) {
-        let duration = self.options.latency.of(key, try_number) + extra;
+    async fn take_time(&self, key: AttemptKey, extra: Duration) {
+        let duration = self.options.latency.of(key) + extra;
         if !duration.is_zero() {
             tokio::time::sleep(duration).await;
         }
     }
 
     /// Writes a charge to the ledger before answering.
-    async fn charge(&self, authorization: &Authorization) -> Result<Standing, StoreError> {
+    async fn charge(&self, authorization: &Authorization<'_>) -> Result<Standing, StoreError> {
         let line = line(authorization.key, authorization.amount);
         match &self.ledger {
             Some(ledger) => ledger.charge(line).await,
@@ -84,12 +85,12 @@ impl SimulatedIssuer {
         }
     }
 
-    async fn answer_after_charge(&self, authorization: &Authorization) -> Answer {
+    async fn answer_after_charge(&self, authorization: &Authorization<'_>) -> Answer {
         match self.charge(authorization).await {
             Ok(Standing::Charged) => approved(authorization.key),
             Ok(Standing::Reversed) => declined("attempt_reversed"),
             Ok(Standing::Blank) => Answer::Unknown,
-            Err(error) => unnoted(&error),
+            Err(error) => not_recorded(&error),
         }
     }
 
@@ -106,25 +107,30 @@ impl SimulatedIssuer {
         }
     }
 
-    /// Whether this is the first call for the attempt, according to the ledger; without a ledger every call is the first.
-    /// It is recorded as a line under its own key, reversed and never charged.
-    async fn is_first_call(&self, authorization: &Authorization) -> bool {
-        let Some(ledger) = &self.ledger else {
-            return true;
-        };
-        let mut note = line(authorization.key, authorization.amount);
-        note.key.push_str("-asked");
-        let before = ledger.standing(note.key.clone()).await;
-        let noted = ledger.reverse(note).await;
-        matches!((before, noted), (Ok(Standing::Blank), Ok(_)))
+    /// The number of this call within its attempt, if the card needs it; otherwise 1. Counted in the ledger, because other
+    /// processes make other calls.
+    async fn count_call(&self, key: AttemptKey, card: &Card) -> Result<u32, StoreError> {
+        if !depends_on_call(card) {
+            return Ok(1);
+        }
+        if let Some(ledger) = &self.ledger {
+            return ledger.count_call(key.to_string()).await;
+        }
+        let mut calls = lock(&self.calls);
+        if calls.len() >= Self::MAX_REMEMBERED {
+            calls.clear();
+        }
+        let count = calls.entry(key).or_insert(0);
+        *count += 1;
+        Ok(*count)
     }
 
-    fn expect_reversal(&self, authorization: &Authorization) {
-        let listed = cards::by_number(authorization.card.number.expose());
+    fn expect_reversal(&self, key: AttemptKey, card: &Card) {
+        let listed = cards::by_number(card.number.expose());
         if let Some(Behaviour::LoseReversals(times)) = listed.map(|card| card.behaviour) {
             let mut unanswered = lock(&self.unanswered_reversals);
-            if unanswered.len() < Self::MAX_UNANSWERED {
-                unanswered.entry(authorization.key).or_insert(times);
+            if unanswered.len() < Self::MAX_REMEMBERED {
+                unanswered.entry(key).or_insert(times);
             }
         }
     }
@@ -147,17 +153,19 @@ impl SimulatedIssuer {
 
 #[async_trait]
 impl Processor for SimulatedIssuer {
-    async fn authorize(&self, authorization: &Authorization) -> Answer {
-        let (key, try_number) = (authorization.key, authorization.try_number);
-        self.expect_reversal(authorization);
-        let decision = match decide(&authorization.card, (self.options.now)(), try_number) {
-            Decision::ByCall(later) => {
-                Decision::of_call(later, self.is_first_call(authorization).await)
-            }
-            decision => decision,
+    async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {
+        let key = authorization.key;
+        let card = match authorization.card.open() {
+            Ok(card) => card,
+            Err(unreadable) => return unreadable.into(),
         };
-        self.take_time(key, try_number, decision.extra_delay())
-            .await;
+        self.expect_reversal(key, &card);
+        let call = match self.count_call(key, &card).await {
+            Ok(call) => call,
+            Err(error) => return not_recorded(&error),
+        };
+        let decision = decide(&card, (self.options.now)(), call);
+        self.take_time(key, decision.extra_delay()).await;
         match decision {
             Decision::Charge { answer_lost, .. } => {
                 let answer = self.answer_after_charge(authorization).await;
@@ -169,12 +177,12 @@ impl Processor for SimulatedIssuer {
                 reason: DeclineCode::ISSUER_UNAVAILABLE,
             },
             // Never returns: the caller's time-out ends it.
-            Decision::Silence | Decision::ByCall(_) => std::future::pending().await,
+            Decision::Silence => std::future::pending().await,
         }
     }
 
     async fn reverse(&self, key: AttemptKey, amount: Money) -> ReversalAnswer {
-        self.take_time(key, 0, Duration::ZERO).await;
+        self.take_time(key, Duration::ZERO).await;
         if self.loses_reversal(key) {
             return ReversalAnswer::Unknown;
         }
@@ -186,25 +194,15 @@ impl Processor for SimulatedIssuer {
             },
         }
     }
-
-    fn test_card(&self, token: &str) -> Option<Card> {
-        let listed = cards::by_token(token)?;
-        let next_year = (self.options.now)().year() + 1;
-        Some(Card {
-            number: CardNumber::parse(listed.number).ok()?,
-            code: CardCode::parse("123").ok()?,
-            expiration: Expiration::parse(&format!("{next_year:04}-12")).ok()?,
-        })
-    }
 }
 
 impl Latency {
-    /// How long this try takes.
-    fn of(self, key: AttemptKey, try_number: u32) -> Duration {
+    /// How long a call with this key takes.
+    fn of(self, key: AttemptKey) -> Duration {
         if self.mean.is_zero() {
             return Duration::ZERO;
         }
-        let digest = digest("latency", key, &[self.seed, u64::from(try_number)]);
+        let digest = digest("latency", key, &[self.seed]);
         let draw = f64::from(u16::from_be_bytes([digest[0], digest[1]])) / f64::from(u16::MAX);
         self.mean.mul_f64(0.5 + draw)
     }
@@ -253,7 +251,7 @@ fn declined(code: &'static str) -> Answer {
 
 /// The answer if the ledger fails. Only a row that the database refused is certainly not in it: a batch that ended with
 /// "unavailable" may have been committed by an earlier run.
-fn unnoted(error: &StoreError) -> Answer {
+fn not_recorded(error: &StoreError) -> Answer {
     match error {
         StoreError::Rejected(_) => Answer::NotCharged {
             reason: DeclineCode::ISSUER_UNAVAILABLE,

@@ -2,7 +2,7 @@
 
 use time::macros::datetime;
 
-use super::super::TEST_CARDS;
+use super::super::{TEST_CARDS, TestTokens};
 use super::*;
 use crate::domain::{Currency, PaymentId};
 
@@ -18,24 +18,31 @@ fn amount() -> Money {
     Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap()
 }
 
-fn attempt(issuer: &SimulatedIssuer, token: &str, try_number: u32) -> Authorization {
+const TOKENS: TestTokens = TestTokens {
+    now: || datetime!(2026-11-22 00:00 UTC),
+};
+
+fn card(token: &str) -> Card {
+    TOKENS.card(token).unwrap()
+}
+
+fn attempt(card: &Card) -> Authorization<'_> {
     Authorization {
         key: AttemptKey {
             payment: PaymentId(3),
             attempt: 1,
         },
-        try_number,
         amount: amount(),
-        card: issuer.test_card(token).unwrap(),
+        card,
     }
 }
 
 #[tokio::test]
 async fn a_repeat_carries_the_same_authorization_code_and_another_attempt_another() {
     let issuer = issuer(Duration::ZERO);
-    let mut authorization = attempt(&issuer, "tok_visa", 1);
+    let card = card("tok_visa");
+    let mut authorization = attempt(&card);
     let first = issuer.authorize(&authorization).await;
-    authorization.try_number = 2;
     assert_eq!(issuer.authorize(&authorization).await, first);
     authorization.key.attempt = 2;
     assert_ne!(issuer.authorize(&authorization).await, first);
@@ -53,7 +60,8 @@ async fn a_repeat_carries_the_same_authorization_code_and_another_attempt_anothe
 #[tokio::test(start_paused = true)]
 async fn a_silent_issuer_answers_only_to_a_time_out() {
     let issuer = issuer(Duration::ZERO);
-    let authorization = attempt(&issuer, "tok_issuer_silent", 1);
+    let card = card("tok_issuer_silent");
+    let authorization = attempt(&card);
     let hour = Duration::from_secs(3600);
     assert!(
         tokio::time::timeout(hour, issuer.authorize(&authorization))
@@ -63,7 +71,7 @@ async fn a_silent_issuer_answers_only_to_a_time_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_lies_around_its_mean_and_is_the_same_for_the_same_try() {
+async fn latency_lies_around_its_mean_and_is_the_same_for_the_same_key() {
     let issuer = issuer(Duration::from_millis(200));
     let latency = issuer.options.latency;
     let mut times = std::collections::HashSet::new();
@@ -72,16 +80,14 @@ async fn latency_lies_around_its_mean_and_is_the_same_for_the_same_try() {
             payment: PaymentId(payment),
             attempt: 1,
         };
-        let time = latency.of(key, 1);
-        assert_eq!(time, latency.of(key, 1));
+        let time = latency.of(key);
+        assert_eq!(time, latency.of(key));
         assert!((100..=300).contains(&time.as_millis()), "{time:?}");
         times.insert(time);
     }
     assert!(times.len() > 150);
     let start = tokio::time::Instant::now();
-    issuer
-        .authorize(&attempt(&issuer, "tok_issuer_slow", 1))
-        .await;
+    issuer.authorize(&attempt(&card("tok_issuer_slow"))).await;
     let taken = start.elapsed().as_millis();
     assert!((2100..=2302).contains(&taken), "{taken}");
 }
@@ -94,7 +100,7 @@ async fn without_latency_no_timer_is_used() {
         tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap()
-            .block_on(issuer.authorize(&attempt(&issuer, "tok_visa", 1)))
+            .block_on(issuer.authorize(&attempt(&card("tok_visa"))))
     });
     assert!(matches!(runtime.join().unwrap(), Answer::Approved { .. }));
 }
@@ -102,7 +108,8 @@ async fn without_latency_no_timer_is_used() {
 #[tokio::test]
 async fn a_reversal_that_gets_lost_twice_is_confirmed_the_third_time() {
     let issuer = issuer(Duration::ZERO);
-    let authorization = attempt(&issuer, "tok_reversal_lost_2", 1);
+    let card = card("tok_reversal_lost_2");
+    let authorization = attempt(&card);
     assert_eq!(issuer.authorize(&authorization).await, Answer::Unknown);
     for expected in [
         ReversalAnswer::Unknown,
@@ -116,15 +123,14 @@ async fn a_reversal_that_gets_lost_twice_is_confirmed_the_third_time() {
 
 #[tokio::test]
 async fn every_test_token_stands_for_a_card_that_has_not_expired() {
-    let issuer = issuer(Duration::ZERO);
     for listed in TEST_CARDS {
-        let card = issuer.test_card(listed.token).unwrap();
+        let card = card(listed.token);
         assert_eq!(card.number.expose(), listed.number);
         assert!(!card.expiration.is_past(datetime!(2026-12-31 00:00 UTC)));
     }
     assert!(
-        issuer
-            .test_card("tok_0123456789abcdef0123456789abcdef")
+        TOKENS
+            .card("tok_0123456789abcdef0123456789abcdef")
             .is_none()
     );
 }

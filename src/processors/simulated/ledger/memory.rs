@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use time::macros::datetime;
 
-use super::Records;
+use super::{Calls, Lines, Records};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 use crate::store::rows::{LedgerEntry, LedgerLine};
@@ -16,6 +16,8 @@ use crate::store::rows::{LedgerEntry, LedgerLine};
 pub struct Memory {
     /// By key.
     pub entries: Arc<Mutex<BTreeMap<String, LedgerEntry>>>,
+    /// Calls by key.
+    pub calls: Arc<Mutex<Calls>>,
     /// How the next transactions fail.
     pub failures: Arc<Mutex<VecDeque<Failure>>>,
     /// Transactions begun so far.
@@ -46,34 +48,37 @@ fn blank(line: &LedgerLine) -> LedgerEntry {
 impl Records for Memory {
     async fn note(
         &self,
-        charges: &[LedgerLine],
-        reversals: &[LedgerLine],
+        lines: Lines<'_>,
         keys: &[String],
-    ) -> Result<Vec<LedgerEntry>, StoreError> {
+    ) -> Result<(Vec<LedgerEntry>, Calls), StoreError> {
         *self.begun.lock().unwrap() += 1;
         let failure = self.failures.lock().unwrap().pop_front();
         if let Some(Failure::AtBegin(error)) = failure {
             return Err(error);
         }
         let mut entries = self.entries.lock().unwrap();
-        for line in charges {
+        for line in lines.charges {
             let charged = LedgerEntry {
                 charged_at: Some(NOW),
                 ..blank(line)
             };
             entries.entry(line.key.clone()).or_insert(charged);
         }
-        for line in reversals {
+        for line in lines.reversals {
             let entry = entries.entry(line.key.clone());
             let entry = entry.or_insert_with(|| blank(line));
             entry.reversed_at.get_or_insert(NOW);
+        }
+        let mut calls = self.calls.lock().unwrap();
+        for key in lines.calls {
+            *calls.entry(key.clone()).or_default() += 1;
         }
         if failure.is_some() {
             let lost = Arc::new(sqlx::Error::PoolTimedOut);
             return Err(StoreError::CommitUnknown(lost));
         }
         let found = keys.iter().filter_map(|key| entries.get(key));
-        Ok(found.cloned().collect())
+        Ok((found.cloned().collect(), calls.clone()))
     }
 
     async fn are_usable(&self) -> bool {

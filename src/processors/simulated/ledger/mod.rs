@@ -48,17 +48,28 @@ impl Ledger {
 
     /// Records a charge, unless the key is already charged or reversed; returns the state of the key afterwards.
     pub async fn charge(&self, line: LedgerLine) -> Result<Standing, StoreError> {
-        self.batcher.submit_patiently(Entry::Charge(line)).await
+        self.standing_after(Entry::Charge(line)).await
     }
 
     /// Records a reversal, even of a key that was never charged.
     pub async fn reverse(&self, line: LedgerLine) -> Result<Standing, StoreError> {
-        self.batcher.submit_patiently(Entry::Reverse(line)).await
+        self.standing_after(Entry::Reverse(line)).await
     }
 
     /// The state of a key.
     pub async fn standing(&self, key: String) -> Result<Standing, StoreError> {
-        self.batcher.submit_patiently(Entry::Look(key)).await
+        self.standing_after(Entry::Look(key)).await
+    }
+
+    /// Counts a call with a key; returns its number, from 1. After a lost commit a call may count twice.
+    pub async fn count_call(&self, key: String) -> Result<u32, StoreError> {
+        let told = self.batcher.submit_patiently(Entry::Call(key)).await?;
+        Ok(told.call)
+    }
+
+    async fn standing_after(&self, entry: Entry) -> Result<Standing, StoreError> {
+        let told = self.batcher.submit_patiently(entry).await?;
+        Ok(told.standing)
     }
 }
 
@@ -73,27 +84,46 @@ enum Entry {
     Charge(LedgerLine),
     Reverse(LedgerLine),
     Look(String),
+    Call(String),
+}
+
+/// The result of an entry.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    standing: Standing,
+    /// The number of the call, if it is one.
+    call: u32,
 }
 
 impl Entry {
     fn key(&self) -> &String {
         match self {
             Self::Charge(line) | Self::Reverse(line) => &line.key,
-            Self::Look(key) => key,
+            Self::Look(key) | Self::Call(key) => key,
         }
     }
 }
 
+/// What is recorded in one transaction. Charges and reversals have one line for each key, calls one for each call.
+struct Lines<'a> {
+    charges: &'a [LedgerLine],
+    reversals: &'a [LedgerLine],
+    calls: &'a [String],
+}
+
+/// The number of calls by key.
+type Calls = BTreeMap<String, u32>;
+
 /// Where charges and reversals are recorded.
 #[async_trait]
 trait Records: Send + Sync {
-    /// Records charges and then reversals, and reads the entries of the keys, in one transaction.
+    /// Records charges, then reversals, then calls, and reads the entries of the keys, in one transaction. Also returns how
+    /// many calls each of the called keys has now.
     async fn note(
         &self,
-        charges: &[LedgerLine],
-        reversals: &[LedgerLine],
+        lines: Lines<'_>,
         keys: &[String],
-    ) -> Result<Vec<LedgerEntry>, StoreError>;
+    ) -> Result<(Vec<LedgerEntry>, Calls), StoreError>;
 
     /// Whether anything can be recorded now.
     async fn are_usable(&self) -> bool;
@@ -103,21 +133,24 @@ trait Records: Send + Sync {
 impl Records for Store {
     async fn note(
         &self,
-        charges: &[LedgerLine],
-        reversals: &[LedgerLine],
+        lines: Lines<'_>,
         keys: &[String],
-    ) -> Result<Vec<LedgerEntry>, StoreError> {
+    ) -> Result<(Vec<LedgerEntry>, Calls), StoreError> {
         let mut transaction = self.begin().await?;
         let now = transaction.now();
-        if !charges.is_empty() {
-            transaction.ledger_charge(charges, now).await?;
+        if !lines.charges.is_empty() {
+            transaction.ledger_charge(lines.charges, now).await?;
         }
-        if !reversals.is_empty() {
-            transaction.ledger_reverse(reversals, now).await?;
+        if !lines.reversals.is_empty() {
+            transaction.ledger_reverse(lines.reversals, now).await?;
+        }
+        let mut calls = Calls::new();
+        if !lines.calls.is_empty() {
+            calls = transaction.count_issuer_calls(lines.calls).await?;
         }
         let entries = transaction.ledger_entries(keys).await?;
         transaction.commit().await?;
-        Ok(entries)
+        Ok((entries, calls))
     }
 
     async fn are_usable(&self) -> bool {
@@ -133,34 +166,60 @@ struct Book {
 impl Batch for Book {
     const NAME: &'static str = "ledger";
     type Item = Entry;
-    type Outcome = Standing;
+    type Outcome = Told;
 
     /// Charges first, then reversals: a key with both in one transaction ends reversed. The state is read back, so that
     /// running the batch again after a lost commit gives the same result.
-    async fn run(&self, items: &[Entry]) -> Result<Vec<Standing>, StoreError> {
+    async fn run(&self, items: &[Entry]) -> Result<Vec<Told>, StoreError> {
         let charges = lines(items, |item| match item {
             Entry::Charge(line) => Some(line),
-            Entry::Reverse(_) | Entry::Look(_) => None,
+            Entry::Reverse(_) | Entry::Look(_) | Entry::Call(_) => None,
         });
         let reversals = lines(items, |item| match item {
             Entry::Reverse(line) => Some(line),
-            Entry::Charge(_) | Entry::Look(_) => None,
+            Entry::Charge(_) | Entry::Look(_) | Entry::Call(_) => None,
         });
+        let calls: Vec<String> = items
+            .iter()
+            .filter_map(|item| match item {
+                Entry::Call(key) => Some(key.clone()),
+                Entry::Charge(_) | Entry::Reverse(_) | Entry::Look(_) => None,
+            })
+            .collect();
         let mut keys: Vec<String> = items.iter().map(|item| item.key().clone()).collect();
         keys.sort_unstable();
         keys.dedup();
 
-        let entries = self.records.note(&charges, &reversals, &keys).await?;
+        let recorded = Lines {
+            charges: &charges,
+            reversals: &reversals,
+            calls: &calls,
+        };
+        let (entries, mut calls) = self.records.note(recorded, &keys).await?;
 
         let standings: BTreeMap<&str, Standing> = entries
             .iter()
             .map(|entry| (entry.key.as_str(), Standing::of(entry)))
             .collect();
-        let standing = |item: &Entry| standings.get(item.key().as_str()).copied();
-        Ok(items
-            .iter()
-            .map(|item| standing(item).unwrap_or(Standing::Blank))
-            .collect())
+        // Of several calls with one key, the last item made the last call.
+        let told = items.iter().rev().map(|item| {
+            let key = item.key();
+            let mut call = 0;
+            if matches!(item, Entry::Call(_))
+                && let Some(count) = calls.get_mut(key)
+            {
+                call = *count;
+                *count = count.saturating_sub(1);
+            }
+            let standing = standings.get(key.as_str()).copied();
+            Told {
+                standing: standing.unwrap_or(Standing::Blank),
+                call,
+            }
+        });
+        let mut told: Vec<Told> = told.collect();
+        told.reverse();
+        Ok(told)
     }
 
     async fn succeeds_without_items(&self) -> bool {

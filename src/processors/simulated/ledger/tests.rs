@@ -7,8 +7,10 @@ use time::macros::datetime;
 
 use super::memory::{Failure, Memory};
 use super::*;
-use crate::domain::{Answer, Currency, DeclineCode, Money, PaymentId, ReversalAnswer, Timestamp};
-use crate::processors::simulated::{Latency, Options, SimulatedIssuer};
+use crate::domain::{
+    Answer, Card, Currency, DeclineCode, Money, PaymentId, ReversalAnswer, Timestamp,
+};
+use crate::processors::simulated::{Latency, Options, SimulatedIssuer, TestTokens};
 use crate::processors::{AttemptKey, Authorization, Processor};
 
 const KEY: AttemptKey = AttemptKey {
@@ -43,19 +45,8 @@ impl Bank {
         }
     }
 
-    async fn authorize(&self, token: &str, try_number: u32) -> Answer {
-        self.issuer
-            .authorize(&self.authorization(token, try_number))
-            .await
-    }
-
-    fn authorization(&self, token: &str, try_number: u32) -> Authorization {
-        Authorization {
-            key: KEY,
-            try_number,
-            amount: amount(),
-            card: self.issuer.test_card(token).unwrap(),
-        }
+    async fn authorize(&self, token: &str) -> Answer {
+        self.issuer.authorize(&authorization(&card(token))).await
     }
 
     fn fails_with(&self, failure: Failure) {
@@ -68,6 +59,19 @@ impl Bank {
         entries.get("3-1").map_or((false, false), |entry| {
             (entry.charged_at.is_some(), entry.reversed_at.is_some())
         })
+    }
+}
+
+fn card(token: &str) -> Card {
+    let now = || datetime!(2026-11-22 00:00 UTC);
+    TestTokens { now }.card(token).unwrap()
+}
+
+fn authorization(card: &Card) -> Authorization<'_> {
+    Authorization {
+        key: KEY,
+        amount: amount(),
+        card,
     }
 }
 
@@ -97,12 +101,12 @@ fn database_error() -> Arc<sqlx::Error> {
 async fn an_approval_is_in_the_ledger_and_a_decline_is_not() {
     let bank = Bank::open();
     assert_eq!(
-        bank.authorize("tok_insufficient_funds", 1).await,
+        bank.authorize("tok_insufficient_funds").await,
         declined("insufficient_funds")
     );
     assert_eq!(bank.entry(), (false, false));
     assert!(matches!(
-        bank.authorize("tok_visa", 1).await,
+        bank.authorize("tok_visa").await,
         Answer::Approved { .. }
     ));
     assert_eq!(bank.entry(), (true, false));
@@ -112,12 +116,12 @@ async fn an_approval_is_in_the_ledger_and_a_decline_is_not() {
 async fn an_answer_that_is_lost_after_the_charge_comes_with_the_next_try() {
     let bank = Bank::open();
     assert_eq!(
-        bank.authorize("tok_answer_lost_once", 1).await,
+        bank.authorize("tok_answer_lost_once").await,
         Answer::Unknown
     );
     assert_eq!(bank.entry(), (true, false));
     assert!(matches!(
-        bank.authorize("tok_answer_lost_once", 2).await,
+        bank.authorize("tok_answer_lost_once").await,
         Answer::Approved { .. }
     ));
 }
@@ -125,11 +129,8 @@ async fn an_answer_that_is_lost_after_the_charge_comes_with_the_next_try() {
 #[tokio::test]
 async fn a_reversal_takes_a_charge_back_and_refuses_any_later_one() {
     let bank = Bank::open();
-    for try_number in 1..=3 {
-        assert_eq!(
-            bank.authorize("tok_answer_lost", try_number).await,
-            Answer::Unknown
-        );
+    for _ in 1..=3 {
+        assert_eq!(bank.authorize("tok_answer_lost").await, Answer::Unknown);
     }
     for _ in 0..2 {
         assert_eq!(
@@ -139,7 +140,7 @@ async fn a_reversal_takes_a_charge_back_and_refuses_any_later_one() {
         assert_eq!(bank.entry(), (true, true));
     }
     assert_eq!(
-        bank.authorize("tok_visa", 4).await,
+        bank.authorize("tok_visa").await,
         declined("attempt_reversed")
     );
 }
@@ -152,10 +153,10 @@ async fn a_key_that_was_never_charged_is_reversed_all_the_same() {
         ReversalAnswer::Confirmed
     );
     assert_eq!(
-        bank.authorize("tok_visa", 1).await,
+        bank.authorize("tok_visa").await,
         declined("attempt_reversed")
     );
-    assert_eq!(bank.authorize("tok_answer_lost", 1).await, Answer::Unknown);
+    assert_eq!(bank.authorize("tok_answer_lost").await, Answer::Unknown);
     assert_eq!(bank.entry(), (false, true));
 }
 
@@ -163,14 +164,14 @@ async fn a_key_that_was_never_charged_is_reversed_all_the_same() {
 async fn a_charge_that_may_have_been_noted_is_unknown_and_one_that_was_refused_is_not_charged() {
     let bank = Bank::open();
     bank.fails_with(Failure::AtBegin(StoreError::Unavailable(database_error())));
-    assert_eq!(bank.authorize("tok_visa", 1).await, Answer::Unknown);
+    assert_eq!(bank.authorize("tok_visa").await, Answer::Unknown);
     bank.fails_with(Failure::AfterCommit);
-    assert_eq!(bank.authorize("tok_visa", 1).await, Answer::Unknown);
+    assert_eq!(bank.authorize("tok_visa").await, Answer::Unknown);
     assert_eq!(bank.entry(), (true, false));
     bank.fails_with(Failure::AtBegin(StoreError::Rejected(database_error())));
     let reason = DeclineCode::ISSUER_UNAVAILABLE;
     assert_eq!(
-        bank.authorize("tok_visa", 1).await,
+        bank.authorize("tok_visa").await,
         Answer::NotCharged { reason }
     );
     bank.fails_with(Failure::AtBegin(StoreError::Unavailable(database_error())));
@@ -185,7 +186,7 @@ async fn a_lost_commit_is_found_out_by_noting_the_same_again() {
     let bank = Bank::with_patience(Duration::from_secs(8));
     bank.fails_with(Failure::AfterCommit);
     assert!(matches!(
-        bank.authorize("tok_visa", 1).await,
+        bank.authorize("tok_visa").await,
         Answer::Approved { .. }
     ));
     assert_eq!(
@@ -198,7 +199,8 @@ async fn a_lost_commit_is_found_out_by_noting_the_same_again() {
 async fn a_card_that_expires_between_two_tries_keeps_its_approval_if_it_was_charged() {
     let bank = Bank::open();
     let later = issuer(&bank.ledger, || datetime!(2050-01-01 00:00 UTC));
-    let authorization = bank.authorization("tok_answer_lost_once", 1);
+    let card = card("tok_answer_lost");
+    let authorization = authorization(&card);
     assert_eq!(
         later.authorize(&authorization).await,
         declined("expired_card")
@@ -215,10 +217,10 @@ async fn a_card_that_expires_between_two_tries_keeps_its_approval_if_it_was_char
 #[tokio::test(start_paused = true)]
 async fn a_call_that_another_one_overtakes_is_answered_on_its_own_until_the_key_is_reversed() {
     let bank = Bank::open();
-    let first = bank.authorize("tok_later_calls_declined", 1);
+    let first = bank.authorize("tok_later_calls_declined");
     let later = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        bank.authorize("tok_later_calls_declined", 1).await
+        bank.authorize("tok_later_calls_declined").await
     };
     // A processor need not remember a decline: the first call charges all the same.
     let (first, later) = tokio::join!(first, later);
@@ -236,10 +238,13 @@ async fn a_call_that_another_one_overtakes_is_answered_on_its_own_until_the_key_
 async fn charges_that_wait_together_are_noted_together() {
     let bank = Bank::open();
     let charges = (0..100).map(|payment| {
-        let mut authorization = bank.authorization("tok_visa", 1);
-        authorization.key.payment = PaymentId(payment % 50);
         let issuer = &bank.issuer;
-        async move { issuer.authorize(&authorization).await }
+        async move {
+            let card = card("tok_visa");
+            let mut authorization = authorization(&card);
+            authorization.key.payment = PaymentId(payment % 50);
+            issuer.authorize(&authorization).await
+        }
     });
     let answers = join_all(charges).await;
     assert!(
@@ -265,4 +270,13 @@ async fn a_charge_and_a_reversal_that_meet_end_reversed() {
         (reversed.unwrap(), charged.unwrap()),
         (Standing::Reversed, Standing::Reversed)
     );
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_key_also_those_that_wait_together() {
+    let bank = Bank::open();
+    let count = |key: &str| bank.ledger.count_call(key.to_owned());
+    let (first, second, other) = tokio::join!(count("3-1"), count("3-1"), count("4-1"));
+    assert_eq!((first.unwrap(), second.unwrap(), other.unwrap()), (1, 2, 1));
+    assert_eq!(count("3-1").await.unwrap(), 3);
 }
