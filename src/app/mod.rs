@@ -23,7 +23,9 @@ use crate::relay::RelayTasks;
 use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::{Pulse, Pulses};
 use crate::watchdog::stages::Stages;
+use crate::worker::WorkConsumers;
 use parts::Parts;
+use serve::OptionalConsumer;
 use tasks::Tasks;
 use watch::{StoreWatch, bring_back, wake_waiters, watch_consumers, watch_stages};
 
@@ -173,12 +175,15 @@ impl App {
         let consumers: Vec<_> = orders
             .iter()
             .map(|(consumer, _)| consumer)
-            .chain(worker.iter().map(|(consumers, _)| &consumers.tries))
+            .chain(
+                worker
+                    .iter()
+                    .map(|(consumers, _)| &consumers.authorizations.tries),
+            )
             .map(|consumer| consumer.registered.clone())
             .collect();
-        let groups = worker
-            .as_ref()
-            .map(|(consumers, _)| consumers.groups.registered.clone());
+        let optional = worker.iter().flat_map(|(consumers, _)| optional(consumers));
+        let optional: Vec<OptionalConsumer> = optional.collect();
         let callbacks = takes(Role::Worker)
             .then(|| parts.callbacks(&config))
             .map(|it| (it.consume(), it));
@@ -233,7 +238,7 @@ impl App {
             &parts,
             config.role,
             store_state,
-            (consumers, groups),
+            (consumers, optional),
             (pulses, stages.clone(), stop.clone()),
         );
         let told = health.clone().with_stages(stages);
@@ -280,4 +285,17 @@ async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListen
             variable,
             source,
         })
+}
+
+/// The consumers without which a worker works in part.
+fn optional(consumers: &WorkConsumers) -> impl Iterator<Item = OptionalConsumer> {
+    let groups = consumers.authorizations.groups.as_ref().map(|groups| {
+        let sentence = "payments.work-groups is not consumed: every try travels alone";
+        (sentence, groups.registered.clone())
+    });
+    let operations = &consumers.operations.tries;
+    let sentence = "payments.operations is not consumed: captures, voids and refunds wait";
+    groups
+        .into_iter()
+        .chain([(sentence, operations.registered.clone())])
 }

@@ -40,8 +40,8 @@ pub(super) struct Parts {
     pub seal: Arc<SealKeys>,
     pub backlog: Backlog,
     pub waiters: Arc<Waiters>,
-    /// The simulated issuer's ledger task.
-    ledger: Option<Vital>,
+    /// The tasks of the simulated issuer's ledger.
+    ledger: Vec<Vital>,
 }
 
 impl Parts {
@@ -49,7 +49,7 @@ impl Parts {
     pub(super) fn vitals(&self) -> Vec<Vital> {
         let mut vitals = self.commands.vitals();
         vitals.push(self.broker.vital());
-        vitals.extend(self.ledger.clone());
+        vitals.extend(self.ledger.iter().cloned());
         vitals
     }
 
@@ -143,7 +143,7 @@ impl Parts {
 fn simulated_issuer(
     settings: IssuerSettings,
     database: &Store,
-) -> (Arc<dyn Processor>, Option<Vital>) {
+) -> (Arc<dyn Processor>, Vec<Vital>) {
     let options = Options {
         latency: Latency {
             mean: settings.latency,
@@ -160,8 +160,8 @@ fn simulated_issuer(
     let ledger = settings
         .ledger
         .then(|| Ledger::spawn(database.clone(), limits));
-    let vital = ledger.as_ref().map(Ledger::vital);
-    (Arc::new(SimulatedIssuer::new(options, ledger)), vital)
+    let vitals = ledger.iter().flat_map(Ledger::vitals).collect();
+    (Arc::new(SimulatedIssuer::new(options, ledger)), vitals)
 }
 
 async fn backend(config: &Config) -> Result<(Store, Arc<dyn Broker>), AppError> {

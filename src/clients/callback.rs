@@ -16,13 +16,16 @@ use super::secret::Secret;
 use crate::wire::fields::{Faults, Object};
 
 /// The events that a client can subscribe to: the types of results.
-pub const EVENTS: [&str; 6] = [
+pub const EVENTS: [&str; 9] = [
     "payment.succeeded",
     "payment.declined",
     "payment.failed",
     "payment.canceled",
     "payment.requires_payment_method",
     "payment.request_rejected",
+    "payment.requires_capture",
+    "refund.succeeded",
+    "refund.failed",
 ];
 
 /// The final ones: what a client gets by default.

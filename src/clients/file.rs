@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Directory, Entry, callback};
+use super::{CAPTURE_WITHIN, Directory, Entry, callback};
 use crate::domain::{ClientName, WebOrigin};
 use crate::wire::fields::{Faults, FieldError, Object};
 use crate::wire::json;
@@ -11,7 +12,7 @@ use crate::wire::json::Unreadable;
 use crate::wire::rules::{ClientRules, ReturnOrigins, UnknownFields};
 
 /// Fields of a client.
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 9] = [
     "name",
     "api_key_sha256",
     "rabbitmq_user",
@@ -20,6 +21,7 @@ const FIELDS: [&str; 8] = [
     "return_origins",
     "unknown_fields",
     "weight",
+    "capture_within_seconds",
 ];
 
 /// Longest name on the payment page, in characters.
@@ -67,6 +69,9 @@ fn clients(fields: &Object, faults: &mut Faults) -> Option<Vec<Entry>> {
     entries.into_iter().collect()
 }
 
+/// The longest time that an authorization can be kept, in seconds.
+const LONGEST_CAPTURE: u64 = 30 * 24 * 3600;
+
 /// Values that must be unique in the file.
 #[derive(Default)]
 struct Taken {
@@ -81,6 +86,7 @@ fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Ent
     let keys = keys(fields, taken, faults);
     let rabbitmq_user = user(fields, taken, faults);
     let weight = weight(fields, faults);
+    let capture_within = capture_within(fields, faults);
     let callback = fields
         .get("callback")
         .map(|value| callback::read(value, fields.path("callback"), faults));
@@ -92,6 +98,7 @@ fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Ent
         keys: keys?,
         rabbitmq_user,
         weight: weight?,
+        capture_within: capture_within?,
         callback: match callback {
             Some(callback) => Some(Arc::new(callback?)),
             None => None,
@@ -215,6 +222,20 @@ fn weight(fields: &Object, faults: &mut Faults) -> Option<u32> {
         faults.add(fields.path("weight"), "invalid_weight", message);
     }
     weight
+}
+
+fn capture_within(fields: &Object, faults: &mut Faults) -> Option<Duration> {
+    let Some(value) = fields.get("capture_within_seconds") else {
+        return Some(CAPTURE_WITHIN);
+    };
+    let seconds = value.as_u64();
+    let seconds = seconds.filter(|seconds| (1..=LONGEST_CAPTURE).contains(seconds));
+    if seconds.is_none() {
+        let message = "must be a whole number of seconds from 1 to 2592000 (30 days)";
+        let field = fields.path("capture_within_seconds");
+        faults.add(field, "invalid_capture_within", message);
+    }
+    seconds.map(Duration::from_secs)
 }
 
 fn user(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<String> {

@@ -16,7 +16,8 @@
 //! - `unknown_fields`: `refuse` (the default) or `ignore`, for a client that sends fields that do not exist.
 //!
 //! `"weight": 3` gives a client three times the share of the workers' permits while several clients want them (1 to 100,
-//! 1 by default).
+//! 1 by default). `"capture_within_seconds": 86400` lets its authorizations expire after a day instead of a week, if its
+//! payments are captured manually (1 to 2592000).
 //!
 //! `api_key_sha256` holds the SHA-256 of each API key of the client; two at a time allow changing the key without a gap.
 //! It may be empty for a client that only sends messages, and `rabbitmq_user` may be absent for a client that sends
@@ -40,6 +41,9 @@ use crate::clients::callback::Callback;
 use crate::domain::ClientName;
 use crate::wire::fields::FieldError;
 use crate::wire::rules::{ClientRules, ReturnOrigins};
+
+/// How long an authorization can be captured, unless the file says otherwise.
+pub const CAPTURE_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How often the file is checked for changes.
 const POLL: Duration = Duration::from_secs(1);
@@ -71,6 +75,8 @@ struct Entry {
     rules: Arc<ClientRules>,
     /// Its share of the workers' permits.
     weight: u32,
+    /// How long it can capture an authorization.
+    capture_within: Duration,
 }
 
 /// Why a clients file cannot be used.
@@ -184,6 +190,13 @@ impl Clients {
         let directory = self.known.load();
         let entry = directory.entries.iter().find(|it| it.name == *client);
         entry.map_or(1, |entry| entry.weight)
+    }
+
+    /// How long the client can capture an authorization before it expires; 7 days by default.
+    pub fn capture_within(&self, client: &ClientName) -> Duration {
+        let directory = self.known.load();
+        let entry = directory.entries.iter().find(|it| it.name == *client);
+        entry.map_or(CAPTURE_WITHIN, |entry| entry.capture_within)
     }
 
     /// Whether the file contains this client; without a file, whether it is the default client.

@@ -47,6 +47,20 @@ pub enum EventKind {
     /// The attempt will be declined or fail, for the event's reason, but one of its calls has not answered and may have
     /// charged: from now on any charge is being reversed.
     ReversalStarted,
+    /// Authorized for a later capture, or still authorized because a capture or void failed.
+    RequiresCapture,
+    /// A capture was requested.
+    CaptureStarted,
+    /// A void was requested.
+    VoidStarted,
+    /// A call about a capture, void or refund gave no decision; another follows.
+    OperationTryFailed,
+    /// A refund was requested.
+    RefundStarted,
+    /// A refund was carried out.
+    RefundSucceeded,
+    /// A refund was not carried out, or it was returned afterwards.
+    RefundFailed,
     /// Charged.
     Succeeded,
     /// Refused by the issuer.
@@ -65,6 +79,13 @@ impl EventKind {
             Self::AttemptStarted => "attempt_started",
             Self::TryFailed => "try_failed",
             Self::ReversalStarted => "reversal_started",
+            Self::RequiresCapture => "requires_capture",
+            Self::CaptureStarted => "capture_started",
+            Self::VoidStarted => "void_started",
+            Self::OperationTryFailed => "operation_try_failed",
+            Self::RefundStarted => "refund_started",
+            Self::RefundSucceeded => "refund_succeeded",
+            Self::RefundFailed => "refund_failed",
             Self::Succeeded => "succeeded",
             Self::Declined => "declined",
             Self::Failed => "failed",
@@ -79,6 +100,13 @@ impl EventKind {
             Self::AttemptStarted,
             Self::TryFailed,
             Self::ReversalStarted,
+            Self::RequiresCapture,
+            Self::CaptureStarted,
+            Self::VoidStarted,
+            Self::OperationTryFailed,
+            Self::RefundStarted,
+            Self::RefundSucceeded,
+            Self::RefundFailed,
             Self::Succeeded,
             Self::Declined,
             Self::Failed,

@@ -5,8 +5,10 @@
 pub mod card;
 pub mod client;
 pub mod event;
+pub mod funds;
 pub mod metadata;
 pub mod money;
+pub mod operation;
 pub mod origin;
 pub mod outcome;
 pub mod payment;
@@ -18,12 +20,17 @@ pub mod transition;
 pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration};
 pub use client::ClientName;
 pub use event::{Event, EventId, EventKind};
+pub use funds::{CancellationReason, CaptureMethod, Funds};
 pub use metadata::Metadata;
 pub use money::{Currency, Money};
+pub use operation::{
+    CloseAnswer, Operation, OperationAnswer, OperationId, OperationKind, OperationNext,
+    OperationPhase, OperationProgress, OperationStatus, OperationTrigger, next_operation,
+};
 pub use origin::Origin;
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};
 pub use payment::{OrderId, Payment, PaymentId, PaymentStatus, UserId};
 pub use request::{PaymentMethod, PaymentRequest};
 pub use return_url::{ReturnUrl, WebOrigin};
 pub use timestamp::{Timestamp, rfc3339};
-pub use transition::{Next, Phase, Progress, Refusal, Trigger, next};
+pub use transition::{Next, OperationEnd, Phase, Progress, Refusal, Trigger, next};

@@ -85,6 +85,11 @@ pub enum Outcome {
         /// The issuer's authorization code.
         authorization_code: String,
     },
+    /// Authorized exactly once, for a later capture.
+    Authorized {
+        /// The issuer's authorization code.
+        authorization_code: String,
+    },
     /// Refused by the issuer; not charged.
     Declined {
         /// Its reason.

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CardSummary, ClientName, DeclineCode, Metadata, Money, ReturnUrl, Timestamp};
+use super::{CardSummary, ClientName, DeclineCode, Funds, Metadata, Money, ReturnUrl, Timestamp};
 
 /// Fits a signed 32-bit integer by default, because older callers store it in an INT column.
 #[derive(
@@ -31,8 +31,10 @@ pub struct UserId(pub i64);
 pub enum PaymentStatus {
     /// Accepted without a card.
     RequiresPaymentMethod,
-    /// A card was presented; the processor has not decided yet.
+    /// A card was presented, or a capture or void is running; the processor has not decided yet.
     Processing,
+    /// Authorized: the client has to capture the amount, or cancel.
+    RequiresCapture,
     /// Charged exactly once.
     Succeeded,
     /// The issuer refused the card; another may be presented.
@@ -70,6 +72,8 @@ pub struct Payment {
     pub metadata: Metadata,
     /// Where the payment page sends the shopper back to.
     pub return_url: Option<ReturnUrl>,
+    /// What was captured and refunded.
+    pub funds: Funds,
     /// Sequence of its last event: grows with every change.
     pub sequence: u32,
     /// When it was accepted.
@@ -87,9 +91,10 @@ impl Payment {
 
 impl PaymentStatus {
     /// All statuses, in the order of a payment's life.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RequiresPaymentMethod,
         Self::Processing,
+        Self::RequiresCapture,
         Self::Succeeded,
         Self::Declined,
         Self::Failed,
@@ -101,6 +106,7 @@ impl PaymentStatus {
         match self {
             Self::RequiresPaymentMethod => "requires_payment_method",
             Self::Processing => "processing",
+            Self::RequiresCapture => "requires_capture",
             Self::Succeeded => "succeeded",
             Self::Declined => "declined",
             Self::Failed => "failed",

@@ -1,6 +1,6 @@
 //! The request for a payment.
 
-use super::{Card, Metadata, Money, OrderId, ReturnUrl, UserId};
+use super::{CaptureMethod, Card, Metadata, Money, OrderId, ReturnUrl, UserId};
 
 /// A client's request for a payment.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct PaymentRequest {
     pub amount: Money,
     /// How it is paid, if that is already known.
     pub method: Option<PaymentMethod>,
+    /// When the amount is captured.
+    pub capture_method: CaptureMethod,
     /// The client's metadata.
     pub metadata: Metadata,
     /// Where the payment page sends the shopper back to.

@@ -7,9 +7,10 @@ use axum::http::header::IF_NONE_MATCH;
 use axum::http::request::Parts;
 
 use super::problem::{Kind, Problem};
-use crate::domain::PaymentId;
 use crate::domain::card::holds_card_number;
+use crate::domain::{OperationId, PaymentId};
 use crate::wire::is_traceparent;
+use crate::wire::operation::parse_refund_id;
 
 /// The payment id in the path.
 pub struct PathId(pub PaymentId);
@@ -29,6 +30,19 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         };
         tracing::Span::current().record("payment.id", number);
         Ok(Self(PaymentId(number)))
+    }
+}
+
+/// The refund id in the path.
+pub struct PathRefund(pub OperationId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathRefund {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let id = id.ok().and_then(|Path(text)| parse_refund_id(&text));
+        id.map(Self).ok_or_else(Problem::no_refund)
     }
 }
 

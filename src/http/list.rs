@@ -216,6 +216,7 @@ mod tests {
             attempt: 0,
             metadata: Metadata::default(),
             return_url: None,
+            funds: crate::domain::Funds::default(),
             sequence: 1,
             created_at: datetime!(2026-11-01 10:00:00.123456 UTC),
             updated_at: datetime!(2026-11-01 10:00:00.123456 UTC),

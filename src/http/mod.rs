@@ -15,6 +15,7 @@ mod headers;
 pub mod health;
 mod list;
 pub mod openapi;
+mod operations;
 mod page;
 mod payments;
 pub mod prefer;

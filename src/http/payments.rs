@@ -1,4 +1,4 @@
-//! `POST /payments`, `GET /payments/{payment_id}`, `POST /payments/{payment_id}/cancel`.
+//! `POST /payments`, `GET /payments/{payment_id}`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,16 +66,6 @@ pub async fn show(
     let longest = prefer.wait.unwrap_or_default();
     let payment = outcome(&api, (client, turn), payment, longest).await;
     Ok(answer::version(&payment, prefer, &headers))
-}
-
-/// Cancels a payment that waits for a card.
-pub async fn cancel(
-    State(api): State<Arc<Api>>,
-    Caller(client, _turn): Caller,
-    PathId(id): PathId,
-) -> Result<Response, Problem> {
-    let payment = api.acceptor.cancel(&client, id).await?;
-    Ok(answer::as_it_stands(&payment))
 }
 
 /// Waits for a payment's outcome, up to a limit. While it waits, the client's turn is free for another request.

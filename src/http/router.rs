@@ -17,7 +17,9 @@ use tracing::{Span, debug_span, field};
 
 use super::health::{self, Health};
 use super::problem::{Kind, Problem};
-use super::{Api, about, body, card_tokens, docs, events, list, page, payments, process};
+use super::{
+    Api, about, body, card_tokens, docs, events, list, operations, page, payments, process,
+};
 
 /// How long a request may take in addition to waiting: reading a slow body, and a store at its limit.
 const WORKING_TIME: Duration = Duration::from_secs(30);
@@ -37,7 +39,13 @@ pub fn router(api: Api) -> Router {
             get(page::show).post(page::present),
         )
         .route("/payments/{payment_id}/events", get(events::list))
-        .route("/payments/{payment_id}/cancel", post(payments::cancel))
+        .route("/payments/{payment_id}/cancel", post(operations::cancel))
+        .route("/payments/{payment_id}/capture", post(operations::capture))
+        .route(
+            "/payments/{payment_id}/refunds",
+            post(operations::refund).get(operations::list),
+        )
+        .route("/refunds/{refund_id}", get(operations::show))
         .route("/card-tokens", post(card_tokens::create))
         .with_state(Arc::new(api))
         .merge(health)

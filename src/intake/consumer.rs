@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::order_reader::OrderReader;
+use super::order_reader::{Order, OrderReader};
 use crate::broker::{Broker, Consumer, Delivery, Queue};
+use crate::domain::OperationKind;
 use crate::domain::card::without_card_number;
 use crate::payments::commands::Commands;
 use crate::payments::outbox::Refused;
@@ -40,6 +41,20 @@ pub struct Orders {
     pub commands: Commands,
     /// The progress of reading messages; after that they wait for group commits.
     pub pulse: Pulse,
+}
+
+/// Why a message was not accepted.
+enum NotAccepted {
+    /// Its fields are invalid.
+    Refused(Refusal),
+    /// The use case failed.
+    Failed(AcceptError),
+}
+
+impl From<AcceptError> for NotAccepted {
+    fn from(error: AcceptError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// What happens to a message that was not accepted.
@@ -81,22 +96,16 @@ impl Orders {
             drop(in_hand);
             let refusal = match read {
                 Err(refusal) => refusal,
-                Ok(submission) => {
-                    let client = submission.client.clone();
-                    match self.acceptor.accept(submission).await {
-                        Ok(accepted) => {
-                            tracing::debug!(
-                                payment.id = accepted.payment.id.0,
-                                accepted.replayed,
-                                "accepted"
-                            );
-                            return delivery.settle.acknowledge().await;
-                        }
-                        Err(error) => match fate(&error) {
-                            Fate::Refuse(refusal) => Refusal {
-                                client: Some(client),
-                                ..refusal
-                            },
+                Ok(order) => {
+                    let client = match &order {
+                        Order::Payment(submission) => submission.client.clone(),
+                        Order::Operation(order) => order.client.clone(),
+                    };
+                    match self.accept(order).await {
+                        Ok(()) => return delivery.settle.acknowledge().await,
+                        Err(NotAccepted::Refused(refusal)) => refusal,
+                        Err(NotAccepted::Failed(error)) => match fate(&error) {
+                            Fate::Refuse(refusal) => refusal.of(&client),
                             Fate::Hold => {
                                 tracing::debug!(%error, "a message is held until it can be accepted");
                                 tokio::select! {
@@ -110,6 +119,30 @@ impl Orders {
             };
             return self.refuse(delivery, refusal).await;
         }
+    }
+
+    async fn accept(&self, order: Order) -> Result<(), NotAccepted> {
+        let order = match order {
+            Order::Payment(submission) => {
+                let accepted = self.acceptor.accept(*submission).await?;
+                let id = accepted.payment.id.0;
+                tracing::debug!(payment.id = id, accepted.replayed, "accepted");
+                return Ok(());
+            }
+            Order::Operation(order) => order,
+        };
+        let (client, id) = (&order.client, order.payment);
+        let currency = self.acceptor.currency(client, id).await?;
+        let request = self.reader.read_fields(&order, currency);
+        let request = request.map_err(NotAccepted::Refused)?;
+        if order.kind == OperationKind::Void {
+            let key = (request.idempotency_key, request.origin);
+            self.acceptor.cancel(client, id, key).await?;
+        } else {
+            self.acceptor.operate(request).await?;
+        }
+        tracing::debug!(payment.id = id.0, kind = %order.kind, "accepted");
+        Ok(())
     }
 
     /// Commits the dead letter and the event, then acknowledges.
@@ -160,7 +193,9 @@ fn fate(error: &AcceptError) -> Fate {
         AcceptError::KeyReused => refuse("message_id_reused"),
         AcceptError::TokenUnusable => refuse("card_token_unusable"),
         AcceptError::TokenExpired => refuse("card_token_expired"),
-        AcceptError::NotFound(_) | AcceptError::Refused(_) => refuse("not_possible"),
+        AcceptError::NotFound(_) | AcceptError::Refused(_) | AcceptError::Operation(_) => {
+            refuse("not_possible")
+        }
         AcceptError::Seal(_) => refuse("card_token_unreadable"),
         AcceptError::Store(StoreError::Rejected(_)) => refuse("data_refused"),
         AcceptError::Store(StoreError::Quarantined(_)) => refuse("payment_quarantined"),

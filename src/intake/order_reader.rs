@@ -1,19 +1,24 @@
-//! `order.payment`: a payment request by message. Converts a delivery into the same request as REST.
+//! Requests by message: `order.payment`, `order.capture`, `order.cancel` and `order.refund`. Converts a delivery into the same
+//! request as REST.
 
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use crate::broker::{Delivery, HEADERS_DROPPED, LONGEST_HEADER_BYTES, Properties};
 use crate::clients::Clients;
 use crate::domain::Origin;
 use crate::domain::card::{holds_card_number, without_card_number};
-use crate::domain::{ClientName, Currency, Timestamp};
+use crate::domain::{ClientName, Currency, OperationKind, PaymentId, Timestamp};
 use crate::intake::replay;
+use crate::payments::operations::OperationRequest;
 use crate::payments::{Submission, WayIn};
 use crate::vault::SealKeys;
 use crate::wire::LONGEST_REQUEST_BYTES;
 use crate::wire::fields::FieldError;
 use crate::wire::json;
 use crate::wire::json::Unreadable;
+use crate::wire::operation::{kind_of, parse_operation, parse_payment_id};
 use crate::wire::order::Refusal;
 use crate::wire::request::parse_payment;
 use crate::wire::rules::{CardsAllowed, Rules};
@@ -48,10 +53,35 @@ pub struct OrderReader {
 
 impl OrderReader {
     /// Reads a delivery, or returns why it is refused.
-    pub fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Submission, Refusal> {
+    pub fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Order, Refusal> {
         let client = self.client(delivery)?;
-        self.read_body(delivery, &client, now)
-            .map_err(|refusal| refusal.of(&client))
+        let read = match kind_of(&delivery.routing_key) {
+            None => self
+                .read_payment(delivery, &client, now)
+                .map(|submission| Order::Payment(Box::new(submission))),
+            Some(kind) => Self::read_operation(delivery, &client, kind).map(Order::Operation),
+        };
+        read.map_err(|refusal| refusal.of(&client))
+    }
+
+    /// Reads the amount and the texts of an operation, in the currency of its payment.
+    pub fn read_fields(
+        &self,
+        order: &OperationOrder,
+        currency: Currency,
+    ) -> Result<OperationRequest, Refusal> {
+        let rules = self.clients.rules(&order.client);
+        let (kind, unknown) = (order.kind, rules.unknown_fields);
+        let fields = parse_operation(&order.body, kind, (currency, true), unknown);
+        let fields = fields.map_err(|errors| invalid(errors).of(&order.client))?;
+        Ok(OperationRequest {
+            amount: fields.amount,
+            reason: fields.reason,
+            client_reference: fields.client_reference,
+            idempotency_key: Some(order.idempotency_key.clone()),
+            origin: order.origin.clone(),
+            ..OperationRequest::new(&order.client, order.payment, kind)
+        })
     }
 
     /// Where answers to this delivery go, whether it can be read or not.
@@ -105,48 +135,13 @@ impl OrderReader {
         }
     }
 
-    fn read_body(
+    fn read_payment(
         &self,
         delivery: &Delivery,
         client: &ClientName,
         now: Timestamp,
     ) -> Result<Submission, Refusal> {
-        within_limits(delivery)?;
-        let properties = &delivery.properties;
-        let version = properties.headers.get(SCHEMA_VERSION_HEADER);
-        if let Some(version) = version.filter(|version| *version != SCHEMA_VERSION) {
-            let version = &version[..version.floor_char_boundary(REPEATED)];
-            return Err(Refusal::new(
-                "schema_version_unknown",
-                format!(
-                    "The schema version `{}` is unknown: this service reads version 1.",
-                    without_card_number(version)
-                ),
-            ));
-        }
-        texts_are_texts(properties)?;
-        let key = idempotency_key(properties)?;
-        let reply_to = properties.reply_to.as_ref();
-        if let Some(queue) = reply_to.filter(|queue| !may_reply_to(queue, client)) {
-            return Err(Refusal::new(
-                "reply_to_foreign",
-                format!(
-                    "The reply-to `{}` is not yours: use direct reply-to or a queue whose name begins with `{client}.`.",
-                    without_card_number(queue)
-                ),
-            ));
-        }
-        let invalid = |errors| Refusal {
-            errors,
-            ..Refusal::new("invalid", "The body has invalid fields.")
-        };
-        let body = json::parse(&delivery.body).map_err(|unreadable| {
-            let sentence = format!("The body {unreadable}.");
-            match unreadable {
-                Unreadable::Fields(errors) => invalid(errors),
-                _ => Refusal::new("not_json", sentence),
-            }
-        })?;
+        let (key, body) = read_message(delivery, client)?;
         let client_rules = self.clients.rules(client);
         let rules = Rules {
             default_currency: self.default_currency,
@@ -163,6 +158,89 @@ impl OrderReader {
             way_in: WayIn::Message,
         })
     }
+
+    fn read_operation(
+        delivery: &Delivery,
+        client: &ClientName,
+        kind: OperationKind,
+    ) -> Result<OperationOrder, Refusal> {
+        let (idempotency_key, body) = read_message(delivery, client)?;
+        Ok(OperationOrder {
+            client: client.clone(),
+            kind,
+            payment: parse_payment_id(&body).map_err(invalid)?,
+            body,
+            idempotency_key,
+            origin: Self::origin(delivery, Some(client)),
+        })
+    }
+}
+
+/// What a message asks for.
+pub enum Order {
+    /// `order.payment`
+    Payment(Box<Submission>),
+    /// `order.capture`, `order.cancel` or `order.refund`.
+    Operation(OperationOrder),
+}
+
+/// A request for an operation on a payment whose currency is not known yet.
+pub struct OperationOrder {
+    /// The client that sent it.
+    pub client: ClientName,
+    /// What it asks for.
+    pub kind: OperationKind,
+    /// The payment.
+    pub payment: PaymentId,
+    /// The message id.
+    pub idempotency_key: String,
+    /// Where answers go.
+    pub origin: Origin,
+    body: Value,
+}
+
+fn invalid(errors: Vec<FieldError>) -> Refusal {
+    Refusal {
+        errors,
+        ..Refusal::new("invalid", "The body has invalid fields.")
+    }
+}
+
+/// Checks everything but the fields of the body; returns the message id and the body.
+fn read_message(delivery: &Delivery, client: &ClientName) -> Result<(String, Value), Refusal> {
+    within_limits(delivery)?;
+    let properties = &delivery.properties;
+    let version = properties.headers.get(SCHEMA_VERSION_HEADER);
+    if let Some(version) = version.filter(|version| *version != SCHEMA_VERSION) {
+        let version = &version[..version.floor_char_boundary(REPEATED)];
+        return Err(Refusal::new(
+            "schema_version_unknown",
+            format!(
+                "The schema version `{}` is unknown: this service reads version 1.",
+                without_card_number(version)
+            ),
+        ));
+    }
+    texts_are_texts(properties)?;
+    let key = idempotency_key(properties)?;
+    let reply_to = properties.reply_to.as_ref();
+    if let Some(queue) = reply_to.filter(|queue| !may_reply_to(queue, client)) {
+        return Err(Refusal::new(
+            "reply_to_foreign",
+            format!(
+                "The reply-to `{}` is not yours: use direct reply-to or a queue whose name begins with `{client}.`.",
+                without_card_number(queue)
+            ),
+        ));
+    }
+    let body = json::parse(&delivery.body).map_err(|unreadable| {
+        let sentence = format!("The body {unreadable}.");
+        match unreadable {
+            Unreadable::Fields(errors) => invalid(errors),
+            _ => Refusal::new("not_json", sentence),
+        }
+    })?;
+    Ok((key, body))
 }
 
 /// The message id, which is the idempotency key.

@@ -23,6 +23,8 @@ pub enum AcceptOutcome {
     Existing(Box<StoredPayment>),
     /// The card token cannot be used; nothing was written.
     TokenRefused(TokenFault),
+    /// The key was used for a capture, cancellation or refund; nothing was written.
+    KeyOfOperation,
 }
 
 pub(super) struct AcceptPayments(pub Writer);
@@ -47,12 +49,13 @@ impl Batch for AcceptPayments {
         let known = read_keys(&mut tx, items.iter()).await?;
         let tokens = lock_tokens(&mut tx, items, &known).await?;
         let mut entries = Entries::new(&known, &tokens, now);
+        entries.of_operations = keys_of_operations(&mut tx, items).await?;
         let candidates: Vec<Draft> = items
             .iter()
             .filter(|item| entries.admit(item))
             .map(draft)
             .collect();
-        let refused = entries.refused;
+        let (refused, of_operations) = (entries.refused, entries.of_operations);
         let mut written = Written::default();
         if !candidates.is_empty() {
             written = insert(&mut tx, candidates).await?;
@@ -75,6 +78,9 @@ impl Batch for AcceptPayments {
             .iter()
             .map(|item| match written.payments.remove(&item.id) {
                 Some(payment) => AcceptOutcome::Accepted(Box::new(payment)),
+                None if key(item).is_some_and(|key| of_operations.contains(&key)) => {
+                    AcceptOutcome::KeyOfOperation
+                }
                 None => not_written(item, &winners, &refused),
             })
             .collect())
@@ -134,6 +140,19 @@ async fn read_keys(
     Ok(by_key.collect())
 }
 
+/// Those of the items' keys that belong to captures, cancellations and refunds: one key is good for one request.
+async fn keys_of_operations(
+    tx: &mut Transaction,
+    items: &[NewPayment],
+) -> Result<HashSet<(ClientName, String)>, StoreError> {
+    let keys: Vec<_> = items.iter().filter_map(key).collect();
+    if keys.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let used = tx.operation_keys(&keys).await?;
+    Ok(used.into_iter().collect())
+}
+
 /// Locks the tokens of the payments whose key is not known yet.
 async fn lock_tokens(
     tx: &mut Transaction,
@@ -161,6 +180,8 @@ struct Entries<'b> {
     now: Timestamp,
     keys: HashSet<(ClientName, String)>,
     taken: HashSet<TokenId>,
+    /// Keys that belong to captures, cancellations and refunds.
+    of_operations: HashSet<(ClientName, String)>,
     /// The payments whose card token cannot be used, and why.
     refused: HashMap<PaymentId, TokenFault>,
 }
@@ -173,6 +194,7 @@ impl<'b> Entries<'b> {
             now,
             keys: HashSet::new(),
             taken: HashSet::new(),
+            of_operations: HashSet::new(),
             refused: HashMap::new(),
         }
     }
@@ -180,10 +202,11 @@ impl<'b> Entries<'b> {
     /// A duplicate uses no token: its key has a payment, or an earlier item of the batch creates it.
     fn admit(&mut self, item: &NewPayment) -> bool {
         let key = key(item);
-        if key
-            .as_ref()
-            .is_some_and(|key| self.known.contains_key(key) || self.keys.contains(key))
-        {
+        if key.as_ref().is_some_and(|key| {
+            self.known.contains_key(key)
+                || self.keys.contains(key)
+                || self.of_operations.contains(key)
+        }) {
             return false;
         }
         if let Some(fault) = self.fault(item) {

@@ -6,7 +6,7 @@ use super::AcceptError;
 use super::backlog::Backlog;
 use super::commands::Commands;
 use super::presented_card::PresentedCard;
-use crate::domain::{Card, ClientName, PaymentId};
+use crate::domain::{Card, ClientName, Currency, PaymentId};
 use crate::processors::simulated::TestTokens;
 use crate::store::quarantine::Quarantined;
 use crate::store::rows::StoredPayment;
@@ -54,6 +54,16 @@ impl Acceptor {
         stored
             .filter(|stored| stored.payment.client == *client)
             .ok_or(AcceptError::NotFound(id))
+    }
+
+    /// The currency of a client's payment.
+    pub async fn currency(
+        &self,
+        client: &ClientName,
+        id: PaymentId,
+    ) -> Result<Currency, AcceptError> {
+        let stored = self.stored(client, id).await?;
+        Ok(stored.payment.amount.currency())
     }
 
     pub(super) fn seal_card(

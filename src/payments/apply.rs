@@ -8,8 +8,8 @@ use super::outgoing::{self, NewMessage};
 use super::presented_card::PresentedCard;
 use super::row_ids::RowIds;
 use crate::domain::{
-    ClientName, DeclineCode, Event, EventKind, Next, Outcome, Payment, PaymentId, PaymentStatus,
-    Phase, Progress, Timestamp, Trigger,
+    CancellationReason, ClientName, DeclineCode, Event, EventId, EventKind, Next, OperationKind,
+    Outcome, Payment, PaymentId, PaymentStatus, Phase, Progress, Timestamp, Trigger,
 };
 use crate::store::rows::{StoredPayment, TokenId};
 
@@ -28,6 +28,8 @@ pub struct Advance {
     pub token: Option<TokenId>,
     /// How long to wait before another try, if there is one.
     pub delay: Duration,
+    /// How long an authorization can be captured, if the payment is captured later.
+    pub capture_within: Duration,
     /// Ids of the rows to write.
     pub ids: RowIds,
 }
@@ -51,7 +53,11 @@ pub(super) fn apply(
     // If the clock was set back, for example by a fail-over, the history must stay in order.
     let at = now.max(row.payment.updated_at);
     let tried = row.try_number;
+    let is_authorized = matches!(moved, Next::Ended(_, Outcome::Authorized { .. }));
     let change = change(row, item, moved);
+    if is_authorized {
+        row.payment.funds.capture_before = Some(now + item.capture_within);
+    }
     let processing = row.payment.status == PaymentStatus::Processing;
     let due_at = now + change.delay.unwrap_or(leases.outbox);
     row.claimed_until = None;
@@ -116,12 +122,76 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
         Next::Canceled(progress) => {
             place(row, progress);
             row.sealed_card = None;
+            let reason = CancellationReason::RequestedByClient;
+            row.payment.funds.cancellation_reason = Some(reason);
             Change {
                 kind: EventKind::Canceled,
+                reason: Some(DeclineCode::from_static(reason.as_str())),
+                delay: None,
+            }
+        }
+        Next::Operating(progress) | Next::Captured(progress) | Next::StillAuthorized(progress) => {
+            place(row, progress);
+            Change {
+                kind: operation_event(&row.payment),
                 reason: None,
                 delay: None,
             }
         }
+    }
+}
+
+/// Changes the row of a payment whose capture or void starts or ends; returns its event.
+pub(super) fn apply_operation(
+    row: &mut StoredPayment,
+    moved: Next,
+    reason: Option<String>,
+    (id, now): (EventId, Timestamp),
+) -> Event {
+    let (Next::Operating(progress)
+    | Next::Captured(progress)
+    | Next::StillAuthorized(progress)
+    | Next::Canceled(progress)
+    | Next::Attempt(progress)
+    | Next::TryAgain { progress, .. }
+    | Next::Ended(progress, _)) = moved;
+    place(row, progress);
+    row.claimed_until = None;
+    row.check_at = None;
+    let kind = operation_event(&row.payment);
+    next_event(row, kind, reason, (id, now))
+}
+
+/// The event after a payment's capture or void has started or ended.
+fn operation_event(payment: &Payment) -> EventKind {
+    match (payment.status, payment.funds.operation) {
+        (PaymentStatus::Processing, Some(OperationKind::Void)) => EventKind::VoidStarted,
+        (PaymentStatus::Processing, _) => EventKind::CaptureStarted,
+        (PaymentStatus::Succeeded, _) => EventKind::Succeeded,
+        (PaymentStatus::Canceled, _) => EventKind::Canceled,
+        _ => EventKind::RequiresCapture,
+    }
+}
+
+/// Adds an event to a payment that is not about a try of its authorization.
+pub(super) fn next_event(
+    row: &mut StoredPayment,
+    kind: EventKind,
+    reason: Option<String>,
+    (id, now): (EventId, Timestamp),
+) -> Event {
+    // If the clock was set back, for example by a fail-over, the history must stay in order.
+    row.payment.updated_at = now.max(row.payment.updated_at);
+    row.payment.sequence += 1;
+    Event {
+        id,
+        payment: row.payment.id,
+        sequence: row.payment.sequence,
+        kind,
+        at: row.payment.updated_at,
+        attempt: row.payment.attempt,
+        try_number: 0,
+        reason,
     }
 }
 
@@ -132,13 +202,19 @@ fn place(row: &mut StoredPayment, progress: Progress) {
     row.phase = progress.phase;
     row.uncertain = progress.uncertain;
     row.pending = progress.pending;
+    row.payment.funds.operation = progress.operation;
 }
 
 fn conclude(payment: &mut Payment, outcome: Outcome) -> (EventKind, Option<DeclineCode>) {
     let (kind, reason) = match outcome {
         Outcome::Succeeded { authorization_code } => {
             payment.authorization_code = Some(authorization_code);
+            payment.funds.captured = payment.amount.minor();
             (EventKind::Succeeded, None)
+        }
+        Outcome::Authorized { authorization_code } => {
+            payment.authorization_code = Some(authorization_code);
+            (EventKind::RequiresCapture, None)
         }
         Outcome::Declined { code } => (EventKind::Declined, Some(code)),
         Outcome::Failed { reason } => (EventKind::Failed, Some(reason)),

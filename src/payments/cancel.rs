@@ -10,8 +10,12 @@ use super::row_ids::RowIds;
 use crate::domain::{ClientName, Payment, PaymentId, Refusal, Trigger};
 
 impl Acceptor {
-    /// Cancels a payment; one that is already canceled is returned unchanged.
-    pub async fn cancel(&self, client: &ClientName, id: PaymentId) -> Result<Payment, AcceptError> {
+    /// Cancels a payment that waits for a card; one that is already canceled is returned unchanged.
+    pub(super) async fn cancel_open(
+        &self,
+        client: &ClientName,
+        id: PaymentId,
+    ) -> Result<Payment, AcceptError> {
         let advance = Advance {
             payment: id,
             client: Some(client.clone()),
@@ -19,6 +23,7 @@ impl Acceptor {
             card: None,
             token: None,
             delay: Duration::ZERO,
+            capture_within: Duration::ZERO,
             ids: RowIds::draw(),
         };
         let advancing = async { Ok(self.commands.advance(advance).await?) };

@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::domain::{PaymentMethod, PaymentRequest};
+use crate::domain::{CaptureMethod, PaymentMethod, PaymentRequest};
 
 /// Change it with the form below; fingerprints of different versions are never equal.
 const VERSION: u8 = 1;
@@ -45,6 +45,10 @@ impl PaymentRequest {
         // A single text after the pairs cannot be mistaken for a pair; without it the form is that of earlier releases.
         if let Some(url) = &self.return_url {
             text(&mut bytes, url.as_str());
+        }
+        // Nor can a single byte be mistaken for a text, which begins with eight bytes.
+        if self.capture_method == CaptureMethod::Manual {
+            bytes.push(1);
         }
         bytes
     }
@@ -125,6 +129,7 @@ mod tests {
             json!({"return_url": "http://localhost/"}),
             json!({"return_url": "http://localhost/a"}),
             json!({"metadata": {}, "return_url": "http://localhost/"}),
+            json!({"capture_method": "manual"}),
         ]
         .map(|changed| canonical(body(changed)))
         .into();

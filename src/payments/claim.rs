@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::{PaymentId, PaymentStatus, Timestamp};
+use crate::domain::{PaymentId, Timestamp};
 use crate::payments::leases::Leases;
 use crate::payments::outgoing;
 use crate::store::batch::Batch;
@@ -122,8 +122,7 @@ pub(super) fn claim(
     until: Timestamp,
     writes: &mut Writes,
 ) -> Claim {
-    let current = (row.payment.attempt, row.try_number) == (item.attempt, item.try_number);
-    if row.payment.status != PaymentStatus::Processing || !current {
+    if !row.progress().awaits((item.attempt, item.try_number)) {
         return Claim::Over;
     }
     if let Some(held_until) = row.claimed_until.filter(|held_until| *held_until > now) {

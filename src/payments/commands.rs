@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use uuid::Uuid;
 
 use super::accept::{self, AcceptOutcome};
@@ -12,6 +13,10 @@ use super::claim::{self, Claim};
 use super::draft::NewPayment;
 use super::hand_over::{HandedOver, hand_over};
 use super::leases::Leases;
+use super::operations::claim::{OperationClaim, PostponeOperation};
+use super::operations::record::{OperationAnswered, OperationRecorded};
+use super::operations::start::{NewOperation, StartOutcome};
+use super::operations::{self};
 use super::outbox::{self, Message, Refused, Taken};
 use super::postpone::{self, Postpone, Postponed};
 use super::tokens::{self, NewToken};
@@ -26,7 +31,7 @@ use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::{Name, Stage};
 use crate::watchdog::vital::Vital;
-use crate::wire::work::WorkMessage;
+use crate::wire::work::{OperationWork, WorkMessage};
 
 /// How long a message without a payment waits for others, to be written in one transaction with them.
 const TOGETHER: Duration = Duration::from_millis(50);
@@ -50,6 +55,10 @@ pub struct Commands {
     advance: Batcher<advance::AdvancePayments>,
     record: Batcher<advance::AdvancePayments>,
     claim: Batcher<claim::ClaimPayments>,
+    start_operation: Batcher<operations::start::StartOperations>,
+    record_operation: Batcher<operations::record::RecordOperations>,
+    claim_operation: Batcher<operations::claim::ClaimOperations>,
+    postpone_operation: Batcher<operations::claim::PostponeOperations>,
     add_tokens: Batcher<tokens::AddTokens>,
     postpone: Batcher<postpone::PostponeTries>,
     refuse: Batcher<outbox::RefuseRequests>,
@@ -120,6 +129,34 @@ impl Commands {
                 endless,
                 Some(stages.authorize.clone()),
             ),
+            start_operation: Batcher::spawn_for(
+                operations::start::StartOperations(writer.clone()),
+                limits,
+                accepting.cloned(),
+            ),
+            record_operation: Batcher::spawn_for(
+                operations::record::RecordOperations(writer.clone()),
+                endless,
+                recording.cloned(),
+            ),
+            claim_operation: Batcher::spawn_for(
+                operations::claim::ClaimOperations {
+                    database: db(),
+                    leases,
+                },
+                endless,
+                Some(stages.authorize.clone()),
+            ),
+            postpone_operation: Batcher::spawn(
+                operations::claim::PostponeOperations {
+                    database: db(),
+                    leases,
+                },
+                Limits {
+                    linger: POSTPONED_TOGETHER,
+                    ..endless
+                },
+            ),
             add_tokens: Batcher::spawn_for(
                 tokens::AddTokens { database: db() },
                 limits,
@@ -177,6 +214,10 @@ impl Commands {
             self.advance.pulse(),
             self.record.pulse(),
             self.claim.pulse(),
+            self.start_operation.pulse(),
+            self.record_operation.pulse(),
+            self.claim_operation.pulse(),
+            self.postpone_operation.pulse(),
             self.add_tokens.pulse(),
             self.postpone.pulse(),
             self.refuse.pulse(),
@@ -193,6 +234,10 @@ impl Commands {
             self.advance.vital(),
             self.record.vital(),
             self.claim.vital(),
+            self.start_operation.vital(),
+            self.record_operation.vital(),
+            self.claim_operation.vital(),
+            self.postpone_operation.vital(),
             self.add_tokens.vital(),
             self.refuse.vital(),
             self.postpone.vital(),
@@ -235,6 +280,64 @@ impl Commands {
     /// Puts a try into the outbox to wait for its turn.
     pub async fn postpone(&self, postpone: Postpone) -> Result<Postponed, StoreError> {
         self.postpone.submit_patiently(postpone).await
+    }
+
+    /// Starts a capture, void or refund.
+    pub async fn start_operation(
+        &self,
+        operation: NewOperation,
+    ) -> Result<StartOutcome, StoreError> {
+        self.start_operation.submit(operation).await
+    }
+
+    /// Claims a try of an operation for a worker.
+    pub async fn claim_operation(&self, work: OperationWork) -> Result<OperationClaim, StoreError> {
+        self.claim_operation.submit_patiently(work).await
+    }
+
+    /// Moves an operation, and with its end the payment, by its processor's answer. Waits for the database as long as it
+    /// takes: the answer must not be dropped.
+    pub async fn record_operation(
+        &self,
+        answered: OperationAnswered,
+    ) -> Result<OperationRecorded, StoreError> {
+        let recorded = self.record_operation.submit_patiently(answered);
+        let record = &self.stages.record;
+        record
+            .watch_unless(StoreError::is_of_the_rows, recorded)
+            .await
+    }
+
+    /// Puts a try of an operation into the outbox to wait for its turn; returns whether the database has the operation.
+    pub async fn postpone_operation(
+        &self,
+        postpone: PostponeOperation,
+    ) -> Result<bool, StoreError> {
+        self.postpone_operation.submit_patiently(postpone).await
+    }
+
+    /// Dispatches tries of operations, and of payments that are captured later, again whose message seems lost; returns
+    /// the rows to publish.
+    pub async fn dispatch_forgotten_operations(
+        &self,
+        overdue: Duration,
+        limit: u32,
+    ) -> Result<Taken, StoreError> {
+        operations::rescue::dispatch_forgotten(&self.database, self.leases, overdue, limit).await
+    }
+
+    /// Starts a void for up to `limit` payments whose authorization has expired; returns how many were found.
+    pub async fn void_expired(&self, limit: u32) -> Result<usize, StoreError> {
+        let expired = operations::rescue::expired(&self.database, limit).await?;
+        let found = expired.len();
+        let voids = expired.into_iter().map(|payment| {
+            let void = NewOperation::of_expired(payment);
+            self.start_operation.submit_patiently(void)
+        });
+        for outcome in join_all(voids).await {
+            outcome?;
+        }
+        Ok(found)
     }
 
     /// Puts the messages about a refused request into the outbox.

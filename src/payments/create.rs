@@ -83,6 +83,7 @@ impl Acceptor {
             order_id: submission.request.order_id,
             user_id: submission.request.user_id,
             amount: submission.request.amount,
+            capture_method: submission.request.capture_method,
             metadata: submission.request.metadata.clone(),
             return_url: submission.request.return_url.clone(),
             card,
@@ -103,6 +104,7 @@ impl Acceptor {
             }),
             AcceptOutcome::Existing(known) => self.replay(&known, fingerprinted),
             AcceptOutcome::TokenRefused(fault) => Err(fault.into()),
+            AcceptOutcome::KeyOfOperation => Err(AcceptError::KeyReused),
         }
     }
 

@@ -4,8 +4,8 @@ use super::outgoing::{self, NewMessage};
 use super::presented_card::PresentedCard;
 use super::row_ids::RowIds;
 use crate::domain::{
-    ClientName, Event, EventKind, Metadata, Money, Next, OrderId, Origin, Payment, PaymentId,
-    Progress, ReturnUrl, Timestamp, Trigger, UserId, next,
+    CaptureMethod, ClientName, Event, EventKind, Funds, Metadata, Money, Next, OrderId, Origin,
+    Payment, PaymentId, Progress, ReturnUrl, Timestamp, Trigger, UserId, next,
 };
 use crate::payments::leases::Leases;
 use crate::store::rows::{Idempotency, StoredPayment, TokenId};
@@ -23,6 +23,8 @@ pub struct NewPayment {
     pub user_id: UserId,
     /// The amount.
     pub amount: Money,
+    /// When the amount is captured.
+    pub capture_method: CaptureMethod,
     /// The client's metadata.
     pub metadata: Metadata,
     /// Where the payment page sends the shopper back to.
@@ -82,9 +84,13 @@ impl Draft {
 
 /// A card in the request is presented at once.
 fn first_step(item: &NewPayment) -> Progress {
-    match next(Progress::NEW, &Trigger::PresentCard) {
+    let new = Progress {
+        capture_method: item.capture_method,
+        ..Progress::NEW
+    };
+    match next(new.clone(), &Trigger::PresentCard) {
         Ok(Next::Attempt(progress)) if item.card.is_some() => progress,
-        _ => Progress::NEW,
+        _ => new,
     }
 }
 
@@ -127,6 +133,10 @@ fn payment(item: &NewPayment, progress: &Progress, events: &[Event], now: Timest
         attempt: progress.attempt,
         metadata: item.metadata.clone(),
         return_url: item.return_url.clone(),
+        funds: Funds {
+            capture_method: item.capture_method,
+            ..Funds::default()
+        },
         sequence: events.last().map_or(0, |event| event.sequence),
         created_at: now,
         updated_at: now,

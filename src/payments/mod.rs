@@ -19,6 +19,7 @@ pub mod leases;
 mod methods;
 #[cfg(test)]
 mod model;
+pub mod operations;
 pub mod outbox;
 pub mod outgoing;
 pub mod postpone;
@@ -37,6 +38,7 @@ use crate::domain::{
     CardSummary, ClientName, Origin, Payment, PaymentId, PaymentRequest, Refusal, Timestamp,
 };
 use crate::store::StoreError;
+use operations::start::OperationRefusal;
 use tokens::TokenFault;
 
 /// A payment request with its context.
@@ -113,6 +115,9 @@ pub enum AcceptError {
     /// The payment's state does not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The payment does not allow the operation, or not with this amount.
+    #[error(transparent)]
+    Operation(#[from] OperationRefusal),
     /// The card could not be sealed.
     #[error("the card cannot be sealed: {0}")]
     Seal(String),

@@ -8,13 +8,16 @@ use uuid::Uuid;
 use super::row_ids::RowIds;
 use crate::broker::Publication;
 use crate::domain::{
-    CardSummary, DeclineCode, Event, EventKind, Payment, PaymentId, PaymentStatus, Timestamp,
+    CardSummary, DeclineCode, Event, EventKind, Funds, Operation, OperationId, OperationStatus,
+    Origin, Payment, PaymentId, PaymentStatus, Timestamp,
 };
 use crate::store::quarantine::{Key, SetAside};
-use crate::store::rows::{Content, Fact, OutboxId, OutboxRow, StoredPayment};
+use crate::store::rows::{
+    Content, Fact, LaterFact, OutboxId, OutboxRow, StoredOperation, StoredPayment,
+};
 use crate::store::{StoreError, Transaction};
 use crate::wire::result;
-use crate::wire::work::WorkMessage;
+use crate::wire::work::{OperationWork, WorkMessage};
 
 /// A message to publish, and the outbox row to delete afterwards.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +40,14 @@ pub(super) struct NewMessage {
 }
 
 impl NewMessage {
+    /// The work message of a payment's current try, with a new id.
+    pub(super) fn of_try(row: &StoredPayment, due_at: Timestamp) -> Self {
+        Self {
+            row: try_row(row, 0, due_at),
+            publication: work_of(row),
+        }
+    }
+
     /// To be published once its row is committed.
     pub(super) fn outgoing(self) -> Outgoing {
         Outgoing {
@@ -69,13 +80,25 @@ pub(super) fn current_try(row: &StoredPayment, postponed: u32) -> Fact {
     }
 }
 
+/// What the outbox stores of a fact about a payment: releases without captures must not see those of payments that are
+/// captured later.
+pub(super) fn content(row: &StoredPayment, fact: Fact) -> Content {
+    match row.is_captured_later() {
+        false => Content::Fact(fact),
+        true => Content::LaterFact(LaterFact::Payment {
+            about: fact,
+            operation: None,
+        }),
+    }
+}
+
 /// The row of a payment's current try, with a new id.
 pub(super) fn try_row(row: &StoredPayment, postponed: u32, due_at: Timestamp) -> OutboxRow {
     OutboxRow {
         id: OutboxId(Uuid::now_v7()),
         payment: Some(row.payment.id),
         due_at,
-        content: Content::Fact(current_try(row, postponed)),
+        content: content(row, current_try(row, postponed)),
     }
 }
 
@@ -86,7 +109,116 @@ pub(super) fn work_of(row: &StoredPayment) -> Publication {
         attempt: row.payment.attempt,
         try_number: row.try_number,
     };
-    work.publication(&row.payment.client, row.origin.traceparent.as_deref())
+    work_publication(row, work, 0)
+}
+
+fn work_publication(row: &StoredPayment, work: WorkMessage, postponed: u32) -> Publication {
+    let (client, traceparent) = (&row.payment.client, row.origin.traceparent.as_deref());
+    let publication = work.postponed_publication(client, traceparent, postponed);
+    match row.is_captured_later() {
+        false => publication,
+        true => WorkMessage::for_operations(publication),
+    }
+}
+
+/// The rows of a payment's result, and of the reply if its client wants one.
+pub(super) fn results(
+    row: &StoredPayment,
+    event: &Event,
+    ids: &RowIds,
+    (due_at, operation): (Timestamp, Option<&StoredOperation>),
+) -> Vec<NewMessage> {
+    let (sequence, card) = (event.sequence, row.payment.card.clone());
+    let reply = Fact::Reply {
+        sequence,
+        card: card.clone(),
+    };
+    let facts = [Fact::Result { sequence, card }, reply];
+    let origin = origin(row, operation);
+    let publications = result::publications(&row.payment, event.id, origin);
+    let message = |((id, fact), publication)| NewMessage {
+        row: OutboxRow {
+            id,
+            payment: Some(row.payment.id),
+            due_at,
+            content: match operation {
+                None => content(row, fact),
+                Some(operation) => Content::LaterFact(LaterFact::Payment {
+                    about: fact,
+                    operation: Some(operation.operation.id),
+                }),
+            },
+        },
+        publication,
+    };
+    let with_ids = ids.outbox.into_iter().zip(facts);
+    with_ids.zip(publications).map(message).collect()
+}
+
+/// Where results go in addition to the topic: to the sender of the operation if it named an address, otherwise to that of
+/// the payment.
+fn origin<'o>(row: &'o StoredPayment, operation: Option<&'o StoredOperation>) -> &'o Origin {
+    let operation = operation.filter(|it| it.origin.reply_to.is_some());
+    operation.map_or(&row.origin, |operation| &operation.origin)
+}
+
+/// The message about a try of an operation, with its row.
+pub(super) fn operation_try(
+    operation: &StoredOperation,
+    id: OutboxId,
+    postponed: u32,
+    due_at: Timestamp,
+) -> NewMessage {
+    let (about, traceparent) = (&operation.operation, &operation.origin.traceparent);
+    NewMessage {
+        row: OutboxRow {
+            id,
+            payment: Some(about.payment),
+            due_at,
+            content: Content::LaterFact(LaterFact::Try {
+                operation: about.id,
+                try_number: operation.try_number,
+                postponed,
+            }),
+        },
+        publication: OperationWork::of(about, operation.try_number).publication(
+            &about.client,
+            traceparent.as_deref(),
+            postponed,
+        ),
+    }
+}
+
+/// The result of a refund, and the reply if its client wants one.
+pub(super) fn refund_results(
+    refund: &StoredOperation,
+    event: &Event,
+    ids: &RowIds,
+    due_at: Timestamp,
+) -> Vec<NewMessage> {
+    let (operation, sequence) = (refund.operation.id, event.sequence);
+    let facts = [
+        LaterFact::RefundResult {
+            operation,
+            sequence,
+        },
+        LaterFact::RefundReply {
+            operation,
+            sequence,
+        },
+    ];
+    let publications = result::refund_publications(&refund.operation, event, &refund.origin);
+    let message = |((id, fact), publication)| NewMessage {
+        row: OutboxRow {
+            id,
+            payment: Some(refund.operation.payment),
+            due_at,
+            content: Content::LaterFact(fact),
+        },
+        publication,
+    };
+    let with_ids = ids.outbox.into_iter().zip(facts);
+    with_ids.zip(publications).map(message).collect()
 }
 
 /// The messages of a payment that has just moved: the next try's work message, or the result and, if the client wants
@@ -97,28 +229,16 @@ pub(super) fn messages(
     ids: &RowIds,
     due_at: Timestamp,
 ) -> Vec<NewMessage> {
-    let rendered = if row.payment.status == PaymentStatus::Processing {
-        vec![(current_try(row, 0), work_of(row))]
-    } else {
-        let (sequence, card) = (event.sequence, row.payment.card.clone());
-        let reply = Fact::Reply {
-            sequence,
-            card: card.clone(),
-        };
-        let facts = [Fact::Result { sequence, card }, reply];
-        let publications = result::publications(&row.payment, event.id, &row.origin);
-        facts.into_iter().zip(publications).collect()
-    };
-    let message = |(id, (fact, publication))| NewMessage {
+    if row.payment.status != PaymentStatus::Processing {
+        return results(row, event, ids, (due_at, None));
+    }
+    vec![NewMessage {
         row: OutboxRow {
-            id,
-            payment: Some(row.payment.id),
-            due_at,
-            content: Content::Fact(fact),
+            id: ids.outbox[0],
+            ..try_row(row, 0, due_at)
         },
-        publication,
-    };
-    ids.outbox.into_iter().zip(rendered).map(message).collect()
+        publication: work_of(row),
+    }]
 }
 
 /// Renders rows that a sweep has found; those that cannot be rendered are to be set aside.
@@ -131,7 +251,8 @@ pub(super) async fn render(
     for row in rows {
         let publication = match row.content {
             Content::Message(publication) => Ok(publication),
-            Content::Fact(fact) => history.render(row.payment, &fact),
+            Content::Fact(fact) => history.render(row.payment, &fact, None),
+            Content::LaterFact(fact) => history.render_later(row.payment, &fact),
         };
         match publication {
             Ok(publication) => rendered.push(Outgoing {
@@ -151,25 +272,51 @@ pub(super) async fn render(
 struct History {
     payments: HashMap<PaymentId, StoredPayment>,
     events: HashMap<(PaymentId, u32), Event>,
+    operations: HashMap<OperationId, StoredOperation>,
 }
 
 impl History {
     async fn of(tx: &mut Transaction, rows: &[OutboxRow]) -> Result<Self, StoreError> {
-        let facts = rows.iter().filter_map(|row| match &row.content {
-            Content::Fact(fact) => Some((row.payment?, fact)),
-            Content::Message(_) => None,
-        });
-        let (mut ids, mut numbers) = (Vec::new(), Vec::new());
-        for (payment, fact) in facts {
-            ids.push(payment);
-            match fact {
-                Fact::Result { sequence, .. } | Fact::Reply { sequence, .. } => {
+        let (mut ids, mut numbers, mut operations) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            let Some(payment) = row.payment else { continue };
+            let (fact, operation) = match &row.content {
+                Content::Message(_) => continue,
+                Content::Fact(fact) => (Some(fact), None),
+                Content::LaterFact(LaterFact::Payment { about, operation }) => {
+                    (Some(about), *operation)
+                }
+                Content::LaterFact(LaterFact::Try { operation, .. }) => (None, Some(*operation)),
+                Content::LaterFact(
+                    LaterFact::RefundResult {
+                        operation,
+                        sequence,
+                    }
+                    | LaterFact::RefundReply {
+                        operation,
+                        sequence,
+                    },
+                ) => {
+                    numbers.push((payment, *sequence));
+                    (None, Some(*operation))
+                }
+            };
+            operations.extend(operation);
+            if let Some(fact) = fact {
+                ids.push(payment);
+                if let Fact::Result { sequence, .. } | Fact::Reply { sequence, .. } = fact {
                     numbers.push((payment, *sequence));
                 }
-                Fact::Try { .. } => {}
             }
         }
         let mut history = Self::default();
+        if !operations.is_empty() {
+            let found = tx.read_operations(&operations).await?;
+            // One that is set aside is reported where it is worked on.
+            tx.left_out();
+            let found = found.into_iter();
+            history.operations = found.map(|row| (row.operation.id, row)).collect();
+        }
         if !ids.is_empty() {
             let payments = tx.read_payments(&ids).await?;
             // One that is set aside is reported where it is worked on.
@@ -190,7 +337,12 @@ impl History {
     }
 
     /// The message, or why there is none.
-    fn render(&self, payment: Option<PaymentId>, fact: &Fact) -> Result<Publication, &'static str> {
+    fn render(
+        &self,
+        payment: Option<PaymentId>,
+        fact: &Fact,
+        operation: Option<&StoredOperation>,
+    ) -> Result<Publication, &'static str> {
         let payment = payment.and_then(|id| self.payments.get(&id));
         let row = payment.ok_or("its payment is missing, set aside or cannot be read")?;
         match fact {
@@ -204,18 +356,85 @@ impl History {
                     attempt: *attempt,
                     try_number: *try_number,
                 };
-                let (client, traceparent) = (&row.payment.client, &row.origin.traceparent);
-                Ok(work.postponed_publication(client, traceparent.as_deref(), *postponed))
+                Ok(work_publication(row, work, *postponed))
             }
-            Fact::Result { sequence, card } => self.event(row, *sequence, card.as_ref(), 0),
-            Fact::Reply { sequence, card } => self.event(row, *sequence, card.as_ref(), 1),
+            Fact::Result { sequence, card } => {
+                self.event((row, operation), *sequence, card.as_ref(), 0)
+            }
+            Fact::Reply { sequence, card } => {
+                self.event((row, operation), *sequence, card.as_ref(), 1)
+            }
+        }
+    }
+
+    fn render_later(
+        &self,
+        payment: Option<PaymentId>,
+        fact: &LaterFact,
+    ) -> Result<Publication, &'static str> {
+        match fact {
+            LaterFact::Payment { about, operation } => {
+                let operation = operation.map(|id| self.operation(id)).transpose()?;
+                self.render(payment, about, operation)
+            }
+            LaterFact::Try {
+                operation,
+                try_number,
+                postponed,
+            } => {
+                let row = self.operation(*operation)?;
+                let (about, traceparent) = (&row.operation, &row.origin.traceparent);
+                let work = OperationWork::of(about, *try_number);
+                Ok(work.publication(&about.client, traceparent.as_deref(), *postponed))
+            }
+            LaterFact::RefundResult {
+                operation,
+                sequence,
+            } => self.refund(*operation, *sequence, 0),
+            LaterFact::RefundReply {
+                operation,
+                sequence,
+            } => self.refund(*operation, *sequence, 1),
+        }
+    }
+
+    fn operation(&self, id: OperationId) -> Result<&StoredOperation, &'static str> {
+        let row = self.operations.get(&id);
+        row.ok_or("its operation is missing, set aside or cannot be read")
+    }
+
+    /// The message about a refund: the result is the first, the reply the second.
+    fn refund(
+        &self,
+        id: OperationId,
+        sequence: u32,
+        number: usize,
+    ) -> Result<Publication, &'static str> {
+        let row = self.operation(id)?;
+        let event = self.events.get(&(row.operation.payment, sequence));
+        let event = event.ok_or("its event is missing or cannot be read")?;
+        let status = match event.kind {
+            EventKind::RefundSucceeded => OperationStatus::Succeeded,
+            EventKind::RefundFailed => OperationStatus::Failed,
+            _ => return Err("its event is not the result of a refund"),
+        };
+        let refund = Operation {
+            status,
+            failure_code: event.reason.clone().map(DeclineCode::new),
+            updated_at: event.at,
+            ..row.operation.clone()
+        };
+        let mut publications = result::refund_publications(&refund, event, &row.origin);
+        match number < publications.len() {
+            true => Ok(publications.swap_remove(number)),
+            false => Err("its refund has no address for replies"),
         }
     }
 
     /// The message about an event: the result is the first, the reply the second.
     fn event(
         &self,
-        row: &StoredPayment,
+        (row, operation): (&StoredPayment, Option<&StoredOperation>),
         sequence: u32,
         card: Option<&CardSummary>,
         number: usize,
@@ -223,7 +442,8 @@ impl History {
         let event = self.events.get(&(row.payment.id, sequence));
         let event = event.ok_or("its event is missing or cannot be read")?;
         let payment = at_the_moment(&row.payment, event, card)?;
-        let mut publications = result::publications(&payment, event.id, &row.origin);
+        let origin = origin(row, operation);
+        let mut publications = result::publications(&payment, event.id, origin);
         match number < publications.len() {
             true => Ok(publications.swap_remove(number)),
             false => Err("its payment has no address for replies"),
@@ -246,20 +466,41 @@ fn at_the_moment(
         EventKind::Declined => PaymentStatus::Declined,
         EventKind::Failed => PaymentStatus::Failed,
         EventKind::Canceled => PaymentStatus::Canceled,
-        EventKind::AttemptStarted | EventKind::TryFailed | EventKind::ReversalStarted => {
-            return Err("its event is not a result");
-        }
+        EventKind::RequiresCapture => PaymentStatus::RequiresCapture,
+        EventKind::AttemptStarted
+        | EventKind::TryFailed
+        | EventKind::ReversalStarted
+        | EventKind::CaptureStarted
+        | EventKind::VoidStarted
+        | EventKind::OperationTryFailed
+        | EventKind::RefundStarted
+        | EventKind::RefundSucceeded
+        | EventKind::RefundFailed => return Err("its event is not a result"),
     };
     if !card.is_none_or(CardSummary::has_four_digits) {
         return Err("its card cannot be read");
     }
+    let is_declined = matches!(status, PaymentStatus::Declined | PaymentStatus::Failed);
+    let is_authorized = matches!(
+        status,
+        PaymentStatus::RequiresCapture | PaymentStatus::Succeeded
+    );
+    let funds = &payment.funds;
+    let is_captured = status == PaymentStatus::Succeeded;
     Ok(Payment {
         status,
-        decline_code: event.reason.clone().map(DeclineCode::new),
-        authorization_code: payment
-            .authorization_code
+        decline_code: event
+            .reason
             .clone()
-            .filter(|_| status == PaymentStatus::Succeeded),
+            .filter(|_| is_declined)
+            .map(DeclineCode::new),
+        authorization_code: payment.authorization_code.clone().filter(|_| is_authorized),
+        funds: Funds {
+            capture_method: funds.capture_method,
+            captured: if is_captured { funds.captured } else { 0 },
+            capture_before: funds.capture_before.filter(|_| is_authorized),
+            ..Funds::default()
+        },
         card: card.cloned(),
         attempt: event.attempt,
         sequence: event.sequence,

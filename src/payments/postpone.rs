@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::domain::{PaymentId, PaymentStatus, Timestamp};
+use crate::domain::{PaymentId, Timestamp};
 use crate::payments::leases::Leases;
 use crate::payments::outgoing;
 use crate::store::batch::Batch;
@@ -111,8 +111,7 @@ impl Batch for PostponeTries {
 }
 
 fn is_current(row: &StoredPayment, work: WorkMessage) -> bool {
-    row.payment.status == PaymentStatus::Processing
-        && (row.payment.attempt, row.try_number) == (work.attempt, work.try_number)
+    row.progress().awaits((work.attempt, work.try_number))
 }
 
 fn waiting(row: &StoredPayment, item: &Postpone, due_at: Timestamp) -> OutboxRow {

@@ -70,6 +70,7 @@ impl Acceptor {
             card: card.map(|card| (card, attempt)),
             token: resolved.token,
             delay: Duration::ZERO,
+            capture_within: Duration::ZERO,
             ids: RowIds::draw(),
         };
         let advancing = async { Ok(self.commands.advance(advance).await?) };
@@ -111,7 +112,9 @@ impl Acceptor {
 
 fn presented_too_late(refusal: Refusal, payment: Payment) -> Result<Presented, AcceptError> {
     match refusal {
-        Refusal::Canceled => Err(refusal.into()),
+        Refusal::Canceled | Refusal::RequiresCapture | Refusal::NotAuthorized => {
+            Err(refusal.into())
+        }
         Refusal::Stale | Refusal::Processing | Refusal::Succeeded => {
             Ok(Presented::AsItStands(payment))
         }

@@ -18,6 +18,7 @@ use super::row_ids::RowIds;
 use super::tokens::NewToken;
 use crate::broker::Publication;
 use crate::broker::{Exchange, Properties};
+use crate::domain::CaptureMethod;
 use crate::domain::Origin;
 use crate::domain::{
     Answer, Brand, ClientName, Currency, Expiration, Metadata, Money, OrderId, Trigger, UserId,
@@ -112,6 +113,7 @@ fn payment(id: i64, key: Option<&str>, token: Option<&TokenId>) -> NewPayment {
         amount: Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap(),
         metadata: Metadata::default(),
         return_url: None,
+        capture_method: CaptureMethod::Automatic,
         card: Some(presented()),
         token: token.cloned(),
         idempotency: key.map(|key| Idempotency {
@@ -132,6 +134,7 @@ fn advance(id: i64, trigger: Trigger) -> Advance {
         card: None,
         token: None,
         delay: Duration::ZERO,
+        capture_within: Duration::ZERO,
         ids: RowIds::draw(),
     }
 }
@@ -256,7 +259,7 @@ async fn of_one_batch_the_first_of_a_key_wins_and_its_duplicates_get_it_and_take
     let made = |outcome: &AcceptOutcome| match outcome {
         AcceptOutcome::Accepted(payment) => (true, payment.id.0),
         AcceptOutcome::Existing(known) => (false, known.payment.id.0),
-        AcceptOutcome::TokenRefused(_) => (false, 0),
+        AcceptOutcome::TokenRefused(_) | AcceptOutcome::KeyOfOperation => (false, 0),
     };
     let made: Vec<(bool, i64)> = outcomes.iter().map(made).collect();
     assert_eq!(

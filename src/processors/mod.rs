@@ -4,14 +4,19 @@ pub mod simulated;
 
 use async_trait::async_trait;
 
-use crate::domain::{Answer, Card, DeclineCode, Money, PaymentId, ReversalAnswer};
+use crate::domain::{
+    Answer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money, OperationAnswer, OperationId,
+    OperationKind, PaymentId, ReversalAnswer,
+};
 
-/// A call that charges a card.
+/// A call that charges a card, or holds an amount on it.
 pub struct Authorization<'a> {
     /// Which attempt of which payment: the idempotency key.
     pub key: AttemptKey,
     /// The amount.
     pub amount: Money,
+    /// Whether the amount is captured at once, or only held for a later capture.
+    pub capture: CaptureMethod,
     /// The card.
     pub card: &'a dyn CardSource,
 }
@@ -36,6 +41,21 @@ pub struct AttemptKey {
     pub attempt: u32,
 }
 
+/// A call about an operation on an authorized amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationCall {
+    /// The idempotency key: every call about an operation has the same, so that it is carried out at most once.
+    pub key: OperationId,
+    /// What to do.
+    pub kind: OperationKind,
+    /// The authorization that it is about.
+    pub authorization: AttemptKey,
+    /// The authorized amount.
+    pub authorized: Money,
+    /// The amount of the operation.
+    pub amount: Money,
+}
+
 /// A processor. Its caller adds the time-out and treats it as [`Answer::Unknown`]. Calls with one key may run at the same
 /// time, from several processes, and reach the platform in any order; docs/adr/adr004-never-charged-twice.md says what
 /// must hold even then.
@@ -49,6 +69,23 @@ pub trait Processor: Send + Sync + 'static {
     /// Reverses any charge under a key and refuses any later charge under it. Idempotent. Confirmed only when that is
     /// certain for every call under the key, including calls that have not arrived yet.
     async fn reverse(&self, key: AttemptKey, amount: Money) -> ReversalAnswer;
+
+    /// Captures a held amount, or a part of it; the rest is released. The same key captures once.
+    async fn capture(&self, call: &OperationCall) -> OperationAnswer;
+
+    /// Releases a held amount. The same key releases once.
+    async fn void(&self, call: &OperationCall) -> OperationAnswer;
+
+    /// Returns a captured amount, or a part of it. The same key refunds once.
+    async fn refund(&self, call: &OperationCall) -> OperationAnswer;
+
+    /// Says what became of an operation that was accepted, or whether a refund that succeeded still stands. Changes
+    /// nothing.
+    async fn query(&self, call: &OperationCall) -> OperationAnswer;
+
+    /// Makes sure that an operation is carried out, or never will be, whatever calls about it are still on their way.
+    /// Idempotent.
+    async fn close(&self, call: &OperationCall) -> CloseAnswer;
 }
 
 impl CardSource for Card {

@@ -235,6 +235,11 @@ impl RelayTasks {
         tokio::join!(
             join_all(lanes),
             periodic_tasks::dispatch_forgotten(publisher.clone(), settings, stop.clone()),
+            periodic_tasks::dispatch_forgotten_operations(
+                publisher.clone(),
+                settings,
+                stop.clone()
+            ),
             periodic_tasks::measure(
                 publisher.clone(),
                 database,

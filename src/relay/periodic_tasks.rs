@@ -12,7 +12,7 @@ use crate::payments::Backlog;
 use crate::payments::outbox::Taken;
 use crate::payments::outgoing::Outgoing;
 use crate::payments::tokens::ERASED_AT_ONCE;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Messages, and as many facts, taken by one sweep.
 const SWEPT: u32 = 512;
@@ -103,7 +103,39 @@ pub(super) async fn dispatch_forgotten(
             }
         }
         while publisher.connected() && !stop.is_cancelled() {
-            if !dispatch_some(&publisher, overdue).await {
+            let commands = &publisher.commands;
+            let rescue = commands.dispatch_forgotten(overdue, DISPATCHED_AGAIN);
+            if !dispatch_some(&publisher, rescue).await {
+                break;
+            }
+        }
+    }
+}
+
+/// The same for captures, voids, refunds and payments that are captured later; also voids authorizations that have
+/// expired.
+pub(super) async fn dispatch_forgotten_operations(
+    publisher: Publisher,
+    settings: RelaySettings,
+    stop: CancellationToken,
+) {
+    while pause(settings.check_every, &stop).await {
+        let in_hand = publisher.pulses.rescue.take();
+        let expired = publisher.commands.void_expired(DISPATCHED_AGAIN);
+        // Its stage reports a failure.
+        let _ = publisher.stages.rescue.watch(expired).await;
+        drop(in_hand);
+        if !publisher.connected() {
+            continue;
+        }
+        let mut overdue = Duration::ZERO;
+        if let Ok(1..) = publisher.broker.depth(Queue::Operations).await {
+            overdue = settings.check_every * WHILE_WORK_WAITS;
+        }
+        while publisher.connected() && !stop.is_cancelled() {
+            let commands = &publisher.commands;
+            let rescue = commands.dispatch_forgotten_operations(overdue, DISPATCHED_AGAIN);
+            if !dispatch_some(&publisher, rescue).await {
                 break;
             }
         }
@@ -111,11 +143,11 @@ pub(super) async fn dispatch_forgotten(
 }
 
 /// Returns whether there may be more.
-async fn dispatch_some(publisher: &Publisher, overdue: Duration) -> bool {
+async fn dispatch_some(
+    publisher: &Publisher,
+    rescue: impl Future<Output = Result<Taken, StoreError>>,
+) -> bool {
     let in_hand = publisher.pulses.rescue.take();
-    let rescue = publisher
-        .commands
-        .dispatch_forgotten(overdue, DISPATCHED_AGAIN);
     let taken = publisher.stages.rescue.watch(rescue).await;
     drop(in_hand);
     // Its stage reports a failure.

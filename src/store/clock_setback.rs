@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cells::Cell;
 use super::engine::{Connection, Engine};
 use super::rows::{Content, Horizons};
-use super::tables::{card_tokens, outbox, payments};
+use super::tables::{capture_schedule, card_tokens, operations, outbox, payments};
 use super::{Store, StoreError};
 use crate::broker::Lane;
 use crate::domain::Timestamp;
@@ -46,7 +46,7 @@ async fn bring_back(engine: &Engine, horizons: Horizons) -> Result<u64, StoreErr
     Ok(rows)
 }
 
-fn kinds(now: Timestamp, horizons: Horizons) -> [Kind; 6] {
+fn kinds(now: Timestamp, horizons: Horizons) -> Vec<Kind> {
     let kind = |lane: Lane, horizon: Duration| {
         Content::lanes(lane).map(|lane| Kind {
             ask: (
@@ -61,16 +61,21 @@ fn kinds(now: Timestamp, horizons: Horizons) -> [Kind; 6] {
     };
     let check = now + horizons.check;
     let token = now + horizons.token;
-    let [work, tries] = kind(Lane::Work, horizons.work);
-    let [results, events] = kind(Lane::Results, horizons.results);
-    [
-        work,
-        tries,
-        results,
-        events,
+    let rows = [
         Kind {
             ask: (payments::CHECK_IS_AHEAD, vec![check.into()]),
             change: (payments::BRING_CHECK_BACK, vec![now.into(), check.into()]),
+        },
+        Kind {
+            ask: (capture_schedule::CHECK_IS_AHEAD, vec![check.into()]),
+            change: (
+                capture_schedule::BRING_CHECK_BACK,
+                vec![now.into(), check.into()],
+            ),
+        },
+        Kind {
+            ask: (operations::CHECK_IS_AHEAD, vec![check.into()]),
+            change: (operations::BRING_CHECK_BACK, vec![now.into(), check.into()]),
         },
         Kind {
             ask: (card_tokens::TOKEN_IS_AHEAD, vec![token.into()]),
@@ -79,7 +84,11 @@ fn kinds(now: Timestamp, horizons: Horizons) -> [Kind; 6] {
                 vec![token.into(), token.into(), token.into()],
             ),
         },
-    ]
+    ];
+    let mut kinds: Vec<Kind> = rows.into();
+    kinds.extend(kind(Lane::Work, horizons.work));
+    kinds.extend(kind(Lane::Results, horizons.results));
+    kinds
 }
 
 async fn row_exists(

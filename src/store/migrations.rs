@@ -59,6 +59,31 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "issuer calls",
             include_str!("../../migrations/mysql/0012_issuer_calls.sql"),
         ),
+        (
+            17,
+            "payment funds",
+            include_str!("../../migrations/mysql/0017_payment_funds.sql"),
+        ),
+        (
+            18,
+            "operations",
+            include_str!("../../migrations/mysql/0018_operations.sql"),
+        ),
+        (
+            19,
+            "capture schedule",
+            include_str!("../../migrations/mysql/0019_capture_schedule.sql"),
+        ),
+        (
+            20,
+            "issuer ledger holds",
+            include_str!("../../migrations/mysql/0020_issuer_ledger_holds.sql"),
+        ),
+        (
+            21,
+            "issuer operations",
+            include_str!("../../migrations/mysql/0021_issuer_operations.sql"),
+        ),
     ])
 });
 
@@ -114,6 +139,106 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             13,
             "issuer calls",
             include_str!("../../migrations/sqlite/0013_issuer_calls.sql"),
+        ),
+        (
+            18,
+            "capture method",
+            include_str!("../../migrations/sqlite/0018_capture_method.sql"),
+        ),
+        (
+            19,
+            "stage",
+            include_str!("../../migrations/sqlite/0019_stage.sql"),
+        ),
+        (
+            20,
+            "operation",
+            include_str!("../../migrations/sqlite/0020_operation.sql"),
+        ),
+        (
+            21,
+            "captured minor",
+            include_str!("../../migrations/sqlite/0021_captured_minor.sql"),
+        ),
+        (
+            22,
+            "refunded minor",
+            include_str!("../../migrations/sqlite/0022_refunded_minor.sql"),
+        ),
+        (
+            23,
+            "reserved minor",
+            include_str!("../../migrations/sqlite/0023_reserved_minor.sql"),
+        ),
+        (
+            24,
+            "capture before",
+            include_str!("../../migrations/sqlite/0024_capture_before.sql"),
+        ),
+        (
+            25,
+            "cancellation reason",
+            include_str!("../../migrations/sqlite/0025_cancellation_reason.sql"),
+        ),
+        (
+            26,
+            "operations",
+            include_str!("../../migrations/sqlite/0026_operations.sql"),
+        ),
+        (
+            27,
+            "operations by key",
+            include_str!("../../migrations/sqlite/0027_operations_by_key.sql"),
+        ),
+        (
+            28,
+            "operations by payment",
+            include_str!("../../migrations/sqlite/0028_operations_by_payment.sql"),
+        ),
+        (
+            29,
+            "operations to check",
+            include_str!("../../migrations/sqlite/0029_operations_to_check.sql"),
+        ),
+        (
+            30,
+            "capture schedule",
+            include_str!("../../migrations/sqlite/0030_capture_schedule.sql"),
+        ),
+        (
+            31,
+            "capture schedule check",
+            include_str!("../../migrations/sqlite/0031_capture_schedule_check.sql"),
+        ),
+        (
+            32,
+            "capture schedule expiry",
+            include_str!("../../migrations/sqlite/0032_capture_schedule_expiry.sql"),
+        ),
+        (
+            33,
+            "ledger held",
+            include_str!("../../migrations/sqlite/0033_ledger_held.sql"),
+        ),
+        (
+            34,
+            "ledger test card",
+            include_str!("../../migrations/sqlite/0034_ledger_test_card.sql"),
+        ),
+        (
+            35,
+            "issuer operations",
+            include_str!("../../migrations/sqlite/0035_issuer_operations.sql"),
+        ),
+        (
+            36,
+            "issuer operations by authorization",
+            include_str!("../../migrations/sqlite/0036_issuer_operations_by_authorization.sql"),
+        ),
+        (
+            37,
+            "issuer operations by payment",
+            include_str!("../../migrations/sqlite/0037_issuer_operations_by_payment.sql"),
         ),
     ])
 });

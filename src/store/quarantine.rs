@@ -6,7 +6,7 @@
 
 use super::StoreError;
 use super::rows::OutboxId;
-use crate::domain::{ClientName, PaymentId, Timestamp};
+use crate::domain::{ClientName, OperationId, PaymentId, Timestamp};
 
 /// Length of the column `quarantined`, in characters.
 const LONGEST_REASON: usize = 255;
@@ -18,6 +18,8 @@ pub enum Key {
     Payment(PaymentId),
     /// A row of `outbox`.
     Outbox(OutboxId),
+    /// A row of `operations`.
+    Operation(OperationId),
     /// The table of a row that cannot be marked.
     Unmarked(&'static str),
 }
@@ -70,7 +72,7 @@ impl SetAside {
                 client: self.client.clone(),
                 reason: self.reason.clone(),
             }),
-            Key::Outbox(_) | Key::Unmarked(_) => None,
+            Key::Outbox(_) | Key::Operation(_) | Key::Unmarked(_) => None,
         }
     }
 
@@ -78,7 +80,7 @@ impl SetAside {
     pub(super) fn place_in_lists(&self) -> Option<(Timestamp, PaymentId)> {
         match self.key {
             Key::Payment(id) => Some((self.created_at?, id)),
-            Key::Outbox(_) | Key::Unmarked(_) => None,
+            Key::Outbox(_) | Key::Operation(_) | Key::Unmarked(_) => None,
         }
     }
 
@@ -90,6 +92,7 @@ impl SetAside {
         let (table, id) = match &self.key {
             Key::Payment(id) => ("payments", id.to_string()),
             Key::Outbox(id) => ("outbox", id.0.to_string()),
+            Key::Operation(id) => ("operations", id.0.to_string()),
             Key::Unmarked(table) => (*table, String::new()),
         };
         metrics::counter!("rows_quarantined", "table" => table).increment(1);

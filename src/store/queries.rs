@@ -2,7 +2,7 @@
 
 use super::rows::PaymentFilter;
 use super::{Checked, OutboxDepth, Store, StoreError};
-use crate::domain::{ClientName, Event, Payment, PaymentId};
+use crate::domain::{ClientName, Event, Operation, OperationId, OperationKind, Payment, PaymentId};
 
 /// The reading half of the store.
 #[derive(Clone)]
@@ -47,6 +47,33 @@ impl Queries {
             Some(_) => self.database.events(id).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The refunds of one payment of the client, the oldest first, at most `limit`.
+    pub async fn refunds(
+        &self,
+        client: &ClientName,
+        id: PaymentId,
+        limit: u32,
+    ) -> Result<Option<Vec<Operation>>, StoreError> {
+        if self.payment(client, id).await?.is_none() {
+            return Ok(None);
+        }
+        let kind = Some(OperationKind::Refund);
+        let found = self.database.operations_of(id, kind, limit).await?;
+        let refunds = found.into_iter().map(|row| row.operation);
+        Ok(Some(refunds.collect()))
+    }
+
+    /// One refund of the client.
+    pub async fn refund(
+        &self,
+        client: &ClientName,
+        id: OperationId,
+    ) -> Result<Option<Operation>, StoreError> {
+        let found = self.database.operation(id).await?;
+        let found = found.map(|row| row.operation);
+        Ok(found.filter(|it| it.client == *client && it.kind == OperationKind::Refund))
     }
 
     /// How many rows wait in the outbox.

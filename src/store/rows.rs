@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{Lane, Publication};
 use crate::domain::{
-    CardSummary, ClientName, Money, OrderId, Origin, Payment, PaymentId, PaymentStatus,
-    PendingOutcome, Phase, Progress, Timestamp, UserId,
+    CancellationReason, CardSummary, ClientName, Currency, DeclineCode, Money, Operation,
+    OperationId, OperationKind, OperationPhase, OperationProgress, OrderId, Origin, Payment,
+    PaymentId, PaymentStatus, PendingOutcome, Phase, Progress, Timestamp, UserId,
 };
 use crate::vault::SealedCard;
 
@@ -53,6 +54,54 @@ impl StoredPayment {
             phase: self.phase,
             uncertain: self.uncertain,
             pending: self.pending.clone(),
+            capture_method: self.payment.funds.capture_method,
+            operation: self.payment.funds.operation,
+        }
+    }
+
+    /// Whether releases that capture every payment at once must leave it alone.
+    pub fn is_captured_later(&self) -> bool {
+        self.payment.funds.is_manual()
+    }
+}
+
+/// A capture, void or refund with its internal state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredOperation {
+    /// The part that its client may see.
+    pub operation: Operation,
+    /// The try that is under way or due, from 1.
+    pub try_number: u32,
+    /// What that try requests from the processor.
+    pub phase: OperationPhase,
+    /// A call has not answered.
+    pub uncertain: bool,
+    /// While it is pending: why it fails unless it turns out to be carried out. Not shown to clients.
+    pub pending_failure: Option<DeclineCode>,
+    /// Why a void was requested.
+    pub cancellation_reason: Option<CancellationReason>,
+    /// Until when a worker has claimed it, by the database's clock.
+    pub claimed_until: Option<Timestamp>,
+    /// When the rescue checks it; set exactly while a call is under way or due.
+    pub check_at: Option<Timestamp>,
+    /// The idempotency key of its request.
+    pub idempotency: Option<Idempotency>,
+    /// Where its results go in addition to the topic.
+    pub origin: Origin,
+}
+
+impl StoredOperation {
+    /// Its progress, for [`crate::domain::next_operation`].
+    pub fn progress(&self) -> OperationProgress {
+        OperationProgress {
+            status: self.operation.status,
+            try_number: self.try_number,
+            phase: self.phase,
+            uncertain: self.uncertain,
+            failure: self
+                .pending_failure
+                .clone()
+                .or_else(|| self.operation.failure_code.clone()),
         }
     }
 }
@@ -102,8 +151,50 @@ pub struct OutboxRow {
 pub enum Content {
     /// A message of a payment, in a few words: the payment and its history hold the rest.
     Fact(Fact),
+    /// The same about captures, voids and refunds, and about payments that are captured later: releases without these must
+    /// not see it.
+    LaterFact(LaterFact),
     /// The message itself: one without a payment, or one that an earlier release has written.
     Message(Publication),
+}
+
+/// A fact about a payment that is captured later, or about an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "later", rename_all = "snake_case")]
+pub enum LaterFact {
+    /// The message of a fact about the payment itself.
+    Payment {
+        /// Which.
+        about: Fact,
+        /// The capture or void that it is the result of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operation: Option<OperationId>,
+    },
+    /// The work message of a try of an operation.
+    Try {
+        /// The operation.
+        operation: OperationId,
+        /// The try, from 1.
+        #[serde(rename = "try")]
+        try_number: u32,
+        /// How often the try had to wait for its turn.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        postponed: u32,
+    },
+    /// The result of a refund, for all subscribers.
+    RefundResult {
+        /// The refund.
+        operation: OperationId,
+        /// The number of its event in the payment's history.
+        sequence: u32,
+    },
+    /// The same, for the queue that the client has named for its replies.
+    RefundReply {
+        /// The refund.
+        operation: OperationId,
+        /// The number of its event in the payment's history.
+        sequence: u32,
+    },
 }
 
 /// Which message of a payment is to be published.
@@ -154,18 +245,33 @@ impl Content {
             Self::Fact(Fact::Try { .. }) => "try",
             Self::Fact(Fact::Result { .. }) => "result",
             Self::Fact(Fact::Reply { .. }) => "reply",
+            Self::LaterFact(LaterFact::Payment {
+                about: Fact::Try { .. },
+                ..
+            })
+            | Self::LaterFact(LaterFact::Try { .. }) => "op-try",
+            Self::LaterFact(LaterFact::Payment {
+                about: Fact::Result { .. },
+                ..
+            })
+            | Self::LaterFact(LaterFact::RefundResult { .. }) => "op-event",
+            Self::LaterFact(LaterFact::Payment {
+                about: Fact::Reply { .. },
+                ..
+            })
+            | Self::LaterFact(LaterFact::RefundReply { .. }) => "op-reply",
             Self::Message(publication) => publication.lane().as_str(),
         }
     }
 
     /// The values of the column `lane` for everything that travels in a lane.
-    pub(super) fn lanes(lane: Lane) -> [&'static str; 2] {
-        let of_facts = match lane {
-            Lane::Work => "try",
-            Lane::Results => "result",
-            Lane::Replies => "reply",
+    pub(super) fn lanes(lane: Lane) -> [&'static str; 3] {
+        let [of_facts, of_later_facts] = match lane {
+            Lane::Work => ["try", "op-try"],
+            Lane::Results => ["result", "op-event"],
+            Lane::Replies => ["reply", "op-reply"],
         };
-        [lane.as_str(), of_facts]
+        [lane.as_str(), of_facts, of_later_facts]
     }
 }
 
@@ -199,6 +305,10 @@ pub struct LedgerLine {
     pub payment: PaymentId,
     /// The amount, with its currency.
     pub amount: Money,
+    /// It is only held until it is captured.
+    pub held: bool,
+    /// The test card, if it decides what happens to later operations.
+    pub test_card: Option<&'static str>,
 }
 
 /// An entry of the simulated issuer's ledger for one key.
@@ -208,10 +318,37 @@ pub struct LedgerEntry {
     pub key: String,
     /// The payment.
     pub payment: PaymentId,
-    /// When it was charged.
+    /// The amount in minor units.
+    pub amount: i64,
+    /// It is only held until it is captured.
+    pub held: bool,
+    /// The test card, if it decides what happens to later operations.
+    pub test_card: Option<String>,
+    /// When it was charged or held.
     pub charged_at: Option<Timestamp>,
     /// When it was reversed.
     pub reversed_at: Option<Timestamp>,
+}
+
+/// A capture, void or refund in the simulated issuer's ledger: carried out, or closed so that it never will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerOperation {
+    /// The processor's idempotency key.
+    pub key: String,
+    /// The key of the authorization that it is about.
+    pub authorization: String,
+    /// The payment.
+    pub payment: PaymentId,
+    /// What it does.
+    pub kind: OperationKind,
+    /// The amount in minor units.
+    pub amount: i64,
+    /// The currency.
+    pub currency: Currency,
+    /// It was carried out; otherwise it never will be.
+    pub executed: bool,
+    /// A refund that was returned afterwards.
+    pub returned: bool,
 }
 
 /// Which of a client's payments to list.

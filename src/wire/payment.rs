@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Brand, Expiration, Metadata, Payment, PaymentId, PaymentStatus, rfc3339};
+use crate::domain::{
+    Brand, CancellationReason, CaptureMethod, Expiration, Metadata, Money, OperationKind, Payment,
+    PaymentId, PaymentStatus, rfc3339,
+};
 
 /// A payment as JSON. Absent values are null; no field is ever left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +37,19 @@ pub struct PaymentObject {
     pub payment_method: Option<PaymentMethodObject>,
     /// Cards presented so far.
     pub attempt: u32,
+    /// When the amount is captured.
+    pub capture_method: CaptureMethod,
+    /// The captured amount in major units: 0 before the payment succeeds, less than `total_amount` after a partial capture.
+    pub amount_captured: f64,
+    /// The refunded amount in major units, without refunds that are pending or failed.
+    pub amount_refunded: f64,
+    /// When the authorization expires unless it is captured: RFC 3339, UTC. Null unless it was authorized for a later capture.
+    #[schemars(extend("format" = "date-time"))]
+    pub capture_before: Option<String>,
+    /// The capture or void that is running: then `status` is `processing`.
+    pub operation: Option<OperationKind>,
+    /// Why the payment was canceled.
+    pub cancellation_reason: Option<CancellationReason>,
     /// The client's metadata.
     pub metadata: Metadata,
     /// Where the payment page sends the shopper back to.
@@ -84,6 +100,12 @@ impl From<&Payment> for PaymentObject {
                 expiration: card.expiration,
             }),
             attempt: payment.attempt,
+            capture_method: payment.funds.capture_method,
+            amount_captured: major(payment, payment.funds.captured),
+            amount_refunded: major(payment, payment.funds.refunded),
+            capture_before: payment.funds.capture_before.map(rfc3339),
+            operation: payment.funds.operation,
+            cancellation_reason: payment.funds.cancellation_reason,
             metadata: payment.metadata.clone(),
             return_url: payment
                 .return_url
@@ -93,4 +115,10 @@ impl From<&Payment> for PaymentObject {
             updated_at: rfc3339(payment.updated_at),
         }
     }
+}
+
+/// Minor units of the payment's currency in major units; 0 is no amount of its own.
+fn major(payment: &Payment, minor: i64) -> f64 {
+    let amount = Money::from_minor(minor, payment.amount.currency());
+    amount.map_or(0.0, Money::major_number)
 }

@@ -4,12 +4,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::operation::RefundObject;
 use super::payment::PaymentObject;
 use super::trace_headers;
 use crate::broker::{Exchange, Properties, Publication};
 use crate::domain::Origin;
 use crate::domain::rfc3339;
-use crate::domain::{ClientName, EventId, Payment, Timestamp};
+use crate::domain::{ClientName, Event, EventId, Operation, Payment, Timestamp};
 
 /// Header with the payment's id, so that a waiting request can be woken without reading the body.
 pub const PAYMENT_ID_HEADER: &str = "payment-id";
@@ -30,9 +31,9 @@ pub struct CloudEvent<'a, D> {
     id: EventId,
     source: &'static str,
     #[serde(rename = "type")]
-    /// `payment.` and the payment's status.
+    /// `payment.` and the payment's status, or `refund.` and the refund's.
     kind: &'a str,
-    /// `payments/` and the payment's id.
+    /// `payments/` and the payment's id, or `refunds/` and the refund's.
     subject: &'a str,
     /// RFC 3339, UTC.
     #[schemars(extend("format" = "date-time"))]
@@ -71,6 +72,31 @@ pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<P
         .properties
         .headers
         .insert(PAYMENT_ID_HEADER.to_owned(), payment.id.to_string());
+    with_reply(topic, origin)
+}
+
+/// The messages to publish when a refund has succeeded or failed: to the topic, and to `reply_to` if there is one. The event
+/// has the id and the sequence of the event in the payment's history; its type is `refund.` and the status.
+pub fn refund_publications(refund: &Operation, event: &Event, origin: &Origin) -> Vec<Publication> {
+    let kind = format!("refund.{}", refund.status.as_str());
+    let body = super::json(&CloudEvent {
+        specversion: "1.0",
+        id: event.id,
+        source: "/payment-service",
+        kind: &kind,
+        subject: &format!("refunds/{}", refund.id),
+        time: rfc3339(event.at),
+        datacontenttype: "application/json",
+        sequence: Some(format!("{:010}", event.sequence)),
+        correlationid: origin.correlation_id.as_deref(),
+        traceparent: origin.traceparent.as_deref(),
+        data: RefundObject::from(refund),
+    });
+    let mut topic = on_topic(&kind, &refund.client, event.id, origin, body);
+    topic
+        .properties
+        .headers
+        .insert(PAYMENT_ID_HEADER.to_owned(), refund.payment.to_string());
     with_reply(topic, origin)
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::result::CLIENT_HEADER;
 use crate::broker::{Exchange, Properties, Publication};
-use crate::domain::{ClientName, PaymentId};
+use crate::domain::{ClientName, Operation, OperationId, PaymentId};
 
 /// Header with the number of times the try had to wait in the outbox for its turn. Workers of earlier releases ignore
 /// it, like the header with the client's name.
@@ -64,6 +64,13 @@ impl WorkMessage {
         publication
     }
 
+    /// The same for a payment that is captured later: on the queue that releases without captures do not consume.
+    pub fn for_operations(mut publication: Publication) -> Publication {
+        OperationWork::KEY.clone_into(&mut publication.routing_key);
+        publication.properties.kind = Some(OperationWork::KEY.to_owned());
+        publication
+    }
+
     /// The payment's client. Messages of earlier releases do not contain it.
     pub fn client(properties: &Properties) -> Option<ClientName> {
         let name = properties.headers.get(CLIENT_HEADER)?;
@@ -84,6 +91,91 @@ impl WorkMessage {
     /// Reads a work message; an error says what is wrong with it.
     pub fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(body)
+    }
+}
+
+/// `payment.operate`: this try of a capture, void or refund is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OperationWork {
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// The operation.
+    pub operation_id: OperationId,
+    /// The try, from 1.
+    #[serde(rename = "try")]
+    pub try_number: u32,
+}
+
+/// What the queue of operations holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A try to authorize, of a payment that is captured later.
+    Authorization(WorkMessage),
+    /// A try of a capture, void or refund.
+    Operation(OperationWork),
+}
+
+impl Work {
+    /// The payment.
+    pub fn payment(self) -> PaymentId {
+        match self {
+            Self::Authorization(work) => work.payment_id,
+            Self::Operation(work) => work.payment_id,
+        }
+    }
+
+    /// Reads a message of either kind; an error says what is wrong with it.
+    pub fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Kind {
+            operation_id: Option<serde::de::IgnoredAny>,
+        }
+        let kind: Kind = serde_json::from_slice(body)?;
+        match kind.operation_id {
+            Some(_) => serde_json::from_slice(body).map(Self::Operation),
+            None => WorkMessage::parse(body).map(Self::Authorization),
+        }
+    }
+}
+
+impl OperationWork {
+    /// Routing key, and the `type` property. Workers of releases without operations have no queue bound to it.
+    pub const KEY: &'static str = "payment.operate";
+
+    /// A try of an operation.
+    pub fn of(operation: &Operation, try_number: u32) -> Self {
+        Self {
+            payment_id: operation.payment,
+            operation_id: operation.id,
+            try_number,
+        }
+    }
+
+    /// The message to publish; it has waited `postponed` times for its turn.
+    pub fn publication(
+        self,
+        client: &ClientName,
+        traceparent: Option<&str>,
+        postponed: u32,
+    ) -> Publication {
+        let mut headers = super::trace_headers(traceparent);
+        headers.insert(CLIENT_HEADER.to_owned(), client.to_string());
+        if postponed > 0 {
+            headers.insert(POSTPONED_HEADER.to_owned(), postponed.to_string());
+        }
+        Publication {
+            exchange: Exchange::Work,
+            routing_key: Self::KEY.to_owned(),
+            properties: Properties {
+                message_id: Some(format!("{}-{}", self.operation_id, self.try_number)),
+                content_type: Some("application/json".to_owned()),
+                kind: Some(Self::KEY.to_owned()),
+                headers,
+                ..Properties::default()
+            },
+            body: super::json(&self),
+            mandatory: true,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::shares::{Limits, Postponed, Shares, Ticket, Whose};
 use super::{Consumers, Message, Worker, group};
 use crate::broker::{Delivery, Queue};
-use crate::wire::work::{WorkGroup, WorkMessage};
+use crate::wire::work::{Work, WorkGroup, WorkMessage};
 
 /// How often postponed tries of one client are logged.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// A received try, with its delivery.
 #[derive(Debug)]
 pub(super) struct Received {
-    pub work: WorkMessage,
+    pub work: Work,
     /// How often it was postponed before.
     pub postponed: u32,
     pub delivery: Delivery,
@@ -55,8 +55,18 @@ pub(super) enum Event {
     Behind(u64),
 }
 
+/// Which tries a dispatcher starts. Each has permits of its own, so that slow refunds delay no authorization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Of payments that are captured at once.
+    Authorizations,
+    /// Of captures, voids and refunds, and of payments that are captured later.
+    Operations,
+}
+
 pub(super) struct Dispatcher {
     worker: Arc<Worker>,
+    takes: Takes,
     tasks: TaskTracker,
     stop: CancellationToken,
     shares: Shares<Received>,
@@ -90,7 +100,11 @@ impl Drop for Permit {
 }
 
 impl Dispatcher {
-    pub(super) fn new(worker: Arc<Worker>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        (worker, takes): (Arc<Worker>, Takes),
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let prefetch = usize::from(worker.prefetch());
         let limits = Limits {
@@ -101,6 +115,7 @@ impl Dispatcher {
         let now = Instant::now();
         Self {
             worker,
+            takes,
             tasks,
             stop,
             shares: Shares::new(limits, now),
@@ -160,7 +175,7 @@ impl Dispatcher {
     }
 
     fn receive(&mut self, delivery: Delivery) {
-        match WorkMessage::parse(&delivery.body) {
+        match Work::parse(&delivery.body) {
             Ok(work) => {
                 let whose = WorkMessage::client(&delivery.properties);
                 let postponed = WorkMessage::postponed(&delivery.properties);
@@ -188,7 +203,8 @@ impl Dispatcher {
             return;
         }
         for (try_, delivery) in tries.iter().zip(group::split(delivery, tries.len())) {
-            self.take(try_.work, try_.client(), try_.postponed, delivery);
+            let work = Work::Authorization(try_.work);
+            self.take(work, try_.client(), try_.postponed, delivery);
         }
     }
 
@@ -203,7 +219,7 @@ impl Dispatcher {
         });
     }
 
-    fn take(&mut self, work: WorkMessage, whose: Whose, postponed: u32, delivery: Delivery) {
+    fn take(&mut self, work: Work, whose: Whose, postponed: u32, delivery: Delivery) {
         self.held += 1;
         let received = Received {
             work,
@@ -217,7 +233,7 @@ impl Dispatcher {
         // From an earlier release, without a client. The payment's row has it.
         let (worker, sender) = (Arc::clone(&self.worker), self.sender.clone());
         self.tasks.spawn(async move {
-            let payment = worker.database.payment(work.payment_id).await;
+            let payment = worker.database.payment(work.payment()).await;
             let whose = payment.ok().flatten().map(|it| it.payment.client);
             let _ = sender.send(Event::Found(whose, Box::new(received)));
         });
@@ -259,10 +275,16 @@ impl Dispatcher {
     /// Queries how many tries wait behind the tries that wait here.
     fn look(&self) {
         let (worker, sender) = (Arc::clone(&self.worker), self.sender.clone());
+        let takes = self.takes;
         self.tasks.spawn(async move {
-            let tries = worker.broker.depth(Queue::Work).await.unwrap_or(0);
-            let groups = worker.broker.depth(Queue::WorkGroups).await.unwrap_or(0);
-            let behind = tries + groups * worker.tries_in_group as u64;
+            let depth = async |queue| worker.broker.depth(queue).await.unwrap_or(0);
+            let behind = match takes {
+                Takes::Authorizations => {
+                    let groups = depth(Queue::WorkGroups).await;
+                    depth(Queue::Work).await + groups * worker.tries_in_group as u64
+                }
+                Takes::Operations => depth(Queue::Operations).await,
+            };
             let _ = sender.send(Event::Behind(behind));
         });
     }

@@ -6,6 +6,7 @@
 mod authorize;
 mod dispatch;
 mod group;
+mod operate;
 mod shares;
 mod unknown;
 
@@ -19,21 +20,22 @@ use tracing::Instrument;
 
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::clients::Clients;
-use crate::domain::{ClientName, Payment, PaymentId};
+use crate::domain::{ClientName, Payment};
 use crate::payments::advance::Advanced;
 use crate::payments::apply::Advance;
 use crate::payments::backlog::Backlog;
 use crate::payments::claim::Claim;
 use crate::payments::commands::Commands;
+use crate::payments::operations::claim::PostponeOperation;
 use crate::payments::postpone::{Postpone, Postponed};
 use crate::payments::row_ids::RowIds;
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::Pulse;
-use crate::wire::work::{GroupedTry, WorkMessage};
+use crate::wire::work::{GroupedTry, Work, WorkMessage};
 
 pub use authorize::Authorizer;
-use dispatch::{Dispatcher, Permit, Received};
+use dispatch::{Dispatcher, Permit, Received, Takes};
 pub use unknown::UnknownPayments;
 
 /// With more than one client, a worker holds this many waiting tries in addition to those that its permits need: room to
@@ -68,8 +70,16 @@ pub struct Worker {
 pub struct Consumers {
     /// One in a message.
     pub tries: Consumer,
-    /// Several in a message.
-    pub groups: Consumer,
+    /// Several in a message; none if such messages do not come.
+    pub groups: Option<Consumer>,
+}
+
+/// All queues that a worker consumes.
+pub struct WorkConsumers {
+    /// Authorizations of payments that are captured at once.
+    pub authorizations: Consumers,
+    /// Captures, voids and refunds, and authorizations of payments that are captured later.
+    pub operations: Consumers,
 }
 
 /// What a worker receives.
@@ -81,9 +91,19 @@ enum Message {
 impl Consumers {
     /// The next message; none when one of them is closed. If both have some, neither is preferred.
     async fn next(&mut self) -> Option<Message> {
+        let Some(groups) = &mut self.groups else {
+            return self.tries.deliveries.recv().await.map(Message::Try);
+        };
         tokio::select! {
             delivery = self.tries.deliveries.recv() => delivery.map(Message::Try),
-            delivery = self.groups.deliveries.recv() => delivery.map(Message::Group),
+            delivery = groups.deliveries.recv() => delivery.map(Message::Group),
+        }
+    }
+
+    async fn give_back_the_rest(self) {
+        self.tries.give_back_the_rest().await;
+        if let Some(groups) = self.groups {
+            groups.give_back_the_rest().await;
         }
     }
 }
@@ -97,12 +117,18 @@ enum Settlement {
 
 impl Worker {
     /// Registers for tries.
-    pub fn consume(&self) -> Consumers {
+    pub fn consume(&self) -> WorkConsumers {
         let groups = usize::from(self.prefetch()).div_ceil(self.tries_in_group.max(1));
         let groups = u16::try_from(groups).unwrap_or(u16::MAX);
-        Consumers {
-            tries: self.broker.consume(Queue::Work, self.prefetch()),
-            groups: self.broker.consume(Queue::WorkGroups, groups),
+        WorkConsumers {
+            authorizations: Consumers {
+                tries: self.broker.consume(Queue::Work, self.prefetch()),
+                groups: Some(self.broker.consume(Queue::WorkGroups, groups)),
+            },
+            operations: Consumers {
+                tries: self.broker.consume(Queue::Operations, self.prefetch()),
+                groups: None,
+            },
         }
     }
 
@@ -125,25 +151,47 @@ impl Worker {
     }
 
     /// Processes what [`Self::consume`] receives until `stop`, then finishes the work under way.
-    pub async fn run(self, mut consumers: Consumers, stop: CancellationToken) {
+    pub async fn run(self, consumers: WorkConsumers, stop: CancellationToken) {
         let tries = TaskTracker::new();
-        let dispatcher = Dispatcher::new(Arc::new(self), tries.clone(), stop);
-        dispatcher.run(&mut consumers).await;
-        consumers.tries.give_back_the_rest().await;
-        consumers.groups.give_back_the_rest().await;
+        let worker = Arc::new(self);
+        // If one of the two ends because nothing more arrives, the other ends, too.
+        let stop = stop.child_token();
+        let work = async |takes, mut consumers: Consumers| {
+            let from = (Arc::clone(&worker), takes);
+            let dispatcher = Dispatcher::new(from, tries.clone(), stop.clone());
+            dispatcher.run(&mut consumers).await;
+            stop.cancel();
+            consumers.give_back_the_rest().await;
+        };
+        tokio::join!(
+            work(Takes::Authorizations, consumers.authorizations),
+            work(Takes::Operations, consumers.operations),
+        );
         tries.close();
         tries.wait().await;
     }
 
     async fn work_off(&self, received: Received, permit: Permit, stop: &CancellationToken) {
-        let work = received.work;
-        let span = tracing::debug_span!(
-            "work",
-            payment.id = work.payment_id.0,
-            attempt = work.attempt,
-            try_number = work.try_number
-        );
-        let settlement = self.take_and_try(work, permit).instrument(span).await;
+        let settlement = match received.work {
+            Work::Authorization(work) => {
+                let span = tracing::debug_span!(
+                    "work",
+                    payment.id = work.payment_id.0,
+                    attempt = work.attempt,
+                    try_number = work.try_number
+                );
+                self.take_and_try(work, permit).instrument(span).await
+            }
+            Work::Operation(work) => {
+                let span = tracing::debug_span!(
+                    "work",
+                    payment.id = work.payment_id.0,
+                    operation.id = %work.operation_id,
+                    try_number = work.try_number
+                );
+                self.take_and_operate(work, permit).instrument(span).await
+            }
+        };
         self.settle(received, settlement, stop).await;
     }
 
@@ -155,11 +203,23 @@ impl Worker {
         delay: Duration,
         stop: &CancellationToken,
     ) {
-        let postpone = Postpone::new(received.work, times, delay);
-        let settlement = match self.commands.postpone(postpone).await {
-            Ok(Postponed::Done) => Ok(Settlement::Done),
-            Ok(Postponed::UnknownPayment) => Ok(Settlement::UnknownPayment),
-            Err(error) => Err(error),
+        let settlement = match received.work {
+            Work::Authorization(work) => {
+                let postpone = Postpone::new(work, times, delay);
+                let postponed = self.commands.postpone(postpone).await;
+                postponed.map(|postponed| match postponed {
+                    Postponed::Done => Settlement::Done,
+                    Postponed::UnknownPayment => Settlement::UnknownPayment,
+                })
+            }
+            Work::Operation(work) => {
+                let postpone = PostponeOperation::new(work, times, delay);
+                let is_known = self.commands.postpone_operation(postpone).await;
+                is_known.map(|is_known| match is_known {
+                    true => Settlement::Done,
+                    false => Settlement::UnknownPayment,
+                })
+            }
         };
         self.settle(received, settlement, stop).await;
     }
@@ -175,7 +235,7 @@ impl Worker {
         for (moved, try_) in join_all(moved).await.into_iter().zip(&tries) {
             match moved {
                 Ok(Postponed::Done) => {}
-                Ok(Postponed::UnknownPayment) => unknown = Some(try_.work),
+                Ok(Postponed::UnknownPayment) => unknown = Some(try_.work.payment_id),
                 Err(error) => {
                     tracing::error!(payment.id = try_.work.payment_id.0, %error, "a try could not be recorded");
                     return delivery.settle.reject().await;
@@ -183,7 +243,7 @@ impl Worker {
             }
         }
         match unknown {
-            Some(work) => self.unknown.put_back(work, delivery, stop).await,
+            Some(payment) => self.unknown.put_back(payment, delivery, stop).await,
             None => delivery.settle.acknowledge().await,
         }
     }
@@ -200,12 +260,13 @@ impl Worker {
             place,
             ..
         } = received;
+        let payment = work.payment();
         match settlement {
             Ok(Settlement::Done) => delivery.settle.acknowledge().await,
-            Ok(Settlement::UnknownPayment) => self.unknown.put_back(work, delivery, stop).await,
+            Ok(Settlement::UnknownPayment) => self.unknown.put_back(payment, delivery, stop).await,
             Err(error) => {
-                tracing::error!(payment.id = work.payment_id.0, %error, "a try could not be recorded");
-                if self.set_aside(work.payment_id, &error).await {
+                tracing::error!(payment.id = payment.0, %error, "a try could not be recorded");
+                if self.set_aside(work, &error).await {
                     delivery.settle.acknowledge().await;
                 } else {
                     delivery.settle.reject().await;
@@ -216,11 +277,15 @@ impl Worker {
     }
 
     /// Quarantines a payment that would fail again and again. After its release, the rescue dispatches it again.
-    async fn set_aside(&self, payment: PaymentId, error: &StoreError) -> bool {
+    async fn set_aside(&self, work: Work, error: &StoreError) -> bool {
         let Some(reason) = error.reason_to_set_aside() else {
             return false;
         };
-        let row = SetAside::new(Key::Payment(payment), reason);
+        let key = match work {
+            Work::Authorization(work) => Key::Payment(work.payment_id),
+            Work::Operation(work) => Key::Operation(work.operation_id),
+        };
+        let row = SetAside::new(key, reason);
         self.commands.quarantine(&[row]).await.is_ok()
     }
 
@@ -269,6 +334,7 @@ impl Worker {
             card: None,
             token: None,
             delay,
+            capture_within: self.clients.capture_within(&stored.payment.client),
             ids: RowIds::draw(),
         };
         let recorded = self

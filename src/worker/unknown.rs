@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Delivery;
-use crate::wire::work::WorkMessage;
+use crate::domain::PaymentId;
 
 /// How long such a message is held before it is returned: otherwise it would be redelivered at once. The queue's delivery
 /// limit allows about 20 returns before it becomes a dead letter, so a mistake that is soon fixed does no harm.
@@ -45,12 +45,12 @@ impl UnknownPayments {
     /// Returns a message as failed, after a pause.
     pub(super) async fn put_back(
         &self,
-        work: WorkMessage,
+        payment: PaymentId,
         delivery: Delivery,
         stop: &CancellationToken,
     ) {
         metrics::counter!("work_for_unknown_payments").increment(1);
-        self.tell(work);
+        self.tell(payment);
         if let Ok(_place) = self.places.try_acquire() {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
@@ -61,7 +61,7 @@ impl UnknownPayments {
         delivery.settle.reject().await;
     }
 
-    fn tell(&self, work: WorkMessage) {
+    fn tell(&self, payment: PaymentId) {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let now = millis(self.began.elapsed());
         let may = |at: u64| (at <= now).then(|| now.saturating_add(millis(TELL_EVERY)));
@@ -70,8 +70,7 @@ impl UnknownPayments {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, may);
         if told.is_ok() {
             tracing::error!(
-                payment.id = work.payment_id.0,
-                attempt = work.attempt,
+                payment.id = payment.0,
                 "work for a payment that is not in this database goes back to the queue, and becomes a dead \
                  letter in the end: is DATABASE_URL the database of this virtual host?"
             );

@@ -70,13 +70,16 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
     }
 }
 
-/// An api is ready if its store is usable; a worker also needs its consumer. Without the consumer of groups it works, at a
-/// higher cost.
+/// What does not work without a consumer, and whether the broker knows it.
+pub(super) type OptionalConsumer = (&'static str, watch::Receiver<bool>);
+
+/// An api is ready if its store is usable; a worker also needs its consumer. Without one of the optional consumers it
+/// works in part.
 pub(super) fn health(
     parts: &Parts,
     role: Role,
     store: StoreState,
-    (consumers, groups): (Vec<watch::Receiver<bool>>, Option<watch::Receiver<bool>>),
+    (consumers, optional): (Vec<watch::Receiver<bool>>, Vec<OptionalConsumer>),
     (pulses, stages, stop): (Pulses, Stages, CancellationToken),
 ) -> Health {
     let connection = parts.broker.connection();
@@ -99,12 +102,15 @@ pub(super) fn health(
         }
         let consuming = consumers.iter().all(|registered| *registered.borrow());
         match &*connection.borrow() {
-            Connection::Up if consuming => match &groups {
-                Some(registered) if !*registered.borrow() => Readiness::Degraded(
-                    "payments.work-groups is not consumed: every try travels alone".to_owned(),
-                ),
-                _ => Readiness::Ready,
-            },
+            Connection::Up if consuming => {
+                let missing = optional
+                    .iter()
+                    .find(|(_, registered)| !*registered.borrow());
+                match missing {
+                    Some((sentence, _)) => Readiness::Degraded((*sentence).to_owned()),
+                    None => Readiness::Ready,
+                }
+            }
             _ if role == Role::Worker && !consuming => {
                 Readiness::NotReady("the consumer is not registered".to_owned())
             }

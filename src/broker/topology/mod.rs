@@ -55,6 +55,9 @@ pub enum Queue {
     Work,
     /// Tries that are due, several in a message. Workers of releases without groups do not consume it.
     WorkGroups,
+    /// Tries of captures, voids and refunds, and of payments that are captured later. Workers of releases without these do
+    /// not consume it.
+    Operations,
     /// Results to send to clients by HTTP. Bound to the results that clients subscribed to, see
     /// [`super::Broker::bind_results`]; repeated callbacks come through the default exchange.
     Callbacks,
@@ -91,10 +94,11 @@ impl Lane {
 
 impl Queue {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Requests,
         Self::Work,
         Self::WorkGroups,
+        Self::Operations,
         Self::Callbacks,
         Self::DeadLetters,
     ];
@@ -105,6 +109,7 @@ impl Queue {
             Self::Requests => "payments.requests",
             Self::Work => "payments.work",
             Self::WorkGroups => "payments.work-groups",
+            Self::Operations => "payments.operations",
             Self::Callbacks => "payments.callbacks",
             Self::DeadLetters => "payments.dead-letters",
         }

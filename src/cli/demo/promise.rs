@@ -25,9 +25,10 @@ impl Promise {
             tries,
         };
         match behaviour {
-            Behaviour::Approve | Behaviour::ApproveSlowly | Behaviour::OnlyFirstCallCharges(_) => {
-                succeeded(1)
-            }
+            Behaviour::Approve
+            | Behaviour::ApproveThen(_)
+            | Behaviour::ApproveSlowly
+            | Behaviour::OnlyFirstCallCharges(_) => succeeded(1),
             Behaviour::Decline(code) => Self {
                 status: PaymentStatus::Declined,
                 reason: Some(code.to_owned()),

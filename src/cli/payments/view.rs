@@ -8,7 +8,7 @@ use crate::broker::{Exchange, Queue};
 use crate::callbacks::event::{ERROR_HEADER, REASON_HEADER, TRIES_HEADER};
 use crate::domain::rfc3339;
 use crate::domain::{Event, Timestamp};
-use crate::store::rows::{Content, Fact, LedgerEntry, OutboxRow, StoredPayment};
+use crate::store::rows::{Content, Fact, LaterFact, LedgerEntry, OutboxRow, StoredPayment};
 
 /// Everything known about one payment.
 pub(super) struct About {
@@ -34,6 +34,13 @@ pub(super) fn payment(row: &StoredPayment) -> Value {
         "decline_code": payment.decline_code.as_ref().map(ToString::to_string),
         "authorization_code": payment.authorization_code,
         "card": payment.card,
+        "capture_method": payment.funds.capture_method,
+        "captured_minor": payment.funds.captured,
+        "refunded_minor": payment.funds.refunded,
+        "refunds_reserved_minor": payment.funds.reserved,
+        "capture_before": moment(payment.funds.capture_before),
+        "operation": payment.funds.operation,
+        "cancellation_reason": payment.funds.cancellation_reason,
         "attempt": payment.attempt,
         "try": row.try_number,
         "phase": row.phase.as_str(),
@@ -143,17 +150,44 @@ fn charge(entry: &LedgerEntry) -> Value {
     })
 }
 
+/// What a fact is about.
+fn what(content: &Content) -> &'static str {
+    match content {
+        Content::Message(_) => "message",
+        Content::Fact(Fact::Try { .. })
+        | Content::LaterFact(
+            LaterFact::Try { .. }
+            | LaterFact::Payment {
+                about: Fact::Try { .. },
+                ..
+            },
+        ) => "try",
+        Content::Fact(Fact::Result { .. })
+        | Content::LaterFact(
+            LaterFact::RefundResult { .. }
+            | LaterFact::Payment {
+                about: Fact::Result { .. },
+                ..
+            },
+        ) => "result",
+        Content::Fact(Fact::Reply { .. })
+        | Content::LaterFact(
+            LaterFact::RefundReply { .. }
+            | LaterFact::Payment {
+                about: Fact::Reply { .. },
+                ..
+            },
+        ) => "reply",
+    }
+}
+
 /// A try, a result or a callback that waits to be published; for a callback also how often it was sent, and how the last
 /// call failed.
 fn waiting(row: &OutboxRow) -> Value {
     let publication = match &row.content {
         Content::Message(publication) => publication,
-        Content::Fact(fact) => {
-            let what = match fact {
-                Fact::Try { .. } => "try",
-                Fact::Result { .. } => "result",
-                Fact::Reply { .. } => "reply",
-            };
+        Content::Fact(_) | Content::LaterFact(_) => {
+            let what = what(&row.content);
             let nothing = Value::Null;
             return json!({
                 "due_at": rfc3339(row.due_at), "what": what,

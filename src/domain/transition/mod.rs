@@ -1,6 +1,9 @@
 //! The function that decides how a payment moves. Every write to a payment goes through [`next`].
 
-use super::{Answer, DeclineCode, Outcome, PaymentStatus, PendingOutcome, ReversalAnswer};
+use super::{
+    Answer, CaptureMethod, DeclineCode, OperationKind, Outcome, PaymentStatus, PendingOutcome,
+    ReversalAnswer,
+};
 
 /// The exact state of a payment, including its current try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,10 @@ pub struct Progress {
     pub uncertain: bool,
     /// While the attempt is being reversed: how it ends when the reversal is confirmed.
     pub pending: Option<PendingOutcome>,
+    /// When an authorized amount is captured.
+    pub capture_method: CaptureMethod,
+    /// The capture or void that is running.
+    pub operation: Option<OperationKind>,
 }
 
 /// What a try requests from the processor.
@@ -52,6 +59,21 @@ pub enum Trigger {
         /// The processor's answer.
         answer: ReversalAnswer,
     },
+    /// A capture or void of the authorized amount begins.
+    OperationStarted(OperationKind),
+    /// The capture or void that is running has ended.
+    OperationEnded(OperationEnd),
+}
+
+/// How a capture or void ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationEnd {
+    /// The amount is captured.
+    Captured,
+    /// The authorization is released, or the processor no longer has it.
+    Released,
+    /// Nothing has changed: the amount is still authorized.
+    StillAuthorized,
 }
 
 /// The payment's next state.
@@ -68,8 +90,14 @@ pub enum Next {
     },
     /// The attempt is over.
     Ended(Progress, Outcome),
-    /// The client canceled the payment.
+    /// The payment is canceled.
     Canceled(Progress),
+    /// A capture or void is running.
+    Operating(Progress),
+    /// The amount is captured.
+    Captured(Progress),
+    /// A capture or void failed; the amount is still authorized.
+    StillAuthorized(Progress),
 }
 
 /// Why the payment does not move.
@@ -81,12 +109,18 @@ pub enum Refusal {
     /// A card is already being authorized.
     #[error("the payment is being processed")]
     Processing,
+    /// Its amount is authorized.
+    #[error("the payment is authorized: capture it, or cancel it")]
+    RequiresCapture,
     /// It is paid.
     #[error("the payment has already succeeded")]
     Succeeded,
     /// It is canceled.
     #[error("the payment is canceled")]
     Canceled,
+    /// No amount is authorized.
+    #[error("no amount is authorized yet")]
+    NotAuthorized,
 }
 
 /// Decides how a payment moves when something happens to it.
@@ -125,17 +159,54 @@ pub fn next(now: Progress, trigger: &Trigger) -> Result<Next, Refusal> {
                 ReversalAnswer::Unknown => again(current, DeclineCode::ISSUER_NO_ANSWER),
             })
         }
+        Trigger::OperationStarted(kind) => authorized(now, *kind),
+        Trigger::OperationEnded(end) => operation_ended(now, *end),
     }
+}
+
+/// Starts a capture or void of an authorized amount.
+fn authorized(now: Progress, kind: OperationKind) -> Result<Next, Refusal> {
+    match now.status {
+        PaymentStatus::RequiresCapture => Ok(Next::Operating(Progress {
+            operation: Some(kind),
+            ..now.moved_to(PaymentStatus::Processing)
+        })),
+        PaymentStatus::Processing => Err(Refusal::Processing),
+        PaymentStatus::Succeeded => Err(Refusal::Succeeded),
+        PaymentStatus::Canceled => Err(Refusal::Canceled),
+        PaymentStatus::RequiresPaymentMethod | PaymentStatus::Declined | PaymentStatus::Failed => {
+            Err(Refusal::NotAuthorized)
+        }
+    }
+}
+
+fn operation_ended(now: Progress, end: OperationEnd) -> Result<Next, Refusal> {
+    if now.status != PaymentStatus::Processing || now.operation.is_none() {
+        return Err(Refusal::Stale);
+    }
+    let over = Progress {
+        operation: None,
+        ..now
+    };
+    Ok(match end {
+        OperationEnd::Captured => Next::Captured(over.moved_to(PaymentStatus::Succeeded)),
+        OperationEnd::Released => Next::Canceled(over.moved_to(PaymentStatus::Canceled)),
+        OperationEnd::StillAuthorized => {
+            Next::StillAuthorized(over.moved_to(PaymentStatus::RequiresCapture))
+        }
+    })
 }
 
 fn after_answer(now: Progress, answer: &Answer, max_tries: u32) -> Next {
     match answer {
-        Answer::Approved { authorization_code } => ended(
-            now,
-            Outcome::Succeeded {
-                authorization_code: authorization_code.clone(),
-            },
-        ),
+        Answer::Approved { authorization_code } => {
+            let authorization_code = authorization_code.clone();
+            let outcome = match now.capture_method {
+                CaptureMethod::Automatic => Outcome::Succeeded { authorization_code },
+                CaptureMethod::Manual => Outcome::Authorized { authorization_code },
+            };
+            ended(now, outcome)
+        }
         Answer::Declined { code } => {
             end_or_reverse(now, PendingOutcome::Declined { code: code.clone() })
         }
@@ -190,6 +261,7 @@ fn open(now: Progress) -> Result<Progress, Refusal> {
             Ok(now)
         }
         PaymentStatus::Processing => Err(Refusal::Processing),
+        PaymentStatus::RequiresCapture => Err(Refusal::RequiresCapture),
         PaymentStatus::Succeeded => Err(Refusal::Succeeded),
         PaymentStatus::Canceled => Err(Refusal::Canceled),
     }
@@ -197,8 +269,7 @@ fn open(now: Progress) -> Result<Progress, Refusal> {
 
 /// A payment that waits for the answer to exactly this try.
 fn awaiting(now: Progress, asked: (u32, u32), phase: Phase) -> Result<Progress, Refusal> {
-    let current = now.status == PaymentStatus::Processing && (now.attempt, now.try_number) == asked;
-    if current && now.phase == phase {
+    if now.awaits(asked) && now.phase == phase {
         Ok(now)
     } else {
         Err(Refusal::Stale)
@@ -208,6 +279,7 @@ fn awaiting(now: Progress, asked: (u32, u32), phase: Phase) -> Result<Progress, 
 fn ended(now: Progress, outcome: Outcome) -> Next {
     let status = match outcome {
         Outcome::Succeeded { .. } => PaymentStatus::Succeeded,
+        Outcome::Authorized { .. } => PaymentStatus::RequiresCapture,
         Outcome::Declined { .. } => PaymentStatus::Declined,
         Outcome::Failed { .. } => PaymentStatus::Failed,
     };
@@ -237,7 +309,16 @@ impl Progress {
         phase: Phase::Authorize,
         uncertain: false,
         pending: None,
+        capture_method: CaptureMethod::Automatic,
+        operation: None,
     };
+
+    /// Whether the payment waits for the answer to this attempt and try. While a capture or void runs, it does not.
+    pub fn awaits(&self, asked: (u32, u32)) -> bool {
+        self.status == PaymentStatus::Processing
+            && self.operation.is_none()
+            && (self.attempt, self.try_number) == asked
+    }
 
     /// A call has not answered, because it timed out or because another worker took its claim over. It may charge at any
     /// later time, whatever other calls answer.

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use PaymentStatus::{
-    Canceled, Declined, Failed, Processing, RequiresPaymentMethod as Waiting, Succeeded,
+    Canceled, Declined, Failed, Processing, RequiresCapture, RequiresPaymentMethod as Waiting,
+    Succeeded,
 };
 
 /// One thing that can happen, even if it makes no sense in the current state.
@@ -22,6 +23,9 @@ pub enum Step {
     /// A call that timed out reaches the issuer after all.
     LateCall,
     Reverse(Way),
+    /// The client captures or voids an authorized amount.
+    StartOperation(OperationKind),
+    EndOperation(OperationEnd),
     /// An answer that was delivered before is delivered again.
     Repeat(prop::sample::Index),
 }
@@ -72,9 +76,12 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(max_tries: u32) -> Self {
+    pub fn new(max_tries: u32, capture_method: CaptureMethod) -> Self {
         Self {
-            now: Progress::NEW,
+            now: Progress {
+                capture_method,
+                ..Progress::NEW
+            },
             max_tries,
             accounts: BTreeMap::new(),
             delivered: Vec::new(),
@@ -125,8 +132,9 @@ impl World {
     }
 
     pub fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
-        let authorizing = self.now.status == Processing && self.now.phase == Phase::Authorize;
-        let reversing = self.now.status == Processing && self.now.phase == Phase::Reverse;
+        let trying = self.now.status == Processing && self.now.operation.is_none();
+        let authorizing = trying && self.now.phase == Phase::Authorize;
+        let reversing = trying && self.now.phase == Phase::Reverse;
         let asked = self.asked();
         match step {
             Step::PresentCard { good } => {
@@ -174,6 +182,13 @@ impl World {
                 };
                 self.deliver(Trigger::Reversal { asked, answer })
             }
+            Step::StartOperation(kind) => self.deliver(Trigger::OperationStarted(*kind)),
+            Step::EndOperation(end) => {
+                if *end == OperationEnd::Released && self.now.operation.is_some() {
+                    self.account().reversed = true;
+                }
+                self.deliver(Trigger::OperationEnded(*end))
+            }
             Step::Repeat(_) if self.delivered.is_empty() => Ok(()),
             Step::Repeat(index) => {
                 let old = index.get(&self.delivered).clone();
@@ -197,7 +212,10 @@ impl World {
             Next::Attempt(progress)
             | Next::TryAgain { progress, .. }
             | Next::Ended(progress, _)
-            | Next::Canceled(progress) => progress.clone(),
+            | Next::Canceled(progress)
+            | Next::Operating(progress)
+            | Next::Captured(progress)
+            | Next::StillAuthorized(progress) => progress.clone(),
         };
         let edge = (before.status, after.status);
         let legal = match trigger {
@@ -205,8 +223,20 @@ impl World {
             Trigger::Cancel => matches!(edge, (Waiting | Declined | Failed, Canceled)),
             Trigger::Answered { .. } => matches!(
                 edge,
-                (Processing, Processing | Succeeded | Declined | Failed)
+                (
+                    Processing,
+                    Processing | RequiresCapture | Succeeded | Declined | Failed
+                )
             ),
+            Trigger::OperationStarted(_) => edge == (RequiresCapture, Processing),
+            Trigger::OperationEnded(end) => {
+                let expected = match end {
+                    OperationEnd::Captured => Succeeded,
+                    OperationEnd::Released => Canceled,
+                    OperationEnd::StillAuthorized => RequiresCapture,
+                };
+                edge == (Processing, expected)
+            }
             Trigger::Reversal { .. } => {
                 matches!(edge, (Processing, Processing | Declined | Failed))
             }
@@ -222,6 +252,9 @@ impl World {
             prop_assert!(after.phase == Phase::Reverse || after.try_number <= self.max_tries);
             prop_assert!(before.phase == Phase::Authorize || after.phase == Phase::Reverse);
         }
+        // While a capture or void runs, no try is awaited.
+        let operating = matches!(trigger, Trigger::OperationStarted(_));
+        prop_assert_eq!(after.operation.is_some(), operating);
         if asks_processor {
             self.delivered.push(trigger);
         }
@@ -238,7 +271,10 @@ impl World {
             .map(|(attempt, _)| *attempt)
             .collect();
         match self.now.status {
-            Succeeded => prop_assert_eq!(holding, vec![self.now.attempt]),
+            Succeeded | RequiresCapture => prop_assert_eq!(holding, vec![self.now.attempt]),
+            Processing if self.now.operation.is_some() => {
+                prop_assert_eq!(holding, vec![self.now.attempt]);
+            }
             Waiting | Declined | Failed | Canceled => prop_assert_eq!(holding, Vec::<u32>::new()),
             Processing => prop_assert!(holding.iter().all(|attempt| *attempt == self.now.attempt)),
         }

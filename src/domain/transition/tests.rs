@@ -6,6 +6,13 @@ use super::model::{Step, Way, World};
 use super::*;
 use PaymentStatus::{Canceled, Processing, Succeeded};
 
+fn capture_method(manual: bool) -> CaptureMethod {
+    match manual {
+        true => CaptureMethod::Manual,
+        false => CaptureMethod::Automatic,
+    }
+}
+
 fn any_way() -> impl Strategy<Value = Way> {
     prop::sample::select(vec![
         Way::Answered,
@@ -25,6 +32,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::LateCall),
         3 => any_way().prop_map(Step::Reverse),
         2 => any::<prop::sample::Index>().prop_map(Step::Repeat),
+        1 => prop::sample::select(vec![OperationKind::Capture, OperationKind::Void])
+            .prop_map(Step::StartOperation),
+        2 => prop::sample::select(vec![
+            OperationEnd::Captured, OperationEnd::Released, OperationEnd::StillAuthorized,
+        ])
+        .prop_map(Step::EndOperation),
     ]
 }
 
@@ -33,9 +46,9 @@ proptest! {
 
     #[test]
     fn whatever_happens_the_status_tells_the_truth_about_the_money(
-        max_tries in 1_u32..5, steps in prop::collection::vec(any_step(), 1..60),
+        max_tries in 1_u32..5, manual: bool, steps in prop::collection::vec(any_step(), 1..60),
     ) {
-        let mut world = World::new(max_tries);
+        let mut world = World::new(max_tries, capture_method(manual));
         world.step(&Step::PresentCard { good: true })?;
         for step in &steps {
             world.step(step)?;
@@ -47,9 +60,9 @@ proptest! {
 
     #[test]
     fn an_issuer_that_comes_back_ends_every_attempt(
-        good: bool, max_tries in 1_u32..5, troubles in prop::collection::vec(any_way(), 0..20),
+        good: bool, manual: bool, max_tries in 1_u32..5, troubles in prop::collection::vec(any_way(), 0..20),
     ) {
-        let mut world = World::new(max_tries);
+        let mut world = World::new(max_tries, capture_method(manual));
         world.step(&Step::PresentCard { good })?;
         for way in troubles.into_iter().chain([Way::Answered; 2]) {
             let step = match world.now.phase {

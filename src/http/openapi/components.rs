@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::http::card_tokens::CardTokenObject;
 use crate::http::events::History;
 use crate::http::list::{self, Page};
+use crate::http::operations::Refunds;
 use crate::http::problem;
 use crate::wire::payment::PaymentObject;
 use crate::wire::result::CloudEvent;
@@ -37,14 +38,17 @@ fn schemas() -> Value {
     add::<CloudEvent<PaymentObject>>(&mut generator);
     add::<Page>(&mut generator);
     add::<History>(&mut generator);
+    add::<Refunds>(&mut generator);
     add::<CardTokenObject>(&mut generator);
     add::<problem::Document>(&mut generator);
     let mut schemas = generator.take_definitions(true);
     for (name, schema) in [
+        ("CaptureRequest", schema::capture_request()),
         ("Card", schema::card()),
         ("CardOrToken", schema::card_or_token()),
         ("PaymentRequest", schema::payment_request()),
         ("PresentedToken", schema::presented_token()),
+        ("RefundRequest", schema::refund_request()),
     ] {
         schemas.insert(name.to_owned(), schema);
     }
@@ -94,6 +98,22 @@ fn parameters() -> Value {
             "description": "The payment's id.",
             "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX},
             "example": 1,
+        },
+        "refund_id": {
+            "name": "refund_id", "in": "path", "required": true,
+            "description": "The refund's id.",
+            "schema": {"type": "string", "format": "uuid"},
+            "example": "019a3f00-0000-7000-8000-000000000009",
+        },
+        "Required-Idempotency-Key": {
+            "name": "Idempotency-Key", "in": "header", "required": true,
+            "description": "As with `POST /payments`, but required: a refund that is sent twice must not be made twice. One key \
+                            belongs to one request: used again for another payment or operation it gives 422.",
+            "schema": {
+                "type": "string",
+                "pattern": "^([!#-~][!-~]{0,254}|\"([!#-\\[\\]-~]|\\\\[\"\\\\]){1,255}\")$",
+            },
+            "example": "0d2f6a52-6d0e-4b5c-9d6a-2b1f6f3d2c11",
         },
         // Optional headers have no `example`: documentation pages fill it in, and every second try would then fail.
         "Idempotency-Key": {

@@ -6,6 +6,7 @@
 
 mod components;
 mod operation;
+mod operations;
 mod payments;
 mod refusals;
 mod samples;
@@ -25,7 +26,7 @@ started without `CLIENTS_FILE` has one client and ignores keys.\n\n\
 **Outcomes.** A decline is an outcome, not an error: 200 with `is_paid: false` and a `decline_code`. A payment that is \
 still being processed is answered with 202 and `Retry-After`. `Prefer: wait=N` waits for the outcome, N seconds at most.\n\n\
 **Idempotency.** Send an `Idempotency-Key` with `POST /payments` and repeat the request as often as you like: it creates only one \
-payment. Keys are kept as long as the payment.\n\n\
+payment. Keys are kept as long as the payment. Captures, cancellations and refunds take keys as well; a refund requires one.\n\n\
 **Errors** are `application/problem+json` (RFC 9457). `error` is one plain sentence, `errors` names every invalid field.\n\n\
 **Messages.** The RabbitMQ interface is described in docs/asyncapi.yaml.\n\n\
 **Test cards**, with any future month and any code; a token works wherever a `card_token` does:\n\n\
@@ -45,7 +46,8 @@ pub fn document() -> Value {
         "servers": [{"url": "/", "description": "This service"}],
         "security": [{"apiKey": []}],
         "tags": [
-            {"name": "payments", "description": "Create, pay, read and cancel payments."},
+            {"name": "payments", "description": "Create, pay, read, capture, cancel and refund payments."},
+            {"name": "refunds", "description": "Refund payments and read refunds."},
             {"name": "cards", "description": "Create card tokens before payments."},
             {"name": "callbacks", "description": "What the service calls."},
             {"name": "service", "description": "Health, version and description of the service. Needs no key."},
@@ -86,7 +88,11 @@ fn operations() -> Vec<Operation> {
         payments::show_link(),
         payments::process_link(),
         payments::events(),
-        payments::cancel(),
+        operations::cancel(),
+        operations::capture(),
+        operations::refund(),
+        operations::list(),
+        operations::show(),
         service::create_card_token(),
         service::about(),
         service::live(),

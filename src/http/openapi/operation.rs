@@ -68,6 +68,12 @@ impl Operation {
         self
     }
 
+    /// The body may be left out.
+    pub fn body_is_optional(mut self) -> Self {
+        self.description["requestBody"]["required"] = json!(false);
+        self
+    }
+
     /// An answer in JSON, with its headers and examples.
     pub fn answers(
         self,

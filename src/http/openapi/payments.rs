@@ -7,7 +7,7 @@ use super::{refusals, samples};
 use crate::domain::Refusal;
 
 /// Headers of every answer with a payment to a `POST` that may start an attempt.
-const ACCEPTED: [&str; 5] = [
+pub(super) const ACCEPTED: [&str; 5] = [
     "Location",
     "ETag",
     "Retry-After",
@@ -91,6 +91,7 @@ fn presented(path: &'static str, id: &str) -> Operation {
         .refuses(&[
             refusals::card(),
             refusals::state("canceled", Refusal::Canceled),
+            refusals::state("authorized", Refusal::RequiresCapture),
         ])
         .refuses(&refusals::tokens())
 }
@@ -164,22 +165,4 @@ pub(super) fn events() -> Operation {
         (reference("History"), &[samples::history()]),
     )
     .refuses(&refusals::of_payments())
-}
-
-pub(super) fn cancel() -> Operation {
-    Operation::post("/payments/{payment_id}/cancel", "cancelPayment", "Cancel a payment")
-        .tag("payments")
-        .about("Only while it waits for a card: a payment that is being processed or has succeeded stays. Takes no body.")
-        .takes(&["payment_id"])
-        .answers(
-            200,
-            "It is canceled, now or already.",
-            &["ETag", "Cache-Control"],
-            (reference("Payment"), &[samples::canceled()]),
-        )
-        .refuses(&refusals::of_payments())
-        .refuses(&[
-            refusals::state("processing", Refusal::Processing),
-            refusals::state("succeeded", Refusal::Succeeded),
-        ])
 }

@@ -1,10 +1,11 @@
 //! Examples of problems: which operations return which, and their texts.
 
-use crate::domain::{PaymentId, Refusal};
+use crate::domain::{Currency, Money, PaymentId, Refusal};
 use crate::http::body;
 use crate::http::problem::{Kind, Problem};
 use crate::http::server::{head, socket};
 use crate::payments::AcceptError;
+use crate::payments::operations::start::OperationRefusal;
 use crate::store::StoreError;
 use crate::store::quarantine::Quarantined;
 use crate::wire::fields::FieldError;
@@ -150,6 +151,33 @@ pub(super) fn of_creation() -> Vec<Named> {
 /// The payment's state forbids the request.
 pub(super) fn state(name: &'static str, refusal: Refusal) -> Named {
     (name, AcceptError::from(refusal).into())
+}
+
+/// The payment does not allow the operation.
+pub(super) fn operation(name: &'static str, refusal: OperationRefusal) -> Named {
+    (name, AcceptError::from(refusal).into())
+}
+
+/// An amount that is more than what is left.
+pub(super) fn too_much() -> Named {
+    let left = Currency::parse("CAD")
+        .ok()
+        .and_then(|currency| Money::from_minor(2500, currency).ok());
+    let problem = left.map_or_else(Problem::internal, |left| {
+        AcceptError::from(OperationRefusal::TooMuch(left)).into()
+    });
+    ("too_much", problem)
+}
+
+/// No such refund.
+pub(super) fn no_refund() -> Named {
+    ("no_refund", Problem::no_refund())
+}
+
+/// Problems of `Idempotency-Key`, and of operations on payments.
+pub(super) fn of_operations() -> Vec<Named> {
+    let of_new_ids = |named: &Named| named.0 != "ids_exhausted";
+    of_creation().into_iter().filter(of_new_ids).collect()
 }
 
 /// An invalid query.

@@ -14,7 +14,9 @@ fn payment(status: &str, changes: Value) -> Value {
         "payment_id": 42, "id": 42, "order_id": 1, "user_id": 1, "total_amount": 99.53, "currency": "CAD",
         "status": status, "is_paid": status == "succeeded", "decline_code": null, "authorization_code": null,
         "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01"},
-        "attempt": 1, "metadata": {}, "return_url": null, "created_at": CREATED, "updated_at": CHANGED,
+        "attempt": 1, "capture_method": "automatic", "amount_captured": if status == "succeeded" { 99.53 } else { 0.0 },
+        "amount_refunded": 0.0, "capture_before": null, "operation": null, "cancellation_reason": null,
+        "metadata": {}, "return_url": null, "created_at": CREATED, "updated_at": CHANGED,
     });
     if let Value::Object(changes) = changes {
         for (name, value) in changes {
@@ -57,8 +59,76 @@ pub(super) fn failed() -> Sample {
 }
 
 pub(super) fn canceled() -> Sample {
-    let value = payment("canceled", json!({"payment_method": null, "attempt": 0}));
+    let changes = json!({
+        "payment_method": null, "attempt": 0, "cancellation_reason": "requested_by_client",
+    });
+    let value = payment("canceled", changes);
     ("canceled", "Canceled by the client.", value)
+}
+
+pub(super) fn requires_capture() -> Sample {
+    let value = payment("requires_capture", authorized(json!({})));
+    (
+        "authorized",
+        "Authorized: to be captured or canceled.",
+        value,
+    )
+}
+
+/// A payment whose capture or void is running.
+pub(super) fn operating(operation: &str) -> Sample {
+    let value = payment("processing", authorized(json!({"operation": operation})));
+    ("operating", "The processor has not answered yet.", value)
+}
+
+pub(super) fn captured() -> Sample {
+    let value = payment("succeeded", authorized(json!({"amount_captured": 60.0})));
+    ("captured", "A part of the amount is captured.", value)
+}
+
+/// Fields of a payment that is captured later.
+fn authorized(mut changes: Value) -> Value {
+    changes["capture_method"] = json!("manual");
+    changes["authorization_code"] = json!("A5F1C2");
+    changes["capture_before"] = json!("2026-11-08T10:00:00.234567Z");
+    changes
+}
+
+/// Bodies of captures.
+pub(super) fn captures() -> Vec<Sample> {
+    vec![
+        (
+            "part",
+            "A part; the rest is released.",
+            json!({"amount": 60}),
+        ),
+        ("all", "All that is authorized.", json!({})),
+    ]
+}
+
+/// Bodies of refunds.
+pub(super) fn refund_requests() -> Vec<Sample> {
+    vec![
+        (
+            "part",
+            "A part, with the client's reason and reference.",
+            json!({"amount": "25.00", "reason": "One of two books was damaged", "client_reference": "R-7"}),
+        ),
+        ("all", "All that is left.", json!({})),
+    ]
+}
+
+pub(super) fn refund() -> Sample {
+    let value = json!({
+        "refund_id": "019a3f00-0000-7000-8000-000000000009", "payment_id": 42, "amount": 25.0, "currency": "CAD",
+        "status": "pending", "failure_code": null, "reason": "One of two books was damaged", "client_reference": "R-7",
+        "created_at": CHANGED, "updated_at": CHANGED,
+    });
+    ("pending", "The processor has not answered yet.", value)
+}
+
+pub(super) fn refunds() -> Sample {
+    ("one", "One refund.", json!({"data": [refund().2]}))
 }
 
 /// Every outcome, and a repeated request that already has one.
@@ -77,6 +147,7 @@ pub(super) fn every_state() -> Vec<Sample> {
     vec![
         requires_payment_method(),
         processing(),
+        requires_capture(),
         succeeded(),
         declined(),
         failed(),

@@ -132,6 +132,7 @@ impl Words {
         let (english, french) = match status {
             S::RequiresPaymentMethod => ("To be paid", "À payer"),
             S::Processing => ("Being processed", "En cours"),
+            S::RequiresCapture => ("Authorized", "Autorisé"),
             S::Succeeded => ("Paid", "Payé"),
             S::Declined => ("Declined", "Refusé"),
             S::Failed => ("Failed", "Échoué"),
@@ -153,6 +154,10 @@ impl Words {
             (S::Processing, _) => (
                 "The card is being checked. This page renews itself; you do not have to pay again.",
                 "La carte est en cours de vérification. Cette page se met à jour ; ne payez pas une seconde fois.",
+            ),
+            (S::RequiresCapture, _) => (
+                "Thank you: the amount is reserved on your card. It is charged when your order is completed.",
+                "Merci : le montant est réservé sur votre carte. Il sera débité lorsque votre commande sera finalisée.",
             ),
             (S::Succeeded, _) => (
                 "Thank you: the payment has been made.",

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::domain::PaymentId;
 use crate::payments::AcceptError;
+use crate::payments::operations::start::OperationRefusal;
 use crate::store::StoreError;
 use crate::wire::fields::FieldError;
 
@@ -79,6 +80,12 @@ impl Problem {
         Self::new(Kind::NotFound, format!("There is no payment {id}."))
     }
 
+    /// No such refund, for this client.
+    pub fn no_refund() -> Self {
+        let sentence = "There is no such refund: its id is the refund_id that POST /payments/{payment_id}/refunds answers.";
+        Self::new(Kind::NotFound, sentence)
+    }
+
     /// What kind of problem it is.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -134,6 +141,7 @@ impl From<AcceptError> for Problem {
             AcceptError::Refused(refusal) => {
                 Self::new(Kind::Conflict, format!("This cannot be done: {refusal}."))
             }
+            AcceptError::Operation(refusal) => refusal.into(),
             AcceptError::Seal(reason) => {
                 tracing::error!(error = %reason, "a card could not be sealed");
                 Self::internal()
@@ -144,6 +152,31 @@ impl From<AcceptError> for Problem {
             ),
             AcceptError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<OperationRefusal> for Problem {
+    fn from(refusal: OperationRefusal) -> Self {
+        let (field, code, message) = match refusal {
+            OperationRefusal::TooMuch(left) => (
+                "amount",
+                "amount_too_large",
+                format!("amount is more than what is left: at most {left}."),
+            ),
+            OperationRefusal::Currency(currency) => (
+                "currency",
+                "another_currency",
+                format!("currency must be that of the payment, {}.", currency.code()),
+            ),
+            OperationRefusal::State(_)
+            | OperationRefusal::CancelInstead
+            | OperationRefusal::RefundInstead
+            | OperationRefusal::NothingCharged
+            | OperationRefusal::NothingLeft => {
+                return Self::new(Kind::Conflict, format!("This cannot be done: {refusal}."));
+            }
+        };
+        Self::field(Kind::InvalidFields, field, code, &message)
     }
 }
 

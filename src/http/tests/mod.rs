@@ -152,6 +152,7 @@ impl Served {
             card: None,
             token: None,
             delay: Duration::ZERO,
+            capture_within: Duration::ZERO,
             ids: RowIds::draw(),
         };
         let advanced = self.commands.advance(advance).await.expect("recorded");

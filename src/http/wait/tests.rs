@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::domain::{ClientName, Currency, Metadata, Money, OrderId, UserId};
+use crate::domain::{ClientName, Currency, Funds, Metadata, Money, OrderId, UserId};
 
 const ID: PaymentId = PaymentId(7);
 const LONG: Duration = Duration::from_secs(30);
@@ -23,6 +23,7 @@ fn payment(status: PaymentStatus) -> Payment {
         attempt: 1,
         metadata: Metadata::default(),
         return_url: None,
+        funds: Funds::default(),
         sequence: 2,
         created_at: OffsetDateTime::UNIX_EPOCH,
         updated_at: OffsetDateTime::UNIX_EPOCH,

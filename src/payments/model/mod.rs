@@ -13,7 +13,9 @@ use super::advance::{Moving, Writes};
 use super::claim::{self, claim};
 use crate::domain::{
     Answer,
-    PaymentStatus::{Canceled, Declined, Failed, Processing, RequiresPaymentMethod, Succeeded},
+    PaymentStatus::{
+        Canceled, Declined, Failed, Processing, RequiresCapture, RequiresPaymentMethod, Succeeded,
+    },
     Phase, Progress, ReversalAnswer, Timestamp, Trigger,
 };
 use crate::payments::advance::Advanced;
@@ -210,6 +212,7 @@ impl World {
             card,
             token: None,
             delay: Duration::ZERO,
+            capture_within: Duration::ZERO,
             ids: RowIds::draw(),
         };
         let mut moving = Moving {
@@ -248,7 +251,7 @@ impl World {
         let standing = self.processor.standing();
         let attempt = self.row.payment.attempt;
         let expected = match self.row.payment.status {
-            Succeeded => vec![attempt],
+            Succeeded | RequiresCapture => vec![attempt],
             RequiresPaymentMethod | Declined | Failed | Canceled => Vec::new(),
             Processing => {
                 prop_assert!(standing.iter().all(|charged| *charged == attempt));

@@ -1,6 +1,7 @@
 //! Whatever workers and processor do: never two standing charges, never an unpaid status with a charge, always an end.
 
 use super::*;
+use crate::domain::Funds;
 use crate::domain::Origin;
 use crate::domain::{
     Brand, CardSummary, ClientName, Currency, Expiration, Metadata, Money, OrderId, Payment,
@@ -78,6 +79,7 @@ pub fn payment() -> StoredPayment {
             attempt: 0,
             metadata: Metadata::default(),
             return_url: None,
+            funds: Funds::default(),
             sequence: 1,
             created_at: at,
             updated_at: at,

@@ -56,7 +56,10 @@ pub fn decide(card: &Card, now: Timestamp, call: u32) -> Decision {
         Behaviour::LoseFirstAnswer if call == 1 => unheard_charge,
         Behaviour::LoseEveryAnswer | Behaviour::LoseReversals(_) => unheard_charge,
         Behaviour::ApproveSlowly => Decision::LATE_CHARGE,
-        Behaviour::Approve | Behaviour::DownFor(_) | Behaviour::LoseFirstAnswer => charge,
+        Behaviour::Approve
+        | Behaviour::ApproveThen(_)
+        | Behaviour::DownFor(_)
+        | Behaviour::LoseFirstAnswer => charge,
     }
 }
 
@@ -72,7 +75,8 @@ pub fn depends_on_call(card: &Card) -> bool {
         | Behaviour::AlwaysDown
         | Behaviour::LoseEveryAnswer
         | Behaviour::StaySilent
-        | Behaviour::LoseReversals(_) => false,
+        | Behaviour::LoseReversals(_)
+        | Behaviour::ApproveThen(_) => false,
     }
 }
 
@@ -151,6 +155,21 @@ mod tests {
             ("4000009900000319", [LOST; 5]),
             ("4000009900006001", first(LATE, Decision::Decline("do_not_honor"))),
             ("4000009900006100", first(LATE, DOWN)), ("4000009900006209", first(LATE, Decision::Silence)),
+            ("4000000000007726", [OK; 5]),
+            ("4000000000005126", [OK; 5]),
+            ("4000009900071104", [OK; 5]),
+            ("4000009900071203", [OK; 5]),
+            ("4000009900071302", [OK; 5]),
+            ("4000009900071401", [OK; 5]),
+            ("4000009900072102", [OK; 5]),
+            ("4000009900072201", [OK; 5]),
+            ("4000009900072300", [OK; 5]),
+            ("4000009900072409", [OK; 5]),
+            ("4000009900073100", [OK; 5]),
+            ("4000009900073209", [OK; 5]),
+            ("4000009900073308", [OK; 5]),
+            ("4000009900073407", [OK; 5]),
+            ("4000009900071500", [OK; 5]),
             // Not listed: any card with a right check digit, and one with a wrong one.
             ("4111111111111111", [OK; 5]), ("4111111111111112", no("incorrect_number")),
         ]

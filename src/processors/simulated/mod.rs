@@ -6,7 +6,7 @@ pub mod issuer;
 pub mod ledger;
 pub mod test_tokens;
 
-pub use cards::{Behaviour, LaterCalls, TEST_CARDS, TestCard};
+pub use cards::{Behaviour, LaterCalls, OperationFault, TEST_CARDS, TestCard};
 pub use issuer::{Latency, Options, SimulatedIssuer};
 pub use ledger::Ledger;
 pub use test_tokens::TestTokens;

@@ -87,6 +87,7 @@ fn named(row: &SetAside) -> String {
     match &row.key {
         Key::Payment(id) => format!("payment {id}: {}", row.reason),
         Key::Outbox(id) => format!("outbox {}: {}", id.0, row.reason),
+        Key::Operation(id) => format!("operation {}: {}", id.0, row.reason),
         Key::Unmarked(table) => format!("{table}: {}", row.reason),
     }
 }

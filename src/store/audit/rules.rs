@@ -37,7 +37,7 @@ pub struct Rule {
 
 /// () → name, number
 pub(super) const STATUSES: &str =
-    "SELECT status, COUNT(*) FROM payments GROUP BY status ORDER BY status";
+    "SELECT COALESCE(stage, status), COUNT(*) FROM payments GROUP BY 1 ORDER BY 1";
 
 /// (now) → name, number
 pub(super) const TABLES: &str = "
@@ -45,6 +45,7 @@ SELECT 'events', COUNT(*) FROM payment_events
 UNION ALL SELECT 'charges', COUNT(*) FROM issuer_ledger WHERE charged_at IS NOT NULL
 UNION ALL SELECT 'charges_reversed', COUNT(*) FROM issuer_ledger
     WHERE charged_at IS NOT NULL AND reversed_at IS NOT NULL
+UNION ALL SELECT 'operations', COUNT(*) FROM operations
 UNION ALL SELECT 'outbox', COUNT(*) FROM outbox
 UNION ALL SELECT 'outbox_due', COUNT(*) FROM outbox WHERE due_at <= ? AND lane <> 'aside'
 UNION ALL SELECT 'card_tokens', COUNT(*) FROM card_tokens";
@@ -62,10 +63,30 @@ pub const RULES: &[Rule] = &[
 SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
 FROM payments p
 LEFT JOIN payment_events e ON e.payment_id = p.id AND e.kind IN ('succeeded', 'declined', 'failed')
+WHERE p.capture_method IS NULL
 GROUP BY p.id, p.status, p.attempt
 HAVING COUNT(e.id) <> p.attempt - CASE WHEN p.status = 'processing' THEN 1 ELSE 0 END
     OR COUNT(DISTINCT e.attempt) <> COUNT(e.id)
     OR MAX(e.attempt) > p.attempt - CASE WHEN p.status = 'processing' THEN 1 ELSE 0 END
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "outcome_events_of_captures",
+        promise: "every ended attempt of a payment that is captured later has an outcome event",
+        severity: Severity::Breach,
+        remedy: "read the payment's history (`payments show ID`); rows were changed from outside, or this is a fault of the \
+                 service",
+        ledger: false,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN payment_events e ON e.payment_id = p.id
+    AND e.kind IN ('requires_capture', 'succeeded', 'declined', 'failed')
+WHERE p.capture_method IS NOT NULL
+GROUP BY p.id, p.stage, p.operation, p.attempt
+HAVING COUNT(DISTINCT e.attempt)
+    <> p.attempt - CASE WHEN p.stage = 'processing' AND p.operation IS NULL THEN 1 ELSE 0 END
 ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
     },
@@ -80,9 +101,14 @@ SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
 FROM payments p
 LEFT JOIN payment_events e ON e.payment_id = p.id AND e.sequence = p.sequence
 WHERE e.id IS NULL OR NOT (
-    e.kind = p.status
-    OR (p.status = 'requires_payment_method' AND e.kind = 'accepted')
-    OR (p.status = 'processing' AND e.kind IN ('attempt_started', 'try_failed', 'reversal_started'))
+    e.kind = COALESCE(p.stage, p.status)
+    OR (COALESCE(p.stage, p.status) = 'requires_payment_method' AND e.kind = 'accepted')
+    OR (COALESCE(p.stage, p.status) = 'processing' AND p.operation IS NULL
+        AND e.kind IN ('attempt_started', 'try_failed', 'reversal_started'))
+    OR (p.stage = 'processing' AND p.operation IS NOT NULL
+        AND e.kind IN ('capture_started', 'void_started', 'operation_try_failed'))
+    OR (p.status = 'succeeded'
+        AND e.kind IN ('refund_started', 'refund_succeeded', 'refund_failed', 'operation_try_failed'))
 )
 ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
@@ -158,10 +184,116 @@ LEFT JOIN (
     SELECT payment_id, COUNT(*) AS charges FROM issuer_ledger
     WHERE charged_at IS NOT NULL AND reversed_at IS NULL GROUP BY payment_id
 ) l ON l.payment_id = p.id
-WHERE COALESCE(l.charges, 0) > 1
+WHERE p.capture_method IS NULL AND (COALESCE(l.charges, 0) > 1
     OR (p.status <> 'processing'
-        AND COALESCE(l.charges, 0) <> CASE WHEN p.status = 'succeeded' THEN 1 ELSE 0 END)
+        AND COALESCE(l.charges, 0) <> CASE WHEN p.status = 'succeeded' THEN 1 ELSE 0 END))
 ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "held_once",
+        promise: "a payment that is captured later has one amount held while it is authorized or captured, and none otherwise",
+        severity: Severity::Breach,
+        remedy: "compare history and ledger of the payment, correct it manually with the issuer, and report the fault",
+        ledger: true,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN (
+    SELECT l.payment_id, COUNT(*) AS holds FROM issuer_ledger l
+    LEFT JOIN issuer_operations o ON o.authorization_key = l.idempotency_key AND o.kind = 'void'
+        AND o.executed_at IS NOT NULL
+    WHERE l.charged_at IS NOT NULL AND l.reversed_at IS NULL AND o.idempotency_key IS NULL
+    GROUP BY l.payment_id
+) l ON l.payment_id = p.id
+WHERE p.capture_method IS NOT NULL AND (COALESCE(l.holds, 0) > 1
+    OR (COALESCE(p.stage, p.status) <> 'processing' AND COALESCE(p.cancellation_reason, '') <> 'authorization_gone'
+        AND COALESCE(l.holds, 0)
+            <> CASE WHEN COALESCE(p.stage, p.status) IN ('requires_capture', 'succeeded') THEN 1 ELSE 0 END))
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "captured_rightly",
+        promise: "what the issuer has captured for a payment is what the payment says",
+        severity: Severity::Breach,
+        remedy: "compare history and ledger of the payment, correct it manually with the issuer, and report the fault",
+        ledger: true,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN (
+    SELECT payment_id, SUM(amount_minor) AS captured FROM issuer_operations
+    WHERE kind = 'capture' AND executed_at IS NOT NULL GROUP BY payment_id
+) o ON o.payment_id = p.id
+WHERE p.capture_method IS NOT NULL AND COALESCE(p.stage, p.status) <> 'processing'
+    AND COALESCE(o.captured, 0) <> CASE WHEN p.status = 'succeeded' THEN p.captured_minor ELSE 0 END
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "refunded_rightly",
+        promise: "a refund that succeeded was carried out by the issuer, and one that failed was not",
+        severity: Severity::Breach,
+        remedy: "compare the refund with the issuer's ledger, correct it manually with the issuer, and report the fault",
+        ledger: true,
+        sql: "
+SELECT CONCAT('payment ', r.payment_id), COUNT(*) OVER ()
+FROM operations r
+LEFT JOIN issuer_operations o ON o.payment_id = r.payment_id AND o.kind = 'refund'
+    AND REPLACE(o.idempotency_key, '-', '') = LOWER(HEX(r.id))
+WHERE r.kind = 'refund' AND r.status <> 'pending'
+    AND CASE WHEN r.status = 'succeeded' THEN r.amount_minor ELSE 0 END
+        <> CASE WHEN o.executed_at IS NOT NULL AND (o.failed_at IS NULL OR r.phase = 'confirm')
+            THEN o.amount_minor ELSE 0 END
+ORDER BY r.payment_id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "refunds_added_up",
+        promise: "a payment's refunded and reserved amounts are the sums of its refunds, and not more than what was captured",
+        severity: Severity::Breach,
+        remedy: "compare the payment with its refunds (`payments show ID`), and report the fault",
+        ledger: false,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN (
+    SELECT payment_id, SUM(CASE WHEN status = 'succeeded' THEN amount_minor ELSE 0 END) AS refunded,
+        SUM(CASE WHEN status <> 'failed' THEN amount_minor ELSE 0 END) AS reserved
+    FROM operations WHERE kind = 'refund' GROUP BY payment_id
+) r ON r.payment_id = p.id
+WHERE (r.payment_id IS NOT NULL OR p.reserved_minor IS NOT NULL)
+    AND (COALESCE(p.refunded_minor, 0) <> COALESCE(r.refunded, 0)
+        OR COALESCE(p.reserved_minor, 0) <> COALESCE(r.reserved, 0)
+        OR COALESCE(p.reserved_minor, 0) > COALESCE(p.captured_minor, p.amount_minor))
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "operations_in_time",
+        promise: "no capture, void or refund is overdue",
+        severity: Severity::Breach,
+        remedy: "are workers running, and is payments.operations consumed (GET /health/ready)? does the processor answer?",
+        ledger: false,
+        sql: "
+SELECT CONCAT('payment ', payment_id), COUNT(*) OVER ()
+FROM operations
+WHERE check_at < ? AND quarantined IS NULL
+ORDER BY check_at LIMIT 10",
+        parameters: |now, bounds| vec![(now - bounds.processing).into()],
+    },
+    Rule {
+        name: "operations_quarantined",
+        promise: "no capture, void or refund is quarantined",
+        severity: Severity::Breach,
+        remedy: "repair the row, then release it: docs/runbook.md, Quarantine",
+        ledger: false,
+        sql: "
+SELECT CONCAT(HEX(id), ': ', quarantined), COUNT(*) OVER ()
+FROM operations
+WHERE quarantined IS NOT NULL
+ORDER BY id LIMIT 10",
         parameters: |_, _| vec![],
     },
     Rule {
@@ -196,15 +328,16 @@ ORDER BY l.idempotency_key LIMIT 10",
     },
     Rule {
         name: "authorized",
-        promise: "a succeeded payment has its authorization code, and no other payment has one",
+        promise: "a payment that is authorized or has succeeded has its authorization code, and no payment that was never \
+                  authorized has one",
         severity: Severity::Breach,
         remedy: "the issuer's answer is lost: ask the issuer for the code by the attempt's key",
         ledger: false,
         sql: "
 SELECT CAST(id AS CHAR), COUNT(*) OVER ()
 FROM payments
-WHERE (status = 'succeeded' AND COALESCE(authorization_code, '') = '')
-    OR (status <> 'succeeded' AND authorization_code IS NOT NULL)
+WHERE (COALESCE(stage, status) IN ('succeeded', 'requires_capture') AND COALESCE(authorization_code, '') = '')
+    OR (status <> 'succeeded' AND capture_method IS NULL AND authorization_code IS NOT NULL)
 ORDER BY id LIMIT 10",
         parameters: |_, _| vec![],
     },
@@ -217,7 +350,8 @@ ORDER BY id LIMIT 10",
         sql: "
 SELECT CAST(id AS CHAR), COUNT(*) OVER ()
 FROM payments
-WHERE status = 'processing' AND phase = 'authorize' AND quarantined IS NULL
+WHERE status = 'processing' AND COALESCE(stage, status) = 'processing' AND operation IS NULL
+    AND phase = 'authorize' AND quarantined IS NULL
     AND updated_at < CASE WHEN try_number <= 1 THEN ? ELSE ? END
 ORDER BY id LIMIT 10",
         parameters: |now, bounds| {
@@ -236,7 +370,8 @@ ORDER BY id LIMIT 10",
         sql: "
 SELECT CAST(id AS CHAR), COUNT(*) OVER ()
 FROM payments
-WHERE status = 'processing' AND phase = 'reverse' AND updated_at < ? AND quarantined IS NULL
+WHERE status = 'processing' AND COALESCE(stage, status) = 'processing' AND operation IS NULL
+    AND phase = 'reverse' AND updated_at < ? AND quarantined IS NULL
 ORDER BY id LIMIT 10",
         parameters: |now, bounds| vec![(now - bounds.processing).into()],
     },
@@ -247,11 +382,12 @@ ORDER BY id LIMIT 10",
         remedy: "set check_at of the payments that are processing to now: the rescue dispatches them",
         ledger: false,
         sql: "
-SELECT CAST(id AS CHAR), COUNT(*) OVER ()
-FROM payments
-WHERE CASE WHEN status = 'processing' THEN 1 ELSE 0 END
-   <> CASE WHEN check_at IS NULL THEN 0 ELSE 1 END
-ORDER BY id LIMIT 10",
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN capture_schedule s ON s.payment_id = p.id
+WHERE CASE WHEN COALESCE(p.stage, p.status) = 'processing' AND p.operation IS NULL THEN 1 ELSE 0 END
+   <> CASE WHEN COALESCE(p.check_at, s.check_at) IS NULL THEN 0 ELSE 1 END
+ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
     },
     Rule {
@@ -324,7 +460,7 @@ ORDER BY id LIMIT 10",
         sql: "
 SELECT CAST(id AS CHAR), COUNT(*) OVER ()
 FROM payments
-WHERE status <> 'processing' AND sealed_card IS NOT NULL
+WHERE COALESCE(stage, status) <> 'processing' AND sealed_card IS NOT NULL
 ORDER BY id LIMIT 10",
         parameters: |_, _| vec![],
     },

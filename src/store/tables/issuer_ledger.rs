@@ -36,6 +36,29 @@ ON CONFLICT DO NOTHING",
     ),
 };
 
+/// (rows with the time, whether it is only held, the test card)
+static LEDGER_HOLD: Both<ManyRows> = Both {
+    mysql: ManyRows::values(
+        "
+INSERT INTO issuer_ledger (
+    idempotency_key, payment_id, amount_minor, charged_at, currency, held, test_card
+) VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?)",
+        " ON DUPLICATE KEY UPDATE idempotency_key = issuer_ledger.idempotency_key",
+    ),
+    sqlite: Json(
+        "
+INSERT INTO issuer_ledger (
+    idempotency_key, payment_id, amount_minor, charged_at, currency, held, test_card
+)
+SELECT
+    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]', value ->> '$[5]',
+    value ->> '$[6]'
+FROM json_each(?1) WHERE true
+ON CONFLICT DO NOTHING",
+    ),
+};
+
 /// (rows with the time of the reversal)
 static LEDGER_REVERSE: Both<ManyRows> = Both {
     mysql: Json("
@@ -79,6 +102,9 @@ WHERE idempotency_key IN (SELECT value ->> '$[0]' FROM json_each(?1)) ORDER BY i
 struct LedgerRecord {
     idempotency_key: String,
     payment_id: i64,
+    amount_minor: i64,
+    held: bool,
+    test_card: Option<String>,
     charged_at: Option<PrimitiveDateTime>,
     reversed_at: Option<PrimitiveDateTime>,
 }
@@ -88,6 +114,9 @@ impl<'r, R: Columns> FromRow<'r, R> for LedgerRecord {
         Ok(Self {
             idempotency_key: row.text("idempotency_key")?,
             payment_id: row.number("payment_id")?,
+            amount_minor: row.number("amount_minor")?,
+            held: row.number_or_null("held")?.is_some_and(|held| held != 0),
+            test_card: row.text_or_null("test_card")?,
             charged_at: row.moment_or_null("charged_at")?,
             reversed_at: row.moment_or_null("reversed_at")?,
         })
@@ -101,6 +130,9 @@ impl TryFrom<LedgerRecord> for LedgerEntry {
         Ok(Self {
             key: record.idempotency_key,
             payment: PaymentId(record.payment_id),
+            amount: record.amount_minor,
+            held: record.held,
+            test_card: record.test_card,
             charged_at: record.charged_at.map(utc),
             reversed_at: record.reversed_at.map(utc),
         })
@@ -108,9 +140,9 @@ impl TryFrom<LedgerRecord> for LedgerEntry {
 }
 
 /// Ledger lines and the time of the charge or reversal, by key, so that two writers lock them in the same order.
-fn ledger_rows(lines: &[LedgerLine], at: Timestamp) -> Vec<Row<'_>> {
+fn ledger_rows<'a>(lines: impl IntoIterator<Item = &'a LedgerLine>, at: Timestamp) -> Vec<Row<'a>> {
     let row = |line| ledger_line(line, at);
-    let mut rows: Vec<_> = lines.iter().map(row).collect();
+    let mut rows: Vec<_> = lines.into_iter().map(row).collect();
     rows.sort_unstable();
     rows
 }
@@ -125,6 +157,15 @@ fn ledger_line(line: &LedgerLine, at: Timestamp) -> Row<'_> {
     ]
 }
 
+/// Ledger lines as [`ledger_rows`], with what later operations need to know.
+fn hold_rows<'a>(lines: impl IntoIterator<Item = &'a LedgerLine>, at: Timestamp) -> Vec<Row<'a>> {
+    sorted(lines.into_iter().map(|line| {
+        let mut row = ledger_line(line, at);
+        row.extend([line.held.into(), line.test_card.into()]);
+        row
+    }))
+}
+
 /// Texts as rows of one column, sorted.
 fn texts(texts: &[String]) -> Vec<Row<'_>> {
     sorted(texts.iter().map(|text| vec![text.as_str().into()]))
@@ -137,8 +178,18 @@ impl Transaction {
         lines: &[LedgerLine],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let rows = ledger_rows(lines, now);
-        self.write(self.connection.choose(&LEDGER_CHARGE), rows, &[])
+        let is_plain = |line: &&LedgerLine| !line.held && line.test_card.is_none();
+        let (plain, others): (Vec<_>, Vec<_>) = lines.iter().partition(is_plain);
+        if !plain.is_empty() {
+            let rows = ledger_rows(plain, now);
+            self.write(self.connection.choose(&LEDGER_CHARGE), rows, &[])
+                .await?;
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        let rows = hold_rows(others, now);
+        self.write(self.connection.choose(&LEDGER_HOLD), rows, &[])
             .await
     }
 

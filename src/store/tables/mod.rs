@@ -23,12 +23,15 @@
 //! - `ON DUPLICATE KEY UPDATE id = id` instead of `INSERT IGNORE`, which turns every error into a warning.
 //! - The derived table in locking reads: MySQL refuses a lock over `JSON_TABLE` itself (error 3569).
 
+pub(super) mod capture_schedule;
 mod card_columns;
 pub(super) mod card_tokens;
 mod events;
 mod id_blocks;
 mod issuer_calls;
 mod issuer_ledger;
+mod issuer_operations;
+pub(super) mod operations;
 pub(super) mod outbox;
 pub(super) mod payments;
 
@@ -48,7 +51,11 @@ impl Transaction {
                     outbox::QUARANTINE_OUTBOX,
                     hex::encode(id.0.as_bytes()).into(),
                 ),
-                Key::Payment(_) | Key::Unmarked(_) => continue,
+                Key::Operation(id) if !row.marked => (
+                    operations::QUARANTINE_OPERATION,
+                    hex::encode(id.0.as_bytes()).into(),
+                ),
+                Key::Payment(_) | Key::Operation(_) | Key::Unmarked(_) => continue,
             };
             self.connection.execute(sql, &[reason, id]).await?;
         }

@@ -41,12 +41,13 @@ const OUTBOX_IS_RELEASED: &str =
 /// (now). It does not matter which sweep finds them: the message decides where it goes. A fact must not be found by a
 /// release without facts.
 const RELEASE_OUTBOX: &str = r#"
-UPDATE outbox SET lane = CASE WHEN publication LIKE '{"fact"%' THEN 'try' ELSE 'work' END, due_at = ?
+UPDATE outbox SET lane = CASE WHEN publication LIKE '{"fact"%' THEN 'try' WHEN publication LIKE '{"later"%' THEN 'op-try' ELSE 'work' END, due_at = ?
 WHERE lane = 'aside' AND quarantined IS NULL"#;
 
-/// (lane, now, lane, now) → the lanes in which anything is due. Locks nothing: usually there is nothing.
+/// (lane, now, three times) → the lanes in which anything is due. Locks nothing: usually there is nothing.
 const OUTBOX_IS_DUE: &str = "
 SELECT CASE WHEN EXISTS (SELECT 1 FROM outbox WHERE lane = ? AND due_at <= ?) THEN 1 ELSE 0 END,
+    CASE WHEN EXISTS (SELECT 1 FROM outbox WHERE lane = ? AND due_at <= ?) THEN 1 ELSE 0 END,
     CASE WHEN EXISTS (SELECT 1 FROM outbox WHERE lane = ? AND due_at <= ?) THEN 1 ELSE 0 END";
 
 /// (lane, time) → a row, if any is due later. Locks nothing: usually there is none.
@@ -105,9 +106,9 @@ SELECT * FROM outbox WHERE lane = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT 
 /// (limit) → outbox rows with facts, locked
 static LOCK_FACTS: Both<&str> = Both {
     mysql: "
-SELECT * FROM outbox WHERE lane IN ('try', 'result', 'reply') ORDER BY id LIMIT ? FOR UPDATE",
+SELECT * FROM outbox WHERE lane IN ('try', 'result', 'reply', 'op-try', 'op-event', 'op-reply') ORDER BY id LIMIT ? FOR UPDATE",
     sqlite: "
-SELECT * FROM outbox WHERE lane IN ('try', 'result', 'reply') ORDER BY id LIMIT ?1",
+SELECT * FROM outbox WHERE lane IN ('try', 'result', 'reply', 'op-try', 'op-event', 'op-reply') ORDER BY id LIMIT ?1",
 };
 
 /// (rows of id, due time)
@@ -216,14 +217,14 @@ impl Transaction {
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let lanes = Content::lanes(lane);
-        let [first, second] = lanes.map(Cell::from);
-        let due: Vec<(i64, i64)> = self
+        let parameters = lanes.map(|lane| [lane.into(), now.into()]);
+        let due: Vec<(i64, i64, i64)> = self
             .connection
-            .fetch(OUTBOX_IS_DUE, &[first, now.into(), second, now.into()])
+            .fetch(OUTBOX_IS_DUE, &parameters.concat())
             .await?;
-        let (first, second) = due.into_iter().next().unwrap_or_default();
+        let (messages, facts, later_facts) = due.into_iter().next().unwrap_or_default();
         let mut found: Vec<Tried<OutboxRecord>> = Vec::new();
-        for (lane, is_due) in lanes.into_iter().zip([first, second]) {
+        for (lane, is_due) in lanes.into_iter().zip([messages, facts, later_facts]) {
             if is_due == 0 {
                 continue;
             }

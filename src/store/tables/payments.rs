@@ -8,10 +8,11 @@ use time::PrimitiveDateTime;
 use time::macros::datetime;
 
 use super::card_columns::{CardRecord, card};
-use super::sorted;
+use super::{capture_schedule, operations, sorted};
 use crate::domain::{
-    ClientName, Currency, DeclineCode, Money, OrderId, Payment, PaymentId, PaymentStatus,
-    PendingOutcome, Phase, ReturnUrl, Timestamp, UserId,
+    CancellationReason, CaptureMethod, ClientName, Currency, DeclineCode, Funds, Money,
+    OperationKind, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, ReturnUrl,
+    Timestamp, UserId,
 };
 use crate::store::cells::{Cell, Row};
 use crate::store::columns::Columns;
@@ -43,21 +44,21 @@ const PAYMENT_BY_KEY: &str =
 /// out, with a plain bound before it, because neither MySQL nor MariaDB reads an index by `(a, b) < (?, ?)`.
 const PAYMENTS_BY_CLIENT: &str = "
 SELECT * FROM payments
-WHERE client = ? AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+WHERE client = ? AND created_at <= ? AND (created_at < ? OR id < ?) AND COALESCE(stage, status) = COALESCE(?, stage, status)
 ORDER BY created_at DESC, id DESC LIMIT ?";
 
 /// As [`PAYMENTS_BY_CLIENT`], with the user after the client.
 const PAYMENTS_BY_USER: &str = "
 SELECT * FROM payments
 WHERE client = ? AND user_id = ?
-  AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+  AND created_at <= ? AND (created_at < ? OR id < ?) AND COALESCE(stage, status) = COALESCE(?, stage, status)
 ORDER BY created_at DESC, id DESC LIMIT ?";
 
 /// As [`PAYMENTS_BY_CLIENT`], with the order and the user (or null) after the client.
 const PAYMENTS_BY_ORDER: &str = "
 SELECT * FROM payments
 WHERE client = ? AND order_id = ? AND user_id = COALESCE(?, user_id)
-  AND created_at <= ? AND (created_at < ? OR id < ?) AND status = COALESCE(?, status)
+  AND created_at <= ? AND (created_at < ? OR id < ?) AND COALESCE(stage, status) = COALESCE(?, stage, status)
 ORDER BY created_at DESC, id DESC LIMIT ?";
 
 /// (client) → the next client by name that has a payment, or null
@@ -251,6 +252,35 @@ UPDATE payments SET
 FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
 };
 
+/// (rows of id and the columns about captures and refunds)
+static SET_FUNDS: Both<ManyRows> = Both {
+    mysql: Json(
+        "
+UPDATE (SELECT given.* FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    id BIGINT PATH '$[0]' ERROR ON ERROR,
+    capture_method VARCHAR(10) CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR,
+    stage VARCHAR(33) CHARACTER SET ascii PATH '$[2]' ERROR ON ERROR,
+    operation VARCHAR(17) CHARACTER SET ascii PATH '$[3]' ERROR ON ERROR,
+    captured_minor BIGINT PATH '$[4]' ERROR ON ERROR,
+    refunded_minor BIGINT PATH '$[5]' ERROR ON ERROR,
+    reserved_minor BIGINT PATH '$[6]' ERROR ON ERROR,
+    capture_before VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[7]' ERROR ON ERROR,
+    cancellation_reason VARCHAR(65) CHARACTER SET ascii PATH '$[8]' ERROR ON ERROR
+)) AS given) AS wanted
+STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
+SET payments.capture_method = wanted.capture_method, payments.stage = wanted.stage,
+    payments.operation = wanted.operation, payments.captured_minor = wanted.captured_minor,
+    payments.refunded_minor = wanted.refunded_minor, payments.reserved_minor = wanted.reserved_minor,
+    payments.capture_before = wanted.capture_before, payments.cancellation_reason = wanted.cancellation_reason",
+    ),
+    sqlite: Json("
+UPDATE payments SET
+    capture_method = value ->> '$[1]', stage = value ->> '$[2]', operation = value ->> '$[3]',
+    captured_minor = value ->> '$[4]', refunded_minor = value ->> '$[5]', reserved_minor = value ->> '$[6]',
+    capture_before = value ->> '$[7]', cancellation_reason = value ->> '$[8]'
+FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
+};
+
 /// (rows of id, until)
 static CLAIM_PAYMENTS: Both<ManyRows> = Both {
     mysql: ManyRows::keys(
@@ -313,6 +343,63 @@ pub(in crate::store) struct PaymentRecord {
     fingerprint: Option<Vec<u8>>,
     origin: String,
     return_url: Option<String>,
+    funds: FundsRecord,
+}
+
+/// The columns about captures and refunds. All are null for a payment that is captured at once and was never refunded.
+struct FundsRecord {
+    capture_method: Option<String>,
+    /// The status of a payment that is captured later, while it may still change. `status` is `processing` until then, so
+    /// that releases without captures leave it alone.
+    stage: Option<String>,
+    operation: Option<String>,
+    captured_minor: Option<i64>,
+    refunded_minor: Option<i64>,
+    reserved_minor: Option<i64>,
+    capture_before: Option<PrimitiveDateTime>,
+    cancellation_reason: Option<String>,
+}
+
+impl<'r, R: Columns> FromRow<'r, R> for FundsRecord {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            capture_method: row.text_or_null("capture_method")?,
+            stage: row.text_or_null("stage")?,
+            operation: row.text_or_null("operation")?,
+            captured_minor: row.number_or_null("captured_minor")?,
+            refunded_minor: row.number_or_null("refunded_minor")?,
+            reserved_minor: row.number_or_null("reserved_minor")?,
+            capture_before: row.moment_or_null("capture_before")?,
+            cancellation_reason: row.text_or_null("cancellation_reason")?,
+        })
+    }
+}
+
+impl FundsRecord {
+    /// The amounts of a payment; or the name of the column that cannot be read.
+    fn funds(self, status: PaymentStatus, amount: i64) -> Result<Funds, &'static str> {
+        let method = self.capture_method.as_deref();
+        let succeeded = status == PaymentStatus::Succeeded;
+        Ok(Funds {
+            capture_method: method
+                .map_or(Some(CaptureMethod::Automatic), CaptureMethod::parse)
+                .ok_or("capture_method")?,
+            captured: self
+                .captured_minor
+                .unwrap_or(if succeeded { amount } else { 0 }),
+            refunded: self.refunded_minor.unwrap_or(0),
+            reserved: self.reserved_minor.unwrap_or(0),
+            capture_before: self.capture_before.map(utc),
+            operation: parsed(self.operation, OperationKind::parse).ok_or("operation")?,
+            cancellation_reason: parsed(self.cancellation_reason, CancellationReason::parse)
+                .ok_or("cancellation_reason")?,
+        })
+    }
+}
+
+/// A text that may be null; none if it cannot be parsed.
+fn parsed<T>(text: Option<String>, parse: fn(&str) -> Option<T>) -> Option<Option<T>> {
+    text.map_or(Some(None), |text| parse(&text).map(Some))
 }
 
 impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
@@ -344,6 +431,7 @@ impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
             fingerprint: row.bytes_or_null("fingerprint")?,
             origin: row.text("origin")?,
             return_url: row.text_or_null("return_url")?,
+            funds: FundsRecord::from_row(row)?,
         })
     }
 }
@@ -379,6 +467,9 @@ impl TryFrom<PaymentRecord> for StoredPayment {
         let id = record.id;
         let broken = |column: &str| StoreError::Corrupt(unreadable(column));
         let currency = Currency::parse(&record.currency).map_err(|_| broken("currency"))?;
+        let status = record.funds.stage.as_ref().unwrap_or(&record.status);
+        let status = PaymentStatus::parse(status).ok_or_else(|| broken("status"))?;
+        let funds = record.funds.funds(status, record.amount_minor);
         let payment = Payment {
             id: PaymentId(id),
             client: ClientName::parse(&record.client).map_err(|_| broken("client"))?,
@@ -386,7 +477,7 @@ impl TryFrom<PaymentRecord> for StoredPayment {
             user_id: UserId(record.user_id),
             amount: Money::from_minor(record.amount_minor, currency)
                 .map_err(|_| broken("amount_minor"))?,
-            status: PaymentStatus::parse(&record.status).ok_or_else(|| broken("status"))?,
+            status,
             decline_code: record.decline_code.map(DeclineCode::new),
             authorization_code: record.authorization_code,
             card: record.card.summary().map_err(|()| broken("card"))?,
@@ -397,6 +488,7 @@ impl TryFrom<PaymentRecord> for StoredPayment {
                 .map(|text| ReturnUrl::parse(&text))
                 .transpose()
                 .map_err(|_| broken("return_url"))?,
+            funds: funds.map_err(broken)?,
             sequence: u32::try_from(record.sequence).map_err(|_| broken("sequence"))?,
             created_at: record.created_at.assume_utc(),
             updated_at: record.updated_at.assume_utc(),
@@ -449,7 +541,7 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         payment.user_id.0.into(),
         payment.amount.minor().into(),
         payment.amount.currency().code().into(),
-        payment.status.as_str().into(),
+        status(payment).into(),
         decline_code(payment),
         payment.authorization_code.as_deref().into(),
         brand,
@@ -465,7 +557,7 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         row.uncertain.into(),
         sealed_card(row),
         row.claimed_until.into(),
-        row.check_at.into(),
+        check_at(row),
         key.map(|key| Cell::bytes(key.key.as_bytes())).into(),
         key.map(|key| Cell::bytes(&key.fingerprint)).into(),
         Cell::json(&row.origin)?,
@@ -483,7 +575,7 @@ fn moved_payment(row: &StoredPayment) -> Row<'_> {
     let [brand, last4, expiration] = card(payment);
     vec![
         payment.id.0.into(),
-        payment.status.as_str().into(),
+        status(payment).into(),
         decline_code(payment),
         payment.authorization_code.as_deref().into(),
         brand,
@@ -497,7 +589,7 @@ fn moved_payment(row: &StoredPayment) -> Row<'_> {
         row.uncertain.into(),
         sealed_card(row),
         row.claimed_until.into(),
-        row.check_at.into(),
+        check_at(row),
         pending_code(row),
     ]
 }
@@ -515,7 +607,7 @@ fn ended_alike(rows: &[StoredPayment]) -> BTreeMap<Row<'_>, Vec<&StoredPayment>>
 fn end(row: &StoredPayment) -> Row<'_> {
     let payment = &row.payment;
     vec![
-        payment.status.as_str().into(),
+        status(payment).into(),
         decline_code(payment),
         payment.attempt.into(),
         payment.sequence.into(),
@@ -537,6 +629,48 @@ fn authorization_codes<'a>(rows: &[&'a StoredPayment]) -> Vec<Row<'a>> {
         ]
     };
     rows.iter().map(row).collect()
+}
+
+/// The column `status`: releases without captures leave a payment alone that is processing and has no check.
+fn status(payment: &Payment) -> &'static str {
+    match stage(payment) {
+        Some(_) => PaymentStatus::Processing.as_str(),
+        None => payment.status.as_str(),
+    }
+}
+
+/// The column `stage`.
+fn stage(payment: &Payment) -> Option<&'static str> {
+    let is_final = matches!(
+        payment.status,
+        PaymentStatus::Succeeded | PaymentStatus::Canceled
+    );
+    (payment.funds.is_manual() && !is_final).then(|| payment.status.as_str())
+}
+
+/// The column `check_at`; payments that are captured later have theirs in `capture_schedule`.
+fn check_at(row: &StoredPayment) -> Cell<'static> {
+    let check_at = row.check_at.filter(|_| !row.is_captured_later());
+    check_at.into()
+}
+
+/// The columns about captures and refunds, after the id.
+fn funds_row(row: &StoredPayment) -> Row<'_> {
+    let (payment, funds) = (&row.payment, &row.payment.funds);
+    let operation = funds.operation.map(OperationKind::as_str);
+    let reason = funds.cancellation_reason.map(CancellationReason::as_str);
+    let method = funds.is_manual().then(|| funds.capture_method.as_str());
+    vec![
+        payment.id.0.into(),
+        method.into(),
+        stage(payment).into(),
+        operation.into(),
+        funds.captured.into(),
+        funds.refunded.into(),
+        funds.reserved.into(),
+        funds.capture_before.into(),
+        reason.into(),
+    ]
 }
 
 fn pending_code(row: &StoredPayment) -> Cell<'_> {
@@ -677,15 +811,39 @@ impl Transaction {
             payment_rows(rows)?,
             &[],
         )
-        .await
+        .await?;
+        self.write_funds(rows).await
+    }
+
+    /// Writes the columns about captures and refunds of payments that are captured later or canceled. A payment that is
+    /// captured at once leaves them null until its first refund, see [`Self::set_funds`].
+    async fn write_funds(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
+        let is_special = |row: &&StoredPayment| {
+            let funds = &row.payment.funds;
+            funds.is_manual() || funds.cancellation_reason.is_some()
+        };
+        if !rows.iter().any(|row| is_special(&row)) {
+            return Ok(());
+        }
+        let rows: Vec<StoredPayment> = rows.iter().filter(is_special).cloned().collect();
+        self.set_funds(&rows).await
+    }
+
+    /// Writes the columns about captures and refunds of locked payments.
+    pub async fn set_funds(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
+        let funds = sorted(rows.iter().map(funds_row));
+        self.write(self.connection.choose(&SET_FUNDS), funds, &[])
+            .await?;
+        self.schedule_captures(rows).await
     }
 
     /// Updates locked payments: all columns except client, order, user, amount, metadata, origin, idempotency and
     /// `created_at`.
     pub async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
-        let rows = moved_payments(rows);
-        self.write(self.connection.choose(&UPDATE_PAYMENTS), rows, &[])
-            .await
+        let moved = moved_payments(rows);
+        self.write(self.connection.choose(&UPDATE_PAYMENTS), moved, &[])
+            .await?;
+        self.write_funds(rows).await
     }
 
     /// Updates locked payments that end: writes their progress, decline code and authorization code, and erases the sealed
@@ -713,7 +871,8 @@ impl Transaction {
         rest.sort_unstable_by_key(|row| row.payment.id);
         let rest = moved_payments(rest);
         self.write(self.connection.choose(&UPDATE_PAYMENTS), rest, &[])
-            .await
+            .await?;
+        self.write_funds(rows).await
     }
 
     /// Marks locked payments as claimed by a worker until the given time.
@@ -825,9 +984,15 @@ impl Store {
     /// it is the only one.
     pub async fn end_all_claims(&self) -> Result<(), StoreError> {
         let (mut connection, now) = self.0.engine.begin().await?;
-        connection
-            .execute(END_ALL_CLAIMS, &[now.into(), now.into()])
-            .await?;
+        let now = Cell::from(now);
+        for (sql, times) in [
+            (END_ALL_CLAIMS, 2),
+            (operations::END_CLAIMS, 2),
+            (capture_schedule::CHECK_ALL, 1),
+        ] {
+            let parameters = vec![now.clone(); times];
+            connection.execute(sql, &parameters).await?;
+        }
         connection.commit().await
     }
 

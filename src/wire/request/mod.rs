@@ -14,16 +14,17 @@ use super::rules::Rules;
 use crate::domain::card::holds_card_number;
 use crate::domain::money::InvalidAmount;
 use crate::domain::return_url::InvalidUrl;
-use crate::domain::{Card, Currency, Metadata, Money, OrderId, ReturnUrl, UserId};
+use crate::domain::{CaptureMethod, Card, Currency, Metadata, Money, OrderId, ReturnUrl, UserId};
 use crate::domain::{PaymentMethod, PaymentRequest};
 
-const PAYMENT_FIELDS: [&str; 8] = [
+const PAYMENT_FIELDS: [&str; 9] = [
     "order_id",
     "user_id",
     "total_amount",
     "currency",
     "card",
     "card_token",
+    "capture_method",
     "metadata",
     "return_url",
 ];
@@ -46,6 +47,7 @@ pub fn parse_payment(body: &Value, rules: &Rules) -> Result<PaymentRequest, Vec<
             CardsAllowed::Yes => optional_method(&fields, rules, &mut faults),
             CardsAllowed::No => token_only(&fields, &mut faults),
         };
+        let capture_method = capture_method(&fields, &mut faults);
         let metadata = metadata(&fields, &mut faults);
         let return_url = return_url(&fields, rules, &mut faults);
         check_unknown(&fields, rules, &mut faults);
@@ -54,6 +56,7 @@ pub fn parse_payment(body: &Value, rules: &Rules) -> Result<PaymentRequest, Vec<
             user_id: UserId(user_id?),
             amount: amount?,
             method,
+            capture_method: capture_method?,
             metadata,
             return_url,
         })
@@ -97,26 +100,35 @@ fn amount(fields: &Object, default_currency: Currency, faults: &mut Faults) -> O
     let value = fields.required("total_amount", "a number such as 99.53", faults)?;
     // With an unknown currency, only check what holds for every currency.
     let assumed = currency.unwrap_or(default_currency);
+    match read_amount(value, assumed) {
+        Ok(money) => return currency.map(|_| money),
+        Err(("too_precise", _)) if currency.is_none() => {}
+        Err((code, message)) => faults.add(fields.path("total_amount"), code, message),
+    }
+    None
+}
+
+/// Reads an amount that is a number or a decimal in a string; an error has its code and its message.
+pub(super) fn read_amount(
+    value: &Value,
+    currency: Currency,
+) -> Result<Money, (&'static str, String)> {
     let read = match value {
-        Value::Number(number) => Money::parse_number(number, assumed),
+        Value::Number(number) => Money::parse_number(number, currency),
         Value::String(text) if text.len() > LONGEST_AMOUNT => Err(InvalidAmount::NotANumber),
-        Value::String(text) => Money::parse_text(text, assumed),
+        Value::String(text) => Money::parse_text(text, currency),
         _ => Err(InvalidAmount::NotANumber),
     };
-    let invalid = match read {
-        Ok(money) => return currency.map(|_| money),
-        Err(InvalidAmount::TooPrecise { .. }) if currency.is_none() => return None,
-        Err(invalid) => invalid,
-    };
-    let code = match invalid {
-        InvalidAmount::NotANumber if value.is_string() => "not_a_number",
-        InvalidAmount::NotANumber => "wrong_type",
-        InvalidAmount::NotPositive => "not_positive",
-        InvalidAmount::TooLarge => "too_large",
-        InvalidAmount::TooPrecise { .. } => "too_precise",
-    };
-    faults.add(fields.path("total_amount"), code, invalid.to_string());
-    None
+    read.map_err(|invalid| {
+        let code = match invalid {
+            InvalidAmount::NotANumber if value.is_string() => "not_a_number",
+            InvalidAmount::NotANumber => "wrong_type",
+            InvalidAmount::NotPositive => "not_positive",
+            InvalidAmount::TooLarge => "too_large",
+            InvalidAmount::TooPrecise { .. } => "too_precise",
+        };
+        (code, invalid.to_string())
+    })
 }
 
 fn currency(fields: &Object, default: Currency, faults: &mut Faults) -> Option<Currency> {
@@ -168,6 +180,23 @@ fn token_only(fields: &Object, faults: &mut Faults) -> Option<PaymentMethod> {
     }
     fields.get("card_token")?;
     card_fields::token(fields, faults).map(PaymentMethod::Token)
+}
+
+fn capture_method(fields: &Object, faults: &mut Faults) -> Option<CaptureMethod> {
+    if fields.get("capture_method").is_none() {
+        return Some(CaptureMethod::Automatic);
+    }
+    let text = fields.text("capture_method", "automatic or manual", faults)?;
+    let method = CaptureMethod::parse(text);
+    if method.is_none() {
+        let message = "must be automatic or manual";
+        faults.add(
+            fields.path("capture_method"),
+            "unknown_capture_method",
+            message,
+        );
+    }
+    method
 }
 
 fn metadata(fields: &Object, faults: &mut Faults) -> Metadata {

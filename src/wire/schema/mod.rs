@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::card_fields::LONGEST_TOKEN;
 use super::fields::Object;
+use super::operation::{LONGEST_REASON, LONGEST_REFERENCE};
 use super::request::LONGEST_AMOUNT;
 use crate::domain::{CardNumber, Expiration, Metadata, Money, ReturnUrl};
 
@@ -45,11 +46,83 @@ pub fn order_payment() -> Value {
                 "examples": ["CAD", "EUR", "JPY"],
             },
             "card_token": card_token(json!(["string", "null"])),
+            "capture_method": {
+                "description": "`automatic` (the default): the amount is captured together with the authorization. `manual`: it is \
+                                only authorized, and captured or released when the client asks for it.",
+                "enum": ["automatic", "manual", null],
+            },
             "metadata": metadata(),
             "return_url": return_url(),
         },
         "required": ["order_id", "user_id", "total_amount"],
         "additionalProperties": false,
+    })
+}
+
+/// The body of `POST /payments/{payment_id}/capture`.
+pub fn capture_request() -> Value {
+    operation(
+        "A capture. Without an amount it takes all that is authorized; what it does not take is released.",
+        json!({"amount": operation_amount(), "currency": operation_currency()}),
+    )
+}
+
+/// The body of `POST /payments/{payment_id}/refunds`.
+pub fn refund_request() -> Value {
+    let text = |description: &str, longest: usize| {
+        json!({
+            "type": ["string", "null"],
+            "description": format!("{description} Stored and published in clear, so a text that looks like a card number is refused."),
+            "minLength": 1,
+            "maxLength": longest,
+        })
+    };
+    operation(
+        "A refund. Without an amount it returns all that is left.",
+        json!({
+            "amount": operation_amount(),
+            "currency": operation_currency(),
+            "reason": text("Why the client refunds.", LONGEST_REASON),
+            "client_reference": text("The client's own reference.", LONGEST_REFERENCE),
+        }),
+    )
+}
+
+/// The bodies of `order.capture`, `order.cancel` and `order.refund` messages: the same, with the payment.
+pub fn order_operation(request: Value) -> Value {
+    let mut schema = request;
+    schema["properties"]["payment_id"] = id("The payment.");
+    schema["required"] = json!(["payment_id"]);
+    schema
+}
+
+/// The body of an `order.cancel` message, without the payment.
+pub fn cancel_request() -> Value {
+    operation("A cancellation.", json!({}))
+}
+
+fn operation(description: &str, properties: Value) -> Value {
+    json!({
+        "type": "object",
+        "description": format!("{description} A field that is null counts as absent."),
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+fn operation_amount() -> Value {
+    let mut amount = amount();
+    if let Some(forms) = amount["anyOf"].as_array_mut() {
+        forms.push(json!({"type": "null"}));
+    }
+    amount
+}
+
+fn operation_currency() -> Value {
+    json!({
+        "type": ["string", "null"],
+        "description": "Only the currency of the payment is accepted.",
+        "pattern": "^[A-Z]{3}$",
     })
 }
 

@@ -61,6 +61,7 @@ impl Authorizer {
         let authorization = Authorization {
             key,
             amount: stored.payment.amount,
+            capture: stored.payment.funds.capture_method,
             card: &card,
         };
         tokio::time::timeout(self.timeout, self.processor.authorize(&authorization))

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use time::macros::datetime;
 
 use super::*;
-use crate::domain::Origin;
 use crate::domain::{
     Card, CardCode, CardNumber, ClientName, Currency, Expiration, Metadata, Money, OrderId,
     Payment, PaymentId, PaymentStatus, UserId,
 };
+use crate::domain::{CloseAnswer, Funds, OperationAnswer, Origin};
+use crate::processors::OperationCall;
 
 struct Panics;
 
@@ -19,6 +20,26 @@ impl Processor for Panics {
     }
 
     async fn reverse(&self, _: AttemptKey, _: Money) -> ReversalAnswer {
+        panic!("as the test wants it");
+    }
+
+    async fn capture(&self, _: &OperationCall) -> OperationAnswer {
+        panic!("as the test wants it");
+    }
+
+    async fn void(&self, _: &OperationCall) -> OperationAnswer {
+        panic!("as the test wants it");
+    }
+
+    async fn refund(&self, _: &OperationCall) -> OperationAnswer {
+        panic!("as the test wants it");
+    }
+
+    async fn query(&self, _: &OperationCall) -> OperationAnswer {
+        panic!("as the test wants it");
+    }
+
+    async fn close(&self, _: &OperationCall) -> CloseAnswer {
         panic!("as the test wants it");
     }
 }
@@ -46,6 +67,7 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
             attempt: 1,
             metadata: Metadata::default(),
             return_url: None,
+            funds: Funds::default(),
             sequence: 2,
             created_at: now,
             updated_at: now,

@@ -143,7 +143,14 @@ fn it_has_the_topology_of_the_brokers_definitions() {
 fn every_example_is_an_example() {
     let document = &DESCRIPTION.document;
     let mut seen = 0;
-    for channel in ["requests", "work", "workGroups", "results", "deadLetters"] {
+    for channel in [
+        "requests",
+        "work",
+        "workGroups",
+        "operations",
+        "results",
+        "deadLetters",
+    ] {
         for message in document["channels"][channel]["messages"]
             .as_object()
             .unwrap()
@@ -159,7 +166,7 @@ fn every_example_is_an_example() {
             }
         }
     }
-    assert_eq!(seen, 16);
+    assert_eq!(seen, 23);
 }
 
 #[test]
@@ -192,17 +199,33 @@ fn a_message_that_is_not_described_is_found() {
 /// The body of a request by message is described where it is parsed.
 #[test]
 fn requests_are_those_that_are_parsed() {
-    let described = &DESCRIPTION.document["components"]["schemas"]["OrderPayment"];
     let openapi = payment_service::http::openapi::document();
-    let mut described = described.clone();
-    for field in described["properties"]
-        .as_object_mut()
-        .unwrap()
-        .values_mut()
-    {
-        *field = resolved(&openapi, field).clone();
+    for (name, parsed) in [
+        ("OrderPayment", schema::order_payment()),
+        (
+            "OrderCapture",
+            schema::order_operation(schema::capture_request()),
+        ),
+        (
+            "OrderCancel",
+            schema::order_operation(schema::cancel_request()),
+        ),
+        (
+            "OrderRefund",
+            schema::order_operation(schema::refund_request()),
+        ),
+    ] {
+        let mut described = DESCRIPTION.document["components"]["schemas"][name].clone();
+        for field in described["properties"]
+            .as_object_mut()
+            .unwrap()
+            .values_mut()
+            .filter(|field| !field["$ref"].is_null())
+        {
+            *field = resolved(&openapi, field).clone();
+        }
+        assert_eq!(described, parsed, "{name}");
     }
-    assert_eq!(described, schema::order_payment());
     let rules = Rules {
         default_currency: Currency::parse("CAD").unwrap(),
         now: time::macros::datetime!(2026-11-15 12:00 UTC),

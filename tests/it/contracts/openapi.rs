@@ -111,7 +111,7 @@ fn payments_in_examples_are_read_and_written_unchanged() {
             example["value"]["status"].as_str().unwrap()
         })
         .collect();
-    assert_eq!(states.len(), 6, "one of each state: {states:?}");
+    assert_eq!(states.len(), 7, "one of each state: {states:?}");
 }
 
 /// By the router's own source: every address of it is described, and nothing else.

@@ -15,6 +15,7 @@ mod isolation;
 mod liveness;
 mod messages;
 mod old_callers;
+mod operations;
 pub mod processes;
 mod reading;
 mod refused_messages;

@@ -9,15 +9,21 @@ fn order(order_id: i64, card: Value) -> Value {
 }
 
 /// Fields of the one payment object, none of them ever absent.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 22] = [
+    "amount_captured",
+    "amount_refunded",
     "attempt",
     "authorization_code",
+    "cancellation_reason",
+    "capture_before",
+    "capture_method",
     "created_at",
     "currency",
     "decline_code",
     "id",
     "is_paid",
     "metadata",
+    "operation",
     "order_id",
     "payment_id",
     "payment_method",

@@ -15,6 +15,7 @@ pub fn promised(card: &TestCard) -> &'static [&'static str] {
         Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(_)) => &["succeeded", "declined"],
         Behaviour::OnlyFirstCallCharges(_) => &["succeeded", "failed"],
         Behaviour::Approve
+        | Behaviour::ApproveThen(_)
         | Behaviour::ApproveSlowly
         | Behaviour::DownFor(_)
         | Behaviour::LoseFirstAnswer => &["succeeded"],

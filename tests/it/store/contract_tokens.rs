@@ -109,6 +109,9 @@ pub async fn the_ledger_notes_each_charge_and_reversal_once(database: Store) {
     let entry = |payment: i64, attempt, charged: Option<i64>, reversed: Option<i64>| LedgerEntry {
         key: line(payment, attempt).key,
         payment: PaymentId(payment),
+        amount: line(payment, attempt).amount.minor(),
+        held: false,
+        test_card: None,
         charged_at: charged.map(seconds),
         reversed_at: reversed.map(seconds),
     };

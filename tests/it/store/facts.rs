@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use payment_service::broker::{Lane, Publication};
-use payment_service::domain::{Answer, DeclineCode, Origin, PaymentId, Trigger};
+use payment_service::domain::{Answer, CaptureMethod, DeclineCode, Origin, PaymentId, Trigger};
 use payment_service::payments::apply::Advance;
 use payment_service::payments::claim::Claim;
 use payment_service::payments::commands::Commands;
@@ -65,6 +65,7 @@ impl Case {
             card,
             token: None,
             delay: Duration::ZERO,
+            capture_within: Duration::ZERO,
             ids: RowIds::draw(),
         };
         self.commands.record(advance).await.unwrap();
@@ -143,6 +144,7 @@ fn new_payment() -> NewPayment {
         amount: sample.payment.amount,
         metadata: sample.payment.metadata,
         return_url: None,
+        capture_method: CaptureMethod::Automatic,
         card: Some(presented("1111")),
         token: None,
         idempotency: None,

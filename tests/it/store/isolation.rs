@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use payment_service::broker::Lane;
+use payment_service::domain::CaptureMethod;
 use payment_service::domain::Origin;
 use payment_service::domain::{OrderId, PaymentId, Trigger};
 use payment_service::payments::accept::AcceptOutcome;
@@ -109,6 +110,7 @@ fn cancel(id: i64) -> Advance {
         card: None,
         token: None,
         delay: Duration::ZERO,
+        capture_within: Duration::ZERO,
         ids: RowIds::draw(),
     }
 }
@@ -123,6 +125,7 @@ fn new_payment(id: i64, key: Option<&str>, token: Option<&str>) -> NewPayment {
         amount: sample.payment.amount,
         metadata: sample.payment.metadata,
         return_url: None,
+        capture_method: CaptureMethod::Automatic,
         card: None,
         token: token.map(|token| TokenId(token.to_owned())),
         idempotency: key.map(|key| Idempotency {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use payment_service::domain::CaptureMethod;
 use payment_service::domain::Origin;
 use payment_service::domain::{ClientName, Currency, Metadata, Money, OrderId, PaymentId, UserId};
 use payment_service::payments::accept::AcceptOutcome;
@@ -47,6 +48,7 @@ fn new_payment(id: PaymentId, key: &str) -> NewPayment {
         amount: Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap(),
         metadata: Metadata::default(),
         return_url: None,
+        capture_method: CaptureMethod::Automatic,
         card: Some(PresentedCard {
             summary: samples::card(),
             sealed: SealedCard(vec![1, 2, 3]),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use payment_service::broker::Publication;
+use payment_service::domain::Funds;
 use payment_service::domain::Origin;
 use payment_service::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
@@ -45,6 +46,7 @@ pub fn payment(id: i64) -> StoredPayment {
             attempt: 0,
             metadata: Metadata::default(),
             return_url: None,
+            funds: Funds::default(),
             sequence: 1,
             created_at: NOON,
             updated_at: NOON,
@@ -170,7 +172,7 @@ pub fn fact(payment: i64, due_at: Timestamp, fact: Fact) -> OutboxRow {
 pub fn message_in(row: &OutboxRow) -> &Publication {
     match &row.content {
         Content::Message(publication) => publication,
-        Content::Fact(fact) => panic!("a fact: {fact:?}"),
+        fact => panic!("a fact: {fact:?}"),
     }
 }
 
@@ -194,6 +196,8 @@ pub fn line(payment: i64, attempt: u32) -> LedgerLine {
         key: format!("{payment}-{attempt}"),
         payment: PaymentId(payment),
         amount: amount(),
+        held: false,
+        test_card: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The issuer: calls [`decide`], writes its ledger, and answers after some latency, or not at all.
 
+mod operations;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,8 +13,10 @@ use super::cards::{self, Behaviour};
 use super::decision::{Decision, decide, depends_on_call};
 use super::ledger::{Ledger, Standing};
 use crate::domain::ReversalAnswer;
-use crate::domain::{Answer, Card, DeclineCode, Money, Timestamp};
-use crate::processors::{AttemptKey, Authorization, Processor};
+use crate::domain::{
+    Answer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money, OperationAnswer, Timestamp,
+};
+use crate::processors::{AttemptKey, Authorization, OperationCall, Processor};
 use crate::store::StoreError;
 use crate::store::rows::LedgerLine;
 
@@ -77,16 +81,24 @@ impl SimulatedIssuer {
     }
 
     /// Writes a charge to the ledger before answering.
-    async fn charge(&self, authorization: &Authorization<'_>) -> Result<Standing, StoreError> {
-        let line = line(authorization.key, authorization.amount);
+    async fn charge(
+        &self,
+        authorization: &Authorization<'_>,
+        card: &Card,
+    ) -> Result<Standing, StoreError> {
+        let line = LedgerLine {
+            held: authorization.capture == CaptureMethod::Manual,
+            test_card: cards::faulty_later_token(card.number.expose()),
+            ..line(authorization.key, authorization.amount)
+        };
         match &self.ledger {
             Some(ledger) => ledger.charge(line).await,
             None => Ok(Standing::Charged),
         }
     }
 
-    async fn answer_after_charge(&self, authorization: &Authorization<'_>) -> Answer {
-        match self.charge(authorization).await {
+    async fn answer_after_charge(&self, authorization: &Authorization<'_>, card: &Card) -> Answer {
+        match self.charge(authorization, card).await {
             Ok(Standing::Charged) => approved(authorization.key),
             Ok(Standing::Reversed) => declined("attempt_reversed"),
             Ok(Standing::Blank) => Answer::Unknown,
@@ -168,7 +180,7 @@ impl Processor for SimulatedIssuer {
         self.take_time(key, decision.extra_delay()).await;
         match decision {
             Decision::Charge { answer_lost, .. } => {
-                let answer = self.answer_after_charge(authorization).await;
+                let answer = self.answer_after_charge(authorization, &card).await;
                 if answer_lost { Answer::Unknown } else { answer }
             }
             Decision::Decline(code) => declined(code),
@@ -193,6 +205,26 @@ impl Processor for SimulatedIssuer {
                 Ok(_) | Err(_) => ReversalAnswer::Unknown,
             },
         }
+    }
+
+    async fn capture(&self, call: &OperationCall) -> OperationAnswer {
+        self.execute(call).await
+    }
+
+    async fn void(&self, call: &OperationCall) -> OperationAnswer {
+        self.execute(call).await
+    }
+
+    async fn refund(&self, call: &OperationCall) -> OperationAnswer {
+        self.execute(call).await
+    }
+
+    async fn query(&self, call: &OperationCall) -> OperationAnswer {
+        self.look(call).await
+    }
+
+    async fn close(&self, call: &OperationCall) -> CloseAnswer {
+        self.close_operation(call).await
     }
 }
 
@@ -234,6 +266,8 @@ fn line(key: AttemptKey, amount: Money) -> LedgerLine {
         key: key.to_string(),
         payment: key.payment,
         amount,
+        held: false,
+        test_card: None,
     }
 }
 

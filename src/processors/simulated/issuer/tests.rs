@@ -4,7 +4,7 @@ use time::macros::datetime;
 
 use super::super::{TEST_CARDS, TestTokens};
 use super::*;
-use crate::domain::{Currency, PaymentId};
+use crate::domain::{CaptureMethod, Currency, PaymentId};
 
 fn issuer(mean: Duration) -> SimulatedIssuer {
     let options = Options {
@@ -33,6 +33,7 @@ fn attempt(card: &Card) -> Authorization<'_> {
             attempt: 1,
         },
         amount: amount(),
+        capture: CaptureMethod::Automatic,
         card,
     }
 }

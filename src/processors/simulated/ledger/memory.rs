@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use time::macros::datetime;
 
-use super::{Calls, Lines, Records};
+use super::{Account, Calls, Lines, OperationStanding, Records, Request};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::rows::{LedgerEntry, LedgerLine};
+use crate::store::rows::{IssuerOperation, LedgerEntry, LedgerLine};
 
 /// The ledger's table.
 #[derive(Default, Clone)]
 pub struct Memory {
     /// By key.
     pub entries: Arc<Mutex<BTreeMap<String, LedgerEntry>>>,
+    /// Captures, voids and refunds.
+    pub operations: Arc<Mutex<Vec<IssuerOperation>>>,
     /// Calls by key.
     pub calls: Arc<Mutex<Calls>>,
     /// How the next transactions fail.
@@ -39,6 +41,9 @@ fn blank(line: &LedgerLine) -> LedgerEntry {
     LedgerEntry {
         key: line.key.clone(),
         payment: line.payment,
+        amount: line.amount.minor(),
+        held: line.held,
+        test_card: line.test_card.map(str::to_owned),
         charged_at: None,
         reversed_at: None,
     }
@@ -79,6 +84,20 @@ impl Records for Memory {
         }
         let found = keys.iter().filter_map(|key| entries.get(key));
         Ok((found.cloned().collect(), calls.clone()))
+    }
+
+    async fn operate(
+        &self,
+        requests: &[(Request, IssuerOperation)],
+    ) -> Result<Vec<(OperationStanding, Option<String>)>, StoreError> {
+        let entries = self.entries.lock().unwrap().values().cloned().collect();
+        let mut operations = self.operations.lock().unwrap();
+        let mut account = Account::new(entries, operations.clone());
+        let decided = requests.iter();
+        let decided = decided.map(|(request, wanted)| account.operate(*request, wanted));
+        let decided = decided.collect();
+        *operations = account.operations;
+        Ok(decided)
     }
 
     async fn are_usable(&self) -> bool {

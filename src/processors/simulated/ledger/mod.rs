@@ -1,6 +1,8 @@
 //! The issuer's ledger of charges and reversals. It is kept in the store because there is no other place, but belongs to
 //! the issuer: no other code may base a decision on it. Tests and `check --payments` compare payments with it.
 
+mod operations;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +10,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::store::batch::{Batch, Batcher, Limits};
-use crate::store::rows::{LedgerEntry, LedgerLine};
+use crate::store::rows::{IssuerOperation, LedgerEntry, LedgerLine};
 use crate::store::{Store, StoreError};
 use crate::watchdog::vital::Vital;
+use operations::{Change, decide};
+pub use operations::{OperationStanding, Request};
 
-/// Records charges and reversals; those that wait at the same time share a transaction.
+/// Records charges, reversals and operations; those that wait at the same time share a transaction.
 #[derive(Clone)]
 pub struct Ledger {
     batcher: Batcher<Book>,
+    operations: Batcher<Operations>,
 }
 
 /// The state of a key in the ledger.
@@ -37,13 +42,29 @@ impl Ledger {
 
     fn with(records: Arc<dyn Records>, limits: Limits) -> Self {
         Self {
+            operations: Batcher::spawn(
+                Operations {
+                    records: Arc::clone(&records),
+                },
+                limits,
+            ),
             batcher: Batcher::spawn(Book { records }, limits),
         }
     }
 
-    /// The task that records.
-    pub fn vital(&self) -> Vital {
-        self.batcher.vital()
+    /// The tasks that record.
+    pub fn vitals(&self) -> [Vital; 2] {
+        [self.batcher.vital(), self.operations.vital()]
+    }
+
+    /// Asks for an operation to be carried out, closed, looked at or returned; returns the state of its key afterwards,
+    /// and the test card of its authorization if that decides what happens.
+    pub async fn operate(
+        &self,
+        request: Request,
+        operation: IssuerOperation,
+    ) -> Result<(OperationStanding, Option<String>), StoreError> {
+        self.operations.submit_patiently((request, operation)).await
     }
 
     /// Records a charge, unless the key is already charged or reversed; returns the state of the key afterwards.
@@ -125,8 +146,68 @@ trait Records: Send + Sync {
         keys: &[String],
     ) -> Result<(Vec<LedgerEntry>, Calls), StoreError>;
 
+    /// Decides about requests one after the other and records the result, in one transaction.
+    async fn operate(
+        &self,
+        requests: &[(Request, IssuerOperation)],
+    ) -> Result<Vec<(OperationStanding, Option<String>)>, StoreError>;
+
     /// Whether anything can be recorded now.
     async fn are_usable(&self) -> bool;
+}
+
+/// What is recorded for some authorizations, and what is to be written.
+struct Account {
+    authorizations: BTreeMap<String, LedgerEntry>,
+    operations: Vec<IssuerOperation>,
+    added: Vec<IssuerOperation>,
+    returned: Vec<String>,
+}
+
+impl Account {
+    fn new(authorizations: Vec<LedgerEntry>, operations: Vec<IssuerOperation>) -> Self {
+        let authorizations = authorizations.into_iter();
+        Self {
+            authorizations: authorizations
+                .map(|entry| (entry.key.clone(), entry))
+                .collect(),
+            operations,
+            added: Vec::new(),
+            returned: Vec::new(),
+        }
+    }
+
+    fn operate(
+        &mut self,
+        request: Request,
+        wanted: &IssuerOperation,
+    ) -> (OperationStanding, Option<String>) {
+        let authorization = self.authorizations.get(&wanted.authorization);
+        let on_it = self.operations.iter();
+        let on_it = on_it.filter(|other| other.authorization == wanted.authorization);
+        let (own, others): (Vec<_>, Vec<_>) = on_it.partition(|other| other.key == wanted.key);
+        let own = own.first().copied();
+        let (standing, change) = decide(authorization, &others, own, (request, wanted));
+        let test_card = authorization.and_then(|entry| entry.test_card.clone());
+        match change {
+            None => {}
+            Some(Change::Return) => {
+                self.returned.push(wanted.key.clone());
+                let own = self.operations.iter_mut().find(|it| it.key == wanted.key);
+                own.into_iter().for_each(|own| own.returned = true);
+            }
+            Some(Change::Execute | Change::Close) => {
+                let recorded = IssuerOperation {
+                    executed: change == Some(Change::Execute),
+                    returned: false,
+                    ..wanted.clone()
+                };
+                self.added.push(recorded.clone());
+                self.operations.push(recorded);
+            }
+        }
+        (standing, test_card)
+    }
 }
 
 #[async_trait]
@@ -153,6 +234,38 @@ impl Records for Store {
         Ok((entries, calls))
     }
 
+    async fn operate(
+        &self,
+        requests: &[(Request, IssuerOperation)],
+    ) -> Result<Vec<(OperationStanding, Option<String>)>, StoreError> {
+        let keys = requests
+            .iter()
+            .map(|(_, wanted)| wanted.authorization.clone());
+        let mut keys: Vec<String> = keys.collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut transaction = self.begin().await?;
+        let now = transaction.now();
+        let operations = transaction.lock_issuer_operations(&keys).await?;
+        let authorizations = transaction.ledger_entries(&keys).await?;
+        let mut account = Account::new(authorizations, operations);
+        let decided = requests.iter();
+        let decided = decided.map(|(request, wanted)| account.operate(*request, wanted));
+        let decided = decided.collect();
+        if !account.added.is_empty() {
+            let added = &account.added;
+            transaction.insert_issuer_operations(added, now).await?;
+        }
+        if !account.returned.is_empty() {
+            let returned = &account.returned;
+            transaction.return_issuer_operations(returned, now).await?;
+        }
+        if !account.added.is_empty() || !account.returned.is_empty() {
+            transaction.commit().await?;
+        }
+        Ok(decided)
+    }
+
     async fn are_usable(&self) -> bool {
         self.is_usable().await
     }
@@ -160,6 +273,27 @@ impl Records for Store {
 
 struct Book {
     records: Arc<dyn Records>,
+}
+
+/// Captures, voids and refunds.
+struct Operations {
+    records: Arc<dyn Records>,
+}
+
+#[async_trait]
+impl Batch for Operations {
+    const NAME: &'static str = "ledger_operations";
+    type Item = (Request, IssuerOperation);
+    type Outcome = (OperationStanding, Option<String>);
+
+    /// If it runs again after a lost commit, the operations are found under their keys.
+    async fn run(&self, items: &[Self::Item]) -> Result<Vec<Self::Outcome>, StoreError> {
+        self.records.operate(items).await
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        self.records.are_usable().await
+    }
 }
 
 #[async_trait]

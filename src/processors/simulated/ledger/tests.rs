@@ -8,7 +8,7 @@ use time::macros::datetime;
 use super::memory::{Failure, Memory};
 use super::*;
 use crate::domain::{
-    Answer, Card, Currency, DeclineCode, Money, PaymentId, ReversalAnswer, Timestamp,
+    Answer, CaptureMethod, Card, Currency, DeclineCode, Money, PaymentId, ReversalAnswer, Timestamp,
 };
 use crate::processors::simulated::{Latency, Options, SimulatedIssuer, TestTokens};
 use crate::processors::{AttemptKey, Authorization, Processor};
@@ -71,6 +71,7 @@ fn authorization(card: &Card) -> Authorization<'_> {
     Authorization {
         key: KEY,
         amount: amount(),
+        capture: CaptureMethod::Automatic,
         card,
     }
 }
@@ -263,6 +264,8 @@ async fn a_charge_and_a_reversal_that_meet_end_reversed() {
         key: KEY.to_string(),
         payment: KEY.payment,
         amount: Money::from_minor(9953, Currency::parse("CAD").unwrap()).unwrap(),
+        held: false,
+        test_card: None,
     };
     let (reversed, charged) =
         tokio::join!(bank.ledger.reverse(line.clone()), bank.ledger.charge(line));

@@ -1,0 +1,26 @@
+-- Captures, voids and refunds, each with the progress of its calls to the processor.
+CREATE TABLE IF NOT EXISTS operations (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    payment_id INTEGER NOT NULL,
+    client TEXT NOT NULL CHECK (length(client) <= 64),
+    kind TEXT NOT NULL CHECK (length(kind) <= 16),
+    amount_minor INTEGER NOT NULL,
+    currency TEXT NOT NULL CHECK (length(currency) <= 3),
+    status TEXT NOT NULL CHECK (length(status) <= 16),
+    failure_code TEXT NULL CHECK (length(failure_code) <= 64),
+    reason TEXT NULL CHECK (length(reason) <= 500),
+    client_reference TEXT NULL CHECK (length(client_reference) <= 255),
+    created_at TEXT NOT NULL CHECK (length(created_at) = 26),
+    updated_at TEXT NOT NULL CHECK (length(updated_at) = 26),
+    try_number INTEGER NOT NULL,
+    phase TEXT NOT NULL CHECK (length(phase) <= 16),
+    uncertain INTEGER NOT NULL,
+    pending_failure TEXT NULL CHECK (length(pending_failure) <= 64),
+    cancellation_reason TEXT NULL CHECK (length(cancellation_reason) <= 64),
+    claimed_until TEXT NULL CHECK (length(claimed_until) = 26),
+    check_at TEXT NULL CHECK (length(check_at) = 26),
+    idempotency_key BLOB NULL CHECK (length(idempotency_key) <= 255),
+    fingerprint BLOB NULL CHECK (length(fingerprint) = 32),
+    origin TEXT NOT NULL CHECK (length(origin) <= 65535),
+    quarantined TEXT NULL CHECK (length(quarantined) <= 255)
+) STRICT, WITHOUT ROWID;

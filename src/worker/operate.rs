@@ -1,0 +1,116 @@
+//! One call to the processor about a capture, void or refund: claim, call, record.
+
+use std::time::Duration;
+
+use tracing::Instrument;
+
+use super::authorize::Authorizer;
+use super::dispatch::Permit;
+use super::{Settlement, Worker};
+use crate::domain::{
+    CloseAnswer, OperationAnswer, OperationKind, OperationPhase, OperationTrigger,
+};
+use crate::payments::operations::claim::OperationClaim;
+use crate::payments::operations::record::{OperationAnswered, OperationRecorded};
+use crate::payments::row_ids::RowIds;
+use crate::processors::{AttemptKey, OperationCall};
+use crate::store::StoreError;
+use crate::store::rows::{StoredOperation, StoredPayment};
+use crate::watchdog::vital::caught;
+use crate::wire::work::OperationWork;
+
+impl Worker {
+    pub(super) async fn take_and_operate(
+        &self,
+        work: OperationWork,
+        permit: Permit,
+    ) -> Result<Settlement, StoreError> {
+        let authorizing = self.commands.stages().authorize.enter();
+        let claimed = self.commands.claim_operation(work).await?;
+        let taken = match claimed {
+            OperationClaim::Taken(taken) => taken,
+            OperationClaim::Unknown => {
+                authorizing.left();
+                return Ok(Settlement::UnknownPayment);
+            }
+            OperationClaim::Held | OperationClaim::Over => {
+                authorizing.left();
+                tracing::debug!(?claimed, "nothing to do");
+                return Ok(Settlement::Done);
+            }
+        };
+        let in_hand = self.pulse.take();
+        permit.asked();
+        let (trigger, delay) = self.authorizer.operate(&taken.0, &taken.1).await;
+        // The next try need not wait until the answer is in the database.
+        drop(permit);
+        drop(in_hand);
+        authorizing.left();
+        let answered = OperationAnswered {
+            payment: work.payment_id,
+            operation: work.operation_id,
+            trigger,
+            delay,
+            ids: [RowIds::draw(), RowIds::draw()],
+        };
+        let recorded = self.commands.record_operation(answered).await?;
+        if let OperationRecorded::Moved(kind, status) = recorded {
+            let (kind, status) = (kind.as_str(), status.as_str());
+            metrics::counter!("operations_tried", "kind" => kind, "status" => status).increment(1);
+            tracing::debug!(payment.id = work.payment_id.0, kind, status, "recorded");
+        }
+        Ok(Settlement::Done)
+    }
+}
+
+impl Authorizer {
+    /// Makes the call that the operation's phase requires; also returns the delay before another try.
+    async fn operate(
+        &self,
+        payment: &StoredPayment,
+        operation: &StoredOperation,
+    ) -> (OperationTrigger, Duration) {
+        let asked = operation.try_number;
+        let call = OperationCall {
+            key: operation.operation.id,
+            kind: operation.operation.kind,
+            authorization: AttemptKey {
+                payment: payment.payment.id,
+                attempt: payment.payment.attempt,
+            },
+            authorized: payment.payment.amount,
+            amount: operation.operation.amount,
+        };
+        let span = tracing::debug_span!("operate", payment.id = payment.payment.id.0, phase = ?operation.phase);
+        let trigger = if operation.phase == OperationPhase::Close {
+            let closing = tokio::time::timeout(self.timeout, self.processor.close(&call));
+            // A call that panicked may have reached the processor.
+            let answer = caught("close", closing.instrument(span)).await;
+            let answer = answer.and_then(Result::ok).unwrap_or(CloseAnswer::Unknown);
+            OperationTrigger::Closed { asked, answer }
+        } else {
+            let calling = tokio::time::timeout(self.timeout, self.call(operation.phase, &call));
+            let answer = caught("operate", calling.instrument(span)).await;
+            let answer = answer
+                .and_then(Result::ok)
+                .unwrap_or(OperationAnswer::Unknown);
+            OperationTrigger::Answered {
+                asked,
+                answer,
+                max_tries: self.schedule.max_tries,
+            }
+        };
+        (trigger, self.schedule.delay_after(asked))
+    }
+
+    async fn call(&self, phase: OperationPhase, call: &OperationCall) -> OperationAnswer {
+        match (phase, call.kind) {
+            (OperationPhase::Query | OperationPhase::Confirm, _) => {
+                self.processor.query(call).await
+            }
+            (_, OperationKind::Capture) => self.processor.capture(call).await,
+            (_, OperationKind::Void) => self.processor.void(call).await,
+            (_, OperationKind::Refund) => self.processor.refund(call).await,
+        }
+    }
+}
