@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use payment_service::broker::{Consumer, Delivery, Queue};
+use payment_service::broker::{Consumer, Delivery, Publication, Queue};
 use payment_service::config::Role;
-use payment_service::wire::work::WorkGroup;
+use payment_service::domain::{ClientName, PaymentId};
+use payment_service::wire::work::{WorkGroup, WorkMessage};
 
-use crate::app::{Backend, Setup, TestApp, eventually, on_both, run_on};
+use super::processes::PROGRAM;
+use crate::app::{Backend, Setup, TestApp, eventually, eventually_within, on_both, run_on};
+use crate::support::process::Process;
 
 const TOGETHER: i64 = 32;
 
@@ -72,6 +75,135 @@ async fn without_workers_that_take_groups_every_try_travels_alone_and_a_group_is
 
         app.another(Role::Worker).await;
         each_is_paid_once(&app, &ids).await;
+    })
+    .await;
+}
+
+/// One slow try and seven fast ones.
+const GROUPS: i64 = 8;
+
+/// With four places for groups, and permits for all slow tries.
+fn few_places() -> Setup {
+    Setup::new()
+        .with("WORKER_CONCURRENCY", "12")
+        .with("PROCESSOR_TIMEOUT", "5s")
+        .with("MAX_TRIES", "2")
+        .with("RETRY_INITIAL", "1h")
+        .with("RETRY_MAX_INTERVAL", "1h")
+}
+
+/// Payments whose first try has failed and whose second one waits for a message: slow ones and fast ones.
+async fn due_for_a_second_try(app: &TestApp) -> (Vec<i64>, Vec<i64>) {
+    let slow = (1..=GROUPS).map(|order| app.api.pay(order, "tok_issuer_silent"));
+    let fast = (1..=7 * GROUPS).map(|order| app.api.pay(100 + order, "tok_issuer_down_1"));
+    let (slow, fast) = tokio::join!(join_all(slow), join_all(fast));
+    let failed = "DELETE FROM outbox WHERE publication LIKE '%\"try\":2%'";
+    let mut waiting = 0;
+    while waiting < 8 * GROUPS.unsigned_abs() {
+        waiting += app.execute(failed).await;
+        tokio::task::yield_now().await;
+    }
+    (slow, fast)
+}
+
+/// The second tries of these payments in one message.
+fn group_of(ids: &[i64]) -> Publication {
+    let work = |id: &i64| {
+        let work = WorkMessage {
+            payment_id: PaymentId(*id),
+            attempt: 1,
+            try_number: 2,
+        };
+        work.publication(&ClientName::parse("default").unwrap(), None)
+    };
+    let tries: Vec<Publication> = ids.iter().map(work).collect();
+    let tries: Vec<&Publication> = tries.iter().collect();
+    WorkGroup::publication(&tries).unwrap()
+}
+
+/// Publishes each of the slow ones in a message with seven of the fast ones.
+async fn publish_groups(app: &TestApp, slow: &[i64], fast: &[i64]) {
+    let groups: Vec<Publication> = slow
+        .iter()
+        .zip(fast.chunks_exact(7))
+        .map(|(slow, fast)| group_of(&[&[*slow], fast].concat()))
+        .collect();
+    assert!(app.broker.publish(&groups).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn slow_tries_leave_their_groups_while_permits_are_free() {
+    on_both(few_places(), |app| async move {
+        let (slow, fast) = due_for_a_second_try(&app).await;
+        publish_groups(&app, &slow, &fast).await;
+        let paid = "UPDATE payments SET phase = phase WHERE status = 'succeeded'";
+        eventually("the fast ones are paid", || async {
+            app.execute(paid).await == 7 * GROUPS.unsigned_abs()
+        })
+        .await;
+        for id in &slow {
+            let expected = ["accepted", "attempt_started", "try_failed"];
+            assert_eq!(app.api.history(*id).await, expected, "a slow one has ended");
+        }
+
+        // Long before the claims end, and with them the rows of the tries that have left.
+        let soon = Duration::from_secs(9);
+        eventually_within(soon, "each slow one has ended, and has one row", || async {
+            let reversals =
+                "UPDATE outbox SET due_at = due_at WHERE publication LIKE '%\"try\":3%'";
+            let rows = app.database.outbox_depth().await.unwrap().total;
+            rows == app.execute(reversals).await && rows == GROUPS.unsigned_abs()
+        })
+        .await;
+        app.execute("UPDATE outbox SET due_at = '2020-01-01 00:00:00.000000'")
+            .await;
+        for id in slow {
+            assert_eq!(app.api.outcome(id).await["status"], "failed");
+            assert_eq!(app.standing_charges(id).await, 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_try_that_has_left_its_group_is_repeated_if_its_worker_dies() {
+    let setup = few_places()
+        .with("PROCESSOR_TIMEOUT", "2s")
+        .without_worker();
+    run_on(setup, Backend::Servers, |app| async move {
+        let mut worker = Process::start(PROGRAM, "worker", &app.settings()).await;
+        let (slow, fast) = due_for_a_second_try(&app).await;
+        publish_groups(&app, &slow, &fast).await;
+        // Nothing else brings them back soon: the rescue would wait for an hour.
+        let left = "UPDATE outbox SET due_at = due_at WHERE publication LIKE '%\"try\":2%'";
+        eventually("some have left their groups", || async {
+            app.execute(left).await > 0
+        })
+        .await;
+        worker.kill();
+
+        app.another(Role::Worker).await;
+        let hour_long = "UPDATE outbox SET due_at = UTC_TIMESTAMP(6) WHERE due_at > UTC_TIMESTAMP(6) + INTERVAL 1 MINUTE";
+        let failed = "UPDATE payments SET phase = phase WHERE status = 'failed'";
+        eventually("each was tried again, and reversed", || async {
+            app.execute(hour_long).await;
+            app.execute(failed).await == GROUPS.unsigned_abs()
+        })
+        .await;
+        for id in slow {
+            assert_eq!(app.api.outcome(id).await["status"], "failed");
+            assert_eq!(app.standing_charges(id).await, 0);
+            let tries = app.api.history(id).await;
+            assert_eq!(
+                tries.iter().filter(|it| *it == "try_failed").count(),
+                1,
+                "{tries:?}"
+            );
+        }
+        for id in fast {
+            assert_eq!(app.api.outcome(id).await["status"], "succeeded");
+            assert_eq!(app.standing_charges(id).await, 1);
+        }
     })
     .await;
 }
