@@ -14,6 +14,11 @@ use crate::support::process::Process;
 
 const TOGETHER: i64 = 32;
 
+/// A busy machine must not make a try fail.
+fn patient() -> Setup {
+    Setup::new().with("PROCESSOR_TIMEOUT", "5s")
+}
+
 async fn pay_together(app: &TestApp) -> Vec<i64> {
     let paying = (1..=TOGETHER).map(|order| app.api.pay(order, "tok_visa"));
     join_all(paying).await
@@ -30,7 +35,8 @@ async fn each_is_paid_once(app: &TestApp, ids: &[i64]) {
 
 #[tokio::test]
 async fn payments_of_the_same_moment_are_paid_once_each() {
-    on_both(Setup::new().with("WORK_TRIES", "2"), |app| async move {
+    let setup = patient().with("WORK_TRIES", "2");
+    on_both(setup, |app| async move {
         // The relay looks every two seconds whether somebody takes groups.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(5) {
@@ -57,7 +63,7 @@ async fn a_group(app: &TestApp, ids: &mut Vec<i64>) -> (Consumer, Delivery) {
 #[tokio::test]
 async fn without_workers_that_take_groups_every_try_travels_alone_and_a_group_is_separated_when_it_comes_again()
  {
-    let setup = Setup::new().without_worker();
+    let setup = patient().without_worker();
     run_on(setup, Backend::Servers, |app| async move {
         let mut ids = pay_together(&app).await;
         eventually("all wait, each alone", || async {
@@ -84,9 +90,8 @@ const GROUPS: i64 = 8;
 
 /// With four places for groups, and permits for all slow tries.
 fn few_places() -> Setup {
-    Setup::new()
+    patient()
         .with("WORKER_CONCURRENCY", "12")
-        .with("PROCESSOR_TIMEOUT", "5s")
         .with("MAX_TRIES", "2")
         .with("RETRY_INITIAL", "1h")
         .with("RETRY_MAX_INTERVAL", "1h")
@@ -165,45 +170,65 @@ async fn slow_tries_leave_their_groups_while_permits_are_free() {
     .await;
 }
 
+/// Rows of tries that have left their groups.
+const LEFT: &str = "UPDATE outbox SET due_at = due_at WHERE publication LIKE '%\"try\":2%'";
+
+/// A worker's process, with some tries that have left their groups; and the slow and the fast payments.
+async fn a_worker_with_slow_tries(app: &TestApp) -> (Process, Vec<i64>, Vec<i64>) {
+    let worker = Process::start(PROGRAM, "worker", &app.settings()).await;
+    let (slow, fast) = due_for_a_second_try(app).await;
+    publish_groups(app, &slow, &fast).await;
+    eventually("some have left their groups", || async {
+        app.execute(LEFT).await > 0
+    })
+    .await;
+    (worker, slow, fast)
+}
+
+/// Another worker makes what is left to do. No try is made by the rescue, which would wait for an hour.
+async fn another_worker_ends_them(app: &TestApp, slow: &[i64], fast: &[i64]) {
+    app.another(Role::Worker).await;
+    let hour_long = "UPDATE outbox SET due_at = UTC_TIMESTAMP(6) WHERE due_at > UTC_TIMESTAMP(6) + INTERVAL 1 MINUTE";
+    let failed = "UPDATE payments SET phase = phase WHERE status = 'failed'";
+    eventually("each slow one was reversed", || async {
+        app.execute(hour_long).await;
+        app.execute(failed).await == GROUPS.unsigned_abs()
+    })
+    .await;
+    for id in slow {
+        assert_eq!(app.standing_charges(*id).await, 0);
+        let history = app.api.history(*id).await;
+        let tries = history.iter().filter(|kind| *kind == "try_failed").count();
+        assert_eq!(tries, 1, "{history:?}");
+    }
+    for id in fast {
+        assert_eq!(app.api.outcome(*id).await["status"], "succeeded");
+        assert_eq!(app.standing_charges(*id).await, 1);
+    }
+}
+
+fn with_a_process() -> Setup {
+    let setup = few_places().with("PROCESSOR_TIMEOUT", "2s");
+    setup.without_worker()
+}
+
 #[tokio::test]
 async fn a_try_that_has_left_its_group_is_repeated_if_its_worker_dies() {
-    let setup = few_places()
-        .with("PROCESSOR_TIMEOUT", "2s")
-        .without_worker();
-    run_on(setup, Backend::Servers, |app| async move {
-        let mut worker = Process::start(PROGRAM, "worker", &app.settings()).await;
-        let (slow, fast) = due_for_a_second_try(&app).await;
-        publish_groups(&app, &slow, &fast).await;
-        // Nothing else brings them back soon: the rescue would wait for an hour.
-        let left = "UPDATE outbox SET due_at = due_at WHERE publication LIKE '%\"try\":2%'";
-        eventually("some have left their groups", || async {
-            app.execute(left).await > 0
-        })
-        .await;
+    run_on(with_a_process(), Backend::Servers, |app| async move {
+        let (mut worker, slow, fast) = a_worker_with_slow_tries(&app).await;
         worker.kill();
+        another_worker_ends_them(&app, &slow, &fast).await;
+    })
+    .await;
+}
 
-        app.another(Role::Worker).await;
-        let hour_long = "UPDATE outbox SET due_at = UTC_TIMESTAMP(6) WHERE due_at > UTC_TIMESTAMP(6) + INTERVAL 1 MINUTE";
-        let failed = "UPDATE payments SET phase = phase WHERE status = 'failed'";
-        eventually("each was tried again, and reversed", || async {
-            app.execute(hour_long).await;
-            app.execute(failed).await == GROUPS.unsigned_abs()
-        })
-        .await;
-        for id in slow {
-            assert_eq!(app.api.outcome(id).await["status"], "failed");
-            assert_eq!(app.standing_charges(id).await, 0);
-            let tries = app.api.history(id).await;
-            assert_eq!(
-                tries.iter().filter(|it| *it == "try_failed").count(),
-                1,
-                "{tries:?}"
-            );
-        }
-        for id in fast {
-            assert_eq!(app.api.outcome(id).await["status"], "succeeded");
-            assert_eq!(app.standing_charges(id).await, 1);
-        }
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_records_tries_that_have_left_their_groups() {
+    run_on(with_a_process(), Backend::Servers, |app| async move {
+        let (mut worker, slow, fast) = a_worker_with_slow_tries(&app).await;
+        assert!(worker.stop(), "it exits with 0");
+        assert_eq!(app.execute(LEFT).await, 0, "they are not left to others");
+        another_worker_ends_them(&app, &slow, &fast).await;
     })
     .await;
 }
