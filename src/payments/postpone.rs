@@ -1,5 +1,5 @@
-//! Tries that have to wait for their turn: a worker that cannot start one soon puts it back into the outbox with a later
-//! due time.
+//! Tries that have to wait: a worker puts one back into the outbox, due later, if it cannot start it soon, or if it no
+//! longer wants to hold the delivery of one that is running.
 //!
 //! The payment's row is read first, so that a message from another installation is not lost.
 
@@ -24,9 +24,17 @@ pub struct Postpone {
     work: WorkMessage,
     /// How often it has been postponed, including this time.
     times: u32,
-    delay: Duration,
+    due: Due,
     /// Generated in advance, so that running a batch again writes the same row.
     id: OutboxId,
+}
+
+/// When a try is due again.
+#[derive(Debug, Clone, Copy)]
+enum Due {
+    After(Duration),
+    /// When its present claim ends.
+    ClaimEnds,
 }
 
 impl Postpone {
@@ -35,9 +43,23 @@ impl Postpone {
         Self {
             work,
             times,
-            delay,
+            due: Due::After(delay),
             id: OutboxId(Uuid::now_v7()),
         }
+    }
+
+    /// Writes a row for a running try, due when its claim ends: the try comes back if its worker dies. Otherwise the worker
+    /// deletes the row once it has recorded the answer.
+    pub fn until_its_claim_ends(work: WorkMessage) -> Self {
+        Self {
+            due: Due::ClaimEnds,
+            ..Self::new(work, 0, Duration::ZERO)
+        }
+    }
+
+    /// The id of the row.
+    pub fn id(&self) -> OutboxId {
+        self.id
     }
 }
 
@@ -85,7 +107,7 @@ impl Batch for PostponeTries {
                 };
             };
             if is_current(row, item.work) {
-                let due_at = now + item.delay;
+                let due_at = item.due.at(row, now, self.leases.claim);
                 // Until then, plus the time that a new message may take, it does not count as lost.
                 row.check_at = row.check_at.max(Some(due_at + self.leases.check));
                 checked_later.insert(row.payment.id, row.clone());
@@ -107,6 +129,19 @@ impl Batch for PostponeTries {
 
     async fn succeeds_without_items(&self) -> bool {
         self.database.is_usable().await
+    }
+}
+
+impl Due {
+    fn at(self, row: &StoredPayment, now: Timestamp, longest_claim: Duration) -> Timestamp {
+        match self {
+            Self::After(delay) => now + delay,
+            // Not later, even if the clock has been set back since the claim.
+            Self::ClaimEnds => {
+                let until = row.claimed_until.unwrap_or(now);
+                until.clamp(now, now + longest_claim)
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::open_groups::{GroupId, Membership, OpenGroups};
 use super::shares::{Limits, Postponed, Shares, Ticket, Whose};
 use super::{Consumers, Message, Worker, group};
 use crate::broker::{Delivery, Queue};
@@ -28,18 +29,24 @@ pub(super) struct Received {
     /// How often it was postponed before.
     pub postponed: u32,
     pub delivery: Delivery,
+    /// The group that it came with.
+    pub membership: Option<Membership>,
     /// Counts as received until it is dropped.
     pub place: Place,
 }
 
 /// A place among the deliveries that a process holds.
 #[derive(Debug)]
-pub(super) struct Place(mpsc::UnboundedSender<Event>);
+pub(super) struct Place {
+    group: Option<GroupId>,
+    events: mpsc::UnboundedSender<Event>,
+}
 
 /// Permission to claim one try and to call the processor for it. Dropping it ends the call and lets the next try start.
 #[derive(Debug)]
 pub(super) struct Permit {
     ticket: Ticket,
+    group: Option<GroupId>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -47,10 +54,10 @@ pub(super) struct Permit {
 pub(super) enum Event {
     /// The client of a try is now known.
     Found(Whose, Box<Received>),
-    Asked(Ticket),
-    Ended(Ticket),
-    /// A delivery was settled.
-    Settled,
+    Asked(Ticket, Option<GroupId>),
+    Ended(Ticket, Option<GroupId>),
+    /// A delivery, or its part of a group, was settled.
+    Settled(Option<GroupId>),
     /// About this many tries wait in the queues.
     Behind(u64),
 }
@@ -70,6 +77,7 @@ pub(super) struct Dispatcher {
     tasks: TaskTracker,
     stop: CancellationToken,
     shares: Shares<Received>,
+    groups: OpenGroups,
     prefetch: usize,
     /// Deliveries that are not settled yet.
     held: usize,
@@ -82,20 +90,30 @@ pub(super) struct Dispatcher {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = self.0.send(Event::Settled);
+        let _ = self.events.send(Event::Settled(self.group));
+    }
+}
+
+impl Received {
+    /// Waits until it should leave its group; for ever if there is none.
+    pub async fn should_leave(&self) {
+        match &self.membership {
+            Some(membership) => membership.leave.cancelled().await,
+            None => std::future::pending().await,
+        }
     }
 }
 
 impl Permit {
     /// The call to the processor begins.
     pub fn asked(&self) {
-        let _ = self.events.send(Event::Asked(self.ticket));
+        let _ = self.events.send(Event::Asked(self.ticket, self.group));
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let _ = self.events.send(Event::Ended(self.ticket));
+        let _ = self.events.send(Event::Ended(self.ticket, self.group));
     }
 }
 
@@ -112,6 +130,7 @@ impl Dispatcher {
             room: prefetch.saturating_sub(worker.permits).max(1),
             horizon: worker.horizon(),
         };
+        let groups = OpenGroups::new(worker.groups().into(), worker.tries_in_group);
         let now = Instant::now();
         Self {
             worker,
@@ -119,6 +138,7 @@ impl Dispatcher {
             tasks,
             stop,
             shares: Shares::new(limits, now),
+            groups,
             prefetch,
             held: 0,
             behind: 0,
@@ -136,6 +156,7 @@ impl Dispatcher {
             if self.held >= self.prefetch {
                 self.make_room();
             }
+            let free_permits = self.shares.free_permits();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
@@ -149,6 +170,9 @@ impl Dispatcher {
                     self.look_again = Instant::now() + self.look_every();
                     self.look();
                     self.make_room();
+                }
+                () = reached(self.groups.slow_at(free_permits)) => {
+                    self.groups.leave_slow(free_permits, Instant::now());
                 }
             }
         }
@@ -167,9 +191,24 @@ impl Dispatcher {
         let now = Instant::now();
         match event {
             Event::Found(whose, received) => self.wait(whose, *received),
-            Event::Asked(ticket) => self.shares.asked(ticket, now),
-            Event::Ended(ticket) => self.shares.ended(ticket, now),
-            Event::Settled => self.held -= 1,
+            Event::Asked(ticket, group) => {
+                self.shares.asked(ticket, now);
+                if let Some(group) = group {
+                    self.groups.asked(group, ticket, now);
+                }
+            }
+            Event::Ended(ticket, group) => {
+                self.shares.ended(ticket, now);
+                if let Some(group) = group {
+                    self.groups.answered(group, ticket);
+                }
+            }
+            Event::Settled(group) => {
+                self.held -= 1;
+                if let Some(group) = group {
+                    self.groups.settled(group);
+                }
+            }
             Event::Behind(behind) => self.behind = behind,
         }
     }
@@ -179,7 +218,14 @@ impl Dispatcher {
             Ok(work) => {
                 let whose = WorkMessage::client(&delivery.properties);
                 let postponed = WorkMessage::postponed(&delivery.properties);
-                self.take(work, whose, postponed, delivery);
+                let received = Received {
+                    work,
+                    postponed,
+                    delivery,
+                    membership: None,
+                    place: self.place(None),
+                };
+                self.take(whose, received);
             }
             Err(error) => self.reject(delivery, &error),
         }
@@ -191,8 +237,8 @@ impl Dispatcher {
             Err(error) => return self.reject(delivery, &error),
         };
         if delivery.redelivered || tries.is_empty() {
-            self.held += 1;
-            let place = Place(self.sender.clone());
+            let membership = self.groups.open(1);
+            let place = self.place(Some(membership.group));
             let (worker, stop) = (Arc::clone(&self.worker), self.stop.clone());
             let unsettled = delivery.keep_settlement();
             self.tasks.spawn(async move {
@@ -202,38 +248,43 @@ impl Dispatcher {
             });
             return;
         }
+        let membership = self.groups.open(tries.len());
         for (try_, delivery) in tries.iter().zip(group::split(delivery, tries.len())) {
-            let work = Work::Authorization(try_.work);
-            self.take(work, try_.client(), try_.postponed, delivery);
+            let received = Received {
+                work: Work::Authorization(try_.work),
+                postponed: try_.postponed,
+                delivery,
+                place: self.place(Some(membership.group)),
+                membership: Some(membership.clone()),
+            };
+            self.take(try_.client(), received);
         }
+    }
+
+    fn place(&mut self, group: Option<GroupId>) -> Place {
+        self.held += 1;
+        let events = self.sender.clone();
+        Place { group, events }
     }
 
     /// Only the relay publishes to the work queues, so a message that cannot be read is foreign: it becomes a dead letter.
     fn reject(&mut self, delivery: Delivery, error: &serde_json::Error) {
         tracing::warn!(%error, "a work message cannot be read");
-        self.held += 1;
-        let place = Place(self.sender.clone());
+        let place = self.place(None);
         self.tasks.spawn(async move {
             delivery.settle.reject().await;
             drop(place);
         });
     }
 
-    fn take(&mut self, work: Work, whose: Whose, postponed: u32, delivery: Delivery) {
-        self.held += 1;
-        let received = Received {
-            work,
-            postponed,
-            delivery,
-            place: Place(self.sender.clone()),
-        };
+    fn take(&mut self, whose: Whose, received: Received) {
         if whose.is_some() || !self.has_several_clients() {
             return self.wait(whose, received);
         }
         // From an earlier release, without a client. The payment's row has it.
         let (worker, sender) = (Arc::clone(&self.worker), self.sender.clone());
         self.tasks.spawn(async move {
-            let payment = worker.database.payment(work.payment()).await;
+            let payment = worker.database.payment(received.work.payment()).await;
             let whose = payment.ok().flatten().map(|it| it.payment.client);
             let _ = sender.send(Event::Found(whose, Box::new(received)));
         });
@@ -252,8 +303,12 @@ impl Dispatcher {
 
     fn start(&mut self) {
         while let Some((ticket, mut received)) = self.shares.next(Instant::now()) {
-            let events = self.sender.clone();
-            let permit = Permit { ticket, events };
+            let membership = received.membership.as_ref();
+            let permit = Permit {
+                ticket,
+                group: membership.map(|membership| membership.group),
+                events: self.sender.clone(),
+            };
             let (worker, stop) = (Arc::clone(&self.worker), self.stop.clone());
             let unsettled = received.delivery.keep_settlement();
             self.tasks.spawn(async move {
@@ -323,5 +378,13 @@ impl Dispatcher {
                  until their turn comes, and do not delay other clients"
             );
         }
+    }
+}
+
+/// Waits until then; for ever if there is no such time.
+async fn reached(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }

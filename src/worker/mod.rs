@@ -6,10 +6,13 @@
 mod authorize;
 mod dispatch;
 mod group;
+mod open_groups;
 mod operate;
 mod shares;
+mod slow;
 mod unknown;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +23,7 @@ use tracing::Instrument;
 
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::clients::Clients;
-use crate::domain::{ClientName, Payment};
+use crate::domain::{ClientName, Payment, Trigger};
 use crate::payments::advance::Advanced;
 use crate::payments::apply::Advance;
 use crate::payments::backlog::Backlog;
@@ -30,12 +33,14 @@ use crate::payments::operations::claim::PostponeOperation;
 use crate::payments::postpone::{Postpone, Postponed};
 use crate::payments::row_ids::RowIds;
 use crate::store::quarantine::{Key, SetAside};
+use crate::store::rows::StoredPayment;
 use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::Pulse;
 use crate::wire::work::{GroupedTry, Work, WorkMessage};
 
 pub use authorize::Authorizer;
 use dispatch::{Dispatcher, Permit, Received, Takes};
+use slow::Kept;
 pub use unknown::UnknownPayments;
 
 /// With more than one client, a worker holds this many waiting tries in addition to those that its permits need: room to
@@ -118,12 +123,10 @@ enum Settlement {
 impl Worker {
     /// Registers for tries.
     pub fn consume(&self) -> WorkConsumers {
-        let groups = usize::from(self.prefetch()).div_ceil(self.tries_in_group.max(1));
-        let groups = u16::try_from(groups).unwrap_or(u16::MAX);
         WorkConsumers {
             authorizations: Consumers {
                 tries: self.broker.consume(Queue::Work, self.prefetch()),
-                groups: Some(self.broker.consume(Queue::WorkGroups, groups)),
+                groups: Some(self.broker.consume(Queue::WorkGroups, self.groups())),
             },
             operations: Consumers {
                 tries: self.broker.consume(Queue::Operations, self.prefetch()),
@@ -142,6 +145,12 @@ impl Worker {
         };
         let prefetch = 2 * self.permits + 1 + room;
         u16::try_from(prefetch).unwrap_or(u16::MAX)
+    }
+
+    /// How many groups have as many tries as the prefetch.
+    fn groups(&self) -> u16 {
+        let groups = usize::from(self.prefetch()).div_ceil(self.tries_in_group.max(1));
+        u16::try_from(groups).unwrap_or(u16::MAX)
     }
 
     /// A try that would wait for longer than this delays other clients: half of the longest time that another client's
@@ -172,7 +181,7 @@ impl Worker {
     }
 
     async fn work_off(&self, received: Received, permit: Permit, stop: &CancellationToken) {
-        let settlement = match received.work {
+        match received.work {
             Work::Authorization(work) => {
                 let span = tracing::debug_span!(
                     "work",
@@ -180,7 +189,9 @@ impl Worker {
                     attempt = work.attempt,
                     try_number = work.try_number
                 );
-                self.take_and_try(work, permit).instrument(span).await
+                self.take_and_try((received, work), permit, stop)
+                    .instrument(span)
+                    .await;
             }
             Work::Operation(work) => {
                 let span = tracing::debug_span!(
@@ -189,10 +200,10 @@ impl Worker {
                     operation.id = %work.operation_id,
                     try_number = work.try_number
                 );
-                self.take_and_operate(work, permit).instrument(span).await
+                let settlement = self.take_and_operate(work, permit).instrument(span).await;
+                self.settle(received, settlement, stop).await;
             }
-        };
-        self.settle(received, settlement, stop).await;
+        }
     }
 
     /// Moves a try to the outbox until its turn comes.
@@ -264,20 +275,18 @@ impl Worker {
         match settlement {
             Ok(Settlement::Done) => delivery.settle.acknowledge().await,
             Ok(Settlement::UnknownPayment) => self.unknown.put_back(payment, delivery, stop).await,
-            Err(error) => {
-                tracing::error!(payment.id = payment.0, %error, "a try could not be recorded");
-                if self.set_aside(work, &error).await {
-                    delivery.settle.acknowledge().await;
-                } else {
-                    delivery.settle.reject().await;
-                }
-            }
+            Err(error) => match self.set_aside(work, &error).await {
+                true => delivery.settle.acknowledge().await,
+                false => delivery.settle.reject().await,
+            },
         }
         drop(place);
     }
 
-    /// Quarantines a payment that would fail again and again. After its release, the rescue dispatches it again.
+    /// Logs the error, and quarantines the payment or operation if it would fail again and again: true if it did. After its
+    /// release, the rescue dispatches it again.
     async fn set_aside(&self, work: Work, error: &StoreError) -> bool {
+        tracing::error!(payment.id = work.payment().0, %error, "a try could not be recorded");
         let Some(reason) = error.reason_to_set_aside() else {
             return false;
         };
@@ -291,44 +300,75 @@ impl Worker {
 
     async fn take_and_try(
         &self,
-        work: WorkMessage,
+        (received, work): (Received, WorkMessage),
         permit: Permit,
-    ) -> Result<Settlement, StoreError> {
+        stop: &CancellationToken,
+    ) {
         let authorizing = self.commands.stages().authorize.enter();
-        let claimed = self
-            .commands
-            .claim(work)
-            .instrument(tracing::debug_span!(
-                "claim",
-                payment.id = work.payment_id.0
-            ))
-            .await?;
-        let stored = match claimed {
-            Claim::Taken(stored) => stored,
-            Claim::UnknownPayment => {
+        let stored = match self.claim(work).await {
+            Ok(ControlFlow::Continue(stored)) => stored,
+            Ok(ControlFlow::Break(settlement)) => {
                 authorizing.left();
-                return Ok(Settlement::UnknownPayment);
+                drop(permit);
+                return self.settle(received, Ok(settlement), stop).await;
             }
-            Claim::Held | Claim::Over => {
-                authorizing.left();
-                tracing::debug!(?claimed, "nothing to do");
-                return Ok(Settlement::Done);
-            }
-            Claim::Quarantined(payment) => {
-                authorizing.left();
-                tracing::warn!(%payment, "a try of a quarantined payment is left to its release");
-                return Ok(Settlement::Done);
+            Err(error) => {
+                drop((authorizing, permit));
+                return self.settle(received, Err(error), stop).await;
             }
         };
-        let in_hand = self.pulse.take();
+        let busy = self.pulse.take();
         permit.asked();
-        let (trigger, delay) = self.authorizer.ask(&stored).await;
-        // The next try need not wait until the answer is in the database.
-        drop(permit);
-        drop(in_hand);
-        authorizing.left();
+        let asking = async {
+            let answer = self.authorizer.ask(&stored).await;
+            // The next try need not wait until the answer is in the database.
+            drop(permit);
+            drop(busy);
+            authorizing.left();
+            answer
+        };
+        let (answer, kept) = self
+            .leaving_its_group_if_slow(asking, (received, work))
+            .await;
+        let recorded = self.record(&stored, answer).await;
+        match kept {
+            Kept::Delivery(received) => {
+                let settlement = recorded.map(|()| Settlement::Done);
+                self.settle(*received, settlement, stop).await;
+            }
+            Kept::Row(row) => self.delete_row(row, work, recorded).await,
+        }
+    }
+
+    /// Takes the try for one lease, or says how to settle it.
+    async fn claim(
+        &self,
+        work: WorkMessage,
+    ) -> Result<ControlFlow<Settlement, Box<StoredPayment>>, StoreError> {
+        let span = tracing::debug_span!("claim", payment.id = work.payment_id.0);
+        let claimed = self.commands.claim(work).instrument(span).await?;
+        Ok(match claimed {
+            Claim::Taken(stored) => ControlFlow::Continue(stored),
+            Claim::UnknownPayment => ControlFlow::Break(Settlement::UnknownPayment),
+            Claim::Held | Claim::Over => {
+                tracing::debug!(?claimed, "nothing to do");
+                ControlFlow::Break(Settlement::Done)
+            }
+            Claim::Quarantined(payment) => {
+                tracing::warn!(%payment, "a try of a quarantined payment is left to its release");
+                ControlFlow::Break(Settlement::Done)
+            }
+        })
+    }
+
+    async fn record(
+        &self,
+        stored: &StoredPayment,
+        (trigger, delay): (Trigger, Duration),
+    ) -> Result<(), StoreError> {
+        let payment = stored.payment.id;
         let advance = Advance {
-            payment: work.payment_id,
+            payment,
             client: None::<ClientName>,
             trigger,
             card: None,
@@ -337,15 +377,8 @@ impl Worker {
             capture_within: self.clients.capture_within(&stored.payment.client),
             ids: RowIds::draw(),
         };
-        let recorded = self
-            .commands
-            .record(advance)
-            .instrument(tracing::debug_span!(
-                "record",
-                payment.id = work.payment_id.0
-            ))
-            .await?;
-        match recorded {
+        let span = tracing::debug_span!("record", payment.id = payment.0);
+        match self.commands.record(advance).instrument(span).await? {
             Advanced::Moved(payment) => report(&payment),
             // After its release, the call is repeated under the same key, and the processor gives the same answer.
             Advanced::Quarantined(payment) => {
@@ -353,7 +386,7 @@ impl Worker {
             }
             _ => {}
         }
-        Ok(Settlement::Done)
+        Ok(())
     }
 }
 

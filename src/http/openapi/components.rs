@@ -143,29 +143,20 @@ fn parameters() -> Value {
                             messages about the payment. Anything else starts a new trace.",
             "schema": {"type": "string"},
         },
-        "order_id": query("Only payments of this order.", schema::positive_integer("The client's order.")),
-        "user_id": query("Only payments of this shopper.", schema::positive_integer("The client's shopper.")),
-        "status": query("Only payments with this status.", json!({"$ref": "#/components/schemas/PaymentStatus"})),
-        "limit": query("Payments on a page.", json!({
+        "order_id": query("order_id", "Only payments of this order.", schema::positive_integer("The client's order.")),
+        "user_id": query("user_id", "Only payments of this shopper.", schema::positive_integer("The client's shopper.")),
+        "status": query("status", "Only payments with this status.", json!({"$ref": "#/components/schemas/PaymentStatus"})),
+        "limit": query("limit", "Payments on a page.", json!({
             "type": "integer", "minimum": 1, "maximum": list::MAX_LIMIT, "default": list::DEFAULT_LIMIT,
         })),
-        "cursor": query("`next_cursor` of the previous page, unchanged. Its format may change.", json!({
+        "cursor": query("cursor", "`next_cursor` of the previous page, unchanged. Its format may change.", json!({
             "type": "string", "pattern": "^0[0-2][0-9a-fA-F]{14}[0-7][0-9a-fA-F]{15}$",
         })),
     })
-    .as_object()
-    .map(|parameters| parameters.iter().map(|(name, parameter)| {
-        let mut parameter = parameter.clone();
-        if parameter.get("name").is_none() {
-            parameter["name"] = json!(name);
-        }
-        (name.clone(), parameter)
-    }).collect())
-    .unwrap_or_default()
 }
 
-fn query(description: &str, schema: Value) -> Value {
-    json!({"in": "query", "description": description, "schema": schema})
+fn query(name: &str, description: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "query", "description": description, "schema": schema})
 }
 
 fn headers() -> Value {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::samples::Sample;
 use crate::http::problem::Problem;
 
 /// One method of one path.
@@ -57,7 +58,7 @@ impl Operation {
     }
 
     /// A JSON body, with examples.
-    pub fn body(mut self, schema: &str, examples: &[(&str, &str, Value)]) -> Self {
+    pub fn body(mut self, schema: &str, examples: &[Sample]) -> Self {
         self.description["requestBody"] = json!({
             "required": true,
             "content": {"application/json": {
@@ -80,7 +81,7 @@ impl Operation {
         status: u16,
         description: &str,
         headers: &[&str],
-        content: (Value, &[(&str, &str, Value)]),
+        content: (Value, &[Sample]),
     ) -> Self {
         let (schema, examples) = content;
         let json = json!({"application/json": {"schema": schema, "examples": named(examples)}});
@@ -126,7 +127,8 @@ impl Operation {
     }
 }
 
-fn merge(into: &mut Value, from: Value) {
+/// Puts the fields of one object into another.
+pub(super) fn merge(into: &mut Value, from: Value) {
     if let Value::Object(from) = from {
         for (name, value) in from {
             into[name] = value;
@@ -152,7 +154,7 @@ fn references(headers: &[&str]) -> Value {
     Value::Object(headers.iter().map(reference).collect())
 }
 
-fn named(examples: &[(&str, &str, Value)]) -> Value {
+fn named(examples: &[Sample]) -> Value {
     let mut named = Map::new();
     for (place, (name, summary, value)) in (1..).zip(examples) {
         let example = json!({"summary": summary, "value": value});

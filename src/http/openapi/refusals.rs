@@ -54,29 +54,17 @@ pub(super) fn of_payments() -> Vec<Named> {
 
 /// Problems of operations with a body.
 pub(super) fn of_bodies() -> Vec<Named> {
-    let problem = |kind, sentence: &str| Problem::new(kind, sentence);
+    let not_json = "The body is not JSON: look at line 2, column 2.";
+    let slow = "The body did not arrive within 10 seconds.";
+    let no_type = "Send a JSON object, with the header Content-Type: application/json.";
+    let too_large = Problem::new(Kind::TooLarge, "The body is longer than 64 KiB.");
     vec![
-        (
-            "not_json",
-            problem(
-                Kind::MalformedJson,
-                "The body is not JSON: look at line 2, column 2.",
-            ),
-        ),
-        (
-            "too_slow",
-            problem(Kind::Timeout, "The body did not arrive within 10 seconds."),
-        ),
-        (
-            "too_large",
-            problem(Kind::TooLarge, "The body is longer than 64 KiB."),
-        ),
+        ("not_json", Problem::new(Kind::MalformedJson, not_json)),
+        ("too_slow", Problem::new(Kind::Timeout, slow)),
+        ("too_large", too_large),
         (
             "not_said_to_be_json",
-            problem(
-                Kind::UnsupportedMediaType,
-                "Send a JSON object, with the header Content-Type: application/json.",
-            ),
+            Problem::new(Kind::UnsupportedMediaType, no_type),
         ),
         ("compressed", body::compressed()),
         ("key_twice", key_twice()),
@@ -91,22 +79,12 @@ fn key_twice() -> Problem {
 
 /// Invalid fields, all reported together.
 pub(super) fn fields() -> Named {
-    let fault = |field: &str, code, message: &str| FieldError {
-        field: field.to_owned(),
-        code,
-        message: format!("{field} {message}."),
-    };
+    let number =
+        "must be a whole number such as 42, without sign, spaces, decimals or leading zeros";
+    let missing = "is missing: send a whole number such as 42";
     let faults = vec![
-        fault(
-            "order_id",
-            "wrong_type",
-            "must be a whole number such as 42, without sign, spaces, decimals or leading zeros",
-        ),
-        fault(
-            "user_id",
-            "missing",
-            "is missing: send a whole number such as 42",
-        ),
+        fault("order_id", "wrong_type", number),
+        fault("user_id", "missing", missing),
         fault("total_amount", "not_positive", "must be greater than zero"),
     ];
     ("fields_at_fault", Problem::from(faults))
@@ -114,12 +92,20 @@ pub(super) fn fields() -> Named {
 
 /// An invalid card.
 pub(super) fn card() -> Named {
-    let fault = FieldError {
-        field: "cardNumber".to_owned(),
-        code: "invalid_card_number",
-        message: "cardNumber must be 12 to 19 digits.".to_owned(),
-    };
-    ("impossible_card", Problem::from(vec![fault]))
+    let faults = vec![fault(
+        "cardNumber",
+        "invalid_card_number",
+        "must be 12 to 19 digits",
+    )];
+    ("impossible_card", Problem::from(faults))
+}
+
+fn fault(field: &str, code: &'static str, message: &str) -> FieldError {
+    FieldError {
+        field: field.to_owned(),
+        code,
+        message: format!("{field} {message}."),
+    }
 }
 
 /// Tokens that can no longer be used.

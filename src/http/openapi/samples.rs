@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::operation::merge;
+
 /// Name, one line, value.
 pub(super) type Sample = (&'static str, &'static str, Value);
 
@@ -10,7 +12,7 @@ const CHANGED: &str = "2026-11-01T10:00:00.234567Z";
 
 /// A payment in some state.
 fn payment(status: &str, changes: Value) -> Value {
-    let mut payment = json!({
+    let payment = json!({
         "payment_id": 42, "id": 42, "order_id": 1, "user_id": 1, "total_amount": 99.53, "currency": "CAD",
         "status": status, "is_paid": status == "succeeded", "decline_code": null, "authorization_code": null,
         "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01"},
@@ -18,12 +20,13 @@ fn payment(status: &str, changes: Value) -> Value {
         "amount_refunded": 0.0, "capture_before": null, "operation": null, "cancellation_reason": null,
         "metadata": {}, "return_url": null, "created_at": CREATED, "updated_at": CHANGED,
     });
-    if let Value::Object(changes) = changes {
-        for (name, value) in changes {
-            payment[name] = value;
-        }
-    }
-    payment
+    with(payment, changes)
+}
+
+/// An object with some fields changed or added.
+fn with(mut object: Value, changes: Value) -> Value {
+    merge(&mut object, changes);
+    object
 }
 
 pub(super) fn processing() -> Sample {
@@ -158,13 +161,8 @@ pub(super) fn every_state() -> Vec<Sample> {
 /// Bodies of `POST /payments`.
 pub(super) fn payment_requests() -> Vec<Sample> {
     let order = |changes: Value| {
-        let mut order = json!({"order_id": 1, "user_id": 1, "total_amount": 99.53});
-        if let Value::Object(changes) = changes {
-            for (name, value) in changes {
-                order[name] = value;
-            }
-        }
-        order
+        let order = json!({"order_id": 1, "user_id": 1, "total_amount": 99.53});
+        with(order, changes)
     };
     vec![
         (

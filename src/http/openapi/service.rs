@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::operation::Operation;
 use super::payments::reference;
+use super::samples::Sample;
 use super::{refusals, samples};
 
 pub(super) fn create_card_token() -> Operation {
@@ -53,32 +54,23 @@ pub(super) fn about() -> Operation {
 
 pub(super) fn live() -> Operation {
     let stuck = json!("relay has made no progress for 60 s");
+    let (good, live) = health(&[("live", Value::Null)]);
+    let (bad, stuck) = health(&[("stuck", stuck)]);
     open("/health/live", "live", "Check whether it makes progress")
         .about("Whether this process's own tasks make progress. A failing dependency does not change it.")
-        .answers(
-            200,
-            "It does.",
-            &["Cache-Control"],
-            health(&[("live", Value::Null)]).borrow(),
-        )
-        .answers(
-            503,
-            "It does not: restart it.",
-            &["Cache-Control"],
-            health(&[("stuck", stuck)]).borrow(),
-        )
+        .answers(200, "It does.", &["Cache-Control"], (good, &live))
+        .answers(503, "It does not: restart it.", &["Cache-Control"], (bad, &stuck))
 }
 
 pub(super) fn ready() -> Operation {
-    let good = [
-        ("ready", Value::Null),
-        ("degraded", json!("the broker cannot be reached")),
-    ];
-    let bad = [("not_ready", json!("the store cannot be used"))];
+    let broker = json!("the broker cannot be reached");
+    let store = json!("the store cannot be used");
+    let (good, can) = health(&[("ready", Value::Null), ("degraded", broker)]);
+    let (bad, cannot) = health(&[("not_ready", store)]);
     open("/health/ready", "ready", "Check whether it can work")
         .about("Whether this process can do its work; `degraded` when it can, although something is missing.")
-        .answers(200, "It can.", &["Cache-Control"], health(&good).borrow())
-        .answers(503, "It cannot.", &["Cache-Control"], health(&bad).borrow())
+        .answers(200, "It can.", &["Cache-Control"], (good, &can))
+        .answers(503, "It cannot.", &["Cache-Control"], (bad, &cannot))
 }
 
 pub(super) fn openapi() -> Operation {
@@ -111,31 +103,18 @@ fn open(path: &'static str, id: &str, summary: &str) -> Operation {
 }
 
 /// A schema with these states, and an example of each.
-struct States {
-    schema: Value,
-    examples: Vec<samples::Sample>,
-}
-
-fn health(states: &[(&'static str, Value)]) -> States {
+fn health(states: &[(&'static str, Value)]) -> (Value, Vec<Sample>) {
     let names: Vec<&str> = states.iter().map(|(name, _)| *name).collect();
     let example = |(name, reason): &(&'static str, Value)| {
         (*name, "", json!({"status": name, "reason": reason}))
     };
-    States {
-        schema: json!({
-            "type": "object",
-            "properties": {
-                "status": {"type": "string", "enum": names},
-                "reason": {"type": ["string", "null"], "description": "What is wrong; null if nothing is."},
-            },
-            "required": ["status", "reason"],
-        }),
-        examples: states.iter().map(example).collect(),
-    }
-}
-
-impl States {
-    fn borrow(&self) -> (Value, &[samples::Sample]) {
-        (self.schema.clone(), &self.examples)
-    }
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "status": {"type": "string", "enum": names},
+            "reason": {"type": ["string", "null"], "description": "What is wrong; null if nothing is."},
+        },
+        "required": ["status", "reason"],
+    });
+    (schema, states.iter().map(example).collect())
 }

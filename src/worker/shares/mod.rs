@@ -251,6 +251,11 @@ impl<T> Shares<T> {
             .collect()
     }
 
+    /// How many more tries could run.
+    pub fn free_permits(&self) -> usize {
+        self.limits.permits.saturating_sub(self.running.len())
+    }
+
     /// Tries that wait here.
     pub fn waiting(&self) -> usize {
         self.waiting

@@ -24,6 +24,8 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::process::Settings;
+
 /// Runs the same test embedded and on servers, at the same time; each ends with [`TestApp::finish`].
 pub async fn on_both<F, T>(setup: Setup, test: F)
 where
@@ -84,6 +86,14 @@ impl TestApp {
         let api = instance.api.clone();
         self.instances.lock().unwrap().push(instance);
         api
+    }
+
+    /// What a process of its own on the same servers is started with.
+    pub fn settings(&self) -> Settings {
+        let variables = self.variables.iter();
+        variables.fold(Settings::default(), |settings, (name, value)| {
+            settings.with(name, value)
+        })
     }
 
     /// What the issuer has charged and taken back for a payment.

@@ -13,6 +13,7 @@ use payment_service::payments::hand_over::HandedOver;
 use payment_service::payments::leases::Leases;
 use payment_service::payments::outbox::{Replaced, replace_facts};
 use payment_service::payments::outgoing::Outgoing;
+use payment_service::payments::postpone::{Postpone, Postponed};
 use payment_service::payments::presented_card::PresentedCard;
 use payment_service::payments::row_ids::RowIds;
 use payment_service::store::Store;
@@ -87,13 +88,16 @@ impl Case {
     }
 
     async fn claim(&self, attempt: u32, try_number: u32) {
-        let work = WorkMessage {
-            payment_id: PaymentId(1),
-            attempt,
-            try_number,
-        };
-        let claim = self.commands.claim(work).await.unwrap();
+        let claimed = self.commands.claim(work(attempt, try_number)).await;
+        let claim = claimed.unwrap();
         assert!(matches!(claim, Claim::Taken(_)), "{claim:?}");
+    }
+
+    /// Puts the first try back until its claim ends.
+    async fn put_back(&self) {
+        let waits = Postpone::until_its_claim_ends(work(1, 1));
+        let put_back = self.commands.postpone(waits).await;
+        assert_eq!(put_back.unwrap(), Postponed::Done);
     }
 
     async fn swept(&self) -> Vec<Publication> {
@@ -131,6 +135,14 @@ fn presented(last4: &str) -> PresentedCard {
     PresentedCard {
         summary,
         sealed: SealedCard(vec![1]),
+    }
+}
+
+fn work(attempt: u32, try_number: u32) -> WorkMessage {
+    WorkMessage {
+        payment_id: PaymentId(1),
+        attempt,
+        try_number,
     }
 }
 
@@ -257,6 +269,44 @@ async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are
             .await;
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
         assert_eq!(case.number(MESSAGES).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_running_try_that_was_put_back_comes_again_when_its_claim_ends_unless_it_is_recorded() {
+    for mut case in Case::on_both().await {
+        case.commands.accept(new_payment()).await.unwrap();
+        let sent = first(&mut case.handed_over.work).await;
+        case.commands.published(sent.id).await.unwrap();
+        case.claim(1, 1).await;
+        case.put_back().await;
+        let until_then = "SELECT COUNT(*) FROM outbox JOIN payments ON due_at = claimed_until";
+        assert_eq!(case.number(until_then).await, 1);
+        assert!(case.swept().await.is_empty(), "it is not due");
+
+        let then = "'2020-01-01 00:00:00.000000'";
+        for (table, column) in [("payments", "claimed_until"), ("outbox", "due_at")] {
+            let sql = format!("UPDATE {table} SET {column} = {then}");
+            case.place.execute(&sql).await;
+        }
+        assert_eq!(case.swept().await, [sent.publication]);
+        case.claim(1, 1).await;
+        let uncertain = "SELECT COUNT(*) FROM payments WHERE uncertain";
+        assert_eq!(
+            case.number(uncertain).await,
+            1,
+            "the first call may have charged"
+        );
+
+        let answer = Answer::Approved {
+            authorization_code: "A1".to_owned(),
+        };
+        case.advance(answered((1, 1), answer), None).await;
+        let rows = case.number(FACTS).await;
+        case.put_back().await;
+        assert_eq!(case.number(FACTS).await, rows, "it is over");
+        let over = case.commands.claim(work(1, 1)).await.unwrap();
+        assert_eq!(over, Claim::Over);
     }
 }
 
