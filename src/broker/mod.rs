@@ -175,12 +175,17 @@ pub struct Delivery {
 impl Delivery {
     /// The size of its body in bytes when it was sent: more than now if it was cut.
     pub fn size(&self) -> u64 {
-        let here = self.body.len() as u64;
-        self.properties.original_size().unwrap_or(here).max(here)
+        self.properties.size_of(&self.body)
     }
 }
 
 impl Properties {
+    /// The size of the message's body in bytes when it was sent: more than now if it was cut.
+    pub fn size_of(&self, body: &[u8]) -> u64 {
+        let here = body.len() as u64;
+        self.original_size().unwrap_or(here).max(here)
+    }
+
     /// The original size of the body in bytes, if only its first part was received.
     pub fn original_size(&self) -> Option<u64> {
         self.headers.get(ORIGINAL_SIZE)?.parse().ok()

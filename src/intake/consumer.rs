@@ -1,6 +1,7 @@
 //! Payment requests by message: consumes `order.payment` messages and passes them to the same `accept` as REST.
 //!
-//! One table, `Fate`, decides what happens to each message; nothing is dropped silently and nothing loops.
+//! A message that is not accepted is refused, as a dead letter and an event, or held and tried again ([`refusal`]);
+//! nothing is dropped silently and nothing loops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,14 +43,6 @@ pub struct Orders {
     pub pulse: Pulse,
 }
 
-/// What happens to a message that was not accepted.
-enum Fate {
-    /// The dead letter and the event are committed, then the message is acknowledged.
-    Refuse(Refusal),
-    /// Held and tried again: while the store or the backlog cannot accept it, the full prefetch stops consumption.
-    Hold,
-}
-
 impl Orders {
     /// Registers for requests.
     pub fn consume(&self) -> Consumer {
@@ -76,9 +69,9 @@ impl Orders {
 
     async fn work_off(&self, delivery: Delivery, stop: CancellationToken) {
         loop {
-            let in_hand = self.pulse.take();
+            let taken = self.pulse.take();
             let read = self.reader.read(&delivery, OffsetDateTime::now_utc());
-            drop(in_hand);
+            drop(taken);
             let refusal = match read {
                 Err(refusal) => refusal,
                 Ok(submission) => {
@@ -92,12 +85,10 @@ impl Orders {
                             );
                             return delivery.settle.acknowledge().await;
                         }
-                        Err(error) => match fate(&error) {
-                            Fate::Refuse(refusal) => Refusal {
-                                client: Some(client),
-                                ..refusal
-                            },
-                            Fate::Hold => {
+                        Err(error) => match refusal(&error) {
+                            Some(refusal) => refusal.of(&client),
+                            // Meanwhile the full prefetch stops consumption.
+                            None => {
                                 tracing::debug!(%error, "a message is held until it can be accepted");
                                 tokio::select! {
                                     () = tokio::time::sleep(PAUSE) => continue,
@@ -127,7 +118,7 @@ impl Orders {
         let ids = [RowIds::draw(), RowIds::draw()];
         if let Some(client) = &refusal.client {
             let message_id = shown_id(&delivery);
-            let origin = OrderReader::origin(&delivery, Some(client));
+            let origin = OrderReader::origin(&delivery.properties, Some(client));
             publications.extend(result::rejection(
                 client,
                 message_id,
@@ -153,20 +144,19 @@ fn shown_id(delivery: &Delivery) -> Option<&str> {
     id.map(without_card_number)
 }
 
-/// Decides what happens to a message.
-fn fate(error: &AcceptError) -> Fate {
-    let refuse = |reason| Fate::Refuse(Refusal::new(reason, format!("{error}.")));
-    match error {
-        AcceptError::KeyReused => refuse("message_id_reused"),
-        AcceptError::TokenUnusable => refuse("card_token_unusable"),
-        AcceptError::TokenExpired => refuse("card_token_expired"),
-        AcceptError::NotFound(_) | AcceptError::Refused(_) => refuse("not_possible"),
-        AcceptError::Seal(_) => refuse("card_token_unreadable"),
-        AcceptError::Store(StoreError::Rejected(_)) => refuse("data_refused"),
-        AcceptError::Store(StoreError::Quarantined(_)) => refuse("payment_quarantined"),
-        AcceptError::Store(StoreError::Corrupt(_) | StoreError::Panicked(_)) => {
-            refuse("internal_error")
-        }
-        AcceptError::BacklogFull | AcceptError::Store(_) => Fate::Hold,
-    }
+/// The refusal of a message that can never be accepted; none if it can be tried again, because only the store or the
+/// backlog cannot take it now.
+pub fn refusal(error: &AcceptError) -> Option<Refusal> {
+    let reason = match error {
+        AcceptError::KeyReused => "message_id_reused",
+        AcceptError::TokenUnusable => "card_token_unusable",
+        AcceptError::TokenExpired => "card_token_expired",
+        AcceptError::NotFound(_) | AcceptError::Refused(_) => "not_possible",
+        AcceptError::Seal(_) => "card_token_unreadable",
+        AcceptError::Store(StoreError::Rejected(_)) => "data_refused",
+        AcceptError::Store(StoreError::Quarantined(_)) => "payment_quarantined",
+        AcceptError::Store(StoreError::Corrupt(_) | StoreError::Panicked(_)) => "internal_error",
+        AcceptError::BacklogFull | AcceptError::Store(_) => return None,
+    };
+    Some(Refusal::new(reason, format!("{error}.")))
 }

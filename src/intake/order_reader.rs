@@ -1,4 +1,4 @@
-//! `order.payment`: a payment request by message. Converts a delivery into the same request as REST.
+//! `order.payment`: a payment request by message. Converts it into the same request as REST.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::clients::Clients;
 use crate::domain::Origin;
 use crate::domain::card::{holds_card_number, without_card_number};
 use crate::domain::{ClientName, Currency, Timestamp};
-use crate::intake::replay;
+use crate::intake::signed_replay;
 use crate::payments::{Submission, WayIn};
 use crate::vault::SealKeys;
 use crate::wire::LONGEST_REQUEST_BYTES;
@@ -42,21 +42,49 @@ pub struct OrderReader {
     pub default_client: Option<ClientName>,
     /// For requests without a currency.
     pub default_currency: Currency,
-    /// Proves which client sent a replayed message.
+    /// Proves which client sent a message that the previous release has replayed.
     pub seal: Arc<SealKeys>,
+}
+
+/// An `order.payment` message: what of a delivery, or of its dead letter, makes the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// Properties and headers.
+    pub properties: &'a Properties,
+    /// The body as received.
+    pub body: &'a [u8],
+}
+
+impl<'a> Order<'a> {
+    /// The message in a delivery.
+    pub fn of(delivery: &'a Delivery) -> Self {
+        Self {
+            properties: &delivery.properties,
+            body: &delivery.body,
+        }
+    }
 }
 
 impl OrderReader {
     /// Reads a delivery, or returns why it is refused.
     pub fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Submission, Refusal> {
         let client = self.client(delivery)?;
-        self.read_body(delivery, &client, now)
-            .map_err(|refusal| refusal.of(&client))
+        self.read_order(Order::of(delivery), &client, now)
     }
 
-    /// Where answers to this delivery go, whether it can be read or not.
-    pub fn origin(delivery: &Delivery, client: Option<&ClientName>) -> Origin {
-        let properties = &delivery.properties;
+    /// Reads a message of a client, or returns why it is refused.
+    pub fn read_order(
+        &self,
+        order: Order<'_>,
+        client: &ClientName,
+        now: Timestamp,
+    ) -> Result<Submission, Refusal> {
+        self.submission(order, client, now)
+            .map_err(|refusal| refusal.of(client))
+    }
+
+    /// Where answers to a message go, whether it can be read or not.
+    pub fn origin(properties: &Properties, client: Option<&ClientName>) -> Origin {
         let own = |queue: &&String| client.is_some_and(|client| may_reply_to(queue, client));
         let text = |text: &&String| is_text(text);
         let traceparent = properties.headers.get(TRACEPARENT);
@@ -84,7 +112,7 @@ impl OrderReader {
     }
 
     fn client(&self, delivery: &Delivery) -> Result<ClientName, Refusal> {
-        let replayed = replay::client(&self.seal, delivery).map_err(|error| Refusal {
+        let replayed = signed_replay::client(&self.seal, delivery).map_err(|error| Refusal {
             // The broker authenticated this user, so the answer may go to them.
             client: self.user(delivery),
             ..Refusal::new("replay_not_proven", error.to_string())
@@ -105,14 +133,14 @@ impl OrderReader {
         }
     }
 
-    fn read_body(
+    fn submission(
         &self,
-        delivery: &Delivery,
+        order: Order<'_>,
         client: &ClientName,
         now: Timestamp,
     ) -> Result<Submission, Refusal> {
-        within_limits(delivery)?;
-        let properties = &delivery.properties;
+        within_limits(order)?;
+        let properties = order.properties;
         let version = properties.headers.get(SCHEMA_VERSION_HEADER);
         if let Some(version) = version.filter(|version| *version != SCHEMA_VERSION) {
             let version = &version[..version.floor_char_boundary(REPEATED)];
@@ -140,7 +168,7 @@ impl OrderReader {
             errors,
             ..Refusal::new("invalid", "The body has invalid fields.")
         };
-        let body = json::parse(&delivery.body).map_err(|unreadable| {
+        let body = json::parse(order.body).map_err(|unreadable| {
             let sentence = format!("The body {unreadable}.");
             match unreadable {
                 Unreadable::Fields(errors) => invalid(errors),
@@ -159,7 +187,7 @@ impl OrderReader {
             client: client.clone(),
             request,
             idempotency_key: Some(key),
-            origin: Self::origin(delivery, Some(client)),
+            origin: Self::origin(properties, Some(client)),
             way_in: WayIn::Message,
         })
     }
@@ -189,8 +217,8 @@ fn idempotency_key(properties: &Properties) -> Result<String, Refusal> {
 }
 
 /// A message that is longer than allowed is not read at all.
-fn within_limits(delivery: &Delivery) -> Result<(), Refusal> {
-    let size = delivery.size();
+fn within_limits(order: Order<'_>) -> Result<(), Refusal> {
+    let size = order.properties.size_of(order.body);
     if size > LONGEST_REQUEST_BYTES as u64 {
         return Err(Refusal::new(
             "body_too_large",
@@ -199,7 +227,7 @@ fn within_limits(delivery: &Delivery) -> Result<(), Refusal> {
             ),
         ));
     }
-    let headers = &delivery.properties.headers;
+    let headers = &order.properties.headers;
     let bytes: usize = headers
         .iter()
         .filter(|(name, _)| *name != TRACEPARENT)

@@ -4,39 +4,15 @@ use std::sync::Arc;
 
 use payment_service::app::dead_letters::DeadLettersInDatabase;
 use payment_service::broker::embedded::Embedded;
-use payment_service::broker::{Broker, Exchange, Properties, Publication, Queue};
+use payment_service::broker::{Broker, Exchange, Queue};
+use payment_service::domain::PaymentStatus;
 use payment_service::store::dead_letters::DeadLetterTable;
 use serde_json::{Value, json};
 
-use super::{PROGRAM, id, letters, order};
+use super::{PROGRAM, id, letters, order, refused_letter};
 use crate::broker::place::{eventually, next};
 use crate::support::process::{Process, Settings};
 use crate::tools::place::Place;
-
-fn embedded_letter(reason: &str, body: &Value, masked: bool) -> Publication {
-    let letter = json!({
-        "reason": reason, "error": "It is wrong.", "errors": [], "client": "default", "user_id": null,
-        "masked": masked, "routing_key": "order.payment", "properties": { "message_id": "m-5" }, "body": body,
-    });
-    let headers = [
-        ("reason", reason),
-        ("dead-letter-id", "0190-1"),
-        ("dead-lettered-at", "2026-11-01T00:00:00Z"),
-    ];
-    Publication {
-        exchange: Exchange::DeadLetters,
-        routing_key: "payments.requests".to_owned(),
-        properties: Properties {
-            kind: Some("payment.request_refused".to_owned()),
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            ..Properties::default()
-        },
-        body: letter.to_string(),
-        mandatory: true,
-    }
-}
 
 /// An embedded broker whose dead letters are kept in the place's file.
 fn embedded_broker(place: &Place) -> (Embedded, DeadLetterTable) {
@@ -47,11 +23,11 @@ fn embedded_broker(place: &Place) -> (Embedded, DeadLetterTable) {
 }
 
 #[tokio::test]
-async fn dead_letters_of_the_embedded_service_outlive_it_and_are_replayed_by_its_outbox() {
+async fn dead_letters_of_the_embedded_service_outlive_it_and_can_be_replayed_without_it() {
     let place = Place::embedded().await;
     let (broker, _file) = embedded_broker(&place);
-    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5 });
-    let letter = embedded_letter("data_refused", &body, false);
+    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5, "card_token": "tok_visa" });
+    let letter = refused_letter("0190-1", "data_refused", &body, false);
     // A copy, as the relay may publish one.
     assert_eq!(
         broker.publish(&[letter.clone(), letter]).await,
@@ -83,15 +59,30 @@ async fn dead_letters_of_the_embedded_service_outlive_it_and_are_replayed_by_its
     let database = place.database();
     let default = crate::store::samples::client("default");
     let (database, default) = (&database, &default);
-    eventually("the payment exists", || async {
+    eventually("the payment succeeds", || async {
         let found = database.payment_by_key(default, "m-5").await.unwrap();
-        found.is_some()
+        found.unwrap().payment.status == PaymentStatus::Succeeded
     })
     .await;
+    // While the service runs, the command writes to the same file.
+    let (broker, _file) = embedded_broker(&place);
+    let letter = refused_letter("0190-2", "data_refused", &body, false);
+    assert_eq!(broker.publish(&[letter]).await, [Ok(())]);
+    broker.close().await;
+    let again = place
+        .run(&["dead-letters", "replay", "--all"])
+        .await
+        .with(0);
+    assert!(
+        again.out.contains(", which existed already"),
+        "{}",
+        again.out
+    );
+    assert_eq!(letters(&place).await, Vec::<Value>::new());
 }
 
 #[tokio::test]
-async fn what_the_embedded_broker_buried_is_kept_as_well() {
+async fn a_message_that_the_embedded_broker_dead_lettered_is_kept_as_well() {
     let place = Place::embedded().await;
     let (broker, file) = embedded_broker(&place);
     let mut work = broker.consume(Queue::Work, 1);
