@@ -145,7 +145,7 @@ pub enum BrokerError {
 
 /// Whether the broker can be used now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Connection {
+pub enum ConnectionState {
     /// Not connected yet, or connection lost and being rebuilt; with the last reason.
     Down(String),
     /// Connected, topology in place.
@@ -345,7 +345,7 @@ pub trait Broker: Send + Sync + 'static {
     fn vital(&self) -> Vital;
 
     /// The connection status, now and on every change.
-    fn connection(&self) -> watch::Receiver<Connection>;
+    fn connection(&self) -> watch::Receiver<ConnectionState>;
 
     /// Stops consuming (deliveries can still be settled).
     async fn stop_consuming(&self);

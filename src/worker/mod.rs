@@ -73,17 +73,17 @@ pub struct Consumers {
 }
 
 /// What a worker receives.
-enum Message {
+enum WorkDelivery {
     Try(Delivery),
     Group(Delivery),
 }
 
 impl Consumers {
     /// The next message; none when one of them is closed. If both have some, neither is preferred.
-    async fn next(&mut self) -> Option<Message> {
+    async fn next(&mut self) -> Option<WorkDelivery> {
         tokio::select! {
-            delivery = self.tries.deliveries.recv() => delivery.map(Message::Try),
-            delivery = self.groups.deliveries.recv() => delivery.map(Message::Group),
+            delivery = self.tries.deliveries.recv() => delivery.map(WorkDelivery::Try),
+            delivery = self.groups.deliveries.recv() => delivery.map(WorkDelivery::Group),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use payment_service::broker::rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls};
-use payment_service::broker::{Broker as _, Connection};
+use payment_service::broker::{Broker as _, ConnectionState};
 use payment_service::sockets::connected_tcp_sockets;
 use payment_service::store::mysql::parse_url;
 use payment_service::store::{Store, StoreError};
@@ -123,7 +123,7 @@ async fn connections_to_the_broker_have_no_delay_with_and_without_tls() {
         };
         let broker = RabbitMq::new(RabbitMqOptions::new(hosts, "sockets").unwrap());
         let mut connection = broker.connection();
-        let up = connection.wait_for(|state| *state == Connection::Up);
+        let up = connection.wait_for(|state| *state == ConnectionState::Up);
         let up = tokio::time::timeout(Duration::from_secs(20), up).await;
         drop(up.expect("a connection in time").unwrap());
         End::Opened(port).has_no_delay(1).await;

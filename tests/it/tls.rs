@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use payment_service::broker::rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls};
-use payment_service::broker::{Broker as _, Connection};
+use payment_service::broker::{Broker as _, ConnectionState};
 use payment_service::store::mysql::parse_url;
 use payment_service::store::{Store, StoreError};
 
@@ -69,14 +69,14 @@ async fn the_broker_is_trusted_by_its_authority_and_its_name() {
         let broker = RabbitMq::new(RabbitMqOptions::new(hosts, "tls").unwrap());
         let mut connection = broker.connection();
         let settled = connection.wait_for(|state| match state {
-            Connection::Down(reason) => reason != "connecting",
+            ConnectionState::Down(reason) => reason != "connecting",
             _ => true,
         });
         let settled = tokio::time::timeout(Duration::from_secs(20), settled).await;
         let settled = settled.expect("a word in time").unwrap().clone();
         broker.close().await;
         match settled {
-            Connection::Down(reason) => Err(reason),
+            ConnectionState::Down(reason) => Err(reason),
             _ => Ok(()),
         }
     };

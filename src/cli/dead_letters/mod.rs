@@ -17,7 +17,7 @@ use store::{DeadLetterStore, DeadLetterStoreError, Held};
 
 /// What to do with dead letters.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct DeadLettersArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -55,7 +55,7 @@ enum Action {
 }
 
 /// Runs the command; exit code 1 if something could not be done.
-pub async fn run(options: Options) -> ExitCode {
+pub async fn run(options: DeadLettersArgs) -> ExitCode {
     if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {
         return output::failed(error.as_ref());
     }

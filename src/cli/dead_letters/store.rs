@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{
-    Broker, BrokerError, Connection, Consumer, Publication, PublishError, Queue, Settle,
+    Broker, BrokerError, ConnectionState, Consumer, Publication, PublishError, Queue, Settle,
 };
 use crate::cli::open;
 use crate::cli::open::OpenError;
@@ -207,14 +207,15 @@ async fn take_all(broker: &RabbitMq) -> Result<(Vec<Held>, u64), DeadLetterStore
 
 async fn connected(broker: &RabbitMq) -> Result<(), DeadLetterStoreError> {
     let mut connection = broker.connection();
-    let up = connection.wait_for(|state| matches!(state, Connection::Up | Connection::Mismatch(_)));
+    let up = connection
+        .wait_for(|state| matches!(state, ConnectionState::Up | ConnectionState::Mismatch(_)));
     let up = matches!(timeout(PATIENCE, up).await, Ok(Ok(_)));
     if up {
         return Ok(());
     }
     let state = broker.connection().borrow().clone();
     Err(DeadLetterStoreError::NotConnected(match state {
-        Connection::Down(reason) => reason,
+        ConnectionState::Down(reason) => reason,
         other => format!("{other:?}"),
     }))
 }

@@ -20,7 +20,7 @@ use crate::watchdog::vital::Vital;
 
 /// A broker that closes the connection on some messages; what is published together with one has no confirm.
 struct Touchy {
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
     is_away: AtomicBool,
     /// Once, whatever is published.
     breaks: AtomicBool,
@@ -75,7 +75,7 @@ impl Broker for Touchy {
         Vital::new("touchy")
     }
 
-    fn connection(&self) -> watch::Receiver<Connection> {
+    fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.connection.subscribe()
     }
 
@@ -118,7 +118,7 @@ impl Case {
             tokens: Pulse::new("card tokens"),
         };
         let broker = Arc::new(Touchy {
-            connection: watch::Sender::new(Connection::Up),
+            connection: watch::Sender::new(ConnectionState::Up),
             is_away: AtomicBool::new(false),
             breaks: AtomicBool::new(false),
         });

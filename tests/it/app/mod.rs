@@ -9,7 +9,7 @@ pub use api::{Answer, Api, card, eventually, eventually_within, field};
 pub use caller::{Heard, Order, Results};
 pub use setup::{Backend, KIOSK, RABBITMQ_USER, STORE, Setup, clients_file};
 
-use setup::Place;
+use setup::Fixture;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -64,16 +64,16 @@ pub struct TestApp {
     instances: Mutex<Vec<Instance>>,
     /// A connection as a calling application has one.
     lapin: tokio::sync::OnceCell<lapin::Connection>,
-    place: Place,
+    fixture: Fixture,
     variables: Vec<(&'static str, String)>,
     folder: TempDir,
 }
 
 impl TestApp {
     pub fn backend(&self) -> Backend {
-        match self.place {
-            Place::Embedded => Backend::Embedded,
-            Place::Servers(..) => Backend::Servers,
+        match self.fixture {
+            Fixture::Embedded => Backend::Embedded,
+            Fixture::Servers(..) => Backend::Servers,
         }
     }
 
@@ -102,15 +102,15 @@ impl TestApp {
     pub async fn execute(&self, sql: &str) -> u64 {
         use sqlx::Connection;
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        match &self.place {
-            Place::Embedded => {
+        match &self.fixture {
+            Fixture::Embedded => {
                 let file = self.folder.path().join("payments.db");
                 let url = format!("sqlite://{}", file.display());
                 let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
                 let done = sqlx::query(sql).execute(&mut connection).await.unwrap();
                 done.rows_affected()
             }
-            Place::Servers(url, _) => {
+            Fixture::Servers(url, _) => {
                 let mut connection = sqlx::MySqlConnection::connect(url).await.unwrap();
                 let done = sqlx::query(sql).execute(&mut connection).await.unwrap();
                 done.rows_affected()
@@ -133,9 +133,9 @@ impl TestApp {
     }
 
     pub fn amqp_url(&self) -> &str {
-        match &self.place {
-            Place::Embedded => panic!("the embedded broker has no URL"),
-            Place::Servers(_, amqp) => amqp,
+        match &self.fixture {
+            Fixture::Embedded => panic!("the embedded broker has no URL"),
+            Fixture::Servers(_, amqp) => amqp,
         }
     }
 
@@ -160,7 +160,7 @@ impl TestApp {
         for instance in instances {
             instance.stop().await;
         }
-        if let Place::Servers(..) = self.place {
+        if let Fixture::Servers(..) = self.fixture {
             self.nothing_unacknowledged().await;
         }
     }

@@ -19,7 +19,7 @@ pub enum Backend {
     Servers,
 }
 
-pub(super) enum Place {
+pub(super) enum Fixture {
     Embedded,
     Servers(DatabaseUrl, AmqpUrl),
 }
@@ -80,7 +80,7 @@ impl Setup {
         self
     }
 
-    fn variables(mut self, place: &Place, folder: &Path) -> Vec<(&'static str, String)> {
+    fn variables(mut self, fixture: &Fixture, folder: &Path) -> Vec<(&'static str, String)> {
         let mut variables: Vec<(&'static str, String)> = [
             ("LISTEN_ADDR", "127.0.0.1:0"),
             ("ADMIN_ADDR", "127.0.0.1:0"),
@@ -97,9 +97,9 @@ impl Setup {
         ]
         .map(|(name, value)| (name, value.to_owned()))
         .to_vec();
-        match place {
-            Place::Embedded => variables.push(("DATA_DIR", folder.display().to_string())),
-            Place::Servers(database, amqp) => {
+        match fixture {
+            Fixture::Embedded => variables.push(("DATA_DIR", folder.display().to_string())),
+            Fixture::Servers(database, amqp) => {
                 variables.push(("DATABASE_URL", database.to_string()));
                 variables.push(("AMQP_URL", amqp.to_string()));
             }
@@ -117,16 +117,16 @@ impl Setup {
     /// Starts the whole service and waits until it is ready.
     pub async fn start(self, backend: Backend) -> TestApp {
         let folder = tempfile::tempdir().unwrap();
-        let place = match backend {
-            Backend::Embedded => Place::Embedded,
+        let fixture = match backend {
+            Backend::Embedded => Fixture::Embedded,
             Backend::Servers => {
                 let (database, amqp) = fresh_servers().await.unwrap();
-                Place::Servers(database, amqp)
+                Fixture::Servers(database, amqp)
             }
         };
-        let variables = self.clone().variables(&place, folder.path());
-        let role = match &place {
-            Place::Servers(database, _) if self.without_worker => {
+        let variables = self.clone().variables(&fixture, folder.path());
+        let role = match &fixture {
+            Fixture::Servers(database, _) if self.without_worker => {
                 migrate(database).await;
                 Role::Api
             }
@@ -139,7 +139,7 @@ impl Setup {
             database: first.database.clone(),
             instances: Mutex::new(vec![first]),
             lapin: tokio::sync::OnceCell::new(),
-            place,
+            fixture,
             variables,
             folder,
         }

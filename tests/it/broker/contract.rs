@@ -2,12 +2,12 @@
 
 use payment_service::broker::{Exchange, Properties, PublishError, Queue};
 
-use super::place::{
-    Place, depth_becomes, eventually, is_registered, message, next, publish, text, work,
+use super::fixture::{
+    Fixture, depth_becomes, eventually, is_registered, message, next, publish, text, work,
 };
 
-pub async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged(place: Place) {
-    let client = place.client().await;
+pub async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 200);
     let messages: Vec<_> = (0..100).map(|number| work(&number.to_string())).collect();
     assert!(client.publish(&messages).await.iter().all(Result::is_ok));
@@ -19,13 +19,13 @@ pub async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged(
     }
     client.close().await;
 
-    let after = place.client().await;
+    let after = fixture.client().await;
     depth_becomes(&*after, Queue::Work, 0).await;
     after.close().await;
 }
 
-pub async fn several_tasks_publish_at_once(place: Place) {
-    let client = place.client().await;
+pub async fn several_tasks_publish_at_once(fixture: Fixture) {
+    let client = fixture.client().await;
     let calls = (0..100).map(|call| {
         let client = client.clone();
         tokio::spawn(async move {
@@ -41,8 +41,8 @@ pub async fn several_tasks_publish_at_once(place: Place) {
     client.close().await;
 }
 
-pub async fn properties_and_headers_arrive_as_they_were_sent(place: Place) {
-    let client = place.client().await;
+pub async fn properties_and_headers_arrive_as_they_were_sent(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Requests, 1);
     let properties = Properties {
         message_id: Some("m-1".to_owned()),
@@ -74,8 +74,8 @@ pub async fn properties_and_headers_arrive_as_they_were_sent(place: Place) {
     client.close().await;
 }
 
-pub async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter(place: Place) {
-    let client = place.client().await;
+pub async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 1);
     let mut dead_letters = client.consume(Queue::DeadLetters, 1);
     let mut sent = work("poison");
@@ -96,8 +96,8 @@ pub async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter(place: Place
     client.close().await;
 }
 
-pub async fn given_back_it_comes_again_and_is_no_dead_letter(place: Place) {
-    let client = place.client().await;
+pub async fn given_back_it_comes_again_and_is_no_dead_letter(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 1);
     publish(&*client, work("later")).await;
     for _ in 0..10 {
@@ -111,8 +111,8 @@ pub async fn given_back_it_comes_again_and_is_no_dead_letter(place: Place) {
     client.close().await;
 }
 
-pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(place: Place) {
-    let client = place.client().await;
+pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(fixture: Fixture) {
+    let client = fixture.client().await;
     let nowhere = message(Exchange::Work, "payment.nowhere", "lost", true);
     let mut messages: Vec<_> = (0..50).map(|number| work(&number.to_string())).collect();
     messages.insert(20, nowhere.clone());
@@ -134,8 +134,8 @@ pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(
     client.close().await;
 }
 
-pub async fn what_nobody_hears_is_no_error(place: Place) {
-    let client = place.client().await;
+pub async fn what_nobody_hears_is_no_error(fixture: Fixture) {
+    let client = fixture.client().await;
     publish(
         &*client,
         message(Exchange::Results, "payment.succeeded.nobody", "{}", false),
@@ -149,8 +149,8 @@ pub async fn what_nobody_hears_is_no_error(place: Place) {
     client.close().await;
 }
 
-pub async fn the_default_exchange_leads_to_a_queue_by_its_name(place: Place) {
-    let client = place.client().await;
+pub async fn the_default_exchange_leads_to_a_queue_by_its_name(fixture: Fixture) {
+    let client = fixture.client().await;
     publish(
         &*client,
         message(Exchange::Default, "payments.dead-letters", "by name", true),
@@ -161,8 +161,8 @@ pub async fn the_default_exchange_leads_to_a_queue_by_its_name(place: Place) {
 }
 
 /// With a work queue of three.
-pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(place: Place) {
-    let client = place.client().await;
+pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(fixture: Fixture) {
+    let client = fixture.client().await;
     // A broker may take some more than the limit before it notices.
     let mut taken: u64 = 0;
     while client.publish(&[work("one more")]).await == [Ok(())] {
@@ -180,7 +180,7 @@ pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(place: Plac
         next(&mut consumer).await.settle.acknowledge().await;
     }
     let client = &*client;
-    super::place::eventually("room again", || async {
+    super::fixture::eventually("room again", || async {
         client.publish(&[work("again")]).await == [Ok(())]
     })
     .await;
@@ -188,8 +188,8 @@ pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(place: Plac
     client.close().await;
 }
 
-pub async fn results_reach_every_subscriber_whose_pattern_fits(place: Place) {
-    let (client, other) = (place.client().await, place.client().await);
+pub async fn results_reach_every_subscriber_whose_pattern_fits(fixture: Fixture) {
+    let (client, other) = (fixture.client().await, fixture.client().await);
     let mut all = client.subscribe_results(&["payment.#"]);
     let mut shop = other.subscribe_results(&["payment.*.shop"]);
     let mut ended = other.subscribe_results(&["payment.succeeded.*", "payment.declined.*"]);
@@ -220,8 +220,8 @@ pub async fn results_reach_every_subscriber_whose_pattern_fits(place: Place) {
     assert!(shop.deliveries.recv().await.is_none());
 }
 
-pub async fn a_consumer_holds_no_more_than_its_prefetch(place: Place) {
-    let client = place.client().await;
+pub async fn a_consumer_holds_no_more_than_its_prefetch(fixture: Fixture) {
+    let client = fixture.client().await;
     let messages: Vec<_> = (0..5).map(|number| work(&number.to_string())).collect();
     assert!(client.publish(&messages).await.iter().all(Result::is_ok));
     let mut consumer = client.consume(Queue::Work, 2);
@@ -235,8 +235,8 @@ pub async fn a_consumer_holds_no_more_than_its_prefetch(place: Place) {
     client.close().await;
 }
 
-pub async fn two_consumers_share_the_work(place: Place) {
-    let (client, other) = (place.client().await, place.client().await);
+pub async fn two_consumers_share_the_work(fixture: Fixture) {
+    let (client, other) = (fixture.client().await, fixture.client().await);
     let mut one = client.consume(Queue::Work, 1);
     let mut two = other.consume(Queue::Work, 1);
     is_registered(&one).await;
@@ -253,8 +253,8 @@ pub async fn two_consumers_share_the_work(place: Place) {
     other.close().await;
 }
 
-pub async fn what_is_unsettled_when_its_client_closes_comes_again(place: Place) {
-    let (client, other) = (place.client().await, place.client().await);
+pub async fn what_is_unsettled_when_its_client_closes_comes_again(fixture: Fixture) {
+    let (client, other) = (fixture.client().await, fixture.client().await);
     let mut consumer = client.consume(Queue::Work, 10);
     assert_eq!(
         client
@@ -278,8 +278,8 @@ pub async fn what_is_unsettled_when_its_client_closes_comes_again(place: Place) 
     other.close().await;
 }
 
-pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(place: Place) {
-    let client = place.client().await;
+pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(fixture: Fixture) {
+    let client = fixture.client().await;
     let consumer = client.consume(Queue::Work, 10);
     is_registered(&consumer).await;
     assert_eq!(
@@ -297,9 +297,9 @@ pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(place: Place
     client.close().await;
 }
 
-pub async fn a_queue_is_consumed_while_it_has_a_consumer(place: Place) {
-    let client = place.client().await;
-    let other = place.client().await;
+pub async fn a_queue_is_consumed_while_it_has_a_consumer(fixture: Fixture) {
+    let client = fixture.client().await;
+    let other = fixture.client().await;
     assert!(!other.is_consumed(Queue::WorkGroups).await);
     let consumer = client.consume(Queue::WorkGroups, 1);
     is_registered(&consumer).await;
@@ -315,8 +315,8 @@ pub async fn a_queue_is_consumed_while_it_has_a_consumer(place: Place) {
     other.close().await;
 }
 
-pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Place) {
-    let client = place.client().await;
+pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 2);
     assert_eq!(
         client.publish(&[work("a"), work("b"), work("c")]).await,
@@ -343,7 +343,7 @@ pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Pla
     publish(&*client, work("d")).await;
     client.close().await;
 
-    let other = place.client().await;
+    let other = fixture.client().await;
     depth_becomes(&*other, Queue::Work, 2).await;
     let mut again = other.consume(Queue::Work, 2);
     for body in ["c", "d"] {
@@ -354,8 +354,8 @@ pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Pla
     other.close().await;
 }
 
-pub async fn depth_counts_what_waits_and_not_what_is_worked_on(place: Place) {
-    let client = place.client().await;
+pub async fn depth_counts_what_waits_and_not_what_is_worked_on(fixture: Fixture) {
+    let client = fixture.client().await;
     depth_becomes(&*client, Queue::Work, 0).await;
     assert_eq!(
         client.publish(&[work("a"), work("b"), work("c")]).await,
@@ -369,8 +369,8 @@ pub async fn depth_counts_what_waits_and_not_what_is_worked_on(place: Place) {
     client.close().await;
 }
 
-pub async fn after_closing_nothing_is_connected(place: Place) {
-    let client = place.client().await;
+pub async fn after_closing_nothing_is_connected(fixture: Fixture) {
+    let client = fixture.client().await;
     client.declare_topology().await.unwrap();
     let mut consumer = client.consume(Queue::Work, 1);
     client.close().await;
@@ -382,8 +382,8 @@ pub async fn after_closing_nothing_is_connected(place: Place) {
     assert!(client.depth(Queue::Work).await.is_err());
 }
 
-pub async fn results_are_led_to_a_queue_while_their_keys_are_wanted(place: Place) {
-    let client = place.client().await;
+pub async fn results_are_led_to_a_queue_while_their_keys_are_wanted(fixture: Fixture) {
+    let client = fixture.client().await;
     let result = |key: &str| message(Exchange::Results, key, key, false);
     let (one, two) = ("payment.succeeded.one", "payment.succeeded.two");
     let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -1,103 +1,103 @@
 //! The contract in memory.
 
-use super::{contract, place::Place};
+use super::{contract, fixture::Fixture};
 
 #[tokio::test]
 async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged() {
-    contract::what_is_published_is_delivered_in_order_and_gone_once_acknowledged(Place::memory())
+    contract::what_is_published_is_delivered_in_order_and_gone_once_acknowledged(Fixture::memory())
         .await;
 }
 
 #[tokio::test]
 async fn several_tasks_publish_at_once() {
-    contract::several_tasks_publish_at_once(Place::memory()).await;
+    contract::several_tasks_publish_at_once(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn properties_and_headers_arrive_as_they_were_sent() {
-    contract::properties_and_headers_arrive_as_they_were_sent(Place::memory()).await;
+    contract::properties_and_headers_arrive_as_they_were_sent(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter() {
-    contract::rejected_beyond_the_delivery_limit_it_is_a_dead_letter(Place::memory()).await;
+    contract::rejected_beyond_the_delivery_limit_it_is_a_dead_letter(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn given_back_it_comes_again_and_is_no_dead_letter() {
-    contract::given_back_it_comes_again_and_is_no_dead_letter(Place::memory()).await;
+    contract::given_back_it_comes_again_and_is_no_dead_letter(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not() {
-    contract::mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(Place::memory())
+    contract::mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(Fixture::memory())
         .await;
 }
 
 #[tokio::test]
 async fn what_nobody_hears_is_no_error() {
-    contract::what_nobody_hears_is_no_error(Place::memory()).await;
+    contract::what_nobody_hears_is_no_error(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn the_default_exchange_leads_to_a_queue_by_its_name() {
-    contract::the_default_exchange_leads_to_a_queue_by_its_name(Place::memory()).await;
+    contract::the_default_exchange_leads_to_a_queue_by_its_name(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
     contract::a_full_queue_refuses_and_takes_again_when_there_is_room(
-        Place::memory_with_work_length(3),
+        Fixture::memory_with_work_length(3),
     )
     .await;
 }
 
 #[tokio::test]
 async fn results_reach_every_subscriber_whose_pattern_fits() {
-    contract::results_reach_every_subscriber_whose_pattern_fits(Place::memory()).await;
+    contract::results_reach_every_subscriber_whose_pattern_fits(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn a_consumer_holds_no_more_than_its_prefetch() {
-    contract::a_consumer_holds_no_more_than_its_prefetch(Place::memory()).await;
+    contract::a_consumer_holds_no_more_than_its_prefetch(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn two_consumers_share_the_work() {
-    contract::two_consumers_share_the_work(Place::memory()).await;
+    contract::two_consumers_share_the_work(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn what_is_unsettled_when_its_client_closes_comes_again() {
-    contract::what_is_unsettled_when_its_client_closes_comes_again(Place::memory()).await;
+    contract::what_is_unsettled_when_its_client_closes_comes_again(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out() {
-    contract::a_dropped_consumer_gives_back_what_it_did_not_hand_out(Place::memory()).await;
+    contract::a_dropped_consumer_gives_back_what_it_did_not_hand_out(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn a_queue_is_consumed_while_it_has_a_consumer() {
-    contract::a_queue_is_consumed_while_it_has_a_consumer(Place::memory()).await;
+    contract::a_queue_is_consumed_while_it_has_a_consumer(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn after_stopping_to_consume_what_is_in_hand_can_be_settled() {
-    contract::after_stopping_to_consume_what_is_in_hand_can_be_settled(Place::memory()).await;
+    contract::after_stopping_to_consume_what_is_in_hand_can_be_settled(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn depth_counts_what_waits_and_not_what_is_worked_on() {
-    contract::depth_counts_what_waits_and_not_what_is_worked_on(Place::memory()).await;
+    contract::depth_counts_what_waits_and_not_what_is_worked_on(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn after_closing_nothing_is_connected() {
-    contract::after_closing_nothing_is_connected(Place::memory()).await;
+    contract::after_closing_nothing_is_connected(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn results_are_led_to_a_queue_while_their_keys_are_wanted() {
-    contract::results_are_led_to_a_queue_while_their_keys_are_wanted(Place::memory()).await;
+    contract::results_are_led_to_a_queue_while_their_keys_are_wanted(Fixture::memory()).await;
 }

@@ -2,7 +2,7 @@
 
 mod contract;
 mod embedded;
-pub mod place;
+pub mod fixture;
 mod rabbitmq;
 mod rabbitmq_faults;
 mod rabbitmq_idle;

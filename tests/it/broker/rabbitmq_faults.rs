@@ -7,13 +7,13 @@ use std::{
 
 use lapin::{ConnectionProperties, options::QueueDeleteOptions};
 use payment_service::broker::{
-    Broker, Connection, PublishError, Queue, Topology,
+    Broker, ConnectionState, PublishError, Queue, Topology,
     rabbitmq::{RabbitMq, parse_urls},
 };
 
-use super::place::{
-    Place, blocking, depth_becomes, eventually, is_registered, is_up, next, options, publish, text,
-    work,
+use super::fixture::{
+    Fixture, blocking, depth_becomes, eventually, is_registered, is_up, next, options, publish,
+    text, work,
 };
 use crate::support::servers::{Broker as Server, BrokerOptions, fresh_vhost, shared_broker};
 
@@ -26,7 +26,7 @@ async fn own_server() -> (Arc<Server>, String) {
     (Arc::new(server), url)
 }
 
-async fn state_becomes(client: &RabbitMq, what: &str, fits: impl Fn(&Connection) -> bool) {
+async fn state_becomes(client: &RabbitMq, what: &str, fits: impl Fn(&ConnectionState) -> bool) {
     let mut connection = client.connection();
     let found = tokio::time::timeout(
         Duration::from_secs(30),
@@ -68,7 +68,7 @@ async fn after_a_kill_of_the_broker_publisher_and_consumer_come_back() {
         begin.elapsed()
     );
     state_becomes(&client, "down", |state| {
-        matches!(state, Connection::Down(_))
+        matches!(state, ConnectionState::Down(_))
     })
     .await;
     eventually("consumer gone", || async { !*consumer.registered.borrow() }).await;
@@ -116,7 +116,7 @@ async fn a_broker_that_falls_silent_costs_the_confirm_time_out_and_no_more() {
         begin.elapsed()
     );
     state_becomes(&client, "down", |state| {
-        matches!(state, Connection::Down(_))
+        matches!(state, ConnectionState::Down(_))
     })
     .await;
     assert_eq!(
@@ -128,7 +128,7 @@ async fn a_broker_that_falls_silent_costs_the_confirm_time_out_and_no_more() {
     state_becomes(
         &client,
         "tried again",
-        |state| matches!(state, Connection::Down(reason) if reason.contains("no answer in time")),
+        |state| matches!(state, ConnectionState::Down(reason) if reason.contains("no answer in time")),
     )
     .await;
     server.resume().unwrap();
@@ -171,7 +171,7 @@ async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
     // The broker blocks whoever publishes, when they do.
     eventually("blocked", || async {
         client.publish(&[work("during")]).await;
-        *client.connection().borrow() == Connection::Blocked
+        *client.connection().borrow() == ConnectionState::Blocked
     })
     .await;
     let begin = Instant::now();
@@ -224,11 +224,11 @@ async fn connections_closed_by_the_server_are_built_again() {
 
 #[tokio::test]
 async fn a_queue_deleted_under_its_consumer_comes_back_with_it() {
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 10);
     is_registered(&consumer).await;
-    delete_work_queue(&place).await;
+    delete_work_queue(&fixture).await;
     let mut registered = consumer.registered.clone();
     registered.wait_for(|it| !it).await.unwrap();
     let begin = Instant::now();
@@ -248,10 +248,10 @@ async fn a_queue_deleted_under_its_consumer_comes_back_with_it() {
 
 #[tokio::test]
 async fn a_queue_deleted_under_its_publisher_is_unroutable_until_it_is_declared_again() {
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     publish(&*client, work("before")).await;
-    delete_work_queue(&place).await;
+    delete_work_queue(&fixture).await;
     let outcome = client.publish(&[work("during")]).await;
     assert!(
         matches!(outcome[..], [Err(PublishError::Unroutable { .. })]),
@@ -266,8 +266,8 @@ async fn a_queue_deleted_under_its_publisher_is_unroutable_until_it_is_declared_
     client.close().await;
 }
 
-async fn delete_work_queue(place: &Place) {
-    let Place::RabbitMq { url, .. } = place else {
+async fn delete_work_queue(fixture: &Fixture) {
+    let Fixture::RabbitMq { url, .. } = fixture else {
         panic!("not at RabbitMQ")
     };
     let operator = lapin::Connection::connect(url, ConnectionProperties::default())
@@ -293,7 +293,7 @@ async fn a_queue_that_differs_is_named_and_everything_goes_on() {
 
     let client = RabbitMq::new(options(&url));
     state_becomes(&client, "mismatch", |state| {
-        matches!(state, Connection::Mismatch(words) if words.contains("payments.work") && words.contains("x-max-length"))
+        matches!(state, ConnectionState::Mismatch(words) if words.contains("payments.work") && words.contains("x-max-length"))
     })
     .await;
     let refused = client.declare_topology().await.unwrap_err().to_string();
@@ -330,7 +330,7 @@ async fn the_second_host_is_used_when_the_first_is_dead() {
 async fn without_any_host_it_says_why_and_shows_no_password() {
     let client = RabbitMq::new(options("amqp://user:secret@127.0.0.1:1/x"));
     state_becomes(&client, "down", |state| {
-        matches!(state, Connection::Down(reason) if reason.contains("127.0.0.1:1") && !reason.contains("secret"))
+        matches!(state, ConnectionState::Down(reason) if reason.contains("127.0.0.1:1") && !reason.contains("secret"))
     })
     .await;
     assert_eq!(

@@ -6,7 +6,7 @@ use payment_service::broker::rabbitmq::RabbitMq;
 use payment_service::broker::{Broker as _, Consumer, PublishError, Queue};
 use tokio::time::timeout;
 
-use super::place::{blocking, eventually, is_registered, is_up, next, options, publish, work};
+use super::fixture::{blocking, eventually, is_registered, is_up, next, options, publish, work};
 use crate::support::proxy::Proxy;
 use crate::support::servers::{Broker, BrokerOptions, fresh_vhost, stick};
 

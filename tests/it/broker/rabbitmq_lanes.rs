@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payment_service::broker::rabbitmq::RabbitMq;
-use payment_service::broker::{Broker, Connection, Exchange, Publication, PublishError};
+use payment_service::broker::{Broker, ConnectionState, Exchange, Publication, PublishError};
 use tokio::time::{Instant, timeout};
 
-use super::place::{blocking, eventually, is_up, message, options, publish, work};
+use super::fixture::{blocking, eventually, is_up, message, options, publish, work};
 use crate::support::servers::{Broker as Server, BrokerOptions, StuckSubscriber};
 
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ async fn a_subscribers_queue_that_confirms_nothing_holds_up_no_work() {
     assert!(published > 10, "{published}");
     // The session for results has been built again by now, which is no word on the broker.
     assert!(!state.has_changed().unwrap(), "{:?}", *state.borrow());
-    assert_eq!(*state.borrow(), Connection::Up);
+    assert_eq!(*state.borrow(), ConnectionState::Up);
 
     let stuck = Arc::clone(&server);
     blocking(move || StuckSubscriber::unstick(&stuck, &vhost).unwrap()).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use payment_service::broker::{Broker, PublishError, Queue, rabbitmq::RabbitMq};
 
-use super::place::{
+use super::fixture::{
     depth_becomes, eventually, is_registered, is_up, next, options, publish, text, work,
 };
 use crate::support::{

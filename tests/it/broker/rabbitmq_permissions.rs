@@ -12,7 +12,7 @@ use lapin::{
 };
 use payment_service::broker::{Broker, Exchange, Queue, rabbitmq::RabbitMq};
 
-use super::place::{is_registered, is_up, message, next, options, publish, text};
+use super::fixture::{is_registered, is_up, message, next, options, publish, text};
 use crate::support::servers::{Broker as Server, BrokerOptions};
 
 struct Loaded {

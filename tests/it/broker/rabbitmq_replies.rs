@@ -8,19 +8,19 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use payment_service::broker::{Broker as _, Exchange, Publication, PublishError, Queue};
 
-use super::place::{Place, depth_becomes, eventually, message, work};
+use super::fixture::{Fixture, depth_becomes, eventually, message, work};
 use crate::support::servers::fresh_vhost;
 use crate::support::servers::{Broker, BrokerOptions};
 
 /// An address that another broker has made for direct reply-to.
 pub async fn foreign_address() -> String {
     let start = || Broker::start(&BrokerOptions::default()).unwrap();
-    let server = super::place::blocking(start).await;
+    let server = super::fixture::blocking(start).await;
     let server = Arc::new(server);
     let asked = Arc::clone(&server);
-    let vhost = super::place::blocking(move || asked.vhost().unwrap()).await;
+    let vhost = super::fixture::blocking(move || asked.vhost().unwrap()).await;
     let address = address_at(&server.url(&vhost)).await;
-    super::place::blocking(move || drop(server)).await;
+    super::fixture::blocking(move || drop(server)).await;
     address
 }
 
@@ -68,8 +68,8 @@ fn reply(to: &str) -> Publication {
 #[tokio::test]
 async fn an_address_of_another_broker_costs_work_and_results_nothing() {
     let foreign = foreign_address().await;
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     let client = &*client;
     let mixed = [
         work("one"),
@@ -98,8 +98,8 @@ async fn an_address_of_another_broker_costs_work_and_results_nothing() {
 #[tokio::test]
 async fn names_that_lead_nowhere_are_no_error() {
     let url = fresh_vhost().await.unwrap().to_string();
-    let client = payment_service::broker::rabbitmq::RabbitMq::new(super::place::options(&url));
-    super::place::is_up(&client).await;
+    let client = payment_service::broker::rabbitmq::RabbitMq::new(super::fixture::options(&url));
+    super::fixture::is_up(&client).await;
     let long_name = "n".repeat(255);
     for name in [
         "nobody.here",

@@ -14,7 +14,7 @@ use crate::app::{Api, Backend, Setup, card, eventually, on_both, run_on};
 use crate::support::process::{Process, Settings};
 use crate::support::servers::{Database, DatabaseOptions, fresh_vhost};
 use crate::support::small_disk::SmallDisk;
-use crate::tools::place::run_with;
+use crate::tools::fixture::run_with;
 
 /// How soon a stop has to be told.
 const SOON: Duration = Duration::from_secs(10);

@@ -2,6 +2,6 @@
 //! processes of their own, on real servers.
 
 mod clients;
+mod fixture;
 mod generated;
 mod guide;
-mod place;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, Row};
 
-use super::place::blocking;
+use super::fixture::blocking;
 use crate::support::servers::{
     BrokerCluster, Database, DatabaseOptions, Flavor, Galera, Minority, Result,
 };

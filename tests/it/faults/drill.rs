@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::fixture::{Fixture, Needs};
 use super::fleet::Fleet;
 use super::kind::Kind;
 use super::load::Client;
 use super::notes::Notes;
 use super::orders::Orders;
-use super::place::{Needs, Place};
 use super::random::Random;
 use super::results;
 use super::strike::{Ground, strike};
@@ -66,18 +66,18 @@ pub struct Drill {
 impl Drill {
     /// Starts servers, processes and load.
     pub async fn start(plan: &Plan) -> Self {
-        let place = Place::start(plan.needs).await;
-        let fleet = Fleet::start(plan.name, &place, plan.previous.clone()).await;
+        let fixture = Fixture::start(plan.needs).await;
+        let fleet = Fleet::start(plan.name, &fixture, plan.previous.clone()).await;
         let (stop, loading) = (CancellationToken::new(), CancellationToken::new());
         let notes = Arc::new(Notes::default());
         results::subscribe(
-            &place.amqp_url,
-            place.clusters.is_some(),
+            &fixture.amqp_url,
+            fixture.clusters.is_some(),
             Arc::clone(&notes),
             stop.clone(),
         )
         .await;
-        let orders = Orders::start(&place.amqp_url, stop.clone());
+        let orders = Orders::start(&fixture.amqp_url, stop.clone());
         let mut client = Client::new(notes, Arc::clone(&fleet.apis), orders);
         // What an earlier release did to two requests under one key is not to be counted here.
         client.twice = plan.previous.is_none();
@@ -90,7 +90,7 @@ impl Drill {
         let mut drill = Self {
             watch,
             ground: Ground {
-                place,
+                fixture,
                 fleet,
                 client,
                 rate: plan.rate,

@@ -9,7 +9,7 @@ use super::pressure::eventually;
 use crate::app::{Answer, Api};
 use crate::support::process::{Process, Settings};
 use crate::support::small_disk::SmallDisk;
-use crate::tools::place::run_with;
+use crate::tools::fixture::run_with;
 
 /// How soon after the first refusal `ready` has to be red and the log has to have a warning.
 const SOON: Duration = Duration::from_secs(10);

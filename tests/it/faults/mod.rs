@@ -7,6 +7,7 @@
 mod cards;
 mod clusters;
 mod drill;
+mod fixture;
 mod fleet;
 mod full_disk;
 mod kind;
@@ -15,7 +16,6 @@ mod notes;
 mod on_clusters;
 mod on_releases;
 mod orders;
-mod place;
 mod pressure;
 mod random;
 mod results;

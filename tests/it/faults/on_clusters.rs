@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::drill::{Drill, Plan};
+use super::fixture::Needs;
 use super::kind::{Group, Kind};
-use super::place::Needs;
 use super::random::Random;
 use super::short::{must_be_clean, seed};
 use super::table;
@@ -38,7 +38,7 @@ async fn start(seed: u64) -> Drill {
 
 async fn finish(mut drill: Drill, seed: u64) {
     // What was cut off or killed last comes back with what it missed.
-    if let Some(clusters) = &drill.ground.place.clusters
+    if let Some(clusters) = &drill.ground.fixture.clusters
         && let Err(what) = clusters.complete().await
     {
         drill

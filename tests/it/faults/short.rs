@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 
 use super::drill::{Drill, Plan};
+use super::fixture::Needs;
 use super::kind::{Group, Kind};
-use super::place::Needs;
 use super::random::Random;
 use super::table;
 use super::verdict::Verdict;

@@ -84,7 +84,7 @@ impl Verdict {
             verdict.judge(order, &entry, held.get(&order), &drill.episodes);
         }
         verdict.look_at_health(drill);
-        match drill.ground.fleet.audit(&drill.ground.place).await {
+        match drill.ground.fleet.audit(&drill.ground.fixture).await {
             Ok(broken) => verdict.faults.extend(broken),
             Err(error) => verdict.faults.push(format!("the oracle failed: {error}")),
         }
@@ -206,7 +206,7 @@ fn late(entry: &Entry, met: Option<&Episode>) -> Option<Duration> {
 }
 
 async fn held(drill: &Drill) -> sqlx::Result<BTreeMap<i64, Held>> {
-    let mut administrator = drill.ground.place.administrator().await?;
+    let mut administrator = drill.ground.fixture.administrator().await?;
     let payments: Vec<(i64, i64, String)> =
         query_as("SELECT order_id, id, CAST(status AS CHAR) FROM payments")
             .fetch_all(&mut administrator)

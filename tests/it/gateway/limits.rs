@@ -12,8 +12,8 @@ use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::fixture::{Answer, Caller, Fixture, order};
 use super::krakend::Krakend;
-use super::place::{Answer, Caller, Place, order};
 use super::stand_in::{StandIn, nowhere, silent};
 
 const ROUTE: &str = "/payments-api/payments";
@@ -44,10 +44,10 @@ async fn a_burst_is_answered_with_429_and_spares_other_clients() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_with_413() {
-    let place = Place::start().await;
+    let fixture = Fixture::start().await;
     let mut body = order(1);
     body["metadata"] = serde_json::json!({ "note": "x".repeat(100 * 1024) });
-    let refused = place.gateway.post(ROUTE, &body).await.is(413);
+    let refused = fixture.gateway.post(ROUTE, &body).await.is(413);
     assert_eq!(refused.header("content-type"), "application/problem+json");
 }
 
@@ -128,7 +128,7 @@ impl Body for Pieces {
 /// Refusals of the service arrive, and the connections behind the gateway stay good for others.
 #[tokio::test]
 async fn early_refusals_come_through_and_hurt_no_other_request() {
-    let place = Place::start().await;
+    let fixture = Fixture::start().await;
     let large = |number: i64| {
         let mut body = order(number);
         body["metadata"] = serde_json::json!({ "note": "x".repeat(1 << (10 + number % 12)) });
@@ -147,7 +147,7 @@ async fn early_refusals_come_through_and_hurt_no_other_request() {
                 _ => (ROUTE, "application/json", 422),
             };
             let body = reqwest::Body::wrap(Pieces(body.into_bytes()));
-            let request = place
+            let request = fixture
                 .gateway
                 .request(Method::POST, path)
                 .header("Content-Type", kind)
@@ -168,7 +168,7 @@ async fn early_refusals_come_through_and_hurt_no_other_request() {
             .into_iter()
             .filter(|arrived| !arrived)
             .count();
-        let next = place.gateway.post(ROUTE, &order(round + 1)).await;
+        let next = fixture.gateway.post(ROUTE, &order(round + 1)).await;
         if next.status != 202 {
             hurt.push((round, next.status, next.body));
         }

@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::fixture::{Answer, Caller, order};
 use super::krakend::{self, Krakend};
-use super::place::{Answer, Caller, order};
 use super::stand_in::StandIn;
 
 #[test]

@@ -23,10 +23,10 @@ use payment_service::wire::work::WorkMessage;
 use tokio::sync::mpsc;
 
 use super::samples::*;
-use crate::tools::place::Place;
+use crate::tools::fixture::Fixture;
 
 struct Case {
-    place: Place,
+    fixture: Fixture,
     database: Store,
     commands: Commands,
     handed_over: HandedOver,
@@ -35,8 +35,8 @@ struct Case {
 impl Case {
     /// Every row is due as soon as it is written, and the rescue finds nothing.
     async fn on_both() -> Vec<Self> {
-        let case = |place: Place| {
-            let database = place.database();
+        let case = |fixture: Fixture| {
+            let database = fixture.database();
             let leases = Leases {
                 outbox: Duration::ZERO,
                 claim: Duration::from_secs(10),
@@ -48,13 +48,13 @@ impl Case {
             };
             let (commands, handed_over) = Commands::new(database.clone(), ids, leases);
             Self {
-                place,
+                fixture,
                 database,
                 commands,
                 handed_over,
             }
         };
-        Place::both().await.into_iter().map(case).collect()
+        Fixture::both().await.into_iter().map(case).collect()
     }
 
     async fn advance(&self, trigger: Trigger, card: Option<(PresentedCard, u32)>) {
@@ -105,7 +105,7 @@ impl Case {
     }
 
     async fn number(&self, sql: &'static str) -> i64 {
-        self.place.number(sql).await
+        self.fixture.number(sql).await
     }
 }
 
@@ -250,7 +250,7 @@ async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are
         assert_eq!((depth.total, depth.quarantined), (3, 2));
 
         // Released, it is looked at again, by releases that can read it.
-        case.place
+        case.fixture
             .execute("UPDATE outbox SET quarantined = NULL WHERE payment_id = 77")
             .await;
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);

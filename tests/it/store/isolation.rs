@@ -23,20 +23,20 @@ use payment_service::wire::work::WorkMessage;
 use time::OffsetDateTime;
 
 use super::samples::*;
-use crate::tools::place::Place;
+use crate::tools::fixture::Fixture;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 struct Case {
-    place: Place,
+    fixture: Fixture,
     database: Store,
     commands: Commands,
 }
 
 impl Case {
     async fn on_both() -> Vec<Self> {
-        let case = |place: Place| {
-            let database = place.database();
+        let case = |fixture: Fixture| {
+            let database = fixture.database();
             let leases = Leases {
                 outbox: 10 * SECOND,
                 claim: 10 * SECOND,
@@ -49,10 +49,10 @@ impl Case {
             Self {
                 commands: Commands::new(database.clone(), ids, leases).0,
                 database,
-                place,
+                fixture,
             }
         };
-        Place::both().await.into_iter().map(case).collect()
+        Fixture::both().await.into_iter().map(case).collect()
     }
 
     /// Payments that are processing and forgotten.
@@ -143,7 +143,7 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
         let broken = "UPDATE outbox SET publication =";
         for (id, publication) in [(1, "'{'"), (2, "'{\"exchange\":\"nowhere\"}'"), (3, "''")] {
             let sql = format!("{broken} {publication} WHERE payment_id = {id}");
-            case.place.execute(&sql).await;
+            case.fixture.execute(&sql).await;
         }
         let (swept, found) = case.swept(Lane::Work).await;
         assert_eq!((swept.len(), found), (1, 4));
@@ -164,7 +164,7 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
             version if version.starts_with("3.") => sql.replace("\\\\", "\\"),
             _ => sql.replace("\\\"", "\\\\\""),
         };
-        case.place.execute(&sql).await;
+        case.fixture.execute(&sql).await;
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
         let (released, _) = case.swept(Lane::Work).await;
         assert_eq!(released.len(), 1);
@@ -176,12 +176,12 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
 async fn a_row_that_an_operator_has_marked_is_published_no_more() {
     for case in Case::on_both().await {
         keep_outbox(&case.database, &[outbox(Some(1), NOON)]).await;
-        case.place
+        case.fixture
             .execute("UPDATE outbox SET quarantined = 'by hand'")
             .await;
         assert_eq!(case.swept(Lane::Work).await, (vec![], 1));
         assert_eq!(case.swept(Lane::Work).await, (vec![], 0));
-        case.place
+        case.fixture
             .execute("UPDATE outbox SET quarantined = NULL")
             .await;
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
@@ -213,7 +213,7 @@ async fn payments_that_cannot_be_read_are_left_out_of_the_rescue_and_come_back_w
         case.forgotten((1..=13).chain(healthy.clone())).await;
         for (id, (column, value)) in (1..).zip(BROKEN) {
             let sql = format!("UPDATE payments SET {column} = {value} WHERE id = {id}");
-            case.place.execute(&sql).await;
+            case.fixture.execute(&sql).await;
         }
         let expected: Vec<i64> = healthy.collect();
         assert_eq!(case.dispatched().await, (expected, 19));
@@ -227,7 +227,7 @@ async fn payments_that_cannot_be_read_are_left_out_of_the_rescue_and_come_back_w
             assert_eq!(case.reason(id).await, format!("{column} cannot be read"));
         }
         let mend = "UPDATE payments SET origin = '{}', quarantined = NULL WHERE id = 1";
-        case.place.execute(mend).await;
+        case.fixture.execute(mend).await;
         assert_eq!(case.dispatched().await, (vec![1], 1));
     }
 }
@@ -238,7 +238,7 @@ async fn the_rescue_dispatches_a_payment_whose_outbox_row_is_set_aside() {
         case.forgotten(1..=1).await;
         keep_outbox(&case.database, &[outbox(Some(1), NOON)]).await;
         assert_eq!(case.dispatched().await, (vec![], 0));
-        case.place
+        case.fixture
             .execute("UPDATE outbox SET publication = ''")
             .await;
         assert_eq!(case.swept(Lane::Work).await.0, []);
@@ -250,7 +250,7 @@ async fn the_rescue_dispatches_a_payment_whose_outbox_row_is_set_aside() {
 async fn work_for_a_payment_that_cannot_be_read_is_settled_and_its_neighbours_are_claimed() {
     for case in Case::on_both().await {
         case.forgotten(1..=4).await;
-        case.place
+        case.fixture
             .execute("UPDATE payments SET metadata = 'x' WHERE id = 2")
             .await;
         for _ in 0..2 {
@@ -275,7 +275,7 @@ async fn work_for_a_payment_that_cannot_be_read_is_settled_and_its_neighbours_ar
 async fn a_payment_that_cannot_be_read_does_not_move_and_its_neighbours_do() {
     for case in Case::on_both().await {
         keep(&case.database, &[payment(1), payment(2), payment(3)]).await;
-        case.place
+        case.fixture
             .execute("UPDATE payments SET origin = 'x' WHERE id = 2")
             .await;
         let moves = (1..=3).map(|id| case.commands.advance(cancel(id)));
@@ -299,10 +299,10 @@ async fn lists_leave_out_what_cannot_be_read_and_pages_stay_full() {
             // A row of another client is in no list anyway.
             if column != "client" {
                 let sql = format!("UPDATE payments SET {column} = {value} WHERE id = {id}");
-                case.place.execute(&sql).await;
+                case.fixture.execute(&sql).await;
             }
         }
-        case.place
+        case.fixture
             .execute("UPDATE payments SET quarantined = 'by hand' WHERE id = 19")
             .await;
         let mut filter = PaymentFilter {
@@ -334,7 +334,7 @@ async fn a_key_whose_payment_cannot_be_read_is_refused_alone() {
             &[with_key(1, "broken"), with_key(2, "fine")],
         )
         .await;
-        case.place
+        case.fixture
             .execute("UPDATE payments SET currency = '' WHERE id = 1")
             .await;
         let keys = ["a", "b", "broken", "fine", "c"];
@@ -363,7 +363,7 @@ async fn a_card_token_that_cannot_be_read_is_of_no_use_and_the_others_are() {
         }
         tx.insert_tokens(&tokens).await.unwrap();
         tx.commit().await.unwrap();
-        case.place
+        case.fixture
             .execute(
                 "UPDATE card_tokens SET card_expiration = '?' WHERE HEX(id) = HEX('tok_broken')",
             )

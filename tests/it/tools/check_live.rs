@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use super::place::run_with;
+use super::fixture::run_with;
 use crate::support::process::{Process, Settings};
 
 #[tokio::test]

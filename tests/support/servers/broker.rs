@@ -14,8 +14,8 @@ use std::{
 use super::{
     Flavor, Result, ServerCertificate, ServerError,
     node::{self, Node, USER},
-    place::Place,
     port,
+    server_folder::ServerFolder,
 };
 
 const NAME: &str = "broker";
@@ -51,7 +51,7 @@ impl Default for BrokerOptions {
 /// Ended and its folder removed when dropped, or when the process that holds it is gone.
 #[derive(Debug)]
 pub struct Broker {
-    place: Place,
+    folder: ServerFolder,
     node: Node,
     flavor: Flavor,
     options: BrokerOptions,
@@ -78,13 +78,13 @@ impl Broker {
     pub(super) fn new(node: Node, flavor: Flavor, options: &BrokerOptions) -> Result<Self> {
         let broker = Self {
             node,
-            place: Place::new(flavor, "broker", "rabbitmq")?,
+            folder: ServerFolder::new(flavor, "broker", "rabbitmq")?,
             flavor,
             options: options.clone(),
             handed_out: AtomicUsize::new(0),
             made: Mutex::new(options.vhosts),
         };
-        broker.node.install(&broker.place, options)?;
+        broker.node.install(&broker.folder, options)?;
         Ok(broker)
     }
 
@@ -101,8 +101,8 @@ impl Broker {
     pub(super) fn start_epmd(&self) -> Result<()> {
         let port = self.node.epmd.to_string();
         let epmd = ["/usr/bin/epmd", "-address", "127.0.0.1", "-port", &port].map(str::to_owned);
-        if !self.place.supervisor.is_alive("epmd")? {
-            self.place.start("epmd", &[], &epmd)?;
+        if !self.folder.supervisor.is_alive("epmd")? {
+            self.folder.start("epmd", &[], &epmd)?;
             // It need not answer anything: taking the connection is what the server needs.
             port::eventually(Duration::from_secs(10), || {
                 Ok::<_, ServerError>(port::is_open(self.node.epmd))
@@ -113,14 +113,14 @@ impl Broker {
 
     /// Starts the server and does not wait.
     pub(super) fn launch(&self) -> Result<()> {
-        let environment = self.node.environment(&self.place);
+        let environment = self.node.environment(&self.folder);
         let program = self.node.program("rabbitmq-server");
-        self.place.start(NAME, &environment, &[program]).map(drop)
+        self.folder.start(NAME, &environment, &[program]).map(drop)
     }
 
     /// Waits until it serves.
     pub(super) fn until_up(&self) -> Result<()> {
-        let (place, supervisor) = (&self.place, &self.place.supervisor);
+        let (folder, supervisor) = (&self.folder, &self.folder.supervisor);
         let mut alive = true;
         let up = port::eventually(START_LIMIT, || {
             alive = supervisor.is_alive(NAME)?;
@@ -138,7 +138,7 @@ impl Broker {
         supervisor.end(NAME, "KILL", 1)?;
         Err(ServerError::failed(
             "the broker did not start",
-            place.tail("broker.log"),
+            folder.tail("broker.log"),
         ))
     }
 
@@ -172,9 +172,12 @@ impl Broker {
     }
 
     fn import(&self, definitions: &str) -> Result<()> {
-        self.place.write("home/import.json", definitions)?;
-        self.rabbitmqctl(&["import_definitions", &self.place.inside("home/import.json")])
-            .map(drop)
+        self.folder.write("home/import.json", definitions)?;
+        self.rabbitmqctl(&[
+            "import_definitions",
+            &self.folder.inside("home/import.json"),
+        ])
+        .map(drop)
     }
 
     /// Returns what it printed. A second or two each.
@@ -183,8 +186,8 @@ impl Broker {
         let words = [program.as_str(), "--quiet"]
             .into_iter()
             .chain(arguments.iter().copied());
-        self.place.run(
-            &self.node.environment(&self.place),
+        self.folder.run(
+            &self.node.environment(&self.folder),
             &words.map(str::to_owned).collect::<Vec<_>>(),
             "",
         )
@@ -210,7 +213,7 @@ impl Broker {
 
     /// The server's process.
     pub fn pid(&self) -> Option<u32> {
-        fs::read_to_string(self.place.outside("home/pid"))
+        fs::read_to_string(self.folder.outside("home/pid"))
             .ok()?
             .trim()
             .parse()
@@ -219,21 +222,21 @@ impl Broker {
 
     /// Queues and messages, as this process sees them.
     pub fn data_dir(&self) -> PathBuf {
-        self.place.outside("data")
+        self.folder.outside("data")
     }
 
     pub fn log_dir(&self) -> PathBuf {
-        self.place.outside("log")
+        self.folder.outside("log")
     }
 
     /// Stops in order.
     pub fn stop(&self) -> Result<()> {
-        self.place.supervisor.end(NAME, "TERM", 60)
+        self.folder.supervisor.end(NAME, "TERM", 60)
     }
 
     /// kill -9.
     pub fn kill(&self) -> Result<()> {
-        self.place.supervisor.end(NAME, "KILL", 10)
+        self.folder.supervisor.end(NAME, "KILL", 10)
     }
 
     /// Stops in order and starts again.
@@ -244,10 +247,10 @@ impl Broker {
 
     /// Holds the process where it is: connections stay open and nothing answers.
     pub fn pause(&self) -> Result<()> {
-        self.place.supervisor.signal(NAME, "STOP").map(drop)
+        self.folder.supervisor.signal(NAME, "STOP").map(drop)
     }
 
     pub fn resume(&self) -> Result<()> {
-        self.place.supervisor.signal(NAME, "CONT").map(drop)
+        self.folder.supervisor.signal(NAME, "CONT").map(drop)
     }
 }

@@ -34,7 +34,7 @@ impl Galera {
             return Err(ServerError::failed("a cluster without nodes", ""));
         };
         for file in [LIBRARY, "/usr/bin/rsync"] {
-            first.place.require(file, "galera-4 rsync")?;
+            first.folder.require(file, "galera-4 rsync")?;
         }
         first.install()?;
         // A node that has the first one's files gets what it lacks, instead of everything.
@@ -67,12 +67,12 @@ impl Galera {
     pub fn rejoin(&self, number: usize) -> Result<()> {
         let node = &self.nodes[number];
         let log = "files/recovery.log";
-        let _ = std::fs::remove_file(node.place.outside(log));
+        let _ = std::fs::remove_file(node.folder.outside(log));
         node.run(&[
             "--wsrep-recover".to_owned(),
-            format!("--log-error={}", node.place.inside(log)),
+            format!("--log-error={}", node.folder.inside(log)),
         ])?;
-        let said = node.place.tail(log);
+        let said = node.folder.tail(log);
         let position = said
             .lines()
             .rev()
@@ -87,7 +87,7 @@ impl Galera {
         let node = &self.nodes[number];
         let emptied = std::fs::remove_dir_all(node.data_dir());
         emptied.map_err(|error| ServerError::failed("cannot remove the node's data", error))?;
-        node.place.make_folder("files/data")?;
+        node.folder.make_folder("files/data")?;
         node.launch(&[])?;
         self.until_member(number)
     }

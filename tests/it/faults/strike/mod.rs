@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::cards;
+use super::fixture::Fixture;
 use super::fleet::Fleet;
 use super::kind::Kind;
 use super::load::Client;
 use super::notes::Way;
-use super::place::Place;
 use super::random::Random;
 use crate::support::servers::Minority;
 
@@ -30,7 +30,7 @@ pub use releases::previous as previous_release;
 
 /// What faults are made in.
 pub struct Ground {
-    pub place: Place,
+    pub fixture: Fixture,
     pub fleet: Arc<Fleet>,
     pub client: Client,
     /// Payments of the load per second.

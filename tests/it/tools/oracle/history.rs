@@ -2,7 +2,7 @@
 
 use payment_service::store::audit::READABLE;
 
-use super::super::place::Place;
+use super::super::fixture::Fixture;
 use super::{all_in_order, audit, breaking};
 
 #[tokio::test]
@@ -134,10 +134,10 @@ async fn rows_that_cannot_be_read_are_a_breach_before_anything_meets_them() {
         ("client", "'UPPER CASE'"),
     ] {
         let statement = format!("UPDATE payments SET {column} = {value} WHERE id = 1");
-        for place in Place::both().await {
-            all_in_order(&place).await;
-            place.execute(&statement).await;
-            let finding = audit(&place).await.finding(READABLE).unwrap().clone();
+        for fixture in Fixture::both().await {
+            all_in_order(&fixture).await;
+            fixture.execute(&statement).await;
+            let finding = audit(&fixture).await.finding(READABLE).unwrap().clone();
             assert_eq!(finding.count, 1, "{statement}");
             assert!(
                 finding.examples[0].starts_with("payment 1: "),
@@ -145,10 +145,10 @@ async fn rows_that_cannot_be_read_are_a_breach_before_anything_meets_them() {
             );
         }
     }
-    for place in Place::both().await {
-        all_in_order(&place).await;
-        place.execute("UPDATE outbox SET publication = 'x'").await;
-        let finding = audit(&place).await.finding(READABLE).unwrap().clone();
+    for fixture in Fixture::both().await {
+        all_in_order(&fixture).await;
+        fixture.execute("UPDATE outbox SET publication = 'x'").await;
+        let finding = audit(&fixture).await.finding(READABLE).unwrap().clone();
         assert_eq!(finding.count, 1);
         assert!(finding.examples[0].starts_with("outbox "), "{finding:?}");
     }

@@ -15,7 +15,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 /// Of the one client.
 pub const KEY: &str = "key-of-store-manager";
 
-pub struct Place {
+pub struct Fixture {
     pub api: Process,
     _worker: Process,
     pub amqp: AmqpUrl,
@@ -23,7 +23,7 @@ pub struct Place {
     pub folder: TempDir,
 }
 
-impl Place {
+impl Fixture {
     /// With further settings of the service.
     pub async fn start(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();

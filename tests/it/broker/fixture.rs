@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use payment_service::broker::{
-    Broker, Connection, Consumer, Delivery, Exchange, Properties, Publication, Queue, Topology,
+    Broker, ConnectionState, Consumer, Delivery, Exchange, Properties, Publication, Queue,
+    Topology,
     embedded::Embedded,
     rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls},
 };
@@ -14,12 +15,12 @@ use crate::support::servers::fresh_vhost;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One broker, with the topology that its clients declare.
-pub enum Place {
+pub enum Fixture {
     Memory(Embedded),
     RabbitMq { url: String, topology: Topology },
 }
 
-impl Place {
+impl Fixture {
     pub fn memory() -> Self {
         Self::Memory(Embedded::new().unwrap())
     }
@@ -71,7 +72,7 @@ pub fn options(url: &str) -> RabbitMqOptions {
 
 pub async fn is_up(client: &dyn Broker) {
     let mut connection = client.connection();
-    let up = connection.wait_for(|state| *state == Connection::Up);
+    let up = connection.wait_for(|state| *state == ConnectionState::Up);
     tokio::time::timeout(LIMIT, up)
         .await
         .expect("up in time")

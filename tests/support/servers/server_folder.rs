@@ -15,7 +15,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// A temporary folder with a supervisor on it.
 #[derive(Debug)]
-pub struct Place {
+pub struct ServerFolder {
     /// What the server sees as `/`.
     root: PathBuf,
     /// The folder as the server sees it.
@@ -25,7 +25,7 @@ pub struct Place {
     pub supervisor: Supervisor,
 }
 
-impl Place {
+impl ServerFolder {
     /// `user` is the account to run as when this process is root.
     pub fn new(flavor: Flavor, kind: &str, user: &str) -> Result<Self> {
         let root = flavor.root()?;

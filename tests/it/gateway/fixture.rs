@@ -17,7 +17,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 pub const KIOSK_KEY: &str = "gateway-test-key-of-another-client";
 
 /// Everything, from the gateway to the servers.
-pub struct Place {
+pub struct Fixture {
     pub gateway: Caller,
     /// The service itself, past the gateway.
     pub service: Caller,
@@ -25,7 +25,7 @@ pub struct Place {
     _folder: TempDir,
 }
 
-impl Place {
+impl Fixture {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (database, amqp) = fresh_servers().await.unwrap();

@@ -13,7 +13,7 @@ use crate::support::process::SEAL_KEYS;
 use crate::support::servers::{AmqpUrl, DatabaseUrl, fresh_database, fresh_servers};
 
 /// Data of its own, and how the program is configured.
-pub struct Place {
+pub struct Fixture {
     data: Data,
     more: Vec<(&'static str, String)>,
 }
@@ -23,24 +23,24 @@ enum Data {
     Server(DatabaseUrl, Option<AmqpUrl>),
 }
 
-impl Place {
+impl Fixture {
     /// Both kinds of database, with the schema.
     pub async fn both() -> [Self; 2] {
         let places = [
             Self::of(Data::File(TempDir::new().unwrap())),
             Self::of(Data::Server(fresh_database().await.unwrap(), None)),
         ];
-        for place in &places {
-            place.migrate().await;
+        for fixture in &places {
+            fixture.migrate().await;
         }
         places
     }
 
     /// A file with the schema.
     pub async fn embedded() -> Self {
-        let place = Self::of(Data::File(TempDir::new().unwrap()));
-        place.migrate().await;
-        place
+        let fixture = Self::of(Data::File(TempDir::new().unwrap()));
+        fixture.migrate().await;
+        fixture
     }
 
     /// Database and broker as they come: empty.

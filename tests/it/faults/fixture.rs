@@ -24,7 +24,7 @@ pub struct Needs {
 }
 
 /// A database and a virtual host, each with a proxy in front of it that the service goes through.
-pub struct Place {
+pub struct Fixture {
     pub database: Option<Arc<Database>>,
     pub broker: Option<Arc<Broker>>,
     pub clusters: Option<Arc<Clusters>>,
@@ -38,7 +38,7 @@ pub struct Place {
     pub service_urls: [String; 2],
 }
 
-impl Place {
+impl Fixture {
     pub async fn start(needs: Needs) -> Self {
         if needs.clusters {
             return Self::on_clusters().await;
