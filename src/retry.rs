@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_double_up_to_the_cap() {
+    fn intervals_double_up_to_the_maximum() {
         let backoff = Backoff {
             jitter: 0.0,
             ..RetrySchedule::default().backoff
@@ -114,7 +114,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_delay_lies_within_its_jitter_and_never_beyond_the_longest(
+        fn a_delay_is_within_its_jitter_and_the_longest_delay(
             initial in 0_u64..100_000, multiplier in 0.0..10.0_f64, max in 1_u64..1_000_000,
             jitter in 0.0..=1.0_f64, try_number: u32,
         ) {

@@ -10,7 +10,7 @@ use crate::support::servers::{Broker, BrokerOptions};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[tokio::test]
-async fn a_broker_that_loads_the_definitions_with_passwords_lets_both_users_in_time_and_again() {
+async fn both_users_can_log_in_whenever_definitions_with_passwords_are_loaded() {
     let broker = Broker::start(&BrokerOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     // As at the start of a broker, at its next one, and at one with another password.

@@ -211,7 +211,7 @@ fn reply(name: &str) -> Publication {
 }
 
 #[tokio::test]
-async fn those_for_which_the_connection_is_closed_are_set_aside_and_all_others_leave() {
+async fn replies_that_close_the_connection_are_set_aside_and_all_others_are_published() {
     let fixture = Fixture::new().await;
     let names: Vec<String> = (0..250)
         .map(|number| match number % 50 {
@@ -241,7 +241,7 @@ async fn those_for_which_the_connection_is_closed_are_set_aside_and_all_others_l
 }
 
 #[tokio::test]
-async fn an_address_that_confirms_nothing_delays_no_other_and_ends_as_a_dead_letter() {
+async fn an_address_without_confirms_delays_no_other_and_its_reply_becomes_a_dead_letter() {
     let fixture = Fixture::new().await;
     let silent = vec!["silent".to_owned(); 50];
     let begin = Instant::now();

@@ -55,7 +55,7 @@ impl End {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_to_the_database_have_no_delay_with_and_without_tls() {
+async fn connections_to_the_database_set_tcp_nodelay_with_and_without_tls() {
     let certificates = Certificates::make();
     let with_tls = DatabaseOptions {
         tls: Some(certificates.server.clone()),
@@ -85,7 +85,7 @@ async fn connections_to_the_database_have_no_delay_with_and_without_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_to_the_next_database_host_have_no_delay_either() {
+async fn connections_to_the_next_database_host_set_tcp_nodelay_too() {
     let url = fresh_database().await.unwrap();
     let [first, second] = [(); 2].map(|()| Proxy::before(&url).unwrap());
     let both = format!("127.0.0.1:{},127.0.0.1:{}", first.port(), second.port());
@@ -105,7 +105,7 @@ async fn connections_to_the_next_database_host_have_no_delay_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_to_the_broker_have_no_delay_with_and_without_tls() {
+async fn connections_to_the_broker_set_tcp_nodelay_with_and_without_tls() {
     let certificates = Certificates::make();
     let with_tls = BrokerOptions {
         tls: Some(certificates.server.clone()),
@@ -132,7 +132,7 @@ async fn connections_to_the_broker_have_no_delay_with_and_without_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_to_both_listeners_and_callbacks_have_no_delay() {
+async fn requests_to_both_listeners_and_callbacks_set_tcp_nodelay() {
     let receiver = Receiver::start().await;
     let admin: SocketAddr = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

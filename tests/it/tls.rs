@@ -11,7 +11,7 @@ use crate::support::certificates::Certificates;
 use crate::support::servers::{Broker, BrokerOptions, Database, DatabaseOptions};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_database_is_trusted_by_its_authority_and_its_name() {
+async fn the_database_is_trusted_by_its_ca_and_host_name() {
     let certificates = Certificates::make();
     let with_tls = DatabaseOptions {
         tls: Some(certificates.server.clone()),
@@ -50,7 +50,7 @@ async fn the_database_is_trusted_by_its_authority_and_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_broker_is_trusted_by_its_authority_and_its_name() {
+async fn the_broker_is_trusted_by_its_ca_and_host_name() {
     let certificates = Certificates::make();
     let with_tls = BrokerOptions {
         tls: Some(certificates.server.clone()),

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_grow_to_five_seconds_and_stay_there() {
+    fn reconnect_delays_grow_to_five_seconds_at_most() {
         for (attempt, longest) in [
             (0, 200),
             (1, 400),

@@ -151,7 +151,7 @@ mod tests {
     };
 
     #[test]
-    fn every_listed_card_does_what_the_table_promises_on_every_try() {
+    fn every_test_card_behaves_as_listed_on_every_try() {
         for card in TEST_CARDS {
             assert!(
                 EXPECTED.iter().any(|(number, _)| *number == card.number),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_good_to_the_end_of_its_month() {
+    fn a_card_is_valid_until_the_end_of_its_month() {
         let at = |now| decide(&card("4242424242424242", "2026-11"), now, 1);
         // Baker Island has November until noon of 1 December in UTC.
         assert_eq!(at(datetime!(2026-11-30 23:59:59 UTC)), charge(false));
@@ -188,7 +188,7 @@ mod tests {
     proptest! {
         /// Once charged, an attempt is charged on every later try, so that a repeat can only confirm.
         #[test]
-        fn a_later_try_never_takes_an_earlier_charge_back(
+        fn a_later_try_never_reverses_an_earlier_charge(
             index in 0..TEST_CARDS.len(), earlier in 1_u32..40, more in 0_u32..40,
         ) {
             let card = card(TEST_CARDS[index].number, "2030-01");

@@ -24,7 +24,7 @@ fn rows(number: usize, length: usize) -> Vec<Row<'static>> {
 }
 
 #[test]
-fn json_is_cut_between_rows_and_none_is_lost() {
+fn json_is_split_between_rows_and_none_is_lost() {
     static STATEMENT: ManyRows = ManyRows::Json("SELECT ?, ?");
     for (number, length) in NUMBERS_AND_LENGTHS {
         let commands = STATEMENT
@@ -46,7 +46,7 @@ fn json_is_cut_between_rows_and_none_is_lost() {
 }
 
 #[test]
-fn values_are_cut_into_lists_and_none_is_lost() {
+fn values_are_split_into_lists_and_none_is_lost() {
     static STATEMENT: ManyRows = ManyRows::values("VALUES ", "(?, ?)", " END");
     for (number, length) in NUMBERS_AND_LENGTHS {
         let commands = STATEMENT
@@ -70,7 +70,7 @@ fn values_are_cut_into_lists_and_none_is_lost() {
 }
 
 #[test]
-fn a_batch_of_any_size_takes_two_statements_at_most_and_repeats_few_rows() {
+fn a_batch_of_any_size_needs_at_most_two_statements_and_repeats_few_rows() {
     static STATEMENT: ManyRows = ManyRows::values("VALUES ", "(?, ?)", " END");
     for number in 1..=256 {
         let commands = STATEMENT.commands(rows(number, 10), &[], LONGEST).unwrap();
@@ -82,7 +82,7 @@ fn a_batch_of_any_size_takes_two_statements_at_most_and_repeats_few_rows() {
 }
 
 #[test]
-fn keys_are_filled_up_with_the_last_one_after_the_other_parameters() {
+fn keys_are_padded_with_the_last_one_after_the_other_parameters() {
     static STATEMENT: ManyRows = ManyRows::keys("? IN (", ")");
     for number in [1, 2, 5, 256, 300] {
         let keys: Vec<Row<'static>> = (0..number)
@@ -106,7 +106,7 @@ fn keys_are_filled_up_with_the_last_one_after_the_other_parameters() {
 }
 
 #[test]
-fn pairs_become_keys_and_values_and_keys_again() {
+fn pairs_become_keys_then_values_then_keys() {
     static STATEMENT: ManyRows = ManyRows::by_key(["? keys ", " values ", " in ", " end"]);
     for number in [1, 2, 5, 256, 300] {
         let pairs = rows(number, 3);

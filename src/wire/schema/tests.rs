@@ -163,7 +163,7 @@ proptest! {
 
     /// A client that goes by the description may not be surprised by what it forbids and the service takes.
     #[test]
-    fn what_is_accepted_is_described(payment in any_payment(), card_given in any_card(), token in any_payment()) {
+    fn accepted_documents_match_the_schema(payment in any_payment(), card_given in any_card(), token in any_payment()) {
         if parsed(&payment, CardsAllowed::Yes) {
             prop_assert!(PAYMENT_REQUEST.is_valid(&without_nulls(&payment)), "{payment}");
         }
@@ -183,7 +183,7 @@ proptest! {
 
 /// What the description allows and the service refuses is only what no schema can say.
 #[test]
-fn what_is_described_is_accepted_but_for_what_no_schema_can_say() {
+fn documents_that_match_the_schema_are_accepted_except_for_rules_beyond_it() {
     let payments = &*PAYMENT_REQUEST;
     let mut refused = Vec::new();
     for changes in [
@@ -217,7 +217,7 @@ fn what_is_described_is_accepted_but_for_what_no_schema_can_say() {
 }
 
 #[test]
-fn what_is_wrong_is_not_described() {
+fn invalid_documents_do_not_match_the_schema() {
     let payments = &*PAYMENT_REQUEST;
     for wrong in [
         json!({}),

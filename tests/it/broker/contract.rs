@@ -6,7 +6,9 @@ use super::fixture::{
     Fixture, depth_becomes, eventually, is_registered, message, next, publish, text, work,
 };
 
-pub async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged(fixture: Fixture) {
+pub async fn published_messages_are_delivered_in_order_and_deleted_once_acknowledged(
+    fixture: Fixture,
+) {
     let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 200);
     let messages: Vec<_> = (0..100).map(|number| work(&number.to_string())).collect();
@@ -74,7 +76,7 @@ pub async fn properties_and_headers_arrive_as_they_were_sent(fixture: Fixture) {
     client.close().await;
 }
 
-pub async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter(fixture: Fixture) {
+pub async fn a_message_rejected_beyond_the_delivery_limit_is_dead_lettered(fixture: Fixture) {
     let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 1);
     let mut dead_letters = client.consume(Queue::DeadLetters, 1);
@@ -96,7 +98,7 @@ pub async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter(fixture: Fix
     client.close().await;
 }
 
-pub async fn given_back_it_comes_again_and_is_no_dead_letter(fixture: Fixture) {
+pub async fn a_message_that_is_given_back_is_redelivered_and_never_dead_lettered(fixture: Fixture) {
     let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 1);
     publish(&*client, work("later")).await;
@@ -111,7 +113,9 @@ pub async fn given_back_it_comes_again_and_is_no_dead_letter(fixture: Fixture) {
     client.close().await;
 }
 
-pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(fixture: Fixture) {
+pub async fn a_mandatory_message_without_a_queue_is_unroutable_and_the_others_are_published(
+    fixture: Fixture,
+) {
     let client = fixture.client().await;
     let nowhere = message(Exchange::Work, "payment.nowhere", "lost", true);
     let mut messages: Vec<_> = (0..50).map(|number| work(&number.to_string())).collect();
@@ -134,7 +138,7 @@ pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(
     client.close().await;
 }
 
-pub async fn what_nobody_hears_is_no_error(fixture: Fixture) {
+pub async fn a_message_without_subscribers_is_no_error(fixture: Fixture) {
     let client = fixture.client().await;
     publish(
         &*client,
@@ -149,7 +153,7 @@ pub async fn what_nobody_hears_is_no_error(fixture: Fixture) {
     client.close().await;
 }
 
-pub async fn the_default_exchange_leads_to_a_queue_by_its_name(fixture: Fixture) {
+pub async fn the_default_exchange_routes_by_queue_name(fixture: Fixture) {
     let client = fixture.client().await;
     publish(
         &*client,
@@ -161,7 +165,7 @@ pub async fn the_default_exchange_leads_to_a_queue_by_its_name(fixture: Fixture)
 }
 
 /// With a work queue of three.
-pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(fixture: Fixture) {
+pub async fn a_full_queue_refuses_messages_until_there_is_room(fixture: Fixture) {
     let client = fixture.client().await;
     // A broker may take some more than the limit before it notices.
     let mut taken: u64 = 0;
@@ -188,7 +192,7 @@ pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(fixture: Fi
     client.close().await;
 }
 
-pub async fn results_reach_every_subscriber_whose_pattern_fits(fixture: Fixture) {
+pub async fn results_reach_every_subscriber_whose_pattern_matches(fixture: Fixture) {
     let (client, other) = (fixture.client().await, fixture.client().await);
     let mut all = client.subscribe_results(&["payment.#"]);
     let mut shop = other.subscribe_results(&["payment.*.shop"]);
@@ -253,7 +257,7 @@ pub async fn two_consumers_share_the_work(fixture: Fixture) {
     other.close().await;
 }
 
-pub async fn what_is_unsettled_when_its_client_closes_comes_again(fixture: Fixture) {
+pub async fn unsettled_messages_are_redelivered_when_their_client_closes(fixture: Fixture) {
     let (client, other) = (fixture.client().await, fixture.client().await);
     let mut consumer = client.consume(Queue::Work, 10);
     assert_eq!(
@@ -278,7 +282,7 @@ pub async fn what_is_unsettled_when_its_client_closes_comes_again(fixture: Fixtu
     other.close().await;
 }
 
-pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(fixture: Fixture) {
+pub async fn a_dropped_consumer_gives_back_the_messages_that_it_did_not_hand_out(fixture: Fixture) {
     let client = fixture.client().await;
     let consumer = client.consume(Queue::Work, 10);
     is_registered(&consumer).await;
@@ -315,7 +319,7 @@ pub async fn a_queue_is_consumed_while_it_has_a_consumer(fixture: Fixture) {
     other.close().await;
 }
 
-pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(fixture: Fixture) {
+pub async fn deliveries_can_be_settled_after_consuming_has_stopped(fixture: Fixture) {
     let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 2);
     assert_eq!(
@@ -354,7 +358,7 @@ pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(fixture: F
     other.close().await;
 }
 
-pub async fn depth_counts_what_waits_and_not_what_is_worked_on(fixture: Fixture) {
+pub async fn depth_counts_waiting_messages_and_not_unacknowledged_ones(fixture: Fixture) {
     let client = fixture.client().await;
     depth_becomes(&*client, Queue::Work, 0).await;
     assert_eq!(
@@ -369,7 +373,7 @@ pub async fn depth_counts_what_waits_and_not_what_is_worked_on(fixture: Fixture)
     client.close().await;
 }
 
-pub async fn after_closing_nothing_is_connected(fixture: Fixture) {
+pub async fn a_closed_broker_is_not_connected(fixture: Fixture) {
     let client = fixture.client().await;
     client.declare_topology().await.unwrap();
     let mut consumer = client.consume(Queue::Work, 1);
@@ -382,7 +386,7 @@ pub async fn after_closing_nothing_is_connected(fixture: Fixture) {
     assert!(client.depth(Queue::Work).await.is_err());
 }
 
-pub async fn results_are_led_to_a_queue_while_their_keys_are_wanted(fixture: Fixture) {
+pub async fn results_are_routed_to_a_queue_while_their_keys_are_bound(fixture: Fixture) {
     let client = fixture.client().await;
     let result = |key: &str| message(Exchange::Results, key, key, false);
     let (one, two) = ("payment.succeeded.one", "payment.succeeded.two");

@@ -41,7 +41,7 @@ async fn state_becomes(client: &RabbitMq, what: &str, fits: impl Fn(&ConnectionS
 }
 
 #[tokio::test]
-async fn after_a_kill_of_the_broker_publisher_and_consumer_come_back() {
+async fn publisher_and_consumer_recover_after_the_broker_is_killed() {
     let (server, url) = own_server().await;
     let mut quick = options(&url);
     quick.confirm_timeout = Duration::from_secs(2);
@@ -98,7 +98,7 @@ async fn after_a_kill_of_the_broker_publisher_and_consumer_come_back() {
 
 /// A process that is held keeps its connections open and answers nothing: half-open, as behind a cut cable.
 #[tokio::test]
-async fn a_broker_that_falls_silent_costs_the_confirm_time_out_and_no_more() {
+async fn a_silent_broker_costs_no_more_than_the_confirm_time_out() {
     let (server, url) = own_server().await;
     let mut quick = options(&url);
     quick.confirm_timeout = Duration::from_secs(1);
@@ -155,7 +155,7 @@ fn io_threads() -> usize {
 }
 
 #[tokio::test]
-async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
+async fn a_resource_alarm_is_reported_as_blocked_until_it_ends() {
     let (server, url) = own_server().await;
     let mut quick = options(&url);
     quick.confirm_timeout = Duration::from_secs(2);
@@ -195,7 +195,7 @@ async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
 }
 
 #[tokio::test]
-async fn connections_closed_by_the_server_are_built_again() {
+async fn connections_closed_by_the_server_are_reopened() {
     let (server, url) = own_server().await;
     let client = RabbitMq::new(options(&url));
     is_up(&client).await;
@@ -223,7 +223,7 @@ async fn connections_closed_by_the_server_are_built_again() {
 }
 
 #[tokio::test]
-async fn a_queue_deleted_under_its_consumer_comes_back_with_it() {
+async fn a_consumer_declares_its_deleted_queue_again() {
     let fixture = Fixture::rabbitmq().await;
     let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 10);
@@ -247,7 +247,7 @@ async fn a_queue_deleted_under_its_consumer_comes_back_with_it() {
 }
 
 #[tokio::test]
-async fn a_queue_deleted_under_its_publisher_is_unroutable_until_it_is_declared_again() {
+async fn messages_to_a_deleted_queue_are_unroutable_until_it_is_declared_again() {
     let fixture = Fixture::rabbitmq().await;
     let client = fixture.client().await;
     publish(&*client, work("before")).await;
@@ -282,7 +282,7 @@ async fn delete_work_queue(fixture: &Fixture) {
 }
 
 #[tokio::test]
-async fn a_queue_that_differs_is_named_and_everything_goes_on() {
+async fn a_queue_with_other_arguments_is_named_and_everything_continues() {
     let url = fresh_vhost().await.unwrap().to_string();
     let mut other = options(&url);
     other.topology = Topology::of_definitions()
@@ -327,7 +327,7 @@ async fn the_second_host_is_used_when_the_first_is_dead() {
 }
 
 #[tokio::test]
-async fn without_any_host_it_says_why_and_shows_no_password() {
+async fn without_any_host_the_error_has_the_cause_and_no_password() {
     let client = RabbitMq::new(options("amqp://user:secret@127.0.0.1:1/x"));
     state_becomes(&client, "down", |state| {
         matches!(state, ConnectionState::Down(reason) if reason.contains("127.0.0.1:1") && !reason.contains("secret"))
@@ -343,7 +343,7 @@ async fn without_any_host_it_says_why_and_shows_no_password() {
 }
 
 #[tokio::test]
-async fn a_virtual_host_may_have_odd_characters() {
+async fn a_virtual_host_may_have_special_characters() {
     let vhost = "odd/vhost %&?#ü";
     let url = blocking(move || {
         let server = shared_broker().unwrap();

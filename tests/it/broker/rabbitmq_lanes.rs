@@ -13,7 +13,7 @@ use crate::support::servers::{Broker as Server, BrokerOptions, StuckSubscriber};
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn a_subscribers_queue_that_confirms_nothing_holds_up_no_work() {
+async fn a_subscriber_queue_without_confirms_delays_no_work() {
     let server = blocking(|| Server::start(&BrokerOptions::default()).unwrap()).await;
     let server = Arc::new(server);
     let asked = Arc::clone(&server);

@@ -27,7 +27,7 @@ async fn ready() -> (Proxy, RabbitMq) {
 }
 
 #[tokio::test]
-async fn a_message_whose_confirm_is_lost_counts_as_not_published_though_it_was() {
+async fn a_message_whose_confirm_is_lost_counts_as_not_published() {
     let (proxy, client) = ready().await;
     let tripped = proxy.cut_at(Trigger::confirm_not_delivered());
     let outcome = client.publish(&[work("a")]).await;
@@ -44,7 +44,7 @@ async fn a_message_whose_confirm_is_lost_counts_as_not_published_though_it_was()
 }
 
 #[tokio::test]
-async fn a_consumer_whose_connection_has_fallen_silent_finds_out_and_comes_back() {
+async fn a_consumer_recovers_from_a_silent_connection() {
     let (proxy, client) = ready().await;
     let mut consumer = client.consume(Queue::Work, 10);
     publish(&client, work("before")).await;
@@ -79,7 +79,7 @@ async fn a_consumer_whose_connection_has_fallen_silent_finds_out_and_comes_back(
 }
 
 #[tokio::test]
-async fn a_conversation_byte_by_byte_or_with_a_delay_is_the_same_conversation() {
+async fn splitting_or_delaying_the_traffic_changes_nothing() {
     let (proxy, client) = ready().await;
     let mut consumer = client.consume(Queue::Work, 10);
     for mode in [Mode::ByteByByte, Mode::Delay(Duration::from_millis(50))] {

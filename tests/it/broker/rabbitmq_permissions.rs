@@ -55,7 +55,7 @@ impl Loaded {
 }
 
 #[tokio::test]
-async fn loaded_definitions_let_nobody_in_until_a_password_is_given() {
+async fn users_of_the_definitions_cannot_log_in_until_a_password_is_set() {
     let loaded = Loaded::start().await;
     for user in ["payment-service", "store-manager"] {
         for password in ["", user, "guest"] {

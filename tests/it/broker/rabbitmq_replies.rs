@@ -66,7 +66,7 @@ fn reply(to: &str) -> Publication {
 }
 
 #[tokio::test]
-async fn an_address_of_another_broker_costs_work_and_results_nothing() {
+async fn a_reply_address_of_another_broker_does_not_affect_work_or_results() {
     let foreign = foreign_address().await;
     let fixture = Fixture::rabbitmq().await;
     let client = fixture.client().await;
@@ -96,7 +96,7 @@ async fn an_address_of_another_broker_costs_work_and_results_nothing() {
 }
 
 #[tokio::test]
-async fn names_that_lead_nowhere_are_no_error() {
+async fn replies_to_missing_queues_are_no_error() {
     let url = fresh_vhost().await.unwrap().to_string();
     let client = payment_service::broker::rabbitmq::RabbitMq::new(super::fixture::options(&url));
     super::fixture::is_up(&client).await;

@@ -21,7 +21,7 @@ async fn raw(fixture: &Fixture) -> RawPublisher {
 }
 
 #[tokio::test]
-async fn three_hundred_that_are_no_text_delay_nobody_and_are_delivered_once() {
+async fn three_hundred_messages_that_are_not_text_delay_no_other_and_are_delivered_once() {
     let fixture = Fixture::rabbitmq().await;
     let client = fixture.client().await;
     let client = &*client;
@@ -68,7 +68,7 @@ async fn three_hundred_that_are_no_text_delay_nobody_and_are_delivered_once() {
 
 /// On every queue, and a subscription to results.
 #[tokio::test]
-async fn every_consumer_can_read_whatever_is_sent() {
+async fn every_consumer_can_read_any_message() {
     let fixture = Fixture::rabbitmq().await;
     let client = fixture.client().await;
     let client = &*client;
@@ -114,7 +114,7 @@ async fn read_all(consumer: &mut payment_service::broker::Consumer, count: usize
 }
 
 #[tokio::test]
-async fn of_bodies_and_headers_without_bounds_a_bounded_part_comes() {
+async fn only_a_limited_part_of_oversized_bodies_and_headers_is_received() {
     let fixture = Fixture::rabbitmq().await;
     let client = fixture.client().await;
     let client = &*client;

@@ -73,7 +73,7 @@ async fn when_all_are_taken(receiver: &Receiver, status: u16, body: &'static str
 }
 
 #[tokio::test]
-async fn orders_that_the_store_does_not_know_hold_up_no_other() {
+async fn orders_that_the_store_does_not_know_delay_no_other() {
     with_receiver(in_the_store_s_language, |app, receiver| async move {
         receiver.answers(|_, call| {
             let known = order_of(&call) < UNKNOWN;
@@ -93,7 +93,7 @@ async fn orders_that_the_store_does_not_know_hold_up_no_other() {
 }
 
 #[tokio::test]
-async fn events_that_a_receiver_refuses_hold_up_no_other() {
+async fn events_that_a_receiver_refuses_delay_no_other() {
     with_receiver(by_webhook, |app, receiver| async move {
         receiver.answers(|_, call| ready(if order_of(&call) < UNKNOWN { 204 } else { 422 }, ""));
         others_are_told_at_once(&app, &receiver).await;
@@ -104,7 +104,7 @@ async fn events_that_a_receiver_refuses_hold_up_no_other() {
 
 /// Events that fail as if the receiver did: it counts as away for a moment, and a fresh event finds out that it is not.
 #[tokio::test]
-async fn events_that_break_the_receiver_hold_up_others_for_a_moment() {
+async fn events_that_break_the_receiver_delay_others_only_briefly() {
     with_receiver(by_webhook, |app, receiver| async move {
         receiver.answers(|_, call| ready(if order_of(&call) < UNKNOWN { 204 } else { 500 }, ""));
         let store = app.api.with_key(STORE.1);
@@ -129,7 +129,7 @@ async fn events_that_break_the_receiver_hold_up_others_for_a_moment() {
 
 /// It says that it has the event, and then goes on talking.
 #[tokio::test]
-async fn an_answer_that_does_not_end_is_an_answer() {
+async fn an_endless_answer_counts_as_an_answer() {
     with_receiver(by_webhook, |app, receiver| async move {
         receiver.answers(|_, _| {
             let endless = futures::stream::pending::<Result<axum::body::Bytes, std::io::Error>>();

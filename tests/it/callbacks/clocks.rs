@@ -17,7 +17,7 @@ const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 const PAYMENTS: usize = 20;
 
 #[tokio::test]
-async fn a_worker_that_is_a_day_ahead_gives_nothing_up_and_signs_for_the_right_moment() {
+async fn a_worker_with_a_clock_a_day_ahead_drops_no_event_and_signs_with_the_right_time() {
     if !Path::new(LIBRARY).exists() {
         println!("NOT RUN: install the package faketime");
         return;

@@ -40,7 +40,7 @@ fn verified_by_python(call: &Call, secret: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_client_is_told_of_its_payment_with_a_signature_that_others_can_verify() {
+async fn a_client_gets_its_event_with_a_signature_that_a_standard_library_verifies() {
     with_receiver(told_to_the_store, |app, receiver| async move {
         let store = app.api.with_key(STORE.1);
         let id = store.pay(1, "tok_visa").await;
@@ -67,7 +67,7 @@ async fn a_client_is_told_of_its_payment_with_a_signature_that_others_can_verify
 }
 
 #[tokio::test]
-async fn every_outcome_is_told_to_its_own_client_and_nothing_else() {
+async fn each_client_gets_every_outcome_of_its_own_payments_and_nothing_else() {
     with_receiver(told_to_the_store, |app, receiver| async move {
         let (store, kiosk) = (app.api.with_key(STORE.1), app.api.with_key(KIOSK.1));
         kiosk.pay(1, "tok_visa").await;
@@ -94,7 +94,7 @@ async fn every_outcome_is_told_to_its_own_client_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn callbacks_begin_and_end_with_the_clients_file_while_the_service_runs() {
+async fn callbacks_follow_changes_of_the_clients_file_while_the_service_runs() {
     with_receiver(
         |_| quick().with_clients(),
         |app, receiver| async move {

@@ -35,7 +35,7 @@ async fn fixture(receiver: &Receiver, folder: &std::path::Path) -> (Fixture, Set
 }
 
 #[tokio::test]
-async fn a_call_that_a_killed_worker_had_under_way_is_made_again_with_the_same_id() {
+async fn a_call_interrupted_by_a_killed_worker_is_repeated_with_the_same_id() {
     let receiver = Receiver::start().await;
     receiver.hangs();
     let folder = tempfile::tempdir().unwrap();
@@ -63,7 +63,7 @@ async fn a_call_that_a_killed_worker_had_under_way_is_made_again_with_the_same_i
 
 /// Embedded, the queue dies with its process.
 #[tokio::test]
-async fn a_service_without_servers_that_is_stopped_tells_the_rest_after_its_start() {
+async fn the_embedded_service_delivers_pending_callbacks_after_a_restart() {
     let receiver = Receiver::start().await;
     receiver.hangs();
     let folder = tempfile::tempdir().unwrap();
@@ -97,7 +97,7 @@ async fn a_service_without_servers_that_is_stopped_tells_the_rest_after_its_star
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_listed_with_its_reason_and_told_when_it_is_replayed() {
+async fn an_abandoned_event_is_listed_with_its_reason_and_delivered_when_replayed() {
     let receiver = Receiver::start().await;
     receiver.answers(|_, _| ready(500, ""));
     let folder = tempfile::tempdir().unwrap();

@@ -48,7 +48,7 @@ fn told_in_its_language(receiver: &Receiver) -> Setup {
 }
 
 #[tokio::test]
-async fn an_order_is_marked_as_paid_when_its_payment_has_succeeded_and_not_before() {
+async fn an_order_is_marked_as_paid_only_after_its_payment_has_succeeded() {
     with_receiver(told_in_its_language, |app, receiver| async move {
         let orders: Orders = Arc::new(Mutex::new([(1, false), (2_147_483_647, false)].into()));
         let table = Arc::clone(&orders);

@@ -27,7 +27,7 @@ async fn a_receiver_that_fails_is_called_again_with_the_same_id() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_the_event_is_given_up_in_the_end() {
+async fn a_redirect_is_not_followed_and_the_event_is_finally_abandoned() {
     with_receiver(given_up_soon, |app, receiver| async move {
         let mut letters = app.dead_letters();
         let elsewhere = Receiver::start().await;
@@ -45,7 +45,7 @@ async fn a_redirect_is_not_followed_and_the_event_is_given_up_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_gone_is_called_once() {
+async fn a_receiver_that_answers_410_is_called_once() {
     with_receiver(told_to_the_store, |app, receiver| async move {
         let mut letters = app.dead_letters();
         receiver.answers_with(410, "");
@@ -67,7 +67,7 @@ fn without_permission(receiver: &Receiver) -> Setup {
 }
 
 #[tokio::test]
-async fn a_private_address_behind_a_name_is_not_even_connected_to() {
+async fn no_connection_is_made_to_a_host_name_with_a_private_address() {
     with_receiver(without_permission, |app, receiver| async move {
         let mut letters = app.dead_letters();
         app.api.with_key(STORE.1).pay(1, "tok_visa").await;
@@ -152,7 +152,7 @@ async fn told_of_everything(receiver: &Receiver, line: &str, payments: usize) {
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_all_the_time_is_left_alone_and_told_of_everything_when_it_is_back() {
+async fn a_failing_receiver_is_called_rarely_and_gets_every_event_when_it_works_again() {
     let patient = |receiver: &Receiver| {
         told_to_the_store(receiver)
             .with("CALLBACK_RETRY_INITIAL", "400ms")
@@ -188,7 +188,7 @@ fn nobody_there(receiver: &Receiver) -> Setup {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_the_dead_letter_says_so() {
+async fn without_a_listener_the_dead_letter_has_the_reason() {
     with_receiver(nobody_there, |app, _| async move {
         let mut letters = app.dead_letters();
         app.api.with_key(STORE.1).pay(1, "tok_visa").await;

@@ -190,7 +190,7 @@ fn body(description: &Description, response: &Value, came: &Came) -> Vec<String>
 
 /// A check that cannot fail is none.
 #[test]
-fn what_is_not_described_is_found() {
+fn answers_that_are_not_described_are_found() {
     let about = json!({"service": "payment-service", "status": "running", "version": "1"});
     let found = |method: &str, path: &str, status: u16, header: &str, body: &Value| {
         let mut headers = HeaderMap::new();

@@ -15,7 +15,7 @@ use crate::support::python;
 const SECONDS: &str = "25";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn schemathesis_finds_nothing() {
+async fn schemathesis_finds_no_problem() {
     let folder = TempDir::new().unwrap();
     let (key, digest) = new_api_key();
     let clients = folder.path().join("clients.json");

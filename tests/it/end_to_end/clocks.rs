@@ -65,7 +65,7 @@ impl Clocks {
 }
 
 #[tokio::test]
-async fn a_card_token_has_expired_when_the_database_says_so() {
+async fn card_tokens_expire_by_the_databases_clock() {
     let clocks = Clocks::start().await;
     clocks
         .run("early", async |app| {

@@ -33,8 +33,7 @@ fn keep_busy(api: &Api) -> (Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_results_exchange_that_is_deleted_on_a_busy_api_delays_answers_by_seconds_and_not_for_long()
- {
+async fn deleting_the_results_exchange_delays_answers_by_seconds_and_only_briefly() {
     let setup = Setup::new().with("PROCESSOR_TIMEOUT", "10s");
     run_on(setup, Backend::Servers, |app| async move {
         let (busy, waiting) = keep_busy(&app.api);

@@ -56,7 +56,7 @@ async fn another(app: &TestApp) -> Api {
 }
 
 #[tokio::test]
-async fn duplicates_with_a_one_time_token_get_the_payment_of_the_first_by_both_ways_in() {
+async fn duplicates_with_a_one_time_token_get_the_first_payment_by_rest_and_by_message() {
     on_both(setup(), |app| async move {
         let second = another(&app).await;
         let tripled = (1..=payments()).map(|order| tripled(&app, &second, order));
@@ -94,7 +94,7 @@ async fn tripled(app: &TestApp, second: &Api, order: i64) {
 }
 
 #[tokio::test]
-async fn a_token_that_is_presented_twice_for_one_payment_starts_one_attempt() {
+async fn presenting_a_token_twice_for_one_payment_starts_one_attempt() {
     on_both(setup(), |app| async move {
         let second = another(&app).await;
         let twice = (1..=payments() / 3).map(|order| twice(&app, &second, order));
@@ -130,7 +130,7 @@ async fn twice(app: &TestApp, second: &Api, order: i64) {
 
 /// The same under a key with another card: that is no duplicate, and its token can still be used.
 #[tokio::test]
-async fn another_request_under_a_used_key_uses_no_token_up() {
+async fn another_request_under_a_used_key_does_not_use_its_token() {
     on_both(setup(), |app| async move {
         let [first, second] = [
             token(&app.api, "4242424242424242").await,

@@ -66,18 +66,18 @@ async fn nobody_waits_for_the_flood(app: Arc<TestApp>) {
 }
 
 #[tokio::test]
-async fn a_flood_of_one_client_with_a_silent_processor_delays_another_by_two_time_outs_at_most() {
+async fn a_flood_of_one_client_at_a_silent_processor_delays_another_by_at_most_two_time_outs() {
     with_a_flood(setup("4"), nobody_waits_for_the_flood).await;
 }
 
 #[tokio::test]
-async fn the_same_with_one_permit() {
+async fn a_flood_delays_another_client_little_even_with_one_permit() {
     with_a_flood(setup("1"), nobody_waits_for_the_flood).await;
 }
 
 /// Forty calls of two seconds, eight at a time: some have to wait in the outbox, and each gets its turn.
 #[tokio::test]
-async fn what_is_postponed_is_made_in_the_end_and_once() {
+async fn postponed_tries_are_made_exactly_once() {
     let setup = setup("8")
         .with("PROCESSOR_TIMEOUT", "6s")
         .with("CHECK_AFTER", "3s");
@@ -111,7 +111,7 @@ async fn what_is_postponed_is_made_in_the_end_and_once() {
 
 /// Messages of a release that did not name the client.
 #[tokio::test]
-async fn work_that_does_not_say_whose_it_is_has_its_client_s_share() {
+async fn work_without_the_client_header_counts_for_its_client() {
     with_a_flood(setup("2"), |app| async move {
         let store = app.api.with_key(STORE.1);
         let ids = flood(&store, 100, "tok_issuer_silent").await;
@@ -137,7 +137,7 @@ fn without_client(id: i64) -> payment_service::broker::Publication {
 
 /// Where the database is far away, recording takes longer than many a call.
 #[tokio::test]
-async fn a_permit_is_free_for_the_next_try_while_an_answer_is_being_recorded() {
+async fn a_permit_is_released_before_the_answer_is_recorded() {
     let setup = setup("1").with("ISSUER_LATENCY", "500ms");
     run_on(setup, Backend::Servers, |app| async move {
         let store = app.api.with_key(STORE.1);

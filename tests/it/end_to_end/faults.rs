@@ -15,7 +15,7 @@ fn impatient() -> Setup {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_after_the_charge_ends_succeeded_with_one_charge() {
+async fn an_answer_lost_after_the_charge_ends_succeeded_with_one_charge() {
     on_both(impatient(), |app| async move {
         let id = app.api.pay(1, "tok_answer_lost_once").await;
         assert_eq!(app.api.outcome(id).await["status"], "succeeded");
@@ -30,7 +30,7 @@ async fn an_answer_that_is_lost_after_the_charge_ends_succeeded_with_one_charge(
 }
 
 #[tokio::test]
-async fn a_silent_issuer_ends_failed_and_reversed_and_another_card_pays_once() {
+async fn with_a_silent_issuer_a_payment_fails_is_reversed_and_another_card_pays_once() {
     on_both(impatient(), |app| async move {
         let id = app.api.pay(1, "tok_issuer_silent").await;
         let failed = app.api.outcome(id).await;
@@ -64,7 +64,7 @@ async fn a_silent_issuer_ends_failed_and_reversed_and_another_card_pays_once() {
 }
 
 #[tokio::test]
-async fn a_charge_whose_answers_are_all_lost_is_taken_back() {
+async fn a_charge_whose_answers_are_all_lost_is_reversed() {
     on_both(impatient(), |app| async move {
         let ids = [
             app.api.pay(1, "tok_answer_lost").await,
@@ -82,7 +82,7 @@ async fn a_charge_whose_answers_are_all_lost_is_taken_back() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_down_twice_takes_three_tries() {
+async fn with_an_issuer_that_is_down_twice_three_tries_are_made() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.pay(1, "tok_issuer_down_2").await;
         assert_eq!(app.api.outcome(id).await["status"], "succeeded");
@@ -98,7 +98,7 @@ async fn an_issuer_that_is_down_twice_takes_three_tries() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_never_reachable_ends_failed_with_nothing_to_take_back() {
+async fn with_an_unreachable_issuer_a_payment_fails_and_nothing_is_reversed() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.pay(1, "tok_issuer_down").await;
         assert_eq!(app.api.outcome(id).await["status"], "failed");
@@ -143,7 +143,7 @@ async fn paid_once(app: &TestApp, id: i64) {
 }
 
 #[tokio::test]
-async fn a_work_message_that_is_published_again_charges_nothing_more() {
+async fn a_work_message_that_is_published_again_causes_no_second_charge() {
     let setup = Setup::new()
         .with("ISSUER_LATENCY", "100ms")
         .with("PROCESSOR_TIMEOUT", "1s");
@@ -166,7 +166,7 @@ async fn a_work_message_that_is_published_again_charges_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_second_worker_that_gets_the_same_delivery_charges_nothing() {
+async fn a_second_worker_with_the_same_delivery_charges_nothing() {
     let setup = Setup::new()
         .with("ISSUER_LATENCY", "100ms")
         .with("PROCESSOR_TIMEOUT", "1s");

@@ -26,7 +26,7 @@ async fn each_is_paid_once(app: &TestApp, ids: &[i64]) {
 }
 
 #[tokio::test]
-async fn payments_of_the_same_moment_are_paid_once_each() {
+async fn payments_created_at_the_same_moment_are_charged_once_each() {
     on_both(Setup::new().with("WORK_TRIES", "2"), |app| async move {
         // The relay looks every two seconds whether somebody takes groups.
         let begun = Instant::now();
@@ -52,8 +52,7 @@ async fn a_group(app: &TestApp, ids: &mut Vec<i64>) -> (Consumer, Delivery) {
 }
 
 #[tokio::test]
-async fn without_workers_that_take_groups_every_try_travels_alone_and_a_group_is_separated_when_it_comes_again()
- {
+async fn tries_travel_alone_without_workers_for_groups_and_a_redelivered_group_is_split() {
     let setup = Setup::new().without_worker();
     run_on(setup, Backend::Servers, |app| async move {
         let mut ids = pay_together(&app).await;

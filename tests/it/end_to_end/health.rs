@@ -147,7 +147,7 @@ async fn pays(service: &Watched) {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_changes_turns_ready_red_and_back() {
+async fn readiness_follows_a_database_that_is_read_only() {
     let server = Server::start().await;
     let service = Watched::start(server.settings().await).await;
     pays(&service).await;
@@ -189,7 +189,7 @@ async fn a_server_that_takes_no_changes_turns_ready_red_and_back() {
 }
 
 #[tokio::test]
-async fn a_locked_file_is_told_while_clients_wait_and_so_is_its_end() {
+async fn a_locked_database_file_is_reported_while_clients_wait_and_so_is_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let service = Watched::start(Settings::embedded(folder.path())).await;
     pays(&service).await;
@@ -216,7 +216,7 @@ async fn a_locked_file_is_told_while_clients_wait_and_so_is_its_end() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
+async fn a_full_disk_is_reported_and_work_continues_when_there_is_space() {
     let Some(disk) = SmallDisk::mount(3) else {
         return;
     };
@@ -236,7 +236,7 @@ async fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_never_answers_and_tries_that_wait_are_no_alarm() {
+async fn a_silent_issuer_and_waiting_tries_raise_no_alarm() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::embedded(folder.path())
         .with("PROCESSOR_TIMEOUT", "300ms")
@@ -270,7 +270,7 @@ async fn an_issuer_that_never_answers_and_tries_that_wait_are_no_alarm() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_is_told_once_and_check_fails() {
+async fn a_wrong_clock_is_reported_once_and_check_fails() {
     let Some(library) = faketime() else {
         eprintln!("left out: libfaketime is not installed");
         return;
@@ -321,7 +321,7 @@ fn hour(backend: Backend) -> [&'static str; 3] {
 
 /// What waits was written by a clock that is an hour ahead of the one that is right now.
 #[tokio::test]
-async fn a_database_whose_clock_was_set_back_an_hour_goes_on() {
+async fn work_continues_when_the_databases_clock_is_set_back_an_hour() {
     let setup = || {
         Setup::new()
             .with("RETRY_INITIAL", "8s")

@@ -24,7 +24,7 @@ async fn ordinary_payments_succeed(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn broken_outbox_rows_stop_no_retry() {
+async fn unreadable_outbox_rows_do_not_stop_retries() {
     on_both(Setup::new(), |app| async move {
         let id = "x'00000000000070008000000000000001', x'00000000000070008000000000000002'";
         for (id, lane) in id.split(", ").zip(["work", "results"]) {
@@ -46,7 +46,7 @@ async fn broken_outbox_rows_stop_no_retry() {
 }
 
 #[tokio::test]
-async fn a_payment_that_cannot_be_read_stops_no_other_and_says_so() {
+async fn an_unreadable_payment_is_reported_and_does_not_affect_others() {
     let setup = Setup::new()
         .with("CHECK_AFTER", "1s")
         .with("CHECK_EVERY", "200ms");

@@ -10,7 +10,7 @@ use crate::support::process::{Process, Settings};
 use crate::support::servers::{Database, DatabaseOptions, fresh_vhost};
 
 #[tokio::test]
-async fn an_outage_of_the_database_and_a_try_in_hand_do_not_turn_live_red() {
+async fn liveness_holds_during_a_database_outage_and_a_running_try() {
     let starting = tokio::task::spawn_blocking(|| Database::start(&DatabaseOptions::default()));
     let server = starting.await.unwrap().unwrap();
     let mut admin = <sqlx::MySqlConnection as sqlx::Connection>::connect(&server.admin_url())

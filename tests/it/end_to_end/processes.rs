@@ -75,7 +75,7 @@ async fn payments_accepted_just_before_a_kill_get_their_outcome_after_the_restar
 }
 
 #[tokio::test]
-async fn a_call_whose_process_was_killed_counts_as_one_that_may_have_charged() {
+async fn a_call_of_a_killed_process_counts_as_possibly_charged() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path()).with("PROCESSOR_TIMEOUT", "3s");
     let mut first = Process::start(PROGRAM, "", &settings).await;
@@ -107,7 +107,7 @@ async fn a_call_whose_process_was_killed_counts_as_one_that_may_have_charged() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_told_to_stop_finishes_what_is_in_hand_and_exits_with_0() {
+async fn a_process_that_is_asked_to_stop_finishes_its_work_and_exits_with_0() {
     let folder = tempfile::tempdir().unwrap();
     let mut service = Process::start(PROGRAM, "", &settings(folder.path())).await;
     let api = Api::new(service.api);
@@ -175,7 +175,7 @@ fn host_and_port(url: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_whose_servers_are_away_says_so_and_begins_when_they_come() {
+async fn a_process_reports_missing_servers_and_starts_work_when_they_are_up() {
     let (database_url, amqp_url) = fresh_servers().await.unwrap();
     let database = Gate::shut(host_and_port(&database_url)).await;
     let broker = Gate::shut(host_and_port(&amqp_url)).await;

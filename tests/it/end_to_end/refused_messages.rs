@@ -79,7 +79,7 @@ fn with(name: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_refused() {
+async fn unreadable_messages_are_refused() {
     on_both(Setup::new().with_clients(), |app| async move {
         let mut watch = Watch::over(app).await;
         let mut order = Order::new("m-1", &Value::Null);
@@ -105,7 +105,7 @@ async fn what_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_there_twice_is_refused_and_cannot_be_replayed_as_one_of_the_two() {
+async fn a_message_with_a_duplicate_key_is_refused_and_cannot_be_replayed() {
     on_both(Setup::new().with_clients(), |app| async move {
         let mut watch = Watch::over(app).await;
         for (number, (text, field)) in [
@@ -143,7 +143,7 @@ async fn a_key_that_is_there_twice_is_refused_and_cannot_be_replayed_as_one_of_t
 }
 
 #[tokio::test]
-async fn a_card_in_clear_is_refused_and_masked_wherever_it_stands() {
+async fn card_data_in_a_message_is_refused_and_masked_wherever_it_is() {
     on_both(Setup::new().with_clients(), |app| async move {
         let mut watch = Watch::over(app).await;
         let (number, code) = ("5105105105105100", "7391");
@@ -172,7 +172,7 @@ async fn a_card_in_clear_is_refused_and_masked_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn card_tokens_that_are_used_up_foreign_or_unknown_are_refused() {
+async fn used_foreign_and_unknown_card_tokens_are_refused() {
     on_both(Setup::new().with_clients(), |app| async move {
         let (store, kiosk) = (app.api.with_key(STORE.1), app.api.with_key(KIOSK.1));
         let mut watch = Watch::over(Arc::clone(&app)).await;

@@ -82,7 +82,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
 }
 
 #[tokio::test]
-async fn the_sweep_publishes_what_nobody_handed_over() {
+async fn the_sweep_publishes_rows_that_were_not_handed_over() {
     // With a rescue that is far away: it is the sweep that helps here.
     on_both(Setup::new().with("CHECK_AFTER", "1h"), |app| async move {
         let id = accepted_by_one_that_died(&app, Duration::from_secs(3600)).await;

@@ -29,7 +29,7 @@ const FIELDS: [&str; 16] = [
 ];
 
 #[tokio::test]
-async fn a_payment_with_a_card_is_answered_202_with_the_place_of_its_status() {
+async fn a_payment_with_a_card_is_answered_with_202_and_a_location() {
     on_both(Setup::new(), |app| async move {
         let created = app
             .api
@@ -90,7 +90,7 @@ async fn a_caller_that_prefers_to_wait_gets_the_outcome_with_200() {
 }
 
 #[tokio::test]
-async fn process_answers_at_once_where_the_caller_prefers_that() {
+async fn process_answers_at_once_if_the_caller_prefers_that() {
     // An issuer that is slow enough to be caught in the act.
     let setup = Setup::new().with("PROCESSOR_TIMEOUT", "5s");
     on_both(setup, |app| async move {
@@ -123,7 +123,7 @@ async fn process_answers_at_once_where_the_caller_prefers_that() {
 }
 
 #[tokio::test]
-async fn a_succeeded_payment_stays_as_it_stands() {
+async fn a_succeeded_payment_does_not_change() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.pay(1, "tok_visa").await;
         let paid = app.api.outcome(id).await;
@@ -180,7 +180,7 @@ async fn a_declined_payment_succeeds_with_another_card() {
 }
 
 #[tokio::test]
-async fn a_payment_is_canceled_once_and_takes_no_card_afterwards() {
+async fn a_canceled_payment_stays_canceled_and_accepts_no_card() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.create(1).await;
         let cancel = format!("/payments/{id}/cancel");

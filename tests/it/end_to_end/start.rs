@@ -121,7 +121,7 @@ fn an_api_and_a_worker_need_both_servers() {
 }
 
 #[test]
-fn nobody_listens_beyond_loopback_without_api_keys() {
+fn without_api_keys_only_loopback_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().display().to_string();
     let output = run(None, &[("LISTEN_ADDR", "0.0.0.0:0"), ("DATA_DIR", &data)]);
@@ -132,7 +132,7 @@ fn nobody_listens_beyond_loopback_without_api_keys() {
 
 /// `umask 000` gives everything to everybody that is not held back.
 #[tokio::test]
-async fn whatever_the_umask_the_data_is_its_owners_alone() {
+async fn only_the_owner_can_read_the_data_whatever_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let script = folder.path().join("open-handed");
@@ -186,7 +186,7 @@ async fn whatever_the_umask_the_data_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_hang_up_does_not_end_the_service_in_any_role_and_the_log_says_what_it_is_good_for() {
+async fn sighup_ends_no_role_and_the_log_says_what_it_does() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let settings = Settings::embedded(&folder.path().join("data")).with_log(&log);

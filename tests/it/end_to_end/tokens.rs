@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::app::{Setup, card, field, on_both};
 
 #[tokio::test]
-async fn a_card_token_tells_nothing_but_what_may_be_shown() {
+async fn a_card_token_reveals_only_the_card_summary() {
     on_both(Setup::new(), |app| async move {
         let made = app
             .api
@@ -52,7 +52,7 @@ async fn a_card_token_pays_once() {
 }
 
 #[tokio::test]
-async fn of_requests_that_race_for_one_card_token_one_gets_it() {
+async fn one_of_several_concurrent_requests_gets_the_card_token() {
     on_both(Setup::new(), |app| async move {
         let token = app.api.card_token("4242424242424242").await;
         let requests = (1..=10).map(|order_id| {

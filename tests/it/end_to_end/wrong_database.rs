@@ -29,7 +29,7 @@ async fn letters(fixture: &Fixture) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn its_work_ends_among_the_dead_letters_with_an_error_and_is_done_when_it_is_replayed() {
+async fn work_at_the_wrong_database_is_dead_lettered_and_done_when_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let fixture = Fixture::servers().await;

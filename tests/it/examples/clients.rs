@@ -13,7 +13,7 @@ pub fn python() -> String {
 }
 
 #[tokio::test]
-async fn the_python_client_pays_by_rest_and_says_how_it_ended() {
+async fn the_python_client_pays_by_rest_and_prints_the_outcome() {
     let fixture = Fixture::start(&[]).await;
     let script = format!("{EXAMPLES}/rest_client.py");
     let run = async |arguments: &[&str]| {
@@ -82,7 +82,7 @@ async fn the_python_client_pays_by_message_and_follows_reply_and_topic() {
 }
 
 #[tokio::test]
-async fn the_postman_collection_holds() {
+async fn the_postman_collection_passes() {
     let fixture = Fixture::start(&[]).await;
     let newman = tool("TEST_NEWMAN", "newman/node_modules/.bin/newman", "a newman");
     let collection = format!("{EXAMPLES}/payment-service.postman_collection.json");

@@ -17,14 +17,14 @@ const GATEWAY_FILE: &str = concat!(
 const MARK: &str = "@@@ next block";
 
 #[tokio::test]
-async fn the_guides_commands_do_what_it_says_without_a_gateway() {
+async fn the_commands_of_the_guide_work_without_a_gateway() {
     let fixture = Fixture::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
     let service = fixture.url();
     follow(&fixture, &service, KEY).await;
 }
 
 #[tokio::test]
-async fn the_guides_commands_do_what_it_says_through_the_gateway() {
+async fn the_commands_of_the_guide_work_through_the_gateway() {
     let fixture = Fixture::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
     let front = Front::start(&fixture.client()).await;
     // The gateway adds the key.
@@ -188,7 +188,7 @@ fn fits(shown: &str, said: &str) -> bool {
 }
 
 #[test]
-fn what_is_shown_fits_as_it_stands_but_for_the_gaps() {
+fn the_outputs_in_the_guide_are_up_to_date() {
     assert!(fits("a", "a") && fits("a…c", "abbc") && fits("…", "x") && fits("a…", "ab"));
     assert!(!fits("a", "b") && !fits("a", "ab") && !fits("a…c", "ab") && !fits("a…c", "abcd"));
 }

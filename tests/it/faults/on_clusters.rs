@@ -57,7 +57,7 @@ async fn finish(mut drill: Drill, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_of_each_cluster_dies_under_load_and_work_goes_on_without_it() {
+async fn work_continues_when_a_node_of_each_cluster_dies_under_load() {
     let seed = seed();
     let mut drill = start(seed).await;
     let mut kinds = once_each();

@@ -155,7 +155,7 @@ async fn a_database_that_is_down_pauses_consumption_and_uses_up_no_tries() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_broker_is_away_payments_are_taken_up_to_the_limit_and_drained_afterwards() {
+async fn while_the_broker_is_down_payments_are_accepted_up_to_the_limit_and_processed_later() {
     let fixture = Fixture::start(Needs::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let limited = [("BACKLOG_LIMIT", "50"), ("OUTBOX_LEASE", "1s")];

@@ -48,7 +48,7 @@ impl Random {
 }
 
 #[test]
-fn one_seed_makes_the_same_choices_and_another_one_others() {
+fn the_same_seed_makes_the_same_choices() {
     let choices = |seed| {
         let mut random = Random::named(seed, "kinds");
         let mut kinds: Vec<usize> = (0..30).collect();

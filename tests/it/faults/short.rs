@@ -82,7 +82,7 @@ async fn drill(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_fault_loses_a_payment_or_charges_twice_or_leaves_one_stuck_or_untold() {
+async fn no_fault_loses_a_payment_charges_it_twice_or_leaves_it_stuck_or_unreported() {
     let seed = seed();
     println!("FAULT_SEED={seed}");
     let only = std::env::var("FAULT_GROUP").ok();

@@ -31,8 +31,7 @@ async fn pair(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_stopped_in_the_middle_of_slow_tries_finishes_them_and_nothing_is_delivered_again()
-{
+async fn a_worker_stopped_during_slow_tries_finishes_them_and_nothing_is_redelivered() {
     const PAYMENTS: i64 = 40;
     let fixture = Fixture::start(Needs::default()).await;
     // Long enough that on a busy machine the first of them has no answer before the last has begun.
@@ -68,7 +67,7 @@ async fn a_worker_stopped_in_the_middle_of_slow_tries_finishes_them_and_nothing_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_ends_a_process_at_once_with_1_and_its_work_is_done_by_another() {
+async fn a_second_signal_ends_a_process_at_once_with_1_and_another_does_its_work() {
     let fixture = Fixture::start(Needs::default()).await;
     let slow = [("ISSUER_LATENCY", "6s"), ("PROCESSOR_TIMEOUT", "30s")];
     let (api, mut worker, _folder) = pair(&fixture, &slow).await;

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_is_told_within_ten_seconds_or_not_at_all() {
+    fn a_stop_of_progress_is_reported_within_ten_seconds() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let outcomes = [at(0), at(1), at(20), at(25)];
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_is_false_while_payments_end() {
+    fn an_alarm_while_payments_end_counts_as_false() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let flowing: Vec<Instant> = (0..20).map(at).collect();

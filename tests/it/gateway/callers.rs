@@ -3,7 +3,7 @@
 use super::fixture::{Fixture, old_card, order};
 
 #[tokio::test]
-async fn an_old_caller_creates_a_payment_and_pays_it_by_the_same_two_routes_as_ever() {
+async fn an_existing_caller_creates_and_pays_a_payment_by_its_two_routes() {
     let fixture = Fixture::start().await;
     let created = fixture
         .gateway
@@ -20,7 +20,7 @@ async fn an_old_caller_creates_a_payment_and_pays_it_by_the_same_two_routes_as_e
 }
 
 #[tokio::test]
-async fn the_link_that_shoppers_get_shows_the_payment_and_takes_a_card() {
+async fn the_link_for_shoppers_shows_the_payment_and_accepts_a_card() {
     let fixture = Fixture::start().await;
     let id = fixture.payment().await;
     let link = format!("/payments-api/payments/process/{id}");
@@ -64,7 +64,7 @@ async fn a_refusal_arrives_with_its_status_and_its_one_plain_sentence() {
 }
 
 #[tokio::test]
-async fn the_gateway_adds_store_managers_key_and_forwards_nobody_elses() {
+async fn the_gateway_adds_the_key_of_store_manager_and_forwards_no_other() {
     let fixture = Fixture::start().await;
     let stolen = format!("Bearer {}", super::fixture::KIOSK_KEY);
     let created = fixture

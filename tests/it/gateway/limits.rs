@@ -19,7 +19,7 @@ use super::stand_in::{StandIn, nowhere, silent};
 const ROUTE: &str = "/payments-api/payments";
 
 #[tokio::test]
-async fn a_burst_is_answered_with_429_and_spares_other_clients() {
+async fn a_burst_is_answered_with_429_and_does_not_affect_other_clients() {
     let service = StandIn::start().await;
     let limits = [("GATEWAY_CLIENT_RATE", "1"), ("GATEWAY_CLIENT_BURST", "5")];
     let krakend = Krakend::start(service.address, &limits).await;
@@ -52,7 +52,7 @@ async fn a_body_that_is_too_large_is_refused_with_413() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_gives_an_error_at_once_and_is_found_again_when_it_is_back() {
+async fn a_service_that_is_down_gives_an_error_at_once_until_it_is_back() {
     let address = nowhere().await;
     let krakend = Krakend::start(address, &[]).await;
     let caller = Caller::new(krakend.address);
@@ -65,7 +65,7 @@ async fn a_service_that_is_down_gives_an_error_at_once_and_is_found_again_when_i
 }
 
 #[tokio::test]
-async fn a_service_that_hangs_is_given_up_and_asked_again_by_the_next_caller() {
+async fn a_hanging_service_times_out_and_the_next_caller_tries_again() {
     let (address, listener) = silent().await;
     let krakend = Krakend::start(address, &[("GATEWAY_TIMEOUT", "1s")]).await;
     let caller = Caller::new(krakend.address);
@@ -87,7 +87,7 @@ async fn a_service_that_hangs_is_given_up_and_asked_again_by_the_next_caller() {
 
 /// What a caller does to its own request closes no route for others.
 #[tokio::test]
-async fn bodies_that_break_off_do_not_close_the_route_for_others() {
+async fn incomplete_bodies_do_not_close_the_route_for_others() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     for number in 0..40 {
@@ -127,7 +127,7 @@ impl Body for Pieces {
 
 /// Refusals of the service arrive, and the connections behind the gateway stay good for others.
 #[tokio::test]
-async fn early_refusals_come_through_and_hurt_no_other_request() {
+async fn early_refusals_reach_the_caller_and_affect_no_other_request() {
     let fixture = Fixture::start().await;
     let large = |number: i64| {
         let mut body = order(number);

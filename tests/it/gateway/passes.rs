@@ -96,7 +96,7 @@ async fn a_repeated_request_is_recognized_by_its_idempotency_key() {
 }
 
 #[tokio::test]
-async fn a_state_read_through_the_gateway_is_never_an_old_one() {
+async fn a_state_read_through_the_gateway_is_never_stale() {
     let fixture = Fixture::start().await;
     for order_id in 1..=20 {
         let created = fixture
@@ -115,7 +115,7 @@ async fn a_state_read_through_the_gateway_is_never_an_old_one() {
 }
 
 #[tokio::test]
-async fn a_card_is_handed_in_for_a_token_and_pays_with_it() {
+async fn a_card_is_exchanged_for_a_token_that_pays() {
     let fixture = Fixture::start().await;
     let card =
         json!({ "cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2035-01" });
@@ -138,7 +138,7 @@ async fn a_card_is_handed_in_for_a_token_and_pays_with_it() {
 }
 
 #[tokio::test]
-async fn the_headers_that_matter_are_forwarded_and_no_others() {
+async fn only_the_headers_that_matter_are_forwarded() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     let forwarded = [

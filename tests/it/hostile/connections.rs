@@ -12,7 +12,7 @@ use super::*;
 const GOOD: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn heads_that_come_byte_by_byte_are_cut_and_keep_nobody_out() {
+async fn heads_sent_byte_by_byte_are_cut_off_and_block_no_other_caller() {
     let victim = Victim::embedded(&[("HTTP_IDLE_TIMEOUT", "2s")]).await;
     let mut slow = open_many(victim.address(), 500).await;
     let neighbor = victim.neighbor();
@@ -35,7 +35,7 @@ async fn heads_that_come_byte_by_byte_are_cut_and_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn five_thousand_idle_connections_keep_nobody_out() {
+async fn five_thousand_idle_connections_block_no_other_caller() {
     may_open_files(6000);
     let victim = Victim::on_servers(&[]).await;
     let idle = open_many(victim.address(), 5000).await;
@@ -53,7 +53,7 @@ async fn five_thousand_idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_theirs() {
+async fn at_the_limit_the_longest_idle_connection_is_closed_and_busy_ones_are_kept() {
     let victim = Victim::embedded(&[("HTTP_CONNECTIONS", "20")]).await;
     all_places_are_free(victim.address()).await;
     let mut idle = open_many(victim.address(), 20).await;
@@ -101,7 +101,7 @@ async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_
 }
 
 #[tokio::test]
-async fn a_low_limit_of_open_files_is_told_and_kept() {
+async fn a_low_limit_of_open_files_is_reported_and_respected() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("limited");
     let text = format!("#!/bin/sh\nulimit -n 500\nexec {PROGRAM} \"$@\"\n");

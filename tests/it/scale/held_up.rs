@@ -123,7 +123,7 @@ async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_held_up_in_its_call_charges_nothing_more_whatever_another_worker_was_told() {
+async fn a_worker_delayed_in_its_call_causes_no_second_charge() {
     let scene = Scene::new(&[]).await;
     let mut ids = Vec::new();
     for (order, (token, ..)) in (1..).zip(OUTCOMES) {
@@ -152,7 +152,7 @@ async fn a_worker_held_up_in_its_call_charges_nothing_more_whatever_another_work
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_charge_is_taken_back_before_the_decline_is_told() {
+async fn a_late_charge_is_reversed_before_the_decline_is_published() {
     let scene = Scene::new(&[("RETRY_INITIAL", "4s")]).await;
     let results = super::outcomes::Outcomes::subscribe(&scene.fleet.amqp).await;
     let id = scene.client.pay(1, "tok_later_calls_declined").await;
@@ -190,7 +190,7 @@ async fn a_late_charge_is_taken_back_before_the_decline_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_workers_held_up_in_calls_for_one_try_charge_nothing_after_the_third_was_declined() {
+async fn two_workers_delayed_in_calls_for_one_try_charge_nothing_after_a_decline() {
     let scene = Scene::new(&[]).await;
     let id = scene.client.pay(1, "tok_later_calls_declined").await;
     let first = scene.worker_held_up_in(1, 0).await;

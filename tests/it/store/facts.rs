@@ -165,7 +165,7 @@ fn answered(asked: (u32, u32), answer: Answer) -> Trigger {
 }
 
 #[tokio::test]
-async fn a_sweep_renders_what_the_commit_handed_over() {
+async fn a_sweep_renders_the_same_messages_that_the_commit_handed_over() {
     for mut case in Case::on_both().await {
         let handed_over = case.declined().await;
         assert_eq!(case.number(FACTS).await, 3);
@@ -175,7 +175,7 @@ async fn a_sweep_renders_what_the_commit_handed_over() {
 }
 
 #[tokio::test]
-async fn a_result_is_told_as_it_was_although_the_payment_has_moved_on() {
+async fn a_result_shows_its_own_moment_even_if_the_payment_has_moved_on() {
     for mut case in Case::on_both().await {
         let [_, result, reply] = case.declined().await;
         case.advance(Trigger::PresentCard, Some((presented("2222"), 2)))
@@ -235,7 +235,7 @@ async fn facts_become_messages_for_a_release_without_facts() {
 }
 
 #[tokio::test]
-async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are_published() {
+async fn a_fact_with_an_unreadable_payment_is_set_aside_and_the_others_are_published() {
     for mut case in Case::on_both().await {
         case.declined().await;
         let due = tx_now(&case.database).await;
@@ -259,7 +259,7 @@ async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are
 }
 
 #[tokio::test]
-async fn what_waits_of_an_earlier_moment_hides_no_lost_try_of_the_current_one() {
+async fn pending_messages_of_an_earlier_moment_hide_no_lost_try() {
     for case in Case::on_both().await {
         let now = tx_now(&case.database).await;
         let rows: Vec<_> = (1..=5).map(|id| processing(id, seconds(0))).collect();

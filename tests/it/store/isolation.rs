@@ -136,7 +136,7 @@ fn new_payment(id: i64, key: Option<&str>, token: Option<&str>) -> NewPayment {
 }
 
 #[tokio::test]
-async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_it_is_released() {
+async fn an_unreadable_outbox_row_is_set_aside_and_published_when_released() {
     for case in Case::on_both().await {
         let rows: Vec<OutboxRow> = (1..=4).map(|id| outbox(Some(id), NOON)).collect();
         keep_outbox(&case.database, &rows).await;
@@ -173,7 +173,7 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
 }
 
 #[tokio::test]
-async fn a_row_that_an_operator_has_marked_is_published_no_more() {
+async fn a_row_marked_by_an_operator_is_not_published() {
     for case in Case::on_both().await {
         keep_outbox(&case.database, &[outbox(Some(1), NOON)]).await;
         case.fixture
@@ -207,7 +207,7 @@ const BROKEN: [(&str, &str); 13] = [
 ];
 
 #[tokio::test]
-async fn payments_that_cannot_be_read_are_left_out_of_the_rescue_and_come_back_when_released() {
+async fn unreadable_payments_are_left_out_of_the_rescue_until_they_are_released() {
     for case in Case::on_both().await {
         let healthy = 100..=105;
         case.forgotten((1..=13).chain(healthy.clone())).await;
@@ -247,7 +247,7 @@ async fn the_rescue_dispatches_a_payment_whose_outbox_row_is_set_aside() {
 }
 
 #[tokio::test]
-async fn work_for_a_payment_that_cannot_be_read_is_settled_and_its_neighbours_are_claimed() {
+async fn work_for_an_unreadable_payment_is_settled_and_the_others_are_claimed() {
     for case in Case::on_both().await {
         case.forgotten(1..=4).await;
         case.fixture
@@ -272,7 +272,7 @@ async fn work_for_a_payment_that_cannot_be_read_is_settled_and_its_neighbours_ar
 }
 
 #[tokio::test]
-async fn a_payment_that_cannot_be_read_does_not_move_and_its_neighbours_do() {
+async fn an_unreadable_payment_is_not_changed_and_the_others_are() {
     for case in Case::on_both().await {
         keep(&case.database, &[payment(1), payment(2), payment(3)]).await;
         case.fixture
@@ -287,7 +287,7 @@ async fn a_payment_that_cannot_be_read_does_not_move_and_its_neighbours_do() {
 }
 
 #[tokio::test]
-async fn lists_leave_out_what_cannot_be_read_and_pages_stay_full() {
+async fn lists_leave_out_unreadable_payments_and_pages_stay_full() {
     for case in Case::on_both().await {
         let row = |id| {
             let mut row = payment(id);
@@ -327,7 +327,7 @@ async fn lists_leave_out_what_cannot_be_read_and_pages_stay_full() {
 }
 
 #[tokio::test]
-async fn a_key_whose_payment_cannot_be_read_is_refused_alone() {
+async fn only_the_key_of_an_unreadable_payment_is_refused() {
     for case in Case::on_both().await {
         keep(
             &case.database,
@@ -354,7 +354,7 @@ async fn a_key_whose_payment_cannot_be_read_is_refused_alone() {
 }
 
 #[tokio::test]
-async fn a_card_token_that_cannot_be_read_is_of_no_use_and_the_others_are() {
+async fn an_unreadable_card_token_cannot_be_used_and_others_can() {
     for case in Case::on_both().await {
         let mut tx = begin(&case.database).await;
         let mut tokens = [token("tok_broken"), token("tok_fine")];

@@ -63,7 +63,7 @@ fn new_payment(id: PaymentId, key: &str) -> NewPayment {
 }
 
 #[tokio::test]
-async fn a_commit_in_doubt_is_resolved_by_writing_the_same_again_and_written_once() {
+async fn an_uncertain_commit_is_resolved_by_writing_again_and_written_once() {
     let (proxy, database) = ready().await;
     let space = IdSpace {
         first: 1,
@@ -100,7 +100,7 @@ async fn a_commit_in_doubt_is_resolved_by_writing_the_same_again_and_written_onc
 }
 
 #[tokio::test]
-async fn a_conversation_byte_by_byte_or_with_a_delay_is_the_same_conversation() {
+async fn splitting_or_delaying_the_traffic_changes_nothing() {
     let (proxy, database) = ready().await;
     proxy.set(Mode::ByteByByte);
     samples::keep(&database, &[samples::full(1)]).await;
@@ -109,7 +109,7 @@ async fn a_conversation_byte_by_byte_or_with_a_delay_is_the_same_conversation() 
 }
 
 #[tokio::test]
-async fn connections_that_have_fallen_silent_are_given_up_together() {
+async fn silent_connections_are_closed_together() {
     let (proxy, database) = ready().await;
     // As many as the pool holds, idle.
     let open = futures::future::join_all((0..5).map(|_| begin(&database))).await;

@@ -92,7 +92,7 @@ async fn servers_that_are_down_are_named_with_host_port_and_cause_within_seconds
 }
 
 #[tokio::test]
-async fn setup_says_at_once_what_it_waits_for() {
+async fn setup_reports_at_once_what_it_waits_for() {
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
     let mut setup = Command::new(env!("CARGO_BIN_EXE_payment-service"))
@@ -114,7 +114,7 @@ async fn setup_says_at_once_what_it_waits_for() {
 }
 
 #[tokio::test]
-async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
+async fn servers_that_are_set_up_pass_and_no_message_is_left_or_taken() {
     let fixture = Fixture::servers().await;
     set_up(&fixture).await;
     let client = RabbitMq::new(options(fixture.amqp_url()));
@@ -163,7 +163,7 @@ async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
 }
 
 #[tokio::test]
-async fn the_embedded_service_is_fit() {
+async fn the_embedded_service_passes() {
     let fixture = Fixture::embedded().await;
     let ended = check(&fixture).await.with(0);
     assert!(found(&ended, "database").1.starts_with("SQLite 3."));
@@ -174,7 +174,7 @@ async fn the_embedded_service_is_fit() {
 }
 
 #[tokio::test]
-async fn a_database_with_room_for_one_process_is_named() {
+async fn a_database_with_too_few_connections_is_named() {
     let mut fixture = Fixture::servers().await;
     set_up(&fixture).await;
     fixture.also("DATABASE_CONNECTIONS", "60".to_owned());
@@ -187,7 +187,7 @@ async fn a_database_with_room_for_one_process_is_named() {
 }
 
 #[tokio::test]
-async fn a_database_without_the_schema_is_not_fit() {
+async fn a_database_without_the_schema_fails() {
     let fixture = Fixture::servers().await;
     let (level, message) = found(&check(&fixture).await.with(1), "schema");
     assert_eq!(level, "fail", "{message}");
@@ -218,7 +218,7 @@ async fn set_up_database(fixture: &Fixture) {
 }
 
 #[tokio::test]
-async fn rights_that_are_missing_at_the_broker_are_named() {
+async fn missing_permissions_at_the_broker_are_named() {
     let mut fixture = Fixture::servers().await;
     set_up(&fixture).await;
     let url = fixture.amqp_url().to_owned();
@@ -281,7 +281,7 @@ async fn a_key_that_does_not_open_what_is_stored_is_named() {
 }
 
 #[tokio::test]
-async fn ids_that_run_out_are_a_warning_and_then_a_failure() {
+async fn running_out_of_ids_is_a_warning_and_then_a_failure() {
     for mut fixture in Fixture::both().await {
         let database = fixture.database();
         database.reserve_ids(900, 1).await.unwrap();
@@ -298,7 +298,7 @@ async fn ids_that_run_out_are_a_warning_and_then_a_failure() {
 }
 
 #[tokio::test]
-async fn faults_of_the_configuration_are_findings() {
+async fn configuration_errors_are_findings() {
     let variables = [("DATABASE_URL", "mysql://somewhere".to_owned())];
     let ended = run_with(&["check", "--json"], &variables).await.with(1);
     assert_eq!(found(&ended, "configuration").0, "fail");

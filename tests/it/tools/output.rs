@@ -45,7 +45,7 @@ async fn a_reader_that_closes_the_pipe_ends_a_command_quietly() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_one_line_and_an_exit_code() {
+async fn a_full_disk_gives_one_line_and_an_exit_code() {
     let fixture = Fixture::embedded().await;
     for arguments in COMMANDS {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -59,7 +59,7 @@ async fn a_full_disk_is_one_line_and_an_exit_code() {
 
 /// A log that cannot be written, and the end of a command that fails.
 #[tokio::test]
-async fn standard_error_that_cannot_be_written_to_is_no_panic() {
+async fn an_unwritable_standard_error_does_not_panic() {
     let fixture = Fixture::nothing();
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     let ended = command(&fixture, &["check", "--payments"])

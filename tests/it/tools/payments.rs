@@ -82,7 +82,7 @@ async fn the_newest_payments_of_all_clients_are_listed_and_can_be_narrowed() {
 }
 
 #[tokio::test]
-async fn one_payment_is_shown_with_its_history_its_charges_and_what_is_due() {
+async fn one_payment_is_shown_with_history_charges_and_pending_messages() {
     for fixture in Fixture::both().await {
         some(&fixture).await;
         let show = async |id: &str| fixture.run(&["payments", "show", id, "--json"]).await;

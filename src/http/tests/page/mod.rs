@@ -86,7 +86,7 @@ async fn attempt(served: &Served) -> i64 {
 }
 
 #[tokio::test]
-async fn a_browser_gets_a_page_in_its_language_and_other_callers_the_payment_as_ever() {
+async fn a_browser_gets_a_page_in_its_language_and_other_callers_get_json() {
     let served = with_payment().await;
     let (response, english) = page(&served, opened(LINK)).await;
     assert_eq!(response.status(), 200);
@@ -123,7 +123,7 @@ async fn a_browser_gets_a_page_in_its_language_and_other_callers_the_payment_as_
 }
 
 #[tokio::test]
-async fn a_card_is_paid_with_and_a_reload_asks_again_instead_of_posting_again() {
+async fn after_paying_a_reload_does_not_post_again() {
     let served = with_payment().await;
     let request = posted(LINK, form(&served).await);
     let pay = async { page(&served, request).await };
@@ -152,7 +152,7 @@ async fn a_card_is_paid_with_and_a_reload_asks_again_instead_of_posting_again() 
 }
 
 #[tokio::test]
-async fn a_paid_page_is_a_receipt_with_a_way_back_to_the_shop() {
+async fn a_paid_page_is_a_receipt_with_a_link_back_to_the_shop() {
     let (key, digest) = new_api_key();
     let file = json!({"clients": [{
         "name": "shop", "api_key_sha256": [digest], "display_name": "Caf\u{e9} & Sons",
@@ -194,7 +194,7 @@ async fn a_paid_page_is_a_receipt_with_a_way_back_to_the_shop() {
 }
 
 #[tokio::test]
-async fn a_double_click_and_a_form_of_before_present_no_second_card() {
+async fn a_double_click_or_an_old_form_presents_no_second_card() {
     let served = with_payment().await;
     let form = form(&served).await;
     let both = (
@@ -224,7 +224,7 @@ async fn a_double_click_and_a_form_of_before_present_no_second_card() {
 }
 
 #[tokio::test]
-async fn while_a_card_is_checked_the_page_renews_itself_and_has_no_form() {
+async fn while_a_card_is_checked_the_page_refreshes_and_has_no_form() {
     let served = with_payment().await;
     page(&served, posted(LINK, form(&served).await)).await;
     let (_, text) = page(&served, opened(LINK)).await;

@@ -31,7 +31,7 @@ fn attempt(issuer: &SimulatedIssuer, token: &str, try_number: u32) -> Authorizat
 }
 
 #[tokio::test]
-async fn a_repeat_carries_the_same_authorization_code_and_another_attempt_another() {
+async fn a_repeated_try_has_the_same_authorization_code_and_another_attempt_a_new_one() {
     let issuer = issuer(Duration::ZERO);
     let mut authorization = attempt(&issuer, "tok_visa", 1);
     let first = issuer.authorize(&authorization).await;
@@ -51,7 +51,7 @@ async fn a_repeat_carries_the_same_authorization_code_and_another_attempt_anothe
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_issuer_answers_only_to_a_time_out() {
+async fn a_silent_issuer_never_answers_before_the_time_out() {
     let issuer = issuer(Duration::ZERO);
     let authorization = attempt(&issuer, "tok_issuer_silent", 1);
     let hour = Duration::from_secs(3600);
@@ -63,7 +63,7 @@ async fn a_silent_issuer_answers_only_to_a_time_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_lies_around_its_mean_and_is_the_same_for_the_same_try() {
+async fn latency_varies_around_its_mean_and_is_fixed_for_each_try() {
     let issuer = issuer(Duration::from_millis(200));
     let latency = issuer.options.latency;
     let mut times = std::collections::HashSet::new();
@@ -100,7 +100,7 @@ async fn without_latency_no_timer_is_used() {
 }
 
 #[tokio::test]
-async fn a_reversal_that_gets_lost_twice_is_confirmed_the_third_time() {
+async fn a_reversal_that_is_lost_twice_is_confirmed_the_third_time() {
     let issuer = issuer(Duration::ZERO);
     let authorization = attempt(&issuer, "tok_reversal_lost_2", 1);
     assert_eq!(issuer.authorize(&authorization).await, Answer::Unknown);
@@ -115,7 +115,7 @@ async fn a_reversal_that_gets_lost_twice_is_confirmed_the_third_time() {
 }
 
 #[tokio::test]
-async fn every_test_token_stands_for_a_card_that_has_not_expired() {
+async fn every_test_token_has_a_card_that_has_not_expired() {
     let issuer = issuer(Duration::ZERO);
     for listed in TEST_CARDS {
         let card = issuer.test_card(listed.token).unwrap();

@@ -123,7 +123,7 @@ async fn a_refused_request_is_listed_and_stays_with_the_reason_when_its_replay_i
 }
 
 #[tokio::test]
-async fn a_masked_letter_cannot_be_replayed_and_says_so() {
+async fn a_masked_dead_letter_cannot_be_replayed() {
     let fixture = Fixture::servers().await;
     let (_process, client) = service(&fixture).await;
     let card =

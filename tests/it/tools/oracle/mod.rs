@@ -173,7 +173,7 @@ async fn an_overdue_outbox_row_is_a_breach_by_its_due_time_and_by_its_age() {
 }
 
 #[tokio::test]
-async fn ten_examples_are_shown_and_all_cases_counted() {
+async fn ten_examples_are_shown_and_all_cases_are_counted() {
     for fixture in Fixture::both().await {
         let database = fixture.database();
         let mut tx = database.begin().await.unwrap();
@@ -249,7 +249,7 @@ async fn the_command_prints_figures_and_exits_with_1_on_a_breach() {
 }
 
 #[tokio::test]
-async fn a_folder_without_data_is_no_database_in_order() {
+async fn a_folder_without_data_is_an_error() {
     let fixture = Fixture::nothing();
     let ended = fixture.run(&["check", "--payments"]).await.with(1);
     assert!(ended.err.contains("there is no data in"), "{ended:?}");
