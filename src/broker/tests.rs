@@ -67,7 +67,7 @@ async fn a_delivery_whose_handler_panics_is_rejected_and_its_permit_released() {
     let expected = [
         ("panics", "rejected"),
         ("works", "acknowledged"),
-        // What is settled stays as it is.
+        // A settled delivery is not changed.
         ("panics late", "acknowledged"),
         ("works", "acknowledged"),
     ];

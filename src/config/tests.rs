@@ -1,4 +1,4 @@
-//! What a configuration must say, and that all of its faults are told at once.
+//! What a configuration must contain, and that all of its errors are reported together.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -131,7 +131,7 @@ fn the_example_file_lists_every_variable_and_no_other() {
     };
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example");
     let example = std::fs::read_to_string(example).expect("the example file");
-    // Behind this heading stand the variables of the files around the service.
+    // The variables after this heading belong to the files around the service.
     let (example, _) = example
         .split_once("# --- compose.yaml and krakend.json")
         .expect("the heading");

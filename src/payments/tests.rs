@@ -1,4 +1,4 @@
-//! Commands on a database: rows are handed over by their commit, and duplicates get their winner.
+//! Commands on a database: the commit hands rows over, and duplicates get the first payment.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a seal must hold.
+//! What a seal must guarantee.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The demonstration, as a newcomer starts it: it must keep every promise, without servers and with them.
+//! The demonstration: every payment must end as promised, without servers and with them.
 
 use std::process::{Command, Output};
 

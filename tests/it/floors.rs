@@ -230,7 +230,7 @@ fn parts(sources: &[Source]) -> BTreeMap<ItemPath, BTreeMap<String, BTreeSet<Str
     parts
 }
 
-/// A way that leads from a part back to it.
+/// A path from a part back to itself.
 fn circle(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn walk(
         graph: &BTreeMap<String, BTreeSet<String>>,

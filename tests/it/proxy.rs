@@ -1,4 +1,4 @@
-//! The harness itself: each fault of the proxy is what it says.
+//! Tests of the harness: each fault of the proxy does what it says.
 
 use std::{
     net::SocketAddr,
@@ -16,7 +16,7 @@ use crate::{
     support::proxy::{Mode, Proxy, Trigger},
 };
 
-/// Nothing that is to come takes as long; what must not come is waited for this long.
+/// The time limit for expected data, and how long unexpected data is waited for.
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// Answers each piece with a word in front of it.

@@ -1,4 +1,4 @@
-//! The relay's replies at a broker that closes connections for some addresses and says nothing of others.
+//! The relay's replies at a broker that closes connections for some addresses and never confirms others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::app::eventually;
 
-/// How long it takes until nothing is known to be confirmed.
+/// The confirm time-out.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `evil…` closes the connection of everything behind it, `silent…` is never confirmed, the rest is taken.
@@ -227,10 +227,10 @@ async fn replies_that_close_the_connection_are_set_aside_and_all_others_are_publ
     }
     let letters = fixture.broker.count("payments.replies");
     assert!(letters >= 10, "{letters}");
-    // By halves: far fewer than one for each.
+    // Found by halving: far fewer closed connections than one for each.
     let closed = fixture.broker.closed.load(Ordering::Relaxed);
     assert!(closed < 150, "{closed}");
-    // What is known is not tried again.
+    // Known addresses are not tried again.
     fixture
         .reply(&["evil-again".to_owned()], Uuid::now_v7)
         .await;
@@ -262,7 +262,7 @@ async fn an_address_without_confirms_delays_no_other_and_its_reply_becomes_a_dea
     assert!(begin.elapsed() < Duration::from_secs(60));
     fixture.left(100).await;
     assert_eq!(fixture.broker.count("payments.replies"), 0);
-    // One that has been offered for long.
+    // One that has been published for a long time.
     let old = || {
         Uuid::new_v7(uuid::Timestamp::from_unix(
             uuid::NoContext,

@@ -1,4 +1,4 @@
-//! The harness itself: its servers serve, and come back after a kill.
+//! Tests of the harness: its servers work, and come back after a kill.
 
 use std::{fs, path::Path, time::Instant};
 

@@ -70,7 +70,7 @@ async fn connections_to_the_database_set_tcp_nodelay_with_and_without_tls() {
     for options in ["ssl-mode=DISABLED", "ssl-mode=REQUIRED", &verified] {
         let url = format!("mysql://root@localhost:{}/mysql?{options}", server.port());
         let database = Store::mysql(parse_url(&url).unwrap(), 4);
-        // Reached, and without our tables. Several at the same time, for a connection each.
+        // Connected, and the tables are missing. Several at the same time, so that each has a connection.
         let (first, second, third) =
             tokio::join!(database.check(), database.check(), database.check());
         for checked in [first, second, third] {

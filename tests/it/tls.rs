@@ -1,4 +1,4 @@
-//! TLS to the database and to the broker, with certificates of an authority of one's own.
+//! TLS to the database and to the broker, with certificates of an extra CA.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn the_database_is_trusted_by_its_ca_and_host_name() {
         let checked = database.check().await;
         database.close().await;
         match checked {
-            // Reached, and without our tables.
+            // Connected, and the tables are missing.
             Ok(_) | Err(StoreError::Migration(_)) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
@@ -88,7 +88,7 @@ async fn the_broker_is_trusted_by_its_ca_and_host_name() {
         ("localhost", tls, Some("wrong")),
         ("127.0.0.1", tls, Some("right")),
         ("localhost", tls, None),
-        // The broker speaks no TLS there: nothing is sent in clear instead.
+        // The broker has no TLS on this port: nothing is sent unencrypted instead.
         ("localhost", plain, Some("right")),
     ] {
         let refused = reached("amqps", host, port, authority).await.unwrap_err();

@@ -11,7 +11,7 @@ fn database() -> Store {
     Store::sqlite(&folder.join("payments.db"))
 }
 
-/// Whether anybody gets results.
+/// Whether results are delivered.
 async fn results_are_wanted(broker: &dyn Broker) -> bool {
     let result = Publication {
         exchange: Exchange::Results,

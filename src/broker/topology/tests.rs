@@ -1,4 +1,4 @@
-//! What the file says, and what follows from it.
+//! The content of the file, and what follows from it.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn every_queue_and_exchange_in_the_code_is_defined_and_durable() {
                 .any(|it| it.name == queue.name() && it.durable),
             "{queue:?}"
         );
-        // Callbacks are bound while somebody wants them.
+        // Callbacks are bound only while a client wants them.
         assert!(
             queue == Queue::Callbacks
                 || topology
@@ -66,7 +66,7 @@ fn every_queue_has_a_length_limit_that_rejects_and_a_delivery_limit() {
     }
 }
 
-/// The broker says nothing when it falls back to dead-lettering at most once.
+/// The broker does not report that it falls back to dead-lettering at most once.
 #[test]
 fn at_least_once_dead_lettering_has_the_arguments_that_it_requires() {
     let topology = Topology::of_definitions().expect("definitions");

@@ -1,4 +1,4 @@
-//! Cards as they come in: forms, brands, check digits, and the search for what must not be kept.
+//! Cards as they are received: notations, brands, check digits.
 
 use proptest::prelude::*;
 use time::macros::{date, datetime};

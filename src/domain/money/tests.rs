@@ -1,4 +1,4 @@
-//! Amounts as they come in and go out.
+//! Reading and writing amounts.
 
 use proptest::prelude::*;
 

@@ -73,7 +73,7 @@ async fn process_waits_by_default_at_both_addresses() {
             (&payment["is_paid"], &payment["order_id"]),
             (&json!(true), &json!(1))
         );
-        // A second click on the same link is answered as it stands.
+        // A second click on the same link gets the current state.
         let (response, payment) = served.answer(post(path, CARD)).await;
         assert_eq!(
             (response.status().as_u16(), &payment["attempt"]),
@@ -286,7 +286,7 @@ async fn the_configured_status_answers_only_creates_without_a_card() {
         assert_eq!(header(&response, "location"), Some("/payments/1"));
         assert_eq!(header(&response, "idempotent-replayed"), replayed);
     }
-    // Everything else is as ever.
+    // Everything else is unchanged.
     assert_eq!(served.status(post("/payments", WITH_CARD)).await, 202);
     let late = with(post("/payments/1/process", CARD), "prefer", "respond-async");
     assert_eq!(served.status(late).await, 202);

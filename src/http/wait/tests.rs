@@ -29,7 +29,7 @@ fn payment(status: PaymentStatus) -> Payment {
     }
 }
 
-/// A store that says `processing` until the given read.
+/// A store that answers `processing` until the given read.
 struct Store {
     reads: AtomicUsize,
     succeeded_from: usize,

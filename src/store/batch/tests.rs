@@ -1,4 +1,4 @@
-//! Which items share a transaction, and what becomes of those that fail.
+//! Which items share a transaction, and what happens to those that fail.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -55,7 +55,7 @@ async fn items_that_are_not_urgent_wait_to_share_a_transaction() {
     assert_eq!(together, [4, 4, 4, 4, 1, 1]);
 }
 
-/// A database that is a long way away.
+/// A database that is far away.
 #[derive(Default)]
 struct Far {
     under_way: AtomicUsize,
@@ -176,7 +176,7 @@ impl Batch for Treacherous {
     }
 }
 
-/// Items that go on until they are done, as what a worker has taken does.
+/// Items without a time limit, as those of workers.
 fn endless() -> Limits {
     Limits {
         patience: None,
@@ -211,7 +211,7 @@ async fn an_item_that_fails_does_not_affect_others() {
         assert!(error.is_of_the_rows(), "{bad:?}: {error}");
         assert!(error.reason_to_set_aside().is_some(), "{bad:?}: {error}");
         assert!(began.elapsed() < Duration::from_secs(1), "{bad:?}");
-        // The batcher itself has not come to harm.
+        // The batcher itself still works.
         assert!(batcher.submit(Item::Succeeds).await.is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What is read, and what is refused and how.
+//! What is accepted, and how other input is refused.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -19,7 +19,7 @@ fn faults(text: &str) -> Vec<(String, &'static str)> {
 fn a_duplicate_key_is_named_at_every_level() {
     for (text, field) in [
         (r#"{"order_id": 1, "order_id": 2}"#, "order_id"),
-        // The same value twice is no better.
+        // The same value twice is refused, too.
         (
             r#"{"order_id": 1, "user_id": 1, "order_id": 1}"#,
             "order_id",

@@ -140,7 +140,7 @@ fn amounts_are_refused_with_their_reason() {
         let body = json!({"order_id": 1, "user_id": 1, "total_amount": amount});
         assert_eq!(faults(payment(&body)), [fault("total_amount", code)]);
     }
-    // How many decimals an unknown currency has cannot be said.
+    // The decimals of an unknown currency are not known.
     let body = json!({"order_id": 1, "user_id": 1, "total_amount": 1.001, "currency": "ABC"});
     assert_eq!(
         faults(payment(&body)),
@@ -241,7 +241,7 @@ fn extra_fields_of_a_lenient_client_are_dropped() {
     for cards in [CardsAllowed::Yes, CardsAllowed::No] {
         let read = parse_payment(&body, &lenient(cards)).expect("a good request");
         let expected = parse_payment(&plain, &rules(cards)).expect("a good request");
-        // Nothing of it goes into the fingerprint either.
+        // It is not part of the fingerprint either.
         assert_eq!(read.canonical(), expected.canonical());
         assert!(!format!("{read:?}").contains("4242"));
         assert_eq!(faults(parse_payment(&body, &rules(cards))).len(), 5);

@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// Starts what may start; returns who did.
+    /// Starts the tries that may start; returns their clients.
     fn start(&mut self) -> Vec<&'static str> {
         let mut started = Vec::new();
         while let Some((ticket, name)) = self.shares.next(self.now) {
@@ -46,7 +46,7 @@ impl World {
         started
     }
 
-    /// Ends the tries of a client that have run for so long.
+    /// Ends the tries of a client that have run this long.
     fn end(&mut self, name: &str, after: Duration) {
         let now = self.now;
         let ends = |it: &(Ticket, &str, Instant)| it.1 == name && now - it.2 >= after;
@@ -136,7 +136,7 @@ fn more_clients_than_permits_take_turns() {
     assert!(NAMES.iter().all(|name| started[name] == 20), "{started:?}");
 }
 
-/// As long as the calls are young nobody can know; then room is made for whatever comes behind.
+/// As long as calls are short this is unknown; then tries are postponed to make room for others.
 #[test]
 fn tries_at_a_silent_processor_are_postponed_and_come_back_in_turn() {
     let mut world = World::new(4);
@@ -187,7 +187,7 @@ fn postponed_tries_start_before_new_ones() {
     assert_eq!(order, ["twice", "once", "once more", "fresh"]);
 }
 
-/// A lane of one client that floods never takes the whole room, however the calls of others go.
+/// The tries of one flooding client never fill the whole queue, however long the calls of others take.
 #[test]
 fn tries_in_a_long_queue_are_postponed_even_if_calls_are_fast() {
     let mut world = World::new(4);
@@ -202,7 +202,7 @@ fn tries_in_a_long_queue_are_postponed_even_if_calls_are_fast() {
     assert_eq!((postponed.len(), world.shares.waiting()), (46, 50));
 }
 
-/// While the database is away tries stand still, and calls do not.
+/// While the database is down tries wait, and calls do not.
 #[test]
 fn waiting_for_the_database_does_not_make_a_call_slow() {
     let mut world = World::new(4);

@@ -1,4 +1,4 @@
-//! What an application under test is started with.
+//! The settings of an application under test.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ pub(super) enum Fixture {
     Servers(DatabaseUrl, AmqpUrl),
 }
 
-/// What a test wants otherwise than usual.
+/// What a test changes from the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     variables: Vec<(&'static str, String)>,
@@ -38,7 +38,7 @@ pub struct Setup {
 /// Two clients; the first one logs in to RabbitMQ as the tests do.
 pub const STORE: (&str, &str) = ("store-manager", "key-of-store-manager");
 pub const KIOSK: (&str, &str) = ("kiosk", "key-of-kiosk");
-/// Whom RabbitMQ knows.
+/// The RabbitMQ user of the tests.
 pub const RABBITMQ_USER: &str = "guest";
 
 impl Setup {
@@ -57,13 +57,13 @@ impl Setup {
         self
     }
 
-    /// As with [`Self::with_clients`], and one of them wants to be told by HTTP.
+    /// As with [`Self::with_clients`]; one of them has a callback.
     pub fn with_callback(mut self, client: (&'static str, &str), callback: Value) -> Self {
         self.callbacks.push((client.0, callback));
         self.with_clients()
     }
 
-    /// As with [`Self::with_clients`], and one of them has another field in the clients file.
+    /// As with [`Self::with_clients`]; one of them has another field in the clients file.
     pub fn with_client_setting(
         mut self,
         client: (&'static str, &str),
@@ -74,7 +74,7 @@ impl Setup {
         self.with_clients()
     }
 
-    /// On servers: an api alone.
+    /// With servers: only an api.
     pub fn without_worker(mut self) -> Self {
         self.without_worker = true;
         self
@@ -109,7 +109,7 @@ impl Setup {
             add_settings(&file, &self.client_settings);
             variables.push(("CLIENTS_FILE", file));
         }
-        // What the test says comes last and counts.
+        // Last, so that the test's settings take precedence.
         variables.append(&mut self.variables);
         variables
     }
@@ -163,7 +163,7 @@ fn add_settings(file: &str, settings: &[(&'static str, &'static str, Value)]) {
     std::fs::write(file, clients.to_string()).unwrap();
 }
 
-/// Writes it anew; a service that runs reads it again.
+/// Rewrites it; a running service reloads it.
 pub fn clients_file(folder: &Path, callbacks: &[(&'static str, Value)]) -> String {
     use sha2::{Digest, Sha256};
     let client = |(name, key): (&str, &str), user: &str| {

@@ -1,4 +1,4 @@
-//! What both brokers promise. Each function is run by both, see `embedded.rs` and `rabbitmq.rs`.
+//! The contract of both brokers. `embedded.rs` and `rabbitmq.rs` run each function.
 
 use payment_service::broker::{Exchange, Properties, PublishError, Queue};
 
@@ -167,7 +167,7 @@ pub async fn the_default_exchange_routes_by_queue_name(fixture: Fixture) {
 /// With a work queue of three.
 pub async fn a_full_queue_refuses_messages_until_there_is_room(fixture: Fixture) {
     let client = fixture.client().await;
-    // A broker may take some more than the limit before it notices.
+    // A broker may accept a few more than the limit before it notices.
     let mut taken: u64 = 0;
     while client.publish(&[work("one more")]).await == [Ok(())] {
         taken += 1;
@@ -215,7 +215,7 @@ pub async fn results_reach_every_subscriber_whose_pattern_matches(fixture: Fixtu
         for body in expected {
             let delivery = next(consumer).await;
             assert_eq!(text(&delivery), body);
-            // Settling what needs none is allowed, so that one loop can read both kinds.
+            // Settling is allowed even if it is not needed, so that one loop can read both kinds.
             delivery.settle.acknowledge().await;
         }
     }
@@ -269,7 +269,7 @@ pub async fn unsettled_messages_are_redelivered_when_their_client_closes(fixture
     next(&mut consumer).await.settle.acknowledge().await;
     let in_hand = next(&mut consumer).await;
     client.close().await;
-    // Too late, and harmless.
+    // Too late, but harmless.
     in_hand.settle.acknowledge().await;
 
     let mut again = other.consume(Queue::Work, 10);
@@ -343,7 +343,7 @@ pub async fn deliveries_can_be_settled_after_consuming_has_stopped(fixture: Fixt
     for delivery in rest {
         delivery.settle.acknowledge().await;
     }
-    // Publishing goes on.
+    // Publishing still works.
     publish(&*client, work("d")).await;
     client.close().await;
 
@@ -397,7 +397,7 @@ pub async fn results_are_routed_to_a_queue_while_their_keys_are_bound(fixture: F
         bound.await.unwrap();
     };
     publish(&*client, result(one)).await;
-    // Twice is as good as once.
+    // Binding twice changes nothing.
     for _ in 0..2 {
         bind(&[one], &[two]).await;
     }

@@ -1,4 +1,4 @@
-//! The contract in memory.
+//! The contract with the embedded broker.
 
 use super::{contract, fixture::Fixture};
 

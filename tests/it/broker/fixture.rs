@@ -1,4 +1,4 @@
-//! Where a test of the contract takes place: a broker in memory or a virtual host of its own, with clients on it.
+//! The broker of a contract test: in memory, or a separate virtual host of RabbitMQ; and clients of it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use payment_service::broker::{
 
 use crate::support::servers::fresh_vhost;
 
-/// Far beyond what any step takes.
+/// Much longer than any step takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One broker, with the topology that its clients declare.
@@ -45,7 +45,7 @@ impl Fixture {
         }
     }
 
-    /// Another process, as it were.
+    /// A second client, like another process.
     pub async fn client(&self) -> Arc<dyn Broker> {
         match self {
             Self::Memory(embedded) => Arc::new(embedded.another()),
@@ -87,7 +87,7 @@ pub async fn is_registered(consumer: &Consumer) {
         .expect("not closed");
 }
 
-/// Asks again and again until the answer is yes.
+/// Repeats a check until it succeeds.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     let asking = async {
         while !ask().await {
@@ -99,7 +99,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMu
         .unwrap_or_else(|_| panic!("{what}: not in time"));
 }
 
-/// For work that holds its thread, such as starting and stopping servers.
+/// For work that blocks its thread, such as starting and stopping servers.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! The broker seam: one contract, kept by both implementations, and what only RabbitMQ can do.
+//! The broker's contract, which both implementations pass, and tests that only RabbitMQ allows.
 
 mod contract;
 mod embedded;

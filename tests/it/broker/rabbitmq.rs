@@ -1,4 +1,4 @@
-//! The contract at RabbitMQ.
+//! The contract with RabbitMQ.
 
 use super::{contract, fixture::Fixture};
 

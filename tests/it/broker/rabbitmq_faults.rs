@@ -1,4 +1,4 @@
-//! What RabbitMQ can do to a client, and that everything comes back by itself.
+//! Faults of RabbitMQ, and that clients recover from them without help.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use super::fixture::{
 };
 use crate::support::servers::{Broker as Server, BrokerOptions, fresh_vhost, shared_broker};
 
-/// How soon after the broker everything must be back: its own start, and the longest delay between attempts.
+/// How soon clients must recover: the broker's start, and the longest delay between attempts.
 const BACK: Duration = Duration::from_secs(10);
 
 async fn own_server() -> (Arc<Server>, String) {
@@ -72,7 +72,7 @@ async fn publisher_and_consumer_recover_after_the_broker_is_killed() {
     })
     .await;
     eventually("consumer gone", || async { !*consumer.registered.borrow() }).await;
-    // Of a session that is over: nothing happens.
+    // The session has ended, so nothing happens.
     in_hand.settle.acknowledge().await;
 
     let started = Arc::clone(&server);
@@ -96,7 +96,7 @@ async fn publisher_and_consumer_recover_after_the_broker_is_killed() {
     client.close().await;
 }
 
-/// A process that is held keeps its connections open and answers nothing: half-open, as behind a cut cable.
+/// A stopped process keeps its connections open and answers nothing: half-open, as if a cable were cut.
 #[tokio::test]
 async fn a_silent_broker_costs_no_more_than_the_confirm_time_out() {
     let (server, url) = own_server().await;
@@ -124,7 +124,7 @@ async fn a_silent_broker_costs_no_more_than_the_confirm_time_out() {
         [Err(PublishError::NotConnected)]
     );
 
-    // The process is there and takes connections, but says nothing.
+    // The process accepts connections but sends nothing.
     state_becomes(
         &client,
         "tried again",
@@ -141,8 +141,8 @@ async fn a_silent_broker_costs_no_more_than_the_confirm_time_out() {
     eventually("lapin's threads end", || async { io_threads() == 0 }).await;
 }
 
-/// Threads of lapin in this process that belong to no live connection would pile up over a long outage. Other tests
-/// have connections too, hence only in a process of one test.
+/// lapin's threads of dead connections would pile up during a long outage. Other tests
+/// have connections, too, so this runs only in a process with one test.
 fn io_threads() -> usize {
     if !std::env::args().any(|argument| argument.contains("falls_silent")) {
         return 0;
@@ -168,7 +168,7 @@ async fn a_resource_alarm_is_reported_as_blocked_until_it_ends() {
     let alarmed = Arc::clone(&server);
     let alarm = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).";
     blocking(move || alarmed.rabbitmqctl(&["eval", alarm]).unwrap()).await;
-    // The broker blocks whoever publishes, when they do.
+    // The broker blocks a connection when it publishes.
     eventually("blocked", || async {
         client.publish(&[work("during")]).await;
         *client.connection().borrow() == ConnectionState::Blocked
@@ -183,7 +183,7 @@ async fn a_resource_alarm_is_reported_as_blocked_until_it_ends() {
         begin.elapsed() < Duration::from_millis(100),
         "a blocked broker is not waited for"
     );
-    // Acknowledgements travel on a connection of their own.
+    // Acknowledgements use a separate connection.
     in_hand.settle.acknowledge().await;
 
     let calmed = Arc::clone(&server);
@@ -211,7 +211,7 @@ async fn connections_closed_by_the_server_are_reopened() {
     })
     .await;
     let begin = Instant::now();
-    // It may be up again by now, but it was down.
+    // It may be up again by now.
     states.changed().await.unwrap();
     is_up(&client).await;
     assert!(begin.elapsed() < BACK);
@@ -234,7 +234,7 @@ async fn a_consumer_declares_its_deleted_queue_again() {
     let begin = Instant::now();
     is_registered(&consumer).await;
     assert!(begin.elapsed() < BACK);
-    // The broker may take a moment to route to a queue that it has just made: what is unroutable is published again.
+    // The broker may need a moment to route to a new queue: unroutable messages are published again.
     let publisher = &*client;
     eventually("routed again", || async {
         publisher.publish(&[work("after")]).await == [Ok(())]

@@ -1,4 +1,4 @@
-//! Consumers that get nothing: they register anew, in case the broker has forgotten them.
+//! Idle consumers register again, in case the broker has lost them.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ struct TwoHosts {
 }
 
 impl TwoHosts {
-    /// From now on the queue of work answers nobody.
+    /// From now on the work queue does not answer.
     async fn with_a_silent_queue(idle: Duration) -> Self {
         let (server, vhost) = blocking(|| {
             let server = Broker::start(&BrokerOptions::default()).unwrap();
@@ -102,7 +102,7 @@ async fn a_missing_confirm_moves_the_consumers_of_that_host_to_the_next_one() {
     let place = TwoHosts::with_a_silent_queue(Duration::from_mins(10)).await;
     let outcomes = place.client.publish(&[work("unconfirmed")]).await;
     assert_eq!(outcomes, [Err(PublishError::NotConfirmed)]);
-    // The one that publishes, and the one that consumes.
+    // The publishing and the consuming connection.
     place.until_connections_to_the_second(2).await;
     place.client.close().await;
 }

@@ -1,4 +1,4 @@
-//! Queues that others have bound to the results: one that confirms nothing holds up no work.
+//! Queues that others have bound to the results: if one confirms nothing, work is not delayed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ async fn a_subscriber_queue_without_confirms_delays_no_work() {
     let missing = Err(PublishError::NotConfirmed);
     assert_eq!(mixed, [missing.clone(), Ok(()), missing, Ok(())]);
     assert!(published > 10, "{published}");
-    // The session for results has been built again by now, which is no word on the broker.
+    // The session for results has been reopened by now, which does not mean that the broker is down.
     assert!(!state.has_changed().unwrap(), "{:?}", *state.borrow());
     assert_eq!(*state.borrow(), ConnectionState::Up);
 

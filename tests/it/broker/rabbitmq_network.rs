@@ -1,4 +1,4 @@
-//! What the network can do to a conversation with RabbitMQ, by way of a proxy.
+//! Network faults between a client and RabbitMQ, by a proxy.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::support::{
     servers::fresh_vhost,
 };
 
-/// How soon everything must be back: two heartbeats missed, and the delays between attempts.
+/// How soon clients must recover: two missed heartbeats, and the delays between attempts.
 const BACK: Duration = Duration::from_secs(10);
 
-/// A client by way of a proxy, with a heartbeat of a second.
+/// A client behind a proxy, with a heartbeat of one second.
 async fn ready() -> (Proxy, RabbitMq) {
     let url = fresh_vhost().await.unwrap();
     let proxy = Proxy::before(&url).unwrap();
@@ -38,7 +38,7 @@ async fn a_message_whose_confirm_is_lost_counts_as_not_published() {
         client.publish(&[work("a")]).await == [Ok(())]
     })
     .await;
-    // Both are there: what takes them must know a message again.
+    // Both copies were published: consumers must recognize a duplicate.
     depth_becomes(&client, Queue::Work, 2).await;
     client.close().await;
 }
@@ -52,7 +52,7 @@ async fn a_consumer_recovers_from_a_silent_connection() {
     proxy.silence_all();
     let begin = Instant::now();
     let mut registered = consumer.registered.clone();
-    // What `wait_for` returns would hold the sender up.
+    // The guard that `wait_for` returns would block the sender.
     let lost = tokio::time::timeout(BACK, registered.wait_for(|it| !it))
         .await
         .is_ok();
@@ -63,7 +63,7 @@ async fn a_consumer_recovers_from_a_silent_connection() {
         "back {:.1} s after the silence began",
         begin.elapsed().as_secs_f32()
     );
-    // The broker finds out as well, and delivers again what was acknowledged into the silence.
+    // The broker notices as well, and redelivers messages whose acknowledgement was lost.
     let again = next(&mut consumer).await;
     assert_eq!(text(&again), "before");
     assert!(again.redelivered);

@@ -1,4 +1,4 @@
-//! rabbitmq/definitions.json as a broker loads it: who may do what, each refusal tried.
+//! The permissions in rabbitmq/definitions.json, in a broker that has loaded it: every refusal is tried.
 
 use std::path::Path;
 
@@ -196,7 +196,7 @@ async fn client_may_not_do_more(loaded: &Loaded) {
         .connect("store-manager", "from-the-deployment")
         .await
         .unwrap();
-    // A refusal closes its channel, so each has one of its own.
+    // A refusal closes its channel, so each attempt has a separate one.
     let channel = async || connection.create_channel().await.unwrap();
     for (exchange, key) in [
         ("payments.work", "payment.authorize"),

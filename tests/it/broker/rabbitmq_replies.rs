@@ -1,4 +1,4 @@
-//! Replies: an address for which the broker closes the connection takes nothing else with it.
+//! Replies: an address for which the broker closes the connection affects nothing else.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::fixture::{Fixture, depth_becomes, eventually, message, work};
 use crate::support::servers::fresh_vhost;
 use crate::support::servers::{Broker, BrokerOptions};
 
-/// An address that another broker has made for direct reply-to.
+/// A direct reply-to address that another broker created.
 pub async fn foreign_address() -> String {
     let start = || Broker::start(&BrokerOptions::default()).unwrap();
     let server = super::fixture::blocking(start).await;
@@ -24,7 +24,7 @@ pub async fn foreign_address() -> String {
     address
 }
 
-/// What a broker makes of `amq.rabbitmq.reply-to`.
+/// The address that a broker puts in place of `amq.rabbitmq.reply-to`.
 async fn address_at(url: &str) -> String {
     let connection = Connection::connect(url, ConnectionProperties::default())
         .await
@@ -82,9 +82,9 @@ async fn a_reply_address_of_another_broker_does_not_affect_work_or_results() {
     for index in [0, 2, 3] {
         assert_eq!(outcomes[index], Ok(()), "{index}");
     }
-    // Newer brokers may take it for an address that nobody listens at.
+    // Newer brokers may treat it as an address without a consumer.
     assert!(matches!(outcomes[1], Ok(()) | Err(PublishError::Closed(_))));
-    // Alone it does the same, and the next reply finds a session.
+    // Published alone it has the same result, and the next reply finds a session.
     let begin = std::time::Instant::now();
     let alone = client.publish_alone(&[reply(&foreign)]).await;
     eprintln!("alone it took {:?}", begin.elapsed());

@@ -1,5 +1,5 @@
-//! Messages that RabbitMQ passes on as they were sent and that lapin cannot read, or should not: properties that are not
-//! UTF-8, headers nested without end, bodies without bounds.
+//! Messages that RabbitMQ passes on and lapin cannot read, or should not: properties that are not
+//! UTF-8, deeply nested headers, very large bodies.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn three_hundred_messages_that_are_not_text_delay_no_other_and_are_deliver
     client.close().await;
 }
 
-/// On every queue, and a subscription to results.
+/// Consumers of every queue, and a subscription to results.
 #[tokio::test]
 async fn every_consumer_can_read_any_message() {
     let fixture = Fixture::rabbitmq().await;

@@ -1,4 +1,4 @@
-//! How fast it is here: `cargo test --release --test it rates -- --ignored --nocapture`.
+//! Measures rates on this machine: `cargo test --release --test it rates -- --ignored --nocapture`.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! Workers whose clocks are wrong: the database's decides how old an event is and when it was signed.
+//! Workers with wrong clocks: the database's clock decides how old an event is and when it was signed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::tools::fixture::Fixture;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 
-/// Where Debian's package `faketime` puts it.
+/// The path in Debian's package `faketime`.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 const PAYMENTS: usize = 20;

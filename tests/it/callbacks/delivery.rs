@@ -1,4 +1,4 @@
-//! Who is told what, and how it is signed.
+//! Which client gets which events, and how they are signed.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,7 +10,7 @@ use super::receiver::Call;
 use super::{SECRET, callback, quick, told_to_the_store, with_receiver};
 use crate::app::{KIOSK, STORE, clients_file, eventually, field};
 
-/// The few lines of Python in README.md, run over a call: by another implementation than ours.
+/// Verifies a call with the Python code in README.md, an independent implementation.
 fn verified_by_python(call: &Call, secret: &str) -> bool {
     let readme = include_str!("../../../README.md");
     let (_, rest) = readme.split_once("<!-- verify -->\n```python\n").unwrap();
@@ -111,7 +111,7 @@ async fn callbacks_follow_changes_of_the_clients_file_while_the_service_runs() {
             .await;
             let call = receiver.calls().remove(0);
             assert_eq!(call.kind(), "payment.declined");
-            // During a change of secrets each of the two verifies.
+            // During a rotation of secrets each of the two verifies.
             assert_eq!(call.header("webhook-signature").split(' ').count(), 2);
             assert!(verified_by_python(&call, SECRET));
 

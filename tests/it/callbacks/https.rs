@@ -1,4 +1,4 @@
-//! Receivers by `https`, with certificates of an authority of one's own. Without servers: a call is the same from both.
+//! Receivers over HTTPS, with certificates of an extra CA. Only embedded: a call is the same with servers.
 
 use super::receiver::Receiver;
 use super::{SECRET, given_up, quick};

@@ -1,4 +1,4 @@
-//! Callbacks over the end of a process, and what the command `dead-letters` does with those that were given up.
+//! Callbacks when a process ends, and the command `dead-letters` with abandoned ones.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +61,7 @@ async fn a_call_interrupted_by_a_killed_worker_is_repeated_with_the_same_id() {
     assert!(next.stop(), "it stops in order");
 }
 
-/// Embedded, the queue dies with its process.
+/// In the embedded service the queue is lost with its process.
 #[tokio::test]
 async fn the_embedded_service_delivers_pending_callbacks_after_a_restart() {
     let receiver = Receiver::start().await;

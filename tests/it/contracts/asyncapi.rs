@@ -1,5 +1,5 @@
-//! `docs/asyncapi.yaml`: well formed, and true of the topology and of what is parsed. Whether it is true of what is
-//! published, every test that hears a message tells.
+//! `docs/asyncapi.yaml` is well formed and agrees with the topology and the parsers. All tests that receive messages
+//! check that it agrees with what is published.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ fn every_reference_resolves() {
     assert!(seen > 20, "{seen}");
 }
 
-/// Exchanges, queues with their arguments, and bindings: the same as what the broker loads.
+/// Exchanges, queues with their arguments, and bindings are those that the broker loads.
 #[test]
 fn the_topology_is_that_of_the_brokers_definitions() {
     let definitions = read_json("rabbitmq/definitions.json");

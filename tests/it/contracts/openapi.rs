@@ -1,4 +1,4 @@
-//! `docs/openapi.json` is the description as it was last agreed on; the service serves the one made from its code.
+//! `docs/openapi.json` is the committed description; the service serves the one generated from its code.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{breaking, file, read, read_json, resolved};
 
 const KEPT: &str = "docs/openapi.json";
 
-/// `CONTRACT=renew` writes the file anew, unless that breaks callers; `CONTRACT=break` does so all the same.
+/// `CONTRACT=renew` rewrites the file, unless that breaks callers; `CONTRACT=break` does it in any case.
 #[test]
 fn the_description_is_the_committed_one() {
     let made = document();
@@ -114,7 +114,7 @@ fn payments_in_examples_round_trip() {
     assert_eq!(states.len(), 6, "one of each state: {states:?}");
 }
 
-/// By the router's own source: every address of it is described, and nothing else.
+/// From the router's source: exactly its addresses are described.
 #[test]
 fn every_address_is_described() {
     let sources = ["src/http/router.rs", "src/http/docs/mod.rs"]
@@ -137,7 +137,7 @@ fn every_address_is_described() {
 fn every_problem_type_is_described() {
     let text = document().to_string();
     for kind in Kind::ALL {
-        // Where a method is not possible there is nothing to describe; the payment page speaks for itself.
+        // Methods that are not allowed need no description, nor does the payment page.
         if !matches!(kind, Kind::MethodNotAllowed | Kind::CrossSite) {
             assert!(
                 text.contains(kind.title()),

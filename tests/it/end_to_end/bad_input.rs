@@ -13,7 +13,7 @@ fn with(mut order: Value, name: &str, value: Value) -> Value {
     order
 }
 
-/// RFC 9457's members and ours.
+/// The members of RFC 9457 and those of this service.
 #[track_caller]
 fn is_problem(answer: &Answer) {
     assert_eq!(answer.header("Content-Type"), "application/problem+json");

@@ -1,4 +1,4 @@
-//! API keys, and that no client sees or moves what is another's.
+//! API keys, and that no client sees or changes payments of another.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ async fn a_client_can_neither_see_nor_change_payments_of_another_client() {
         let (store, kiosk) = both(&app);
         let id = store.create(1).await;
         let path = format!("/payments/{id}");
-        // The same answer as for a payment that nobody has.
+        // The same answer as for a payment that does not exist.
         let unknown = kiosk.get("/payments/2000000000").await.is(404);
         let hidden = kiosk.get(&path).await.is(404);
         let sentence = field(&unknown.body, "error").replace("2000000000", &id.to_string());
@@ -93,7 +93,7 @@ async fn only_the_client_that_created_a_card_token_can_use_it() {
         });
         let refused = kiosk.post("/payments", order).await.is(422);
         assert_eq!(refused.faults(), [("card_token", "token_unusable")]);
-        // Trying it has not used it up.
+        // The attempt has not used it up.
         let id = store.pay(1, &token).await;
         assert_eq!(store.outcome(id).await["is_paid"], true);
     })

@@ -1,4 +1,4 @@
-//! Tries that wait at the same time travel in one message, and each of them is made once.
+//! Tries that wait at the same time are published in one message, and each is made once.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ async fn each_is_paid_once(app: &TestApp, ids: &[i64]) {
 #[tokio::test]
 async fn payments_created_at_the_same_moment_are_charged_once_each() {
     on_both(Setup::new().with("WORK_TRIES", "2"), |app| async move {
-        // The relay looks every two seconds whether somebody takes groups.
+        // The relay checks every two seconds whether a worker consumes groups.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(5) {
             let ids = pay_together(&app).await;
@@ -38,7 +38,7 @@ async fn payments_created_at_the_same_moment_are_charged_once_each() {
     .await;
 }
 
-/// As a worker takes it that dies with it.
+/// Consumed as by a worker that dies.
 async fn a_group(app: &TestApp, ids: &mut Vec<i64>) -> (Consumer, Delivery) {
     let mut consumer = app.broker.consume(Queue::WorkGroups, 1);
     loop {

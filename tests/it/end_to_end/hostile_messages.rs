@@ -1,5 +1,5 @@
-//! Messages that are too long, unreadable, or want their reply where it cannot go: each is refused or set aside with its
-//! reason, its sender is told where that is possible, and nobody else waits.
+//! Messages that are too long, unreadable, or have an impossible reply address: each is refused or set aside with its
+//! reason, its sender is informed if possible, and others do not wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::raw_amqp::{
 
 const ORDERS: (&str, &str) = ("payments.requests", ORDER_PAYMENT);
 
-/// Within which ordinary requests are answered while something bad goes on. A broken session alone costs more.
+/// How soon ordinary requests must be answered meanwhile. A broken session alone would take longer.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// Ordinary requests by both ways in, one after the other: 99 in 100 are answered promptly.
+/// Ordinary requests by REST and by message, one after the other: 99 of 100 are answered promptly.
 async fn innocents_are_served(app: &TestApp, first_order: i64) {
     let mut took = Vec::new();
     for order in first_order..first_order + 50 {
@@ -214,7 +214,7 @@ async fn a_full_reply_queue_delays_no_other_reply() {
             app.database.outbox_depth().await.unwrap().total == 20
         })
         .await;
-        // As if they had been offered for long: the age of a row is in its id.
+        // As if they had been published for long: a row's id contains its age.
         let old = "UPDATE outbox SET id = UNHEX(CONCAT('0190000000007', LPAD(HEX(RAND() * 1000000), 19, '0')))";
         app.execute(old).await;
         eventually("they are set aside", || async {

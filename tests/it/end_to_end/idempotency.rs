@@ -1,4 +1,4 @@
-//! One key, one payment: however many ask, wherever they ask, whichever way they come.
+//! One key, one payment, for any number of requests, to any process, by REST or by message.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ async fn race(apis: [&Api; 2], key: &str) {
     let first = answers[0].id();
     let replayed = |answer: &Answer| answer.header("Idempotent-Replayed") == "true";
     for answer in &answers {
-        // 202 while it is processing, 200 once it has its outcome: the same payment as it stands.
+        // 202 while it is processing, 200 once it has its outcome: the same payment in its current state.
         assert!(matches!(answer.status, 200 | 202), "{}", answer.body);
         assert_eq!(answer.id(), first);
         for unchanging in [
@@ -75,7 +75,7 @@ async fn a_key_that_was_used_for_another_request_is_refused() {
         let key = [("Idempotency-Key", "\"once\"")];
         let first = app.api.post_with("/payments", &key, order(1)).await.is(202);
         assert_eq!(first.header("Idempotent-Replayed"), "");
-        // Bare and quoted are the same key.
+        // A key is the same with and without quotes.
         let bare = [("Idempotency-Key", "once")];
         let again = app.api.post_with("/payments", &bare, order(1)).await;
         assert_eq!(again.header("Idempotent-Replayed"), "true");

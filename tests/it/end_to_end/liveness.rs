@@ -1,4 +1,4 @@
-//! `/health/live`: red only for what a restart mends.
+//! `/health/live` fails only for problems that a restart solves.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ async fn liveness_holds_during_a_database_outage_and_a_running_try() {
     let create = sqlx::query("CREATE DATABASE payments").execute(&mut admin);
     create.await.unwrap();
     let amqp = fresh_vhost().await.unwrap();
-    // Longer than waiting for a connection may take, which is 10 s with one repetition.
+    // Longer than waiting for a connection may take: 10 s, and one repetition.
     let stuck_after = Duration::from_secs(12);
     let settings = Settings::servers(&server.url("payments"), &amqp)
         .with("STUCK_AFTER", "12s")

@@ -162,7 +162,7 @@ async fn an_order_without_a_card_is_published_and_can_be_paid_later() {
             .is(200);
         let heard = results.of(id).await;
         assert_eq!(heard.body["type"], "payment.succeeded");
-        // It is still the answer to the message that began it.
+        // It is still the answer to the message that created the payment.
         assert_eq!(heard.body["correlationid"], "c-1");
     })
     .await;
@@ -181,7 +181,7 @@ async fn redelivered(app: Arc<TestApp>) {
     let heard = results.next(|_| true).await;
     assert_eq!(heard.body["type"], "payment.succeeded");
     assert_eq!(heard.body["data"]["payment_method"]["last4"], "4444");
-    // The token is used up by now: the key comes first.
+    // The token is used by now: the key is checked first.
     app.publish(order).await;
     app.publish(Order::paid_with("m-2", 2, "tok_visa")).await;
     let heard = results.next(|_| true).await;

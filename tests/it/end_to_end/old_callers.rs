@@ -1,4 +1,4 @@
-//! The contract of the callers of the service that this one succeeds: numbers for card data, no key, no header, and an
+//! What callers of the service that this one replaces rely on: numbers for card data, no key, no header, and the
 //! outcome in the same call.
 
 use std::sync::Arc;
@@ -34,7 +34,7 @@ async fn an_order_is_created_paid_in_one_call_and_shown_as_paid_at_both_addresse
     on_both(Setup::new(), |app| async move {
         for (order_id, old_address) in [(1, true), (2, false)] {
             let created = app.api.post("/payments", old_order(order_id)).await;
-            // Old callers look at "2xx" and payment_id alone, and keep it in a signed 32-bit column.
+            // Existing callers read only "2xx" and payment_id, and store it in a signed 32-bit column.
             assert!((200..300).contains(&created.status), "{}", created.body);
             let id = i32::try_from(created.id()).expect("fits an INT column");
 
@@ -147,7 +147,7 @@ async fn another_api_instance_knows_a_payment_at_once_and_is_notified_of_its_out
     .await;
 }
 
-/// Store Manager keeps its orders in Redis, where all is text.
+/// Store Manager keeps its orders in Redis, where everything is text.
 #[tokio::test]
 async fn an_order_with_numbers_as_text_is_the_same_by_rest_and_by_message() {
     on_both(Setup::new(), |app| async move {
@@ -227,7 +227,7 @@ async fn unknown_fields_of_a_lenient_client_are_accepted_and_not_stored() {
         .await;
         let listed = store.get("/payments?order_id=9").await.is(200);
         assert!(!listed.body.to_string().contains("4242"), "{}", listed.body);
-        // What it relies on is not dropped.
+        // Fields that it relies on are not dropped.
         let mut letters = app.dead_letters();
         order["currancy"] = json!("USD");
         app.publish(Order::new("m-10", &order)).await;
@@ -238,7 +238,7 @@ async fn unknown_fields_of_a_lenient_client_are_accepted_and_not_stored() {
     .await;
 }
 
-/// The forms in which people and browsers write a month, on every way that a card comes in.
+/// The notations of a month by people and browsers, wherever a card is accepted.
 #[tokio::test]
 async fn an_expiry_month_may_be_written_in_common_notations() {
     run_on(Setup::new(), Backend::Embedded, |app| async move {

@@ -1,4 +1,4 @@
-//! What can be read of payments: lists, histories, versions.
+//! Reading payments: lists, histories, versions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What can be done to a payment, over HTTP.
+//! The operations on a payment over HTTP.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ fn order(order_id: i64, card: Value) -> Value {
     json!({ "order_id": order_id, "user_id": 7, "total_amount": 99.53, "card": card })
 }
 
-/// Fields of the one payment object, none of them ever absent.
+/// The fields of a payment, which are always present.
 const FIELDS: [&str; 16] = [
     "attempt",
     "authorization_code",
@@ -81,7 +81,7 @@ async fn a_caller_that_prefers_to_wait_gets_the_outcome_with_200() {
         assert_eq!(declined["status"], "declined");
         assert_eq!(declined["is_paid"], false);
         assert_eq!(declined["decline_code"], "insufficient_funds");
-        // Without a card there is nothing to wait for.
+        // Without a card there is no outcome to wait for.
         let body = order(3, Value::Null);
         let open = app.api.post_with("/payments", &wait, body).await.is(202);
         assert_eq!(open["status"], "requires_payment_method");
@@ -91,7 +91,7 @@ async fn a_caller_that_prefers_to_wait_gets_the_outcome_with_200() {
 
 #[tokio::test]
 async fn process_answers_at_once_if_the_caller_prefers_that() {
-    // An issuer that is slow enough to be caught in the act.
+    // An issuer that is slow enough to see the state in between.
     let setup = Setup::new().with("PROCESSOR_TIMEOUT", "5s");
     on_both(setup, |app| async move {
         let id = app.api.create(1).await;

@@ -36,7 +36,7 @@ async fn a_card_token_pays_once() {
         });
         let refused = app.api.post("/payments", order).await.is(422);
         assert_eq!(refused.faults(), [("card_token", "token_unusable")]);
-        // Not by another way either, and the payment that was to have it still waits for a card.
+        // Not by message either, and the payment still waits for a card.
         let second = app.api.create(3).await;
         let process = format!("/payments/{second}/process");
         let body = json!({ "card_token": token });

@@ -1,4 +1,4 @@
-//! A worker that is pointed at another database on the same virtual host: it swallows nothing.
+//! A worker with another database on the same virtual host loses no message.
 
 use std::time::Duration;
 

@@ -64,7 +64,7 @@ async fn the_python_client_pays_by_message_and_follows_reply_and_topic() {
         .await
         .ended(2);
     assert_eq!(declined.matches(" declined\n").count(), 2, "{declined}");
-    // An order that cannot be used is told to its sender, too.
+    // The sender of an unusable order is informed, too.
     let refused = run(&["--order", "0"]).await.ended(2);
     assert_eq!(
         refused.matches(" request_rejected\n").count(),
@@ -101,7 +101,7 @@ async fn the_postman_collection_passes() {
         "off",
     ];
     let said = fixture.run(&newman, &arguments, &[]).await.ended(0);
-    // It has sent something, at least.
+    // It has sent at least one request.
     let payments = fixture.client().get("/payments?limit=100").await.is(200);
     assert_eq!(payments["data"].as_array().unwrap().len(), 4, "{said}");
 }

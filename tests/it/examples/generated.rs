@@ -1,4 +1,4 @@
-//! Clients that are generated from docs/openapi.json: each makes, processes and reads a payment.
+//! Clients generated from docs/openapi.json: each creates, processes and reads a payment.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,5 +1,5 @@
-//! docs/integration.md, run as its reader would: all its commands in one shell, in order, without a gateway and through a
-//! stand-in for it. What it shows as output has to come out; `…` stands for what differs from time to time.
+//! docs/integration.md: runs all its commands in one shell, in order, without a gateway and through a
+//! stand-in for it. The output must be the one that the guide shows; `…` matches anything.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::page::Front;
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/integration.md");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples");
-/// A gateway file of a lab, with routes of its own.
+/// A gateway configuration from a lab, with its own routes.
 const GATEWAY_FILE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/clients/lab-gateway.json"
@@ -71,7 +71,7 @@ async fn follow(fixture: &Fixture, payments: &str, key: &str) {
     for block in &blocks {
         script.push_str(&format!("echo '{MARK}'\n{}\n", block.commands));
     }
-    // Where the guide says `python`, the tests' own.
+    // For `python` in the guide, the interpreter of the tests.
     let folder = fixture.folder.path().join("bin");
     std::fs::create_dir(&folder).unwrap();
     std::os::unix::fs::symlink(python_wrapper(fixture), folder.join("python")).unwrap();
@@ -156,7 +156,7 @@ fn blocks(guide: &str) -> Vec<Block> {
     blocks
 }
 
-/// What is shown is there; what is not shown may be.
+/// Every shown field is there; others may be, too.
 fn agrees(shown: &Value, said: &Value, commands: &str) {
     match (shown, said) {
         (Value::Object(shown), Value::Object(_)) => {
@@ -171,7 +171,7 @@ fn agrees(shown: &Value, said: &Value, commands: &str) {
     }
 }
 
-/// Whether a text is as shown, with anything in place of each `…`.
+/// Whether a text is as shown; `…` matches anything.
 fn fits(shown: &str, said: &str) -> bool {
     let mut parts = shown.split('…');
     let Some(mut rest) = parts.next().and_then(|first| said.strip_prefix(first)) else {

@@ -1,5 +1,5 @@
-//! One drill: a load that never stops, and faults at moments that the seed chooses, one after the other. After each the
-//! work must flow again; after the last, everything that was accepted must have come to its end.
+//! One drill: a continuous load, and faults one after the other at random moments from the seed. After each one
+//! payments must complete again; after the last, every accepted payment must have an outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ const STARTED: Duration = Duration::from_secs(120);
 /// What a confirmed message that waits in its queue may take until it counts as lost, after everything else has ended.
 const LOST: Duration = Duration::from_secs(120);
 
-/// One fault, from the blow to the first payment that came through after it.
+/// One fault, from its start to the first payment that completed after it.
 #[derive(Debug, Clone)]
 pub struct Episode {
     pub kind: Kind,
@@ -37,7 +37,7 @@ pub struct Episode {
     pub flowing: Option<Duration>,
 }
 
-/// What is to be done.
+/// What a drill does.
 pub struct Plan {
     pub name: &'static str,
     pub seed: u64,
@@ -52,9 +52,9 @@ pub struct Plan {
 pub struct Drill {
     pub ground: Ground,
     pub episodes: Vec<Episode>,
-    /// What the processes said of their health.
+    /// The health reports of the processes.
     pub watch: Watch,
-    /// What is wrong already.
+    /// Problems found so far.
     pub faults: Vec<String>,
     /// When the load ended.
     pub load_ended: Option<Instant>,
@@ -110,7 +110,7 @@ impl Drill {
         drill
     }
 
-    /// Strikes once, and waits until work flows again.
+    /// Causes one fault, and waits until payments complete again.
     pub async fn strike(&mut self, kind: Kind) {
         sleep(self.random.millis(100, 1_000)).await;
         let began = Instant::now();

@@ -56,11 +56,11 @@ pub struct Fleet {
     pub apis: Apis,
     /// Where each process tells its health now.
     pub admins: Apis,
-    /// What the processes say.
+    /// The processes' logs.
     pub log: PathBuf,
     /// For what the processes say, unless `FAULT_LOG` names a file.
     _folder: TempDir,
-    /// What no process should do, such as end by itself.
+    /// Problems of processes, such as an unexpected exit.
     odd: Mutex<Vec<String>>,
 }
 

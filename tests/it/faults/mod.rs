@@ -1,4 +1,4 @@
-//! Faults in real processes and real servers, under a load that never stops, and a count of what they did to payments.
+//! Faults in real processes and servers under continuous load, and a count of their effects on payments.
 //!
 //! The client application here keeps its own list ([`notes`]): what it was promised, by 202 or by a confirm, and what
 //! it was told, on a durable subscription. [`verdict`] compares that list with the database, and asks the service's

@@ -1,4 +1,4 @@
-//! The same count on clusters: single nodes go, and work goes on without them.
+//! The same count on clusters: single nodes fail, and work continues without them.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ async fn start(seed: u64) -> Drill {
 }
 
 async fn finish(mut drill: Drill, seed: u64) {
-    // What was cut off or killed last comes back with what it missed.
+    // The node that was cut off or killed last rejoins and catches up.
     if let Some(clusters) = &drill.ground.fixture.clusters
         && let Err(what) = clusters.complete().await
     {

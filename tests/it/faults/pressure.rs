@@ -1,5 +1,5 @@
-//! When more comes in than can go out: what is taken is bounded, the rest is refused or left where it is, and all of it
-//! is worked off afterwards.
+//! More input than output: the amount of accepted work is limited, the rest is refused or stays in its queue, and all
+//! of it is processed afterwards.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::app::Api;
 use crate::support::process::{Process, Settings};
 use crate::support::proxy::Mode;
 
-/// On a busy machine.
+/// Long enough for a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub async fn eventually(what: &str, reached: impl AsyncFn() -> bool) {
@@ -193,7 +193,7 @@ async fn while_the_broker_is_down_payments_are_accepted_up_to_the_limit_and_proc
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_backlog_limit_requests_get_503_and_messages_stay_in_their_queue() {
     const ORDERS: i64 = 300;
-    /// What is held in hand; the rest stays at the broker.
+    /// The unacknowledged messages; the rest stays at the broker.
     const HELD: i64 = 256;
     let fixture = Fixture::start(Needs::default()).await;
     let folder = tempfile::tempdir().unwrap();

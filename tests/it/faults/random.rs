@@ -1,4 +1,4 @@
-//! Chance that can be repeated: one seed, the same choices. Of our own, because what a library makes of a seed may change
+//! Repeatable random choices: the same seed gives the same choices. Not from a library, whose results may change
 //! with its version.
 
 use std::time::Duration;

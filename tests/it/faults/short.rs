@@ -25,7 +25,7 @@ pub fn seed() -> u64 {
     })
 }
 
-/// Fails with everything that is wrong.
+/// Fails with all problems.
 pub fn must_be_clean(seed: u64, verdicts: &[Verdict]) {
     let faults = verdicts.iter().flat_map(|verdict| &verdict.faults);
     let faults: Vec<&str> = faults.map(String::as_str).collect();

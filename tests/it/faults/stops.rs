@@ -1,4 +1,4 @@
-//! A process that is told to stop: red at once, what is in hand finished and published, nothing delivered again.
+//! A process that is asked to stop: not ready at once, its work finished and published, nothing redelivered.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::pressure::{Books, depth, ends_within, eventually};
 use crate::app::Api;
 use crate::support::process::{Process, Settings};
 
-/// An api and a worker with an issuer that takes its time.
+/// An api and a worker with a slow issuer.
 async fn pair(
     fixture: &Fixture,
     variables: &[(&str, &str)],
@@ -86,7 +86,7 @@ async fn a_second_signal_ends_a_process_at_once_with_1_and_another_does_its_work
     worker.signal("TERM");
     let status = ends_within(&mut worker, Duration::from_secs(3)).await;
     assert_eq!(status.code(), Some(1));
-    // Given back by the end of the connection.
+    // Redelivered when the connection ends.
     eventually("it is delivered again", async || {
         depth(&fixture, "payments.work").await == 1
     })

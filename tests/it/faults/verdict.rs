@@ -1,4 +1,4 @@
-//! The count, payment by payment: the client's own list against what the database holds and the results told.
+//! The count, payment by payment: the client's list compared with the database and the published results.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ pub struct Row {
 pub struct Verdict {
     pub rows: BTreeMap<Option<Kind>, Row>,
     pub payments: usize,
-    /// Everything that is wrong, in words, with the payment.
+    /// All problems as sentences, with the payment.
     pub faults: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ impl Verdict {
         verdict
     }
 
-    /// Whether every stop was told of, and nothing else.
+    /// Whether exactly the stops were reported.
     fn look_at_health(&mut self, drill: &Drill) {
         let entries = drill.ground.client.notes.all();
         let mut outcomes: Vec<Instant> = entries.values().filter_map(|it| it.heard).collect();

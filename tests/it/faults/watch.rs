@@ -1,4 +1,4 @@
-//! Whether health told the truth: what `/health/ready` and the log of the processes said, and when, against when payments
+//! Checks the health reports: what `/health/ready` and the logs reported, and when, compared with when payments
 //! really had their outcomes.
 
 use std::io::{Read, Seek, SeekFrom};
@@ -26,7 +26,7 @@ const FLOWING: Duration = Duration::from_secs(2);
 /// Stages that every payment passes before its outcome is heard.
 const ON_THE_WAY: [&str; 4] = ["accept", "dispatch", "authorize", "record"];
 
-/// Something that a process said of itself.
+/// A health report of a process.
 #[derive(Debug, Clone)]
 pub struct Alarm {
     pub at: Instant,
@@ -123,7 +123,7 @@ pub fn stops(outcomes: &[Instant]) -> Vec<(Instant, Instant)> {
     pairs.filter(|(last, next)| *next - *last > STOP).collect()
 }
 
-/// Whether somebody has said so in time.
+/// Whether it was reported in time.
 pub fn is_told((last, _): (Instant, Instant), alarms: &[Alarm]) -> bool {
     let late = last + STOP + LOOK * 2;
     alarms

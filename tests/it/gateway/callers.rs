@@ -1,4 +1,4 @@
-//! Those who have always called through the gateway: they send no key, no idempotency key and numbers for card data.
+//! Existing callers behind the gateway: they send no key, no idempotency key, and numbers for card data.
 
 use super::fixture::{Fixture, old_card, order};
 
@@ -83,7 +83,7 @@ async fn the_gateway_adds_the_key_of_store_manager_and_forwards_no_other() {
             .await
             .status
     };
-    // The payment is Store Manager's, and whoever comes past the gateway needs a key.
+    // The payment belongs to Store Manager, and without the gateway a key is needed.
     assert_eq!(read(super::krakend::API_KEY).await, 200);
     assert_eq!(read(super::fixture::KIOSK_KEY).await, 404);
     fixture.service.get(&path).await.is(401);

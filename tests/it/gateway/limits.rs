@@ -1,4 +1,4 @@
-//! Too much, too large, too slow, not there: the right status, quickly.
+//! Too many or too large requests, and a slow or missing service: the right status, quickly.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -79,13 +79,13 @@ async fn a_hanging_service_times_out_and_the_next_caller_tries_again() {
     assert!(waited >= Duration::from_secs(1), "{waited:?}");
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     join_all((0..20).map(|_| send())).await;
-    // As soon as it answers, everybody is served.
+    // As soon as it answers, every caller is served.
     drop(listener);
     let _service = StandIn::start_at(address).await;
     caller.post(ROUTE, &order(1)).await.is(200);
 }
 
-/// What a caller does to its own request closes no route for others.
+/// A caller's broken request does not close the route for others.
 #[tokio::test]
 async fn incomplete_bodies_do_not_close_the_route_for_others() {
     let service = StandIn::start().await;
@@ -98,7 +98,7 @@ async fn incomplete_bodies_do_not_close_the_route_for_others() {
         );
         stream.write_all(begun.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
-        // The gateway has done with it.
+        // The gateway has finished with it.
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     }
@@ -125,7 +125,7 @@ impl Body for Pieces {
     }
 }
 
-/// Refusals of the service arrive, and the connections behind the gateway stay good for others.
+/// Refusals of the service arrive, and the connections behind the gateway stay usable for others.
 #[tokio::test]
 async fn early_refusals_reach_the_caller_and_affect_no_other_request() {
     let fixture = Fixture::start().await;

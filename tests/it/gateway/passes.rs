@@ -1,4 +1,4 @@
-//! What has to come through unchanged: statuses, headers and bodies, in both directions, and nothing older than now.
+//! What must pass unchanged: statuses, headers and bodies in both directions, and never a stale answer.
 
 use std::time::Instant;
 

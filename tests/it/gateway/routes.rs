@@ -1,5 +1,5 @@
-//! Which addresses there are, and above all which there are not: the gateway adds a key, so whatever it forwards is
-//! open to everyone who reaches it.
+//! Which addresses exist, and above all which do not: the gateway adds a key, so everything that it forwards is
+//! open to everyone who can reach it.
 
 use std::net::SocketAddr;
 
@@ -89,7 +89,7 @@ async fn every_route_reaches_its_endpoint() {
     let expected = routes.map(|(method, _, at_the_service)| format!("{method} {at_the_service}"));
     let seen: Vec<_> = service.seen().into_iter().map(|seen| seen.line).collect();
     assert_eq!(seen, expected);
-    // A question about health is nobody's in particular.
+    // Health checks need no key.
     let health = service.seen().pop().unwrap();
     assert_eq!(health.header("authorization"), None);
 }

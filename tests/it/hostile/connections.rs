@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 
-/// What a request may take here at the very most: debug builds, and other tests beside this one.
+/// The longest that a request may take here, with debug builds and other tests running.
 const GOOD: Duration = Duration::from_secs(1);
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn at_the_limit_the_longest_idle_connection_is_closed_and_busy_ones_are_ke
     assert_eq!(rest(&mut idle[2]).await, "");
     is_served(&mut idle[0]).await;
     is_served(&mut idle[3]).await;
-    // Crowds of idle ones push each other out, not those who work.
+    // Idle connections displace each other, not those with a request.
     let neighbor = victim.neighbor();
     crate::app::eventually("the neighbor is there", async || neighbor.has_begun()).await;
     for _ in 0..20 {
@@ -74,7 +74,7 @@ async fn at_the_limit_the_longest_idle_connection_is_closed_and_busy_ones_are_ke
     let meanwhile = "20 places are wanted by 1000 idle connections";
     neighbor.was_served_within(GOOD, meanwhile).await;
 
-    // When all have a request, a new one is told to come back.
+    // If all have a request, a new one gets 503.
     drop((idle, new));
     all_places_are_free(victim.address()).await;
     let mut busy = open_many(victim.address(), 20).await;
@@ -93,7 +93,7 @@ async fn at_the_limit_the_longest_idle_connection_is_closed_and_busy_ones_are_ke
     ] {
         assert!(answer.contains(part), "{part} is not in {answer}");
     }
-    // Who was there first is served.
+    // The earlier ones are served.
     for stream in &mut busy {
         send(stream, "{}").await;
         assert_eq!(status(stream).await, "422");

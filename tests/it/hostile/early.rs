@@ -1,11 +1,11 @@
-//! Answers that are ready before the body has arrived: none is lost, whoever sends how it will, and the next request on
+//! Answers that are ready before the body has arrived: none is lost, however the body is sent, and the next request on
 //! the same connection is served.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// One answer as it stands on the wire.
+/// One answer as it was received.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -125,7 +125,7 @@ impl Early {
     }
 }
 
-/// Sends a body in several writes, without a look at what comes back meanwhile.
+/// Sends a body in several writes, without reading meanwhile.
 async fn send_body(stream: &mut TcpStream, framing: Framing, length: usize) -> std::io::Result<()> {
     let piece = vec![b' '; 32 * 1024];
     let mut left = length;
@@ -162,7 +162,7 @@ async fn exchange(
     Answer::try_read(stream).await
 }
 
-/// 1,000 refusals with bodies up to 2 MiB, each followed by an innocent request on the same connection.
+/// 1,000 refusals with bodies up to 2 MiB, each followed by a valid request on the same connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn none_of_1000_early_answers_is_lost_and_the_next_requests_work() {
     const SIZES: [usize; 8] = [1, 2_000, 60_000, 66_000, 150_000, 300_000, 700_000, 2 << 20];
@@ -339,7 +339,7 @@ async fn callers_with_expect_100_continue_are_answered_at_once_and_so_are_others
     assert_eq!(Answer::read(&mut stream).await.status, 417);
 }
 
-/// Refusals for want of room: 429 and 503.
+/// Refusals at a limit: 429 and 503.
 #[tokio::test]
 async fn a_caller_refused_at_the_connection_limit_gets_an_answer() {
     let victim = Victim::embedded(&[("CLIENT_REQUESTS", "1")]).await;
@@ -387,7 +387,7 @@ async fn an_incomplete_or_wrongly_framed_body_gets_an_answer_and_ends_the_connec
     }
 }
 
-/// Who never finishes holds a connection for seconds, not for ever, and never one that somebody else needs.
+/// A caller that never finishes holds a connection for seconds at most, and never one that another caller needs.
 #[tokio::test]
 async fn callers_that_never_finish_sending_are_disconnected_and_block_no_other() {
     let victim = Victim::embedded(&[("HTTP_CONNECTIONS", "20")]).await;
@@ -415,7 +415,7 @@ async fn callers_that_never_finish_sending_are_disconnected_and_block_no_other()
             begin.elapsed()
         );
     }
-    // Crowds that send on and on, twice as many as there are places.
+    // Twice as many callers as connections that never stop sending.
     let address = victim.address();
     let mut crowd = tokio::task::JoinSet::new();
     for _ in 0..40 {

@@ -42,7 +42,7 @@ async fn a_refused_request_has_retry_after_and_waiting_requests_do_not_count() {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let order = json!({ "order_id": 1, "user_id": 1, "total_amount": 1, "card_token": "tok_visa" });
     let post = || http.post(victim.api.url("/payments")).bearer_auth(STORE.1);
-    // Without a worker these wait as long as they may, more than two of them.
+    // Without a worker these wait for the longest time, more than two of them.
     let mut waiting = tokio::task::JoinSet::new();
     for number in 1..=5 {
         waiting.spawn(post().header("Prefer", "wait=3").json(&order).send());
@@ -56,7 +56,7 @@ async fn a_refused_request_has_retry_after_and_waiting_requests_do_not_count() {
     while let Some(answer) = waiting.join_next().await {
         assert_eq!(answer.unwrap().unwrap().status(), 202, "it waited");
     }
-    // Two that do not send their bodies are worked on.
+    // Two requests that do not send their bodies are in progress.
     let mut held = [open(victim.address()).await, open(victim.address()).await];
     for stream in &mut held {
         begin_body(stream, STORE.1).await;

@@ -1,4 +1,4 @@
-//! Request heads that are not as HTTP/1.1 wants them: what each is answered, at both addresses.
+//! Invalid HTTP/1.1 request heads, and the answer to each, at both addresses.
 
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ async fn unusual_but_valid_heads_are_served() {
     }
 }
 
-/// A length beside `chunked` is what requests are smuggled with: the length is ignored, and the connection ends.
+/// A length next to `chunked` can smuggle requests: the length is ignored, and the connection ends.
 #[tokio::test]
 async fn a_content_length_next_to_chunked_is_ignored_and_ends_the_connection() {
     let victim = Victim::embedded(&[]).await;
@@ -227,7 +227,7 @@ fn unreadable() -> Vec<Case> {
     ]
 }
 
-/// hyper takes these.
+/// hyper accepts these.
 fn against_the_rules() -> Vec<Case> {
     let get = |lines: &str| format!("GET /health/live HTTP/1.1\r\n{lines}\r\n");
     let coded = |codings: &str| {
@@ -282,7 +282,7 @@ fn against_the_rules() -> Vec<Case> {
     ]
 }
 
-/// Sends it as callers do that read when they have written.
+/// Sends it like callers that read only after writing.
 async fn refused(address: SocketAddr, request: &str) -> Answer {
     let mut stream = open(address).await;
     for piece in request.as_bytes().chunks(64 * 1024) {

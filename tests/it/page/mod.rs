@@ -1,4 +1,4 @@
-//! The payment page in a headless Chromium, the way that a shopper comes: through a gateway with its path prefix.
+//! The payment page in a headless Chromium, as a shopper sees it: through a gateway with its path prefix.
 
 pub mod browser;
 mod docs;

@@ -1,5 +1,5 @@
-//! Workers that are held up inside a call to the processor, beyond their lease, while others ask again: whatever the
-//! processor tells the others, one charge stands in the end, and none of a payment that is not paid.
+//! Workers that are delayed in a call to the processor beyond their lease, while others call again: whatever the
+//! processor answers to the others, one charge stands in the end, and none for a payment that is not paid.
 
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ impl Scene {
         assert_eq!(self.outcome(id).await["status"], "succeeded");
     }
 
-    /// A payment that this worker alone can have done: whatever it was asked to charge before has been noted by then.
+    /// A payment that only this worker can process: its earlier calls have been recorded by then.
     async fn does_its_work(&self) {
         let id = self.client.pay(99, "tok_visa").await;
         assert_eq!(self.outcome(id).await["status"], "succeeded");

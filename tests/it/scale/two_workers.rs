@@ -51,7 +51,7 @@ async fn two_workers_complete_nearly_twice_as_many_payments_as_one_with_a_slow_i
         middle(run)
     };
 
-    // Whatever else keeps this machine busy slows a run down: of one worker and of two, the best of three counts.
+    // Other load on this machine slows a run down: for one worker and for two, the best of three runs counts.
     let mut one: f64 = 0.0;
     for run in 0..3 {
         one = one.max(measure(run).await);

@@ -1,4 +1,4 @@
-//! What both databases promise of ids in blocks and of the schema.
+//! The contract of both databases for blocks of ids and the schema.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ pub async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint(database: Store)
     assert_eq!(ids.last(), Some(&(99 + number)), "no gaps either");
 }
 
-/// Takes a database whose schema has not been made.
+/// Takes a database without a schema.
 pub async fn migrating_repeatedly_creates_the_schema_once(database: Store) {
     let missing = database.check().await;
     assert!(

@@ -1,4 +1,4 @@
-//! What both databases promise of lists.
+//! The contract of both databases for lists.
 
 use payment_service::domain::{OrderId, PaymentStatus, UserId};
 use payment_service::store::Store;

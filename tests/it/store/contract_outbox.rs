@@ -1,4 +1,4 @@
-//! What both databases promise of the outbox and of payments that were forgotten.
+//! The contract of both databases for the outbox and for forgotten payments.
 
 use payment_service::broker::Lane;
 use payment_service::domain::PaymentId;

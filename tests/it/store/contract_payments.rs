@@ -1,4 +1,4 @@
-//! What both databases promise of payments and their histories.
+//! The contract of both databases for payments and their histories.
 
 use payment_service::domain::{
     DeclineCode, EventKind, PaymentId, PaymentStatus, PendingOutcome, Phase,
@@ -55,7 +55,7 @@ pub async fn an_update_writes_only_the_columns_that_can_change(database: Store) 
     assert_eq!(read(&database, 3).await, Some(payment(3)));
 }
 
-/// How this one ends; its number decides how.
+/// How this payment ends, by its number.
 fn ended(number: i64) -> StoredPayment {
     let mut row = processing(number, NOON);
     row.sealed_card = None;
@@ -64,7 +64,7 @@ fn ended(number: i64) -> StoredPayment {
     payment.sequence = 3;
     payment.updated_at = seconds(number % 2);
     if number % 16 == 5 {
-        // Hardly two of these end alike.
+        // Nearly all of these end differently.
         payment.status = PaymentStatus::Declined;
         payment.decline_code = Some(DeclineCode::new(format!("code_{}", number % 48)));
         payment.attempt = u32::MAX / 2;

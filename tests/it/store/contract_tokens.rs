@@ -1,4 +1,4 @@
-//! What both databases promise of card tokens and of the simulated issuer's ledger.
+//! The contract of both databases for card tokens and the simulated issuer's ledger.
 
 use payment_service::domain::PaymentId;
 use payment_service::store::rows::{CardToken, LedgerEntry, TokenId};

@@ -1,5 +1,5 @@
-//! The outbox holds facts about a payment's messages. What a sweep makes of them is the message that the commit handed over,
-//! to the byte, whatever has become of the payment since; and they can be turned into messages for a release without facts.
+//! The outbox holds facts about a payment's messages. A sweep renders the same message that the commit handed over,
+//! byte for byte, even if the payment has changed since; and facts can be turned into messages for older releases.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! One row that cannot be read decides over no other: it is set aside, and everything beside it goes on. On both databases,
-//! with rows that are broken behind the service's back.
+//! One unreadable row affects no other: it is set aside, and all others continue. On both databases,
+//! with rows that are damaged directly in the database.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What only servers can show: connections that end, hosts that fail.
+//! Tests that only servers allow: connections that end, hosts that fail.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ async fn kill_others(administrator: &mut MySqlConnection) {
     .unwrap();
     assert!(!others.is_empty());
     for (id,) in others {
-        // One that has gone by itself is no error.
+        // A connection that has already ended is not an error.
         let _ = administrator
             .execute(AssertSqlSafe(format!("KILL {id}")))
             .await;
@@ -152,7 +152,7 @@ async fn the_first_host_that_answers_and_can_be_written_to_is_used_until_it_fail
     );
 }
 
-/// Whoever promotes another server may leave the former one running and its connections open.
+/// After a promotion the former primary may keep running with its connections open.
 #[tokio::test]
 async fn a_fail_over_behind_one_address_is_detected_at_once() {
     let [first, second] = [(); 2].map(|()| Server::start(&DatabaseOptions::default()).unwrap());

@@ -1,4 +1,4 @@
-//! What only servers can show: two transactions at once.
+//! Tests that only servers allow: concurrent transactions.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn a_deadlock_is_a_conflict_that_can_be_retried() {
     let (one, other) = ([PaymentId(2)], [PaymentId(1)]);
     let results = tokio::join!(first.lock_payments(&one), async {
         let result = second.lock_payments(&other).await;
-        // The one that was chosen as the victim gives way.
+        // The transaction chosen as the victim is rolled back.
         drop(second);
         result
     });

@@ -1,4 +1,4 @@
-//! Migrations that are interrupted, refused, or a later release's.
+//! Migrations that are interrupted, refused, or from a later release.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,7 +56,7 @@ async fn succeeds(mut command: Command) {
     assert!(ended.await.unwrap().unwrap().success());
 }
 
-/// What the tables look like, and how the migrations stand.
+/// The schema of the tables, and the state of the migrations.
 async fn schema(url: &str) -> Vec<String> {
     let mut connection = MySqlConnection::connect(url).await.unwrap();
     let tables: Vec<(String,)> = sqlx::query_as(

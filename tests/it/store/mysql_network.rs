@@ -1,4 +1,4 @@
-//! What the network can do to a conversation with the database, by way of a proxy.
+//! Network faults between the service and the database, by a proxy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -134,7 +134,7 @@ async fn silent_connections_are_closed_together() {
     assert!(read(&database, 2).await.is_some());
 }
 
-/// As the group commit does: given up by its caller when it takes long.
+/// Like the group commit: canceled by its caller if it takes too long.
 async fn write(database: &Store, id: i64) -> Result<(), StoreError> {
     let writing = async {
         let mut tx = database.begin().await?;

@@ -1,4 +1,4 @@
-//! The contract in a file, and what only a file shows.
+//! The contract with a file, and tests that only a file allows.
 
 use payment_service::store::Store;
 use sqlx::Connection;

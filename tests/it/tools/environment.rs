@@ -1,4 +1,4 @@
-//! `check` of the environment: fit when it is, and every way of being unfit is named with what to do.
+//! `check` of the environment: passes if everything is right, and names each problem with its solution.
 
 use payment_service::broker::rabbitmq::RabbitMq;
 use payment_service::broker::{Broker, Queue, Topology};
@@ -54,7 +54,7 @@ fn at(database: &str, broker: &str) -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn servers_that_are_down_are_named_with_host_port_and_cause_within_seconds() {
-    // Takes connections and says nothing.
+    // Accepts connections and sends nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent
         .local_addr()

@@ -1,4 +1,4 @@
-//! Where a tool is tried: a database of its own, and the program as a separate process.
+//! For tests of commands: a separate database, and the program as a separate process.
 
 use std::process::{Command, Output, Stdio};
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::process::SEAL_KEYS;
 use crate::support::servers::{AmqpUrl, DatabaseUrl, fresh_database, fresh_servers};
 
-/// Data of its own, and how the program is configured.
+/// Data, and the configuration of the program.
 pub struct Fixture {
     data: Data,
     more: Vec<(&'static str, String)>,
@@ -91,7 +91,7 @@ impl Fixture {
         }
     }
 
-    /// The one number that a query finds.
+    /// The number that a query returns.
     pub async fn number(&self, sql: &'static str) -> i64 {
         match &self.data {
             Data::File(folder) => {
@@ -108,7 +108,7 @@ impl Fixture {
         }
     }
 
-    /// A statement behind the service's back.
+    /// Runs a statement directly on the database.
     pub async fn execute(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());
         match &self.data {
@@ -124,7 +124,7 @@ impl Fixture {
         }
     }
 
-    /// What the program is configured with.
+    /// The environment variables of the program.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = match &self.data {
             Data::File(folder) => vec![
@@ -165,7 +165,7 @@ impl Ended {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The whole answer, if it ended so.
+    /// Returns it, or fails if it ended with another exit code.
     pub fn with(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
         self

@@ -1,4 +1,4 @@
-//! Commands whose output nobody reads to the end, or that cannot be written.
+//! Commands whose output is not read to the end or cannot be written.
 
 use std::fs::OpenOptions;
 use std::io::Read;

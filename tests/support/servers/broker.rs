@@ -1,4 +1,4 @@
-//! A private RabbitMQ, with an epmd of its own so that nothing of it outlives it. Everything here blocks; call it from
+//! A private RabbitMQ with its own epmd, so that nothing is left when it ends. Everything here blocks; call it from
 //! a blocking thread where an async test has other work to do meanwhile.
 
 use std::{
@@ -23,12 +23,12 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// A port may be taken between choosing and using it.
 const START_TRIES: u32 = 3;
 
-/// What a test may want otherwise.
+/// What a test can change.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
     /// None: the one that `TEST_SERVERS` names.
     pub flavor: Option<Flavor>,
-    /// Virtual hosts made with the start, and again as many whenever they are used up. One that is made later costs
+    /// Virtual hosts created at the start, and as many again whenever they are used up. Creating one later takes
     /// a start of rabbitmqctl, a second or two.
     pub vhosts: usize,
     /// Listens with TLS as well, with this.
@@ -74,7 +74,7 @@ impl Broker {
         Err(last.unwrap_or_else(|| ServerError::failed("the broker was not started", "")))
     }
 
-    /// A folder for a node, with what it reads at its start.
+    /// A folder for a node, with its configuration.
     pub(super) fn new(node: Node, flavor: Flavor, options: &BrokerOptions) -> Result<Self> {
         let broker = Self {
             node,
@@ -103,7 +103,7 @@ impl Broker {
         let epmd = ["/usr/bin/epmd", "-address", "127.0.0.1", "-port", &port].map(str::to_owned);
         if !self.folder.supervisor.is_alive("epmd")? {
             self.folder.start("epmd", &[], &epmd)?;
-            // It need not answer anything: taking the connection is what the server needs.
+            // It need not answer: accepting the connection is enough for the server.
             port::eventually(Duration::from_secs(10), || {
                 Ok::<_, ServerError>(port::is_open(self.node.epmd))
             })?;
@@ -151,7 +151,7 @@ impl Broker {
         )
     }
 
-    /// A virtual host that nobody else has.
+    /// A virtual host that no other test uses.
     pub fn vhost(&self) -> Result<String> {
         let number = self.handed_out.fetch_add(1, Ordering::Relaxed);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -198,7 +198,7 @@ impl Broker {
         self.node.amqps
     }
 
-    /// What Erlang calls the node.
+    /// The node's Erlang name.
     pub fn node_name(&self) -> String {
         self.node.name()
     }
@@ -229,7 +229,7 @@ impl Broker {
         self.folder.outside("log")
     }
 
-    /// Stops in order.
+    /// Stops gracefully.
     pub fn stop(&self) -> Result<()> {
         self.folder.supervisor.end(NAME, "TERM", 60)
     }
@@ -239,13 +239,13 @@ impl Broker {
         self.folder.supervisor.end(NAME, "KILL", 10)
     }
 
-    /// Stops in order and starts again.
+    /// Stops gracefully and starts again.
     pub fn restart(&self) -> Result<()> {
         self.stop()?;
         self.start_again()
     }
 
-    /// Holds the process where it is: connections stay open and nothing answers.
+    /// Suspends the process: connections stay open and nothing answers.
     pub fn pause(&self) -> Result<()> {
         self.folder.supervisor.signal(NAME, "STOP").map(drop)
     }

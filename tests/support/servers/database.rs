@@ -9,7 +9,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// A port may be taken between choosing and using it.
 const START_TRIES: u32 = 3;
 
-/// What a test may want otherwise.
+/// What a test can change.
 #[derive(Debug, Clone, Default)]
 pub struct DatabaseOptions {
     /// None: the one that `TEST_SERVERS` names.
@@ -80,7 +80,7 @@ impl Database {
                     "--no-defaults",
                     "--auth-root-authentication-method=normal",
                     "--skip-test-db",
-                    // Does not insist that the machine's own name resolves.
+                    // Works even if the machine's own name does not resolve.
                     "--force",
                     &data,
                     &temporary,
@@ -125,9 +125,9 @@ impl Database {
             format!("--init-file={}", self.folder.inside("files/init.sql")),
             format!("--port={}", self.port),
             "--bind-address=127.0.0.1".to_owned(),
-            // The client's address counts, not what a resolver makes of it.
+            // Clients are matched by address, without a resolver.
             "--skip-name-resolve".to_owned(),
-            // Always a binary log, as in production: it costs time and it holds what statements carried.
+            // Always with a binary log, as in production: it takes time and contains the data of statements.
             "--log-bin=binlog".to_owned(),
             "--binlog-format=ROW".to_owned(),
             "--server-id=1".to_owned(),
@@ -269,12 +269,12 @@ impl Database {
         self.folder.outside("files/data")
     }
 
-    /// What the server says of itself.
+    /// The server's description of itself.
     pub fn log_file(&self) -> PathBuf {
         self.folder.outside("database.log")
     }
 
-    /// Stops in order.
+    /// Stops gracefully.
     pub fn stop(&self) -> Result<()> {
         self.folder.supervisor.end(NAME, "TERM", 30)
     }
@@ -284,13 +284,13 @@ impl Database {
         self.folder.supervisor.end(NAME, "KILL", 10)
     }
 
-    /// Stops in order and starts again.
+    /// Stops gracefully and starts again.
     pub fn restart(&self) -> Result<()> {
         self.stop()?;
         self.start_again()
     }
 
-    /// Holds the process where it is: connections stay open and nothing answers.
+    /// Suspends the process: connections stay open and nothing answers.
     pub fn pause(&self) -> Result<()> {
         self.folder.supervisor.signal(NAME, "STOP").map(drop)
     }

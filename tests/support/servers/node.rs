@@ -1,4 +1,4 @@
-//! What a private RabbitMQ node is started with: ports, settings and definitions, all of its own.
+//! The ports, settings and definitions of a private RabbitMQ node.
 
 use std::{fs, ops::Range, path::Path};
 
@@ -21,7 +21,7 @@ pub struct Node {
     /// Erlang's own protocol, for rabbitmqctl.
     distribution: u16,
     pub epmd: u16,
-    /// The nodes of a cluster share one, which somebody else starts.
+    /// The nodes of a cluster share one, which is started elsewhere.
     pub has_own_epmd: bool,
 }
 
@@ -38,7 +38,7 @@ impl Node {
         })
     }
 
-    /// What Erlang calls it.
+    /// Its Erlang node name.
     pub fn name(&self) -> String {
         format!("rabbit{}@localhost", self.amqp)
     }
@@ -48,7 +48,7 @@ impl Node {
         format!("{}/{name}", self.programs)
     }
 
-    /// Writes what the node reads at its start.
+    /// Writes the node's configuration files.
     pub fn install(&self, folder: &ServerFolder, options: &BrokerOptions) -> Result<()> {
         for name in ["home", "data", "log"] {
             folder.make_folder(name)?;

@@ -33,7 +33,7 @@ const CARDS: &[&str] = &[
     "2200000000000004",
 ];
 
-/// The digits in groups of so many, the last one as it comes.
+/// The digits in groups of this size; the last group has the rest.
 fn grouped(digits: &str, sizes: &[usize], separator: &str) -> String {
     let mut groups = Vec::new();
     let mut rest = digits;

@@ -45,7 +45,7 @@ async fn page(served: &Served, request: Request<Body>) -> (Response<Body>, Strin
         policy,
         format!("default-src 'none'; style-src 'nonce-{nonce}'; {rest}")
     );
-    // But for the way back to the shop, which a shopper has to choose.
+    // Except for the link back to the shop, which a shopper has to choose.
     let without_way_back = match text.split_once("<a id=\"back\" href=\"") {
         Some((before, after)) => format!("{before}{}", after.split_once('"').expect("an end").1),
         None => text.clone(),
@@ -213,7 +213,7 @@ async fn a_double_click_or_an_old_form_presents_no_second_card() {
         "{text}"
     );
     assert_eq!(attempt(&served).await, 1);
-    // A fresh one is good for another card.
+    // A new form accepts another card.
     let (_, again) = page(&served, opened(LINK)).await;
     assert!(
         again.contains("There is not enough money on the card."),

@@ -1,4 +1,4 @@
-//! What the page answers when something is wrong.
+//! The answers of the page to invalid requests.
 
 use super::*;
 
@@ -72,7 +72,7 @@ async fn invalid_fields_have_their_error_and_all_but_the_card_code_is_kept() {
     assert_eq!(attempt(&served).await, 0);
 }
 
-/// What is in a field of the form.
+/// The value of a field of the form.
 fn value_of<'f>(form: &'f str, id: &str) -> &'f str {
     let input = between(form, &format!("<input id=\"{id}\""), ">");
     between(input, "value=\"", "\"")
@@ -219,7 +219,7 @@ async fn a_browser_without_a_key_gets_a_page_that_names_the_right_address() {
 #[tokio::test]
 async fn a_body_that_is_not_a_form_gets_the_usual_answer() {
     let served = with_payment().await;
-    // A form without a wish for HTML comes from a caller that forgot to say JSON.
+    // A form without `Accept: text/html` comes from a caller that forgot the content type JSON.
     let form_type = "application/x-www-form-urlencoded";
     assert_eq!(
         served

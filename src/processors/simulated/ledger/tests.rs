@@ -1,4 +1,4 @@
-//! The issuer with its ledger: what is charged, whatever is answered.
+//! The issuer with its ledger: what is charged for each answer.
 
 use std::time::Duration;
 
@@ -220,7 +220,7 @@ async fn a_delayed_call_gets_its_own_answer_until_the_key_is_reversed() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         bank.authorize("tok_later_calls_declined", 1).await
     };
-    // A processor need not remember a decline: the first call charges all the same.
+    // A processor need not remember a decline: the first call may still charge.
     let (first, later) = tokio::join!(first, later);
     assert!(matches!(first, Answer::Approved { .. }), "{first:?}");
     assert_eq!(later, declined("do_not_honor"));

@@ -1,4 +1,4 @@
-//! What RabbitMQ does to its clients.
+//! Faults of RabbitMQ.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the database does to its clients.
+//! Faults of the database.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn kill_all(ground: &Ground) -> sqlx::Result<()> {
     .fetch_all(&mut administrator)
     .await?;
     for id in others {
-        // One that has gone by itself is no error.
+        // A connection that has already ended is not an error.
         let _ = administrator
             .execute(AssertSqlSafe(format!("KILL {id}")))
             .await;
@@ -98,7 +98,7 @@ async fn lock_crosswise(administrator: &mut MySqlConnection) -> sqlx::Result<()>
             .execute(&mut *tx)
             .await;
         match locked {
-            // This time it was us.
+            // This time the server chose this transaction.
             Err(sqlx::Error::Database(_)) => break,
             other => other?,
         };

@@ -116,7 +116,7 @@ fn order(number: i64) -> Vec<u8> {
     order.to_string().into_bytes()
 }
 
-/// Publishes whatever it is given, and waits until the broker has confirmed it.
+/// Publishes a message, and waits until the broker has confirmed it.
 struct Sender {
     connection: Connection,
     channel: lapin::Channel,
@@ -154,7 +154,7 @@ impl Sender {
     }
 }
 
-/// Five times, each at another moment; then it must come to its end.
+/// Five times, each at another moment; then it must complete.
 pub async fn kill_setup(ground: &Ground, random: &mut Random) -> Result<(), String> {
     for _ in 0..5 {
         ground.fleet.kill_setup(random.millis(20, 600)).await;

@@ -1,4 +1,4 @@
-//! What lies between the service and its servers.
+//! Faults of the network between the service and its servers.
 
 use std::time::Duration;
 

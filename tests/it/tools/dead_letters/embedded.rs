@@ -14,7 +14,7 @@ use crate::broker::fixture::{eventually, next};
 use crate::support::process::{Process, Settings};
 use crate::tools::fixture::Fixture;
 
-/// An embedded broker whose dead letters are kept in the place's file.
+/// An embedded broker that keeps its dead letters in the fixture's file.
 fn embedded_broker(fixture: &Fixture) -> (Embedded, DeadLetterTable) {
     let (_, table) = fixture.file();
     let keeper = Arc::new(DeadLettersInDatabase(table.clone()));

@@ -1,5 +1,5 @@
-//! `check --payments` objects to every broken promise: each is broken on purpose, in both databases, and nothing but
-//! its own rule objects (or what breaks with it).
+//! `check --payments` finds every broken promise: each is broken on purpose, in both databases, and only
+//! its rule reports it (or rules that break with it).
 
 mod history;
 mod money;
@@ -113,7 +113,7 @@ async fn audit(fixture: &Fixture) -> Audit {
     audit
 }
 
-/// Breaks a promise by this statement in each database; these rules, and no others, object to these examples.
+/// Breaks a promise by this statement in each database; exactly these rules report these examples.
 async fn breaking(statement: &str, expected: &[(&str, &str)]) {
     for fixture in Fixture::both().await {
         all_in_order(&fixture).await;
@@ -140,7 +140,7 @@ async fn breaking(statement: &str, expected: &[(&str, &str)]) {
     }
 }
 
-/// The example is the row's own id, which no test knows beforehand.
+/// The example is the row's id, which the test does not know beforehand.
 #[tokio::test]
 async fn an_overdue_outbox_row_is_a_breach_by_its_due_time_and_by_its_age() {
     for fixture in Fixture::both().await {

@@ -35,7 +35,7 @@ fn text_entry(name: &str, value: &[u8]) -> Vec<u8> {
     [&short(name.as_bytes())[..], b"S", &long(value)].concat()
 }
 
-/// Cleaned in pieces of a size.
+/// Cleaned in pieces of this size.
 fn cleaned(bytes: &[u8], piece: usize) -> Vec<u8> {
     let mut cleaner = Cleaner::default();
     let mut clean = Vec::new();
