@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_is_set_by_the_second_handle_counts_for_the_first() {
+    fn an_option_set_on_a_duplicated_handle_applies_to_the_socket() {
         let (client, server) = connection();
         assert!(set_nodelay_to(&[port(&server)]).expect("descriptors") >= 1);
         assert!(client.nodelay().expect("an option"));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn second_handles_are_closed_again() {
+    fn duplicated_handles_are_closed() {
         let (client, mut server) = connection();
         assert!(set_nodelay_to(&[port(&server)]).expect("descriptors") >= 1);
         drop(client);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leads_to_a_port_that_nothing_is_connected_to() {
+    fn no_socket_is_found_for_an_unconnected_port() {
         assert_eq!(set_nodelay_to(&[1]).expect("descriptors"), 0);
     }
 }

@@ -5,9 +5,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use payment_service::accept::fields::FieldError;
-use payment_service::accept::request::{parse_card, parse_method, parse_payment};
-use payment_service::accept::rules::{CardsAllowed, ClientRules, Rules};
+use payment_service::wire::fields::FieldError;
+use payment_service::wire::request::{parse_card, parse_method, parse_payment};
+use payment_service::wire::rules::{CardsAllowed, ClientRules, Rules};
 use payment_service::domain::Currency;
 use payment_service::domain::card::holds_card_number;
 use payment_service::domain::money::Money;

@@ -2,7 +2,7 @@
 //!
 //! The input is a message as text: lines `name: value` for the properties and headers, an empty line, the body.
 //! Whatever comes in: nothing panics, a refusal's event and dead letter repeat no card number of the body, a dead
-//! letter can be read again, and only what was proven is taken for a replay.
+//! letter can be read again, and a request counts as sent only by the client that the broker verified.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -10,16 +10,18 @@ use std::sync::{Arc, LazyLock};
 use async_trait::async_trait;
 use libfuzzer_sys::fuzz_target;
 use payment_service::broker::{Delivery, Properties, Queue, Settle};
-use payment_service::card_seal::SealKeys;
 use payment_service::clients::Clients;
 use payment_service::domain::card::holds_card_number;
 use payment_service::domain::{ClientName, Currency, EventId};
-use payment_service::messages::dead_letter::{self, DeadLetter};
-use payment_service::messages::order::{OrderReader, Refusal};
-use payment_service::messages::result;
-use payment_service::messages::work::WorkMessage;
+use payment_service::intake::order_reader::OrderReader;
+use payment_service::intake::replay::{Replay, replay};
+use payment_service::vault::SealKeys;
+use payment_service::wire::dead_letter::{self, DeadLetter};
+use payment_service::wire::order::Refusal;
+use payment_service::wire::result;
+use payment_service::wire::work::WorkMessage;
 use serde_json::Value;
-use time::macros::{date, datetime};
+use time::macros::datetime;
 
 const KEYS: &str = "k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const CLIENTS: &str = r#"{"clients": [
@@ -36,9 +38,9 @@ static READER: LazyLock<OrderReader> = LazyLock::new(|| OrderReader {
 
 fuzz_target!(|data: &[u8]| {
     let delivery = delivery(data);
-    match READER.read(&delivery, date!(2027 - 01 - 15)) {
+    match READER.read(&delivery, datetime!(2027-01-15 10:00 UTC)) {
         Ok(submission) => {
-            // Nobody speaks for a client but the broker: a replay's proof cannot be guessed.
+            // The broker names the client: the signature of a replay by the previous release cannot be guessed.
             let user = delivery.properties.user_id.as_deref();
             assert_eq!(
                 READER.clients.by_rabbitmq_user(user.expect("a user")),
@@ -56,16 +58,16 @@ fuzz_target!(|data: &[u8]| {
         let again = WorkMessage::parse(publication.body.as_bytes());
         assert_eq!(again.ok(), Some(work));
     }
-    // Messages that the broker buried, and what somebody may have put there.
+    // Messages that the broker dead-lettered, and those that anyone else may have published there.
     let letter = DeadLetter::read(&delivery.routing_key, &delivery.properties, body);
     let again = DeadLetter::read(&delivery.routing_key, &delivery.properties, body);
     assert_eq!(letter.id, again.id);
     let _ = letter.age(datetime!(2027-01-15 10:00 UTC));
-    let _ = letter.replay(&READER.seal, &READER.clients, None);
+    let _ = replay(&letter, &READER, datetime!(2027-01-15 10:00 UTC));
 });
 
 fn is_told(delivery: &Delivery, refusal: &Refusal) {
-    let origin = OrderReader::origin(delivery, refusal.client.as_ref());
+    let origin = OrderReader::origin(&delivery.properties, refusal.client.as_ref());
     if let (Some(client), Some(queue)) = (&refusal.client, &origin.reply_to) {
         assert!(queue.starts_with("amq.rabbitmq.reply-to.") || queue.starts_with(client.as_str()));
     }
@@ -93,27 +95,17 @@ fn is_told(delivery: &Delivery, refusal: &Refusal) {
     let queue = Queue::Requests.name();
     let letter = DeadLetter::read(queue, &published.properties, published.body.as_bytes());
     assert_eq!(letter.reason, refusal.reason);
-    if let Ok(replayed) = letter.replay(&READER.seal, &READER.clients, None) {
+    if let Ok(replayed) = replay(&letter, &READER, at) {
         assert!(!letter.masked);
-        // It is proven to be the one whom the service knew when it refused it.
-        let replayed = Delivery {
-            routing_key: replayed.routing_key,
-            properties: replayed.properties,
-            body: replayed.body.into_bytes(),
-            redelivered: false,
-            settle: Box::new(Nobody),
+        let Replay::Accept(submission) = replayed else {
+            panic!("a request was published again");
         };
-        let proven = dead_letter::replay::client(&READER.seal, &replayed);
-        assert_eq!(
-            proven.ok().flatten().map(|it| it.to_string()),
-            letter.client.or_else(|| {
-                let user = letter.user_id.as_deref()?;
-                READER
-                    .clients
-                    .by_rabbitmq_user(user)
-                    .map(|it| it.to_string())
-            })
-        );
+        // For the client that the service knew when it refused the message.
+        let user = letter.user_id.as_deref();
+        let of_user = || READER.clients.by_rabbitmq_user(user?);
+        let known = letter.client.as_deref();
+        let known = known.and_then(|name| ClientName::parse(name).ok());
+        assert_eq!(Some(submission.client), known.or_else(of_user));
     }
 }
 

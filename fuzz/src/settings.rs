@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use payment_service::broker::rabbitmq::parse_urls;
-use payment_service::card_seal::SealKeys;
+use payment_service::vault::SealKeys;
 use payment_service::clients::Clients;
 use payment_service::store::mysql::parse_url;
 

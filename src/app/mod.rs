@@ -1,8 +1,10 @@
 //! Which tasks each role runs; starts, watches and stops them in order.
 
 pub mod dead_letters;
+mod issuer;
 mod open_files;
 mod parts;
+pub mod requests;
 mod serve;
 mod tasks;
 mod watch;

@@ -1,27 +1,25 @@
 //! Creates the parts of a process from its configuration and connects them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::AppError;
 use super::dead_letters::DeadLettersInDatabase;
+use super::issuer::simulated_issuer;
+use super::{AppError, requests};
 use crate::broker::embedded::Embedded;
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{Broker, Queue};
 use crate::callbacks::Callbacks;
 use crate::callbacks::bindings::Keys;
-use crate::config::{Backend, Config, IssuerSettings};
+use crate::config::{Backend, Config};
 use crate::http::wait::Waiters;
 use crate::intake::consumer::Orders;
-use crate::intake::order_reader::OrderReader;
 use crate::payments::Acceptor;
 use crate::payments::backlog::Backlog;
 use crate::payments::commands::Commands;
 use crate::processors::Processor;
-use crate::processors::simulated::{Latency, Ledger, Options, SimulatedIssuer, TestTokens};
+use crate::processors::simulated::TestTokens;
 use crate::relay::{RelayTasks, relay};
 use crate::store::Store;
-use crate::store::batch::Limits;
 use crate::vault::SealKeys;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::vital::Vital;
@@ -95,12 +93,7 @@ impl Parts {
     pub(super) fn orders(&self, config: &Config) -> Orders {
         Orders {
             broker: Arc::clone(&self.broker),
-            reader: OrderReader {
-                clients: config.clients.clone(),
-                default_client: config.default_client.clone(),
-                default_currency: config.default_currency,
-                seal: Arc::clone(&self.seal),
-            },
+            reader: requests::order_reader(config),
             acceptor: Arc::clone(&self.acceptor),
             commands: self.commands.clone(),
             pulse: Pulse::new("orders"),
@@ -138,30 +131,6 @@ impl Parts {
             config.callbacks.clone(),
         )
     }
-}
-
-fn simulated_issuer(
-    settings: IssuerSettings,
-    database: &Store,
-) -> (Arc<dyn Processor>, Vec<Vital>) {
-    let options = Options {
-        latency: Latency {
-            mean: settings.latency,
-            seed: settings.seed,
-        },
-        now: time::OffsetDateTime::now_utc,
-    };
-    // The ledger's rows are written in groups: otherwise they would be a third of all transactions under load.
-    let limits = Limits {
-        linger: Duration::from_millis(5),
-        lanes: database.lanes(),
-        ..Limits::default()
-    };
-    let ledger = settings
-        .ledger
-        .then(|| Ledger::spawn(database.clone(), limits));
-    let vitals = ledger.iter().flat_map(Ledger::vitals).collect();
-    (Arc::new(SimulatedIssuer::new(options, ledger)), vitals)
 }
 
 async fn backend(config: &Config) -> Result<(Store, Arc<dyn Broker>), AppError> {

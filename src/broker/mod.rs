@@ -145,7 +145,7 @@ pub enum BrokerError {
 
 /// Whether the broker can be used now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Connection {
+pub enum ConnectionState {
     /// Not connected yet, or connection lost and being rebuilt; with the last reason.
     Down(String),
     /// Connected, topology in place.
@@ -175,12 +175,17 @@ pub struct Delivery {
 impl Delivery {
     /// The size of its body in bytes when it was sent: more than now if it was cut.
     pub fn size(&self) -> u64 {
-        let here = self.body.len() as u64;
-        self.properties.original_size().unwrap_or(here).max(here)
+        self.properties.size_of(&self.body)
     }
 }
 
 impl Properties {
+    /// The size of the message's body in bytes when it was sent: more than now if it was cut.
+    pub fn size_of(&self, body: &[u8]) -> u64 {
+        let here = body.len() as u64;
+        self.original_size().unwrap_or(here).max(here)
+    }
+
     /// The original size of the body in bytes, if only its first part was received.
     pub fn original_size(&self) -> Option<u64> {
         self.headers.get(ORIGINAL_SIZE)?.parse().ok()
@@ -340,7 +345,7 @@ pub trait Broker: Send + Sync + 'static {
     fn vital(&self) -> Vital;
 
     /// The connection status, now and on every change.
-    fn connection(&self) -> watch::Receiver<Connection>;
+    fn connection(&self) -> watch::Receiver<ConnectionState>;
 
     /// Stops consuming (deliveries can still be settled).
     async fn stop_consuming(&self);

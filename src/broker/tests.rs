@@ -30,7 +30,7 @@ impl Settle for Noted {
 }
 
 #[tokio::test]
-async fn a_delivery_whose_work_panics_is_rejected_and_its_permit_is_free_again() {
+async fn a_delivery_whose_handler_panics_is_rejected_and_its_permit_released() {
     let (verdicts, mut noted) = mpsc::unbounded_channel();
     let (sender, deliveries) = mpsc::channel(8);
     let (_registered, registered) = watch::channel(true);
@@ -67,7 +67,7 @@ async fn a_delivery_whose_work_panics_is_rejected_and_its_permit_is_free_again()
     let expected = [
         ("panics", "rejected"),
         ("works", "acknowledged"),
-        // What is settled stays as it is.
+        // A settled delivery is not changed.
         ("panics late", "acknowledged"),
         ("works", "acknowledged"),
     ];

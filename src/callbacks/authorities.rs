@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_certificate_is_refused() {
+    fn a_file_without_certificates_is_refused() {
         for pem in ["", "a certificate", "-----BEGIN CERTIFICATE-----\n%%%\n"] {
             let read = Authorities::parse(pem).map(|_| ());
             assert_eq!(read, Err(InvalidAuthorities::NoCertificate), "{pem}");

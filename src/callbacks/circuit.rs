@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_fails_in_a_row_is_left_alone_and_then_asked_once() {
+    fn the_circuit_opens_after_failures_in_a_row_and_then_allows_one_probe() {
         let now = Instant::now();
         let mut circuit = opened(now);
         assert_eq!(circuit.ask(now + pause(1) / 2, FRESH, CALL), Verdict::Wait);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_which_nothing_is_heard_any_more_does_not_end_the_asking() {
+    fn a_lost_probe_is_followed_by_another() {
         let now = Instant::now();
         let mut circuit = opened(now);
         let later = now + pause(1);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_between_failures_begins_the_count_anew() {
+    fn a_success_resets_the_count_of_failures() {
         let now = Instant::now();
         let mut circuit = Circuit::default();
         for _ in 0..3 {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_failed_before_never_open_it() {
+    fn failures_of_repeated_events_do_not_open_the_circuit() {
         let now = Instant::now();
         let mut circuit = Circuit::default();
         for _ in 0..100 {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn half_open_it_is_a_fresh_event_that_finds_out_whatever_others_came_to() {
+    fn a_half_open_circuit_probes_with_a_new_event() {
         let now = Instant::now();
         let mut circuit = opened(now);
         let later = now + pause(1);

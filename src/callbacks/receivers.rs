@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_for_which_there_is_no_place_comes_less_often_the_older_it_is() {
+    fn an_event_without_a_free_slot_is_repeated_less_often_the_older_it_is() {
         let quarter = Duration::from_secs(15 * 60);
         for (age, pause) in [(-1, 1), (0, 1), (20, 20), (3600, 60)] {
             let pause = Duration::from_secs(pause);

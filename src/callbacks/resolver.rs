@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_addresses_the_public_ones_alone_are_used() {
+    fn only_public_addresses_of_a_host_are_used() {
         let address = |text: &str| SocketAddr::new(text.parse().expect("an address"), 0);
         let mixed = vec![address("127.0.0.1"), address("1.1.1.1")];
         let found = allowed(mixed.clone(), false).expect("one is left");
@@ -82,7 +82,7 @@ mod tests {
 
     /// The way that a connection takes: a name of the system's own that leads to this machine.
     #[tokio::test]
-    async fn a_name_is_judged_by_where_it_leads() {
+    async fn a_host_name_is_checked_by_the_addresses_it_resolves_to() {
         let name = || "localhost".parse::<Name>().expect("a name");
         let resolve = |allow_private| Resolver { allow_private }.call(name());
         assert!(matches!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::authorities::Authorities;
-use crate::retry::RetrySchedule;
+use crate::retry::Backoff;
 
 /// Time-outs, retries and limits of callbacks, and the CA certificates to trust.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct CallbackSettings {
     /// `CALLBACK_TIMEOUT`: for one call, from connecting to the end of the answer.
     pub timeout: Duration,
     /// `CALLBACK_RETRY_INITIAL`, `CALLBACK_RETRY_MAX_INTERVAL`: delays between calls.
-    pub retry: RetrySchedule,
+    pub retry: Backoff,
     /// `CALLBACK_GIVE_UP_AFTER`: an event that is older becomes a dead letter.
     pub give_up_after: Duration,
     /// `CALLBACK_CONCURRENCY`: calls to one client under way at the same time, in each worker.

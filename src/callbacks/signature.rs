@@ -34,7 +34,7 @@ mod tests {
 
     /// Worked out with Python's hmac and base64.
     #[test]
-    fn a_signature_is_the_hmac_of_id_timestamp_and_body() {
+    fn the_signature_is_the_hmac_of_id_timestamp_and_body() {
         let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret");
         let headers = headers(
             &[secret.clone(), secret],

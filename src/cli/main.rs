@@ -27,15 +27,15 @@ enum Command {
     /// Authorizes payments; start as many as you need
     Worker,
     /// Updates the schema of the database and the topology of the broker; safe to repeat
-    Setup(setup::Options),
+    Setup(setup::SetupArgs),
     /// Checks database, broker and configuration; or whether a process is live; or the stored payments
-    Check(check::Options),
+    Check(check::CheckArgs),
     /// Lists payments, and shows the state and the history of one
-    Payments(payments::Options),
+    Payments(payments::PaymentsArgs),
     /// Lists, shows, replays and discards messages that could not be used
-    DeadLetters(dead_letters::Options),
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Sends payments of every kind through the service and shows how each one ended
-    Demo(demo::Options),
+    Demo(demo::DemoArgs),
     /// Creates an API key, a key to seal cards with, and a secret for callbacks
     Keys,
 }
@@ -79,7 +79,7 @@ async fn run_role(role: Role) -> ExitCode {
     }
 }
 
-async fn run_setup(options: setup::Options) -> ExitCode {
+async fn run_setup(options: setup::SetupArgs) -> ExitCode {
     let config = match configuration::load(options.role()) {
         Ok(config) => config,
         Err(code) => return code,

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_server_that_cannot_be_reached_is_named_with_the_cause() {
+    async fn each_unreachable_server_is_named_with_the_cause() {
         let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let away = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, closed) = (

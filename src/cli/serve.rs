@@ -14,7 +14,7 @@ use crate::config::{Backend, Config};
 pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppError> {
     let role = config.role;
     let first_contact = FirstContact::of(&config);
-    let hang_ups = ignore_hang_ups()?;
+    let ignored = ignore_signals()?;
     let app = App::build(config, Arc::new(move || metrics.render())).await?;
     if let Some(address) = app.api_addr() {
         tracing::info!("REST on http://{address}");
@@ -39,7 +39,7 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     let ended = app.run(stop).await;
-    hang_ups.abort();
+    ignored.abort();
     ended
 }
 
@@ -66,14 +66,23 @@ impl FirstContact {
     }
 }
 
-/// SIGHUP, which a terminal sends when it is closed, does not end the service. It does not need to reload anything
-/// either: CLIENTS_FILE is watched.
-fn ignore_hang_ups() -> Result<JoinHandle<()>, AppError> {
-    let mut hang_ups = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
+/// SIGHUP, which a terminal sends when it is closed, SIGUSR1 and SIGUSR2 do not end the service; other programs reload
+/// their settings or reopen their log at one of them. Here CLIENTS_FILE is watched, and the log goes to standard error.
+fn ignore_signals() -> Result<JoinHandle<()>, AppError> {
+    let receive = |kind| signal(kind).map_err(AppError::Signals);
+    let mut hang_ups = receive(SignalKind::hangup())?;
+    let mut first = receive(SignalKind::user_defined1())?;
+    let mut second = receive(SignalKind::user_defined2())?;
     Ok(tokio::spawn(async move {
-        while hang_ups.recv().await.is_some() {
+        loop {
+            let name = tokio::select! {
+                Some(()) = hang_ups.recv() => "SIGHUP",
+                Some(()) = first.recv() => "SIGUSR1",
+                Some(()) = second.recv() => "SIGUSR2",
+                else => return,
+            };
             tracing::info!(
-                "SIGHUP is ignored: CLIENTS_FILE is read again when it changes, everything else at the start"
+                "{name} is ignored: CLIENTS_FILE is read again when it changes, everything else at the start"
             );
         }
     }))

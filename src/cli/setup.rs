@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::open;
 use super::reach::{self, Address};
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
-use crate::broker::{Broker, BrokerError, Connection};
+use crate::broker::{Broker, BrokerError, ConnectionState};
 use crate::config::{Backend, Config, Role};
 use crate::payments::outbox::{self, Replaced};
 use crate::store::{Store, StoreError};
@@ -41,14 +41,14 @@ const REWRITTEN: u32 = 500;
 
 /// Options of `setup`.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Options {
+pub struct SetupArgs {
     /// Rewrite pending messages so that the release before this one can publish them: run it after the last process of
     /// this release has stopped
     #[arg(long)]
     back: bool,
 }
 
-impl Options {
+impl SetupArgs {
     /// The role whose configuration is read: an embedded service has nothing to set up, but may have to go back.
     pub fn role(self) -> Role {
         if self.back { Role::All } else { Role::Api }
@@ -56,7 +56,7 @@ impl Options {
 }
 
 /// Updates the database and the broker, or prepares the return to the release before this one.
-pub async fn run(config: Config, options: Options) -> Result<(), Box<dyn Error>> {
+pub async fn run(config: Config, options: SetupArgs) -> Result<(), Box<dyn Error>> {
     if options.back {
         return go_back(&config).await;
     }
@@ -121,7 +121,7 @@ async fn declare(broker: &RabbitMq, deadline: Instant) -> Result<(), Box<dyn Err
     let mut waiting = Waiting::new("RabbitMQ", deadline);
     loop {
         let mut connection = broker.connection();
-        let connected = connection.wait_for(|state| !matches!(state, Connection::Down(_)));
+        let connected = connection.wait_for(|state| !matches!(state, ConnectionState::Down(_)));
         // In steps, so that the reason is logged while it keeps trying.
         let step = deadline.min(Instant::now() + reach::PATIENCE);
         if timeout_at(step, connected).await.is_ok() {
@@ -132,7 +132,7 @@ async fn declare(broker: &RabbitMq, deadline: Instant) -> Result<(), Box<dyn Err
         }
         let state = broker.connection().borrow().clone();
         let cause = match state {
-            Connection::Down(reason) => reason,
+            ConnectionState::Down(reason) => reason,
             _ => "the connection was lost".to_owned(),
         };
         if !waiting.goes_on(&cause).await {

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_24_to_64_bytes_in_base64_behind_its_prefix_and_never_shown() {
+    fn a_secret_is_a_prefix_and_24_to_64_bytes_in_base64_and_is_never_shown() {
         let of =
             |bytes: usize| Secret::parse(&format!("whsec_{}", STANDARD.encode(vec![7; bytes])));
         assert!(of(23).is_none() && of(65).is_none());

@@ -19,7 +19,7 @@ fn named(name: &str, keys: &[&str]) -> Value {
 }
 
 #[test]
-fn each_key_and_each_user_leads_to_its_client() {
+fn each_key_and_each_rabbitmq_user_identifies_its_client() {
     let (one, one_digest) = new_api_key();
     let (two, two_digest) = new_api_key();
     let (three, three_digest) = new_api_key();
@@ -42,7 +42,7 @@ fn each_key_and_each_user_leads_to_its_client() {
 }
 
 #[test]
-fn a_client_has_one_part_of_the_permits_unless_the_file_says_otherwise() {
+fn the_default_weight_of_a_client_is_one() {
     let clients = |weight: Value| {
         let document = json!({"clients": [
             {"name": "shop", "api_key_sha256": [], "weight": weight},
@@ -75,7 +75,7 @@ fn without_a_file_there_is_one_client() {
 }
 
 #[test]
-fn every_fault_of_a_file_is_listed() {
+fn every_error_in_a_clients_file_is_listed() {
     let digest = "0".repeat(64);
     let found = faults(&json!({"client": 1, "clients": [
         {"name": "Shop", "api_key_sha256": [digest, "12"], "rabbitmq_user": ""},
@@ -108,7 +108,7 @@ fn every_fault_of_a_file_is_listed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_file_is_read_again_and_a_bad_one_changes_nothing() {
+async fn a_changed_file_is_reloaded_and_an_invalid_one_is_ignored() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("clients.json");
     let write = |document: &str| std::fs::write(&path, document).expect("written");
@@ -147,7 +147,7 @@ fn with_callback(callback: &Value) -> Value {
 }
 
 #[test]
-fn a_callback_is_by_standard_webhooks_of_outcomes_and_public_unless_it_says_otherwise() {
+fn callbacks_default_to_standard_webhooks_outcomes_and_public_addresses() {
     let secret = Secret::generate();
     let read = |callback: Value| {
         let document = with_callback(&callback).to_string();
@@ -171,7 +171,7 @@ fn a_callback_is_by_standard_webhooks_of_outcomes_and_public_unless_it_says_othe
 }
 
 #[test]
-fn every_fault_of_a_callback_is_listed() {
+fn every_error_in_a_callback_is_listed() {
     let found = |callback: Value| {
         let found = faults(&with_callback(&callback)).into_iter();
         found
@@ -213,7 +213,7 @@ fn every_fault_of_a_callback_is_listed() {
 }
 
 #[test]
-fn a_client_has_its_name_its_origins_and_its_way_with_unknown_fields() {
+fn a_client_has_a_name_origins_and_a_rule_for_unknown_fields() {
     let document = json!({"clients": [
         {"name": "shop", "api_key_sha256": [], "display_name": " The Shop ", "unknown_fields": "ignore",
             "return_origins": ["https://shop.example", "http://localhost:3000/"]},
@@ -238,7 +238,7 @@ fn a_client_has_its_name_its_origins_and_its_way_with_unknown_fields() {
 }
 
 #[test]
-fn every_fault_of_these_is_listed() {
+fn every_error_in_origins_and_rules_is_listed() {
     let found = faults(&json!({"clients": [
         {"name": "a", "api_key_sha256": [], "display_name": " ", "unknown_fields": "drop", "return_origins": "https://x"},
         {"name": "b", "api_key_sha256": [], "display_name": "x".repeat(65), "unknown_fields": true, "return_origins":

@@ -6,20 +6,16 @@ use std::time::Duration;
 use super::reader::Reader;
 use crate::callbacks::authorities::Authorities;
 use crate::callbacks::settings::CallbackSettings;
-use crate::retry::RetrySchedule;
+use crate::retry::Backoff;
 
 pub(super) fn read(reader: &mut Reader<'_>) -> CallbackSettings {
     CallbackSettings {
         authorities: authorities(reader).unwrap_or_default(),
         timeout: reader.duration("CALLBACK_TIMEOUT", Duration::from_secs(10)),
-        retry: RetrySchedule {
-            initial: reader.duration("CALLBACK_RETRY_INITIAL", Duration::from_secs(5)),
-            max_interval: reader
-                .duration("CALLBACK_RETRY_MAX_INTERVAL", Duration::from_secs(15 * 60)),
-            // The age of the event is the limit.
-            max_tries: u32::MAX,
-            ..RetrySchedule::default()
-        },
+        retry: Backoff::doubling(
+            reader.duration("CALLBACK_RETRY_INITIAL", Duration::from_secs(5)),
+            reader.duration("CALLBACK_RETRY_MAX_INTERVAL", Duration::from_secs(15 * 60)),
+        ),
         give_up_after: reader.duration("CALLBACK_GIVE_UP_AFTER", Duration::from_secs(24 * 60 * 60)),
         concurrency: reader.number("CALLBACK_CONCURRENCY", 16, 1..=1000),
         backlog_limit: reader.number("CALLBACK_BACKLOG_LIMIT", 100_000, 1..=u64::from(u32::MAX)),

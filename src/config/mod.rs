@@ -131,7 +131,7 @@ impl Config {
 
     /// How far ahead anything can be due.
     pub fn horizons(&self) -> Horizons {
-        let retry = self.retry.longest_delay();
+        let retry = self.retry.backoff.longest_delay();
         // An event that gets no turn at its receiver waits for as long as a call may take.
         let callback = self.callbacks.retry.longest_delay() + self.callbacks.timeout;
         self.leases.horizons(retry, callback)

@@ -1,4 +1,4 @@
-//! What a configuration must say, and that all of its faults are told at once.
+//! What a configuration must contain, and that all of its errors are reported together.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -29,14 +29,14 @@ fn faults(role: Role, variables: &[(&str, &str)]) -> Vec<&'static str> {
 }
 
 #[test]
-fn servers_and_keys_are_enough_for_every_role() {
+fn server_urls_and_keys_are_enough_for_every_role() {
     for role in [Role::All, Role::Api, Role::Worker] {
         assert_eq!(faults(role, &SERVERS), [""; 0]);
     }
 }
 
 #[test]
-fn all_faults_are_told_together() {
+fn all_errors_are_reported_together() {
     let wrong = [
         ("DATABASE_URL", "postgres://db/payments"),
         ("AMQP_URL", "http://mq"),
@@ -58,7 +58,7 @@ fn all_faults_are_told_together() {
 }
 
 #[test]
-fn a_password_is_never_told() {
+fn errors_never_contain_a_password() {
     let wrong = [
         ("DATABASE_URL", "mysql://payments:hunter2@db:port/payments"),
         ("AMQP_URL", "amqp://payments:hunter2@mq:port"),
@@ -74,7 +74,7 @@ fn a_password_is_never_told() {
 }
 
 #[test]
-fn one_server_without_the_other_is_refused() {
+fn one_server_url_without_the_other_is_refused() {
     assert_eq!(
         faults(Role::Worker, &[SERVERS[0], SERVERS[2]]),
         ["AMQP_URL"]
@@ -86,7 +86,7 @@ fn one_server_without_the_other_is_refused() {
 }
 
 #[test]
-fn without_clients_only_this_machine_is_served() {
+fn without_a_clients_file_only_loopback_is_allowed() {
     let open = [
         SERVERS[0],
         SERVERS[1],
@@ -102,7 +102,7 @@ fn without_clients_only_this_machine_is_served() {
 }
 
 #[test]
-fn ids_must_leave_room() {
+fn the_range_of_ids_must_not_be_too_small() {
     let none = [
         SERVERS[0],
         SERVERS[1],
@@ -131,7 +131,7 @@ fn the_example_file_lists_every_variable_and_no_other() {
     };
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example");
     let example = std::fs::read_to_string(example).expect("the example file");
-    // Behind this heading stand the variables of the files around the service.
+    // The variables after this heading belong to the files around the service.
     let (example, _) = example
         .split_once("# --- compose.yaml and krakend.json")
         .expect("the heading");
@@ -140,7 +140,7 @@ fn the_example_file_lists_every_variable_and_no_other() {
 }
 
 #[test]
-fn what_is_logged_is_read_in_any_case_and_a_slip_is_a_fault() {
+fn log_settings_ignore_case_and_a_misspelling_is_an_error() {
     for (filter, format) in [
         ("info", "json"),
         ("INFO ", "JSON"),
@@ -172,7 +172,7 @@ fn what_is_logged_is_read_in_any_case_and_a_slip_is_a_fault() {
 }
 
 #[test]
-fn misspelled_variables_are_found() {
+fn misspelled_variables_are_reported() {
     let unknown = |names: &[&str]| {
         unknown_variables(
             names
@@ -211,7 +211,7 @@ fn misspelled_variables_are_found() {
 }
 
 #[test]
-fn an_embedded_service_makes_its_folder_also_if_the_keys_are_given() {
+fn the_data_folder_is_created_even_if_seal_keys_are_set() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("new/data");
     let data_dir = data.display().to_string();

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_that_browsers_take_for_another_address_is_refused() {
+    fn a_host_that_browsers_read_as_another_address_is_refused() {
         for host in [
             "1",
             "127.1",
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_web_are_read_with_their_origin() {
+    fn web_addresses_are_parsed_with_their_origin() {
         for (text, origin) in [
             ("https://shop.example", "https://shop.example"),
             ("https://shop.example/", "https://shop.example"),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_could_read_otherwise_is_refused() {
+    fn addresses_that_browsers_read_differently_are_refused() {
         use InvalidUrl as E;
         for (text, error) in [
             ("", E::Malformed),
@@ -283,7 +283,7 @@ mod tests {
     proptest! {
         /// What is taken leads, in a browser (the URL Standard), to the origin that was checked.
         #[test]
-        fn a_browser_goes_to_the_origin_that_was_checked(
+        fn browsers_go_to_the_origin_that_was_checked(
             text in r"(https?|HTTPS|ftp)://[a-z.:@\\\[\]%/?#1-]{0,12}(shop\.example|localhost|\[::1\]|127\.0\.0\.1)[a-z.:@\\%/?#0-9 ]{0,12}",
         ) {
             if let Ok(url) = ReturnUrl::parse(&text) {

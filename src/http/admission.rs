@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn one_client_at_its_limit_leaves_the_others_theirs() {
+    fn a_client_at_its_limit_does_not_affect_others() {
         let admission = Admission::new(2, 10);
         let (shop, kiosk) = (client("shop"), client("kiosk"));
         let turns = [admission.admit(&shop), admission.admit(&shop)];
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_makes_room_up_to_the_second_limit() {
+    fn waiting_requests_do_not_count_up_to_a_second_limit() {
         let admission = Admission::new(1, 2);
         let shop = client("shop");
         let mut first = admission.admit(&shop).expect("a turn");

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_known_key_gets_in() {
+    fn only_known_keys_are_accepted() {
         let (key, digest) = new_api_key();
         let file =
             format!(r#"{{"clients": [{{"name": "shop", "api_key_sha256": ["{digest}"]}}]}}"#);

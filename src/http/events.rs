@@ -80,7 +80,7 @@ mod tests {
     use crate::domain::PaymentId;
 
     #[test]
-    fn an_event_is_shown_whole() {
+    fn an_event_is_shown_with_all_fields() {
         let event = Event {
             id: EventId(Uuid::nil()),
             payment: PaymentId(7),

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idempotency_key_is_quoted_or_bare() {
+    fn an_idempotency_key_may_be_quoted_or_not() {
         let key = |values: &[&str]| {
             idempotency_key(&headers("idempotency-key", values)).map_err(|problem| problem.kind())
         };
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_goes_on_only_if_it_is_well_formed() {
+    fn only_a_well_formed_traceparent_is_passed_on() {
         let trace = |value: &str| traceparent(&headers("traceparent", &[value])).is_some();
         assert!(trace(
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

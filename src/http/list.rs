@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_query_is_listed() {
+    fn every_error_in_a_query_is_listed() {
         let faults = read(&[
             ("order_id", "0"),
             ("user_id", "x"),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_leads_to_where_it_came_from() {
+    fn a_cursor_round_trips() {
         let payment = Payment {
             id: PaymentId(2_147_483_647),
             client: ClientName::parse("default").expect("a name"),
@@ -227,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_cursor_makes_it_panic(cursor in "[0-9a-f+-]{32}|.{0,40}") {
+        fn parsing_a_cursor_never_panics(cursor in "[0-9a-f+-]{32}|.{0,40}") {
             let _ = read(&[("cursor", &cursor)]);
         }
     }

@@ -1,6 +1,7 @@
 //! Payment requests by message: consumes `order.payment` messages and passes them to the same `accept` as REST.
 //!
-//! One table, `Fate`, decides what happens to each message; nothing is dropped silently and nothing loops.
+//! A message that is not accepted is refused, as a dead letter and an event, or held and tried again ([`refusal`]);
+//! nothing is dropped silently and nothing loops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::order_reader::{Order, OrderReader};
+use super::order_reader::OrderReader;
+use super::request::{NotAccepted, accept};
 use crate::broker::{Broker, Consumer, Delivery, Queue};
-use crate::domain::OperationKind;
 use crate::domain::card::without_card_number;
 use crate::payments::commands::Commands;
 use crate::payments::outbox::Refused;
@@ -43,28 +44,6 @@ pub struct Orders {
     pub pulse: Pulse,
 }
 
-/// Why a message was not accepted.
-enum NotAccepted {
-    /// Its fields are invalid.
-    Refused(Refusal),
-    /// The use case failed.
-    Failed(AcceptError),
-}
-
-impl From<AcceptError> for NotAccepted {
-    fn from(error: AcceptError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// What happens to a message that was not accepted.
-enum Fate {
-    /// The dead letter and the event are committed, then the message is acknowledged.
-    Refuse(Refusal),
-    /// Held and tried again: while the store or the backlog cannot accept it, the full prefetch stops consumption.
-    Hold,
-}
-
 impl Orders {
     /// Registers for requests.
     pub fn consume(&self) -> Consumer {
@@ -91,22 +70,27 @@ impl Orders {
 
     async fn work_off(&self, delivery: Delivery, stop: CancellationToken) {
         loop {
-            let in_hand = self.pulse.take();
+            let taken = self.pulse.take();
             let read = self.reader.read(&delivery, OffsetDateTime::now_utc());
-            drop(in_hand);
+            drop(taken);
             let refusal = match read {
                 Err(refusal) => refusal,
-                Ok(order) => {
-                    let client = match &order {
-                        Order::Payment(submission) => submission.client.clone(),
-                        Order::Operation(order) => order.client.clone(),
-                    };
-                    match self.accept(order).await {
-                        Ok(()) => return delivery.settle.acknowledge().await,
+                Ok(request) => {
+                    let client = request.client().clone();
+                    match accept(&self.acceptor, &self.reader, request).await {
+                        Ok(accepted) => {
+                            tracing::debug!(
+                                payment.id = accepted.payment.id.0,
+                                accepted.replayed,
+                                "accepted"
+                            );
+                            return delivery.settle.acknowledge().await;
+                        }
                         Err(NotAccepted::Refused(refusal)) => refusal,
-                        Err(NotAccepted::Failed(error)) => match fate(&error) {
-                            Fate::Refuse(refusal) => refusal.of(&client),
-                            Fate::Hold => {
+                        Err(NotAccepted::Failed(error)) => match refusal(&error) {
+                            Some(refusal) => refusal.of(&client),
+                            // Meanwhile the full prefetch stops consumption.
+                            None => {
                                 tracing::debug!(%error, "a message is held until it can be accepted");
                                 tokio::select! {
                                     () = tokio::time::sleep(PAUSE) => continue,
@@ -119,30 +103,6 @@ impl Orders {
             };
             return self.refuse(delivery, refusal).await;
         }
-    }
-
-    async fn accept(&self, order: Order) -> Result<(), NotAccepted> {
-        let order = match order {
-            Order::Payment(submission) => {
-                let accepted = self.acceptor.accept(*submission).await?;
-                let id = accepted.payment.id.0;
-                tracing::debug!(payment.id = id, accepted.replayed, "accepted");
-                return Ok(());
-            }
-            Order::Operation(order) => order,
-        };
-        let (client, id) = (&order.client, order.payment);
-        let currency = self.acceptor.currency(client, id).await?;
-        let request = self.reader.read_fields(&order, currency);
-        let request = request.map_err(NotAccepted::Refused)?;
-        if order.kind == OperationKind::Void {
-            let key = (request.idempotency_key, request.origin);
-            self.acceptor.cancel(client, id, key).await?;
-        } else {
-            self.acceptor.operate(request).await?;
-        }
-        tracing::debug!(payment.id = id.0, kind = %order.kind, "accepted");
-        Ok(())
     }
 
     /// Commits the dead letter and the event, then acknowledges.
@@ -160,7 +120,7 @@ impl Orders {
         let ids = [RowIds::draw(), RowIds::draw()];
         if let Some(client) = &refusal.client {
             let message_id = shown_id(&delivery);
-            let origin = OrderReader::origin(&delivery, Some(client));
+            let origin = OrderReader::origin(&delivery.properties, Some(client));
             publications.extend(result::rejection(
                 client,
                 message_id,
@@ -186,22 +146,21 @@ fn shown_id(delivery: &Delivery) -> Option<&str> {
     id.map(without_card_number)
 }
 
-/// Decides what happens to a message.
-fn fate(error: &AcceptError) -> Fate {
-    let refuse = |reason| Fate::Refuse(Refusal::new(reason, format!("{error}.")));
-    match error {
-        AcceptError::KeyReused => refuse("message_id_reused"),
-        AcceptError::TokenUnusable => refuse("card_token_unusable"),
-        AcceptError::TokenExpired => refuse("card_token_expired"),
+/// The refusal of a message that can never be accepted; none if it can be tried again, because only the store or the
+/// backlog cannot take it now.
+pub fn refusal(error: &AcceptError) -> Option<Refusal> {
+    let reason = match error {
+        AcceptError::KeyReused => "message_id_reused",
+        AcceptError::TokenUnusable => "card_token_unusable",
+        AcceptError::TokenExpired => "card_token_expired",
         AcceptError::NotFound(_) | AcceptError::Refused(_) | AcceptError::Operation(_) => {
-            refuse("not_possible")
+            "not_possible"
         }
-        AcceptError::Seal(_) => refuse("card_token_unreadable"),
-        AcceptError::Store(StoreError::Rejected(_)) => refuse("data_refused"),
-        AcceptError::Store(StoreError::Quarantined(_)) => refuse("payment_quarantined"),
-        AcceptError::Store(StoreError::Corrupt(_) | StoreError::Panicked(_)) => {
-            refuse("internal_error")
-        }
-        AcceptError::BacklogFull | AcceptError::Store(_) => Fate::Hold,
-    }
+        AcceptError::Seal(_) => "card_token_unreadable",
+        AcceptError::Store(StoreError::Rejected(_)) => "data_refused",
+        AcceptError::Store(StoreError::Quarantined(_)) => "payment_quarantined",
+        AcceptError::Store(StoreError::Corrupt(_) | StoreError::Panicked(_)) => "internal_error",
+        AcceptError::BacklogFull | AcceptError::Store(_) => return None,
+    };
+    Some(Refusal::new(reason, format!("{error}.")))
 }

@@ -9,8 +9,9 @@ use crate::broker::{Delivery, HEADERS_DROPPED, LONGEST_HEADER_BYTES, Properties}
 use crate::clients::Clients;
 use crate::domain::Origin;
 use crate::domain::card::{holds_card_number, without_card_number};
-use crate::domain::{ClientName, Currency, OperationKind, PaymentId, Timestamp};
-use crate::intake::replay;
+use crate::domain::{ClientName, Currency, OperationKind, Timestamp};
+use crate::intake::request::{OperationOrder, Request};
+use crate::intake::signed_replay;
 use crate::payments::operations::OperationRequest;
 use crate::payments::{Submission, WayIn};
 use crate::vault::SealKeys;
@@ -47,21 +48,37 @@ pub struct OrderReader {
     pub default_client: Option<ClientName>,
     /// For requests without a currency.
     pub default_currency: Currency,
-    /// Proves which client sent a replayed message.
+    /// Proves which client sent a message that the previous release has replayed.
     pub seal: Arc<SealKeys>,
+}
+
+/// An `order.payment` message: what of a delivery, or of its dead letter, makes the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// Says what it asks for.
+    pub routing_key: &'a str,
+    /// Properties and headers.
+    pub properties: &'a Properties,
+    /// The body as received.
+    pub body: &'a [u8],
+}
+
+impl<'a> Order<'a> {
+    /// The message in a delivery.
+    pub fn of(delivery: &'a Delivery) -> Self {
+        Self {
+            routing_key: &delivery.routing_key,
+            properties: &delivery.properties,
+            body: &delivery.body,
+        }
+    }
 }
 
 impl OrderReader {
     /// Reads a delivery, or returns why it is refused.
-    pub fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Order, Refusal> {
+    pub fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Request, Refusal> {
         let client = self.client(delivery)?;
-        let read = match kind_of(&delivery.routing_key) {
-            None => self
-                .read_payment(delivery, &client, now)
-                .map(|submission| Order::Payment(Box::new(submission))),
-            Some(kind) => Self::read_operation(delivery, &client, kind).map(Order::Operation),
-        };
-        read.map_err(|refusal| refusal.of(&client))
+        self.read_order(Order::of(delivery), &client, now)
     }
 
     /// Reads the amount and the texts of an operation, in the currency of its payment.
@@ -84,9 +101,24 @@ impl OrderReader {
         })
     }
 
-    /// Where answers to this delivery go, whether it can be read or not.
-    pub fn origin(delivery: &Delivery, client: Option<&ClientName>) -> Origin {
-        let properties = &delivery.properties;
+    /// Reads a message of a client, or returns why it is refused.
+    pub fn read_order(
+        &self,
+        order: Order<'_>,
+        client: &ClientName,
+        now: Timestamp,
+    ) -> Result<Request, Refusal> {
+        let read = match kind_of(order.routing_key) {
+            None => self
+                .payment(order, client, now)
+                .map(|submission| Request::Payment(Box::new(submission))),
+            Some(kind) => Self::operation(order, client, kind).map(Request::Operation),
+        };
+        read.map_err(|refusal| refusal.of(client))
+    }
+
+    /// Where answers to a message go, whether it can be read or not.
+    pub fn origin(properties: &Properties, client: Option<&ClientName>) -> Origin {
         let own = |queue: &&String| client.is_some_and(|client| may_reply_to(queue, client));
         let text = |text: &&String| is_text(text);
         let traceparent = properties.headers.get(TRACEPARENT);
@@ -114,7 +146,7 @@ impl OrderReader {
     }
 
     fn client(&self, delivery: &Delivery) -> Result<ClientName, Refusal> {
-        let replayed = replay::client(&self.seal, delivery).map_err(|error| Refusal {
+        let replayed = signed_replay::client(&self.seal, delivery).map_err(|error| Refusal {
             // The broker authenticated this user, so the answer may go to them.
             client: self.user(delivery),
             ..Refusal::new("replay_not_proven", error.to_string())
@@ -135,13 +167,13 @@ impl OrderReader {
         }
     }
 
-    fn read_payment(
+    fn payment(
         &self,
-        delivery: &Delivery,
+        order: Order<'_>,
         client: &ClientName,
         now: Timestamp,
     ) -> Result<Submission, Refusal> {
-        let (key, body) = read_message(delivery, client)?;
+        let (key, body) = read_message(order, client)?;
         let client_rules = self.clients.rules(client);
         let rules = Rules {
             default_currency: self.default_currency,
@@ -154,49 +186,26 @@ impl OrderReader {
             client: client.clone(),
             request,
             idempotency_key: Some(key),
-            origin: Self::origin(delivery, Some(client)),
+            origin: Self::origin(order.properties, Some(client)),
             way_in: WayIn::Message,
         })
     }
 
-    fn read_operation(
-        delivery: &Delivery,
+    fn operation(
+        order: Order<'_>,
         client: &ClientName,
         kind: OperationKind,
     ) -> Result<OperationOrder, Refusal> {
-        let (idempotency_key, body) = read_message(delivery, client)?;
+        let (idempotency_key, body) = read_message(order, client)?;
         Ok(OperationOrder {
             client: client.clone(),
             kind,
             payment: parse_payment_id(&body).map_err(invalid)?,
             body,
             idempotency_key,
-            origin: Self::origin(delivery, Some(client)),
+            origin: Self::origin(order.properties, Some(client)),
         })
     }
-}
-
-/// What a message asks for.
-pub enum Order {
-    /// `order.payment`
-    Payment(Box<Submission>),
-    /// `order.capture`, `order.cancel` or `order.refund`.
-    Operation(OperationOrder),
-}
-
-/// A request for an operation on a payment whose currency is not known yet.
-pub struct OperationOrder {
-    /// The client that sent it.
-    pub client: ClientName,
-    /// What it asks for.
-    pub kind: OperationKind,
-    /// The payment.
-    pub payment: PaymentId,
-    /// The message id.
-    pub idempotency_key: String,
-    /// Where answers go.
-    pub origin: Origin,
-    body: Value,
 }
 
 fn invalid(errors: Vec<FieldError>) -> Refusal {
@@ -207,9 +216,9 @@ fn invalid(errors: Vec<FieldError>) -> Refusal {
 }
 
 /// Checks everything but the fields of the body; returns the message id and the body.
-fn read_message(delivery: &Delivery, client: &ClientName) -> Result<(String, Value), Refusal> {
-    within_limits(delivery)?;
-    let properties = &delivery.properties;
+fn read_message(order: Order<'_>, client: &ClientName) -> Result<(String, Value), Refusal> {
+    within_limits(order)?;
+    let properties = order.properties;
     let version = properties.headers.get(SCHEMA_VERSION_HEADER);
     if let Some(version) = version.filter(|version| *version != SCHEMA_VERSION) {
         let version = &version[..version.floor_char_boundary(REPEATED)];
@@ -233,7 +242,7 @@ fn read_message(delivery: &Delivery, client: &ClientName) -> Result<(String, Val
             ),
         ));
     }
-    let body = json::parse(&delivery.body).map_err(|unreadable| {
+    let body = json::parse(order.body).map_err(|unreadable| {
         let sentence = format!("The body {unreadable}.");
         match unreadable {
             Unreadable::Fields(errors) => invalid(errors),
@@ -267,8 +276,8 @@ fn idempotency_key(properties: &Properties) -> Result<String, Refusal> {
 }
 
 /// A message that is longer than allowed is not read at all.
-fn within_limits(delivery: &Delivery) -> Result<(), Refusal> {
-    let size = delivery.size();
+fn within_limits(order: Order<'_>) -> Result<(), Refusal> {
+    let size = order.properties.size_of(order.body);
     if size > LONGEST_REQUEST_BYTES as u64 {
         return Err(Refusal::new(
             "body_too_large",
@@ -277,7 +286,7 @@ fn within_limits(delivery: &Delivery) -> Result<(), Refusal> {
             ),
         ));
     }
-    let headers = &delivery.properties.headers;
+    let headers = &order.properties.headers;
     let bytes: usize = headers
         .iter()
         .filter(|(name, _)| *name != TRACEPARENT)

@@ -1,28 +1,25 @@
-//! Replays a dead letter: the message that is published again, and the proof of which client sent it.
-//!
-//! The broker authenticates a client only while the client itself is logged in; for a replay the service proves it, by an
-//! HMAC with the sealing keys that all processes share. The proof covers only that this client once sent this exact
-//! message, so copying it gains nothing.
+//! What replaying a dead letter means: a request is read as if it had just arrived, for the client that the broker
+//! verified when it did arrive; any other message is published again. Pure: the command `dead-letters` acts.
 
-use crate::broker::{Delivery, Exchange, Properties, Publication};
-use crate::clients::Clients;
-use crate::domain::ClientName;
-use crate::vault::SealKeys;
-use crate::wire::dead_letter::DeadLetter;
+use super::order_reader::{Order, OrderReader};
+use super::request::Request;
+use crate::broker::{Exchange, Properties, Publication};
+use crate::domain::{ClientName, Timestamp};
+use crate::wire::dead_letter::{DeadLetter, masked_text};
+use crate::wire::order::Refusal;
 
-/// Header with the client's name.
-const CLIENT_HEADER: &str = "replayed-for";
+/// What a replay does.
+#[derive(Debug, Clone)]
+pub enum Replay {
+    /// A request, to be accepted by the same use case as an arriving message. It is not published again, because the broker
+    /// would then name this service as its sender.
+    Accept(Request),
+    /// Any other message, to be published again with its history in its headers.
+    Publish(Publication),
+}
 
-/// Header with the HMAC, in hexadecimal digits.
-const PROOF_HEADER: &str = "replayed-proof";
-
-/// A header names a client, but its proof is not valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("The header replayed-for is reserved for replays by this service.")]
-pub struct NotProven;
-
-/// Why a dead letter cannot be published again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a dead letter cannot be replayed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NotReplayable {
     /// Card data was removed from it.
     #[error(
@@ -33,111 +30,91 @@ pub enum NotReplayable {
     #[error(
         "its client is not known: name the RabbitMQ user `{0}` in CLIENTS_FILE, or set DEFAULT_CLIENT"
     )]
-    Nobodys(String),
+    ClientUnknown(String),
     /// It did not come from a queue of this service.
     #[error("it came from `{0}`, which is not a queue of this service")]
     ForeignQueue(String),
+    /// It is a request that would be refused again.
+    #[error("{}", sentence(.0))]
+    Refused(Refusal),
 }
 
-/// The message to publish again, with its history in its headers.
+/// Decides what replaying a letter does.
 pub fn replay(
     letter: &DeadLetter,
-    keys: &SealKeys,
-    clients: &Clients,
-    default_client: Option<&ClientName>,
-) -> Result<Publication, NotReplayable> {
+    reader: &OrderReader,
+    now: Timestamp,
+) -> Result<Replay, NotReplayable> {
     let exchange = letter
         .published_to()
         .ok_or_else(|| NotReplayable::ForeignQueue(letter.queue.clone()))?;
     if letter.masked {
         return Err(NotReplayable::Masked);
     }
-    let body = letter.original.body.clone();
-    let mut properties = Properties {
-        user_id: None,
-        ..letter.original.properties.clone()
-    };
-    properties.headers.retain(|name, _| !name.starts_with("x-"));
-    forget(&mut properties);
-    if exchange == Exchange::Requests {
-        let client = owner(letter, clients, default_client)
-            .ok_or_else(|| NotReplayable::Nobodys(letter.user_id.clone().unwrap_or_default()))?;
-        vouch(keys, &client, &mut properties, body.as_bytes());
+    match exchange {
+        Exchange::Requests => {
+            let client = client(letter, reader).ok_or_else(|| {
+                NotReplayable::ClientUnknown(letter.user_id.clone().unwrap_or_default())
+            })?;
+            let properties = properties(letter);
+            let order = Order {
+                routing_key: &letter.routing_key,
+                properties: &properties,
+                body: letter.original.body.as_bytes(),
+            };
+            let request = reader.read_order(order, &client, now);
+            let request = request.map_err(NotReplayable::Refused)?;
+            Ok(Replay::Accept(request))
+        }
+        exchange => Ok(Replay::Publish(publication(letter, exchange))),
     }
-    let history = letter.history();
-    properties
-        .headers
-        .extend(history.map(|(name, value)| (name.to_owned(), value)));
-    Ok(Publication {
-        exchange,
-        routing_key: letter.routing_key.clone(),
-        properties,
-        body,
-        mandatory: true,
-    })
 }
 
 /// The client of the user that the broker authenticated, or the client that the service knew when it refused the message.
-fn owner(
-    letter: &DeadLetter,
-    clients: &Clients,
-    default_client: Option<&ClientName>,
-) -> Option<ClientName> {
+fn client(letter: &DeadLetter, reader: &OrderReader) -> Option<ClientName> {
     let known = letter
         .client
         .as_deref()
         .and_then(|name| ClientName::parse(name).ok());
     let user = letter.user_id.as_deref();
     known
-        .or_else(|| clients.by_rabbitmq_user(user?))
-        .or_else(|| default_client.filter(|_| user.is_none()).cloned())
+        .or_else(|| reader.clients.by_rabbitmq_user(user?))
+        .or_else(|| reader.default_client.clone().filter(|_| user.is_none()))
 }
 
-/// Marks a message as sent for a client.
-pub fn vouch(keys: &SealKeys, client: &ClientName, properties: &mut Properties, body: &[u8]) {
-    let proof = keys.fingerprint(&statement(client, properties, body));
-    let headers = [
-        (CLIENT_HEADER, client.to_string()),
-        (PROOF_HEADER, hex::encode(proof)),
-    ];
+/// The properties that the sender gave the message, without the broker's headers about the delivery that failed.
+fn properties(letter: &DeadLetter) -> Properties {
+    let mut properties = Properties {
+        user_id: None,
+        ..letter.original.properties.clone()
+    };
+    properties.headers.retain(|name, _| !name.starts_with("x-"));
+    properties
+}
+
+fn publication(letter: &DeadLetter, exchange: Exchange) -> Publication {
+    let mut properties = properties(letter);
+    let history = letter.history();
     properties
         .headers
-        .extend(headers.map(|(name, value)| (name.to_owned(), value)));
-}
-
-/// The client that a message was replayed for, if it was replayed.
-pub fn client(keys: &SealKeys, delivery: &Delivery) -> Result<Option<ClientName>, NotProven> {
-    let properties = &delivery.properties;
-    let Some(name) = properties.headers.get(CLIENT_HEADER) else {
-        return Ok(None);
-    };
-    let client = ClientName::parse(name).map_err(|_| NotProven)?;
-    let mut proof = [0; 32];
-    let given = properties.headers.get(PROOF_HEADER).ok_or(NotProven)?;
-    hex::decode_to_slice(given, &mut proof).map_err(|_| NotProven)?;
-    if keys.matches(&proof, &statement(&client, properties, &delivery.body)) {
-        Ok(Some(client))
-    } else {
-        Err(NotProven)
+        .extend(history.map(|(name, value)| (name.to_owned(), value)));
+    Publication {
+        exchange,
+        routing_key: letter.routing_key.clone(),
+        properties,
+        body: letter.original.body.clone(),
+        mandatory: true,
     }
 }
 
-/// Removes the marks, so that a message does not carry two.
-fn forget(properties: &mut Properties) {
-    properties.headers.remove(CLIENT_HEADER);
-    properties.headers.remove(PROOF_HEADER);
-}
-
-/// Begins differently from any fingerprint of a request. Neither a client name nor a message id can contain a NUL.
-fn statement(client: &ClientName, properties: &Properties, body: &[u8]) -> Vec<u8> {
-    let message_id = properties.message_id.as_deref().unwrap_or("");
-    [
-        b"replay of a dead letter\0",
-        client.as_str().as_bytes(),
-        b"\0",
-        message_id.as_bytes(),
-        b"\0",
-        body,
-    ]
-    .concat()
+/// The reason, and every invalid field; a client may have put anything into the name of a field.
+fn sentence(refusal: &Refusal) -> String {
+    let fields = refusal.errors.iter();
+    let fields = fields.map(|error| masked_text(&format!(" {}: {}", error.field, error.message)));
+    let fields: String = fields.collect();
+    format!(
+        "{}: {}{fields}",
+        refusal.reason,
+        masked_text(&refusal.error)
+    )
 }

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_shows() {
+    fn every_difference_changes_the_bytes() {
         let body = |changed: Value| {
             let mut body = json!({
                 "order_id": 1, "user_id": 2, "total_amount": 99.53, "metadata": {"a": "bc"},

@@ -1,4 +1,4 @@
-//! Commands on a database: rows are handed over by their commit, and duplicates get their winner.
+//! Commands on a database: the commit hands rows over, and duplicates get the first payment.
 
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ fn begun_and_dropped<T>(command: impl Future<Output = T>) {
 }
 
 #[tokio::test]
-async fn a_card_token_is_kept_although_its_caller_has_disconnected() {
+async fn a_card_token_is_stored_even_if_its_caller_disconnects() {
     let place = Place::new().await;
     begun_and_dropped(place.commands.add_token(new_token("tok_dropped")));
     // The next one is committed with it or after it.
@@ -166,7 +166,7 @@ async fn a_card_token_is_kept_although_its_caller_has_disconnected() {
 }
 
 #[tokio::test]
-async fn what_is_committed_is_handed_over_although_its_caller_has_hung_up() {
+async fn committed_rows_are_handed_over_even_if_the_caller_disconnects() {
     let mut place = Place::new().await;
     let commands = place.commands.clone();
     begun_and_dropped(commands.accept(payment(1, None, None)));
@@ -217,7 +217,7 @@ async fn what_is_committed_is_handed_over_although_its_caller_has_hung_up() {
 }
 
 #[tokio::test]
-async fn a_further_try_and_a_delayed_message_are_left_to_the_sweep() {
+async fn later_tries_and_delayed_messages_are_left_to_the_sweep() {
     let mut place = Place::new().await;
     let commands = place.commands.clone();
     commands.accept(payment(1, None, None)).await.unwrap();
@@ -240,7 +240,7 @@ async fn a_further_try_and_a_delayed_message_are_left_to_the_sweep() {
 }
 
 #[tokio::test]
-async fn of_one_batch_the_first_of_a_key_wins_and_its_duplicates_get_it_and_take_no_token() {
+async fn duplicates_in_one_batch_get_the_first_payment_and_use_no_token() {
     let place = Place::new().await;
     let (one, two) = (place.token("tok_1").await, place.token("tok_2").await);
     // One batch: all of them are submitted before the task runs.

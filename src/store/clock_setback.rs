@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::cells::Cell;
 use super::engine::{Connection, Engine};
 use super::rows::{Content, Horizons};
+use super::sql_values::SqlValue;
 use super::tables::{capture_schedule, card_tokens, operations, outbox, payments};
 use super::{Store, StoreError};
 use crate::broker::Lane;
@@ -13,8 +13,8 @@ use crate::domain::Timestamp;
 
 /// A query without locks, and the statement to run if it finds a row.
 struct Kind {
-    ask: (&'static str, Vec<Cell<'static>>),
-    change: (&'static str, Vec<Cell<'static>>),
+    ask: (&'static str, Vec<SqlValue<'static>>),
+    change: (&'static str, Vec<SqlValue<'static>>),
 }
 
 impl Store {
@@ -94,7 +94,7 @@ fn kinds(now: Timestamp, horizons: Horizons) -> Vec<Kind> {
 async fn row_exists(
     connection: &mut Connection,
     ask: &'static str,
-    parameters: &[Cell<'_>],
+    parameters: &[SqlValue<'_>],
 ) -> Result<bool, StoreError> {
     let rows: Vec<(i64,)> = connection.fetch(ask, parameters).await?;
     Ok(!rows.is_empty())

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use sqlx::migrate::{MigrateError, Migrator};
 use time::OffsetDateTime;
 
-use super::cells::Cell;
 use super::engine::Engine;
 use super::mysql::{Hosts, Server};
 use super::records::Record;
+use super::sql_values::SqlValue;
 use super::sqlite;
 use super::{Checked, StoreError, Transaction};
 use crate::domain::PaymentId;
@@ -53,7 +53,7 @@ impl Store {
     pub(super) async fn read<R: Record>(
         &self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let mut connection = self.0.engine.reader().await?;
         match connection.fetch(sql, parameters).await {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
 
-use super::cells::Cell;
-use super::many::Both;
+use super::bulk::Both;
 use super::mysql::{self, Server};
 use super::records::Record;
+use super::sql_values::SqlValue;
 use super::sqlite::{self, File};
 use super::{StoreError, migrations};
 use crate::domain::Timestamp;
@@ -26,8 +26,8 @@ pub(super) enum Engine {
 /// A connection, borrowed from a pool. If it is dropped within a transaction, it rolls back.
 #[derive(Debug)]
 pub(super) enum Connection {
-    MySql(mysql::Session),
-    Sqlite(sqlite::Session),
+    MySql(mysql::MySqlSession),
+    Sqlite(sqlite::SqliteSession),
 }
 
 impl Engine {
@@ -99,7 +99,7 @@ impl Connection {
     pub(super) async fn execute(
         &mut self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<u64, StoreError> {
         match self {
             Self::MySql(session) => Box::pin(session.execute(sql, parameters)).await,
@@ -111,7 +111,7 @@ impl Connection {
     pub(super) async fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<Vec<R>, StoreError> {
         match self {
             Self::MySql(session) => Box::pin(session.fetch(sql, parameters)).await,
@@ -122,8 +122,8 @@ impl Connection {
     /// Maximum size of the rows in one statement, in bytes.
     pub(super) fn longest(&self) -> usize {
         match self {
-            Self::MySql(_) => mysql::Session::LONGEST,
-            Self::Sqlite(_) => sqlite::Session::LONGEST,
+            Self::MySql(_) => mysql::MySqlSession::LONGEST,
+            Self::Sqlite(_) => sqlite::SqliteSession::LONGEST,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Facts about a database for a check of the environment.
 
+use super::bulk::Both;
 use super::engine::Connection;
-use super::many::Both;
 use super::records::{Tried, each};
 use super::rows::{CardToken, StoredPayment};
 use super::tables::card_tokens::TokenRecord;

@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_file_is_part_of_the_program_as_it_stands() {
+    async fn every_migration_file_is_built_into_the_program() {
         for (folder, embedded) in [("mysql", &*MYSQL), ("sqlite", &*SQLITE)] {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("migrations")
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn histories_outlive_the_change_of_their_table() {
+    async fn histories_survive_the_change_of_their_table() {
         let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let before = SQLITE.iter().filter(|file| file.version < 4).cloned();
         let before = Migrator::with_migrations(before.collect());
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_split_at_the_ends_of_its_statements() {
+    fn a_file_is_split_into_its_statements() {
         let file = "-- first; not yet\nCREATE TABLE a (b TEXT DEFAULT 'x;''y'); -- done;\n\nDROP TABLE `c;d`;\n-- end\n";
         assert_eq!(
             statements(file),
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_holds_one_statement() {
+    fn a_new_migration_has_one_statement() {
         let first_ones = |folder: &str| if folder == "mysql" { 3 } else { 4 };
         for (folder, embedded) in [("mysql", &*MYSQL), ("sqlite", &*SQLITE)] {
             for file in embedded.iter().filter(|it| it.version > first_ones(folder)) {

@@ -6,7 +6,7 @@
 
 pub mod audit;
 pub mod batch;
-mod cells;
+mod bulk;
 mod clock_setback;
 mod columns;
 mod database;
@@ -14,7 +14,6 @@ pub mod dead_letters;
 mod engine;
 pub mod environment;
 pub mod ids;
-mod many;
 mod migrations;
 pub mod mysql;
 pub mod probe;
@@ -22,6 +21,7 @@ pub mod quarantine;
 pub mod queries;
 mod records;
 pub mod rows;
+mod sql_values;
 pub mod sqlite;
 mod tables;
 mod transaction;

@@ -1,11 +1,11 @@
 //! One transaction: its connection, and what its reads have left out. The tables add what they read and write.
 
 use super::StoreError;
-use super::cells::{Cell, Row};
+use super::bulk::ManyRows;
 use super::engine::Connection;
-use super::many::ManyRows;
 use super::quarantine::SetAside;
 use super::records::Record;
+use super::sql_values::{Row, SqlValue};
 use crate::domain::Timestamp;
 
 /// One transaction. Every method takes many rows. Inserts leave existing rows (same primary key) unchanged, so that
@@ -43,7 +43,7 @@ impl Transaction {
         &mut self,
         statement: &'static ManyRows,
         rows: Vec<Row<'_>>,
-        others: &[Cell<'_>],
+        others: &[SqlValue<'_>],
     ) -> Result<(), StoreError> {
         let longest = self.connection.longest();
         for (sql, parameters) in statement.commands(rows, others, longest)? {
@@ -57,7 +57,7 @@ impl Transaction {
         &mut self,
         statement: &'static ManyRows,
         keys: Vec<Row<'_>>,
-        others: &[Cell<'_>],
+        others: &[SqlValue<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let mut found = Vec::new();
         let longest = self.connection.longest();

@@ -25,7 +25,7 @@ fn metric_names(folder: &Path, names: &mut Vec<String>) {
 }
 
 #[test]
-fn the_runbook_says_of_every_metric_what_to_do_about_it() {
+fn the_runbook_explains_every_metric() {
     let mut names = Vec::new();
     metric_names(Path::new(SOURCES), &mut names);
     assert!(names.len() >= 10, "{names:?}");

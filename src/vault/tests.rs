@@ -1,4 +1,4 @@
-//! What a seal must hold.
+//! What a seal must guarantee.
 
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn same(left: &Card, right: &Card) -> bool {
 }
 
 #[test]
-fn a_sealed_card_opens_for_its_owner_and_shows_nothing() {
+fn a_sealed_card_opens_for_its_owner_and_its_debug_output_shows_nothing() {
     let sealed = keys(OLD).seal(&a_card(), HERE).unwrap();
     assert!(same(&keys(OLD).open(&sealed, HERE).unwrap(), &a_card()));
     let bytes = String::from_utf8_lossy(&sealed.0);
@@ -46,7 +46,7 @@ fn the_same_card_is_sealed_differently_each_time() {
 }
 
 #[test]
-fn a_card_opens_for_nobody_else() {
+fn a_card_does_not_open_for_another_owner() {
     let (client, other) = (
         ClientName::parse("7").unwrap(),
         ClientName::parse("8").unwrap(),
@@ -74,7 +74,7 @@ fn a_card_opens_for_nobody_else() {
 }
 
 #[test]
-fn a_new_key_seals_while_the_old_one_still_opens() {
+fn a_new_key_seals_and_an_old_one_still_opens() {
     let before = keys(OLD).seal(&a_card(), HERE).unwrap();
     let rotated = keys(&format!("{NEW}, {OLD}"));
     assert!(rotated.open(&before, HERE).is_ok());
@@ -103,12 +103,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+    fn no_input_panics(bytes: Vec<u8>) {
         prop_assert!(keys(OLD).open(&SealedCard(bytes), HERE).is_err());
     }
 
     #[test]
-    fn every_possible_card_comes_back(number in "[0-9]{12,19}", code in "[0-9]{3,4}", month in "20[0-9]{2}-(0[1-9]|1[0-2])") {
+    fn every_card_round_trips(number in "[0-9]{12,19}", code in "[0-9]{3,4}", month in "20[0-9]{2}-(0[1-9]|1[0-2])") {
         let card = Card {
             number: CardNumber::parse(&number).unwrap(),
             code: CardCode::parse(&code).unwrap(),

@@ -102,7 +102,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_hangs_when_what_it_has_in_hand_does_not_move() {
+    async fn a_task_hangs_when_the_item_it_works_on_makes_no_progress() {
         let (idle, busy) = (Pulse::new("idle"), Pulse::new("busy"));
         let pulses = Pulses::new(vec![idle.clone(), busy.clone()], MINUTE);
         tokio::time::advance(10 * MINUTE).await;

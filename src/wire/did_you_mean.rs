@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_other_spellings_parts_and_slips() {
+    fn other_spellings_parts_and_typing_errors_are_found() {
         let known = ["order_id", "user_id", "total_amount", "card.cardNumber"];
         let closest = |name| closest(name, known.into_iter());
         assert_eq!(closest("orderId"), Some("order_id"));
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_told_from_another_word() {
+    fn a_typing_error_is_distinguished_from_another_word() {
         for (name, known) in [
             ("currancy", "currency"),
             ("curency", "currency"),

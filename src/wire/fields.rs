@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_positive_integer_may_be_its_digits_as_text() {
+    fn a_positive_integer_may_be_a_text_of_digits() {
         assert_eq!(integer(json!("1")), Ok(1));
         assert_eq!(integer(json!("9007199254740991")), Ok(Object::MAX_INTEGER));
         assert_eq!(integer(json!("0")), Err("not_positive"));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_send_more_but_nothing_that_looks_like_a_misspelt_field() {
+    fn extra_fields_may_be_allowed_but_misspelled_ones_never() {
         let document = json!({
             "order_id": 1, "colour": "red", "orderId": 1, "cart": {}, "currancy": "USD", "card_number": 1, "ordr_id": 2,
         });
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_repeated_short_and_without_digits_of_a_card() {
+    fn a_name_is_repeated_shortened_and_without_card_digits() {
         assert_eq!(shown("orderId2"), "orderId2");
         assert_eq!(shown("4242 4242 4242 4242"), "**** **** **** ****");
         assert_eq!(shown("４２４２・４２４２"), "****・****");
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_faults_is_bounded() {
+    fn the_number_of_errors_is_limited() {
         let document: Value = (0..1000).map(|n| (format!("x{n}"), json!(1))).collect();
         let mut faults = Faults::default();
         let fields = Object::root(&document, &mut faults).expect("an object");

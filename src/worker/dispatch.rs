@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::open_groups::{GroupId, Membership, OpenGroups};
 use super::shares::{Limits, Postponed, Shares, Ticket, Whose};
-use super::{Consumers, Message, Worker, group};
+use super::{Consumers, WorkDelivery, Worker, group};
 use crate::broker::{Delivery, Queue};
 use crate::wire::work::{Work, WorkGroup, WorkMessage};
 
@@ -162,8 +162,8 @@ impl Dispatcher {
                 () = self.stop.cancelled() => break,
                 Some(event) = self.events.recv() => self.note(event),
                 received = consumers.next(), if self.held < self.prefetch => match received {
-                    Some(Message::Try(delivery)) => self.receive(delivery),
-                    Some(Message::Group(delivery)) => self.receive_group(delivery),
+                    Some(WorkDelivery::Try(delivery)) => self.receive(delivery),
+                    Some(WorkDelivery::Group(delivery)) => self.receive_group(delivery),
                     None => break,
                 },
                 () = sleep_until(self.look_again), if self.shares.waiting() > 0 && self.has_several_clients() => {

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_is_settled_with_the_last_of_its_tries_as_the_worst_of_them() {
+    async fn a_message_is_settled_after_its_last_try_with_the_worst_result() {
         assert_eq!(settled([DONE, DONE, DONE]).await, ["acknowledged"]);
         assert_eq!(settled([GIVEN_BACK, DONE, DONE]).await, ["given back"]);
         let worst = settled([GIVEN_BACK, REJECTED, DONE]).await;

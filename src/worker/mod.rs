@@ -88,20 +88,20 @@ pub struct WorkConsumers {
 }
 
 /// What a worker receives.
-enum Message {
+enum WorkDelivery {
     Try(Delivery),
     Group(Delivery),
 }
 
 impl Consumers {
     /// The next message; none when one of them is closed. If both have some, neither is preferred.
-    async fn next(&mut self) -> Option<Message> {
+    async fn next(&mut self) -> Option<WorkDelivery> {
         let Some(groups) = &mut self.groups else {
-            return self.tries.deliveries.recv().await.map(Message::Try);
+            return self.tries.deliveries.recv().await.map(WorkDelivery::Try);
         };
         tokio::select! {
-            delivery = self.tries.deliveries.recv() => delivery.map(Message::Try),
-            delivery = groups.deliveries.recv() => delivery.map(Message::Group),
+            delivery = self.tries.deliveries.recv() => delivery.map(WorkDelivery::Try),
+            delivery = groups.deliveries.recv() => delivery.map(WorkDelivery::Group),
         }
     }
 

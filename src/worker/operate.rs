@@ -100,7 +100,7 @@ impl Authorizer {
                 max_tries: self.schedule.max_tries,
             }
         };
-        (trigger, self.schedule.delay_after(asked))
+        (trigger, self.schedule.backoff.delay_after(asked))
     }
 
     async fn call(&self, phase: OperationPhase, call: &OperationCall) -> OperationAnswer {

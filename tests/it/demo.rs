@@ -1,4 +1,4 @@
-//! The demonstration, as a newcomer starts it: it must keep every promise, without servers and with them.
+//! The demonstration: every payment must end as promised, without servers and with them.
 
 use std::process::{Command, Output};
 
@@ -44,7 +44,7 @@ fn the_demonstration_keeps_every_promise_without_servers() {
 }
 
 #[tokio::test]
-async fn the_demonstration_keeps_every_promise_over_servers_and_refuses_anothers_database() {
+async fn the_demonstration_keeps_every_promise_over_servers_and_refuses_a_database_in_use() {
     let (database, broker) = fresh_servers().await.unwrap();
     let variables = [
         ("DATABASE_URL", &*database),

@@ -1,4 +1,4 @@
-//! What a deployment is made of, as far as it can be tried without containers.
+//! The parts of a deployment that can be tested without containers.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,10 +10,10 @@ use crate::support::servers::{Broker, BrokerOptions};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[tokio::test]
-async fn a_broker_that_loads_the_definitions_with_passwords_lets_both_users_in_time_and_again() {
+async fn both_users_can_log_in_whenever_definitions_with_passwords_are_loaded() {
     let broker = Broker::start(&BrokerOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    // As at the start of a broker, at its next one, and at one with another password.
+    // As at a broker's first start, at the next one, and at one with another password.
     for password in ["first", "first", "the-2nd.one_~"] {
         let file = folder.path().join("definitions.json");
         std::fs::write(&file, with_passwords(password)).unwrap();
@@ -30,7 +30,7 @@ async fn a_broker_that_loads_the_definitions_with_passwords_lets_both_users_in_t
     assert!(refused.is_err(), "the old password still opens");
 }
 
-/// What `rabbitmq/start` gives a broker in a container.
+/// The definitions that `rabbitmq/start` gives to a broker in a container.
 fn with_passwords(password: &str) -> Vec<u8> {
     let rabbitmq = Path::new(ROOT).join("rabbitmq");
     let made = Command::new(rabbitmq.join("with-passwords"))

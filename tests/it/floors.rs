@@ -230,7 +230,7 @@ fn parts(sources: &[Source]) -> BTreeMap<ItemPath, BTreeMap<String, BTreeSet<Str
     parts
 }
 
-/// A way that leads from a part back to it.
+/// A path from a part back to itself.
 fn circle(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn walk(
         graph: &BTreeMap<String, BTreeSet<String>>,
@@ -260,7 +260,7 @@ fn circle(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
 }
 
 #[test]
-fn the_parts_of_a_module_import_each_other_in_no_circle() {
+fn parts_of_a_module_do_not_import_each_other_in_a_circle() {
     let circles: Vec<String> = parts(&sources())
         .iter()
         .filter_map(|(module, graph)| {
@@ -272,7 +272,7 @@ fn the_parts_of_a_module_import_each_other_in_no_circle() {
 }
 
 #[test]
-fn a_circle_is_found_and_a_tree_is_none() {
+fn circles_are_found_and_trees_are_not_reported() {
     let graph = |edges: &[(&str, &str)]| {
         let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (from, to) in edges {

@@ -1,4 +1,4 @@
-//! The harness itself: each fault of the proxy is what it says.
+//! Tests of the harness: each fault of the proxy does what it says.
 
 use std::{
     net::SocketAddr,
@@ -16,7 +16,7 @@ use crate::{
     support::proxy::{Mode, Proxy, Trigger},
 };
 
-/// Nothing that is to come takes as long; what must not come is waited for this long.
+/// The time limit for expected data, and how long unexpected data is waited for.
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// Answers each piece with a word in front of it.
@@ -72,7 +72,7 @@ async fn hears_nothing(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn what_passes_arrives_unchanged_and_closing_is_told() {
+async fn traffic_arrives_unchanged_and_a_close_is_passed_on() {
     let proxy = proxy().await;
     let mut stream = connect(&proxy).await;
     says(&mut stream, "hello").await;
@@ -84,7 +84,7 @@ async fn what_passes_arrives_unchanged_and_closing_is_told() {
 }
 
 #[tokio::test]
-async fn a_cut_resets_what_is_open_and_what_comes_until_it_is_over() {
+async fn a_cut_resets_open_and_new_connections_until_it_ends() {
     let proxy = proxy().await;
     let mut stream = connect(&proxy).await;
     says(&mut stream, "hello").await;
@@ -103,7 +103,7 @@ async fn a_cut_resets_what_is_open_and_what_comes_until_it_is_over() {
 }
 
 #[tokio::test]
-async fn a_black_hole_takes_everything_says_nothing_and_resets_when_it_is_over() {
+async fn a_black_hole_accepts_everything_answers_nothing_and_resets_at_its_end() {
     let proxy = proxy().await;
     let mut old = connect(&proxy).await;
     says(&mut old, "hello").await;
@@ -123,7 +123,7 @@ async fn a_black_hole_takes_everything_says_nothing_and_resets_when_it_is_over()
 }
 
 #[tokio::test]
-async fn what_was_open_falls_silent_and_what_is_new_passes() {
+async fn open_connections_become_silent_and_new_ones_work() {
     let proxy = proxy().await;
     let mut old = connect(&proxy).await;
     says(&mut old, "hello").await;
@@ -138,7 +138,7 @@ async fn what_was_open_falls_silent_and_what_is_new_passes() {
 }
 
 #[tokio::test]
-async fn a_delay_is_added_each_way_and_holds_nothing_else_up() {
+async fn a_delay_is_added_in_each_direction_and_affects_nothing_else() {
     let proxy = proxy().await;
     proxy.set(Mode::Delay(Duration::from_millis(100)));
     let mut stream = connect(&proxy).await;
@@ -158,7 +158,7 @@ async fn a_delay_is_added_each_way_and_holds_nothing_else_up() {
 }
 
 #[tokio::test]
-async fn byte_by_byte_arrives_in_many_pieces() {
+async fn byte_by_byte_traffic_arrives_in_many_pieces() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::start(listener.local_addr().unwrap()).unwrap();
     proxy.set(Mode::ByteByByte);
@@ -175,7 +175,7 @@ async fn byte_by_byte_arrives_in_many_pieces() {
 }
 
 #[tokio::test]
-async fn a_trigger_cuts_one_connection_before_the_bytes_arrive_however_they_are_split() {
+async fn a_trigger_cuts_one_connection_before_the_bytes_arrive_even_if_they_are_split() {
     let proxy = proxy().await;
     let mut other = connect(&proxy).await;
     let mut stream = connect(&proxy).await;
@@ -195,7 +195,7 @@ async fn a_trigger_cuts_one_connection_before_the_bytes_arrive_however_they_are_
 }
 
 #[tokio::test]
-async fn an_answer_that_is_withheld_was_given_all_the_same() {
+async fn a_withheld_answer_was_sent_by_the_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::start(listener.local_addr().unwrap()).unwrap();
     let mut client = connect(&proxy).await;
@@ -212,7 +212,7 @@ async fn an_answer_that_is_withheld_was_given_all_the_same() {
 }
 
 #[tokio::test]
-async fn another_target_is_for_new_connections() {
+async fn a_new_target_applies_to_new_connections() {
     let proxy = proxy().await;
     let mut old = connect(&proxy).await;
     says(&mut old, "a").await;
@@ -226,7 +226,7 @@ async fn another_target_is_for_new_connections() {
 }
 
 #[tokio::test]
-async fn a_url_by_way_of_the_proxy_keeps_everything_but_the_place() {
+async fn a_url_through_the_proxy_changes_only_host_and_port() {
     let address = server(">").await;
     let url = format!("mysql://root:p@{address}/payments?ssl-mode=DISABLED");
     let proxy = Proxy::before(&url).unwrap();

@@ -1,4 +1,4 @@
-//! The relay's replies at a broker that closes connections for some addresses and says nothing of others.
+//! The relay's replies at a broker that closes connections for some addresses and never confirms others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use payment_service::broker::{
-    Broker, BrokerError, Connection, Consumer, Exchange, Lane, Properties, Publication,
+    Broker, BrokerError, ConnectionState, Consumer, Exchange, Lane, Properties, Publication,
     PublishError, Queue, embedded::Embedded,
 };
 use payment_service::payments::commands::Commands;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::app::eventually;
 
-/// How long it takes until nothing is known to be confirmed.
+/// The confirm time-out.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `evil…` closes the connection of everything behind it, `silent…` is never confirmed, the rest is taken.
@@ -114,7 +114,7 @@ impl Broker for Fickle {
         Ok(())
     }
 
-    fn connection(&self) -> watch::Receiver<Connection> {
+    fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.embedded.connection()
     }
 
@@ -123,7 +123,7 @@ impl Broker for Fickle {
     async fn close(&self) {}
 }
 
-struct Place {
+struct Fixture {
     broker: Arc<Fickle>,
     database: Store,
     commands: Commands,
@@ -131,7 +131,7 @@ struct Place {
     _folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Store::sqlite(&folder.path().join("payments.db"));
@@ -211,8 +211,8 @@ fn reply(name: &str) -> Publication {
 }
 
 #[tokio::test]
-async fn those_for_which_the_connection_is_closed_are_set_aside_and_all_others_leave() {
-    let place = Place::new().await;
+async fn replies_that_close_the_connection_are_set_aside_and_all_others_are_published() {
+    let fixture = Fixture::new().await;
     let names: Vec<String> = (0..250)
         .map(|number| match number % 50 {
             7 => format!("evil-{number}"),
@@ -220,45 +220,49 @@ async fn those_for_which_the_connection_is_closed_are_set_aside_and_all_others_l
             _ => format!("good-{number}"),
         })
         .collect();
-    place.reply(&names, Uuid::now_v7).await;
-    place.left(0).await;
+    fixture.reply(&names, Uuid::now_v7).await;
+    fixture.left(0).await;
     for name in names.iter().filter(|name| name.starts_with("good")) {
-        assert!(place.broker.count(name) >= 1, "{name}");
+        assert!(fixture.broker.count(name) >= 1, "{name}");
     }
-    let letters = place.broker.count("payments.replies");
+    let letters = fixture.broker.count("payments.replies");
     assert!(letters >= 10, "{letters}");
-    // By halves: far fewer than one for each.
-    let closed = place.broker.closed.load(Ordering::Relaxed);
+    // Found by halving: far fewer closed connections than one for each.
+    let closed = fixture.broker.closed.load(Ordering::Relaxed);
     assert!(closed < 150, "{closed}");
-    // What is known is not tried again.
-    place.reply(&["evil-again".to_owned()], Uuid::now_v7).await;
-    place.left(0).await;
-    assert_eq!(place.broker.closed.load(Ordering::Relaxed), closed);
-    assert!(place.broker.count("payments.replies") > letters);
-    place.stop.cancel();
+    // Known addresses are not tried again.
+    fixture
+        .reply(&["evil-again".to_owned()], Uuid::now_v7)
+        .await;
+    fixture.left(0).await;
+    assert_eq!(fixture.broker.closed.load(Ordering::Relaxed), closed);
+    assert!(fixture.broker.count("payments.replies") > letters);
+    fixture.stop.cancel();
 }
 
 #[tokio::test]
-async fn an_address_that_confirms_nothing_delays_no_other_and_ends_as_a_dead_letter() {
-    let place = Place::new().await;
+async fn an_address_without_confirms_delays_no_other_and_its_reply_becomes_a_dead_letter() {
+    let fixture = Fixture::new().await;
     let silent = vec!["silent".to_owned(); 50];
     let begin = Instant::now();
     for number in 0..100 {
-        place.reply(&silent[..1], Uuid::now_v7).await;
+        fixture.reply(&silent[..1], Uuid::now_v7).await;
         let good = format!("good-{number}");
-        place.reply(std::slice::from_ref(&good), Uuid::now_v7).await;
+        fixture
+            .reply(std::slice::from_ref(&good), Uuid::now_v7)
+            .await;
         let asked = Instant::now();
         eventually("it is published", || async {
-            place.broker.count(&good) >= 1
+            fixture.broker.count(&good) >= 1
         })
         .await;
         let took = asked.elapsed();
         assert!(took < CONFIRM_TIMEOUT / 2, "{number}: {took:?}");
     }
     assert!(begin.elapsed() < Duration::from_secs(60));
-    place.left(100).await;
-    assert_eq!(place.broker.count("payments.replies"), 0);
-    // One that has been offered for long.
+    fixture.left(100).await;
+    assert_eq!(fixture.broker.count("payments.replies"), 0);
+    // One that has been published for a long time.
     let old = || {
         Uuid::new_v7(uuid::Timestamp::from_unix(
             uuid::NoContext,
@@ -266,10 +270,10 @@ async fn an_address_that_confirms_nothing_delays_no_other_and_ends_as_a_dead_let
             0,
         ))
     };
-    place.reply(&["silent".to_owned()], old).await;
+    fixture.reply(&["silent".to_owned()], old).await;
     eventually("it is set aside", || async {
-        place.broker.count("payments.replies") == 1
+        fixture.broker.count("payments.replies") == 1
     })
     .await;
-    place.stop.cancel();
+    fixture.stop.cancel();
 }

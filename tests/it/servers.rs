@@ -1,4 +1,4 @@
-//! The harness itself: its servers serve, and come back after a kill.
+//! Tests of the harness: its servers work, and come back after a kill.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -14,7 +14,7 @@ use crate::support::servers::{
 };
 
 #[tokio::test]
-async fn every_test_gets_a_database_and_a_vhost_of_its_own() {
+async fn every_test_gets_a_separate_database_and_vhost() {
     let begin = Instant::now();
     let (database, vhost) = fresh_servers().await.unwrap();
     println!(

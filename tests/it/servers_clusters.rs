@@ -1,4 +1,4 @@
-//! The harness itself: its clusters are clusters.
+//! Tests of the harness: its clusters are clusters.
 
 use std::time::Instant;
 

@@ -75,7 +75,7 @@ fn a_killed_test_process_leaves_no_server_and_no_folder() {
     }
 }
 
-/// No test: the process that the one above kills.
+/// Not a test: the process that the test above kills.
 #[test]
 #[ignore = "runs until it is killed"]
 fn holds_servers_until_it_is_killed() {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use payment_service::broker::rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls};
-use payment_service::broker::{Broker as _, Connection};
+use payment_service::broker::{Broker as _, ConnectionState};
 use payment_service::sockets::connected_tcp_sockets;
 use payment_service::store::mysql::parse_url;
 use payment_service::store::{Store, StoreError};
@@ -55,7 +55,7 @@ impl End {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_to_the_database_have_no_delay_with_and_without_tls() {
+async fn connections_to_the_database_set_tcp_nodelay_with_and_without_tls() {
     let certificates = Certificates::make();
     let with_tls = DatabaseOptions {
         tls: Some(certificates.server.clone()),
@@ -70,7 +70,7 @@ async fn connections_to_the_database_have_no_delay_with_and_without_tls() {
     for options in ["ssl-mode=DISABLED", "ssl-mode=REQUIRED", &verified] {
         let url = format!("mysql://root@localhost:{}/mysql?{options}", server.port());
         let database = Store::mysql(parse_url(&url).unwrap(), 4);
-        // Reached, and without our tables. Several at the same time, for a connection each.
+        // Connected, and the tables are missing. Several at the same time, so that each has a connection.
         let (first, second, third) =
             tokio::join!(database.check(), database.check(), database.check());
         for checked in [first, second, third] {
@@ -85,7 +85,7 @@ async fn connections_to_the_database_have_no_delay_with_and_without_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_to_the_next_database_host_have_no_delay_either() {
+async fn connections_to_the_next_database_host_set_tcp_nodelay_too() {
     let url = fresh_database().await.unwrap();
     let [first, second] = [(); 2].map(|()| Proxy::before(&url).unwrap());
     let both = format!("127.0.0.1:{},127.0.0.1:{}", first.port(), second.port());
@@ -105,7 +105,7 @@ async fn connections_to_the_next_database_host_have_no_delay_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_to_the_broker_have_no_delay_with_and_without_tls() {
+async fn connections_to_the_broker_set_tcp_nodelay_with_and_without_tls() {
     let certificates = Certificates::make();
     let with_tls = BrokerOptions {
         tls: Some(certificates.server.clone()),
@@ -123,7 +123,7 @@ async fn connections_to_the_broker_have_no_delay_with_and_without_tls() {
         };
         let broker = RabbitMq::new(RabbitMqOptions::new(hosts, "sockets").unwrap());
         let mut connection = broker.connection();
-        let up = connection.wait_for(|state| *state == Connection::Up);
+        let up = connection.wait_for(|state| *state == ConnectionState::Up);
         let up = tokio::time::timeout(Duration::from_secs(20), up).await;
         drop(up.expect("a connection in time").unwrap());
         End::Opened(port).has_no_delay(1).await;
@@ -132,7 +132,7 @@ async fn connections_to_the_broker_have_no_delay_with_and_without_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_to_both_listeners_and_callbacks_have_no_delay() {
+async fn requests_to_both_listeners_and_callbacks_set_tcp_nodelay() {
     let receiver = Receiver::start().await;
     let admin: SocketAddr = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,9 +1,9 @@
-//! TLS to the database and to the broker, with certificates of an authority of one's own.
+//! TLS to the database and to the broker, with certificates of an extra CA.
 
 use std::time::Duration;
 
 use payment_service::broker::rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls};
-use payment_service::broker::{Broker as _, Connection};
+use payment_service::broker::{Broker as _, ConnectionState};
 use payment_service::store::mysql::parse_url;
 use payment_service::store::{Store, StoreError};
 
@@ -11,7 +11,7 @@ use crate::support::certificates::Certificates;
 use crate::support::servers::{Broker, BrokerOptions, Database, DatabaseOptions};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_database_is_trusted_by_its_authority_and_its_name() {
+async fn the_database_is_trusted_by_its_ca_and_host_name() {
     let certificates = Certificates::make();
     let with_tls = DatabaseOptions {
         tls: Some(certificates.server.clone()),
@@ -25,7 +25,7 @@ async fn the_database_is_trusted_by_its_authority_and_its_name() {
         let checked = database.check().await;
         database.close().await;
         match checked {
-            // Reached, and without our tables.
+            // Connected, and the tables are missing.
             Ok(_) | Err(StoreError::Migration(_)) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
@@ -50,7 +50,7 @@ async fn the_database_is_trusted_by_its_authority_and_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_broker_is_trusted_by_its_authority_and_its_name() {
+async fn the_broker_is_trusted_by_its_ca_and_host_name() {
     let certificates = Certificates::make();
     let with_tls = BrokerOptions {
         tls: Some(certificates.server.clone()),
@@ -69,14 +69,14 @@ async fn the_broker_is_trusted_by_its_authority_and_its_name() {
         let broker = RabbitMq::new(RabbitMqOptions::new(hosts, "tls").unwrap());
         let mut connection = broker.connection();
         let settled = connection.wait_for(|state| match state {
-            Connection::Down(reason) => reason != "connecting",
+            ConnectionState::Down(reason) => reason != "connecting",
             _ => true,
         });
         let settled = tokio::time::timeout(Duration::from_secs(20), settled).await;
         let settled = settled.expect("a word in time").unwrap().clone();
         broker.close().await;
         match settled {
-            Connection::Down(reason) => Err(reason),
+            ConnectionState::Down(reason) => Err(reason),
             _ => Ok(()),
         }
     };
@@ -88,7 +88,7 @@ async fn the_broker_is_trusted_by_its_authority_and_its_name() {
         ("localhost", tls, Some("wrong")),
         ("127.0.0.1", tls, Some("right")),
         ("localhost", tls, None),
-        // The broker speaks no TLS there: nothing is sent in clear instead.
+        // The broker has no TLS on this port: nothing is sent unencrypted instead.
         ("localhost", plain, Some("right")),
     ] {
         let refused = reached("amqps", host, port, authority).await.unwrap_err();

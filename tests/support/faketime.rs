@@ -12,10 +12,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Where Debian's package `faketime` puts it.
+/// The path in Debian's package `faketime`.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// The library, or what to do about its absence.
+/// The library, or how to install it.
 pub fn library() -> Result<&'static str, String> {
     if Path::new(LIBRARY).exists() {
         return Ok(LIBRARY);
@@ -57,7 +57,7 @@ impl Clock {
         fs::rename(next, self.folder.path().join("clock"))
     }
 
-    /// What a process has to be started with.
+    /// The environment variables for a process.
     pub fn variables(&self) -> [(&'static str, String); 4] {
         let file = self.folder.path().join("clock");
         [

@@ -1,4 +1,4 @@
-//! What the tests share. It knows nothing of the crate's insides that its public interface does not show.
+//! Code that the tests share. It uses only the crate's public interface.
 
 pub mod certificates;
 pub mod faketime;

@@ -1,4 +1,4 @@
-//! The service's own roles as processes of their own, with a configuration of the test's.
+//! The service's roles as separate processes, with a configuration by the test.
 
 #![allow(
     dead_code,
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Any fixed key will do where all processes share it.
+/// A fixed key that all processes share.
 pub const SEAL_KEYS: &str = "test:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A running role; killed when dropped.

@@ -1,4 +1,4 @@
-//! The Python that has the packages of `tests/requirements.txt`. `scripts/test` makes it, once.
+//! The Python with the packages of `tests/requirements.txt`, which `scripts/test` creates once.
 
 #![allow(
     dead_code,

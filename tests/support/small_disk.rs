@@ -12,12 +12,12 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Everyone may write to it. Unmounted when dropped, whoever still uses it.
+/// Everyone may write to it. Unmounted when dropped, even if it is in use.
 #[derive(Debug)]
 pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// None, loudly, where this user may not mount: then the test is left out.
+    /// None, with a warning, if this user may not mount: then the test is skipped.
     pub fn mount(megabytes: u32) -> Option<Self> {
         match Self::try_mount(megabytes) {
             Ok(disk) => Some(disk),
@@ -54,7 +54,7 @@ impl SmallDisk {
         self.path().join("ballast")
     }
 
-    /// Takes all the space that is left.
+    /// Uses all remaining space.
     pub fn fill(&self) -> io::Result<()> {
         let mut ballast = File::create(self.ballast())?;
         loop {
@@ -66,7 +66,7 @@ impl SmallDisk {
         }
     }
 
-    /// Gives it back.
+    /// Frees it again.
     pub fn free(&self) -> io::Result<()> {
         std::fs::remove_file(self.ballast())
     }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::open_files;
 use super::parts::Parts;
-use crate::broker::Connection;
+use crate::broker::ConnectionState;
 use crate::config::{Config, Role};
 use crate::http::Api;
 use crate::http::admission::Admission;
@@ -102,7 +102,7 @@ pub(super) fn health(
         }
         let consuming = consumers.iter().all(|registered| *registered.borrow());
         match &*connection.borrow() {
-            Connection::Up if consuming => {
+            ConnectionState::Up if consuming => {
                 let missing = optional
                     .iter()
                     .find(|(_, registered)| !*registered.borrow());
@@ -114,14 +114,14 @@ pub(super) fn health(
             _ if role == Role::Worker && !consuming => {
                 Readiness::NotReady("the consumer is not registered".to_owned())
             }
-            Connection::Up => Readiness::Degraded("a consumer is not registered".to_owned()),
-            Connection::Down(reason) => {
+            ConnectionState::Up => Readiness::Degraded("a consumer is not registered".to_owned()),
+            ConnectionState::Down(reason) => {
                 Readiness::Degraded(format!("RabbitMQ is unreachable: {reason}"))
             }
-            Connection::Blocked => {
+            ConnectionState::Blocked => {
                 Readiness::Degraded("RabbitMQ accepts no messages (resource alarm)".to_owned())
             }
-            Connection::Mismatch(what) => {
+            ConnectionState::Mismatch(what) => {
                 Readiness::Degraded(format!("RabbitMQ's topology differs: {what}"))
             }
         }

@@ -20,7 +20,7 @@ async fn ask(router: &Router) -> (u16, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_hangs_turns_live_red_after_the_stated_time() {
+async fn liveness_fails_when_a_task_hangs_longer_than_allowed() {
     let (rests, hangs) = (Pulse::new("relay"), Pulse::new("sweep"));
     let pulses = Pulses::new(vec![rests, hangs.clone()], LONGEST);
     let health = Health::new(move || liveness(&pulses), || Readiness::Ready);
@@ -46,7 +46,7 @@ async fn a_task_that_hangs_turns_live_red_after_the_stated_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_role_is_red_for_what_it_is_there_for() {
+async fn readiness_depends_on_what_the_role_needs() {
     use crate::watchdog::stages::Stage;
     let stages = Stages::new(
         [Name::Accept, Name::Record, Name::Announce]

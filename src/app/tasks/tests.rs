@@ -8,7 +8,7 @@ async fn boom() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_the_process_whichever_task_it_is_in() {
+async fn a_panic_in_any_task_ends_the_process() {
     type Start = fn(&Tasks);
     let ways: [(&str, Start); 4] = [
         ("taking", |tasks| tasks.take("taking", boom())),
@@ -37,7 +37,7 @@ async fn a_panic_ends_the_process_whichever_task_it_is_in() {
 }
 
 #[tokio::test]
-async fn a_watch_on_a_task_that_lives_ends_with_the_process() {
+async fn watching_a_running_task_ends_with_the_process() {
     let tasks = Tasks::new();
     let stop = CancellationToken::new();
     tasks.watch_vital(Vital::new("lives"), stop.clone());

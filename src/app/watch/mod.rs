@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
-use crate::broker::{Broker, Connection, Consumer};
+use crate::broker::{Broker, ConnectionState, Consumer};
 use crate::config::Role;
 use crate::domain::{PaymentId, PaymentStatus};
 use crate::http::wait::Waiters;
@@ -215,14 +215,14 @@ pub(super) async fn bring_back(database: Store, horizons: Horizons, stop: Cancel
 
 /// Ends with an error when a consumer was missing for too long although the broker was up.
 pub(super) async fn watch_consumers(
-    connection: watch::Receiver<Connection>,
+    connection: watch::Receiver<ConnectionState>,
     consumers: Vec<watch::Receiver<bool>>,
     stop: CancellationToken,
 ) -> Option<AppError> {
     let mut missing_since = None;
     loop {
         let all_there = consumers.iter().all(|registered| *registered.borrow());
-        let up = matches!(*connection.borrow(), Connection::Up);
+        let up = matches!(*connection.borrow(), ConnectionState::Up);
         if all_there || !up {
             missing_since = None;
         } else if missing_since.get_or_insert_with(Instant::now).elapsed() > CONSUMER_MISSING {

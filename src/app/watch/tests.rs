@@ -11,7 +11,7 @@ fn database() -> Store {
     Store::sqlite(&folder.join("payments.db"))
 }
 
-/// Whether anybody gets results.
+/// Whether results are delivered.
 async fn results_are_wanted(broker: &dyn Broker) -> bool {
     let result = Publication {
         exchange: Exchange::Results,
@@ -27,7 +27,7 @@ async fn results_are_wanted(broker: &dyn Broker) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn results_are_asked_for_while_somebody_waits_and_no_longer() {
+async fn results_are_polled_only_while_a_request_waits() {
     let broker: Arc<dyn Broker> = Arc::new(Embedded::new().unwrap());
     let waiters = Waiters::new(10);
     let stop = CancellationToken::new();

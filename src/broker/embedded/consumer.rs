@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
 use super::Settled;
-use super::queue::Message;
+use super::queue::QueuedMessage;
 use crate::broker::topology::topic_matches;
 use crate::broker::{Delivery, Settle};
 
@@ -17,7 +17,7 @@ pub(super) struct MemoryConsumer {
     pub(super) id: ConsumerId,
     pub(super) queue: &'static str,
     /// Sorted by tag, that is, in the order of delivery.
-    pub(super) unsettled: BTreeMap<u64, Message>,
+    pub(super) unsettled: BTreeMap<u64, QueuedMessage>,
     prefetch: usize,
     /// None once it has been canceled: it gets no more deliveries, but can settle those that it has.
     deliveries: Option<mpsc::Sender<Delivery>>,
@@ -57,9 +57,9 @@ impl MemoryConsumer {
     pub(super) fn take(
         &mut self,
         tag: u64,
-        message: Message,
+        message: QueuedMessage,
         settle: Box<dyn Settle>,
-    ) -> Option<Message> {
+    ) -> Option<QueuedMessage> {
         let delivery = Delivery {
             routing_key: message.routing_key.clone(),
             properties: message.properties.clone(),
@@ -89,7 +89,7 @@ pub(super) struct Subscription {
 impl Subscription {
     /// Delivers the message if a pattern matches; returns whether one does. A message that does not fit into a slow
     /// receiver's buffer is dropped.
-    pub(super) fn hear(&self, message: &Message) -> bool {
+    pub(super) fn hear(&self, message: &QueuedMessage) -> bool {
         let fits = self
             .keys
             .iter()

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Broker, BrokerError, Connection, Consumer, Delivery, Exchange, Publication, PublishError,
+    Broker, BrokerError, ConnectionState, Consumer, Delivery, Exchange, Publication, PublishError,
     Queue, RESULTS_BUFFER, Settle, Topology,
 };
 use crate::watchdog::vital::Vital;
@@ -32,7 +32,7 @@ pub trait KeepDeadLetters: Send + Sync + std::fmt::Debug {
 #[derive(Debug)]
 pub struct Embedded {
     state: Arc<Mutex<State>>,
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
     consumers: Mutex<Vec<ConsumerId>>,
     /// Tells every consumer of this client whether it is registered.
     registered: watch::Sender<bool>,
@@ -72,7 +72,7 @@ impl Embedded {
     fn client(state: Arc<Mutex<State>>) -> Self {
         Self {
             state,
-            connection: watch::Sender::new(Connection::Up),
+            connection: watch::Sender::new(ConnectionState::Up),
             consumers: Mutex::default(),
             registered: watch::Sender::new(true),
             stopping: CancellationToken::new(),
@@ -107,7 +107,7 @@ impl Embedded {
     }
 
     fn is_closed(&self) -> bool {
-        matches!(*self.connection.borrow(), Connection::Down(_))
+        matches!(*self.connection.borrow(), ConnectionState::Down(_))
     }
 }
 
@@ -206,7 +206,7 @@ impl Broker for Embedded {
         Vital::new("broker")
     }
 
-    fn connection(&self) -> watch::Receiver<Connection> {
+    fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.connection.subscribe()
     }
 
@@ -222,7 +222,7 @@ impl Broker for Embedded {
     async fn close(&self) {
         self.stop_consuming().await;
         self.connection
-            .send_replace(Connection::Down("closed".to_owned()));
+            .send_replace(ConnectionState::Down("closed".to_owned()));
         let mut state = lock(&self.state);
         for id in lock(&self.consumers).drain(..) {
             state.remove(&self.state, id);

@@ -7,7 +7,7 @@ use crate::broker::topology::QueueDefinition;
 
 /// A message in a queue.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
+pub(super) struct QueuedMessage {
     /// Routing key of its last publication.
     pub(super) routing_key: String,
     pub(super) properties: Properties,
@@ -22,7 +22,7 @@ pub(super) struct Message {
 #[derive(Debug)]
 pub(super) struct MemoryQueue {
     pub(super) name: String,
-    pub(super) waiting: VecDeque<Message>,
+    pub(super) waiting: VecDeque<QueuedMessage>,
     max_length: Option<u64>,
     delivery_limit: Option<u64>,
     dead_letter_exchange: Option<String>,
@@ -50,13 +50,13 @@ impl MemoryQueue {
     }
 
     /// Whether it has reached the delivery limit.
-    pub(super) fn is_dead(&self, message: &Message) -> bool {
+    pub(super) fn is_dead(&self, message: &QueuedMessage) -> bool {
         self.delivery_limit
             .is_some_and(|limit| message.failures > limit)
     }
 
     /// Exchange and routing key for dead letters.
-    pub(super) fn dead_letter_place(&self, message: &Message) -> Option<(String, String)> {
+    pub(super) fn dead_letter_place(&self, message: &QueuedMessage) -> Option<(String, String)> {
         let exchange = self.dead_letter_exchange.clone()?;
         let key = self
             .dead_letter_key
@@ -66,7 +66,7 @@ impl MemoryQueue {
     }
 
     /// Puts the message back at the front, marked as redelivered.
-    pub(super) fn take_back(&mut self, mut message: Message) {
+    pub(super) fn take_back(&mut self, mut message: QueuedMessage) {
         message.redelivered = true;
         self.waiting.push_front(message);
     }

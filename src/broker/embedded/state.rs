@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::KeepDeadLetters;
 use super::Settlement;
 use super::consumer::{ConsumerId, MemoryConsumer, Subscription};
-use super::queue::{MemoryQueue, Message};
+use super::queue::{MemoryQueue, QueuedMessage};
 use crate::broker::topology::{BindingDefinition, ExchangeDefinition, topic_matches};
 use crate::broker::{Delivery, Exchange, Publication, PublishError, Queue, Topology};
 
@@ -61,7 +61,7 @@ impl State {
         this: &Arc<Mutex<State>>,
         publication: &Publication,
     ) -> Result<(), PublishError> {
-        let message = Message {
+        let message = QueuedMessage {
             routing_key: publication.routing_key.clone(),
             properties: publication.properties.clone(),
             body: publication.body.clone(),
@@ -197,7 +197,7 @@ impl State {
 
     /// Dead-letters a message. It is never lost because a queue is full: the dead-letter queue may exceed its length here,
     /// whereas RabbitMQ would keep the message in its original queue until there is room.
-    fn bury(&mut self, this: &Arc<Mutex<State>>, from: usize, mut message: Message) {
+    fn bury(&mut self, this: &Arc<Mutex<State>>, from: usize, mut message: QueuedMessage) {
         let Some((exchange, key)) = self.queues[from].dead_letter_place(&message) else {
             return;
         };
@@ -219,7 +219,7 @@ impl State {
     }
 
     /// Stores a dead letter in the background: if the process ends first, the payment is dispatched again anyway.
-    fn keep(&self, message: &Message, routing_key: &str) {
+    fn keep(&self, message: &QueuedMessage, routing_key: &str) {
         let Some(keeper) = self.keeper.clone() else {
             return;
         };
@@ -262,7 +262,7 @@ impl State {
     }
 
     /// Sends a message to subscriptions; returns whether any received it.
-    fn tell_subscribers(&self, message: &Message) -> bool {
+    fn tell_subscribers(&self, message: &QueuedMessage) -> bool {
         let listening = self.subscriptions.values();
         listening.filter(|it| it.hear(message)).count() > 0
     }

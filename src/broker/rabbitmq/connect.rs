@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::RabbitMqOptions;
 use super::connection_status::Purpose;
 use super::inbound::{Cleaned, Kit};
+use crate::retry::Backoff;
 
 /// A connection is half-open if nothing is received for twice this long.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -123,13 +124,18 @@ fn not_encrypted(error: std::io::Error) -> std::io::Error {
     ))
 }
 
-/// How long to wait before the next attempt: doubling from 200 ms to 5 s, minus a random part of up to half, so that the
-/// processes of a deployment do not all reconnect at once.
-pub(super) fn delay(attempt: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(5);
-    let longest = FIRST.saturating_mul(1 << attempt.min(10)).min(LONGEST);
-    longest.mul_f64(rand::random_range(0.5..=1.0))
+/// At most 200 ms at first, then up to 5 s. With jitter, so that the processes of a deployment do not all reconnect at
+/// once: each delay is at least half as long as it can be.
+const RECONNECT: Backoff = Backoff {
+    initial: Duration::from_millis(150),
+    multiplier: 2.0,
+    max_interval: Duration::from_millis(3750),
+    jitter: 1.0 / 3.0,
+};
+
+/// How long to wait before the next attempt, after this many failures.
+pub(super) fn delay(failures: u32) -> Duration {
+    RECONNECT.delay_after(failures.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -137,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_grow_to_five_seconds_and_stay_there() {
+    fn reconnect_delays_grow_to_five_seconds_at_most() {
         for (attempt, longest) in [
             (0, 200),
             (1, 400),
@@ -149,8 +155,9 @@ mod tests {
             let longest = Duration::from_millis(longest);
             for _ in 0..100 {
                 let delay = delay(attempt);
+                let rounding = Duration::from_micros(1);
                 assert!(
-                    delay >= longest / 2 && delay <= longest,
+                    delay + rounding >= longest / 2 && delay <= longest + rounding,
                     "{attempt}: {delay:?}"
                 );
             }

@@ -1,10 +1,10 @@
-//! The status of all connections, combined into the one [`Connection`] that other code watches.
+//! The status of all connections, combined into the one [`ConnectionState`] that other code watches.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::broker::Connection;
+use crate::broker::ConnectionState;
 
 /// The purpose of a connection. A broker short of memory or disk stops reading from connections that publish, so
 /// acknowledgements must not wait behind publications. It also stops reading from a connection if a queue does not
@@ -37,24 +37,24 @@ impl Purpose {
 
 pub(super) struct ConnectionStatus {
     parts: Mutex<Parts>,
-    combined: watch::Sender<Connection>,
+    combined: watch::Sender<ConnectionState>,
     /// The host that missed a confirm last.
     doubted: watch::Sender<Option<String>>,
 }
 
 struct Parts {
-    publish: Connection,
-    results: Connection,
-    replies: Connection,
+    publish: ConnectionState,
+    results: ConnectionState,
+    replies: ConnectionState,
     /// None until something is consumed.
-    consume: Option<Connection>,
+    consume: Option<ConnectionState>,
     /// None until requests are consumed.
-    requests: Option<Connection>,
+    requests: Option<ConnectionState>,
 }
 
 impl ConnectionStatus {
     pub(super) fn new() -> Self {
-        let connecting = Connection::Down("connecting".to_owned());
+        let connecting = ConnectionState::Down("connecting".to_owned());
         let parts = Parts {
             publish: connecting.clone(),
             results: connecting.clone(),
@@ -69,7 +69,7 @@ impl ConnectionStatus {
         }
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Connection> {
+    pub(super) fn watch(&self) -> watch::Receiver<ConnectionState> {
         self.combined.subscribe()
     }
 
@@ -83,7 +83,7 @@ impl ConnectionStatus {
         self.doubted.subscribe()
     }
 
-    pub(super) fn set(&self, purpose: Purpose, state: Connection) {
+    pub(super) fn set(&self, purpose: Purpose, state: ConnectionState) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         match purpose {
             Purpose::Publish => parts.publish = state,
@@ -104,12 +104,12 @@ impl ConnectionStatus {
 
 impl Parts {
     /// The worst status of all connections.
-    fn combined(&self) -> Connection {
-        let rank = |state: &Connection| match state {
-            Connection::Down(_) => 3,
-            Connection::Blocked => 2,
-            Connection::Mismatch(_) => 1,
-            Connection::Up => 0,
+    fn combined(&self) -> ConnectionState {
+        let rank = |state: &ConnectionState| match state {
+            ConnectionState::Down(_) => 3,
+            ConnectionState::Blocked => 2,
+            ConnectionState::Mismatch(_) => 1,
+            ConnectionState::Up => 0,
         };
         let mut worst = &self.publish;
         let consuming = self.consume.iter().chain(&self.requests);

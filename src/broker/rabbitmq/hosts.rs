@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named_without_the_password() {
+    fn errors_do_not_contain_the_password() {
         for (url, fault) in [
             ("", InvalidAmqpUrl::Scheme),
             ("secret", InvalidAmqpUrl::Scheme),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_needs_certificates_and_encrypted_hosts() {
+    fn a_ca_file_needs_certificates_and_amqps_hosts() {
         let hosts = |url| parse_urls(url).expect(url);
         let no_pem = hosts("amqps://host").with_ca("secret");
         assert_eq!(no_pem, Err(InvalidCa::NoCertificate));

@@ -34,8 +34,8 @@ pub use options::RabbitMqOptions;
 pub use probe::Right;
 
 use super::{
-    Broker, BrokerError, Connection, Consumer, Delivery, Lane, Publication, PublishError, Queue,
-    RESULTS_BUFFER,
+    Broker, BrokerError, ConnectionState, Consumer, Delivery, Lane, Publication, PublishError,
+    Queue, RESULTS_BUFFER,
 };
 use crate::watchdog::vital::Vital;
 use connection_status::{ConnectionStatus, Purpose};
@@ -329,7 +329,7 @@ impl Broker for RabbitMq {
         self.vital.clone()
     }
 
-    fn connection(&self) -> watch::Receiver<Connection> {
+    fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.status.watch()
     }
 

@@ -18,7 +18,7 @@ use super::connect::{Socket, connect, delay};
 use super::connection_status::{ConnectionStatus, Purpose};
 use super::declare::declare;
 use super::hosts::address;
-use crate::broker::Connection as State;
+use crate::broker::ConnectionState;
 
 /// How often a session checks whether its connection is still open, in case an event was missed.
 const GLANCE: Duration = Duration::from_millis(500);
@@ -178,7 +178,7 @@ impl Supervisor {
             }
         }
         self.status
-            .set(self.purpose, State::Down("closed".to_owned()));
+            .set(self.purpose, ConnectionState::Down("closed".to_owned()));
     }
 
     fn tell_end(&self, reason: String, opened: bool, told: &mut Option<String>) {
@@ -193,7 +193,7 @@ impl Supervisor {
         // A session for results or replies may end because of a client's queue, which says nothing about the broker.
         let to_others = matches!(self.purpose, Purpose::Results | Purpose::Replies);
         if !opened || !to_others {
-            self.status.set(self.purpose, State::Down(reason));
+            self.status.set(self.purpose, ConnectionState::Down(reason));
         }
     }
 
@@ -296,11 +296,11 @@ impl Supervisor {
 
     fn tell(&self, session: &Session, findings: &[String]) {
         let state = if session.is_blocked() {
-            State::Blocked
+            ConnectionState::Blocked
         } else if findings.is_empty() {
-            State::Up
+            ConnectionState::Up
         } else {
-            State::Mismatch(findings.join("; "))
+            ConnectionState::Mismatch(findings.join("; "))
         };
         self.status.set(self.purpose, state);
     }

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_acknowledges_all_up_to_the_oldest_that_is_in_hand() {
+    fn one_frame_acknowledges_everything_before_the_oldest_unfinished_delivery() {
         assert_eq!(tags(&[], &[3, 1, 2]).acknowledgements(), [(3, true)]);
         assert_eq!(
             tags(&[4, 9], &[7, 2, 3, 5]).acknowledgements(),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_acknowledged_once() {
+    fn each_delivery_is_acknowledged_once() {
         let mut tags = tags(&[1], &[2]);
         assert_eq!(tags.acknowledgements().len(), 1);
         assert_eq!(tags.acknowledgements(), []);

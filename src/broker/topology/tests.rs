@@ -1,4 +1,4 @@
-//! What the file says, and what follows from it.
+//! The content of the file, and what follows from it.
 
 use super::*;
 
@@ -10,7 +10,7 @@ const EXCHANGES: [Exchange; 4] = [
 ];
 
 #[test]
-fn every_name_of_the_code_is_defined_and_durable() {
+fn every_queue_and_exchange_in_the_code_is_defined_and_durable() {
     let topology = Topology::of_definitions().expect("definitions");
     for exchange in EXCHANGES {
         assert!(
@@ -29,7 +29,7 @@ fn every_name_of_the_code_is_defined_and_durable() {
                 .any(|it| it.name == queue.name() && it.durable),
             "{queue:?}"
         );
-        // Callbacks are bound while somebody wants them.
+        // Callbacks are bound only while a client wants them.
         assert!(
             queue == Queue::Callbacks
                 || topology
@@ -52,7 +52,7 @@ fn every_name_of_the_code_is_defined_and_durable() {
 }
 
 #[test]
-fn every_queue_is_bounded_refuses_rather_than_drops_and_states_its_delivery_limit() {
+fn every_queue_has_a_length_limit_that_rejects_and_a_delivery_limit() {
     for queue in Topology::of_definitions().expect("definitions").queues {
         assert_eq!(queue.text("x-queue-type"), Some("quorum"), "{}", queue.name);
         assert_eq!(
@@ -66,9 +66,9 @@ fn every_queue_is_bounded_refuses_rather_than_drops_and_states_its_delivery_limi
     }
 }
 
-/// The broker says nothing when it falls back to dead-lettering at most once.
+/// The broker does not report that it falls back to dead-lettering at most once.
 #[test]
-fn dead_lettering_at_least_once_has_what_it_needs_to_be_in_force() {
+fn at_least_once_dead_lettering_has_the_arguments_that_it_requires() {
     let topology = Topology::of_definitions().expect("definitions");
     assert_eq!(topology.dead_letter_faults(), Vec::<String>::new());
     for argument in [
@@ -83,7 +83,7 @@ fn dead_lettering_at_least_once_has_what_it_needs_to_be_in_force() {
 }
 
 #[test]
-fn topic_patterns_match_as_they_do_at_the_broker() {
+fn topic_patterns_match_as_in_rabbitmq() {
     for (pattern, key, expected) in [
         ("payment.succeeded.*", "payment.succeeded.shop", true),
         ("payment.*.shop", "payment.declined.shop", true),

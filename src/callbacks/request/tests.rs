@@ -33,7 +33,7 @@ fn event(order_id: &Value) -> Event {
 }
 
 #[test]
-fn store_manager_is_told_numbers_and_booleans_that_fit_into_its_columns() {
+fn store_manager_gets_numbers_and_booleans_that_fit_its_columns() {
     assert_eq!(
         order_paid(&event(&json!(2_147_483_647))).as_deref(),
         Ok(r#"{"is_paid":true,"order_id":2147483647,"payment_id":7}"#)
@@ -50,7 +50,7 @@ fn failed(reason: &str, is_final: bool) -> Result<(), (String, bool)> {
 }
 
 #[test]
-fn what_each_answer_means() {
+fn every_answer_is_classified() {
     let reason = |format, status: u16, body: &str| {
         let status = StatusCode::from_u16(status).expect("a status");
         let judged = judge(format, status, body.as_bytes());
@@ -89,7 +89,7 @@ fn what_each_answer_means() {
 }
 
 #[test]
-fn what_each_answer_says_about_the_receiver() {
+fn every_answer_tells_whether_the_receiver_works() {
     let evidence = |format, status: u16, body: &str| {
         let status = StatusCode::from_u16(status).expect("a status");
         let judged = judge(format, status, body.as_bytes());

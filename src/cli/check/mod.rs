@@ -14,7 +14,7 @@ use crate::telemetry;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct CheckArgs {
     /// Check whether the process on this machine is live (needs only ADMIN_ADDR), for container health checks
     #[arg(long, conflicts_with_all = ["payments", "json", "overdue"])]
     live: bool,
@@ -30,7 +30,7 @@ pub struct Options {
 }
 
 /// Runs the requested check.
-pub async fn run(options: Options) -> ExitCode {
+pub async fn run(options: CheckArgs) -> ExitCode {
     if options.live {
         return live::run(&|name| std::env::var(name).ok()).await;
     }

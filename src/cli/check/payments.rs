@@ -50,7 +50,7 @@ async fn audit(config: &Config, overdue: Option<Duration>) -> Result<Audit, Box<
 /// A payment that is processing changes at least once within its longest delay plus one lease, or the rescue dispatches
 /// it again; going through all of that once is not a problem.
 fn bounds(config: &Config, overdue: Option<Duration>) -> Bounds {
-    let longest_delay = config.retry.longest_delay();
+    let longest_delay = config.retry.backoff.longest_delay();
     let first_try = config.leases.claim + config.leases.check + SLACK;
     let processing = first_try + longest_delay;
     let outbox = overdue.unwrap_or(config.leases.outbox + SLACK);

@@ -1,5 +1,6 @@
-//! `dead-letters`: shows messages that could not be used, publishes them again, or deletes them.
+//! `dead-letters`: shows messages that could not be used, replays them, or deletes them.
 
+mod replay;
 mod store;
 
 use std::fmt::Write;
@@ -9,14 +10,14 @@ use time::OffsetDateTime;
 
 use crate::cli::{configuration, output};
 use crate::config::{Config, Role};
-use crate::intake::replay;
 use crate::telemetry;
 use crate::wire::dead_letter::DeadLetter;
+use replay::Replays;
 use store::{DeadLetterStore, DeadLetterStoreError, Held};
 
 /// What to do with dead letters.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct DeadLettersArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -34,7 +35,7 @@ enum Action {
         /// The id, as shown by `list`
         id: String,
     },
-    /// Publishes one again, or all that can be replayed
+    /// Replays one, or all that can be replayed: a request is accepted, another message is published again
     Replay {
         /// The id, as shown by `list`
         #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -54,7 +55,7 @@ enum Action {
 }
 
 /// Runs the command; exit code 1 if something could not be done.
-pub async fn run(options: Options) -> ExitCode {
+pub async fn run(options: DeadLettersArgs) -> ExitCode {
     if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {
         return output::failed(error.as_ref());
     }
@@ -98,7 +99,12 @@ async fn act(config: &Config, store: &mut DeadLetterStore, action: &Action) -> b
             let copies = take(store, id.as_deref());
             match id {
                 Some(id) if copies.is_empty() => not_found(id),
-                _ => replay(config, store, copies, *dry_run, id.is_some()).await,
+                _ => {
+                    let replays = Replays::new(config, store, *dry_run);
+                    let remaining = replays.run(copies).await;
+                    // With `--all`, letters that cannot be replayed are not a failure.
+                    remaining.failed == 0 && (id.is_none() || remaining.left == 0)
+                }
             }
         }
         Action::Discard { id } => {
@@ -114,51 +120,6 @@ async fn act(config: &Config, store: &mut DeadLetterStore, action: &Action) -> b
             all_done
         }
     }
-}
-
-/// Replays each letter once; further copies of it (a message can be published twice) are discarded with the first.
-async fn replay(
-    config: &Config,
-    store: &DeadLetterStore,
-    letters: Vec<Held>,
-    dry_run: bool,
-    wanted: bool,
-) -> bool {
-    let mut all_done = true;
-    let mut replayed = Vec::new();
-    for mut held in letters {
-        let letter = held.letter.clone();
-        if replayed.contains(&letter.id) {
-            if !dry_run {
-                all_done &= said(
-                    &letter.id,
-                    "discarded: a copy",
-                    store.discard(&mut held).await,
-                );
-            }
-            continue;
-        }
-        let default_client = config.default_client.as_ref();
-        let message =
-            match replay::replay(&letter, &config.seal_keys, &config.clients, default_client) {
-                Ok(message) => message,
-                Err(why) => {
-                    crate::outln!("{}  not replayed: {why}", letter.id);
-                    // With `--all`, letters that cannot be replayed are not a failure.
-                    all_done &= !wanted;
-                    continue;
-                }
-            };
-        let to = format!("{} {}", message.exchange.name(), message.routing_key);
-        if dry_run {
-            crate::outln!("{}  would be replayed to {to}", letter.id);
-        } else {
-            let done = store.replay(&mut held, message).await;
-            all_done &= said(&letter.id, &format!("replayed to {to}"), done);
-        }
-        replayed.push(letter.id);
-    }
-    all_done
 }
 
 /// Takes those with this id, or all, out of the store.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{
-    Broker, BrokerError, Connection, Consumer, Publication, PublishError, Queue, Settle,
+    Broker, BrokerError, ConnectionState, Consumer, Publication, PublishError, Queue, Settle,
 };
 use crate::cli::open;
 use crate::cli::open::OpenError;
@@ -29,14 +29,14 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// Dead letters, held while a command runs.
 pub struct DeadLetterStore {
-    place: Place,
+    location: Location,
     /// The letters held, the oldest first.
     pub letters: Vec<Held>,
     /// How many more there are than could be held.
     pub beyond_reach: u64,
 }
 
-enum Place {
+enum Location {
     Queue(RabbitMq),
     Table(Store, DeadLetterTable),
 }
@@ -53,7 +53,7 @@ pub struct Held {
 pub enum DeadLetterStoreError {
     /// There is no data.
     #[error(transparent)]
-    Place(#[from] OpenError),
+    Open(#[from] OpenError),
     /// The table cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,7 +88,7 @@ impl DeadLetterStore {
                 });
                 Ok(Self {
                     letters: letters.collect(),
-                    place: Place::Table(store, table),
+                    location: Location::Table(store, table),
                     beyond_reach: 0,
                 })
             }
@@ -104,7 +104,7 @@ impl DeadLetterStore {
                     }
                 };
                 Ok(Self {
-                    place: Place::Queue(broker),
+                    location: Location::Queue(broker),
                     letters,
                     beyond_reach,
                 })
@@ -112,22 +112,22 @@ impl DeadLetterStore {
         }
     }
 
-    /// Publishes the message and, once that is confirmed, removes the letter. If this process dies between the two, the
-    /// letter is still there: a second replay has the same message id, and changes nothing.
-    pub async fn replay(
+    /// Publishes a letter's message and, once that is confirmed, removes the letter. If this process dies between the two,
+    /// the letter is still there: a second replay has the same message id, and changes nothing.
+    pub async fn publish(
         &self,
         held: &mut Held,
         message: Publication,
     ) -> Result<(), DeadLetterStoreError> {
-        match &self.place {
-            Place::Queue(broker) => {
+        match &self.location {
+            Location::Queue(broker) => {
                 for published in broker.publish(&[message]).await {
                     published?;
                 }
                 acknowledge(held).await;
                 Ok(())
             }
-            Place::Table(_, table) => {
+            Location::Table(_, table) => {
                 let row = OutboxRow {
                     id: OutboxId(Uuid::now_v7()),
                     payment: None,
@@ -141,20 +141,22 @@ impl DeadLetterStore {
 
     /// Removes the letter for good.
     pub async fn discard(&self, held: &mut Held) -> Result<(), DeadLetterStoreError> {
-        match &self.place {
-            Place::Queue(_) => {
+        match &self.location {
+            Location::Queue(_) => {
                 acknowledge(held).await;
                 Ok(())
             }
-            Place::Table(_, table) => taken(table.take_dead_letter(&held.letter.id, None).await?),
+            Location::Table(_, table) => {
+                taken(table.take_dead_letter(&held.letter.id, None).await?)
+            }
         }
     }
 
     /// Gives the remaining letters back.
     pub async fn close(self) {
-        match self.place {
-            Place::Queue(broker) => broker.close().await,
-            Place::Table(store, _) => store.close().await,
+        match self.location {
+            Location::Queue(broker) => broker.close().await,
+            Location::Table(store, _) => store.close().await,
         }
     }
 }
@@ -205,14 +207,15 @@ async fn take_all(broker: &RabbitMq) -> Result<(Vec<Held>, u64), DeadLetterStore
 
 async fn connected(broker: &RabbitMq) -> Result<(), DeadLetterStoreError> {
     let mut connection = broker.connection();
-    let up = connection.wait_for(|state| matches!(state, Connection::Up | Connection::Mismatch(_)));
+    let up = connection
+        .wait_for(|state| matches!(state, ConnectionState::Up | ConnectionState::Mismatch(_)));
     let up = matches!(timeout(PATIENCE, up).await, Ok(Ok(_)));
     if up {
         return Ok(());
     }
     let state = broker.connection().borrow().clone();
     Err(DeadLetterStoreError::NotConnected(match state {
-        Connection::Down(reason) => reason,
+        ConnectionState::Down(reason) => reason,
         other => format!("{other:?}"),
     }))
 }

@@ -28,14 +28,14 @@ use spans::SpanLog;
 
 /// Options of the demonstration.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct DemoArgs {
     /// Keep the service running afterwards, until Ctrl-C
     #[arg(long)]
     keep: bool,
 }
 
 /// Runs the demonstration, on the servers of DATABASE_URL and AMQP_URL if set, otherwise embedded.
-pub async fn run(options: Options) -> ExitCode {
+pub async fn run(options: DemoArgs) -> ExitCode {
     let spans = SpanLog::default();
     // Warnings about the intended faults would clutter the output.
     let metrics = match telemetry::install("error", Some(Box::new(spans.clone()))) {

@@ -18,7 +18,7 @@ use crate::telemetry;
 
 /// What to show.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct PaymentsArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -65,7 +65,7 @@ fn client(text: &str) -> Result<ClientName, String> {
 }
 
 /// Runs the command; exit code 1 if the payment does not exist, or the database cannot be read.
-pub async fn run(options: Options) -> ExitCode {
+pub async fn run(options: PaymentsArgs) -> ExitCode {
     if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {
         return output::failed(error.as_ref());
     }

@@ -1,4 +1,4 @@
-//! Cards as they come in: forms, brands, check digits, and the search for what must not be kept.
+//! Cards as they are received: notations, brands, check digits.
 
 use proptest::prelude::*;
 use time::macros::{date, datetime};
@@ -23,7 +23,7 @@ fn grouped(number: &str, separator: &str) -> String {
 }
 
 #[test]
-fn brands_follow_from_the_first_digits() {
+fn the_brand_is_recognized_by_the_first_digits() {
     let brands = [
         (Brand::Visa, vec!["40", "41", "49"]),
         (Brand::Mastercard, vec!["51", "55", "2221", "2720", "2500"]),
@@ -71,7 +71,7 @@ fn impossible_numbers_and_codes_are_refused() {
 }
 
 #[test]
-fn nothing_of_a_card_is_shown() {
+fn debug_output_shows_nothing_of_a_card() {
     let card = Card {
         number: CardNumber::parse("4242 4242-42424242").unwrap(),
         code: CardCode::parse("737").unwrap(),
@@ -83,7 +83,7 @@ fn nothing_of_a_card_is_shown() {
 }
 
 #[test]
-fn an_expiry_month_is_read_as_programs_people_and_browsers_write_it() {
+fn an_expiry_month_is_read_in_all_common_notations() {
     for text in [
         "2030-01-05",
         "2030-01",
@@ -130,7 +130,7 @@ fn an_expiry_month_is_read_as_programs_people_and_browsers_write_it() {
 }
 
 #[test]
-fn what_is_no_month_of_a_year_is_refused() {
+fn an_invalid_expiry_month_is_refused() {
     for text in [
         "",
         " ",
@@ -187,7 +187,7 @@ fn what_is_no_month_of_a_year_is_refused() {
 }
 
 #[test]
-fn a_month_lasts_until_it_has_ended_everywhere_on_earth() {
+fn a_card_expires_when_its_month_has_ended_in_every_time_zone() {
     for (month, last, first) in [
         (
             "2030-01",
@@ -214,7 +214,7 @@ fn a_month_lasts_until_it_has_ended_everywhere_on_earth() {
 }
 
 #[test]
-fn a_month_is_too_far_ahead_after_20_years_wherever_it_has_begun() {
+fn an_expiry_more_than_20_years_ahead_is_refused() {
     let month = Expiration::parse("2030-01").unwrap();
     // In Kiribati it is January 14 hours earlier than in UTC.
     assert!(
@@ -229,7 +229,7 @@ fn a_month_is_too_far_ahead_after_20_years_wherever_it_has_begun() {
 }
 
 #[test]
-fn harmless_texts_hold_no_card_number() {
+fn harmless_texts_contain_no_card_number() {
     for text in [
         "",
         "order 1234567890123",
@@ -246,7 +246,7 @@ fn harmless_texts_hold_no_card_number() {
 
 proptest! {
     #[test]
-    fn no_text_makes_a_parser_panic(text in r"\PC*|[0-9/ -]{0,24}|[0-9é٣-]{0,24}", days in 0_i64..3_650_000) {
+    fn the_parsers_never_panic(text in r"\PC*|[0-9/ -]{0,24}|[0-9é٣-]{0,24}", days in 0_i64..3_650_000) {
         let now = date!(0001 - 01 - 01).midnight().assume_utc() + time::Duration::days(days);
         let _ = CardNumber::parse(&text).map(|number| (number.brand(), number.last4().len(), number.passes_luhn()));
         let _ = CardCode::parse(&text);
@@ -269,7 +269,7 @@ proptest! {
     }
 
     #[test]
-    fn a_check_digit_notices_any_single_wrong_digit(
+    fn the_check_digit_detects_any_single_wrong_digit(
         digits in "[0-9]{11,18}", place: prop::sample::Index, change in 1_u8..10,
     ) {
         let number = with_check_digit(&digits);

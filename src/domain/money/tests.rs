@@ -1,4 +1,4 @@
-//! Amounts as they come in and go out.
+//! Reading and writing amounts.
 
 use proptest::prelude::*;
 
@@ -47,7 +47,7 @@ fn too_precise() -> Result<i64, InvalidAmount> {
 }
 
 #[test]
-fn currencies_know_their_decimals_and_what_has_none_is_refused() {
+fn currencies_know_their_decimals_and_unknown_currencies_are_refused() {
     for (code, exponent) in CURRENCIES {
         assert_eq!(currency(code).exponent(), exponent, "{code}");
     }
@@ -57,7 +57,7 @@ fn currencies_know_their_decimals_and_what_has_none_is_refused() {
 }
 
 #[test]
-fn noise_of_binary_floats_is_taken() {
+fn binary_float_noise_is_accepted() {
     assert_eq!(cad("13999.930000000002"), Ok(1_399_993));
     assert_eq!(cad("0.30000000000000004"), Ok(30));
     assert_eq!(cad("1.1500000000000001"), Ok(115));
@@ -71,7 +71,7 @@ fn noise_of_binary_floats_is_taken() {
 }
 
 #[test]
-fn a_third_decimal_is_refused_in_words_that_name_the_currency() {
+fn a_third_decimal_is_refused_with_the_name_of_the_currency() {
     for json in [
         "99.535",
         "0.001",
@@ -105,7 +105,7 @@ fn a_third_decimal_is_refused_in_words_that_name_the_currency() {
 }
 
 #[test]
-fn nothing_and_less_than_nothing_are_refused() {
+fn zero_and_negative_amounts_are_refused() {
     for json in [
         "0",
         "0.0",
@@ -126,7 +126,7 @@ fn nothing_and_less_than_nothing_are_refused() {
 }
 
 #[test]
-fn too_much_is_refused_and_the_most_is_taken() {
+fn the_largest_amount_is_accepted_and_a_larger_one_refused() {
     for json in [
         "1000000000",
         "1e15",
@@ -148,7 +148,7 @@ fn too_much_is_refused_and_the_most_is_taken() {
 }
 
 #[test]
-fn what_only_looks_like_a_number_is_refused() {
+fn texts_that_are_not_numbers_are_refused() {
     for text in [
         "", " ", "NaN", "inf", "-inf", "1e5", "1E5", "+1", "1.", ".", ".5", " 1", "1 ", "1,000",
         "1_000", "0x10", "٣", "１", "-", "--1", "-é", "1.2.3", "1.-2", "$5", "null",
@@ -158,7 +158,7 @@ fn what_only_looks_like_a_number_is_refused() {
 }
 
 #[test]
-fn a_body_full_of_signs_does_not_exhaust_the_stack() {
+fn many_signs_in_a_number_do_not_overflow_the_stack() {
     assert_eq!(
         cad_text(&"-".repeat(1_000_000)),
         Err(InvalidAmount::NotANumber)
@@ -167,7 +167,7 @@ fn a_body_full_of_signs_does_not_exhaust_the_stack() {
 
 /// Where floats are so far apart that sums of them miss by more than a millionth of a cent, their own steps count.
 #[test]
-fn at_the_top_the_tolerance_is_64_steps_of_the_float() {
+fn for_the_largest_amounts_the_tolerance_is_64_float_steps() {
     for whole in [2_000_000.00, 99_999_999.99, 999_999_999.99] {
         let step = f64::next_up(whole) - whole;
         let minor = cad(&format!("{whole}")).unwrap();
@@ -203,7 +203,7 @@ fn at_the_top_the_tolerance_is_64_steps_of_the_float() {
 }
 
 #[test]
-fn numbers_in_every_notation_mean_their_value() {
+fn numbers_in_every_notation_have_the_same_value() {
     for (json, minor) in [
         ("1e2", 10_000),
         ("1E+2", 10_000),
@@ -254,7 +254,7 @@ fn numbers_in_every_notation_mean_their_value() {
 
 proptest! {
     #[test]
-    fn amounts_come_back_as_text_and_as_number(minor in 1..=Money::MAX_MINOR, currency in any_currency()) {
+    fn amounts_round_trip_as_text_and_as_number(minor in 1..=Money::MAX_MINOR, currency in any_currency()) {
         let money = Money::from_minor(minor, currency).unwrap();
         prop_assert_eq!(Money::parse_text(&money.major(), currency), Ok(money));
         prop_assert_eq!(Money::parse_number(&number(money.major_number()), currency), Ok(money));
@@ -265,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn totals_that_were_added_up_in_floats_mean_their_sum(
+    fn totals_summed_with_floats_have_their_exact_value(
         prices in prop::collection::vec((1_i64..50_000_000, 1_i64..20), 1..=100), currency in every_currency(),
     ) {
         let unit = 10_f64.powi(currency.exponent().cast_signed());
@@ -275,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn one_decimal_too_many_is_refused(minor in 0..Money::MAX_MINOR / 10, digit in 1..10, currency in any_currency()) {
+    fn an_extra_decimal_is_refused(minor in 0..Money::MAX_MINOR / 10, digit in 1..10, currency in any_currency()) {
         let unit = 10_i64.pow(currency.exponent());
         let width = currency.exponent() as usize;
         let fraction = if width == 0 { String::new() } else { format!("{:0width$}", minor % unit) };
@@ -286,12 +286,12 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in r"\PC*|-?[0-9.é٣-]{0,30}", currency in any_currency()) {
+    fn parsing_never_panics(text in r"\PC*|-?[0-9.é٣-]{0,30}", currency in any_currency()) {
         let _ = Money::parse_text(&text, currency);
     }
 
     #[test]
-    fn totals_that_were_added_up_in_other_ways_mean_their_sum(
+    fn totals_summed_in_other_ways_have_their_exact_value(
         prices in prop::collection::vec((1_i64..50_000_000, 1_i64..20), 1..=100), currency in every_currency(),
     ) {
         let unit = 10_f64.powi(currency.exponent().cast_signed());
@@ -309,7 +309,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_is_taken_only_next_to_a_whole_minor_unit(float in prop_oneof![prop::num::f64::NORMAL, 0.0..1e10], currency in every_currency()) {
+    fn only_numbers_next_to_a_whole_minor_unit_are_accepted(float in prop_oneof![prop::num::f64::NORMAL, 0.0..1e10], currency in every_currency()) {
         if let Ok(money) = Money::parse_number(&number(float), currency) {
             let unit = 10_f64.powi(currency.exponent().cast_signed());
             let off = (money.major_number() - float).abs();
@@ -321,7 +321,7 @@ proptest! {
 
     /// Both sides of the millionth, for amounts whose floats are fine enough to tell.
     #[test]
-    fn a_millionth_of_a_minor_unit_is_the_limit(minor in 1_i64..1_000_000, nanos in 1_i64..2_000, below in any::<bool>(), currency in every_currency()) {
+    fn the_tolerance_is_a_millionth_of_a_minor_unit(minor in 1_i64..1_000_000, nanos in 1_i64..2_000, below in any::<bool>(), currency in every_currency()) {
         let width = currency.exponent() as usize + 9;
         let shifted = minor * 1_000_000_000 + if below { -nanos } else { nanos };
         let digits = format!("{shifted:0>length$}", length = width + 1);

@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn whatever_happens_the_status_tells_the_truth_about_the_money(
+    fn the_status_always_agrees_with_the_charges(
         max_tries in 1_u32..5, manual: bool, steps in prop::collection::vec(any_step(), 1..60),
     ) {
         let mut world = World::new(max_tries, capture_method(manual));
@@ -59,7 +59,7 @@ proptest! {
     }
 
     #[test]
-    fn an_issuer_that_comes_back_ends_every_attempt(
+    fn every_attempt_ends_when_the_issuer_is_back(
         good: bool, manual: bool, max_tries in 1_u32..5, troubles in prop::collection::vec(any_way(), 0..20),
     ) {
         let mut world = World::new(max_tries, capture_method(manual));
@@ -104,7 +104,7 @@ fn down() -> Answer {
 }
 
 #[test]
-fn what_has_ended_for_good_refuses_everything() {
+fn a_final_state_refuses_every_trigger() {
     for (status, refusal) in [
         (Succeeded, Refusal::Succeeded),
         (Canceled, Refusal::Canceled),
@@ -161,7 +161,7 @@ fn declined() -> Answer {
 }
 
 #[test]
-fn a_decline_or_a_failure_ends_an_attempt_of_which_every_call_has_answered() {
+fn a_decline_or_failure_ends_an_attempt_if_every_call_was_answered() {
     for (answer, status) in [
         (declined(), PaymentStatus::Declined),
         (down(), PaymentStatus::Failed),
@@ -175,7 +175,7 @@ fn a_decline_or_a_failure_ends_an_attempt_of_which_every_call_has_answered() {
 }
 
 #[test]
-fn the_code_of_an_uncertain_attempt_waits_for_its_confirmed_reversal() {
+fn the_code_of_an_uncertain_attempt_is_shown_after_the_confirmed_reversal() {
     let no_answer = || DeclineCode::ISSUER_NO_ANSWER;
     let unavailable = || DeclineCode::ISSUER_UNAVAILABLE;
     let funds = || DeclineCode::from_static("insufficient_funds");
@@ -230,7 +230,7 @@ fn the_code_of_an_uncertain_attempt_waits_for_its_confirmed_reversal() {
 }
 
 #[test]
-fn an_approval_ends_an_uncertain_attempt_too_since_its_key_is_charged_once() {
+fn an_approval_also_ends_an_uncertain_attempt_because_its_key_is_charged_once() {
     let approved = Answer::Approved {
         authorization_code: "A1B2C3".to_owned(),
     };
@@ -242,7 +242,7 @@ fn an_approval_ends_an_uncertain_attempt_too_since_its_key_is_charged_once() {
 }
 
 #[test]
-fn a_reversal_that_an_earlier_release_began_ends_as_it_did_there() {
+fn a_reversal_started_by_an_earlier_release_ends_as_in_that_release() {
     let reversing = Progress {
         phase: Phase::Reverse,
         ..processing(4).unanswered()

@@ -47,7 +47,7 @@ mod tests {
     use crate::domain::Currency;
 
     #[test]
-    fn an_amount_is_written_for_its_currency_and_language() {
+    fn an_amount_is_formatted_for_its_currency_and_language() {
         let both = |minor, code| {
             let amount = Money::from_minor(minor, Currency::parse(code).unwrap()).unwrap();
             [Language::English, Language::French]

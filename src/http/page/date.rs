@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_written_for_its_language() {
+    fn a_date_is_formatted_for_its_language() {
         let both = |moment| {
             [Language::English, Language::French].map(|language| written(moment, language))
         };

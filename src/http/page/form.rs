@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_read_as_browsers_write_it() {
+    fn a_form_is_parsed_as_browsers_send_it() {
         let form = Form::parse(
             b"form=0.1.ab&cardNumber=4242+4242+4242+4242&cardCode=+123&expirationDate=01%2F30&x=1",
         );
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_is_kept_but_for_the_code() {
+    fn typed_fields_are_kept_except_the_card_code() {
         let form = Form::parse(b"cardNumber=4242+x&cardCode=123&expirationDate=13%2F30");
         assert_eq!(form.typed("cardNumber"), "4242 x");
         assert_eq!(form.typed("expirationDate"), "13/30");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_empty_or_no_form_at_all_gives_no_field() {
+    fn missing_or_empty_fields_and_other_bodies_give_no_field() {
         for text in [
             "",
             "cardNumber=&cardCode=+",

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_holds_for_its_payment_its_client_and_its_time() {
+    fn a_token_is_valid_only_for_its_payment_client_and_time() {
         let keys = SealKeys::parse(KEYS).expect("keys");
         let token = token(&keys, 7, 2);
         let verify = |client: &str, id, now| {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_token_can_be_changed() {
+    fn a_changed_token_is_invalid() {
         let keys = SealKeys::parse(KEYS).expect("keys");
         let good = token(&keys, 7, 0);
         let other_attempt = good.replacen("0.", "1.", 1);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_outlives_a_change_of_keys() {
+    fn a_form_stays_valid_when_keys_are_rotated() {
         let old = SealKeys::parse(KEYS).expect("keys");
         let new = SealKeys::parse(ROTATED).expect("keys");
         let token = token(&old, 7, 0);

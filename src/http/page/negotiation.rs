@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_language_is_the_callers_first_choice_among_ours() {
+    fn the_language_is_the_callers_first_choice_that_the_page_has() {
         let chosen = |value: &str| language(&headers(ACCEPT_LANGUAGE, &[value]));
         for french in [
             "fr",

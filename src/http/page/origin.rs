@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn the_browsers_own_word_counts_first() {
+    fn sec_fetch_site_counts_first() {
         assert!(!foreign(&[
             ("sec-fetch-site", "same-origin"),
             ("host", "a")
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn without_it_the_origin_must_be_the_host_that_was_asked() {
+    fn without_sec_fetch_site_the_origin_must_match_the_host() {
         let host = ("host", "payments_api:5009");
         let forwarded = ("x-forwarded-host", "api-gateway:8080");
         assert!(!foreign(&[host]));

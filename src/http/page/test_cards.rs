@@ -80,7 +80,7 @@ mod tests {
     use crate::processors::simulated::TEST_CARDS;
 
     #[test]
-    fn each_test_card_has_its_line_in_french() {
+    fn each_test_card_has_a_french_description() {
         for card in TEST_CARDS.iter().filter(|card| concerns_shopper(card)) {
             let line = french(card.token).unwrap_or_else(|| panic!("no line: {}", card.token));
             assert!(line.ends_with('.'), "{line}");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_shown_as_on_a_card() {
+    fn a_card_number_is_shown_in_groups() {
         assert_eq!(grouped("4242424242424242"), "4242 4242 4242 4242");
         assert_eq!(grouped("378282246310005"), "3782 8224 6310 005");
     }

@@ -121,7 +121,7 @@ async fn every_error_of_the_layers_below_has_its_status() {
 }
 
 #[tokio::test]
-async fn fields_at_fault_are_listed_and_told_in_one_sentence() {
+async fn invalid_fields_are_listed_and_summed_up_in_one_sentence() {
     let fault = |field: &str| FieldError {
         field: field.to_owned(),
         code: "missing",

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn chunked_is_the_only_transfer_coding_and_is_applied_once() {
+    fn chunked_is_the_only_transfer_coding_and_may_be_applied_once() {
         let coded = |values: &[&str]| {
             let mut headers = vec![("host", "a")];
             headers.extend(values.iter().map(|value| ("transfer-encoding", *value)));

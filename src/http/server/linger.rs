@@ -42,18 +42,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_closes_ends_it_at_once() {
+    async fn it_ends_at_once_when_the_caller_closes() {
         assert!(lingered(async |near| drop(near)).await < SILENCE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_caller_is_left_after_a_second() {
+    async fn a_silent_caller_is_disconnected_after_a_second() {
         let took = lingered(async |_near| std::future::pending().await).await;
         assert_eq!(took.as_secs(), SILENCE.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_sends_a_byte_now_and_then_is_left_after_five_seconds() {
+    async fn a_caller_that_sends_single_bytes_is_disconnected_after_five_seconds() {
         let slow = async |mut near: DuplexStream| {
             while near.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(SILENCE / 2).await;
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_sends_without_end_is_left_after_16_mib() {
+    async fn a_caller_that_never_stops_sending_is_disconnected_after_16_mib() {
         let (mut near, mut far) = duplex(1024);
         let sending = async {
             let mut sent = 0;

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_refusal_gets_a_body_and_keeps_its_other_lines() {
+    fn an_empty_error_response_gets_a_body_and_keeps_its_other_headers() {
         let (begin, written) = own_refusal(REFUSAL.as_bytes()).expect("a refusal");
         assert_eq!(begin, 0);
         let written = String::from_utf8(written).expect("text");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_behind_the_answer_before() {
+    fn an_empty_error_response_is_found_behind_another_response() {
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
         assert_eq!(begin(&format!("{answer}{REFUSAL}")), Some(answer.len()));
         let long = format!("{}{REFUSAL}", "x".repeat(10_000));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn other_answers_pass_unchanged() {
+    fn other_responses_are_not_changed() {
         for other in [
             String::new(),
             "\r\n\r\n".to_owned(),

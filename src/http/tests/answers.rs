@@ -33,7 +33,7 @@ async fn a_payment_is_accepted_and_can_be_seen() {
 }
 
 #[tokio::test]
-async fn a_payment_with_a_card_is_processing_until_its_outcome() {
+async fn a_payment_with_a_card_is_processing_until_it_has_an_outcome() {
     let served = Served::start().await;
     let (response, payment) = served.answer(post("/payments", WITH_CARD)).await;
     assert_eq!(response.status(), 202);
@@ -52,7 +52,7 @@ async fn a_payment_with_a_card_is_processing_until_its_outcome() {
 }
 
 #[tokio::test]
-async fn a_request_that_waits_gets_its_outcome_in_the_same_answer() {
+async fn a_waiting_request_gets_the_outcome_in_its_response() {
     let served = Served::start().await;
     let request = with(post("/payments", WITH_CARD), "prefer", "wait=99");
     let (response, payment) = served.answer_with_outcome(request, 1).await;
@@ -63,7 +63,7 @@ async fn a_request_that_waits_gets_its_outcome_in_the_same_answer() {
 }
 
 #[tokio::test]
-async fn process_waits_by_itself_at_both_addresses() {
+async fn process_waits_by_default_at_both_addresses() {
     for path in ["/payments/1/process", "/payments/process/1"] {
         let served = Served::start().await;
         served.answer(post("/payments", PAYMENT)).await;
@@ -73,7 +73,7 @@ async fn process_waits_by_itself_at_both_addresses() {
             (&payment["is_paid"], &payment["order_id"]),
             (&json!(true), &json!(1))
         );
-        // A second click on the same link is answered as it stands.
+        // A second click on the same link gets the current state.
         let (response, payment) = served.answer(post(path, CARD)).await;
         assert_eq!(
             (response.status().as_u16(), &payment["attempt"]),
@@ -132,7 +132,7 @@ async fn a_repeated_request_gets_the_same_payment() {
 }
 
 #[tokio::test]
-async fn a_version_that_the_caller_has_is_not_sent_again() {
+async fn a_version_that_the_caller_knows_is_not_sent_again() {
     let served = Served::start().await;
     served.answer(post("/payments", WITH_CARD)).await;
     let (response, _) = served.answer(get("/payments/1")).await;
@@ -200,7 +200,7 @@ async fn a_history_is_complete_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_list_is_read_page_by_page() {
+async fn a_list_can_be_read_page_by_page() {
     let served = Served::start().await;
     for _ in 0..5 {
         served.answer(post("/payments", PAYMENT)).await;
@@ -227,7 +227,7 @@ async fn a_list_is_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_card_token_serves_one_payment() {
+async fn a_card_token_can_be_used_for_one_payment() {
     let served = Served::start().await;
     let (response, token) = served.answer(post("/card-tokens", CARD)).await;
     assert_eq!(response.status(), 201);
@@ -247,7 +247,7 @@ async fn a_card_token_serves_one_payment() {
 }
 
 #[tokio::test]
-async fn a_client_sees_its_own_payments_alone() {
+async fn a_client_sees_only_its_own_payments() {
     let (one, one_digest) = crate::clients::new_api_key();
     let (two, two_digest) = crate::clients::new_api_key();
     let file = json!({"clients": [
@@ -275,7 +275,7 @@ async fn a_client_sees_its_own_payments_alone() {
 }
 
 #[tokio::test]
-async fn a_create_without_a_card_alone_is_answered_with_the_status_of_the_configuration() {
+async fn the_configured_status_answers_only_creates_without_a_card() {
     let created = StatusCode::CREATED;
     let served = Served::with_status(Clients::single(), now, created).await;
     let keyed = || with(post("/payments", PAYMENT), "idempotency-key", "order-1");
@@ -286,7 +286,7 @@ async fn a_create_without_a_card_alone_is_answered_with_the_status_of_the_config
         assert_eq!(header(&response, "location"), Some("/payments/1"));
         assert_eq!(header(&response, "idempotent-replayed"), replayed);
     }
-    // Everything else is as ever.
+    // Everything else is unchanged.
     assert_eq!(served.status(post("/payments", WITH_CARD)).await, 202);
     let late = with(post("/payments/1/process", CARD), "prefer", "respond-async");
     assert_eq!(served.status(late).await, 202);
@@ -298,7 +298,7 @@ async fn a_create_without_a_card_alone_is_answered_with_the_status_of_the_config
 }
 
 #[tokio::test]
-async fn a_client_of_the_file_may_send_more_fields_than_there_are() {
+async fn a_client_may_be_allowed_to_send_unknown_fields() {
     let clients = [new_api_key(), new_api_key()];
     let file = json!({"clients": [
         {"name": "old", "api_key_sha256": [clients[0].1], "unknown_fields": "ignore"},

@@ -71,7 +71,7 @@ async fn a_browser_gets_a_page_of_links_and_every_other_caller_json() {
 }
 
 #[tokio::test]
-async fn it_says_that_it_runs_and_how_it_is() {
+async fn the_start_page_and_health_answer() {
     let served = Served::start().await;
     let (response, document) = served.answer(get("/")).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -86,7 +86,7 @@ async fn it_says_that_it_runs_and_how_it_is() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_object_is_refused() {
+async fn a_body_that_is_not_a_json_object_is_refused() {
     let served = Served::start().await;
     for (body, expected) in [
         ("", 400),
@@ -114,7 +114,7 @@ async fn a_body_that_is_no_json_object_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_must_be_said_to_be_json() {
+async fn the_content_type_must_be_json() {
     let served = Served::start().await;
     for (content_type, expected) in [
         (None, 415),
@@ -150,7 +150,7 @@ async fn dots_in_a_path_are_not_resolved() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_refused_with_what_is_taken_instead() {
+async fn a_compressed_body_is_refused_with_the_accepted_encoding() {
     let served = Served::start().await;
     for path in ["/payments", "/payments/7/process", "/card-tokens"] {
         for coding in [
@@ -177,7 +177,7 @@ async fn a_compressed_body_is_refused_with_what_is_taken_instead() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_there_twice_is_refused_with_its_name() {
+async fn a_duplicate_key_is_refused_with_its_name() {
     let served = Served::start().await;
     for (path, body, field) in [
         (
@@ -225,7 +225,7 @@ async fn a_key_that_is_there_twice_is_refused_with_its_name() {
 }
 
 #[tokio::test]
-async fn a_body_that_begins_with_a_byte_order_mark_is_read() {
+async fn a_body_with_a_byte_order_mark_is_accepted() {
     let served = Served::start().await;
     let marked = format!("\u{feff}{PAYMENT}");
     assert_eq!(served.status(post("/payments", marked)).await, 202);
@@ -258,7 +258,7 @@ async fn a_body_has_at_most_64_kib() {
 }
 
 #[tokio::test]
-async fn every_field_at_fault_is_in_the_answer() {
+async fn every_invalid_field_is_in_the_answer() {
     let served = Served::start().await;
     let body = r#"{"order_id": "01", "total_amount": 0, "card": {"cardNumber": "x"}, "colour": 1}"#;
     let (response, document) = served.answer(post("/payments", body)).await;
@@ -281,7 +281,7 @@ async fn every_field_at_fault_is_in_the_answer() {
 }
 
 #[tokio::test]
-async fn unknown_addresses_ids_and_methods_are_problems_too() {
+async fn unknown_addresses_ids_and_methods_are_answered_with_a_problem() {
     let served = Served::start().await;
     for path in [
         "/nothing",
@@ -336,7 +336,7 @@ async fn a_bad_idempotency_key_or_query_is_named() {
 }
 
 #[tokio::test]
-async fn with_a_clients_file_only_a_key_gets_in() {
+async fn with_a_clients_file_a_key_is_required() {
     let (key, digest) = crate::clients::new_api_key();
     let file = format!(r#"{{"clients": [{{"name": "shop", "api_key_sha256": ["{digest}"]}}]}}"#);
     let clients = Clients::parse(file.as_bytes()).expect("a good file");
@@ -373,7 +373,7 @@ async fn with_a_clients_file_only_a_key_gets_in() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_problem() {
+async fn a_panic_is_answered_with_a_problem() {
     let served = Served::with(Clients::single(), || panic!("the clock stopped")).await;
     let (response, document) = served.answer(post("/payments", PAYMENT)).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -30,7 +30,7 @@ fn payment(status: PaymentStatus) -> Payment {
     }
 }
 
-/// A store that says `processing` until the given read.
+/// A store that answers `processing` until the given read.
 struct Store {
     reads: AtomicUsize,
     succeeded_from: usize,
@@ -73,7 +73,7 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_ends_the_wait_and_the_store_decides() {
+async fn a_notification_ends_the_wait_and_the_store_decides() {
     let (waiters, store) = (Waiters::new(10), Store::new(3));
     let began = Instant::now();
     let answer = start(&waiters, &store);
@@ -89,7 +89,7 @@ async fn a_hint_ends_the_wait_and_the_store_decides() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_between_accepting_and_waiting_is_not_missed() {
+async fn an_outcome_before_the_wait_begins_is_not_missed() {
     let (waiters, store) = (Waiters::new(10), Store::new(1));
     let began = Instant::now();
     let answer = start(&waiters, &store).await.expect("an answer");
@@ -98,7 +98,7 @@ async fn an_outcome_between_accepting_and_waiting_is_not_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_that_comes_while_the_store_is_read_is_not_missed() {
+async fn a_notification_during_the_read_is_not_missed() {
     let waiters = Waiters::new(10);
     let store = Store::new(2);
     let began = Instant::now();
@@ -117,7 +117,7 @@ async fn a_hint_that_comes_while_the_store_is_read_is_not_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_ends_the_wait_with_one_more_read() {
+async fn the_deadline_ends_the_wait_after_a_last_read() {
     let began = Instant::now();
     let (waiters, store) = (Waiters::new(10), Store::new(2));
     let answer = start(&waiters, &store).await.expect("an answer");
@@ -135,7 +135,7 @@ async fn the_deadline_ends_the_wait_with_one_more_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_answers_everyone_as_it_stands() {
+async fn closing_answers_every_waiting_request_with_the_current_state() {
     let (waiters, store) = (Waiters::new(10), Store::new(usize::MAX));
     let began = Instant::now();
     let answers = [start(&waiters, &store), start(&waiters, &store)];
@@ -150,7 +150,7 @@ async fn closing_answers_everyone_as_it_stands() {
 }
 
 #[tokio::test]
-async fn an_unreadable_store_ends_the_wait_with_what_is_in_hand() {
+async fn an_unreadable_store_ends_the_wait_with_the_known_state() {
     let waiters = Waiters::new(10);
     let answer = for_outcome(
         &waiters,
@@ -162,7 +162,7 @@ async fn an_unreadable_store_ends_the_wait_with_what_is_in_hand() {
 }
 
 #[test]
-fn the_number_of_waiters_is_bounded_and_nothing_stays_behind() {
+fn the_number_of_waiters_is_limited_and_their_entries_are_removed() {
     let waiters = Waiters::new(2);
     let first = waiters.register(ID);
     let second = waiters.register(ID);
@@ -176,7 +176,7 @@ fn the_number_of_waiters_is_bounded_and_nothing_stays_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_wait_for_long_are_looked_at_in_turn() {
+async fn long_waits_are_polled_in_turn() {
     let waiters = Waiters::new(10);
     let second = Duration::from_secs(1);
     let _waiting = [1, 2, 3].map(|id| waiters.register(PaymentId(id)));

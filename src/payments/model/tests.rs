@@ -40,7 +40,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
-    fn whatever_workers_and_processor_do_one_charge_stands_at_most_and_the_status_agrees_with_it(
+    fn at_most_one_charge_stands_and_the_status_agrees_with_it(
         workers in 2_usize..=3, max_tries in 1_u32..5, steps in prop::collection::vec(any_step(), 1..60),
         last in any_verdict(),
     ) {

@@ -225,7 +225,7 @@ mod tests {
     use crate::domain::{CardNumber, card::holds_card_number};
 
     #[test]
-    fn each_card_is_possible_has_the_brand_it_names_and_a_right_check_digit_but_for_two() {
+    fn each_test_card_is_valid_and_only_two_have_a_wrong_check_digit() {
         for card in TEST_CARDS {
             let number = CardNumber::parse(card.number).unwrap();
             assert_eq!(number.brand(), card.brand, "{}", card.token);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_tokens_stand_once_and_are_found() {
+    fn numbers_and_tokens_are_unique_and_can_be_looked_up() {
         let numbers: HashSet<_> = TEST_CARDS.iter().map(|card| card.number).collect();
         let tokens: HashSet<_> = TEST_CARDS.iter().map(|card| card.token).collect();
         assert_eq!(
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_lie_in_their_own_range_and_nothing_else_does() {
+    fn cards_for_faults_have_a_separate_range() {
         for card in TEST_CARDS {
             let fault = !matches!(card.behaviour, Behaviour::Approve | Behaviour::Decline(_));
             // Known from other test systems.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_lines_can_be_shown_anywhere() {
+    fn tokens_and_descriptions_are_plain_ascii() {
         for card in TEST_CARDS {
             assert!(card.token.starts_with("tok_") && card.token.len() <= 36);
             assert!(!holds_card_number(card.token) && !holds_card_number(card.line));

@@ -176,7 +176,7 @@ mod tests {
     };
 
     #[test]
-    fn every_listed_card_does_what_the_table_promises_on_every_call() {
+    fn every_test_card_behaves_as_listed_on_every_call() {
         for card in TEST_CARDS {
             assert!(
                 EXPECTED.iter().any(|(number, _)| *number == card.number),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_good_to_the_end_of_its_month() {
+    fn a_card_is_valid_until_the_end_of_its_month() {
         let at = |now| decide(&card("4242424242424242", "2026-11"), now, 1);
         // Baker Island has November until noon of 1 December in UTC.
         assert_eq!(at(datetime!(2026-11-30 23:59:59 UTC)), charge(false));
@@ -216,7 +216,7 @@ mod tests {
         /// Once charged, an attempt is charged on every later call, so that a repeat can only confirm. The exception are the
         /// cards whose purpose is that later calls contradict the first.
         #[test]
-        fn a_later_call_never_contradicts_an_earlier_charge(
+        fn a_later_call_never_reverses_an_earlier_charge(
             index in 0..TEST_CARDS.len(), earlier in 1_u32..40, more in 0_u32..40,
         ) {
             let card = card(TEST_CARDS[index].number, "2030-01");

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::groups::Groups;
 use super::reply_addresses::Addresses;
 use super::{Pulses, RelayStages};
-use crate::broker::{Broker, Connection, Lane, Publication, PublishError, Queue};
+use crate::broker::{Broker, ConnectionState, Lane, Publication, PublishError, Queue};
 use crate::payments::commands::Commands;
 use crate::payments::outgoing::Outgoing;
 use crate::store::quarantine::{Key, SetAside};
@@ -284,7 +284,7 @@ impl Publisher {
     pub(super) fn connected(&self) -> bool {
         matches!(
             *self.broker.connection().borrow(),
-            Connection::Up | Connection::Mismatch(_)
+            ConnectionState::Up | ConnectionState::Mismatch(_)
         )
     }
 

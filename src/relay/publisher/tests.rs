@@ -20,7 +20,7 @@ use crate::watchdog::vital::Vital;
 
 /// A broker that closes the connection on some messages; what is published together with one has no confirm.
 struct Touchy {
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
     is_away: AtomicBool,
     /// Once, whatever is published.
     breaks: AtomicBool,
@@ -75,7 +75,7 @@ impl Broker for Touchy {
         Vital::new("touchy")
     }
 
-    fn connection(&self) -> watch::Receiver<Connection> {
+    fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.connection.subscribe()
     }
 
@@ -118,7 +118,7 @@ impl Case {
             tokens: Pulse::new("card tokens"),
         };
         let broker = Arc::new(Touchy {
-            connection: watch::Sender::new(Connection::Up),
+            connection: watch::Sender::new(ConnectionState::Up),
             is_away: AtomicBool::new(false),
             breaks: AtomicBool::new(false),
         });
@@ -164,7 +164,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn a_message_that_breaks_the_connection_takes_no_other_with_it_and_is_set_aside() {
+async fn a_message_that_breaks_the_connection_is_set_aside_and_others_are_published() {
     for bad in ["closes", "panics"] {
         let case = Case::new().await;
         let rows = case.rows(bad, 200).await;
@@ -192,7 +192,7 @@ async fn a_message_that_cannot_be_written_is_set_aside_at_once() {
 }
 
 #[tokio::test]
-async fn an_outage_or_a_full_queue_sets_nothing_aside() {
+async fn an_outage_or_a_full_queue_does_not_set_messages_aside() {
     let case = Case::new().await;
     for _ in 0..2 * BREAKS {
         let rows = case.rows("refused", 10).await;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 use time::UtcOffset;
 
-use super::cells::Cell;
 use super::engine::Connection;
+use super::sql_values::SqlValue;
 use super::{Store, StoreError};
 use crate::domain::Timestamp;
 pub use readable::READABLE;
@@ -114,7 +114,7 @@ async fn run(connection: &mut Connection, bounds: Bounds) -> Result<Audit, Store
 }
 
 /// The smallest UUIDv7 of a point in time, in hexadecimal digits.
-fn first_id_at(moment: Timestamp) -> Cell<'static> {
+fn first_id_at(moment: Timestamp) -> SqlValue<'static> {
     let millis = moment.to_offset(UtcOffset::UTC).unix_timestamp_nanos() / 1_000_000;
     format!("{:0<32}", format!("{:012x}", millis.max(0))).into()
 }

@@ -3,11 +3,11 @@
 
 use super::{Finding, Severity};
 use crate::store::StoreError;
-use crate::store::cells::Cell;
 use crate::store::engine::Connection;
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::records::{Table, Tried, each};
 use crate::store::rows::{OutboxRow, StoredPayment};
+use crate::store::sql_values::SqlValue;
 use crate::store::tables::outbox::OutboxRecord;
 use crate::store::tables::payments::PaymentRecord;
 
@@ -29,7 +29,7 @@ const OUTBOX: &str = "SELECT * FROM outbox WHERE id > UNHEX(?) ORDER BY id LIMIT
 /// Reads all rows.
 pub(super) async fn look(connection: &mut Connection) -> Result<Finding, StoreError> {
     let mut unreadable = Unreadable::default();
-    let mut last = Cell::from(i64::MIN);
+    let mut last = SqlValue::from(i64::MIN);
     loop {
         let page: Vec<Tried<PaymentRecord>> =
             connection.fetch(PAYMENTS, &[last, PAGE.into()]).await?;
@@ -39,7 +39,7 @@ pub(super) async fn look(connection: &mut Connection) -> Result<Finding, StoreEr
         last = id.0.into();
         unreadable.read::<_, StoredPayment>(page);
     }
-    let mut last = Cell::from("0".repeat(32));
+    let mut last = SqlValue::from("0".repeat(32));
     loop {
         let page: Vec<Tried<OutboxRecord>> = connection.fetch(OUTBOX, &[last, PAGE.into()]).await?;
         let Some(Key::Outbox(id)) = page.last().map(|row| row.key.clone()) else {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Bounds, first_id_at};
 use crate::domain::Timestamp;
-use crate::store::cells::Cell;
+use crate::store::sql_values::SqlValue;
 
 /// The severity of a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,7 +32,7 @@ pub struct Rule {
     /// The query.
     pub(super) sql: &'static str,
     /// Its parameters.
-    pub(super) parameters: fn(Timestamp, Bounds) -> Vec<Cell<'static>>,
+    pub(super) parameters: fn(Timestamp, Bounds) -> Vec<SqlValue<'static>>,
 }
 
 /// () → name, number

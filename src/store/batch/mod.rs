@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::StoreError;
+use crate::retry::Backoff;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::Stage;
 use crate::watchdog::vital::{Vital, caught};
@@ -61,6 +62,9 @@ const AT_A_TIME: usize = 4;
 /// Maximum number of these that may be unfinished when the next batch starts. With more, locks are widespread, and all
 /// items wait.
 const APART: usize = 64;
+
+/// The delays before a batch is run again after a transient error.
+const REPEAT: Backoff = Backoff::doubling(Duration::from_millis(5), Duration::from_secs(1));
 
 /// Sizes and times of a group commit.
 #[derive(Debug, Clone, Copy)]
@@ -361,8 +365,7 @@ impl<B: Batch> Run<B> {
         most_breaks: u32,
     ) -> Result<Vec<B::Outcome>, StoreError> {
         let started = Instant::now();
-        let mut pause = Duration::from_millis(5);
-        let mut breaks = 0;
+        let (mut repeats, mut breaks) = (0, 0);
         loop {
             // Also while the database is down: retrying counts as progress of this task.
             self.watched.pulse.beat();
@@ -390,8 +393,8 @@ impl<B: Batch> Run<B> {
                 return Err(error);
             }
             tracing::debug!(batch = B::NAME, rows = items.len(), %error, "running the batch again");
-            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+            repeats += 1;
+            tokio::time::sleep(REPEAT.delay_after(repeats)).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which items share a transaction, and what becomes of those that fail.
+//! Which items share a transaction, and what happens to those that fail.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -38,7 +38,7 @@ async fn sizes(linger: Duration) -> Vec<usize> {
 }
 
 #[test]
-fn a_crowd_waits_as_long_as_the_last_transaction_took_and_nobody_else_does() {
+fn large_groups_wait_as_long_as_the_last_transaction_and_small_ones_do_not() {
     let limits = Limits::default();
     let wait = |items, took| limits.wait(items, Duration::from_millis(took)).as_millis();
     assert_eq!(wait(CROWD - 1, 5), 0);
@@ -49,13 +49,13 @@ fn a_crowd_waits_as_long_as_the_last_transaction_took_and_nobody_else_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_no_hurry_waits_for_others_to_share_its_transaction() {
+async fn items_that_are_not_urgent_wait_to_share_a_transaction() {
     assert_eq!(sizes(Duration::ZERO).await, [1; 6]);
     let together = sizes(Duration::from_millis(50)).await;
     assert_eq!(together, [4, 4, 4, 4, 1, 1]);
 }
 
-/// A database that is a long way away.
+/// A database that is far away.
 #[derive(Default)]
 struct Far {
     under_way: AtomicUsize,
@@ -83,7 +83,7 @@ impl Batch for Far {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_full_batch_starts_beside_another_and_only_in_a_free_lane() {
+async fn only_a_full_batch_starts_while_another_runs_and_only_in_a_free_lane() {
     let limits = Limits {
         rows: 4,
         lanes: 2,
@@ -105,7 +105,7 @@ async fn only_a_full_batch_starts_beside_another_and_only_in_a_free_lane() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_full_batch_waits_for_the_one_under_way() {
+async fn a_batch_that_is_not_full_waits_for_the_running_one() {
     let limits = Limits {
         rows: 4,
         lanes: 2,
@@ -176,7 +176,7 @@ impl Batch for Treacherous {
     }
 }
 
-/// Items that go on until they are done, as what a worker has taken does.
+/// Items without a time limit, as those of workers.
 fn endless() -> Limits {
     Limits {
         patience: None,
@@ -186,7 +186,7 @@ fn endless() -> Limits {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_that_fails_fails_alone_however_it_fails() {
+async fn an_item_that_fails_does_not_affect_others() {
     for bad in [
         Item::IsRefused,
         Item::CannotBeRead,
@@ -211,13 +211,13 @@ async fn an_item_that_fails_fails_alone_however_it_fails() {
         assert!(error.is_of_the_rows(), "{bad:?}: {error}");
         assert!(error.reason_to_set_aside().is_some(), "{bad:?}: {error}");
         assert!(began.elapsed() < Duration::from_secs(1), "{bad:?}");
-        // The batcher itself has not come to harm.
+        // The batcher itself still works.
         assert!(batcher.submit(Item::Succeeds).await.is_ok());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_the_fault_of_no_item() {
+async fn an_outage_fails_no_item() {
     let database = Treacherous::default();
     database.is_away.store(true, Ordering::SeqCst);
     let batcher = Batcher::spawn(database.clone(), endless());
@@ -233,7 +233,7 @@ async fn an_outage_is_the_fault_of_no_item() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_that_breaks_its_connection_does_so_several_times_before_it_is_refused() {
+async fn an_item_is_refused_only_after_it_breaks_the_connection_repeatedly() {
     let database = Treacherous::default();
     let batcher = Batcher::spawn(database.clone(), endless());
     let refused = batcher.submit(Item::BreaksTheConnection).await;
@@ -245,7 +245,7 @@ async fn an_item_that_breaks_its_connection_does_so_several_times_before_it_is_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_locked_item_holds_up_its_neighbours_once_and_what_comes_later_not_at_all() {
+async fn a_locked_item_delays_its_batch_once_and_later_items_not_at_all() {
     let database = Treacherous::default();
     let batcher = Batcher::spawn(database.clone(), endless());
     let began = Instant::now();

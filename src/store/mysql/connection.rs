@@ -16,8 +16,8 @@ use super::errors::{classify, classify_commit, is_of_the_connection, refuses_cha
 use super::server::Pool;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::cells::{Cell, arguments};
 use crate::store::records::Record;
+use crate::store::sql_values::{SqlValue, arguments};
 
 /// Time-out of a statement. Much longer than a statement may wait for a lock (5 s).
 const STATEMENT: Duration = Duration::from_secs(20);
@@ -30,13 +30,13 @@ const ROLLBACK: Duration = Duration::from_secs(2);
 
 /// A connection borrowed from the pool; if it is dropped within a transaction, it rolls back.
 #[derive(Debug)]
-pub struct Session {
+pub struct MySqlSession {
     connection: Option<PoolConnection<MySql>>,
     in_transaction: bool,
     pool: Arc<Pool>,
 }
 
-impl Session {
+impl MySqlSession {
     /// For reads, without a transaction.
     pub fn reader(pool: Arc<Pool>, connection: PoolConnection<MySql>) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Session {
     }
 }
 
-impl Session {
+impl MySqlSession {
     /// Maximum size of the rows in one statement, in bytes. Each statement costs a round trip, so a batch should fit into
     /// few; but it must stay far below the smallest default `max_allowed_packet` of servers (4 MiB).
     pub const LONGEST: usize = 256_000;
@@ -105,7 +105,7 @@ impl Session {
     pub async fn execute(
         &mut self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<u64, StoreError> {
         let query = query_with(sql, arguments(parameters, moment).map_err(classify)?);
         let done = self
@@ -119,7 +119,7 @@ impl Session {
     pub async fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let query = query_as_with(sql, arguments(parameters, moment).map_err(classify)?);
         self.run(classify, async |connection| {
@@ -151,7 +151,7 @@ fn moment(arguments: &mut MySqlArguments, moment: Timestamp) -> Result<(), BoxDy
     arguments.add(PrimitiveDateTime::new(utc.date(), utc.time()))
 }
 
-impl Drop for Session {
+impl Drop for MySqlSession {
     fn drop(&mut self) {
         if !self.in_transaction {
             return;

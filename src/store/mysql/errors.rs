@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_mean_what_both_servers_document() {
+    fn error_codes_are_classified_for_both_servers() {
         let table = [
             (1213, "40001", Meaning::Conflict),
             (1205, "HY000", Meaning::Locked),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_connection_leaves_only_a_commit_in_doubt() {
+    fn a_broken_connection_makes_only_a_commit_uncertain() {
         let broken = || Error::Io(std::io::ErrorKind::ConnectionReset.into());
         assert!(matches!(classify(broken()), StoreError::Unavailable(_)));
         assert!(matches!(

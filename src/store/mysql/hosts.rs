@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_several_hosts_and_ipv6_addresses_are_read() {
+    fn one_host_several_hosts_and_ipv6_addresses_are_parsed() {
         assert_eq!(places("mysql://u:p@db/x"), [("db".to_owned(), 3306)]);
         assert_eq!(
             places("mysql://u:p%40ss@a:1,b,[::1]:7,[fe80::1]/x?ssl-mode=REQUIRED"),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_named_and_nothing_of_the_url_is_repeated() {
+    fn each_error_is_named_without_parts_of_the_url() {
         use InvalidDatabaseUrl as Fault;
         let table = [
             ("postgres://u:secret@h/x", Fault::Scheme),

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interrupted_migration_may_have_done_anything_and_a_refused_one_only_what_came_before() {
+    fn an_interrupted_migration_is_uncertain_and_a_refused_one_is_not() {
         assert_eq!(Before::of_row(UNDER_WAY).0, usize::MAX);
         assert_eq!(Before::of_row(REFUSED).0, 0);
         assert_eq!(Before::of_row(REFUSED - 3).0, 3);

@@ -16,7 +16,7 @@ use super::StoreError;
 use super::migrations::{self, migration_error};
 use crate::domain::Timestamp;
 
-pub(super) use self::connection::Session;
+pub(super) use self::connection::MySqlSession;
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
 
 /// Waits up to a minute for another process's migrations. Locks are server-wide, so the name contains the database's
@@ -41,18 +41,18 @@ impl Server {
     /// the commands of a process share `DATABASE_CONNECTIONS`.
     pub(super) const LANES: usize = 3;
 
-    pub(super) async fn reader(&self) -> Result<Session, StoreError> {
+    pub(super) async fn reader(&self) -> Result<MySqlSession, StoreError> {
         let connection = self.pool.acquire().await?;
-        Ok(Session::reader(Arc::clone(&self.pool), connection))
+        Ok(MySqlSession::reader(Arc::clone(&self.pool), connection))
     }
 
-    pub(super) async fn begin(&self) -> Result<(Session, Timestamp), StoreError> {
+    pub(super) async fn begin(&self) -> Result<(MySqlSession, Timestamp), StoreError> {
         let connection = self.pool.acquire().await?;
-        match Session::begin(Arc::clone(&self.pool), connection).await {
+        match MySqlSession::begin(Arc::clone(&self.pool), connection).await {
             // No statement has run yet, and after a failure the pool tests its connections before it lends them.
             Err(error) if error.is_broken_connection() => {
                 let connection = self.pool.acquire().await?;
-                Session::begin(Arc::clone(&self.pool), connection).await
+                MySqlSession::begin(Arc::clone(&self.pool), connection).await
             }
             result => result,
         }

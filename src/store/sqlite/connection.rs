@@ -10,17 +10,17 @@ use tokio::runtime::Handle;
 use super::errors::{classify, classify_commit, is_of_the_connection};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::cells::{Cell, arguments, time_text};
 use crate::store::records::Record;
+use crate::store::sql_values::{SqlValue, arguments, time_text};
 
 /// A connection borrowed from a pool; if it is dropped within a transaction, it rolls back.
 #[derive(Debug)]
-pub struct Session {
+pub struct SqliteSession {
     connection: Option<PoolConnection<Sqlite>>,
     in_transaction: bool,
 }
 
-impl Session {
+impl SqliteSession {
     /// For reads, without a transaction.
     pub fn reader(connection: PoolConnection<Sqlite>) -> Self {
         Self {
@@ -62,14 +62,14 @@ impl Session {
     }
 }
 
-impl Session {
+impl SqliteSession {
     /// Maximum size of the rows in one statement, in bytes. There is no network; this only limits memory.
     pub const LONGEST: usize = 1_000_000;
 
     pub async fn execute(
         &mut self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<u64, StoreError> {
         let query = query_with(sql, arguments(parameters, moment).map_err(classify)?);
         let connection = self.connection()?;
@@ -80,7 +80,7 @@ impl Session {
     pub async fn fetch<R: Record>(
         &mut self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<Vec<R>, StoreError> {
         let query = query_as_with(sql, arguments(parameters, moment).map_err(classify)?);
         let connection = self.connection()?;
@@ -109,7 +109,7 @@ fn moment(arguments: &mut SqliteArguments, moment: Timestamp) -> Result<(), BoxD
     arguments.add(time_text(moment))
 }
 
-impl Drop for Session {
+impl Drop for SqliteSession {
     fn drop(&mut self) {
         if !self.in_transaction {
             return;

@@ -17,7 +17,7 @@ use super::StoreError;
 use super::migrations::{self, migration_error};
 use crate::domain::Timestamp;
 
-pub(super) use self::connection::Session;
+pub(super) use self::connection::SqliteSession;
 
 /// How long a writer waits for its turn. Writers are quick; a longer wait counts as overload.
 const TURN: Duration = Duration::from_secs(10);
@@ -69,14 +69,14 @@ impl File {
     /// SQLite has one writer.
     pub(super) const LANES: usize = 1;
 
-    pub(super) async fn reader(&self) -> Result<Session, StoreError> {
+    pub(super) async fn reader(&self) -> Result<SqliteSession, StoreError> {
         let connection = self.readers.acquire().await.map_err(classify)?;
-        Ok(Session::reader(connection))
+        Ok(SqliteSession::reader(connection))
     }
 
-    pub(super) async fn begin(&self) -> Result<(Session, Timestamp), StoreError> {
+    pub(super) async fn begin(&self) -> Result<(SqliteSession, Timestamp), StoreError> {
         let connection = self.writer.acquire().await.map_err(classify)?;
-        Session::begin(connection).await
+        SqliteSession::begin(connection).await
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {

@@ -3,10 +3,10 @@
 
 use super::sorted;
 use crate::domain::{PaymentId, PaymentStatus, Timestamp};
-use crate::store::cells::Row;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
 use crate::store::rows::StoredPayment;
+use crate::store::sql_values::Row;
 use crate::store::{StoreError, Transaction};
 
 /// (now, limit) → ids of payments whose check is due. Locks nothing: usually there are none.

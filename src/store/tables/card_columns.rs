@@ -3,8 +3,8 @@
 use sqlx::FromRow;
 
 use crate::domain::{Brand, CardSummary, Expiration, Payment};
-use crate::store::cells::Cell;
 use crate::store::columns::Columns;
+use crate::store::sql_values::SqlValue;
 
 /// The columns that describe a card.
 pub(super) struct CardRecord {
@@ -55,7 +55,7 @@ impl Brand {
     }
 }
 
-pub(super) fn card(payment: &Payment) -> [Cell<'_>; 3] {
+pub(super) fn card(payment: &Payment) -> [SqlValue<'_>; 3] {
     let card = payment.card.as_ref();
     [
         card.map(|card| card.brand.to_string()).into(),

@@ -6,13 +6,13 @@ use time::PrimitiveDateTime;
 use super::card_columns::CardRecord;
 use super::{binary_ids, sorted};
 use crate::domain::{ClientName, PaymentId, Timestamp};
-use crate::store::cells::{Cell, Row};
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
 use crate::store::columns::Columns;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::records::{Table, Tried, each, unreadable, utc};
 use crate::store::rows::{CardToken, TokenId};
+use crate::store::sql_values::{Row, SqlValue};
 use crate::store::{Store, StoreError, Transaction};
 use crate::vault::SealedCard;
 
@@ -181,7 +181,7 @@ fn token_rows(tokens: &[CardToken]) -> Vec<Row<'_>> {
 
 fn token(token: &CardToken) -> Row<'_> {
     vec![
-        Cell::bytes(token.id.0.as_bytes()),
+        SqlValue::bytes(token.id.0.as_bytes()),
         token.client.as_str().into(),
         token.card.brand.to_string().into(),
         token.card.last4.as_str().into(),
@@ -189,7 +189,7 @@ fn token(token: &CardToken) -> Row<'_> {
         token
             .sealed_card
             .as_ref()
-            .map(|card| Cell::bytes(&card.0))
+            .map(|card| SqlValue::bytes(&card.0))
             .into(),
         token.expires_at.into(),
         token.used_by.map(|id| id.0).into(),
@@ -204,7 +204,7 @@ fn token_ids(ids: &[TokenId]) -> Vec<Row<'_>> {
 /// Tokens with the payments that they serve, sorted.
 fn use_rows(uses: &[(TokenId, PaymentId)]) -> Vec<Row<'_>> {
     let rows = uses.iter();
-    sorted(rows.map(|(token, payment)| vec![Cell::bytes(token.0.as_bytes()), payment.0.into()]))
+    sorted(rows.map(|(token, payment)| vec![SqlValue::bytes(token.0.as_bytes()), payment.0.into()]))
 }
 
 impl Transaction {

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::sorted;
 use crate::domain::{Event, EventId, EventKind, PaymentId};
-use crate::store::cells::{Cell, Row};
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
 use crate::store::columns::Columns;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
 use crate::store::records::{all, utc};
+use crate::store::sql_values::{Row, SqlValue};
 use crate::store::{Store, StoreError, Transaction};
 
 /// (payment id) → events
@@ -127,7 +127,7 @@ fn event_rows(events: &[Event]) -> Vec<Row<'_>> {
 
 fn event(event: &Event) -> Row<'_> {
     vec![
-        Cell::bytes(event.id.0.as_bytes()),
+        SqlValue::bytes(event.id.0.as_bytes()),
         event.payment.0.into(),
         event.sequence.into(),
         event.kind.as_str().into(),
@@ -141,7 +141,7 @@ fn event(event: &Event) -> Row<'_> {
 /// Event ids with the payments that they are about, sorted.
 fn event_ids(events: &[(PaymentId, EventId)]) -> Vec<Row<'_>> {
     let rows = events.iter();
-    sorted(rows.map(|(payment, id)| vec![payment.0.into(), Cell::bytes(id.0.as_bytes())]))
+    sorted(rows.map(|(payment, id)| vec![payment.0.into(), SqlValue::bytes(id.0.as_bytes())]))
 }
 
 /// Numbers of events in the histories of payments, sorted.

@@ -1,6 +1,6 @@
 //! Table `id_blocks`: which payment ids are reserved.
 
-use crate::store::many::Both;
+use crate::store::bulk::Both;
 use crate::store::{Store, StoreError};
 
 /// () → the largest payment id

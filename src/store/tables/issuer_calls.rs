@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::cells::Row;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
+use crate::store::sql_values::Row;
 use crate::store::{StoreError, Transaction};
 
 use super::sorted;

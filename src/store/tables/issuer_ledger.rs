@@ -5,12 +5,12 @@ use time::PrimitiveDateTime;
 
 use super::sorted;
 use crate::domain::{PaymentId, Timestamp};
-use crate::store::cells::Row;
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
 use crate::store::columns::Columns;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
 use crate::store::records::{all, utc};
 use crate::store::rows::{LedgerEntry, LedgerLine};
+use crate::store::sql_values::Row;
 use crate::store::{Store, StoreError, Transaction};
 
 /// (lowest key, first key beyond) → ledger entries

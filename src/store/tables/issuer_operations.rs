@@ -4,12 +4,12 @@ use sqlx::FromRow;
 
 use super::sorted;
 use crate::domain::{Currency, OperationKind, PaymentId, Timestamp};
-use crate::store::cells::{Cell, Row};
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
 use crate::store::columns::Columns;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
 use crate::store::records::{all, unreadable};
 use crate::store::rows::IssuerOperation;
+use crate::store::sql_values::{Row, SqlValue};
 use crate::store::{Store, StoreError, Transaction};
 
 /// (payment id) → operations
@@ -124,9 +124,9 @@ impl TryFrom<Record> for IssuerOperation {
 }
 
 fn row(operation: &IssuerOperation, now: Timestamp) -> Row<'_> {
-    let (executed_at, closed_at): (Cell<'_>, Cell<'_>) = match operation.executed {
-        true => (now.into(), Cell::Null),
-        false => (Cell::Null, now.into()),
+    let (executed_at, closed_at): (SqlValue<'_>, SqlValue<'_>) = match operation.executed {
+        true => (now.into(), SqlValue::Null),
+        false => (SqlValue::Null, now.into()),
     };
     vec![
         operation.key.as_str().into(),

@@ -35,8 +35,8 @@ pub(super) mod operations;
 pub(super) mod outbox;
 pub(super) mod payments;
 
-use super::cells::{Cell, Row};
 use super::quarantine::{Key, SetAside};
+use super::sql_values::{Row, SqlValue};
 use super::{StoreError, Transaction};
 
 impl Transaction {
@@ -44,7 +44,7 @@ impl Transaction {
     pub async fn quarantine(&mut self, rows: &[SetAside]) -> Result<(), StoreError> {
         for row in rows {
             let reason = row.reason.as_str().into();
-            let (sql, id): (_, Cell<'_>) = match row.key {
+            let (sql, id): (_, SqlValue<'_>) = match row.key {
                 Key::Payment(id) if !row.marked => (payments::QUARANTINE_PAYMENT, id.0.into()),
                 // A row that an operator has marked must still leave its lane.
                 Key::Outbox(id) => (
@@ -73,5 +73,5 @@ fn sorted<'a>(keys: impl Iterator<Item = Row<'a>>) -> Vec<Row<'a>> {
 
 /// Binary ids as rows of one column, sorted.
 fn binary_ids<'a>(ids: impl Iterator<Item = &'a [u8]>) -> Vec<Row<'a>> {
-    sorted(ids.map(|id| vec![Cell::bytes(id)]))
+    sorted(ids.map(|id| vec![SqlValue::bytes(id)]))
 }

@@ -9,13 +9,13 @@ use crate::domain::{
     CancellationReason, ClientName, Currency, DeclineCode, Money, Operation, OperationId,
     OperationKind, OperationPhase, OperationStatus, PaymentId, Timestamp,
 };
-use crate::store::cells::{Cell, Row};
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
 use crate::store::columns::Columns;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::records::{Table, Tried, each, unreadable, utc};
 use crate::store::rows::{Idempotency, StoredOperation};
+use crate::store::sql_values::{Row, SqlValue};
 use crate::store::{Store, StoreError, Transaction};
 
 /// (hexadecimal id) → operation
@@ -310,7 +310,7 @@ fn operation(row: &StoredOperation) -> Result<Row<'_>, StoreError> {
     let key = row.idempotency.as_ref();
     let cancellation_reason = row.cancellation_reason.map(CancellationReason::as_str);
     Ok(vec![
-        Cell::bytes(operation.id.0.as_bytes()),
+        SqlValue::bytes(operation.id.0.as_bytes()),
         operation.payment.0.into(),
         operation.client.as_str().into(),
         operation.kind.as_str().into(),
@@ -333,9 +333,9 @@ fn operation(row: &StoredOperation) -> Result<Row<'_>, StoreError> {
         cancellation_reason.into(),
         row.claimed_until.into(),
         row.check_at.into(),
-        key.map(|key| Cell::bytes(key.key.as_bytes())).into(),
-        key.map(|key| Cell::bytes(&key.fingerprint)).into(),
-        Cell::json(&row.origin)?,
+        key.map(|key| SqlValue::bytes(key.key.as_bytes())).into(),
+        key.map(|key| SqlValue::bytes(&key.fingerprint)).into(),
+        SqlValue::json(&row.origin)?,
     ])
 }
 
@@ -343,7 +343,7 @@ fn operation(row: &StoredOperation) -> Result<Row<'_>, StoreError> {
 fn moved_operation(row: &StoredOperation) -> Row<'_> {
     let operation = &row.operation;
     vec![
-        Cell::bytes(operation.id.0.as_bytes()),
+        SqlValue::bytes(operation.id.0.as_bytes()),
         operation.status.as_str().into(),
         operation
             .failure_code
@@ -372,7 +372,7 @@ impl Transaction {
     ) -> Result<Vec<StoredOperation>, StoreError> {
         let rows = keys.iter();
         let rows =
-            rows.map(|(client, key)| vec![client.as_str().into(), Cell::bytes(key.as_bytes())]);
+            rows.map(|(client, key)| vec![client.as_str().into(), SqlValue::bytes(key.as_bytes())]);
         let statement = self.connection.choose(&OPERATIONS_BY_KEYS);
         self.look_up_operations(statement, sorted(rows)).await
     }
@@ -384,7 +384,7 @@ impl Transaction {
     ) -> Result<Vec<(ClientName, String)>, StoreError> {
         let rows = keys.iter();
         let rows =
-            rows.map(|(client, key)| vec![client.as_str().into(), Cell::bytes(key.as_bytes())]);
+            rows.map(|(client, key)| vec![client.as_str().into(), SqlValue::bytes(key.as_bytes())]);
         let statement = self.connection.choose(&KEYS_USED);
         let found: Vec<(String, String)> = self.look_up(statement, sorted(rows), &[]).await?;
         let used = |(client, key): (String, String)| {
@@ -477,7 +477,7 @@ impl Store {
     async fn operations_found(
         &self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<Vec<StoredOperation>, StoreError> {
         let found: Vec<Tried<OperationRecord>> = self.read(sql, parameters).await?;
         let mut left_out = Vec::new();

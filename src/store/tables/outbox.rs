@@ -7,13 +7,13 @@ use uuid::Uuid;
 use super::binary_ids;
 use crate::broker::Lane;
 use crate::domain::{PaymentId, Timestamp};
-use crate::store::cells::{Cell, Row};
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
 use crate::store::columns::Columns;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::records::{Table, Tried, each, unreadable, utc};
 use crate::store::rows::{Content, OutboxId, OutboxRow};
+use crate::store::sql_values::{Row, SqlValue};
 use crate::store::{OutboxDepth, Store, StoreError, Transaction};
 
 /// (payment id, the subject of its events as in a publication) → outbox rows. There is no index on the payment: it would
@@ -178,10 +178,10 @@ fn outbox_rows(rows: &[OutboxRow]) -> Result<Vec<Row<'_>>, StoreError> {
 
 fn outbox_row(row: &OutboxRow) -> Result<Row<'_>, StoreError> {
     Ok(vec![
-        Cell::bytes(row.id.0.as_bytes()),
+        SqlValue::bytes(row.id.0.as_bytes()),
         row.payment.map(|id| id.0).into(),
         row.due_at.into(),
-        Cell::json(&row.content)?,
+        SqlValue::json(&row.content)?,
         row.content.lane().into(),
     ])
 }

@@ -14,13 +14,13 @@ use crate::domain::{
     OperationKind, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, ReturnUrl,
     Timestamp, UserId,
 };
-use crate::store::cells::{Cell, Row};
+use crate::store::bulk::ManyRows::Json;
+use crate::store::bulk::{Both, ManyRows};
 use crate::store::columns::Columns;
-use crate::store::many::ManyRows::Json;
-use crate::store::many::{Both, ManyRows};
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::records::{About, Table, Tried, each, one, unreadable, utc};
 use crate::store::rows::{Idempotency, PaymentFilter, StoredPayment};
+use crate::store::sql_values::{Row, SqlValue};
 use crate::store::{Store, StoreError, Transaction};
 use crate::vault::SealedCard;
 
@@ -548,7 +548,7 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         last4,
         expiration,
         payment.attempt.into(),
-        Cell::json(&payment.metadata)?,
+        SqlValue::json(&payment.metadata)?,
         payment.sequence.into(),
         payment.created_at.into(),
         payment.updated_at.into(),
@@ -558,9 +558,9 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         sealed_card(row),
         row.claimed_until.into(),
         check_at(row),
-        key.map(|key| Cell::bytes(key.key.as_bytes())).into(),
-        key.map(|key| Cell::bytes(&key.fingerprint)).into(),
-        Cell::json(&row.origin)?,
+        key.map(|key| SqlValue::bytes(key.key.as_bytes())).into(),
+        key.map(|key| SqlValue::bytes(&key.fingerprint)).into(),
+        SqlValue::json(&row.origin)?,
         payment.return_url.as_ref().map(ReturnUrl::as_str).into(),
     ])
 }
@@ -649,7 +649,7 @@ fn stage(payment: &Payment) -> Option<&'static str> {
 }
 
 /// The column `check_at`; payments that are captured later have theirs in `capture_schedule`.
-fn check_at(row: &StoredPayment) -> Cell<'static> {
+fn check_at(row: &StoredPayment) -> SqlValue<'static> {
     let check_at = row.check_at.filter(|_| !row.is_captured_later());
     check_at.into()
 }
@@ -673,21 +673,21 @@ fn funds_row(row: &StoredPayment) -> Row<'_> {
     ]
 }
 
-fn pending_code(row: &StoredPayment) -> Cell<'_> {
+fn pending_code(row: &StoredPayment) -> SqlValue<'_> {
     let pending = row.pending.as_ref();
     pending
         .map(|pending| pending.of_attempt(row.payment.attempt))
         .into()
 }
 
-fn decline_code(payment: &Payment) -> Cell<'_> {
+fn decline_code(payment: &Payment) -> SqlValue<'_> {
     let code = payment.decline_code.as_ref();
     code.map(DeclineCode::as_str).into()
 }
 
-fn sealed_card(row: &StoredPayment) -> Cell<'_> {
+fn sealed_card(row: &StoredPayment) -> SqlValue<'_> {
     let sealed = row.sealed_card.as_ref();
-    sealed.map(|card| Cell::bytes(&card.0)).into()
+    sealed.map(|card| SqlValue::bytes(&card.0)).into()
 }
 
 /// Payment ids as rows of one column, sorted.
@@ -698,7 +698,7 @@ fn payment_ids(ids: &[PaymentId]) -> Vec<Row<'static>> {
 /// Idempotency keys with their clients, sorted.
 fn key_rows(keys: &[(ClientName, String)]) -> Vec<Row<'_>> {
     let rows = keys.iter();
-    sorted(rows.map(|(client, key)| vec![client.as_str().into(), Cell::bytes(key.as_bytes())]))
+    sorted(rows.map(|(client, key)| vec![client.as_str().into(), SqlValue::bytes(key.as_bytes())]))
 }
 
 impl Phase {
@@ -749,9 +749,9 @@ impl PendingOutcome {
 }
 
 /// The statement for a list, which uses the best index, and its parameters.
-fn list(filter: &PaymentFilter) -> (&'static str, Vec<Cell<'_>>) {
+fn list(filter: &PaymentFilter) -> (&'static str, Vec<SqlValue<'_>>) {
     let user = filter.user_id.map(|user| user.0);
-    let (sql, mut parameters): (_, Vec<Cell<'_>>) = match (filter.order_id, user) {
+    let (sql, mut parameters): (_, Vec<SqlValue<'_>>) = match (filter.order_id, user) {
         (Some(order), user) => (PAYMENTS_BY_ORDER, vec![order.0.into(), user.into()]),
         (None, Some(user)) => (PAYMENTS_BY_USER, vec![user.into()]),
         (None, None) => (PAYMENTS_BY_CLIENT, vec![]),
@@ -913,7 +913,7 @@ impl Transaction {
         &mut self,
         statement: &'static ManyRows,
         keys: Vec<Row<'_>>,
-        others: &[Cell<'_>],
+        others: &[SqlValue<'_>],
     ) -> Result<Vec<StoredPayment>, StoreError> {
         let found = self
             .look_up::<Tried<PaymentRecord>>(statement, keys, others)
@@ -984,7 +984,7 @@ impl Store {
     /// it is the only one.
     pub async fn end_all_claims(&self) -> Result<(), StoreError> {
         let (mut connection, now) = self.0.engine.begin().await?;
-        let now = Cell::from(now);
+        let now = SqlValue::from(now);
         for (sql, times) in [
             (END_ALL_CLAIMS, 2),
             (operations::END_CLAIMS, 2),
@@ -1006,7 +1006,7 @@ impl Store {
     async fn one_payment(
         &self,
         sql: &'static str,
-        parameters: &[Cell<'_>],
+        parameters: &[SqlValue<'_>],
     ) -> Result<Option<StoredPayment>, StoreError> {
         let found: Vec<Tried<PaymentRecord>> = self.read(sql, parameters).await?;
         let Some(found) = found.into_iter().next() else {

@@ -10,7 +10,7 @@ fn fault(text: &str) -> String {
 }
 
 #[test]
-fn faults_name_the_entry_and_what_to_do_but_never_a_key() {
+fn errors_name_the_entry_and_the_remedy_but_never_a_key() {
     assert!(fault(" ,").contains("write id:key"));
     assert!(fault(&OLD[4..]).contains("entry 1: write id:key"));
     assert!(fault(&format!("{OLD},UPPER:00")).contains("entry 2"));
@@ -25,7 +25,7 @@ fn faults_name_the_entry_and_what_to_do_but_never_a_key() {
 }
 
 #[test]
-fn fingerprints_hold_while_their_key_is_listed() {
+fn fingerprints_match_while_their_key_is_listed() {
     let (old, new) = (SealKeys::parse(OLD).unwrap(), SealKeys::parse(NEW).unwrap());
     let rotated = SealKeys::parse(&format!("{NEW},{OLD}")).unwrap();
     let stored = old.fingerprint(b"request");
@@ -36,13 +36,13 @@ fn fingerprints_hold_while_their_key_is_listed() {
 }
 
 #[test]
-fn a_fingerprint_is_not_made_with_the_key_that_seals() {
+fn fingerprints_and_seals_use_different_keys() {
     let keys = SealKeys::parse(OLD).unwrap();
     assert_ne!(keys.fingerprint(b"m"), mac(&[1; 32], b"m"));
 }
 
 #[test]
-fn the_key_file_is_made_once_and_is_its_owners_alone() {
+fn the_key_file_is_created_once_and_only_its_owner_can_read_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("seal.key");
     let made = SealKeys::load_or_create(&path).unwrap();
@@ -61,7 +61,7 @@ fn the_key_file_is_made_once_and_is_its_owners_alone() {
 }
 
 #[test]
-fn a_damaged_or_unreachable_key_file_is_named_and_left_alone() {
+fn a_damaged_or_unreadable_key_file_is_named_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("seal.key");
     std::fs::write(&path, "half a k").unwrap();
@@ -77,7 +77,7 @@ fn a_damaged_or_unreachable_key_file_is_named_and_left_alone() {
 }
 
 #[test]
-fn keys_come_back_from_their_text() {
+fn keys_round_trip_as_text() {
     let text = format!("{NEW},{OLD}");
     assert_eq!(*SealKeys::parse(&text).unwrap().to_text(), text);
     let made = SealKeys::generate();

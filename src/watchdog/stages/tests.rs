@@ -8,7 +8,7 @@ async fn after(time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stage_that_rests_is_never_stuck() {
+async fn an_idle_stage_is_never_stuck() {
     let stage = Stage::new(Name::Accept);
     stage.enter().left();
     after(1000 * SECOND).await;
@@ -18,7 +18,7 @@ async fn a_stage_that_rests_is_never_stuck() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_does_not_leave_is_told_once_and_so_is_that_it_does_again() {
+async fn a_stuck_stage_and_its_recovery_are_each_reported_once() {
     let stage = Stage::new(Name::Record);
     after(100 * SECOND).await;
     let item = stage.enter();
@@ -34,7 +34,7 @@ async fn work_that_does_not_leave_is_told_once_and_so_is_that_it_does_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_that_moves_is_no_alarm_and_one_item_that_stays_among_others_neither() {
+async fn a_moving_backlog_or_a_single_slow_item_raises_no_alarm() {
     let stage = Stage::new(Name::Announce);
     let _stays = stage.enter();
     for _ in 0..20 {
@@ -49,7 +49,7 @@ async fn a_backlog_that_moves_is_no_alarm_and_one_item_that_stays_among_others_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_fail_at_once_are_work_that_does_not_leave() {
+async fn requests_that_fail_at_once_make_a_stage_stuck() {
     let stage = Stage::new(Name::Accept);
     for _ in 0..6 {
         stage.enter().failed(&"read-only");
@@ -65,7 +65,7 @@ async fn requests_that_fail_at_once_are_work_that_does_not_leave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_that_hang_up_because_nothing_comes_do_not_hide_it() {
+async fn a_stage_is_stuck_even_if_its_callers_disconnect() {
     let stage = Stage::new(Name::Accept);
     for _ in 0..3 {
         let item = stage.enter();
@@ -85,7 +85,7 @@ async fn callers_that_hang_up_because_nothing_comes_do_not_hide_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_nobody_repeats_is_forgotten() {
+async fn a_single_failure_is_forgotten() {
     let stage = Stage::new(Name::Dispatch);
     stage.failed(&"not connected");
     after(6 * SECOND).await;
@@ -95,7 +95,7 @@ async fn a_failure_that_nobody_repeats_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stage_may_ask_for_more_time() {
+async fn a_stage_can_be_allowed_more_time() {
     let stage = Stage::new(Name::Authorize);
     stage.allow(10 * SECOND);
     let _item = stage.enter();
@@ -106,7 +106,7 @@ async fn a_stage_may_ask_for_more_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_in_which_the_process_itself_stood_still_is_no_proof() {
+async fn time_in_which_the_process_was_suspended_does_not_count() {
     let stage = Stage::new(Name::Record);
     let item = stage.enter();
     after(600 * SECOND).await;
@@ -116,7 +116,7 @@ async fn the_time_in_which_the_process_itself_stood_still_is_no_proof() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_sweep_found_waiting_is_work() {
+async fn overdue_rows_found_by_a_sweep_count_as_work() {
     let stage = Stage::new(Name::Dispatch);
     after(60 * SECOND).await;
     stage.found(Some(3 * SECOND));
@@ -128,7 +128,7 @@ async fn what_a_sweep_found_waiting_is_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_registry_tells_every_stage_by_name() {
+async fn the_registry_reports_every_stage_by_name() {
     let stages = Stages::new(vec![Stage::new(Name::Accept), Stage::new(Name::Erase)]);
     let accept = stages.get(Name::Accept).expect("registered");
     accept.failed(&"full disk");

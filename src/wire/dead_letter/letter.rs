@@ -65,12 +65,12 @@ pub struct DeadLetter {
     pub body: Value,
     /// The message as it was originally published.
     #[serde(skip)]
-    pub original: Message,
+    pub original: OriginalMessage,
 }
 
 /// The message as it was originally published.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message {
+pub struct OriginalMessage {
     /// Its properties.
     pub properties: Properties,
     /// Its body; empty if it was not text.
@@ -97,7 +97,7 @@ impl DeadLetter {
         let text = |name: &str| letter[name].as_str().map(str::to_owned);
         let inner: Properties =
             serde_json::from_value(letter["properties"].clone()).unwrap_or_default();
-        let original = Message {
+        let original = OriginalMessage {
             properties: inner,
             body: letter["body"].to_string(),
         };
@@ -131,7 +131,7 @@ impl DeadLetter {
         let size = properties.original_size();
         let received = received(body, size.is_some());
         let dropped = headers.contains_key(HEADERS_DROPPED);
-        let original = Message {
+        let original = OriginalMessage {
             properties: properties.clone(),
             body: text.unwrap_or_default().to_owned(),
         };
@@ -157,7 +157,7 @@ impl DeadLetter {
         queue: &str,
         reason: Option<String>,
         at: Option<String>,
-        original: Message,
+        original: OriginalMessage,
     ) -> Self {
         let reason = reason.unwrap_or_else(|| "unknown".to_owned());
         let headers = &original.properties.headers;

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn card_data_is_told_by_its_name_however_it_is_spelled() {
+    fn card_data_is_recognized_by_field_names_in_any_spelling() {
         for name in [
             "cvv2",
             "CVV",
@@ -224,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_with_a_key_twice_is_kept_as_text_and_counts_as_masked() {
+    fn a_body_with_a_duplicate_key_is_kept_as_text_and_counts_as_masked() {
         let shown = received(br#"{"order_id": 1, "order_id": 2}"#, false);
         let expected = json!(r##"{"order_id": #, "order_id": #}"##);
         assert_eq!((shown.body, shown.differs), (expected, true));
     }
 
     #[test]
-    fn a_card_number_goes_from_names_texts_and_numbers() {
+    fn card_numbers_are_masked_in_names_texts_and_numbers() {
         let body = json!({
             "x4242 4242-4242 4242y": {"note": "card 5555555555554444"},
             "list": [4_242_424_242_424_242_i64, 14_242_424_242_424_242_424_242.0, "12.00", 12.5],
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_body_the_first_16_kib_are_kept_masked() {
+    fn the_first_16_kib_of_a_long_body_are_kept_and_masked() {
         let note = "card 4242424242424242 \"quoted\" é\u{1} ".repeat(100_000);
         let long = json!({ "note": note }).to_string();
         let short = json!({ "notes": vec!["\"é\u{1}"; 4000], "card": "4242 4242 4242 4242" });
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_are_masked_and_bounded() {
+    fn properties_are_masked_and_limited_in_size() {
         let card = || "4242 4242 4242 4242".to_owned();
         let mut received = Properties {
             message_id: Some(card()),

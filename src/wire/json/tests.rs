@@ -1,4 +1,4 @@
-//! What is read, and what is refused and how.
+//! What is accepted, and how other input is refused.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -16,10 +16,10 @@ fn faults(text: &str) -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn a_key_that_is_there_twice_is_named_at_every_level() {
+fn a_duplicate_key_is_named_at_every_level() {
     for (text, field) in [
         (r#"{"order_id": 1, "order_id": 2}"#, "order_id"),
-        // The same value twice is no better.
+        // The same value twice is refused, too.
         (
             r#"{"order_id": 1, "user_id": 1, "order_id": 1}"#,
             "order_id",
@@ -52,7 +52,7 @@ fn a_key_that_is_there_twice_is_named_at_every_level() {
 }
 
 #[test]
-fn keys_that_only_look_alike_or_are_elsewhere_are_different() {
+fn similar_keys_and_keys_of_other_objects_are_not_duplicates() {
     for text in [
         r#"{"order_id": 1, "Order_id": 2, "order_id ": 3}"#,
         r#"{"a": {"b": 1}, "b": {"b": 1}}"#,
@@ -66,7 +66,7 @@ fn keys_that_only_look_alike_or_are_elsewhere_are_different() {
 }
 
 #[test]
-fn a_message_names_the_field_and_no_digits_of_a_card() {
+fn an_error_names_the_field_without_card_digits() {
     let text = r#"{"4242424242424242": 1, "4242424242424242": 2}"#;
     let Err(Unreadable::Fields(faults)) = parse(text.as_bytes()) else {
         panic!("it is taken")
@@ -86,7 +86,7 @@ fn a_byte_order_mark_is_skipped_once() {
 }
 
 #[test]
-fn what_is_no_json_is_told_from_what_is_no_utf_8() {
+fn invalid_json_is_distinguished_from_invalid_utf_8() {
     assert_eq!(parse(b""), Err(Unreadable::Empty));
     assert_eq!(parse(b" \n\t"), Err(Unreadable::Empty));
     let utf16 = b"\xff\xfe{\0}\0";
@@ -119,7 +119,7 @@ fn what_is_no_json_is_told_from_what_is_no_utf_8() {
 }
 
 #[test]
-fn a_number_beyond_all_floats_is_a_fault_of_its_field() {
+fn a_number_too_large_for_a_float_is_an_error_of_its_field() {
     for number in ["1e400", "-1e400", "1E+999999999999"] {
         let text = format!(r#"{{"order_id": 1, "card": {{"cardCode": {number}}}}}"#);
         assert_eq!(faults(&text), [("card.cardCode".to_owned(), "too_large")]);
@@ -147,14 +147,14 @@ fn any_value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_was_written_is_read_again(value in any_value()) {
+    fn written_json_can_be_read_again(value in any_value()) {
         let text = value.to_string();
         let expected: Value = serde_json::from_str(&text).expect("JSON");
         prop_assert_eq!(parse(text.as_bytes()), Ok(expected));
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), text in r#"[{}\[\]",:0-9ae\\ ]{0,60}"#) {
+    fn no_input_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), text in r#"[{}\[\]",:0-9ae\\ ]{0,60}"#) {
         let _ = parse(&bytes);
         let plain = serde_json::from_str::<Value>(&text).is_ok();
         match parse(text.as_bytes()) {

@@ -58,7 +58,7 @@ fn fault(field: &str, code: &'static str) -> (String, &'static str) {
 }
 
 #[test]
-fn the_requests_of_the_old_callers_are_taken() {
+fn requests_of_existing_callers_are_accepted() {
     let request =
         payment(&json!({"user_id": 1, "order_id": 2, "total_amount": 13999.930000000002}))
             .expect("a good request");
@@ -77,7 +77,7 @@ fn the_requests_of_the_old_callers_are_taken() {
 }
 
 #[test]
-fn every_field_at_fault_is_listed() {
+fn every_invalid_field_is_listed() {
     let body = json!({
         "order_id": "01", "user_id": 0, "total_amount": 1.005, "currency": "cad", "ordr_id": 1,
         "card": {"cardNumber": "4242x", "cardCode": 12345, "expirationDate": "2030-13", "holder": "x"},
@@ -103,7 +103,7 @@ fn every_field_at_fault_is_listed() {
 }
 
 #[test]
-fn an_empty_object_lacks_all_that_is_required() {
+fn an_empty_object_lacks_every_required_field() {
     assert_eq!(
         faults(payment(&json!({}))),
         ["order_id", "total_amount", "user_id"].map(|field| fault(field, "missing"))
@@ -140,7 +140,7 @@ fn amounts_are_refused_with_their_reason() {
         let body = json!({"order_id": 1, "user_id": 1, "total_amount": amount});
         assert_eq!(faults(payment(&body)), [fault("total_amount", code)]);
     }
-    // How many decimals an unknown currency has cannot be said.
+    // The decimals of an unknown currency are not known.
     let body = json!({"order_id": 1, "user_id": 1, "total_amount": 1.001, "currency": "ABC"});
     assert_eq!(
         faults(payment(&body)),
@@ -206,7 +206,7 @@ fn a_message_may_carry_a_token_but_no_card() {
 }
 
 #[test]
-fn process_takes_a_token_or_a_card() {
+fn process_accepts_a_token_or_a_card() {
     let token =
         parse_method(&json!({"card_token": "tok_visa"}), &over_http()).expect("a good token");
     assert!(matches!(token, PaymentMethod::Token(_)));
@@ -218,7 +218,7 @@ fn process_takes_a_token_or_a_card() {
 }
 
 #[test]
-fn numbers_may_come_as_text_as_redis_gives_them() {
+fn numbers_may_be_text_as_redis_stores_them() {
     let request = payment(&json!({"user_id": "1", "order_id": "2", "total_amount": "71.0"}));
     let request = request.expect("a good request");
     assert_eq!((request.order_id, request.user_id), (OrderId(2), UserId(1)));
@@ -232,7 +232,7 @@ fn numbers_may_come_as_text_as_redis_gives_them() {
 }
 
 #[test]
-fn what_a_lenient_client_sends_more_is_dropped() {
+fn extra_fields_of_a_lenient_client_are_dropped() {
     let body = json!({
         "order_id": 1, "user_id": 1, "total_amount": 1, "items": [{"id": 1}], "cart": {"x": 1}, "is_paid": false,
         "payment": {"pan": "4242424242424242"}, "4242424242424242": 1,
@@ -241,7 +241,7 @@ fn what_a_lenient_client_sends_more_is_dropped() {
     for cards in [CardsAllowed::Yes, CardsAllowed::No] {
         let read = parse_payment(&body, &lenient(cards)).expect("a good request");
         let expected = parse_payment(&plain, &rules(cards)).expect("a good request");
-        // Nothing of it goes into the fingerprint either.
+        // It is not part of the fingerprint either.
         assert_eq!(read.canonical(), expected.canonical());
         assert!(!format!("{read:?}").contains("4242"));
         assert_eq!(faults(parse_payment(&body, &rules(cards))).len(), 5);
@@ -257,7 +257,7 @@ fn what_a_lenient_client_sends_more_is_dropped() {
 }
 
 #[test]
-fn what_a_lenient_client_relies_on_is_not_dropped() {
+fn known_fields_of_a_lenient_client_are_not_dropped() {
     let with = |name: &str, value: Value| {
         let mut body = json!({"order_id": 1, "user_id": 1, "total_amount": 1});
         body[name] = value;
@@ -318,7 +318,7 @@ fn what_a_lenient_client_relies_on_is_not_dropped() {
 }
 
 #[test]
-fn a_return_url_leads_to_an_origin_of_its_client() {
+fn a_return_url_must_have_an_origin_of_its_client() {
     let listed = ["https://shop.example", "http://localhost:3000"];
     let origins = listed.map(|text| WebOrigin::parse(text).expect("an origin"));
     let client = ClientRules {
@@ -413,7 +413,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn no_document_makes_it_panic_or_fail_without_a_fault(body in any_json()) {
+    fn no_document_panics_or_fails_without_an_error(body in any_json()) {
         for cards in [CardsAllowed::Yes, CardsAllowed::No] {
             if let Err(faults) = parse_payment(&body, &rules(cards)) {
                 prop_assert!(!faults.is_empty());
@@ -424,7 +424,7 @@ proptest! {
     }
 
     #[test]
-    fn every_field_that_is_missing_is_named(kept in proptest::collection::vec(any::<bool>(), 3)) {
+    fn every_missing_field_is_named(kept in proptest::collection::vec(any::<bool>(), 3)) {
         let names = ["order_id", "user_id", "total_amount"];
         let body: Value = names
             .iter()
@@ -440,7 +440,7 @@ proptest! {
     }
 
     #[test]
-    fn no_digit_of_a_card_is_repeated(number in "[0-9]{11,22}", code in "[0-9]{1,6}") {
+    fn errors_never_repeat_card_digits(number in "[0-9]{11,22}", code in "[0-9]{1,6}") {
         let body = json!({"order_id": 1, "user_id": 1, "total_amount": 1, &number: 1, "card_token": &number,
             "metadata": {&number: 1}, "card": {"cardNumber": number, "cardCode": code, "expirationDate": number}});
         let faults = payment(&body).expect_err("faults");

@@ -51,7 +51,7 @@ fn parsed(body: &Value, cards: CardsAllowed) -> bool {
     parse_payment(body, &rules(cards)).is_ok()
 }
 
-/// Mostly what is meant, some of it wrong.
+/// Mostly valid values, some invalid ones.
 fn object(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let field = |(name, values): (&'static str, BoxedStrategy<Value>)| {
         let strange = prop_oneof![
@@ -161,9 +161,9 @@ fn any_payment() -> BoxedStrategy<Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// A client that goes by the description may not be surprised by what it forbids and the service takes.
+    /// The service must not accept what the description forbids.
     #[test]
-    fn what_is_accepted_is_described(payment in any_payment(), card_given in any_card(), token in any_payment()) {
+    fn accepted_documents_match_the_schema(payment in any_payment(), card_given in any_card(), token in any_payment()) {
         if parsed(&payment, CardsAllowed::Yes) {
             prop_assert!(PAYMENT_REQUEST.is_valid(&without_nulls(&payment)), "{payment}");
         }
@@ -181,9 +181,9 @@ proptest! {
     }
 }
 
-/// What the description allows and the service refuses is only what no schema can say.
+/// The service refuses a described document only for rules that no schema can express.
 #[test]
-fn what_is_described_is_accepted_but_for_what_no_schema_can_say() {
+fn documents_that_match_the_schema_are_accepted_except_for_rules_beyond_it() {
     let payments = &*PAYMENT_REQUEST;
     let mut refused = Vec::new();
     for changes in [
@@ -195,7 +195,7 @@ fn what_is_described_is_accepted_but_for_what_no_schema_can_say() {
         json!({"total_amount": 13_999.930_000_000_002_f64}),
         json!({"metadata": {"k": ""}}),
         json!({"card_token": "tok_"}),
-        // No schema can say these.
+        // No schema can express these.
         json!({"total_amount": 1.005}),
         json!({"currency": "XXX"}),
         json!({"return_url": "https://elsewhere.example/"}),
@@ -217,7 +217,7 @@ fn what_is_described_is_accepted_but_for_what_no_schema_can_say() {
 }
 
 #[test]
-fn what_is_wrong_is_not_described() {
+fn invalid_documents_do_not_match_the_schema() {
     let payments = &*PAYMENT_REQUEST;
     for wrong in [
         json!({}),

@@ -48,7 +48,10 @@ impl Authorizer {
                 Trigger::Reversal { asked, answer }
             }
         };
-        (trigger, self.schedule.delay_after(stored.try_number))
+        (
+            trigger,
+            self.schedule.backoff.delay_after(stored.try_number),
+        )
     }
 
     async fn authorize(&self, stored: &StoredPayment) -> Answer {

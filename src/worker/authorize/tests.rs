@@ -85,7 +85,7 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
 }
 
 #[tokio::test]
-async fn a_call_that_panics_has_no_answer_and_ends_no_worker() {
+async fn a_panic_in_a_call_counts_as_no_answer_and_ends_no_worker() {
     let seal = Arc::new(SealKeys::generate());
     let authorizer = Authorizer {
         processor: Arc::new(Panics),

@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// Starts what may start; returns who did.
+    /// Starts the tries that may start; returns their clients.
     fn start(&mut self) -> Vec<&'static str> {
         let mut started = Vec::new();
         while let Some((ticket, name)) = self.shares.next(self.now) {
@@ -46,7 +46,7 @@ impl World {
         started
     }
 
-    /// Ends the tries of a client that have run for so long.
+    /// Ends the tries of a client that have run this long.
     fn end(&mut self, name: &str, after: Duration) {
         let now = self.now;
         let ends = |it: &(Ticket, &str, Instant)| it.1 == name && now - it.2 >= after;
@@ -61,7 +61,7 @@ impl World {
 }
 
 #[test]
-fn a_client_that_is_alone_gets_all_permits_and_is_never_postponed() {
+fn a_single_client_gets_all_permits_and_is_never_postponed() {
     let mut world = World::new(8);
     for _ in 0..100 {
         world.add("a", 1, 8);
@@ -78,7 +78,7 @@ fn a_client_that_is_alone_gets_all_permits_and_is_never_postponed() {
 }
 
 #[test]
-fn a_permit_that_comes_free_goes_to_the_client_with_the_fewest_for_its_weight() {
+fn a_released_permit_goes_to_the_client_with_the_fewest_for_its_weight() {
     let mut world = World::new(8);
     world.add("a", 1, 100);
     world.start();
@@ -93,7 +93,7 @@ fn a_permit_that_comes_free_goes_to_the_client_with_the_fewest_for_its_weight() 
 }
 
 #[test]
-fn with_one_permit_the_client_whose_calls_take_long_waits_for_the_one_whose_calls_are_short() {
+fn with_one_permit_the_client_with_slow_calls_waits_for_the_one_with_fast_calls() {
     let mut world = World::new(1);
     world.add("slow", 1, 100);
     assert_eq!(world.start(), ["slow"]);
@@ -136,9 +136,9 @@ fn more_clients_than_permits_take_turns() {
     assert!(NAMES.iter().all(|name| started[name] == 20), "{started:?}");
 }
 
-/// As long as the calls are young nobody can know; then room is made for whatever comes behind.
+/// As long as calls are short this is unknown; then tries are postponed to make room for others.
 #[test]
-fn tries_of_a_silent_processor_make_room_and_come_back_at_their_turns() {
+fn tries_at_a_silent_processor_are_postponed_and_come_back_in_turn() {
     let mut world = World::new(4);
     world.add("a", 1, 104);
     world.start();
@@ -170,7 +170,7 @@ fn tries_of_a_silent_processor_make_room_and_come_back_at_their_turns() {
 }
 
 #[test]
-fn what_was_postponed_starts_before_what_comes_fresh() {
+fn postponed_tries_start_before_new_ones() {
     let mut world = World::new(1);
     world.add("a", 1, 1);
     world.start();
@@ -187,9 +187,9 @@ fn what_was_postponed_starts_before_what_comes_fresh() {
     assert_eq!(order, ["twice", "once", "once more", "fresh"]);
 }
 
-/// A lane of one client that floods never takes the whole room, however the calls of others go.
+/// The tries of one flooding client never fill the whole queue, however long the calls of others take.
 #[test]
-fn a_long_queue_makes_room_even_if_calls_are_quick() {
+fn tries_in_a_long_queue_are_postponed_even_if_calls_are_fast() {
     let mut world = World::new(4);
     world.add("a", 1, 104);
     world.start();
@@ -202,9 +202,9 @@ fn a_long_queue_makes_room_even_if_calls_are_quick() {
     assert_eq!((postponed.len(), world.shares.waiting()), (46, 50));
 }
 
-/// While the database is away tries stand still, and calls do not.
+/// While the database is down tries wait, and calls do not.
 #[test]
-fn a_try_that_waits_for_the_database_is_no_slow_call() {
+fn waiting_for_the_database_does_not_make_a_call_slow() {
     let mut world = World::new(4);
     world.add("a", 1, 104);
     let started: Vec<Ticket> =
@@ -218,7 +218,7 @@ fn a_try_that_waits_for_the_database_is_no_slow_call() {
 }
 
 #[test]
-fn a_client_whose_calls_are_quick_is_not_postponed_beside_one_whose_calls_take_long() {
+fn a_client_with_fast_calls_is_not_postponed_next_to_one_with_slow_calls() {
     let mut world = World::new(4);
     world.add("slow", 1, 60);
     world.add("fast", 1, 40);

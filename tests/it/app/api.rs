@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::contracts::answers::{Asked, Came};
 
-/// Far beyond what any step takes.
+/// Much longer than any step takes.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// One client of one instance.
@@ -22,12 +22,12 @@ pub struct Api {
     key: Option<&'static str>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Null where it is not JSON.
+    /// Null if it is not JSON.
     pub body: Value,
 }
 
@@ -40,14 +40,14 @@ impl Index<&str> for Answer {
 }
 
 impl Answer {
-    /// The same, if it has this status.
+    /// Returns it, or fails if it has another status.
     #[track_caller]
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?}: {}", self.headers, self.body);
         self
     }
 
-    /// A header's text, empty if it is not there.
+    /// A header's text, empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).map(|value| value.to_str().unwrap());
         value.unwrap_or("")
@@ -58,10 +58,10 @@ impl Answer {
         self.body["payment_id"].as_i64().expect("a payment_id")
     }
 
-    /// The fields at fault, each with its code.
+    /// The invalid fields, each with its code.
     pub fn faults(&self) -> Vec<(&str, &str)> {
         let errors = self.body["errors"].as_array().expect("errors");
-        // Every fault speaks for itself.
+        // Each error has its own message.
         assert!(
             errors
                 .iter()
@@ -76,7 +76,7 @@ impl Answer {
     }
 }
 
-/// A field that is a text.
+/// A text field.
 #[track_caller]
 pub fn field<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name]
@@ -101,7 +101,7 @@ impl Api {
         }
     }
 
-    /// Where it listens: host and port.
+    /// The host and port that it listens on.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")
     }
@@ -164,7 +164,7 @@ impl Api {
         self.post("/payments", order).await.is(202).id()
     }
 
-    /// A token of this client's own.
+    /// A card token of this client.
     pub async fn card_token(&self, number: &str) -> String {
         let answer = self.post("/card-tokens", card(number)).await.is(201);
         field(&answer.body, "card_token").to_owned()
@@ -179,13 +179,13 @@ impl Api {
         answer.body
     }
 
-    /// Its history.
+    /// The history of a payment.
     pub async fn events(&self, id: i64) -> Vec<Value> {
         let answer = self.get(&format!("/payments/{id}/events")).await.is(200);
         answer["data"].as_array().expect("events").clone()
     }
 
-    /// What its history says happened, in order.
+    /// The kinds of the events in its history, in order.
     pub async fn history(&self, id: i64) -> Vec<String> {
         let events = self.events(id).await;
         let kind = |event: &Value| field(event, "type").to_owned();
@@ -198,12 +198,12 @@ pub fn card(number: &str) -> Value {
     json!({ "cardNumber": number, "cardCode": "123", "expirationDate": "2035-01" })
 }
 
-/// Asks again and again until the answer is yes.
+/// Repeats a check until it succeeds.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, ask: impl FnMut() -> F) {
     eventually_within(LIMIT, what, ask).await;
 }
 
-/// The same for what takes its time.
+/// The same with a longer time limit.
 pub async fn eventually_within<F: Future<Output = bool>>(
     limit: Duration,
     what: &str,

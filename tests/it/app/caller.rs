@@ -1,5 +1,5 @@
-//! The message interface as a calling application uses it: on servers its own AMQP connection, embedded the broker in
-//! this process.
+//! The message interface as a calling application uses it: with servers by a separate AMQP connection, embedded by the
+//! broker in this process.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// As a well-behaved caller sends it.
+    /// With all properties that a caller should set.
     pub fn new(message_id: &str, body: &Value) -> Self {
         Self {
             body: body.to_string(),
@@ -78,7 +78,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// The next one that fits; those before it are dropped.
+    /// The next matching message; those before it are dropped.
     pub async fn next(&mut self, fits: impl Fn(&Heard) -> bool) -> Heard {
         let next = async {
             loop {
@@ -102,7 +102,7 @@ impl Results {
 }
 
 impl TestApp {
-    /// Publishes an `order.payment` and waits until the broker has it.
+    /// Publishes an `order.payment` and waits for the confirm.
     pub async fn publish(&self, order: Order) {
         match self.backend() {
             Backend::Embedded => {
@@ -122,7 +122,7 @@ impl TestApp {
         }
     }
 
-    /// Hears results from now on.
+    /// Subscribes to results.
     pub async fn results(&self, binding_key: &str) -> Results {
         let (sender, heard) = mpsc::unbounded_channel();
         match self.backend() {
@@ -150,7 +150,7 @@ impl TestApp {
         Results { heard }
     }
 
-    /// Publishes with direct reply-to; hears the replies. RabbitMQ alone has that.
+    /// Publishes with direct reply-to and receives the replies. Only RabbitMQ has this.
     pub async fn ask(&self, order: Order) -> Results {
         let channel = self.channel().await;
         let address = "amq.rabbitmq.reply-to";

@@ -9,7 +9,7 @@ pub use api::{Answer, Api, card, eventually, eventually_within, field};
 pub use caller::{Heard, Order, Results};
 pub use setup::{Backend, KIOSK, RABBITMQ_USER, STORE, Setup, clients_file};
 
-use setup::Place;
+use setup::Fixture;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -46,7 +46,7 @@ where
     assert!(failed.is_empty(), "it failed on {failed:?}, see above");
 }
 
-/// Runs a test that makes sense on one of them alone.
+/// Runs a test on only one of them.
 pub async fn run_on<F, T>(setup: Setup, backend: Backend, test: F)
 where
     F: Fn(Arc<TestApp>) -> T,
@@ -57,29 +57,29 @@ where
     app.finish().await;
 }
 
-/// The running service, seen from outside, with an eye on its inside.
+/// The running service, with access to its store and broker.
 pub struct TestApp {
     /// Its REST interface.
     pub api: Api,
     pub broker: Arc<dyn Broker>,
     pub database: Store,
     instances: Mutex<Vec<Instance>>,
-    /// A connection as a calling application has one.
+    /// A connection like that of a calling application.
     lapin: tokio::sync::OnceCell<lapin::Connection>,
-    place: Place,
+    fixture: Fixture,
     variables: Vec<(&'static str, String)>,
     folder: TempDir,
 }
 
 impl TestApp {
     pub fn backend(&self) -> Backend {
-        match self.place {
-            Place::Embedded => Backend::Embedded,
-            Place::Servers(..) => Backend::Servers,
+        match self.fixture {
+            Fixture::Embedded => Backend::Embedded,
+            Fixture::Servers(..) => Backend::Servers,
         }
     }
 
-    /// Another process, as it were, on the same servers.
+    /// A second instance on the same servers, like another process.
     pub async fn another(&self, role: Role) -> Api {
         assert_eq!(self.backend(), Backend::Servers);
         let instance = Instance::start(role, &self.variables).await;
@@ -96,7 +96,7 @@ impl TestApp {
         })
     }
 
-    /// What the issuer has charged and taken back for a payment.
+    /// What the issuer has charged and reversed for a payment.
     pub async fn ledger(&self, id: i64) -> Vec<LedgerEntry> {
         self.database.ledger(PaymentId(id)).await.unwrap()
     }
@@ -108,19 +108,19 @@ impl TestApp {
         self.ledger(id).await.iter().filter(|it| stands(it)).count()
     }
 
-    /// Runs a statement behind the service's back.
+    /// Runs a statement directly on the database, not through the service.
     pub async fn execute(&self, sql: &str) -> u64 {
         use sqlx::Connection;
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        match &self.place {
-            Place::Embedded => {
+        match &self.fixture {
+            Fixture::Embedded => {
                 let file = self.folder.path().join("payments.db");
                 let url = format!("sqlite://{}", file.display());
                 let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
                 let done = sqlx::query(sql).execute(&mut connection).await.unwrap();
                 done.rows_affected()
             }
-            Place::Servers(url, _) => {
+            Fixture::Servers(url, _) => {
                 let mut connection = sqlx::MySqlConnection::connect(url).await.unwrap();
                 let done = sqlx::query(sql).execute(&mut connection).await.unwrap();
                 done.rows_affected()
@@ -128,7 +128,7 @@ impl TestApp {
         }
     }
 
-    /// As if all card tokens were older than they are.
+    /// Makes all card tokens older than they are.
     pub async fn expire_tokens(&self) {
         let sql = match self.backend() {
             Backend::Embedded => "UPDATE card_tokens SET expires_at = '2020-01-01 00:00:00.000000'",
@@ -137,15 +137,15 @@ impl TestApp {
         assert!(self.execute(sql).await > 0);
     }
 
-    /// Where its files are.
+    /// The folder of its files.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 
     pub fn amqp_url(&self) -> &str {
-        match &self.place {
-            Place::Embedded => panic!("the embedded broker has no URL"),
-            Place::Servers(_, amqp) => amqp,
+        match &self.fixture {
+            Fixture::Embedded => panic!("the embedded broker has no URL"),
+            Fixture::Servers(_, amqp) => amqp,
         }
     }
 
@@ -163,19 +163,19 @@ impl TestApp {
         .await;
     }
 
-    /// Stops in order, and fails if anything is left behind.
+    /// Stops the service, and fails if any message or row is left.
     pub async fn finish(&self) {
         self.until_settled().await;
         let instances = std::mem::take(&mut *self.instances.lock().unwrap());
         for instance in instances {
             instance.stop().await;
         }
-        if let Place::Servers(..) = self.place {
+        if let Fixture::Servers(..) = self.fixture {
             self.nothing_unacknowledged().await;
         }
     }
 
-    /// With all consumers gone, a message that was not acknowledged waits again.
+    /// Without consumers, unacknowledged messages are waiting again.
     async fn nothing_unacknowledged(&self) {
         use lapin::options::QueueDeclareOptions;
         let channel = self.lapin().await.create_channel().await.unwrap();
@@ -209,7 +209,7 @@ impl TestApp {
     }
 }
 
-/// One process, as it were.
+/// One instance, like a separate process.
 struct Instance {
     api: Api,
     broker: Arc<dyn Broker>,

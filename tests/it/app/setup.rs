@@ -1,4 +1,4 @@
-//! What an application under test is started with.
+//! The settings of an application under test.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -19,12 +19,12 @@ pub enum Backend {
     Servers,
 }
 
-pub(super) enum Place {
+pub(super) enum Fixture {
     Embedded,
     Servers(DatabaseUrl, AmqpUrl),
 }
 
-/// What a test wants otherwise than usual.
+/// What a test changes from the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     variables: Vec<(&'static str, String)>,
@@ -38,7 +38,7 @@ pub struct Setup {
 /// Two clients; the first one logs in to RabbitMQ as the tests do.
 pub const STORE: (&str, &str) = ("store-manager", "key-of-store-manager");
 pub const KIOSK: (&str, &str) = ("kiosk", "key-of-kiosk");
-/// Whom RabbitMQ knows.
+/// The RabbitMQ user of the tests.
 pub const RABBITMQ_USER: &str = "guest";
 
 impl Setup {
@@ -57,13 +57,13 @@ impl Setup {
         self
     }
 
-    /// As with [`Self::with_clients`], and one of them wants to be told by HTTP.
+    /// As with [`Self::with_clients`]; one of them has a callback.
     pub fn with_callback(mut self, client: (&'static str, &str), callback: Value) -> Self {
         self.callbacks.push((client.0, callback));
         self.with_clients()
     }
 
-    /// As with [`Self::with_clients`], and one of them has another field in the clients file.
+    /// As with [`Self::with_clients`]; one of them has another field in the clients file.
     pub fn with_client_setting(
         mut self,
         client: (&'static str, &str),
@@ -74,13 +74,13 @@ impl Setup {
         self.with_clients()
     }
 
-    /// On servers: an api alone.
+    /// With servers: only an api.
     pub fn without_worker(mut self) -> Self {
         self.without_worker = true;
         self
     }
 
-    fn variables(mut self, place: &Place, folder: &Path) -> Vec<(&'static str, String)> {
+    fn variables(mut self, fixture: &Fixture, folder: &Path) -> Vec<(&'static str, String)> {
         let mut variables: Vec<(&'static str, String)> = [
             ("LISTEN_ADDR", "127.0.0.1:0"),
             ("ADMIN_ADDR", "127.0.0.1:0"),
@@ -97,9 +97,9 @@ impl Setup {
         ]
         .map(|(name, value)| (name, value.to_owned()))
         .to_vec();
-        match place {
-            Place::Embedded => variables.push(("DATA_DIR", folder.display().to_string())),
-            Place::Servers(database, amqp) => {
+        match fixture {
+            Fixture::Embedded => variables.push(("DATA_DIR", folder.display().to_string())),
+            Fixture::Servers(database, amqp) => {
                 variables.push(("DATABASE_URL", database.to_string()));
                 variables.push(("AMQP_URL", amqp.to_string()));
             }
@@ -109,7 +109,7 @@ impl Setup {
             add_settings(&file, &self.client_settings);
             variables.push(("CLIENTS_FILE", file));
         }
-        // What the test says comes last and counts.
+        // Last, so that the test's settings take precedence.
         variables.append(&mut self.variables);
         variables
     }
@@ -117,16 +117,16 @@ impl Setup {
     /// Starts the whole service and waits until it is ready.
     pub async fn start(self, backend: Backend) -> TestApp {
         let folder = tempfile::tempdir().unwrap();
-        let place = match backend {
-            Backend::Embedded => Place::Embedded,
+        let fixture = match backend {
+            Backend::Embedded => Fixture::Embedded,
             Backend::Servers => {
                 let (database, amqp) = fresh_servers().await.unwrap();
-                Place::Servers(database, amqp)
+                Fixture::Servers(database, amqp)
             }
         };
-        let variables = self.clone().variables(&place, folder.path());
-        let role = match &place {
-            Place::Servers(database, _) if self.without_worker => {
+        let variables = self.clone().variables(&fixture, folder.path());
+        let role = match &fixture {
+            Fixture::Servers(database, _) if self.without_worker => {
                 migrate(database).await;
                 Role::Api
             }
@@ -139,7 +139,7 @@ impl Setup {
             database: first.database.clone(),
             instances: Mutex::new(vec![first]),
             lapin: tokio::sync::OnceCell::new(),
-            place,
+            fixture,
             variables,
             folder,
         }
@@ -163,7 +163,7 @@ fn add_settings(file: &str, settings: &[(&'static str, &'static str, Value)]) {
     std::fs::write(file, clients.to_string()).unwrap();
 }
 
-/// Writes it anew; a service that runs reads it again.
+/// Rewrites it; a running service reloads it.
 pub fn clients_file(folder: &Path, callbacks: &[(&'static str, Value)]) -> String {
     use sha2::{Digest, Sha256};
     let client = |(name, key): (&str, &str), user: &str| {

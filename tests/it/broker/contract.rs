@@ -1,13 +1,15 @@
-//! What both brokers promise. Each function is run by both, see `embedded.rs` and `rabbitmq.rs`.
+//! The contract of both brokers. `embedded.rs` and `rabbitmq.rs` run each function.
 
 use payment_service::broker::{Exchange, Properties, PublishError, Queue};
 
-use super::place::{
-    Place, depth_becomes, eventually, is_registered, message, next, publish, text, work,
+use super::fixture::{
+    Fixture, depth_becomes, eventually, is_registered, message, next, publish, text, work,
 };
 
-pub async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged(place: Place) {
-    let client = place.client().await;
+pub async fn published_messages_are_delivered_in_order_and_deleted_once_acknowledged(
+    fixture: Fixture,
+) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 200);
     let messages: Vec<_> = (0..100).map(|number| work(&number.to_string())).collect();
     assert!(client.publish(&messages).await.iter().all(Result::is_ok));
@@ -19,13 +21,13 @@ pub async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged(
     }
     client.close().await;
 
-    let after = place.client().await;
+    let after = fixture.client().await;
     depth_becomes(&*after, Queue::Work, 0).await;
     after.close().await;
 }
 
-pub async fn several_tasks_publish_at_once(place: Place) {
-    let client = place.client().await;
+pub async fn several_tasks_publish_at_once(fixture: Fixture) {
+    let client = fixture.client().await;
     let calls = (0..100).map(|call| {
         let client = client.clone();
         tokio::spawn(async move {
@@ -41,8 +43,8 @@ pub async fn several_tasks_publish_at_once(place: Place) {
     client.close().await;
 }
 
-pub async fn properties_and_headers_arrive_as_they_were_sent(place: Place) {
-    let client = place.client().await;
+pub async fn properties_and_headers_arrive_as_they_were_sent(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Requests, 1);
     let properties = Properties {
         message_id: Some("m-1".to_owned()),
@@ -74,8 +76,8 @@ pub async fn properties_and_headers_arrive_as_they_were_sent(place: Place) {
     client.close().await;
 }
 
-pub async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter(place: Place) {
-    let client = place.client().await;
+pub async fn a_message_rejected_beyond_the_delivery_limit_is_dead_lettered(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 1);
     let mut dead_letters = client.consume(Queue::DeadLetters, 1);
     let mut sent = work("poison");
@@ -96,8 +98,8 @@ pub async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter(place: Place
     client.close().await;
 }
 
-pub async fn given_back_it_comes_again_and_is_no_dead_letter(place: Place) {
-    let client = place.client().await;
+pub async fn a_message_that_is_given_back_is_redelivered_and_never_dead_lettered(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 1);
     publish(&*client, work("later")).await;
     for _ in 0..10 {
@@ -111,8 +113,10 @@ pub async fn given_back_it_comes_again_and_is_no_dead_letter(place: Place) {
     client.close().await;
 }
 
-pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(place: Place) {
-    let client = place.client().await;
+pub async fn a_mandatory_message_without_a_queue_is_unroutable_and_the_others_are_published(
+    fixture: Fixture,
+) {
+    let client = fixture.client().await;
     let nowhere = message(Exchange::Work, "payment.nowhere", "lost", true);
     let mut messages: Vec<_> = (0..50).map(|number| work(&number.to_string())).collect();
     messages.insert(20, nowhere.clone());
@@ -134,8 +138,8 @@ pub async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(
     client.close().await;
 }
 
-pub async fn what_nobody_hears_is_no_error(place: Place) {
-    let client = place.client().await;
+pub async fn a_message_without_subscribers_is_no_error(fixture: Fixture) {
+    let client = fixture.client().await;
     publish(
         &*client,
         message(Exchange::Results, "payment.succeeded.nobody", "{}", false),
@@ -149,8 +153,8 @@ pub async fn what_nobody_hears_is_no_error(place: Place) {
     client.close().await;
 }
 
-pub async fn the_default_exchange_leads_to_a_queue_by_its_name(place: Place) {
-    let client = place.client().await;
+pub async fn the_default_exchange_routes_by_queue_name(fixture: Fixture) {
+    let client = fixture.client().await;
     publish(
         &*client,
         message(Exchange::Default, "payments.dead-letters", "by name", true),
@@ -161,9 +165,9 @@ pub async fn the_default_exchange_leads_to_a_queue_by_its_name(place: Place) {
 }
 
 /// With a work queue of three.
-pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(place: Place) {
-    let client = place.client().await;
-    // A broker may take some more than the limit before it notices.
+pub async fn a_full_queue_refuses_messages_until_there_is_room(fixture: Fixture) {
+    let client = fixture.client().await;
+    // A broker may accept a few more than the limit before it notices.
     let mut taken: u64 = 0;
     while client.publish(&[work("one more")]).await == [Ok(())] {
         taken += 1;
@@ -180,7 +184,7 @@ pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(place: Plac
         next(&mut consumer).await.settle.acknowledge().await;
     }
     let client = &*client;
-    super::place::eventually("room again", || async {
+    super::fixture::eventually("room again", || async {
         client.publish(&[work("again")]).await == [Ok(())]
     })
     .await;
@@ -188,8 +192,8 @@ pub async fn a_full_queue_refuses_and_takes_again_when_there_is_room(place: Plac
     client.close().await;
 }
 
-pub async fn results_reach_every_subscriber_whose_pattern_fits(place: Place) {
-    let (client, other) = (place.client().await, place.client().await);
+pub async fn results_reach_every_subscriber_whose_pattern_matches(fixture: Fixture) {
+    let (client, other) = (fixture.client().await, fixture.client().await);
     let mut all = client.subscribe_results(&["payment.#"]);
     let mut shop = other.subscribe_results(&["payment.*.shop"]);
     let mut ended = other.subscribe_results(&["payment.succeeded.*", "payment.declined.*"]);
@@ -211,7 +215,7 @@ pub async fn results_reach_every_subscriber_whose_pattern_fits(place: Place) {
         for body in expected {
             let delivery = next(consumer).await;
             assert_eq!(text(&delivery), body);
-            // Settling what needs none is allowed, so that one loop can read both kinds.
+            // Settling is allowed even if it is not needed, so that one loop can read both kinds.
             delivery.settle.acknowledge().await;
         }
     }
@@ -220,8 +224,8 @@ pub async fn results_reach_every_subscriber_whose_pattern_fits(place: Place) {
     assert!(shop.deliveries.recv().await.is_none());
 }
 
-pub async fn a_consumer_holds_no_more_than_its_prefetch(place: Place) {
-    let client = place.client().await;
+pub async fn a_consumer_holds_no_more_than_its_prefetch(fixture: Fixture) {
+    let client = fixture.client().await;
     let messages: Vec<_> = (0..5).map(|number| work(&number.to_string())).collect();
     assert!(client.publish(&messages).await.iter().all(Result::is_ok));
     let mut consumer = client.consume(Queue::Work, 2);
@@ -235,8 +239,8 @@ pub async fn a_consumer_holds_no_more_than_its_prefetch(place: Place) {
     client.close().await;
 }
 
-pub async fn two_consumers_share_the_work(place: Place) {
-    let (client, other) = (place.client().await, place.client().await);
+pub async fn two_consumers_share_the_work(fixture: Fixture) {
+    let (client, other) = (fixture.client().await, fixture.client().await);
     let mut one = client.consume(Queue::Work, 1);
     let mut two = other.consume(Queue::Work, 1);
     is_registered(&one).await;
@@ -253,8 +257,8 @@ pub async fn two_consumers_share_the_work(place: Place) {
     other.close().await;
 }
 
-pub async fn what_is_unsettled_when_its_client_closes_comes_again(place: Place) {
-    let (client, other) = (place.client().await, place.client().await);
+pub async fn unsettled_messages_are_redelivered_when_their_client_closes(fixture: Fixture) {
+    let (client, other) = (fixture.client().await, fixture.client().await);
     let mut consumer = client.consume(Queue::Work, 10);
     assert_eq!(
         client
@@ -265,7 +269,7 @@ pub async fn what_is_unsettled_when_its_client_closes_comes_again(place: Place) 
     next(&mut consumer).await.settle.acknowledge().await;
     let in_hand = next(&mut consumer).await;
     client.close().await;
-    // Too late, and harmless.
+    // Too late, but harmless.
     in_hand.settle.acknowledge().await;
 
     let mut again = other.consume(Queue::Work, 10);
@@ -278,8 +282,8 @@ pub async fn what_is_unsettled_when_its_client_closes_comes_again(place: Place) 
     other.close().await;
 }
 
-pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(place: Place) {
-    let client = place.client().await;
+pub async fn a_dropped_consumer_gives_back_the_messages_that_it_did_not_hand_out(fixture: Fixture) {
+    let client = fixture.client().await;
     let consumer = client.consume(Queue::Work, 10);
     is_registered(&consumer).await;
     assert_eq!(
@@ -297,9 +301,9 @@ pub async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out(place: Place
     client.close().await;
 }
 
-pub async fn a_queue_is_consumed_while_it_has_a_consumer(place: Place) {
-    let client = place.client().await;
-    let other = place.client().await;
+pub async fn a_queue_is_consumed_while_it_has_a_consumer(fixture: Fixture) {
+    let client = fixture.client().await;
+    let other = fixture.client().await;
     assert!(!other.is_consumed(Queue::WorkGroups).await);
     let consumer = client.consume(Queue::WorkGroups, 1);
     is_registered(&consumer).await;
@@ -315,8 +319,8 @@ pub async fn a_queue_is_consumed_while_it_has_a_consumer(place: Place) {
     other.close().await;
 }
 
-pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Place) {
-    let client = place.client().await;
+pub async fn deliveries_can_be_settled_after_consuming_has_stopped(fixture: Fixture) {
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 2);
     assert_eq!(
         client.publish(&[work("a"), work("b"), work("c")]).await,
@@ -339,11 +343,11 @@ pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Pla
     for delivery in rest {
         delivery.settle.acknowledge().await;
     }
-    // Publishing goes on.
+    // Publishing still works.
     publish(&*client, work("d")).await;
     client.close().await;
 
-    let other = place.client().await;
+    let other = fixture.client().await;
     depth_becomes(&*other, Queue::Work, 2).await;
     let mut again = other.consume(Queue::Work, 2);
     for body in ["c", "d"] {
@@ -354,8 +358,8 @@ pub async fn after_stopping_to_consume_what_is_in_hand_can_be_settled(place: Pla
     other.close().await;
 }
 
-pub async fn depth_counts_what_waits_and_not_what_is_worked_on(place: Place) {
-    let client = place.client().await;
+pub async fn depth_counts_waiting_messages_and_not_unacknowledged_ones(fixture: Fixture) {
+    let client = fixture.client().await;
     depth_becomes(&*client, Queue::Work, 0).await;
     assert_eq!(
         client.publish(&[work("a"), work("b"), work("c")]).await,
@@ -369,8 +373,8 @@ pub async fn depth_counts_what_waits_and_not_what_is_worked_on(place: Place) {
     client.close().await;
 }
 
-pub async fn after_closing_nothing_is_connected(place: Place) {
-    let client = place.client().await;
+pub async fn a_closed_broker_is_not_connected(fixture: Fixture) {
+    let client = fixture.client().await;
     client.declare_topology().await.unwrap();
     let mut consumer = client.consume(Queue::Work, 1);
     client.close().await;
@@ -382,8 +386,8 @@ pub async fn after_closing_nothing_is_connected(place: Place) {
     assert!(client.depth(Queue::Work).await.is_err());
 }
 
-pub async fn results_are_led_to_a_queue_while_their_keys_are_wanted(place: Place) {
-    let client = place.client().await;
+pub async fn results_are_routed_to_a_queue_while_their_keys_are_bound(fixture: Fixture) {
+    let client = fixture.client().await;
     let result = |key: &str| message(Exchange::Results, key, key, false);
     let (one, two) = ("payment.succeeded.one", "payment.succeeded.two");
     let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -393,7 +397,7 @@ pub async fn results_are_led_to_a_queue_while_their_keys_are_wanted(place: Place
         bound.await.unwrap();
     };
     publish(&*client, result(one)).await;
-    // Twice is as good as once.
+    // Binding twice changes nothing.
     for _ in 0..2 {
         bind(&[one], &[two]).await;
     }

@@ -1,103 +1,108 @@
-//! The contract in memory.
+//! The contract with the embedded broker.
 
-use super::{contract, place::Place};
-
-#[tokio::test]
-async fn what_is_published_is_delivered_in_order_and_gone_once_acknowledged() {
-    contract::what_is_published_is_delivered_in_order_and_gone_once_acknowledged(Place::memory())
-        .await;
-}
+use super::{contract, fixture::Fixture};
 
 #[tokio::test]
-async fn several_tasks_publish_at_once() {
-    contract::several_tasks_publish_at_once(Place::memory()).await;
-}
-
-#[tokio::test]
-async fn properties_and_headers_arrive_as_they_were_sent() {
-    contract::properties_and_headers_arrive_as_they_were_sent(Place::memory()).await;
-}
-
-#[tokio::test]
-async fn rejected_beyond_the_delivery_limit_it_is_a_dead_letter() {
-    contract::rejected_beyond_the_delivery_limit_it_is_a_dead_letter(Place::memory()).await;
-}
-
-#[tokio::test]
-async fn given_back_it_comes_again_and_is_no_dead_letter() {
-    contract::given_back_it_comes_again_and_is_no_dead_letter(Place::memory()).await;
-}
-
-#[tokio::test]
-async fn mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not() {
-    contract::mandatory_without_a_queue_is_unroutable_and_its_neighbours_are_not(Place::memory())
-        .await;
-}
-
-#[tokio::test]
-async fn what_nobody_hears_is_no_error() {
-    contract::what_nobody_hears_is_no_error(Place::memory()).await;
-}
-
-#[tokio::test]
-async fn the_default_exchange_leads_to_a_queue_by_its_name() {
-    contract::the_default_exchange_leads_to_a_queue_by_its_name(Place::memory()).await;
-}
-
-#[tokio::test]
-async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
-    contract::a_full_queue_refuses_and_takes_again_when_there_is_room(
-        Place::memory_with_work_length(3),
+async fn published_messages_are_delivered_in_order_and_deleted_once_acknowledged() {
+    contract::published_messages_are_delivered_in_order_and_deleted_once_acknowledged(
+        Fixture::memory(),
     )
     .await;
 }
 
 #[tokio::test]
-async fn results_reach_every_subscriber_whose_pattern_fits() {
-    contract::results_reach_every_subscriber_whose_pattern_fits(Place::memory()).await;
+async fn several_tasks_publish_at_once() {
+    contract::several_tasks_publish_at_once(Fixture::memory()).await;
+}
+
+#[tokio::test]
+async fn properties_and_headers_arrive_as_they_were_sent() {
+    contract::properties_and_headers_arrive_as_they_were_sent(Fixture::memory()).await;
+}
+
+#[tokio::test]
+async fn a_message_rejected_beyond_the_delivery_limit_is_dead_lettered() {
+    contract::a_message_rejected_beyond_the_delivery_limit_is_dead_lettered(Fixture::memory())
+        .await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_given_back_is_redelivered_and_never_dead_lettered() {
+    contract::a_message_that_is_given_back_is_redelivered_and_never_dead_lettered(Fixture::memory()).await;
+}
+
+#[tokio::test]
+async fn a_mandatory_message_without_a_queue_is_unroutable_and_the_others_are_published() {
+    contract::a_mandatory_message_without_a_queue_is_unroutable_and_the_others_are_published(
+        Fixture::memory(),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_without_subscribers_is_no_error() {
+    contract::a_message_without_subscribers_is_no_error(Fixture::memory()).await;
+}
+
+#[tokio::test]
+async fn the_default_exchange_routes_by_queue_name() {
+    contract::the_default_exchange_routes_by_queue_name(Fixture::memory()).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_messages_until_there_is_room() {
+    contract::a_full_queue_refuses_messages_until_there_is_room(Fixture::memory_with_work_length(
+        3,
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn results_reach_every_subscriber_whose_pattern_matches() {
+    contract::results_reach_every_subscriber_whose_pattern_matches(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn a_consumer_holds_no_more_than_its_prefetch() {
-    contract::a_consumer_holds_no_more_than_its_prefetch(Place::memory()).await;
+    contract::a_consumer_holds_no_more_than_its_prefetch(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn two_consumers_share_the_work() {
-    contract::two_consumers_share_the_work(Place::memory()).await;
+    contract::two_consumers_share_the_work(Fixture::memory()).await;
 }
 
 #[tokio::test]
-async fn what_is_unsettled_when_its_client_closes_comes_again() {
-    contract::what_is_unsettled_when_its_client_closes_comes_again(Place::memory()).await;
+async fn unsettled_messages_are_redelivered_when_their_client_closes() {
+    contract::unsettled_messages_are_redelivered_when_their_client_closes(Fixture::memory()).await;
 }
 
 #[tokio::test]
-async fn a_dropped_consumer_gives_back_what_it_did_not_hand_out() {
-    contract::a_dropped_consumer_gives_back_what_it_did_not_hand_out(Place::memory()).await;
+async fn a_dropped_consumer_gives_back_the_messages_that_it_did_not_hand_out() {
+    contract::a_dropped_consumer_gives_back_the_messages_that_it_did_not_hand_out(Fixture::memory()).await;
 }
 
 #[tokio::test]
 async fn a_queue_is_consumed_while_it_has_a_consumer() {
-    contract::a_queue_is_consumed_while_it_has_a_consumer(Place::memory()).await;
+    contract::a_queue_is_consumed_while_it_has_a_consumer(Fixture::memory()).await;
 }
 
 #[tokio::test]
-async fn after_stopping_to_consume_what_is_in_hand_can_be_settled() {
-    contract::after_stopping_to_consume_what_is_in_hand_can_be_settled(Place::memory()).await;
+async fn deliveries_can_be_settled_after_consuming_has_stopped() {
+    contract::deliveries_can_be_settled_after_consuming_has_stopped(Fixture::memory()).await;
 }
 
 #[tokio::test]
-async fn depth_counts_what_waits_and_not_what_is_worked_on() {
-    contract::depth_counts_what_waits_and_not_what_is_worked_on(Place::memory()).await;
+async fn depth_counts_waiting_messages_and_not_unacknowledged_ones() {
+    contract::depth_counts_waiting_messages_and_not_unacknowledged_ones(Fixture::memory()).await;
 }
 
 #[tokio::test]
-async fn after_closing_nothing_is_connected() {
-    contract::after_closing_nothing_is_connected(Place::memory()).await;
+async fn a_closed_broker_is_not_connected() {
+    contract::a_closed_broker_is_not_connected(Fixture::memory()).await;
 }
 
 #[tokio::test]
-async fn results_are_led_to_a_queue_while_their_keys_are_wanted() {
-    contract::results_are_led_to_a_queue_while_their_keys_are_wanted(Place::memory()).await;
+async fn results_are_routed_to_a_queue_while_their_keys_are_bound() {
+    contract::results_are_routed_to_a_queue_while_their_keys_are_bound(Fixture::memory()).await;
 }

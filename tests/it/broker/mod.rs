@@ -1,8 +1,8 @@
-//! The broker seam: one contract, kept by both implementations, and what only RabbitMQ can do.
+//! The broker's contract, which both implementations pass, and tests that only RabbitMQ allows.
 
 mod contract;
 mod embedded;
-pub mod place;
+pub mod fixture;
 mod rabbitmq;
 mod rabbitmq_faults;
 mod rabbitmq_idle;

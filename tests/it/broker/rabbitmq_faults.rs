@@ -1,4 +1,4 @@
-//! What RabbitMQ can do to a client, and that everything comes back by itself.
+//! Faults of RabbitMQ, and that clients recover from them without help.
 
 use std::{
     sync::Arc,
@@ -7,17 +7,17 @@ use std::{
 
 use lapin::{ConnectionProperties, options::QueueDeleteOptions};
 use payment_service::broker::{
-    Broker, Connection, PublishError, Queue, Topology,
+    Broker, ConnectionState, PublishError, Queue, Topology,
     rabbitmq::{RabbitMq, parse_urls},
 };
 
-use super::place::{
-    Place, blocking, depth_becomes, eventually, is_registered, is_up, next, options, publish, text,
-    work,
+use super::fixture::{
+    Fixture, blocking, depth_becomes, eventually, is_registered, is_up, next, options, publish,
+    text, work,
 };
 use crate::support::servers::{Broker as Server, BrokerOptions, fresh_vhost, shared_broker};
 
-/// How soon after the broker everything must be back: its own start, and the longest delay between attempts.
+/// How soon clients must recover: the broker's start, and the longest delay between attempts.
 const BACK: Duration = Duration::from_secs(10);
 
 async fn own_server() -> (Arc<Server>, String) {
@@ -26,7 +26,7 @@ async fn own_server() -> (Arc<Server>, String) {
     (Arc::new(server), url)
 }
 
-async fn state_becomes(client: &RabbitMq, what: &str, fits: impl Fn(&Connection) -> bool) {
+async fn state_becomes(client: &RabbitMq, what: &str, fits: impl Fn(&ConnectionState) -> bool) {
     let mut connection = client.connection();
     let found = tokio::time::timeout(
         Duration::from_secs(30),
@@ -41,7 +41,7 @@ async fn state_becomes(client: &RabbitMq, what: &str, fits: impl Fn(&Connection)
 }
 
 #[tokio::test]
-async fn after_a_kill_of_the_broker_publisher_and_consumer_come_back() {
+async fn publisher_and_consumer_recover_after_the_broker_is_killed() {
     let (server, url) = own_server().await;
     let mut quick = options(&url);
     quick.confirm_timeout = Duration::from_secs(2);
@@ -68,11 +68,11 @@ async fn after_a_kill_of_the_broker_publisher_and_consumer_come_back() {
         begin.elapsed()
     );
     state_becomes(&client, "down", |state| {
-        matches!(state, Connection::Down(_))
+        matches!(state, ConnectionState::Down(_))
     })
     .await;
     eventually("consumer gone", || async { !*consumer.registered.borrow() }).await;
-    // Of a session that is over: nothing happens.
+    // The session has ended, so nothing happens.
     in_hand.settle.acknowledge().await;
 
     let started = Arc::clone(&server);
@@ -96,9 +96,9 @@ async fn after_a_kill_of_the_broker_publisher_and_consumer_come_back() {
     client.close().await;
 }
 
-/// A process that is held keeps its connections open and answers nothing: half-open, as behind a cut cable.
+/// A stopped process keeps its connections open and answers nothing: half-open, as if a cable were cut.
 #[tokio::test]
-async fn a_broker_that_falls_silent_costs_the_confirm_time_out_and_no_more() {
+async fn a_silent_broker_costs_no_more_than_the_confirm_time_out() {
     let (server, url) = own_server().await;
     let mut quick = options(&url);
     quick.confirm_timeout = Duration::from_secs(1);
@@ -116,7 +116,7 @@ async fn a_broker_that_falls_silent_costs_the_confirm_time_out_and_no_more() {
         begin.elapsed()
     );
     state_becomes(&client, "down", |state| {
-        matches!(state, Connection::Down(_))
+        matches!(state, ConnectionState::Down(_))
     })
     .await;
     assert_eq!(
@@ -124,11 +124,11 @@ async fn a_broker_that_falls_silent_costs_the_confirm_time_out_and_no_more() {
         [Err(PublishError::NotConnected)]
     );
 
-    // The process is there and takes connections, but says nothing.
+    // The process accepts connections but sends nothing.
     state_becomes(
         &client,
         "tried again",
-        |state| matches!(state, Connection::Down(reason) if reason.contains("no answer in time")),
+        |state| matches!(state, ConnectionState::Down(reason) if reason.contains("no answer in time")),
     )
     .await;
     server.resume().unwrap();
@@ -141,8 +141,8 @@ async fn a_broker_that_falls_silent_costs_the_confirm_time_out_and_no_more() {
     eventually("lapin's threads end", || async { io_threads() == 0 }).await;
 }
 
-/// Threads of lapin in this process that belong to no live connection would pile up over a long outage. Other tests
-/// have connections too, hence only in a process of one test.
+/// lapin's threads of dead connections would pile up during a long outage. Other tests
+/// have connections, too, so this runs only in a process with one test.
 fn io_threads() -> usize {
     if !std::env::args().any(|argument| argument.contains("falls_silent")) {
         return 0;
@@ -155,7 +155,7 @@ fn io_threads() -> usize {
 }
 
 #[tokio::test]
-async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
+async fn a_resource_alarm_is_reported_as_blocked_until_it_ends() {
     let (server, url) = own_server().await;
     let mut quick = options(&url);
     quick.confirm_timeout = Duration::from_secs(2);
@@ -168,10 +168,10 @@ async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
     let alarmed = Arc::clone(&server);
     let alarm = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).";
     blocking(move || alarmed.rabbitmqctl(&["eval", alarm]).unwrap()).await;
-    // The broker blocks whoever publishes, when they do.
+    // The broker blocks a connection when it publishes.
     eventually("blocked", || async {
         client.publish(&[work("during")]).await;
-        *client.connection().borrow() == Connection::Blocked
+        *client.connection().borrow() == ConnectionState::Blocked
     })
     .await;
     let begin = Instant::now();
@@ -183,7 +183,7 @@ async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
         begin.elapsed() < Duration::from_millis(100),
         "a blocked broker is not waited for"
     );
-    // Acknowledgements travel on a connection of their own.
+    // Acknowledgements use a separate connection.
     in_hand.settle.acknowledge().await;
 
     let calmed = Arc::clone(&server);
@@ -195,7 +195,7 @@ async fn a_resource_alarm_is_told_as_blocked_until_it_is_over() {
 }
 
 #[tokio::test]
-async fn connections_closed_by_the_server_are_built_again() {
+async fn connections_closed_by_the_server_are_reopened() {
     let (server, url) = own_server().await;
     let client = RabbitMq::new(options(&url));
     is_up(&client).await;
@@ -211,7 +211,7 @@ async fn connections_closed_by_the_server_are_built_again() {
     })
     .await;
     let begin = Instant::now();
-    // It may be up again by now, but it was down.
+    // It may be up again by now.
     states.changed().await.unwrap();
     is_up(&client).await;
     assert!(begin.elapsed() < BACK);
@@ -223,18 +223,18 @@ async fn connections_closed_by_the_server_are_built_again() {
 }
 
 #[tokio::test]
-async fn a_queue_deleted_under_its_consumer_comes_back_with_it() {
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+async fn a_consumer_declares_its_deleted_queue_again() {
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     let mut consumer = client.consume(Queue::Work, 10);
     is_registered(&consumer).await;
-    delete_work_queue(&place).await;
+    delete_work_queue(&fixture).await;
     let mut registered = consumer.registered.clone();
     registered.wait_for(|it| !it).await.unwrap();
     let begin = Instant::now();
     is_registered(&consumer).await;
     assert!(begin.elapsed() < BACK);
-    // The broker may take a moment to route to a queue that it has just made: what is unroutable is published again.
+    // The broker may need a moment to route to a new queue: unroutable messages are published again.
     let publisher = &*client;
     eventually("routed again", || async {
         publisher.publish(&[work("after")]).await == [Ok(())]
@@ -247,11 +247,11 @@ async fn a_queue_deleted_under_its_consumer_comes_back_with_it() {
 }
 
 #[tokio::test]
-async fn a_queue_deleted_under_its_publisher_is_unroutable_until_it_is_declared_again() {
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+async fn messages_to_a_deleted_queue_are_unroutable_until_it_is_declared_again() {
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     publish(&*client, work("before")).await;
-    delete_work_queue(&place).await;
+    delete_work_queue(&fixture).await;
     let outcome = client.publish(&[work("during")]).await;
     assert!(
         matches!(outcome[..], [Err(PublishError::Unroutable { .. })]),
@@ -266,8 +266,8 @@ async fn a_queue_deleted_under_its_publisher_is_unroutable_until_it_is_declared_
     client.close().await;
 }
 
-async fn delete_work_queue(place: &Place) {
-    let Place::RabbitMq { url, .. } = place else {
+async fn delete_work_queue(fixture: &Fixture) {
+    let Fixture::RabbitMq { url, .. } = fixture else {
         panic!("not at RabbitMQ")
     };
     let operator = lapin::Connection::connect(url, ConnectionProperties::default())
@@ -282,7 +282,7 @@ async fn delete_work_queue(place: &Place) {
 }
 
 #[tokio::test]
-async fn a_queue_that_differs_is_named_and_everything_goes_on() {
+async fn a_queue_with_other_arguments_is_named_and_everything_continues() {
     let url = fresh_vhost().await.unwrap().to_string();
     let mut other = options(&url);
     other.topology = Topology::of_definitions()
@@ -293,7 +293,7 @@ async fn a_queue_that_differs_is_named_and_everything_goes_on() {
 
     let client = RabbitMq::new(options(&url));
     state_becomes(&client, "mismatch", |state| {
-        matches!(state, Connection::Mismatch(words) if words.contains("payments.work") && words.contains("x-max-length"))
+        matches!(state, ConnectionState::Mismatch(words) if words.contains("payments.work") && words.contains("x-max-length"))
     })
     .await;
     let refused = client.declare_topology().await.unwrap_err().to_string();
@@ -327,10 +327,10 @@ async fn the_second_host_is_used_when_the_first_is_dead() {
 }
 
 #[tokio::test]
-async fn without_any_host_it_says_why_and_shows_no_password() {
+async fn without_any_host_the_error_has_the_cause_and_no_password() {
     let client = RabbitMq::new(options("amqp://user:secret@127.0.0.1:1/x"));
     state_becomes(&client, "down", |state| {
-        matches!(state, Connection::Down(reason) if reason.contains("127.0.0.1:1") && !reason.contains("secret"))
+        matches!(state, ConnectionState::Down(reason) if reason.contains("127.0.0.1:1") && !reason.contains("secret"))
     })
     .await;
     assert_eq!(
@@ -343,7 +343,7 @@ async fn without_any_host_it_says_why_and_shows_no_password() {
 }
 
 #[tokio::test]
-async fn a_virtual_host_may_have_odd_characters() {
+async fn a_virtual_host_may_have_special_characters() {
     let vhost = "odd/vhost %&?#ü";
     let url = blocking(move || {
         let server = shared_broker().unwrap();

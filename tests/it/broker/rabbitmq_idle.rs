@@ -1,4 +1,4 @@
-//! Consumers that get nothing: they register anew, in case the broker has forgotten them.
+//! Idle consumers register again, in case the broker has lost them.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use payment_service::broker::rabbitmq::RabbitMq;
 use payment_service::broker::{Broker as _, Consumer, PublishError, Queue};
 use tokio::time::timeout;
 
-use super::place::{blocking, eventually, is_registered, is_up, next, options, publish, work};
+use super::fixture::{blocking, eventually, is_registered, is_up, next, options, publish, work};
 use crate::support::proxy::Proxy;
 use crate::support::servers::{Broker, BrokerOptions, fresh_vhost, stick};
 
@@ -16,7 +16,7 @@ const IDLE: Duration = Duration::from_millis(300);
 const LIMIT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn one_with_nothing_in_hand_registers_anew_and_one_that_is_busy_does_not() {
+async fn an_idle_consumer_registers_again_and_a_busy_one_does_not() {
     let mut renewing = options(&fresh_vhost().await.unwrap());
     renewing.idle = IDLE;
     let client = RabbitMq::new(renewing);
@@ -49,7 +49,7 @@ struct TwoHosts {
 }
 
 impl TwoHosts {
-    /// From now on the queue of work answers nobody.
+    /// From now on the work queue does not answer.
     async fn with_a_silent_queue(idle: Duration) -> Self {
         let (server, vhost) = blocking(|| {
             let server = Broker::start(&BrokerOptions::default()).unwrap();
@@ -91,18 +91,18 @@ impl TwoHosts {
 }
 
 #[tokio::test]
-async fn one_whose_queue_does_not_answer_at_one_host_goes_to_the_next() {
+async fn a_consumer_whose_queue_does_not_answer_moves_to_the_next_host() {
     let place = TwoHosts::with_a_silent_queue(IDLE).await;
     place.until_connections_to_the_second(1).await;
     place.client.close().await;
 }
 
 #[tokio::test]
-async fn a_missed_confirm_sends_those_to_the_next_host_who_consume_from_the_same_one() {
+async fn a_missing_confirm_moves_the_consumers_of_that_host_to_the_next_one() {
     let place = TwoHosts::with_a_silent_queue(Duration::from_mins(10)).await;
     let outcomes = place.client.publish(&[work("unconfirmed")]).await;
     assert_eq!(outcomes, [Err(PublishError::NotConfirmed)]);
-    // The one that publishes, and the one that consumes.
+    // The publishing and the consuming connection.
     place.until_connections_to_the_second(2).await;
     place.client.close().await;
 }

@@ -1,19 +1,19 @@
-//! Queues that others have bound to the results: one that confirms nothing holds up no work.
+//! Queues that others have bound to the results: if one confirms nothing, work is not delayed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use payment_service::broker::rabbitmq::RabbitMq;
-use payment_service::broker::{Broker, Connection, Exchange, Publication, PublishError};
+use payment_service::broker::{Broker, ConnectionState, Exchange, Publication, PublishError};
 use tokio::time::{Instant, timeout};
 
-use super::place::{blocking, eventually, is_up, message, options, publish, work};
+use super::fixture::{blocking, eventually, is_up, message, options, publish, work};
 use crate::support::servers::{Broker as Server, BrokerOptions, StuckSubscriber};
 
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn a_subscribers_queue_that_confirms_nothing_holds_up_no_work() {
+async fn a_subscriber_queue_without_confirms_delays_no_work() {
     let server = blocking(|| Server::start(&BrokerOptions::default()).unwrap()).await;
     let server = Arc::new(server);
     let asked = Arc::clone(&server);
@@ -47,9 +47,9 @@ async fn a_subscribers_queue_that_confirms_nothing_holds_up_no_work() {
     let missing = Err(PublishError::NotConfirmed);
     assert_eq!(mixed, [missing.clone(), Ok(()), missing, Ok(())]);
     assert!(published > 10, "{published}");
-    // The session for results has been built again by now, which is no word on the broker.
+    // The session for results has been reopened by now, which does not mean that the broker is down.
     assert!(!state.has_changed().unwrap(), "{:?}", *state.borrow());
-    assert_eq!(*state.borrow(), Connection::Up);
+    assert_eq!(*state.borrow(), ConnectionState::Up);
 
     let stuck = Arc::clone(&server);
     blocking(move || StuckSubscriber::unstick(&stuck, &vhost).unwrap()).await;

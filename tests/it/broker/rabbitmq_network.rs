@@ -1,10 +1,10 @@
-//! What the network can do to a conversation with RabbitMQ, by way of a proxy.
+//! Network faults between a client and RabbitMQ, by a proxy.
 
 use std::time::{Duration, Instant};
 
 use payment_service::broker::{Broker, PublishError, Queue, rabbitmq::RabbitMq};
 
-use super::place::{
+use super::fixture::{
     depth_becomes, eventually, is_registered, is_up, next, options, publish, text, work,
 };
 use crate::support::{
@@ -12,10 +12,10 @@ use crate::support::{
     servers::fresh_vhost,
 };
 
-/// How soon everything must be back: two heartbeats missed, and the delays between attempts.
+/// How soon clients must recover: two missed heartbeats, and the delays between attempts.
 const BACK: Duration = Duration::from_secs(10);
 
-/// A client by way of a proxy, with a heartbeat of a second.
+/// A client behind a proxy, with a heartbeat of one second.
 async fn ready() -> (Proxy, RabbitMq) {
     let url = fresh_vhost().await.unwrap();
     let proxy = Proxy::before(&url).unwrap();
@@ -27,7 +27,7 @@ async fn ready() -> (Proxy, RabbitMq) {
 }
 
 #[tokio::test]
-async fn a_message_whose_confirm_is_lost_counts_as_not_published_though_it_was() {
+async fn a_message_whose_confirm_is_lost_counts_as_not_published() {
     let (proxy, client) = ready().await;
     let tripped = proxy.cut_at(Trigger::confirm_not_delivered());
     let outcome = client.publish(&[work("a")]).await;
@@ -38,13 +38,13 @@ async fn a_message_whose_confirm_is_lost_counts_as_not_published_though_it_was()
         client.publish(&[work("a")]).await == [Ok(())]
     })
     .await;
-    // Both are there: what takes them must know a message again.
+    // Both copies were published: consumers must recognize a duplicate.
     depth_becomes(&client, Queue::Work, 2).await;
     client.close().await;
 }
 
 #[tokio::test]
-async fn a_consumer_whose_connection_has_fallen_silent_finds_out_and_comes_back() {
+async fn a_consumer_recovers_from_a_silent_connection() {
     let (proxy, client) = ready().await;
     let mut consumer = client.consume(Queue::Work, 10);
     publish(&client, work("before")).await;
@@ -52,7 +52,7 @@ async fn a_consumer_whose_connection_has_fallen_silent_finds_out_and_comes_back(
     proxy.silence_all();
     let begin = Instant::now();
     let mut registered = consumer.registered.clone();
-    // What `wait_for` returns would hold the sender up.
+    // The guard that `wait_for` returns would block the sender.
     let lost = tokio::time::timeout(BACK, registered.wait_for(|it| !it))
         .await
         .is_ok();
@@ -63,7 +63,7 @@ async fn a_consumer_whose_connection_has_fallen_silent_finds_out_and_comes_back(
         "back {:.1} s after the silence began",
         begin.elapsed().as_secs_f32()
     );
-    // The broker finds out as well, and delivers again what was acknowledged into the silence.
+    // The broker notices as well, and redelivers messages whose acknowledgement was lost.
     let again = next(&mut consumer).await;
     assert_eq!(text(&again), "before");
     assert!(again.redelivered);
@@ -79,7 +79,7 @@ async fn a_consumer_whose_connection_has_fallen_silent_finds_out_and_comes_back(
 }
 
 #[tokio::test]
-async fn a_conversation_byte_by_byte_or_with_a_delay_is_the_same_conversation() {
+async fn splitting_or_delaying_the_traffic_changes_nothing() {
     let (proxy, client) = ready().await;
     let mut consumer = client.consume(Queue::Work, 10);
     for mode in [Mode::ByteByByte, Mode::Delay(Duration::from_millis(50))] {

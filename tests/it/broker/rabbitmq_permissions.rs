@@ -1,4 +1,4 @@
-//! rabbitmq/definitions.json as a broker loads it: who may do what, each refusal tried.
+//! The permissions in rabbitmq/definitions.json, in a broker that has loaded it: every refusal is tried.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use lapin::{
 };
 use payment_service::broker::{Broker, Exchange, Queue, rabbitmq::RabbitMq};
 
-use super::place::{is_registered, is_up, message, next, options, publish, text};
+use super::fixture::{is_registered, is_up, message, next, options, publish, text};
 use crate::support::servers::{Broker as Server, BrokerOptions};
 
 struct Loaded {
@@ -55,7 +55,7 @@ impl Loaded {
 }
 
 #[tokio::test]
-async fn loaded_definitions_let_nobody_in_until_a_password_is_given() {
+async fn users_of_the_definitions_cannot_log_in_until_a_password_is_set() {
     let loaded = Loaded::start().await;
     for user in ["payment-service", "store-manager"] {
         for password in ["", user, "guest"] {
@@ -196,7 +196,7 @@ async fn client_may_not_do_more(loaded: &Loaded) {
         .connect("store-manager", "from-the-deployment")
         .await
         .unwrap();
-    // A refusal closes its channel, so each has one of its own.
+    // A refusal closes its channel, so each attempt has a separate one.
     let channel = async || connection.create_channel().await.unwrap();
     for (exchange, key) in [
         ("payments.work", "payment.authorize"),

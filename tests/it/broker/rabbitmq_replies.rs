@@ -1,4 +1,4 @@
-//! Replies: an address for which the broker closes the connection takes nothing else with it.
+//! Replies: an address for which the broker closes the connection affects nothing else.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use payment_service::broker::{Broker as _, Exchange, Publication, PublishError, Queue};
 
-use super::place::{Place, depth_becomes, eventually, message, work};
+use super::fixture::{Fixture, depth_becomes, eventually, message, work};
 use crate::support::servers::fresh_vhost;
 use crate::support::servers::{Broker, BrokerOptions};
 
-/// An address that another broker has made for direct reply-to.
+/// A direct reply-to address that another broker created.
 pub async fn foreign_address() -> String {
     let start = || Broker::start(&BrokerOptions::default()).unwrap();
-    let server = super::place::blocking(start).await;
+    let server = super::fixture::blocking(start).await;
     let server = Arc::new(server);
     let asked = Arc::clone(&server);
-    let vhost = super::place::blocking(move || asked.vhost().unwrap()).await;
+    let vhost = super::fixture::blocking(move || asked.vhost().unwrap()).await;
     let address = address_at(&server.url(&vhost)).await;
-    super::place::blocking(move || drop(server)).await;
+    super::fixture::blocking(move || drop(server)).await;
     address
 }
 
-/// What a broker makes of `amq.rabbitmq.reply-to`.
+/// The address that a broker puts in place of `amq.rabbitmq.reply-to`.
 async fn address_at(url: &str) -> String {
     let connection = Connection::connect(url, ConnectionProperties::default())
         .await
@@ -66,10 +66,10 @@ fn reply(to: &str) -> Publication {
 }
 
 #[tokio::test]
-async fn an_address_of_another_broker_costs_work_and_results_nothing() {
+async fn a_reply_address_of_another_broker_does_not_affect_work_or_results() {
     let foreign = foreign_address().await;
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     let client = &*client;
     let mixed = [
         work("one"),
@@ -82,9 +82,9 @@ async fn an_address_of_another_broker_costs_work_and_results_nothing() {
     for index in [0, 2, 3] {
         assert_eq!(outcomes[index], Ok(()), "{index}");
     }
-    // Newer brokers may take it for an address that nobody listens at.
+    // Newer brokers may treat it as an address without a consumer.
     assert!(matches!(outcomes[1], Ok(()) | Err(PublishError::Closed(_))));
-    // Alone it does the same, and the next reply finds a session.
+    // Published alone it has the same result, and the next reply finds a session.
     let begin = std::time::Instant::now();
     let alone = client.publish_alone(&[reply(&foreign)]).await;
     eprintln!("alone it took {:?}", begin.elapsed());
@@ -96,10 +96,10 @@ async fn an_address_of_another_broker_costs_work_and_results_nothing() {
 }
 
 #[tokio::test]
-async fn names_that_lead_nowhere_are_no_error() {
+async fn replies_to_missing_queues_are_no_error() {
     let url = fresh_vhost().await.unwrap().to_string();
-    let client = payment_service::broker::rabbitmq::RabbitMq::new(super::place::options(&url));
-    super::place::is_up(&client).await;
+    let client = payment_service::broker::rabbitmq::RabbitMq::new(super::fixture::options(&url));
+    super::fixture::is_up(&client).await;
     let long_name = "n".repeat(255);
     for name in [
         "nobody.here",

@@ -1,5 +1,5 @@
-//! Messages that RabbitMQ passes on as they were sent and that lapin cannot read, or should not: properties that are not
-//! UTF-8, headers nested without end, bodies without bounds.
+//! Messages that RabbitMQ passes on and lapin cannot read, or should not: properties that are not
+//! UTF-8, deeply nested headers, very large bodies.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use payment_service::broker::{
 };
 use tokio::time::Instant;
 
-use super::place::{Place, depth_becomes, is_registered, message, next, publish, text, work};
+use super::fixture::{Fixture, depth_becomes, is_registered, message, next, publish, text, work};
 use crate::raw_amqp::{HEADERS, MESSAGE_ID, RawPublisher, deep_header, long, short};
 
 const ORDERS: (&str, &str) = ("payments.requests", "order.payment");
 
-async fn raw(place: &Place) -> RawPublisher {
-    let Place::RabbitMq { url, .. } = place else {
+async fn raw(fixture: &Fixture) -> RawPublisher {
+    let Fixture::RabbitMq { url, .. } = fixture else {
         panic!("not at RabbitMQ")
     };
     RawPublisher::connect(url).await
 }
 
 #[tokio::test]
-async fn three_hundred_that_are_no_text_delay_nobody_and_are_delivered_once() {
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+async fn three_hundred_messages_that_are_not_text_delay_no_other_and_are_delivered_once() {
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     let client = &*client;
-    let mut sender = raw(&place).await;
+    let mut sender = raw(&fixture).await;
     for _ in 0..300 {
         let properties = short(&[0xff, 0xfe]);
         sender.publish(ORDERS, MESSAGE_ID, &properties, b"{}").await;
@@ -66,11 +66,11 @@ async fn three_hundred_that_are_no_text_delay_nobody_and_are_delivered_once() {
     client.close().await;
 }
 
-/// On every queue, and a subscription to results.
+/// Consumers of every queue, and a subscription to results.
 #[tokio::test]
-async fn every_consumer_can_read_whatever_is_sent() {
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+async fn every_consumer_can_read_any_message() {
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     let client = &*client;
     let mut results = client.subscribe_results(&["#"]);
     is_registered(&results).await;
@@ -80,7 +80,7 @@ async fn every_consumer_can_read_whatever_is_sent() {
         Queue::Callbacks,
         Queue::DeadLetters,
     ];
-    let mut sender = raw(&place).await;
+    let mut sender = raw(&fixture).await;
     let unreadable = [
         (MESSAGE_ID, short(&[0xff; 255])),
         (HEADERS, long(&deep_header())),
@@ -114,11 +114,11 @@ async fn read_all(consumer: &mut payment_service::broker::Consumer, count: usize
 }
 
 #[tokio::test]
-async fn of_bodies_and_headers_without_bounds_a_bounded_part_comes() {
-    let place = Place::rabbitmq().await;
-    let client = place.client().await;
+async fn only_a_limited_part_of_oversized_bodies_and_headers_is_received() {
+    let fixture = Fixture::rabbitmq().await;
+    let client = fixture.client().await;
     let client = &*client;
-    let mut sender = raw(&place).await;
+    let mut sender = raw(&fixture).await;
     let body = vec![b'x'; 15_000_000];
     let trace = [&short(b"traceparent")[..], b"S", &long(&[b'y'; 66_000])].concat();
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! How fast it is here: `cargo test --release --test it rates -- --ignored --nocapture`.
+//! Measures rates on this machine: `cargo test --release --test it rates -- --ignored --nocapture`.
 
 use std::{
     sync::Arc,
@@ -7,18 +7,18 @@ use std::{
 
 use payment_service::broker::{Broker, Queue};
 
-use super::place::{Place, work};
+use super::fixture::{Fixture, work};
 
 const MESSAGES: usize = 50_000;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures; prove nothing by it on a busy machine"]
 async fn rates_of_publishing_and_consuming() {
-    for (name, place) in [
-        ("memory", Place::memory()),
-        ("RabbitMQ", Place::rabbitmq().await),
+    for (name, fixture) in [
+        ("memory", Fixture::memory()),
+        ("RabbitMQ", Fixture::rabbitmq().await),
     ] {
-        let client = place.client().await;
+        let client = fixture.client().await;
         for batch in [1, 16, 256] {
             let (tasks, count) = if batch == 1 {
                 (32, MESSAGES / 5)

@@ -1,4 +1,4 @@
-//! One event that a receiver does not take stops no other.
+//! An event that a receiver does not accept does not stop others.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use super::receiver::{Call, Receiver, ready};
 use super::{callback, quick, with_receiver};
 use crate::app::{STORE, Setup, TestApp, eventually};
 
-/// Orders that the receiver takes are below this.
+/// The receiver accepts orders below this number.
 const UNKNOWN: i64 = 1_000;
 
-/// Long intervals, so that whoever waits for one is seen.
+/// Long intervals, so that an event that waits for one is noticed.
 fn patient(callback: serde_json::Value) -> Setup {
     quick()
         .with("CALLBACK_RETRY_INITIAL", "1s")
@@ -45,8 +45,8 @@ fn told(receiver: &Receiver) -> BTreeSet<i64> {
     receiver.calls().iter().map(order_of).collect()
 }
 
-/// Many payments for orders that are not taken, called for once at least; then some for orders that are: each is told
-/// as if it were alone.
+/// Many payments for orders that the receiver does not accept, each with at least one call; then some for accepted
+/// orders: their calls are not delayed.
 async fn others_are_told_at_once(app: &TestApp, receiver: &Receiver) {
     let store = app.api.with_key(STORE.1);
     for order_id in UNKNOWN + 1..=UNKNOWN + 20 {
@@ -73,7 +73,7 @@ async fn when_all_are_taken(receiver: &Receiver, status: u16, body: &'static str
 }
 
 #[tokio::test]
-async fn orders_that_the_store_does_not_know_hold_up_no_other() {
+async fn orders_that_the_store_does_not_know_delay_no_other() {
     with_receiver(in_the_store_s_language, |app, receiver| async move {
         receiver.answers(|_, call| {
             let known = order_of(&call) < UNKNOWN;
@@ -93,7 +93,7 @@ async fn orders_that_the_store_does_not_know_hold_up_no_other() {
 }
 
 #[tokio::test]
-async fn events_that_a_receiver_refuses_hold_up_no_other() {
+async fn events_that_a_receiver_refuses_delay_no_other() {
     with_receiver(by_webhook, |app, receiver| async move {
         receiver.answers(|_, call| ready(if order_of(&call) < UNKNOWN { 204 } else { 422 }, ""));
         others_are_told_at_once(&app, &receiver).await;
@@ -102,9 +102,9 @@ async fn events_that_a_receiver_refuses_hold_up_no_other() {
     .await;
 }
 
-/// Events that fail as if the receiver did: it counts as away for a moment, and a fresh event finds out that it is not.
+/// Events that fail as if the receiver were down: the circuit opens briefly, and a new event closes it again.
 #[tokio::test]
-async fn events_that_break_the_receiver_hold_up_others_for_a_moment() {
+async fn events_that_break_the_receiver_delay_others_only_briefly() {
     with_receiver(by_webhook, |app, receiver| async move {
         receiver.answers(|_, call| ready(if order_of(&call) < UNKNOWN { 204 } else { 500 }, ""));
         let store = app.api.with_key(STORE.1);
@@ -127,9 +127,9 @@ async fn events_that_break_the_receiver_hold_up_others_for_a_moment() {
     .await;
 }
 
-/// It says that it has the event, and then goes on talking.
+/// It answers that it has the event, and then keeps sending.
 #[tokio::test]
-async fn an_answer_that_does_not_end_is_an_answer() {
+async fn an_endless_answer_counts_as_an_answer() {
     with_receiver(by_webhook, |app, receiver| async move {
         receiver.answers(|_, _| {
             let endless = futures::stream::pending::<Result<axum::body::Bytes, std::io::Error>>();

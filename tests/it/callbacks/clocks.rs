@@ -1,4 +1,4 @@
-//! Workers whose clocks are wrong: the database's decides how old an event is and when it was signed.
+//! Workers with wrong clocks: the database's clock decides how old an event is and when it was signed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,17 +7,17 @@ use super::callback;
 use super::receiver::{Receiver, ready};
 use crate::app::{Api, STORE, clients_file, eventually};
 use crate::support::process::{Process, Settings};
-use crate::tools::place::Place;
+use crate::tools::fixture::Fixture;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 
-/// Where Debian's package `faketime` puts it.
+/// The path in Debian's package `faketime`.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 const PAYMENTS: usize = 20;
 
 #[tokio::test]
-async fn a_worker_that_is_a_day_ahead_gives_nothing_up_and_signs_for_the_right_moment() {
+async fn a_worker_with_a_clock_a_day_ahead_drops_no_event_and_signs_with_the_right_time() {
     if !Path::new(LIBRARY).exists() {
         println!("NOT RUN: install the package faketime");
         return;
@@ -26,8 +26,8 @@ async fn a_worker_that_is_a_day_ahead_gives_nothing_up_and_signs_for_the_right_m
     receiver.answers(|number, _| ready(if number % 3 == 0 { 500 } else { 204 }, ""));
     let folder = tempfile::tempdir().unwrap();
     let clients = clients_file(folder.path(), &[(STORE.0, callback(&receiver))]);
-    let place = Place::servers().await;
-    let settings = place
+    let fixture = Fixture::servers().await;
+    let settings = fixture
         .variables()
         .into_iter()
         .fold(Settings::default(), |it, (name, value)| {
@@ -38,7 +38,7 @@ async fn a_worker_that_is_a_day_ahead_gives_nothing_up_and_signs_for_the_right_m
         .with("CALLBACK_RETRY_MAX_INTERVAL", "200ms")
         .with("CALLBACK_GIVE_UP_AFTER", "1h")
         .with("SWEEP_EVERY", "50ms");
-    place.run(&["setup"]).await.with(0);
+    fixture.run(&["setup"]).await.with(0);
     let log = folder.path().join("log");
     let ahead = settings
         .clone()
@@ -65,7 +65,10 @@ async fn a_worker_that_is_a_day_ahead_gives_nothing_up_and_signs_for_the_right_m
         let signed: i64 = call.header("webhook-timestamp").parse().unwrap();
         assert!((now - signed).abs() < 60, "{} s off", signed - now);
     }
-    let letters = place.run(&["dead-letters", "list", "--json"]).await.with(0);
+    let letters = fixture
+        .run(&["dead-letters", "list", "--json"])
+        .await
+        .with(0);
     assert_eq!(letters.json(), serde_json::json!([]));
     assert!(stray.stop());
     let log = std::fs::read_to_string(&log).unwrap();

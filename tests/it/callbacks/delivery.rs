@@ -1,4 +1,4 @@
-//! Who is told what, and how it is signed.
+//! Which client gets which events, and how they are signed.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,7 +10,7 @@ use super::receiver::Call;
 use super::{SECRET, callback, quick, told_to_the_store, with_receiver};
 use crate::app::{KIOSK, STORE, clients_file, eventually, field};
 
-/// The few lines of Python in README.md, run over a call: by another implementation than ours.
+/// Verifies a call with the Python code in README.md, an independent implementation.
 fn verified_by_python(call: &Call, secret: &str) -> bool {
     let readme = include_str!("../../../README.md");
     let (_, rest) = readme.split_once("<!-- verify -->\n```python\n").unwrap();
@@ -40,7 +40,7 @@ fn verified_by_python(call: &Call, secret: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_client_is_told_of_its_payment_with_a_signature_that_others_can_verify() {
+async fn a_client_gets_its_event_with_a_signature_that_a_standard_library_verifies() {
     with_receiver(told_to_the_store, |app, receiver| async move {
         let store = app.api.with_key(STORE.1);
         let id = store.pay(1, "tok_visa").await;
@@ -67,7 +67,7 @@ async fn a_client_is_told_of_its_payment_with_a_signature_that_others_can_verify
 }
 
 #[tokio::test]
-async fn every_outcome_is_told_to_its_own_client_and_nothing_else() {
+async fn each_client_gets_every_outcome_of_its_own_payments_and_nothing_else() {
     with_receiver(told_to_the_store, |app, receiver| async move {
         let (store, kiosk) = (app.api.with_key(STORE.1), app.api.with_key(KIOSK.1));
         kiosk.pay(1, "tok_visa").await;
@@ -94,7 +94,7 @@ async fn every_outcome_is_told_to_its_own_client_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn callbacks_begin_and_end_with_the_clients_file_while_the_service_runs() {
+async fn callbacks_follow_changes_of_the_clients_file_while_the_service_runs() {
     with_receiver(
         |_| quick().with_clients(),
         |app, receiver| async move {
@@ -111,7 +111,7 @@ async fn callbacks_begin_and_end_with_the_clients_file_while_the_service_runs() 
             .await;
             let call = receiver.calls().remove(0);
             assert_eq!(call.kind(), "payment.declined");
-            // During a change of secrets each of the two verifies.
+            // During a rotation of secrets each of the two verifies.
             assert_eq!(call.header("webhook-signature").split(' ').count(), 2);
             assert!(verified_by_python(&call, SECRET));
 

@@ -1,4 +1,4 @@
-//! Receivers by `https`, with certificates of an authority of one's own. Without servers: a call is the same from both.
+//! Receivers over HTTPS, with certificates of an extra CA. Only embedded: a call is the same with servers.
 
 use super::receiver::Receiver;
 use super::{SECRET, given_up, quick};
@@ -14,7 +14,7 @@ fn told_by_https(receiver: &Receiver, host: &str) -> Setup {
 }
 
 #[tokio::test]
-async fn a_receiver_is_trusted_by_its_authority_and_its_name() {
+async fn a_receiver_is_trusted_by_its_ca_and_host_name() {
     let certificates = Certificates::make();
     let receiver = Receiver::start_with(&certificates.server).await;
     let setup =
@@ -28,7 +28,7 @@ async fn a_receiver_is_trusted_by_its_authority_and_its_name() {
 }
 
 #[tokio::test]
-async fn a_receiver_for_which_nobody_vouches_is_told_nothing_and_the_dead_letter_says_why() {
+async fn an_untrusted_receiver_gets_nothing_and_the_dead_letter_has_the_reason() {
     let certificates = Certificates::make();
     let receiver = Receiver::start_with(&certificates.server).await;
     for (host, authority) in [

@@ -1,4 +1,4 @@
-//! Callbacks from outside: a receiver of the test's own, which answers well, badly, late or not at all.
+//! Callbacks, with a receiver in the test that answers correctly, wrongly, late or not at all.
 
 mod alone;
 mod clocks;
@@ -26,7 +26,7 @@ pub fn callback(receiver: &Receiver) -> Value {
     json!({ "url": receiver.url("/hook"), "secrets": [SECRET], "allow_private_addresses": true })
 }
 
-/// Calls that follow each other quickly.
+/// Short intervals between calls.
 pub fn quick() -> Setup {
     Setup::new()
         // A busy machine must not make a payment fail.
@@ -36,17 +36,17 @@ pub fn quick() -> Setup {
         .with("CALLBACK_RETRY_MAX_INTERVAL", "200ms")
 }
 
-/// The store is called, the kiosk is not.
+/// The store has a callback, the kiosk has none.
 pub fn told_to_the_store(receiver: &Receiver) -> Setup {
     quick().with_callback(STORE, callback(receiver))
 }
 
-/// The same, and not for long.
+/// The same, abandoned after a short time.
 pub fn given_up_soon(receiver: &Receiver) -> Setup {
     told_to_the_store(receiver).with("CALLBACK_GIVE_UP_AFTER", "500ms")
 }
 
-/// Runs the same test embedded and on servers, each with a receiver of its own.
+/// Runs the same test embedded and with servers, each with its own receiver.
 pub async fn with_receiver<F, T>(setup: fn(&Receiver) -> Setup, test: F)
 where
     F: Fn(Arc<TestApp>, Receiver) -> T + Copy + Send + Sync + 'static,
@@ -69,7 +69,7 @@ where
     assert!(failed.is_empty(), "it failed on {failed:?}, see above");
 }
 
-/// The letter in which an event was given up, and why.
+/// The dead letter of an abandoned event, with its reason.
 pub async fn given_up(app: &TestApp, letters: &mut Consumer) -> (Value, String) {
     let (letter, reason) = app.dead_letter(letters).await;
     assert_eq!(letter["reason"], *reason);

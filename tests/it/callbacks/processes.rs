@@ -1,4 +1,4 @@
-//! Callbacks over the end of a process, and what the command `dead-letters` does with those that were given up.
+//! Callbacks when a process ends, and the command `dead-letters` with abandoned ones.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use super::callback;
 use super::receiver::{Receiver, ready};
 use crate::app::{Api, STORE, clients_file, eventually};
 use crate::support::process::{Process, Settings};
-use crate::tools::place::Place;
+use crate::tools::fixture::Fixture;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 
-async fn place(receiver: &Receiver, folder: &std::path::Path) -> (Place, Settings) {
-    let mut place = Place::servers().await;
+async fn fixture(receiver: &Receiver, folder: &std::path::Path) -> (Fixture, Settings) {
+    let mut fixture = Fixture::servers().await;
     for (name, value) in [
         (
             "CLIENTS_FILE",
@@ -23,24 +23,24 @@ async fn place(receiver: &Receiver, folder: &std::path::Path) -> (Place, Setting
         ("CALLBACK_GIVE_UP_AFTER", "300ms"),
         ("SWEEP_EVERY", "50ms"),
     ] {
-        place.also(name, value.to_owned());
+        fixture.also(name, value.to_owned());
     }
-    let settings = place
+    let settings = fixture
         .variables()
         .into_iter()
         .fold(Settings::default(), |settings, (name, value)| {
             settings.with(name, &value)
         });
-    (place, settings)
+    (fixture, settings)
 }
 
 #[tokio::test]
-async fn a_call_that_a_killed_worker_had_under_way_is_made_again_with_the_same_id() {
+async fn a_call_interrupted_by_a_killed_worker_is_repeated_with_the_same_id() {
     let receiver = Receiver::start().await;
     receiver.hangs();
     let folder = tempfile::tempdir().unwrap();
-    let (place, settings) = place(&receiver, folder.path()).await;
-    place.run(&["setup"]).await.with(0);
+    let (fixture, settings) = fixture(&receiver, folder.path()).await;
+    fixture.run(&["setup"]).await.with(0);
     let api = Process::start(PROGRAM, "api", &settings).await;
     let mut worker = Process::start(PROGRAM, "worker", &settings).await;
     let store = Api::new(api.api).with_key(STORE.1);
@@ -61,9 +61,9 @@ async fn a_call_that_a_killed_worker_had_under_way_is_made_again_with_the_same_i
     assert!(next.stop(), "it stops in order");
 }
 
-/// Embedded, the queue dies with its process.
+/// In the embedded service the queue is lost with its process.
 #[tokio::test]
-async fn a_service_without_servers_that_is_stopped_tells_the_rest_after_its_start() {
+async fn the_embedded_service_delivers_pending_callbacks_after_a_restart() {
     let receiver = Receiver::start().await;
     receiver.hangs();
     let folder = tempfile::tempdir().unwrap();
@@ -97,16 +97,19 @@ async fn a_service_without_servers_that_is_stopped_tells_the_rest_after_its_star
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_listed_with_its_reason_and_told_when_it_is_replayed() {
+async fn an_abandoned_event_is_listed_with_its_reason_and_delivered_when_replayed() {
     let receiver = Receiver::start().await;
     receiver.answers(|_, _| ready(500, ""));
     let folder = tempfile::tempdir().unwrap();
-    let (place, settings) = place(&receiver, folder.path()).await;
+    let (fixture, settings) = fixture(&receiver, folder.path()).await;
     let service = Process::start(PROGRAM, "", &settings).await;
     let store = Api::new(service.api).with_key(STORE.1);
     store.pay(1, "tok_visa").await;
     let list = || async {
-        let listed = place.run(&["dead-letters", "list", "--json"]).await.with(0);
+        let listed = fixture
+            .run(&["dead-letters", "list", "--json"])
+            .await
+            .with(0);
         listed.json().as_array().unwrap().clone()
     };
     eventually("it is given up", || async { list().await.len() == 1 }).await;
@@ -123,7 +126,7 @@ async fn what_was_given_up_is_listed_with_its_reason_and_told_when_it_is_replaye
     receiver.answers_with(204, "");
     let before = receiver.calls().len();
     let id = letter["id"].as_str().unwrap();
-    place.run(&["dead-letters", "replay", id]).await.with(0);
+    fixture.run(&["dead-letters", "replay", id]).await.with(0);
     eventually("it is told", || async { receiver.calls().len() > before }).await;
     let told = receiver.calls().remove(before);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Somebody who is called, by `http` or by `https`: notes every call and answers as it was told to.
+//! A receiver of callbacks over HTTP or HTTPS: records every call and answers as configured.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A header's text, empty if it is not there.
+    /// A header's text, empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).map(|value| value.to_str().unwrap());
         value.unwrap_or("")
@@ -42,7 +42,7 @@ impl Call {
         serde_json::from_str(&self.text).unwrap()
     }
 
-    /// What happened to the payment, of a CloudEvent.
+    /// The type of the CloudEvent.
     pub fn kind(&self) -> String {
         self.body()["type"].as_str().unwrap().to_owned()
     }
@@ -66,7 +66,7 @@ impl Receiver {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    /// The same, by `https` with this certificate.
+    /// The same over HTTPS, with this certificate.
     pub async fn start_with(certificate: &ServerCertificate) -> Self {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tls = acceptor(certificate);
@@ -93,7 +93,7 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
-    /// From now on answers like this; told the number of the call, from 0.
+    /// Sets the answers, by the number of the call from 0.
     pub fn answers(&self, with: impl Fn(usize, Call) -> Answering + Send + Sync + 'static) {
         *self.answer.lock().unwrap() = Arc::new(with);
     }
@@ -108,7 +108,7 @@ impl Receiver {
         self.answers(|_, _| Box::pin(std::future::pending()));
     }
 
-    /// Connections that were made to it.
+    /// How many connections were made to it.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -117,7 +117,7 @@ impl Receiver {
         self.calls.lock().unwrap().clone()
     }
 
-    /// Waits for so many calls; there must not be more.
+    /// Waits for this many calls, and fails if there are more.
     pub async fn called(&self, times: usize) -> Vec<Call> {
         eventually(&format!("{times} calls"), || async {
             self.calls().len() >= times
@@ -138,7 +138,7 @@ impl Listener for Encrypted {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
-    /// Whoever does not trust the certificate has not connected.
+    /// A caller that does not trust the certificate does not count as connected.
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             let (stream, from) = Listener::accept(&mut self.tcp).await;
@@ -175,7 +175,7 @@ pub fn ready(status: u16, body: &'static str) -> Answering {
     Box::pin(std::future::ready(answer))
 }
 
-/// An answer that sends the caller elsewhere.
+/// A redirect.
 pub fn redirect(to: &str) -> Answering {
     let answer = Response::builder()
         .status(307)

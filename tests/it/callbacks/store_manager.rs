@@ -1,4 +1,4 @@
-//! Store Manager's own language, against a stand-in that is as strict as the real one: numbers and booleans alone, ids in
+//! Callbacks in Store Manager's format, to a stand-in as strict as the real one: only numbers and booleans, ids in
 //! 32 bits.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::app::{STORE, Setup, eventually};
 /// Its table of orders: id, is paid.
 type Orders = Arc<Mutex<BTreeMap<i32, bool>>>;
 
-/// What it does with a call: its status and its answer.
+/// Handles a call: status and answer.
 fn put_order(orders: &Orders, call: &Call) -> (u16, &'static str) {
     let body: Value = serde_json::from_str(&call.text).unwrap_or_default();
     let fields = body.as_object().map_or(0, serde_json::Map::len);
@@ -48,7 +48,7 @@ fn told_in_its_language(receiver: &Receiver) -> Setup {
 }
 
 #[tokio::test]
-async fn an_order_is_marked_as_paid_when_its_payment_has_succeeded_and_not_before() {
+async fn an_order_is_marked_as_paid_only_after_its_payment_has_succeeded() {
     with_receiver(told_in_its_language, |app, receiver| async move {
         let orders: Orders = Arc::new(Mutex::new([(1, false), (2_147_483_647, false)].into()));
         let table = Arc::clone(&orders);
@@ -66,7 +66,7 @@ async fn an_order_is_marked_as_paid_when_its_payment_has_succeeded_and_not_befor
             [(1, false), (2_147_483_647, true)].into()
         );
 
-        // An order that it does not know yet: what it answers is no success.
+        // It does not know this order yet, so its answer is not a success.
         store.pay(7, "tok_visa").await;
         eventually("it was asked twice", || async {
             receiver.calls().len() >= 3

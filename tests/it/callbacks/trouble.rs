@@ -1,4 +1,4 @@
-//! Receivers that are down, slow, wrong or where they should not be.
+//! Receivers that are down, slow, wrong or at a forbidden address.
 
 use serde_json::json;
 use tokio::sync::watch;
@@ -27,7 +27,7 @@ async fn a_receiver_that_fails_is_called_again_with_the_same_id() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_the_event_is_given_up_in_the_end() {
+async fn a_redirect_is_not_followed_and_the_event_is_finally_abandoned() {
     with_receiver(given_up_soon, |app, receiver| async move {
         let mut letters = app.dead_letters();
         let elsewhere = Receiver::start().await;
@@ -45,7 +45,7 @@ async fn a_redirect_is_not_followed_and_the_event_is_given_up_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_gone_is_called_once() {
+async fn a_receiver_that_answers_410_is_called_once() {
     with_receiver(told_to_the_store, |app, receiver| async move {
         let mut letters = app.dead_letters();
         receiver.answers_with(410, "");
@@ -57,7 +57,7 @@ async fn a_receiver_that_is_gone_is_called_once() {
     .await;
 }
 
-/// By its name, which leads to this machine; by its address it would not even be configured.
+/// By a host name that resolves to this machine; its address itself would be refused by the configuration.
 fn without_permission(receiver: &Receiver) -> Setup {
     let url = format!("https://localhost:{}/", receiver.address.port());
     let callback = json!({ "url": url, "secrets": [super::SECRET] });
@@ -67,7 +67,7 @@ fn without_permission(receiver: &Receiver) -> Setup {
 }
 
 #[tokio::test]
-async fn a_private_address_behind_a_name_is_not_even_connected_to() {
+async fn no_connection_is_made_to_a_host_name_with_a_private_address() {
     with_receiver(without_permission, |app, receiver| async move {
         let mut letters = app.dead_letters();
         app.api.with_key(STORE.1).pay(1, "tok_visa").await;
@@ -84,7 +84,7 @@ async fn a_private_address_behind_a_name_is_not_even_connected_to() {
     .await;
 }
 
-/// One of the two takes calls and says nothing, for longer than the test lasts.
+/// One of the two accepts calls and does not answer for as long as the test runs.
 fn both_are_told(receiver: &Receiver) -> Setup {
     let mut silent = callback(receiver);
     silent["url"] = receiver.url("/silent").into();
@@ -110,12 +110,12 @@ async fn a_silent_receiver_delays_neither_payments_nor_the_other_client() {
             })
         });
         let (store, kiosk) = (app.api.with_key(STORE.1), app.api.with_key(KIOSK.1));
-        // More than may wait for a payment's sake: what waits for a callback is none of them.
+        // More than BACKLOG_LIMIT: callbacks that wait do not count.
         for order_id in 1..=40 {
             let id = kiosk.pay(order_id, "tok_visa").await;
             assert_eq!(kiosk.outcome(id).await["status"], "succeeded");
         }
-        // Two seconds each: by then the relay has seen the outbox.
+        // Two seconds each: by then the relay has measured the outbox.
         for order_id in 41..=42 {
             let id = kiosk.pay(order_id, "tok_issuer_slow").await;
             assert_eq!(kiosk.outcome(id).await["status"], "succeeded");
@@ -152,7 +152,7 @@ async fn told_of_everything(receiver: &Receiver, line: &str, payments: usize) {
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_all_the_time_is_left_alone_and_told_of_everything_when_it_is_back() {
+async fn a_failing_receiver_is_called_rarely_and_gets_every_event_when_it_works_again() {
     let patient = |receiver: &Receiver| {
         told_to_the_store(receiver)
             .with("CALLBACK_RETRY_INITIAL", "400ms")
@@ -170,7 +170,7 @@ async fn a_receiver_that_fails_all_the_time_is_left_alone_and_told_of_everything
             (outbox.total, outbox.of_payments) == (40, 0)
         })
         .await;
-        // Five in a row and those that were under way with them; a few more ask whether it is back.
+        // Five in a row and those in progress at that time; a few more are probes.
         let calls = receiver.calls().len();
         assert!(calls <= 12, "{calls} calls");
         receiver.answers_with(204, "");
@@ -188,7 +188,7 @@ fn nobody_there(receiver: &Receiver) -> Setup {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_the_dead_letter_says_so() {
+async fn without_a_listener_the_dead_letter_has_the_reason() {
     with_receiver(nobody_there, |app, _| async move {
         let mut letters = app.dead_letters();
         app.api.with_key(STORE.1).pay(1, "tok_visa").await;

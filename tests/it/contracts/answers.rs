@@ -1,5 +1,5 @@
-//! Every answer that the tests see is held against the description: a status, header or field that is not described is a
-//! failure, and so is a request that is taken although the description forbids it.
+//! Every answer that the tests get is checked against the description: an undescribed status, header or field is a
+//! failure, and so is an accepted request that the description forbids.
 
 use std::sync::LazyLock;
 
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::schemas::Schemas;
 
-/// What was asked, as far as the description goes.
+/// The part of a request that the description covers.
 pub struct Asked {
     pub method: String,
     pub path: String,
     pub body: Option<Value>,
 }
 
-/// What came back.
+/// A response.
 pub struct Came<'a> {
     pub status: u16,
     pub headers: &'a HeaderMap,
@@ -61,7 +61,7 @@ impl Asked {
         }
     }
 
-    /// Holds an answer against the description.
+    /// Checks an answer against the description.
     #[track_caller]
     pub fn must_allow(&self, came: &Came) {
         let faults = self.faults(came);
@@ -104,7 +104,7 @@ impl Asked {
         faults
     }
 
-    /// Other addresses and methods lead nowhere; `/metrics` is the operators'.
+    /// Other addresses and methods do not exist; `/metrics` is for operators.
     fn not_described(&self, came: &Came) -> Vec<String> {
         if self.path == "/metrics" || self.path.starts_with("/docs/") || self.method == "head" {
             return Vec::new();
@@ -119,7 +119,7 @@ impl Asked {
     }
 }
 
-/// The operation that a path leads to: of several, the one with the most of it written out.
+/// The operation of a path: of several, the one with the fewest placeholders.
 fn operation<'d>(document: &'d Value, method: &str, path: &str) -> Option<&'d Value> {
     let fits = |template: &str| {
         let (parts, given): (Vec<_>, Vec<_>) =
@@ -188,9 +188,9 @@ fn body(description: &Description, response: &Value, came: &Came) -> Vec<String>
     }
 }
 
-/// A check that cannot fail is none.
+/// The check itself must be able to fail.
 #[test]
-fn what_is_not_described_is_found() {
+fn answers_that_are_not_described_are_found() {
     let about = json!({"service": "payment-service", "status": "running", "version": "1"});
     let found = |method: &str, path: &str, status: u16, header: &str, body: &Value| {
         let mut headers = HeaderMap::new();

@@ -1,5 +1,5 @@
-//! `docs/asyncapi.yaml`: well formed, and true of the topology and of what is parsed. Whether it is true of what is
-//! published, every test that hears a message tells.
+//! `docs/asyncapi.yaml` is well formed and agrees with the topology and the parsers. All tests that receive messages
+//! check that it agrees with what is published.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn it_is_asyncapi_3_0() {
 }
 
 #[test]
-fn its_version_is_the_programs() {
+fn the_version_is_the_programs() {
     assert_eq!(
         DESCRIPTION.document["info"]["version"],
         env!("CARGO_PKG_VERSION")
@@ -37,7 +37,7 @@ fn its_version_is_the_programs() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_resolves() {
     fn check(document: &Value, value: &Value, seen: &mut u32) {
         match value {
             Value::Object(parts) => {
@@ -58,9 +58,9 @@ fn every_reference_leads_somewhere() {
     assert!(seen > 20, "{seen}");
 }
 
-/// Exchanges, queues with their arguments, and bindings: the same as what the broker loads.
+/// Exchanges, queues with their arguments, and bindings are those that the broker loads.
 #[test]
-fn it_has_the_topology_of_the_brokers_definitions() {
+fn the_topology_is_that_of_the_brokers_definitions() {
     let definitions = read_json("rabbitmq/definitions.json");
     let channels = DESCRIPTION.document["channels"].as_object().unwrap();
     let amqp = || {
@@ -140,7 +140,7 @@ fn it_has_the_topology_of_the_brokers_definitions() {
 }
 
 #[test]
-fn every_example_is_an_example() {
+fn every_example_matches_its_schema() {
     let document = &DESCRIPTION.document;
     let mut seen = 0;
     for channel in [
@@ -198,7 +198,7 @@ fn a_message_that_is_not_described_is_found() {
 
 /// The body of a request by message is described where it is parsed.
 #[test]
-fn requests_are_those_that_are_parsed() {
+fn described_requests_match_the_parser() {
     let openapi = payment_service::http::openapi::document();
     for (name, parsed) in [
         ("OrderPayment", schema::order_payment()),
@@ -244,7 +244,7 @@ fn requests_are_those_that_are_parsed() {
 }
 
 #[test]
-fn it_names_every_exchange_that_is_written_to() {
+fn every_exchange_that_is_published_to_is_described() {
     let text = DESCRIPTION.document["channels"].to_string();
     for exchange in [
         Exchange::Requests,

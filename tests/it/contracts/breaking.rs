@@ -1,4 +1,4 @@
-//! Which changes of a description break callers: something is gone, something new is required, something is narrower.
+//! Which changes of a description break callers: something is removed, newly required, or narrowed.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::resolved;
 
-/// The changes that break callers, each in one line.
+/// The breaking changes, each in one line.
 pub fn changes(old: &Value, new: &Value) -> Vec<String> {
     let mut found = Comparison {
         old,
@@ -23,7 +23,7 @@ struct Comparison<'d> {
     found: Vec<String>,
 }
 
-/// Who sends what the schema describes: callers suffer when they may send less, or get less.
+/// Who sends what the schema describes: callers break if they may send less, or get less.
 #[derive(Clone, Copy, PartialEq)]
 enum Sent {
     ByCaller,
@@ -154,7 +154,7 @@ impl<'d> Comparison<'d> {
             let (before, after) = (texts(&old[keyword]), texts(&new[keyword]));
             let (narrower, wider) = (!after.is_superset(&before), !before.is_superset(&after));
             let breaks = match (keyword, sent) {
-                // Callers read types strictly, and must expect values to be added to a list.
+                // Callers read types strictly, but must expect new values in a list.
                 ("type", Sent::ByService) => narrower || wider,
                 ("type", Sent::ByCaller) | ("enum", Sent::ByCaller) => narrower,
                 _ => false,
@@ -176,7 +176,7 @@ impl<'d> Comparison<'d> {
     }
 }
 
-/// Whoever changes one of these for what callers send should have thought about them.
+/// A change of one of these in requests needs a deliberate decision.
 const LIMITS: [&str; 9] = [
     "minimum",
     "maximum",

@@ -1,4 +1,4 @@
-//! Every result, reply and dead letter that the tests see is held against docs/asyncapi.yaml.
+//! Every result, reply and dead letter that the tests receive is checked against docs/asyncapi.yaml.
 
 use std::sync::LazyLock;
 
@@ -24,7 +24,7 @@ pub(super) static DESCRIPTION: LazyLock<Description> = LazyLock::new(|| {
     }
 });
 
-/// Holds a result or a reply against the description.
+/// Checks a result or a reply against the description.
 #[track_caller]
 pub fn must_allow(heard: &Heard) {
     let mut headers = json!(heard.headers);
@@ -44,7 +44,7 @@ pub fn must_allow(heard: &Heard) {
     );
 }
 
-/// Holds one of our own dead letters against the description.
+/// Checks one of the service's dead letters against the description.
 #[track_caller]
 pub fn must_allow_letter(properties: &Properties, body: &Value) {
     let mut headers = json!(properties.headers);

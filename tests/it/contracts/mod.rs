@@ -1,4 +1,4 @@
-//! The descriptions of both interfaces: that they are well formed, that they are true, and that they do not change
+//! The descriptions of both interfaces: that they are well formed and correct, and that they do not change
 //! unnoticed.
 
 pub mod answers;
@@ -26,7 +26,7 @@ fn read_json(path: &str) -> Value {
     serde_json::from_str(&read(path)).unwrap()
 }
 
-/// What a `$ref` within a document leads to; anything else is itself.
+/// The target of a `$ref` within a document; other values are returned unchanged.
 fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     let reference = value["$ref"]
         .as_str()

@@ -1,4 +1,4 @@
-//! `docs/openapi.json` is the description as it was last agreed on; the service serves the one made from its code.
+//! `docs/openapi.json` is the committed description; the service serves the one generated from its code.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use super::{breaking, file, read, read_json, resolved};
 
 const KEPT: &str = "docs/openapi.json";
 
-/// `CONTRACT=renew` writes the file anew, unless that breaks callers; `CONTRACT=break` does so all the same.
+/// `CONTRACT=renew` rewrites the file, unless that breaks callers; `CONTRACT=break` does it in any case.
 #[test]
-fn the_description_is_the_one_that_was_agreed_on() {
+fn the_description_is_the_committed_one() {
     let made = document();
     let text = serde_json::to_string_pretty(&made).unwrap() + "\n";
     let wish = std::env::var("CONTRACT").unwrap_or_default();
@@ -55,7 +55,7 @@ fn it_is_openapi_3_1() {
 }
 
 #[test]
-fn every_example_is_an_example() {
+fn every_example_matches_its_schema() {
     let document = document();
     let (strict, lenient) = (Schemas::strictly_of(&document), Schemas::of(&document));
     let mut seen = 0;
@@ -93,7 +93,7 @@ fn every_example_is_an_example() {
 
 /// A payment in an example is one that the service could have written.
 #[test]
-fn payments_in_examples_are_read_and_written_unchanged() {
+fn payments_in_examples_round_trip() {
     let document = document();
     let examples = &document["paths"]["/payments/{payment_id}"]["get"]["responses"]["200"]["content"]
         ["application/json"]["examples"];
@@ -114,10 +114,10 @@ fn payments_in_examples_are_read_and_written_unchanged() {
     assert_eq!(states.len(), 7, "one of each state: {states:?}");
 }
 
-/// By the router's own source: every address of it is described, and nothing else.
+/// From the router's source: exactly its addresses are described.
 #[test]
 fn every_address_is_described() {
-    let sources = ["src/http/router.rs", "src/http/docs.rs"]
+    let sources = ["src/http/router.rs", "src/http/docs/mod.rs"]
         .map(read)
         .concat();
     let without_space: String = sources.split_whitespace().collect();
@@ -134,10 +134,10 @@ fn every_address_is_described() {
 }
 
 #[test]
-fn every_kind_of_problem_is_described() {
+fn every_problem_type_is_described() {
     let text = document().to_string();
     for kind in Kind::ALL {
-        // Where a method is not possible there is nothing to describe; the payment page speaks for itself.
+        // Methods that are not allowed need no description, nor does the payment page.
         if !matches!(kind, Kind::MethodNotAllowed | Kind::CrossSite) {
             assert!(
                 text.contains(kind.title()),
@@ -148,7 +148,7 @@ fn every_kind_of_problem_is_described() {
 }
 
 #[test]
-fn nothing_that_needs_a_key_is_open() {
+fn every_operation_that_needs_a_key_says_so() {
     let open = |operation: &Value| operation["security"] == json!([]);
     for (place, operation) in operations(&document()) {
         let service = operation["tags"] == json!(["service"]);
@@ -159,7 +159,7 @@ fn nothing_that_needs_a_key_is_open() {
 }
 
 #[test]
-fn a_change_that_breaks_callers_is_told_from_one_that_does_not() {
+fn breaking_changes_are_distinguished_from_compatible_ones() {
     type Change = (&'static str, fn(&mut Value));
     let schema = "/components/schemas";
     let breaking: [Change; 9] = [

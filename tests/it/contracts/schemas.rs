@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// Validators for the schemas of one document; each is made once.
+/// Validators for the schemas of one document; each is created once.
 pub struct Schemas {
     components: Value,
     made: Mutex<HashMap<String, Arc<Validator>>>,
 }
 
 impl Schemas {
-    /// Of a document, as it is.
+    /// For a document as it is.
     pub fn of(document: &Value) -> Self {
         Self {
             components: document["components"].clone(),
@@ -21,20 +21,20 @@ impl Schemas {
         }
     }
 
-    /// Of a document; what its objects do not name, they may not have. Callers must expect more fields to come, but the
-    /// service must not have some that are not described.
+    /// For a document whose objects may have only the fields that they name. Callers must expect new fields, but the
+    /// service must not send fields that are not described.
     pub fn strictly_of(document: &Value) -> Self {
         let mut schemas = Self::of(document);
         close(&mut schemas.components["schemas"]);
         schemas
     }
 
-    /// Of a document that refers to schemas of another one.
+    /// For a document that refers to schemas of another one.
     pub fn with_those_of(document: &Value, other: &Value) -> Self {
         let mut schemas = Self::strictly_of(other);
         let own = document["components"]["schemas"].as_object();
         for (name, schema) in own.into_iter().flatten() {
-            // Those of the other document stand there as references to it.
+            // Schemas of the other document are references to it.
             if schemas.components["schemas"][name].is_null() {
                 schemas.components["schemas"][name] = schema.clone();
             }
@@ -42,7 +42,7 @@ impl Schemas {
         schemas
     }
 
-    /// What is wrong with a value, by a schema of the document; nothing if all is well.
+    /// The errors of a value by a schema of the document; none if it is valid.
     pub fn faults(&self, schema: &Value, value: &Value) -> Vec<String> {
         let validator = self.validator(schema);
         let fault = |error: jsonschema::ValidationError| {

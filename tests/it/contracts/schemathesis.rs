@@ -1,5 +1,5 @@
-//! Schemathesis reads the description and tries to catch the running service at something else: requests that the
-//! description allows and forbids, in every place, alone and in sequences.
+//! Schemathesis looks for differences between the description and the running service, with requests that the
+//! description allows and forbids, alone and in sequences.
 
 use std::io::Write;
 use std::process::Command;
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use crate::support::process::{Process, Settings};
 use crate::support::python;
 
-/// Seconds, unless `SCHEMATHESIS_SECONDS` says otherwise. The examples and the limits of all fields are tried whatever it
-/// is; what is left goes to random requests.
+/// Seconds, unless `SCHEMATHESIS_SECONDS` is set. The examples and the limits of all fields are always tried;
+/// the remaining time is for random requests.
 const SECONDS: &str = "25";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn schemathesis_finds_nothing() {
+async fn schemathesis_finds_no_problem() {
     let folder = TempDir::new().unwrap();
     let (key, digest) = new_api_key();
     let clients = folder.path().join("clients.json");
@@ -55,7 +55,7 @@ async fn schemathesis_finds_nothing() {
     let counted = |line: &&str| line.contains(" generated, ") || line.ends_with(" generated");
     let cases = said.lines().find(counted);
     let cases = cases.unwrap_or_else(|| panic!("how many requests?\n{said}"));
-    // Past the capture of test output: this figure is wanted.
+    // Not captured like other test output, so that the figure is seen.
     let _ = writeln!(std::io::stderr(), "schemathesis: {}", cases.trim());
     let number: u32 = cases.split_whitespace().next().unwrap().parse().unwrap();
     assert!(number > 200, "{said}");

@@ -13,7 +13,7 @@ fn with(mut order: Value, name: &str, value: Value) -> Value {
     order
 }
 
-/// RFC 9457's members and ours.
+/// The members of RFC 9457 and those of this service.
 #[track_caller]
 fn is_problem(answer: &Answer) {
     assert_eq!(answer.header("Content-Type"), "application/problem+json");
@@ -33,7 +33,7 @@ async fn refused(api: &Api, path: &str, body: Value, expected: &[(&str, &str)]) 
 }
 
 #[tokio::test]
-async fn bad_amounts_are_refused_each_for_its_reason() {
+async fn each_invalid_amount_is_refused_with_its_reason() {
     on_both(Setup::new(), |app| async move {
         for (amount, code) in [
             (Value::Null, "missing"),
@@ -76,7 +76,7 @@ async fn bad_amounts_are_refused_each_for_its_reason() {
 }
 
 #[tokio::test]
-async fn impossible_cards_are_refused_wherever_a_card_is_taken() {
+async fn impossible_cards_are_refused_wherever_a_card_is_accepted() {
     on_both(Setup::new(), |app| async move {
         let number = "invalid_card_number";
         let cases = [
@@ -118,7 +118,7 @@ async fn impossible_cards_are_refused_wherever_a_card_is_taken() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_request_are_listed_together() {
+async fn all_errors_of_a_request_are_listed_together() {
     on_both(Setup::new(), |app| async move {
         let body = json!({
             "order_id": "one", "user_id": 0, "total_amount": -5, "currency": "ABC", "colour": "red",
@@ -150,7 +150,7 @@ async fn all_faults_of_a_request_are_listed_together() {
 }
 
 #[tokio::test]
-async fn bad_but_possible_cards_are_declined_with_their_reason() {
+async fn valid_test_cards_for_declines_are_declined_with_their_reason() {
     on_both(Setup::new(), |app| async move {
         for (order_id, (number, expiration, code)) in (1..).zip([
             ("4111111111111112", "2035-01", "incorrect_number"),

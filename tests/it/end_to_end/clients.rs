@@ -1,4 +1,4 @@
-//! API keys, and that no client sees or moves what is another's.
+//! API keys, and that no client sees or changes payments of another.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::app::{Api, KIOSK, STORE, Setup, TestApp, card, field, on_both};
 
 #[tokio::test]
-async fn without_a_known_api_key_nothing_is_served_but_the_start_page_and_health() {
+async fn without_a_known_api_key_only_the_start_page_and_health_are_served() {
     on_both(Setup::new().with_clients(), |app| async move {
         app.api.get("/").await.is(200);
         app.api.get("/health/live").await.is(200);
@@ -36,12 +36,12 @@ async fn without_a_known_api_key_nothing_is_served_but_the_start_page_and_health
 }
 
 #[tokio::test]
-async fn a_client_neither_sees_nor_moves_the_payments_of_another() {
+async fn a_client_can_neither_see_nor_change_payments_of_another_client() {
     on_both(Setup::new().with_clients(), |app| async move {
         let (store, kiosk) = both(&app);
         let id = store.create(1).await;
         let path = format!("/payments/{id}");
-        // The same answer as for a payment that nobody has.
+        // The same answer as for a payment that does not exist.
         let unknown = kiosk.get("/payments/2000000000").await.is(404);
         let hidden = kiosk.get(&path).await.is(404);
         let sentence = field(&unknown.body, "error").replace("2000000000", &id.to_string());
@@ -67,7 +67,7 @@ async fn a_client_neither_sees_nor_moves_the_payments_of_another() {
 }
 
 #[tokio::test]
-async fn each_client_has_idempotency_keys_of_its_own() {
+async fn idempotency_keys_belong_to_a_client() {
     on_both(Setup::new().with_clients(), |app| async move {
         let (store, kiosk) = both(&app);
         let key = [("Idempotency-Key", "same")];
@@ -84,7 +84,7 @@ async fn each_client_has_idempotency_keys_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_card_token_is_good_for_the_client_that_made_it_alone() {
+async fn only_the_client_that_created_a_card_token_can_use_it() {
     on_both(Setup::new().with_clients(), |app| async move {
         let (store, kiosk) = both(&app);
         let token = store.card_token("4242424242424242").await;
@@ -93,7 +93,7 @@ async fn a_card_token_is_good_for_the_client_that_made_it_alone() {
         });
         let refused = kiosk.post("/payments", order).await.is(422);
         assert_eq!(refused.faults(), [("card_token", "token_unusable")]);
-        // Trying it has not used it up.
+        // The attempt has not used it up.
         let id = store.pay(1, &token).await;
         assert_eq!(store.outcome(id).await["is_paid"], true);
     })

@@ -7,12 +7,12 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use crate::app::{Backend, Order, Setup, TestApp, field, run_on};
 use crate::support::servers::{Database, DatabaseOptions};
 
-/// For all who are no administrators: `late_…` are told that it is half an hour earlier than it is, `early_…` that it
-/// is half an hour later.
+/// For all users except administrators: for `late_…` it is half an hour earlier than it is, for `early_…` half an
+/// hour later.
 const OTHER_TIME: &str = "--init-connect=SET timestamp = \
     UNIX_TIMESTAMP() + IF(USER() LIKE 'early@%', 1800, -1800)";
 
-/// A database server with two databases, and two users for them, each with a time of its own.
+/// A database server with two databases and a user for each, who sees a different time.
 struct Clocks {
     server: Database,
 }
@@ -44,7 +44,7 @@ impl Clocks {
         administrator.execute(sql).await.unwrap();
     }
 
-    /// Runs the service with this user's time.
+    /// Runs the service with this user's clock.
     async fn run(&self, user: &str, test: impl AsyncFn(&TestApp)) {
         let url = self.server.url(user);
         let url = url.replace("root@", &format!("{user}:{user}@"));
@@ -52,7 +52,7 @@ impl Clocks {
         run_on(setup, Backend::Servers, async |app| test(&app).await).await;
     }
 
-    /// A card token that expires in so many minutes, by the clock of this machine.
+    /// A card token that expires after this many minutes by the clock of this machine.
     async fn token(&self, user: &str, app: &TestApp, minutes: i8) -> String {
         let token = app.api.card_token("4242424242424242").await;
         let moved = format!(
@@ -65,7 +65,7 @@ impl Clocks {
 }
 
 #[tokio::test]
-async fn a_card_token_has_expired_when_the_database_says_so() {
+async fn card_tokens_expire_by_the_databases_clock() {
     let clocks = Clocks::start().await;
     clocks
         .run("early", async |app| {

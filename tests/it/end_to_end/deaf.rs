@@ -1,4 +1,4 @@
-//! A subscription to results that stands and brings nothing: waiting requests get their answer all the same.
+//! A subscription to results that exists but delivers nothing: waiting requests are answered nevertheless.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ async fn waited(api: &Api, order_id: i64) -> Duration {
     begin.elapsed()
 }
 
-/// There is always somebody who waits, so that the subscription never rests.
+/// Some request always waits, so that the subscription is always in use.
 fn keep_busy(api: &Api) -> (Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
     let busy = Arc::new(AtomicBool::new(true));
     let (api, still) = (api.clone(), Arc::clone(&busy));
@@ -33,8 +33,7 @@ fn keep_busy(api: &Api) -> (Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_results_exchange_that_is_deleted_on_a_busy_api_delays_answers_by_seconds_and_not_for_long()
- {
+async fn deleting_the_results_exchange_delays_answers_by_seconds_and_only_briefly() {
     let setup = Setup::new().with("PROCESSOR_TIMEOUT", "10s");
     run_on(setup, Backend::Servers, |app| async move {
         let (busy, waiting) = keep_busy(&app.api);
@@ -45,12 +44,12 @@ async fn a_results_exchange_that_is_deleted_on_a_busy_api_delays_answers_by_seco
             ExchangeDeleteOptions::default(),
         );
         deleted.await.unwrap();
-        // Whoever waits now is found by the look at the database.
+        // A request that waits now gets its outcome by polling the database.
         for order_id in 2..=4 {
             let took = waited(&app.api, order_id).await;
             assert!(took < Duration::from_secs(8), "{took:?}");
         }
-        // And soon the results wake again.
+        // Soon results notify waiting requests again.
         let order_id = std::cell::Cell::new(4);
         eventually("results wake those who wait", || async {
             order_id.set(order_id.get() + 1);

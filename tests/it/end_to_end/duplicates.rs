@@ -1,5 +1,5 @@
-//! The same request several times at nearly the same time, with a card token that can be used once: whichever of them is
-//! first, the others get its payment, by both ways in.
+//! The same request several times at nearly the same time, with a one-time card token: all get the payment of the
+//! first, by REST and by message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn payments() -> i64 {
 /// Requests that are sent at the same time.
 const CONCURRENT: usize = 16;
 
-/// A time-out that a busy machine does not turn into tries that fail.
+/// A time-out that does not make tries fail on a busy machine.
 fn setup() -> Setup {
     Setup::new()
         .with("PROCESSOR_TIMEOUT", "2s")
@@ -56,7 +56,7 @@ async fn another(app: &TestApp) -> Api {
 }
 
 #[tokio::test]
-async fn duplicates_with_a_one_time_token_get_the_payment_of_the_first_by_both_ways_in() {
+async fn duplicates_with_a_one_time_token_get_the_first_payment_by_rest_and_by_message() {
     on_both(setup(), |app| async move {
         let second = another(&app).await;
         let tripled = (1..=payments()).map(|order| tripled(&app, &second, order));
@@ -94,7 +94,7 @@ async fn tripled(app: &TestApp, second: &Api, order: i64) {
 }
 
 #[tokio::test]
-async fn a_token_that_is_presented_twice_for_one_payment_starts_one_attempt() {
+async fn presenting_a_token_twice_for_one_payment_starts_one_attempt() {
     on_both(setup(), |app| async move {
         let second = another(&app).await;
         let twice = (1..=payments() / 3).map(|order| twice(&app, &second, order));
@@ -115,7 +115,7 @@ async fn twice(app: &TestApp, second: &Api, order: i64) {
     );
     let outcome = app.api.outcome(id).await;
     assert_eq!(outcome["attempt"], 1);
-    // Also when it comes late: the token was used, but for this very payment.
+    // Also if it comes late: the token was used, but by this payment.
     let late = post(second, &process, None, &body).await;
     for answer in [one, other, late] {
         assert!(
@@ -128,9 +128,9 @@ async fn twice(app: &TestApp, second: &Api, order: i64) {
     }
 }
 
-/// The same under a key with another card: that is no duplicate, and its token can still be used.
+/// Another card under the same key is not a duplicate, and its token can still be used.
 #[tokio::test]
-async fn another_request_under_a_used_key_uses_no_token_up() {
+async fn another_request_under_a_used_key_does_not_use_its_token() {
     on_both(setup(), |app| async move {
         let [first, second] = [
             token(&app.api, "4242424242424242").await,
@@ -158,7 +158,7 @@ async fn another_request_under_a_used_key_uses_no_token_up() {
     .await;
 }
 
-/// Whatever moment a client disconnects at: what was committed is dispatched by its commit. Nothing is ever swept here.
+/// Whenever a client disconnects, the commit dispatches its payment. The sweep does not run here.
 #[tokio::test]
 async fn payments_of_clients_that_disconnect_are_dispatched_at_once() {
     let never = setup()

@@ -1,4 +1,4 @@
-//! One client floods the workers; another one must not wait for it.
+//! One client floods the workers; another must not wait for it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use payment_service::domain::PaymentId;
 
 use crate::app::{Api, Backend, KIOSK, STORE, Setup, TestApp, eventually, on_both, run_on};
 
-/// Generous, since the machine may be busy: the flood takes a hundred times as long.
+/// Generous for busy machines: the flood takes a hundred times as long.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 fn setup(concurrency: &str) -> Setup {
@@ -38,7 +38,7 @@ async fn innocent(app: &TestApp, order_id: i64) -> Duration {
     begin.elapsed()
 }
 
-/// Runs a test whose flood would last for hours: it is left where it is, on servers of this test alone.
+/// Runs a test whose flood would last for hours: it is not finished, on servers that only this test uses.
 async fn with_a_flood<T: Future<Output = ()>>(setup: Setup, test: impl Fn(Arc<TestApp>) -> T) {
     for backend in [Backend::Embedded, Backend::Servers] {
         test(Arc::new(setup.clone().start(backend).await)).await;
@@ -58,7 +58,7 @@ async fn nobody_waits_for_the_flood(app: Arc<TestApp>) {
         let took = innocent(&app, order_id).await;
         assert!(took < TIMEOUT * 2, "{took:?}");
     }
-    // What had to wait is not lost, and the rescue does not take it for lost.
+    // Postponed tries are not lost, and the rescue does not treat them as lost.
     let processing = app
         .execute("UPDATE payments SET phase = phase WHERE status = 'processing' AND check_at IS NOT NULL")
         .await;
@@ -66,18 +66,18 @@ async fn nobody_waits_for_the_flood(app: Arc<TestApp>) {
 }
 
 #[tokio::test]
-async fn a_flood_of_one_client_with_a_silent_processor_delays_another_by_two_time_outs_at_most() {
+async fn a_flood_of_one_client_at_a_silent_processor_delays_another_by_at_most_two_time_outs() {
     with_a_flood(setup("4"), nobody_waits_for_the_flood).await;
 }
 
 #[tokio::test]
-async fn the_same_with_one_permit() {
+async fn a_flood_delays_another_client_little_even_with_one_permit() {
     with_a_flood(setup("1"), nobody_waits_for_the_flood).await;
 }
 
 /// Forty calls of two seconds, eight at a time: some have to wait in the outbox, and each gets its turn.
 #[tokio::test]
-async fn what_is_postponed_is_made_in_the_end_and_once() {
+async fn postponed_tries_are_made_exactly_once() {
     let setup = setup("8")
         .with("PROCESSOR_TIMEOUT", "6s")
         .with("CHECK_AFTER", "3s");
@@ -92,7 +92,7 @@ async fn what_is_postponed_is_made_in_the_end_and_once() {
         let took = innocent(&app, 1).await;
         assert!(took < Duration::from_secs(12), "{took:?}");
         for id in ids {
-            // A busy machine may take longer than one request waits.
+            // On a busy machine it may take longer than one request waits.
             let path = format!("/payments/{id}");
             let waiting = || {
                 let request = store.request(reqwest::Method::GET, &path);
@@ -111,7 +111,7 @@ async fn what_is_postponed_is_made_in_the_end_and_once() {
 
 /// Messages of a release that did not name the client.
 #[tokio::test]
-async fn work_that_does_not_say_whose_it_is_has_its_client_s_share() {
+async fn work_without_the_client_header_counts_for_its_client() {
     with_a_flood(setup("2"), |app| async move {
         let store = app.api.with_key(STORE.1);
         let ids = flood(&store, 100, "tok_issuer_silent").await;
@@ -135,9 +135,9 @@ fn without_client(id: i64) -> payment_service::broker::Publication {
     publication
 }
 
-/// Where the database is far away, recording takes longer than many a call.
+/// If the database is far away, recording takes longer than some calls.
 #[tokio::test]
-async fn a_permit_is_free_for_the_next_try_while_an_answer_is_being_recorded() {
+async fn a_permit_is_released_before_the_answer_is_recorded() {
     let setup = setup("1").with("ISSUER_LATENCY", "500ms");
     run_on(setup, Backend::Servers, |app| async move {
         let store = app.api.with_key(STORE.1);

@@ -1,4 +1,4 @@
-//! What can go wrong between a charge and the word of it: nothing is charged twice, and nothing stays open.
+//! Faults between a charge and its answer: nothing is charged twice, and nothing stays open.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use payment_service::wire::work::WorkMessage;
 
 use crate::app::{Backend, Setup, TestApp, card, on_both, run_on};
 
-/// Impatient with an issuer that does not answer.
+/// A short time-out for an issuer that does not answer.
 fn impatient() -> Setup {
     Setup::new().with("PROCESSOR_TIMEOUT", "150ms")
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_after_the_charge_ends_succeeded_with_one_charge() {
+async fn an_answer_lost_after_the_charge_ends_succeeded_with_one_charge() {
     on_both(impatient(), |app| async move {
         let id = app.api.pay(1, "tok_answer_lost_once").await;
         assert_eq!(app.api.outcome(id).await["status"], "succeeded");
@@ -30,7 +30,7 @@ async fn an_answer_that_is_lost_after_the_charge_ends_succeeded_with_one_charge(
 }
 
 #[tokio::test]
-async fn a_silent_issuer_ends_failed_and_reversed_and_another_card_pays_once() {
+async fn with_a_silent_issuer_a_payment_fails_is_reversed_and_another_card_pays_once() {
     on_both(impatient(), |app| async move {
         let id = app.api.pay(1, "tok_issuer_silent").await;
         let failed = app.api.outcome(id).await;
@@ -64,7 +64,7 @@ async fn a_silent_issuer_ends_failed_and_reversed_and_another_card_pays_once() {
 }
 
 #[tokio::test]
-async fn a_charge_whose_answers_are_all_lost_is_taken_back() {
+async fn a_charge_whose_answers_are_all_lost_is_reversed() {
     on_both(impatient(), |app| async move {
         let ids = [
             app.api.pay(1, "tok_answer_lost").await,
@@ -82,7 +82,7 @@ async fn a_charge_whose_answers_are_all_lost_is_taken_back() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_down_twice_takes_three_tries() {
+async fn with_an_issuer_that_is_down_twice_three_tries_are_made() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.pay(1, "tok_issuer_down_2").await;
         assert_eq!(app.api.outcome(id).await["status"], "succeeded");
@@ -98,7 +98,7 @@ async fn an_issuer_that_is_down_twice_takes_three_tries() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_never_reachable_ends_failed_with_nothing_to_take_back() {
+async fn with_an_unreachable_issuer_a_payment_fails_and_nothing_is_reversed() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.pay(1, "tok_issuer_down").await;
         assert_eq!(app.api.outcome(id).await["status"], "failed");
@@ -135,7 +135,7 @@ async fn duplicate(app: &TestApp, id: i64, times: usize) {
 
 async fn paid_once(app: &TestApp, id: i64) {
     assert_eq!(app.api.outcome(id).await["status"], "succeeded");
-    // One try is written down, so one was made: each is an event of its own.
+    // One try is recorded, so one was made: each has its own event.
     let expected = ["accepted", "attempt_started", "succeeded"];
     assert_eq!(app.api.history(id).await, expected);
     assert_eq!(app.ledger(id).await.len(), 1);
@@ -143,20 +143,20 @@ async fn paid_once(app: &TestApp, id: i64) {
 }
 
 #[tokio::test]
-async fn a_work_message_that_is_published_again_charges_nothing_more() {
+async fn a_work_message_that_is_published_again_causes_no_second_charge() {
     let setup = Setup::new()
         .with("ISSUER_LATENCY", "100ms")
         .with("PROCESSOR_TIMEOUT", "1s");
     on_both(setup, |app| async move {
         let mut results = app.results("payment.#").await;
         let id = app.api.pay(1, "tok_visa").await;
-        // While it is being authorized, and when it is over.
+        // During the authorization, and afterwards.
         duplicate(&app, id, 5).await;
         paid_once(&app, id).await;
         duplicate(&app, id, 5).await;
         app.until_settled().await;
         paid_once(&app, id).await;
-        // One result alone: the next one is of the next payment.
+        // Only one result: the next one belongs to the next payment.
         results.of(id).await;
         let marker = app.api.pay(2, "tok_visa").await;
         let next = results.next(|_| true).await;
@@ -166,7 +166,7 @@ async fn a_work_message_that_is_published_again_charges_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_second_worker_that_gets_the_same_delivery_charges_nothing() {
+async fn a_second_worker_with_the_same_delivery_charges_nothing() {
     let setup = Setup::new()
         .with("ISSUER_LATENCY", "100ms")
         .with("PROCESSOR_TIMEOUT", "1s");
@@ -178,7 +178,7 @@ async fn a_second_worker_that_gets_the_same_delivery_charges_nothing() {
 }
 
 async fn twenty_doubled(app: Arc<TestApp>) {
-    // RabbitMQ deals out in turn: with three copies each, both workers get some of nearly every payment.
+    // RabbitMQ delivers in turn: with three copies of each message, both workers get some of nearly every payment.
     let doubled = (1..=20).map(|order_id| {
         let app = &app;
         async move {
@@ -193,8 +193,8 @@ async fn twenty_doubled(app: Arc<TestApp>) {
     asked_once(&app).await;
 }
 
-/// The issuer is idempotent, so that a second question would leave no charge to be seen. But a try that was asked twice
-/// counts as uncertain, and would be reversed in the end; this one, refused by an issuer that is down, is not.
+/// The issuer is idempotent, so a second call would not be visible as a charge. But a try with two calls
+/// counts as uncertain and would be reversed; this one, refused by an issuer that is down, is not.
 async fn asked_once(app: &TestApp) {
     let mut ids = Vec::new();
     for order_id in 31..=35 {

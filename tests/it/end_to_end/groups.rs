@@ -1,4 +1,4 @@
-//! Tries that wait at the same time travel in one message, and each of them is made once.
+//! Tries that wait at the same time are published in one message, and each is made once.
 
 use std::time::{Duration, Instant};
 
@@ -34,10 +34,10 @@ async fn each_is_paid_once(app: &TestApp, ids: &[i64]) {
 }
 
 #[tokio::test]
-async fn payments_of_the_same_moment_are_paid_once_each() {
+async fn payments_created_at_the_same_moment_are_charged_once_each() {
     let setup = patient().with("WORK_TRIES", "2");
     on_both(setup, |app| async move {
-        // The relay looks every two seconds whether somebody takes groups.
+        // The relay checks every two seconds whether a worker consumes groups.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(5) {
             let ids = pay_together(&app).await;
@@ -47,7 +47,7 @@ async fn payments_of_the_same_moment_are_paid_once_each() {
     .await;
 }
 
-/// As a worker takes it that dies with it.
+/// Consumed as by a worker that dies.
 async fn a_group(app: &TestApp, ids: &mut Vec<i64>) -> (Consumer, Delivery) {
     let mut consumer = app.broker.consume(Queue::WorkGroups, 1);
     loop {
@@ -61,8 +61,7 @@ async fn a_group(app: &TestApp, ids: &mut Vec<i64>) -> (Consumer, Delivery) {
 }
 
 #[tokio::test]
-async fn without_workers_that_take_groups_every_try_travels_alone_and_a_group_is_separated_when_it_comes_again()
- {
+async fn tries_travel_alone_without_workers_for_groups_and_a_redelivered_group_is_split() {
     let setup = patient().without_worker();
     run_on(setup, Backend::Servers, |app| async move {
         let mut ids = pay_together(&app).await;

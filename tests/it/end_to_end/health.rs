@@ -1,5 +1,5 @@
-//! Whether health tells the truth: within ten seconds of a real stop `ready` is red or the log warns, and both are
-//! silent otherwise.
+//! Health reports are correct: within ten seconds of a real stop readiness fails or the log has a warning, and
+//! neither happens otherwise.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use crate::app::{Api, Backend, Setup, card, eventually, on_both, run_on};
 use crate::support::process::{Process, Settings};
 use crate::support::servers::{Database, DatabaseOptions, fresh_vhost};
 use crate::support::small_disk::SmallDisk;
-use crate::tools::place::run_with;
+use crate::tools::fixture::run_with;
 
-/// How soon a stop has to be told.
+/// How soon a stop must be reported.
 const SOON: Duration = Duration::from_secs(10);
 
-/// What a stage says when it is stuck.
+/// The log message of a stuck stage.
 const STUCK: &str = "a stage has work but makes no progress";
 
 /// A service as a process, and what it logs.
@@ -62,7 +62,7 @@ impl Watched {
         (answer.status, answer.body)
     }
 
-    /// Waits until `ready` has this status; the time that it took.
+    /// Waits until `ready` has this status; returns how long that took.
     async fn becomes(&self, status: u16) -> Duration {
         let begun = Instant::now();
         eventually(&format!("ready is {status}"), || async {
@@ -72,7 +72,7 @@ impl Watched {
         begun.elapsed()
     }
 
-    /// Offers a payment again and again, as clients do, until `told` says so.
+    /// Keeps submitting payments, as clients do, until `told` returns true.
     async fn offers_payments_until(&self, told: impl AsyncFn() -> bool) -> Duration {
         let begun = Instant::now();
         while !told().await {
@@ -86,7 +86,7 @@ impl Watched {
         begun.elapsed()
     }
 
-    /// What `check` finds out under a name.
+    /// The finding of `check` under a name.
     async fn check(&self, name: &str) -> (String, String) {
         let mut variables = self.settings.variables().clone();
         variables.insert("ADMIN_ADDR".to_owned(), self.process.admin.to_string());
@@ -104,7 +104,7 @@ impl Watched {
     }
 }
 
-/// A server whose user is no administrator.
+/// A server whose user is not an administrator.
 struct Server {
     server: Database,
 }
@@ -147,7 +147,7 @@ async fn pays(service: &Watched) {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_changes_turns_ready_red_and_back() {
+async fn readiness_follows_a_database_that_is_read_only() {
     let server = Server::start().await;
     let service = Watched::start(server.settings().await).await;
     pays(&service).await;
@@ -189,7 +189,7 @@ async fn a_server_that_takes_no_changes_turns_ready_red_and_back() {
 }
 
 #[tokio::test]
-async fn a_locked_file_is_told_while_clients_wait_and_so_is_its_end() {
+async fn a_locked_database_file_is_reported_while_clients_wait_and_so_is_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let service = Watched::start(Settings::embedded(folder.path())).await;
     pays(&service).await;
@@ -216,7 +216,7 @@ async fn a_locked_file_is_told_while_clients_wait_and_so_is_its_end() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
+async fn a_full_disk_is_reported_and_work_continues_when_there_is_space() {
     let Some(disk) = SmallDisk::mount(3) else {
         return;
     };
@@ -225,7 +225,7 @@ async fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
     disk.fill().unwrap();
     let is_red = async || service.ready().await.0 == 503;
     let told = service.offers_payments_until(is_red).await;
-    // The log of the file has some room left at first.
+    // The database's log file still has some space at first.
     assert!(told < SOON * 2, "{told:?}");
     let (level, message) = service.check("database rights").await;
     assert_eq!(level, "fail", "{message}");
@@ -236,7 +236,7 @@ async fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_never_answers_and_tries_that_wait_are_no_alarm() {
+async fn a_silent_issuer_and_waiting_tries_raise_no_alarm() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::embedded(folder.path())
         .with("PROCESSOR_TIMEOUT", "300ms")
@@ -270,7 +270,7 @@ async fn an_issuer_that_never_answers_and_tries_that_wait_are_no_alarm() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_is_told_once_and_check_fails() {
+async fn a_wrong_clock_is_reported_once_and_check_fails() {
     let Some(library) = faketime() else {
         eprintln!("left out: libfaketime is not installed");
         return;
@@ -319,9 +319,9 @@ fn hour(backend: Backend) -> [&'static str; 3] {
     }
 }
 
-/// What waits was written by a clock that is an hour ahead of the one that is right now.
+/// The waiting rows were written by a clock that was an hour ahead.
 #[tokio::test]
-async fn a_database_whose_clock_was_set_back_an_hour_goes_on() {
+async fn work_continues_when_the_databases_clock_is_set_back_an_hour() {
     let setup = || {
         Setup::new()
             .with("RETRY_INITIAL", "8s")

@@ -1,5 +1,5 @@
-//! Messages that are too long, unreadable, or want their reply where it cannot go: each is refused or set aside with its
-//! reason, its sender is told where that is possible, and nobody else waits.
+//! Messages that are too long, unreadable, or have an impossible reply address: each is refused or set aside with its
+//! reason, its sender is informed if possible, and others do not wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::raw_amqp::{
 
 const ORDERS: (&str, &str) = ("payments.requests", ORDER_PAYMENT);
 
-/// Within which ordinary requests are answered while something bad goes on. A broken session alone costs more.
+/// How soon ordinary requests must be answered meanwhile. A broken session alone would take longer.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// Ordinary requests by both ways in, one after the other: 99 in 100 are answered promptly.
+/// Ordinary requests by REST and by message, one after the other: 99 of 100 are answered promptly.
 async fn innocents_are_served(app: &TestApp, first_order: i64) {
     let mut took = Vec::new();
     for order in first_order..first_order + 50 {
@@ -41,7 +41,7 @@ async fn innocents_are_served(app: &TestApp, first_order: i64) {
 }
 
 #[tokio::test]
-async fn a_body_or_headers_above_the_limit_are_refused_and_the_letter_is_masked_and_cut() {
+async fn a_message_above_the_limits_is_refused_and_its_dead_letter_is_masked_and_cut() {
     on_both(Setup::new().with_clients(), |app| async move {
         let mut letters = app.dead_letters();
         let mut results = app.results("payment.request_rejected.*").await;
@@ -90,7 +90,7 @@ async fn a_body_or_headers_above_the_limit_are_refused_and_the_letter_is_masked_
 }
 
 #[tokio::test]
-async fn a_trace_that_is_none_is_ignored_whatever_its_length() {
+async fn an_invalid_traceparent_of_any_length_is_ignored() {
     on_both(Setup::new(), |app| async move {
         let mut results = app.results("payment.#").await;
         for (order, trace) in [(1, "x".repeat(66_000)), (2, "00-nonsense".to_owned())] {
@@ -108,7 +108,7 @@ async fn a_trace_that_is_none_is_ignored_whatever_its_length() {
 }
 
 #[tokio::test]
-async fn while_messages_of_15_mb_and_unreadable_ones_come_others_are_served() {
+async fn messages_of_15_mb_and_unreadable_ones_do_not_delay_others() {
     run_on(Setup::new(), Backend::Servers, |app| async move {
         let mut results = app.results("payment.request_rejected.*").await;
         let sending = Arc::clone(&app);
@@ -156,7 +156,7 @@ async fn while_messages_of_15_mb_and_unreadable_ones_come_others_are_served() {
 }
 
 #[tokio::test]
-async fn replies_to_an_address_of_another_broker_are_set_aside_and_others_arrive() {
+async fn replies_to_an_address_of_another_broker_become_dead_letters_and_others_arrive() {
     let foreign = foreign_address().await;
     let foreign = foreign.as_str();
     run_on(Setup::new(), Backend::Servers, |app| async move {
@@ -190,7 +190,7 @@ async fn replies_to_an_address_of_another_broker_are_set_aside_and_others_arrive
 }
 
 #[tokio::test]
-async fn a_reply_queue_that_is_full_keeps_nobody_waiting() {
+async fn a_full_reply_queue_delays_no_other_reply() {
     use lapin::options::QueueDeclareOptions;
     use lapin::types::{AMQPValue, FieldTable};
     run_on(Setup::new(), Backend::Servers, |app| async move {
@@ -214,7 +214,7 @@ async fn a_reply_queue_that_is_full_keeps_nobody_waiting() {
             app.database.outbox_depth().await.unwrap().total == 20
         })
         .await;
-        // As if they had been offered for long: the age of a row is in its id.
+        // As if they had been published for long: a row's id contains its age.
         let old = "UPDATE outbox SET id = UNHEX(CONCAT('0190000000007', LPAD(HEX(RAND() * 1000000), 19, '0')))";
         app.execute(old).await;
         eventually("they are set aside", || async {

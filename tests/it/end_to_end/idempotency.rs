@@ -1,4 +1,4 @@
-//! One key, one payment: however many ask, wherever they ask, whichever way they come.
+//! One key, one payment, for any number of requests, to any process, by REST or by message.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ async fn race(apis: [&Api; 2], key: &str) {
     let first = answers[0].id();
     let replayed = |answer: &Answer| answer.header("Idempotent-Replayed") == "true";
     for answer in &answers {
-        // 202 while it is processing, 200 once it has its outcome: the same payment as it stands.
+        // 202 while it is processing, 200 once it has its outcome: the same payment in its current state.
         assert!(matches!(answer.status, 200 | 202), "{}", answer.body);
         assert_eq!(answer.id(), first);
         for unchanging in [
@@ -49,7 +49,7 @@ async fn race(apis: [&Api; 2], key: &str) {
 }
 
 #[tokio::test]
-async fn fifty_racing_requests_with_one_key_make_one_payment_and_equal_answers() {
+async fn fifty_concurrent_requests_with_one_key_create_one_payment_and_get_equal_answers() {
     on_both(Setup::new(), |app| async move {
         race([&app.api, &app.api], "race").await;
         let id = app.api.get("/payments").await["data"][0]["id"]
@@ -61,7 +61,7 @@ async fn fifty_racing_requests_with_one_key_make_one_payment_and_equal_answers()
 }
 
 #[tokio::test]
-async fn fifty_racing_requests_over_two_api_instances_make_one_payment() {
+async fn fifty_concurrent_requests_to_two_api_instances_create_one_payment() {
     run_on(Setup::new(), Backend::Servers, |app| async move {
         let second = app.another(Role::Api).await;
         race([&app.api, &second], "race").await;
@@ -75,7 +75,7 @@ async fn a_key_that_was_used_for_another_request_is_refused() {
         let key = [("Idempotency-Key", "\"once\"")];
         let first = app.api.post_with("/payments", &key, order(1)).await.is(202);
         assert_eq!(first.header("Idempotent-Replayed"), "");
-        // Bare and quoted are the same key.
+        // A key is the same with and without quotes.
         let bare = [("Idempotency-Key", "once")];
         let again = app.api.post_with("/payments", &bare, order(1)).await;
         assert_eq!(again.header("Idempotent-Replayed"), "true");
@@ -94,7 +94,7 @@ async fn a_key_that_was_used_for_another_request_is_refused() {
 }
 
 #[tokio::test]
-async fn two_requests_without_a_key_are_two_payments_also_for_one_order() {
+async fn two_requests_without_a_key_create_two_payments_even_for_one_order() {
     on_both(Setup::new(), |app| async move {
         assert_ne!(app.api.create(1).await, app.api.create(1).await);
     })
@@ -102,7 +102,7 @@ async fn two_requests_without_a_key_are_two_payments_also_for_one_order() {
 }
 
 #[tokio::test]
-async fn the_same_key_by_rest_and_by_message_makes_one_payment() {
+async fn the_same_key_by_rest_and_by_message_creates_one_payment() {
     on_both(Setup::new(), both_ways).await;
 }
 

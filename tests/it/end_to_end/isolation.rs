@@ -1,4 +1,4 @@
-//! Rows that are broken behind the service's back, while ordinary payments go on beside them.
+//! Rows that are damaged directly in the database, while ordinary payments continue.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::app::{Setup, TestApp, eventually, field, on_both};
 
-/// Broken rows are looked at within milliseconds; what they stopped before, they stopped for ever.
+/// Damaged rows are set aside within milliseconds; if they blocked others, it would be for ever.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Ordinary payments, a retry among them, which only the sweep of the work lane publishes.
@@ -24,7 +24,7 @@ async fn ordinary_payments_succeed(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn broken_outbox_rows_stop_no_retry() {
+async fn unreadable_outbox_rows_do_not_stop_retries() {
     on_both(Setup::new(), |app| async move {
         let id = "x'00000000000070008000000000000001', x'00000000000070008000000000000002'";
         for (id, lane) in id.split(", ").zip(["work", "results"]) {
@@ -46,7 +46,7 @@ async fn broken_outbox_rows_stop_no_retry() {
 }
 
 #[tokio::test]
-async fn a_payment_that_cannot_be_read_stops_no_other_and_says_so() {
+async fn an_unreadable_payment_is_reported_and_does_not_affect_others() {
     let setup = Setup::new()
         .with("CHECK_AFTER", "1s")
         .with("CHECK_EVERY", "200ms");
@@ -58,7 +58,7 @@ async fn a_payment_that_cannot_be_read_stops_no_other_and_says_so() {
         );
         assert_eq!(app.execute(&sql).await, 1);
         ordinary_payments_succeed(&app).await;
-        // One whose message is lost is found by the rescue all the same.
+        // The rescue also finds one whose message is lost.
         let lost = app.api.create(8).await;
         let sql = format!(
             "UPDATE payments SET status = 'processing', attempt = 1, try_number = 1,

@@ -1,4 +1,4 @@
-//! `/health/live`: red only for what a restart mends.
+//! `/health/live` fails only for problems that a restart solves.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::process::{Process, Settings};
 use crate::support::servers::{Database, DatabaseOptions, fresh_vhost};
 
 #[tokio::test]
-async fn an_outage_of_the_database_and_a_try_in_hand_do_not_turn_live_red() {
+async fn liveness_holds_during_a_database_outage_and_a_running_try() {
     let starting = tokio::task::spawn_blocking(|| Database::start(&DatabaseOptions::default()));
     let server = starting.await.unwrap().unwrap();
     let mut admin = <sqlx::MySqlConnection as sqlx::Connection>::connect(&server.admin_url())
@@ -19,7 +19,7 @@ async fn an_outage_of_the_database_and_a_try_in_hand_do_not_turn_live_red() {
     let create = sqlx::query("CREATE DATABASE payments").execute(&mut admin);
     create.await.unwrap();
     let amqp = fresh_vhost().await.unwrap();
-    // Longer than waiting for a connection may take, which is 10 s with one repetition.
+    // Longer than waiting for a connection may take: 10 s, and one repetition.
     let stuck_after = Duration::from_secs(12);
     let settings = Settings::servers(&server.url("payments"), &amqp)
         .with("STUCK_AFTER", "12s")

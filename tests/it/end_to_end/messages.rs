@@ -49,7 +49,7 @@ async fn agrees(app: &TestApp, heard: &Heard) {
 }
 
 #[tokio::test]
-async fn an_order_by_message_is_paid_and_its_result_is_a_cloud_event() {
+async fn an_order_by_message_is_paid_and_its_result_is_a_cloudevent() {
     on_both(Setup::new(), |app| async move {
         let mut results = app.results("payment.#").await;
         let order = Order::paid_with("m-1", 1, "tok_visa")
@@ -122,7 +122,7 @@ async fn the_trace_of_a_rest_request_reaches_its_result() {
 }
 
 #[tokio::test]
-async fn whoever_asks_with_direct_reply_to_gets_the_outcome() {
+async fn a_request_with_direct_reply_to_gets_the_outcome() {
     run_on(Setup::new(), Backend::Servers, |app| async move {
         let mut results = app.results("payment.#").await;
         let order = Order::paid_with("m-1", 1, "tok_insufficient_funds")
@@ -143,7 +143,7 @@ async fn whoever_asks_with_direct_reply_to_gets_the_outcome() {
 }
 
 #[tokio::test]
-async fn an_order_without_a_card_is_announced_and_paid_later() {
+async fn an_order_without_a_card_is_published_and_can_be_paid_later() {
     on_both(Setup::new(), |app| async move {
         let mut results = app.results("payment.#").await;
         let body = json!({ "order_id": 1, "user_id": 1, "total_amount": "99.53" });
@@ -162,14 +162,14 @@ async fn an_order_without_a_card_is_announced_and_paid_later() {
             .is(200);
         let heard = results.of(id).await;
         assert_eq!(heard.body["type"], "payment.succeeded");
-        // It is still the answer to the message that began it.
+        // It is still the answer to the message that created the payment.
         assert_eq!(heard.body["correlationid"], "c-1");
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_card_token_of_rest_pays_an_order_by_message_also_when_that_comes_twice() {
+async fn a_card_token_from_rest_pays_an_order_by_message_even_if_that_arrives_twice() {
     on_both(Setup::new(), redelivered).await;
 }
 
@@ -181,7 +181,7 @@ async fn redelivered(app: Arc<TestApp>) {
     let heard = results.next(|_| true).await;
     assert_eq!(heard.body["type"], "payment.succeeded");
     assert_eq!(heard.body["data"]["payment_method"]["last4"], "4444");
-    // The token is used up by now: the key comes first.
+    // The token is used by now: the key is checked first.
     app.publish(order).await;
     app.publish(Order::paid_with("m-2", 2, "tok_visa")).await;
     let heard = results.next(|_| true).await;

@@ -1,4 +1,4 @@
-//! The contract of the callers of the service that this one succeeds: numbers for card data, no key, no header, and an
+//! What callers of the service that this one replaces rely on: numbers for card data, no key, no header, and the
 //! outcome in the same call.
 
 use std::sync::Arc;
@@ -30,11 +30,11 @@ async fn the_start_page_says_that_the_service_is_running() {
 }
 
 #[tokio::test]
-async fn an_order_is_delegated_paid_in_one_call_and_shown_as_paid_at_both_addresses() {
+async fn an_order_is_created_paid_in_one_call_and_shown_as_paid_at_both_addresses() {
     on_both(Setup::new(), |app| async move {
         for (order_id, old_address) in [(1, true), (2, false)] {
             let created = app.api.post("/payments", old_order(order_id)).await;
-            // Old callers look at "2xx" and payment_id alone, and keep it in a signed 32-bit column.
+            // Existing callers read only "2xx" and payment_id, and store it in a signed 32-bit column.
             assert!((200..300).contains(&created.status), "{}", created.body);
             let id = i32::try_from(created.id()).expect("fits an INT column");
 
@@ -64,7 +64,7 @@ async fn an_order_is_delegated_paid_in_one_call_and_shown_as_paid_at_both_addres
 }
 
 #[tokio::test]
-async fn a_sum_of_binary_floats_is_the_amount_that_was_meant() {
+async fn a_sum_of_binary_floats_gives_the_intended_amount() {
     on_both(Setup::new(), |app| async move {
         let mut order = old_order(1);
         order["total_amount"] = json!(13999.930000000002_f64);
@@ -125,7 +125,7 @@ async fn read_at_once(app: Arc<TestApp>) {
 }
 
 #[tokio::test]
-async fn another_api_instance_knows_a_payment_at_once_and_is_woken_by_its_outcome() {
+async fn another_api_instance_knows_a_payment_at_once_and_is_notified_of_its_outcome() {
     run_on(Setup::new(), Backend::Servers, |app| async move {
         let second = app.another(Role::Api).await;
         for order_id in 1..=20 {
@@ -147,9 +147,9 @@ async fn another_api_instance_knows_a_payment_at_once_and_is_woken_by_its_outcom
     .await;
 }
 
-/// Store Manager keeps its orders in Redis, where all is text.
+/// Store Manager keeps its orders in Redis, where everything is text.
 #[tokio::test]
-async fn an_order_whose_numbers_are_text_is_the_same_order_by_rest_and_by_message() {
+async fn an_order_with_numbers_as_text_is_the_same_by_rest_and_by_message() {
     on_both(Setup::new(), |app| async move {
         let texts = json!({ "user_id": "1", "order_id": "7", "total_amount": "71.0", "card_token": "tok_visa" });
         let numbers = json!({ "user_id": 1, "order_id": 7, "total_amount": 71, "card_token": "tok_visa" });
@@ -184,7 +184,7 @@ async fn an_order_whose_numbers_are_text_is_the_same_order_by_rest_and_by_messag
 }
 
 #[tokio::test]
-async fn a_create_without_a_card_is_answered_201_where_the_gateway_takes_no_202() {
+async fn a_create_without_a_card_can_be_answered_with_201_for_gateways_without_202() {
     run_on(
         Setup::new().with("CREATED_STATUS", "201"),
         Backend::Embedded,
@@ -203,7 +203,7 @@ async fn a_create_without_a_card_is_answered_201_where_the_gateway_takes_no_202(
 }
 
 #[tokio::test]
-async fn a_client_that_sends_too_much_is_served_and_nothing_of_it_is_kept() {
+async fn unknown_fields_of_a_lenient_client_are_accepted_and_not_stored() {
     let setup = Setup::new().with_client_setting(STORE, "unknown_fields", json!("ignore"));
     on_both(setup, |app| async move {
         let mut order = old_order(9);
@@ -227,7 +227,7 @@ async fn a_client_that_sends_too_much_is_served_and_nothing_of_it_is_kept() {
         .await;
         let listed = store.get("/payments?order_id=9").await.is(200);
         assert!(!listed.body.to_string().contains("4242"), "{}", listed.body);
-        // What it relies on is not dropped.
+        // Fields that it relies on are not dropped.
         let mut letters = app.dead_letters();
         order["currancy"] = json!("USD");
         app.publish(Order::new("m-10", &order)).await;
@@ -238,9 +238,9 @@ async fn a_client_that_sends_too_much_is_served_and_nothing_of_it_is_kept() {
     .await;
 }
 
-/// The forms in which people and browsers write a month, on every way that a card comes in.
+/// The notations of a month by people and browsers, wherever a card is accepted.
 #[tokio::test]
-async fn a_month_may_be_written_as_people_write_it() {
+async fn an_expiry_month_may_be_written_in_common_notations() {
     run_on(Setup::new(), Backend::Embedded, |app| async move {
         for (order_id, month) in
             (1..).zip(["1/35", "0135", "01-35", "1/2035", "203501", " 01 / 35 "])

@@ -1,4 +1,4 @@
-//! What happens to processes: killed, stopped, started without their servers.
+//! Processes that are killed, stopped, or started without their servers.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::support::servers::fresh_servers;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 
-/// Embedded, with an issuer that takes its time and a rescue that does not.
+/// Embedded, with a slow issuer and a fast rescue.
 fn settings(folder: &Path) -> Settings {
     let settings = Settings::embedded(folder).with_log(&folder.join("log"));
     [
@@ -75,7 +75,7 @@ async fn payments_accepted_just_before_a_kill_get_their_outcome_after_the_restar
 }
 
 #[tokio::test]
-async fn a_call_whose_process_was_killed_counts_as_one_that_may_have_charged() {
+async fn a_call_of_a_killed_process_counts_as_possibly_charged() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path()).with("PROCESSOR_TIMEOUT", "3s");
     let mut first = Process::start(PROGRAM, "", &settings).await;
@@ -91,7 +91,7 @@ async fn a_call_whose_process_was_killed_counts_as_one_that_may_have_charged() {
         1,
         "killed too late"
     );
-    // Declined when it is asked for again, which does not say that the first call charged nothing.
+    // Declined at the second call, which does not mean that the first call charged nothing.
     let mut second = Process::start(PROGRAM, "", &settings).await;
     let api = Api::new(second.api);
     let declined = api.outcome(id).await;
@@ -107,7 +107,7 @@ async fn a_call_whose_process_was_killed_counts_as_one_that_may_have_charged() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_told_to_stop_finishes_what_is_in_hand_and_exits_with_0() {
+async fn a_process_that_is_asked_to_stop_finishes_its_work_and_exits_with_0() {
     let folder = tempfile::tempdir().unwrap();
     let mut service = Process::start(PROGRAM, "", &settings(folder.path())).await;
     let api = Api::new(service.api);
@@ -132,7 +132,7 @@ async fn a_process_that_is_told_to_stop_finishes_what_is_in_hand_and_exits_with_
     );
 }
 
-/// Stands in front of a server: while it is shut, every connection breaks at once.
+/// A gate in front of a server: while it is shut, every connection breaks at once.
 struct Gate {
     address: SocketAddr,
     open: Arc<AtomicBool>,
@@ -175,7 +175,7 @@ fn host_and_port(url: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_whose_servers_are_away_says_so_and_begins_when_they_come() {
+async fn a_process_reports_missing_servers_and_starts_work_when_they_are_up() {
     let (database_url, amqp_url) = fresh_servers().await.unwrap();
     let database = Gate::shut(host_and_port(&database_url)).await;
     let broker = Gate::shut(host_and_port(&amqp_url)).await;
@@ -210,7 +210,7 @@ async fn a_process_whose_servers_are_away_says_so_and_begins_when_they_come() {
     })
     .await;
     state().await.is(200);
-    // Payments are taken meanwhile.
+    // Payments are accepted meanwhile.
     let id = api.post("/payments", order).await.is(202).id();
     broker.open();
     eventually("it is ready", || is("ready", "")).await;
@@ -220,7 +220,7 @@ async fn a_process_whose_servers_are_away_says_so_and_begins_when_they_come() {
     assert!(log.contains("the database cannot be used"), "{log}");
 }
 
-/// Waits until somebody takes connections there.
+/// Waits until connections are accepted there.
 pub async fn until_listening(address: SocketAddr) {
     eventually("it listens", || async {
         TcpStream::connect(address).await.is_ok()

@@ -1,4 +1,4 @@
-//! What can be read of payments: lists, histories, versions.
+//! Reading payments: lists, histories, versions.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::app::{Setup, TestApp, card, field, on_both};
 
 #[tokio::test]
-async fn the_list_goes_from_page_to_page_newest_first_and_filters() {
+async fn the_list_is_paged_newest_first_and_can_be_filtered() {
     on_both(Setup::new(), pages).await;
 }
 
@@ -64,7 +64,7 @@ async fn pages(app: Arc<TestApp>) {
 }
 
 #[tokio::test]
-async fn the_history_tells_accepted_attempts_tries_and_outcome() {
+async fn the_history_has_acceptance_attempts_tries_and_outcome() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.pay(1, "tok_issuer_down_1").await;
         app.api.outcome(id).await;

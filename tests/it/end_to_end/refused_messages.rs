@@ -1,5 +1,5 @@
-//! Requests by message that cannot be accepted: each ends as a masked dead letter and, where its client is known, as
-//! an event. None comes back, none stays in the queue.
+//! Requests by message that cannot be accepted: each becomes a masked dead letter and, if its client is known,
+//! an event. None is redelivered or stays in the queue.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::app::{
     Backend, KIOSK, Order, Results, STORE, Setup, TestApp, eventually, field, on_both, run_on,
 };
 
-/// Everything that a refusal leaves behind.
+/// Everything that a refusal creates.
 struct Watch {
     app: Arc<TestApp>,
     letters: Consumer,
@@ -44,7 +44,7 @@ impl Watch {
         letter
     }
 
-    /// As [`Self::refused`], where nobody is known who could be told.
+    /// As [`Self::refused`], if the client is unknown and cannot be informed.
     async fn refused_silently(&mut self, order: Order, reason: &str) -> Value {
         self.app.publish(order).await;
         let (letter, header) = self.app.dead_letter(&mut self.letters).await;
@@ -54,7 +54,7 @@ impl Watch {
         letter
     }
 
-    /// Nothing else was left behind.
+    /// Nothing else was created.
     async fn left_nothing_else(mut self, payments: usize) {
         self.app.until_settled().await;
         assert_eq!(self.app.broker.depth(Queue::Requests).await.unwrap(), 0);
@@ -79,7 +79,7 @@ fn with(name: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_refused() {
+async fn unreadable_messages_are_refused() {
     on_both(Setup::new().with_clients(), |app| async move {
         let mut watch = Watch::over(app).await;
         let mut order = Order::new("m-1", &Value::Null);
@@ -105,7 +105,7 @@ async fn what_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_there_twice_is_refused_and_cannot_be_replayed_as_one_of_the_two() {
+async fn a_message_with_a_duplicate_key_is_refused_and_cannot_be_replayed() {
     on_both(Setup::new().with_clients(), |app| async move {
         let mut watch = Watch::over(app).await;
         for (number, (text, field)) in [
@@ -127,7 +127,7 @@ async fn a_key_that_is_there_twice_is_refused_and_cannot_be_replayed_as_one_of_t
             assert_eq!(letter["masked"], true);
             assert!(letter["body"].is_string(), "both are shown: {letter}");
         }
-        // A byte order mark in front is nothing to refuse.
+        // A byte order mark at the start is accepted.
         let mut order = Order::new("m-4", &body());
         order.body.insert(0, '\u{feff}');
         watch.app.publish(order).await;
@@ -143,7 +143,7 @@ async fn a_key_that_is_there_twice_is_refused_and_cannot_be_replayed_as_one_of_t
 }
 
 #[tokio::test]
-async fn a_card_in_clear_is_refused_and_masked_wherever_it_stands() {
+async fn card_data_in_a_message_is_refused_and_masked_wherever_it_is() {
     on_both(Setup::new().with_clients(), |app| async move {
         let mut watch = Watch::over(app).await;
         let (number, code) = ("5105105105105100", "7391");
@@ -172,7 +172,7 @@ async fn a_card_in_clear_is_refused_and_masked_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn card_tokens_that_are_used_up_foreign_or_unknown_are_refused() {
+async fn used_foreign_and_unknown_card_tokens_are_refused() {
     on_both(Setup::new().with_clients(), |app| async move {
         let (store, kiosk) = (app.api.with_key(STORE.1), app.api.with_key(KIOSK.1));
         let mut watch = Watch::over(Arc::clone(&app)).await;
@@ -186,7 +186,7 @@ async fn card_tokens_that_are_used_up_foreign_or_unknown_are_refused() {
             watch.refused(order, "card_token_unusable").await;
         }
         watch.left_nothing_else(1).await;
-        // Trying it has not used it up.
+        // The attempt has not used it up.
         let id = kiosk.pay(1, &foreign).await;
         assert_eq!(kiosk.outcome(id).await["is_paid"], true);
     })

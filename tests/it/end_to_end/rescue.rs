@@ -1,4 +1,4 @@
-//! Messages that were lost on their way: rows that nobody handed over, and work that is gone with its queue.
+//! Messages that were lost: rows that were not handed over, and work that was deleted with its queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 use crate::app::{Backend, Setup, TestApp, eventually, on_both, run_on};
 use crate::support::process::SEAL_KEYS;
 
-/// Accepts a payment as a process does that dies right after its commit: nobody hands the row over.
+/// Accepts a payment like a process that dies right after its commit: the row is not handed over.
 async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
     let leases = Leases {
         outbox: Duration::from_millis(300),
@@ -74,8 +74,8 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
 }
 
 #[tokio::test]
-async fn the_sweep_publishes_what_nobody_handed_over() {
-    // With a rescue that is far away: it is the sweep that helps here.
+async fn the_sweep_publishes_rows_that_were_not_handed_over() {
+    // The rescue is not due yet, so the sweep has to publish it.
     on_both(Setup::new().with("CHECK_AFTER", "1h"), |app| async move {
         let id = accepted_by_one_that_died(&app, Duration::from_secs(3600)).await;
         assert_eq!(app.api.outcome(id).await["status"], "succeeded");

@@ -1,4 +1,4 @@
-//! What can be done to a payment, over HTTP.
+//! The operations on a payment over HTTP.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ fn order(order_id: i64, card: Value) -> Value {
     json!({ "order_id": order_id, "user_id": 7, "total_amount": 99.53, "card": card })
 }
 
-/// Fields of the one payment object, none of them ever absent.
+/// The fields of a payment, which are always present.
 const FIELDS: [&str; 22] = [
     "amount_captured",
     "amount_refunded",
@@ -35,7 +35,7 @@ const FIELDS: [&str; 22] = [
 ];
 
 #[tokio::test]
-async fn a_payment_with_a_card_is_answered_202_with_the_place_of_its_status() {
+async fn a_payment_with_a_card_is_answered_with_202_and_a_location() {
     on_both(Setup::new(), |app| async move {
         let created = app
             .api
@@ -87,7 +87,7 @@ async fn a_caller_that_prefers_to_wait_gets_the_outcome_with_200() {
         assert_eq!(declined["status"], "declined");
         assert_eq!(declined["is_paid"], false);
         assert_eq!(declined["decline_code"], "insufficient_funds");
-        // Without a card there is nothing to wait for.
+        // Without a card there is no outcome to wait for.
         let body = order(3, Value::Null);
         let open = app.api.post_with("/payments", &wait, body).await.is(202);
         assert_eq!(open["status"], "requires_payment_method");
@@ -96,8 +96,8 @@ async fn a_caller_that_prefers_to_wait_gets_the_outcome_with_200() {
 }
 
 #[tokio::test]
-async fn process_answers_at_once_where_the_caller_prefers_that() {
-    // An issuer that is slow enough to be caught in the act.
+async fn process_answers_at_once_if_the_caller_prefers_that() {
+    // An issuer that is slow enough to see the state in between.
     let setup = Setup::new().with("PROCESSOR_TIMEOUT", "5s");
     on_both(setup, |app| async move {
         let id = app.api.create(1).await;
@@ -129,7 +129,7 @@ async fn process_answers_at_once_where_the_caller_prefers_that() {
 }
 
 #[tokio::test]
-async fn a_succeeded_payment_stays_as_it_stands() {
+async fn a_succeeded_payment_does_not_change() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.pay(1, "tok_visa").await;
         let paid = app.api.outcome(id).await;
@@ -186,7 +186,7 @@ async fn a_declined_payment_succeeds_with_another_card() {
 }
 
 #[tokio::test]
-async fn a_payment_is_canceled_once_and_takes_no_card_afterwards() {
+async fn a_canceled_payment_stays_canceled_and_accepts_no_card() {
     on_both(Setup::new(), |app| async move {
         let id = app.api.create(1).await;
         let cancel = format!("/payments/{id}/cancel");

@@ -1,4 +1,4 @@
-//! The start of a process: quick, small, and not at all with a wrong configuration.
+//! The start of a process: fast, with little memory, and refused with a wrong configuration.
 
 use std::fs::Permissions;
 use std::io::Write;
@@ -23,7 +23,7 @@ fn memory(pid: u32) -> u64 {
 
 #[tokio::test]
 async fn the_embedded_service_is_ready_within_a_second_and_needs_little_memory_when_idle() {
-    // Of three starts the best counts: other tests want the processors as well.
+    // The best of three starts counts, because other tests use the CPU as well.
     let (mut best, mut idle) = (Duration::MAX, u64::MAX);
     for _ in 0..3 {
         let folder = tempfile::tempdir().unwrap();
@@ -45,7 +45,7 @@ async fn the_embedded_service_is_ready_within_a_second_and_needs_little_memory_w
     } else {
         "release"
     };
-    // Past the capture of test output: these figures are wanted.
+    // Not captured like other test output, so that the figures are seen.
     let _ = writeln!(
         std::io::stderr(),
         "embedded service, {profile} profile: ready after {} ms, idle memory {:.1} MiB",
@@ -53,7 +53,7 @@ async fn the_embedded_service_is_ready_within_a_second_and_needs_little_memory_w
         idle as f64 / 1024.0,
     );
     assert!(best < Duration::from_secs(1), "ready after {best:?}");
-    // Of a build without optimization more than half is the program itself.
+    // Without optimization more than half is the program itself.
     let most = if cfg!(debug_assertions) { 60 } else { 50 };
     assert!(idle < most * 1024, "idle memory {idle} KiB");
 }
@@ -69,7 +69,7 @@ fn run(role: Option<&str>, variables: &[(&str, &str)]) -> Output {
 
 #[test]
 fn all_faults_of_a_configuration_are_listed_before_a_port_is_bound() {
-    // Taken: binding would fail, and say so.
+    // In use: binding would fail with an error.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let output = run(
@@ -121,7 +121,7 @@ fn an_api_and_a_worker_need_both_servers() {
 }
 
 #[test]
-fn nobody_listens_beyond_loopback_without_api_keys() {
+fn without_api_keys_only_loopback_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().display().to_string();
     let output = run(None, &[("LISTEN_ADDR", "0.0.0.0:0"), ("DATA_DIR", &data)]);
@@ -130,9 +130,9 @@ fn nobody_listens_beyond_loopback_without_api_keys() {
     assert!(said.contains("payment-service keys"), "{said}");
 }
 
-/// `umask 000` gives everything to everybody that is not held back.
+/// With `umask 000` new files are readable by everyone unless the program prevents it.
 #[tokio::test]
-async fn whatever_the_umask_the_data_is_its_owners_alone() {
+async fn only_the_owner_can_read_the_data_whatever_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let script = folder.path().join("open-handed");
@@ -167,7 +167,7 @@ async fn whatever_the_umask_the_data_is_its_owners_alone() {
     Api::new(service.api).create(1).await;
     assert_eq!(modes(), all);
     assert_eq!(std::fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
-    // Files of an earlier version, which others could read; it ended without putting its log away.
+    // Files of an earlier version, which others could read, and the log of a process that was killed.
     service.kill();
     for (name, _) in modes() {
         if name != "seal.keys" {
@@ -186,19 +186,17 @@ async fn whatever_the_umask_the_data_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_hang_up_does_not_end_the_service_in_any_role_and_the_log_says_what_it_is_good_for() {
+async fn sighup_and_user_signals_do_not_end_the_service_and_the_log_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let settings = Settings::embedded(&folder.path().join("data")).with_log(&log);
     let mut service = Process::start(PROGRAM, "", &settings).await;
-    for _ in 0..3 {
-        service.signal("HUP");
-    }
     let said = || std::fs::read_to_string(&log).unwrap();
-    eventually("it says so", async || {
-        said().contains("SIGHUP is ignored: CLIENTS_FILE is read again when it changes")
-    })
-    .await;
+    for name in ["HUP", "USR1", "USR2"] {
+        service.signal(name);
+        let expected = format!("SIG{name} is ignored: CLIENTS_FILE is read again when it changes");
+        eventually("it says so", async || said().contains(&expected)).await;
+    }
     Api::new(service.api).create(1).await;
     assert!(service.ended().is_none());
     assert!(service.stop(), "{}", said());
@@ -219,7 +217,7 @@ async fn the_start_log_says_where_the_data_and_the_documentation_are_and_whether
     ] {
         assert!(said.contains(&part), "{part} is not in {said}");
     }
-    // With a clients file one is.
+    // With a clients file a key is needed.
     let clients = folder.path().join("clients.json");
     std::fs::write(
         &clients,

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::app::{Setup, card, field, on_both};
 
 #[tokio::test]
-async fn a_card_token_tells_nothing_but_what_may_be_shown() {
+async fn a_card_token_reveals_only_the_card_summary() {
     on_both(Setup::new(), |app| async move {
         let made = app
             .api
@@ -36,7 +36,7 @@ async fn a_card_token_pays_once() {
         });
         let refused = app.api.post("/payments", order).await.is(422);
         assert_eq!(refused.faults(), [("card_token", "token_unusable")]);
-        // Not by another way either, and the payment that was to have it still waits for a card.
+        // Not by message either, and the payment still waits for a card.
         let second = app.api.create(3).await;
         let process = format!("/payments/{second}/process");
         let body = json!({ "card_token": token });
@@ -52,7 +52,7 @@ async fn a_card_token_pays_once() {
 }
 
 #[tokio::test]
-async fn of_requests_that_race_for_one_card_token_one_gets_it() {
+async fn one_of_several_concurrent_requests_gets_the_card_token() {
     on_both(Setup::new(), |app| async move {
         let token = app.api.card_token("4242424242424242").await;
         let requests = (1..=10).map(|order_id| {

@@ -1,4 +1,4 @@
-//! A worker that is pointed at another database on the same virtual host: it swallows nothing.
+//! A worker with another database on the same virtual host loses no message.
 
 use std::time::Duration;
 
@@ -8,30 +8,33 @@ use crate::app::{Api, eventually_within};
 use crate::end_to_end::processes::PROGRAM;
 use crate::support::process::{Process, Settings};
 use crate::support::servers::fresh_database;
-use crate::tools::place::Place;
+use crate::tools::fixture::Fixture;
 
 /// More than are held for a pause, so that some go back at once.
 const PAYMENTS: i64 = 20;
 
-fn settings(place: &Place) -> Settings {
-    let variables = place.variables().into_iter();
+fn settings(fixture: &Fixture) -> Settings {
+    let variables = fixture.variables().into_iter();
     variables.fold(Settings::default(), |settings, (name, value)| {
         settings.with(name, &value)
     })
 }
 
-async fn letters(place: &Place) -> Vec<Value> {
-    let listed = place.run(&["dead-letters", "list", "--json"]).await.with(0);
+async fn letters(fixture: &Fixture) -> Vec<Value> {
+    let listed = fixture
+        .run(&["dead-letters", "list", "--json"])
+        .await
+        .with(0);
     listed.json().as_array().unwrap().clone()
 }
 
 #[tokio::test]
-async fn its_work_ends_among_the_dead_letters_with_an_error_and_is_done_when_it_is_replayed() {
+async fn work_at_the_wrong_database_is_dead_lettered_and_done_when_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
-    let place = Place::servers().await;
-    place.run(&["setup"]).await.with(0);
-    let settings = settings(&place);
+    let fixture = Fixture::servers().await;
+    fixture.run(&["setup"]).await.with(0);
+    let settings = settings(&fixture);
     let other = fresh_database().await.unwrap();
     let wrong = settings.clone().with("DATABASE_URL", &other).with_log(&log);
     let api = Process::start(PROGRAM, "api", &settings).await;
@@ -45,21 +48,21 @@ async fn its_work_ends_among_the_dead_letters_with_an_error_and_is_done_when_it_
     // Each goes back 20 times, after a second.
     let limit = Duration::from_secs(60);
     eventually_within(limit, "all are dead letters", || async {
-        letters(&place).await.len() >= ids.len()
+        letters(&fixture).await.len() >= ids.len()
     })
     .await;
-    assert_eq!(letters(&place).await.len(), ids.len());
+    assert_eq!(letters(&fixture).await.len(), ids.len());
     assert!(stray.stop(), "it stops in order");
     let errors = std::fs::read_to_string(&log).unwrap();
     assert!(
         errors.contains("ERROR") && errors.contains("not in this database"),
         "{errors}"
     );
-    let first = letters(&place).await.remove(0);
+    let first = letters(&fixture).await.remove(0);
     assert_eq!(first["queue"], "payments.work");
 
     let mut worker = Process::start(PROGRAM, "worker", &settings).await;
-    place
+    fixture
         .run(&["dead-letters", "replay", "--all"])
         .await
         .with(0);

@@ -1,6 +1,6 @@
 //! Clients in Python, and the Postman collection.
 
-use super::place::{KEY, Place, tool};
+use super::fixture::{Fixture, KEY, tool};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples");
 
@@ -13,12 +13,12 @@ pub fn python() -> String {
 }
 
 #[tokio::test]
-async fn the_python_client_pays_by_rest_and_says_how_it_ended() {
-    let place = Place::start(&[]).await;
+async fn the_python_client_pays_by_rest_and_prints_the_outcome() {
+    let fixture = Fixture::start(&[]).await;
     let script = format!("{EXAMPLES}/rest_client.py");
     let run = async |arguments: &[&str]| {
         let arguments = [&[script.as_str()], arguments].concat();
-        place.run(&python(), &arguments, &[]).await
+        fixture.run(&python(), &arguments, &[]).await
     };
     let paid = run(&["--order", "1", "--key", "order-1"]).await.ended(0);
     assert!(
@@ -42,17 +42,17 @@ async fn the_python_client_pays_by_rest_and_says_how_it_ended() {
     );
     assert!(refused.contains("card.cardNumber"), "{refused}");
     assert!(run(&["--help"]).await.ended(0).contains("PAYMENTS_KEY"));
-    let listed = place.client().get("/payments").await.is(200);
+    let listed = fixture.client().get("/payments").await.is(200);
     assert_eq!(listed["data"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn the_python_client_pays_by_message_and_follows_reply_and_topic() {
-    let place = Place::start(&[]).await;
+    let fixture = Fixture::start(&[]).await;
     let script = format!("{EXAMPLES}/message_client.py");
     let run = async |arguments: &[&str]| {
         let arguments = [&[script.as_str()], arguments].concat();
-        place.run(&python(), &arguments, &[]).await
+        fixture.run(&python(), &arguments, &[]).await
     };
     let paid = run(&["--order", "1", "--message-id", "order-1"])
         .await
@@ -64,7 +64,7 @@ async fn the_python_client_pays_by_message_and_follows_reply_and_topic() {
         .await
         .ended(2);
     assert_eq!(declined.matches(" declined\n").count(), 2, "{declined}");
-    // An order that cannot be used is told to its sender, too.
+    // The sender of an unusable order is informed, too.
     let refused = run(&["--order", "0"]).await.ended(2);
     assert_eq!(
         refused.matches(" request_rejected\n").count(),
@@ -77,17 +77,17 @@ async fn the_python_client_pays_by_message_and_follows_reply_and_topic() {
             .ended(0)
             .contains("PAYMENTS_AMQP_URL")
     );
-    let listed = place.client().get("/payments?order_id=1").await.is(200);
+    let listed = fixture.client().get("/payments?order_id=1").await.is(200);
     assert_eq!(listed["data"][0]["is_paid"], true);
 }
 
 #[tokio::test]
-async fn the_postman_collection_holds() {
-    let place = Place::start(&[]).await;
+async fn the_postman_collection_passes() {
+    let fixture = Fixture::start(&[]).await;
     let newman = tool("TEST_NEWMAN", "newman/node_modules/.bin/newman", "a newman");
     let collection = format!("{EXAMPLES}/payment-service.postman_collection.json");
     let (url, key) = (
-        format!("base_url={}", place.url()),
+        format!("base_url={}", fixture.url()),
         format!("api_key={KEY}"),
     );
     let arguments = [
@@ -100,8 +100,8 @@ async fn the_postman_collection_holds() {
         "--color",
         "off",
     ];
-    let said = place.run(&newman, &arguments, &[]).await.ended(0);
-    // It has sent something, at least.
-    let payments = place.client().get("/payments?limit=100").await.is(200);
+    let said = fixture.run(&newman, &arguments, &[]).await.ended(0);
+    // It has sent at least one request.
+    let payments = fixture.client().get("/payments?limit=100").await.is(200);
     assert_eq!(payments["data"].as_array().unwrap().len(), 4, "{said}");
 }

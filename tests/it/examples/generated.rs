@@ -1,19 +1,19 @@
-//! Clients that are generated from docs/openapi.json: each makes, processes and reads a payment.
+//! Clients generated from docs/openapi.json: each creates, processes and reads a payment.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::clients::python;
-use super::place::{KEY, Place, tool};
+use super::fixture::{Fixture, KEY, tool};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PAID: &str = "paid ";
 
 #[tokio::test]
 async fn a_python_client_is_generated_and_pays() {
-    let place = Place::start(&[]).await;
+    let fixture = Fixture::start(&[]).await;
     let description = format!("{ROOT}/docs/openapi.json");
-    let configuration = place.folder.path().join("generator.yaml");
+    let configuration = fixture.folder.path().join("generator.yaml");
     // Without its formatters, and with a warning for whatever it cannot read.
     fs::write(&configuration, "post_hooks: []\n").unwrap();
     let configuration = configuration.display().to_string();
@@ -31,10 +31,10 @@ async fn a_python_client_is_generated_and_pays() {
         &configuration,
         "--fail-on-warning",
     ];
-    place.run(&python(), &arguments, &[]).await.ended(0);
+    fixture.run(&python(), &arguments, &[]).await.ended(0);
     let script = format!("{ROOT}/tests/clients/generated.py");
-    let said = place
-        .run(&python(), &[&script, &place.url(), KEY, "."], &[])
+    let said = fixture
+        .run(&python(), &[&script, &fixture.url(), KEY, "."], &[])
         .await
         .ended(0);
     assert!(said.starts_with(PAID), "{said}");
@@ -42,7 +42,7 @@ async fn a_python_client_is_generated_and_pays() {
 
 #[tokio::test]
 async fn a_typescript_client_is_generated_checked_and_pays() {
-    let place = Place::start(&[]).await;
+    let fixture = Fixture::start(&[]).await;
     let compiler = tool(
         "TEST_TYPESCRIPT",
         "typescript/node_modules/.bin/tsc",
@@ -51,28 +51,28 @@ async fn a_typescript_client_is_generated_checked_and_pays() {
     let tools = std::path::Path::new(&compiler).parent().unwrap();
     symlink(
         tools.parent().unwrap(),
-        place.folder.path().join("node_modules"),
+        fixture.folder.path().join("node_modules"),
     )
     .unwrap();
     for file in ["package.json", "tsconfig.json", "client.ts"] {
         fs::copy(
             format!("{ROOT}/tests/typescript/{file}"),
-            place.folder.path().join(file),
+            fixture.folder.path().join(file),
         )
         .unwrap();
     }
     let generator = tools.join("openapi-typescript").display().to_string();
     let description = format!("{ROOT}/docs/openapi.json");
-    place
+    fixture
         .run(&generator, &[&description, "--output", "api.d.ts"], &[])
         .await
         .ended(0);
-    place
+    fixture
         .run(&compiler, &["--project", "."], &[])
         .await
         .ended(0);
-    let said = place
-        .run("node", &["client.js", &place.url(), KEY], &[])
+    let said = fixture
+        .run("node", &["client.js", &fixture.url(), KEY], &[])
         .await
         .ended(0);
     assert!(said.starts_with(PAID), "{said}");

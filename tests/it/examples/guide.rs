@@ -1,15 +1,15 @@
-//! docs/integration.md, run as its reader would: all its commands in one shell, in order, without a gateway and through a
-//! stand-in for it. What it shows as output has to come out; `…` stands for what differs from time to time.
+//! docs/integration.md: runs all its commands in one shell, in order, without a gateway and through a
+//! stand-in for it. The output must be the one that the guide shows; `…` matches anything.
 
 use serde_json::Value;
 
 use super::clients::python;
-use super::place::{KEY, Place};
+use super::fixture::{Fixture, KEY};
 use crate::page::Front;
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/integration.md");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples");
-/// A gateway file of a lab, with routes of its own.
+/// A gateway configuration from a lab, with its own routes.
 const GATEWAY_FILE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/clients/lab-gateway.json"
@@ -17,27 +17,27 @@ const GATEWAY_FILE: &str = concat!(
 const MARK: &str = "@@@ next block";
 
 #[tokio::test]
-async fn the_guides_commands_do_what_it_says_without_a_gateway() {
-    let place = Place::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
-    let service = place.url();
-    follow(&place, &service, KEY).await;
+async fn the_commands_of_the_guide_work_without_a_gateway() {
+    let fixture = Fixture::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
+    let service = fixture.url();
+    follow(&fixture, &service, KEY).await;
 }
 
 #[tokio::test]
-async fn the_guides_commands_do_what_it_says_through_the_gateway() {
-    let place = Place::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
-    let front = Front::start(&place.client()).await;
+async fn the_commands_of_the_guide_work_through_the_gateway() {
+    let fixture = Fixture::start(&[("FIRST_PAYMENT_ID", "1000001")]).await;
+    let front = Front::start(&fixture.client()).await;
     // The gateway adds the key.
-    follow(&place, &front.url("/payments-api"), "").await;
-    merged_routes_are_those_of_both_files(&place);
+    follow(&fixture, &front.url("/payments-api"), "").await;
+    merged_routes_are_those_of_both_files(&fixture);
 }
 
 /// What the guide's last command wrote.
-fn merged_routes_are_those_of_both_files(place: &Place) {
+fn merged_routes_are_those_of_both_files(fixture: &Fixture) {
     let read = |path: &std::path::Path| -> Value {
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     };
-    let merged = read(&place.folder.path().join("krakend-merged.json"));
+    let merged = read(&fixture.folder.path().join("krakend-merged.json"));
     let before = read(std::path::Path::new(GATEWAY_FILE));
     let endpoints = merged["endpoints"].as_array().unwrap();
     for route in before["endpoints"].as_array().unwrap() {
@@ -65,16 +65,16 @@ fn merged_routes_are_those_of_both_files(place: &Place) {
     assert_eq!(merged["timeout"], before["timeout"]);
 }
 
-async fn follow(place: &Place, payments: &str, key: &str) {
+async fn follow(fixture: &Fixture, payments: &str, key: &str) {
     let blocks = blocks(&std::fs::read_to_string(GUIDE).unwrap());
     let mut script = "set -eu\n".to_owned();
     for block in &blocks {
         script.push_str(&format!("echo '{MARK}'\n{}\n", block.commands));
     }
-    // Where the guide says `python`, the tests' own.
-    let folder = place.folder.path().join("bin");
+    // For `python` in the guide, the interpreter of the tests.
+    let folder = fixture.folder.path().join("bin");
     std::fs::create_dir(&folder).unwrap();
-    std::os::unix::fs::symlink(python_wrapper(place), folder.join("python")).unwrap();
+    std::os::unix::fs::symlink(python_wrapper(fixture), folder.join("python")).unwrap();
     let path = format!(
         "{}:{}",
         folder.display(),
@@ -88,7 +88,7 @@ async fn follow(place: &Place, payments: &str, key: &str) {
         ("STORE_MANAGER_API_KEY", KEY),
         ("PATH", path.as_str()),
     ];
-    let said = place
+    let said = fixture
         .run("bash", &["-c", &script], &variables)
         .await
         .ended(0);
@@ -101,9 +101,9 @@ async fn follow(place: &Place, payments: &str, key: &str) {
 }
 
 /// A virtual environment has to be started by its own path.
-fn python_wrapper(place: &Place) -> std::path::PathBuf {
+fn python_wrapper(fixture: &Fixture) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt;
-    let file = place.folder.path().join("python");
+    let file = fixture.folder.path().join("python");
     std::fs::write(&file, format!("#!/bin/sh\nexec '{}' \"$@\"\n", python())).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
     file
@@ -156,7 +156,7 @@ fn blocks(guide: &str) -> Vec<Block> {
     blocks
 }
 
-/// What is shown is there; what is not shown may be.
+/// Every shown field is there; others may be, too.
 fn agrees(shown: &Value, said: &Value, commands: &str) {
     match (shown, said) {
         (Value::Object(shown), Value::Object(_)) => {
@@ -171,7 +171,7 @@ fn agrees(shown: &Value, said: &Value, commands: &str) {
     }
 }
 
-/// Whether a text is as shown, with anything in place of each `…`.
+/// Whether a text is as shown; `…` matches anything.
 fn fits(shown: &str, said: &str) -> bool {
     let mut parts = shown.split('…');
     let Some(mut rest) = parts.next().and_then(|first| said.strip_prefix(first)) else {
@@ -188,7 +188,7 @@ fn fits(shown: &str, said: &str) -> bool {
 }
 
 #[test]
-fn what_is_shown_fits_as_it_stands_but_for_the_gaps() {
+fn the_outputs_in_the_guide_are_up_to_date() {
     assert!(fits("a", "a") && fits("a…c", "abbc") && fits("…", "x") && fits("a…", "ab"));
     assert!(!fits("a", "b") && !fits("a", "ab") && !fits("a…c", "ab") && !fits("a…c", "abcd"));
 }

@@ -1,7 +1,7 @@
-//! The examples and the guide in docs/, as somebody with Python, Postman and a shell runs them: against api and worker as
-//! processes of their own, on real servers.
+//! The examples and the guide in docs/, run as a user would: against api and worker in
+//! separate processes, on real servers.
 
 mod clients;
+mod fixture;
 mod generated;
 mod guide;
-mod place;

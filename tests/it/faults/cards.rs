@@ -1,4 +1,4 @@
-//! Which cards the load pays with, and the one outcome that each of them promises, whatever is broken meanwhile.
+//! The cards of the load, and the outcome that each must have, whatever fails meanwhile.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::drill::AFTERMATH;
 use super::fleet::{PROCESSOR_TIMEOUT, TRIES};
 use super::random::Random;
 
-/// The outcome that the card promises, with at least five tries. Two are possible where it depends on whether a worker is
-/// held up inside its call.
+/// The outcome that the card promises, with at least five tries. Two are possible if it depends on whether a worker is
+/// delayed in its call.
 pub fn promised(card: &TestCard) -> &'static [&'static str] {
     match card.behaviour {
         Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(_)) => &["succeeded", "declined"],
@@ -27,7 +27,7 @@ pub fn promised(card: &TestCard) -> &'static [&'static str] {
     }
 }
 
-/// How long after a fault's healing it may take. One that is never answered is not stuck while its tries last.
+/// How long it may take after a fault has ended. A payment without answers is not stuck while its tries go on.
 pub fn patience(card: &TestCard) -> Duration {
     match card.behaviour {
         Behaviour::StaySilent | Behaviour::OnlyFirstCallCharges(LaterCalls::Silent) => {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, Row};
 
-use super::place::blocking;
+use super::fixture::blocking;
 use crate::support::servers::{
     BrokerCluster, Database, DatabaseOptions, Flavor, Galera, Minority, Result,
 };
@@ -145,7 +145,7 @@ impl Clusters {
             .map_err(|error: sqlx::Error| error.to_string())
     }
 
-    /// Whether a database node answers that it is out of its cluster.
+    /// Whether a database node answers that it has left its cluster.
     pub async fn refuses(&self, number: usize) -> bool {
         let asked = async {
             let mut administrator = self.database_administrator(number).await?;

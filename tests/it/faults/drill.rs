@@ -1,5 +1,5 @@
-//! One drill: a load that never stops, and faults at moments that the seed chooses, one after the other. After each the
-//! work must flow again; after the last, everything that was accepted must have come to its end.
+//! One drill: a continuous load, and faults one after the other at random moments from the seed. After each one
+//! payments must complete again; after the last, every accepted payment must have an outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::fixture::{Fixture, Needs};
 use super::fleet::Fleet;
 use super::kind::Kind;
 use super::load::Client;
 use super::notes::Notes;
 use super::orders::Orders;
-use super::place::{Needs, Place};
 use super::random::Random;
 use super::results;
 use super::strike::{Ground, strike};
@@ -27,7 +27,7 @@ const STARTED: Duration = Duration::from_secs(120);
 /// What a confirmed message that waits in its queue may take until it counts as lost, after everything else has ended.
 const LOST: Duration = Duration::from_secs(120);
 
-/// One fault, from the blow to the first payment that came through after it.
+/// One fault, from its start to the first payment that completed after it.
 #[derive(Debug, Clone)]
 pub struct Episode {
     pub kind: Kind,
@@ -37,7 +37,7 @@ pub struct Episode {
     pub flowing: Option<Duration>,
 }
 
-/// What is to be done.
+/// What a drill does.
 pub struct Plan {
     pub name: &'static str,
     pub seed: u64,
@@ -52,9 +52,9 @@ pub struct Plan {
 pub struct Drill {
     pub ground: Ground,
     pub episodes: Vec<Episode>,
-    /// What the processes said of their health.
+    /// The health reports of the processes.
     pub watch: Watch,
-    /// What is wrong already.
+    /// Problems found so far.
     pub faults: Vec<String>,
     /// When the load ended.
     pub load_ended: Option<Instant>,
@@ -66,18 +66,18 @@ pub struct Drill {
 impl Drill {
     /// Starts servers, processes and load.
     pub async fn start(plan: &Plan) -> Self {
-        let place = Place::start(plan.needs).await;
-        let fleet = Fleet::start(plan.name, &place, plan.previous.clone()).await;
+        let fixture = Fixture::start(plan.needs).await;
+        let fleet = Fleet::start(plan.name, &fixture, plan.previous.clone()).await;
         let (stop, loading) = (CancellationToken::new(), CancellationToken::new());
         let notes = Arc::new(Notes::default());
         results::subscribe(
-            &place.amqp_url,
-            place.clusters.is_some(),
+            &fixture.amqp_url,
+            fixture.clusters.is_some(),
             Arc::clone(&notes),
             stop.clone(),
         )
         .await;
-        let orders = Orders::start(&place.amqp_url, stop.clone());
+        let orders = Orders::start(&fixture.amqp_url, stop.clone());
         let mut client = Client::new(notes, Arc::clone(&fleet.apis), orders);
         // What an earlier release did to two requests under one key is not to be counted here.
         client.twice = plan.previous.is_none();
@@ -90,7 +90,7 @@ impl Drill {
         let mut drill = Self {
             watch,
             ground: Ground {
-                place,
+                fixture,
                 fleet,
                 client,
                 rate: plan.rate,
@@ -110,7 +110,7 @@ impl Drill {
         drill
     }
 
-    /// Strikes once, and waits until work flows again.
+    /// Causes one fault, and waits until payments complete again.
     pub async fn strike(&mut self, kind: Kind) {
         sleep(self.random.millis(100, 1_000)).await;
         let began = Instant::now();

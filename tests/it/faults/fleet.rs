@@ -9,8 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use super::fixture::Fixture;
 use super::load::Apis;
-use super::place::Place;
 use crate::app::{STORE, clients_file};
 use crate::support::process::{Process, Settings};
 
@@ -56,17 +56,17 @@ pub struct Fleet {
     pub apis: Apis,
     /// Where each process tells its health now.
     pub admins: Apis,
-    /// What the processes say.
+    /// The processes' logs.
     pub log: PathBuf,
     /// For what the processes say, unless `FAULT_LOG` names a file.
     _folder: TempDir,
-    /// What no process should do, such as end by itself.
+    /// Problems of processes, such as an unexpected exit.
     odd: Mutex<Vec<String>>,
 }
 
 impl Fleet {
     /// Sets the place of that name up, and starts everything: the release that `previous` names, if it does, else this one.
-    pub async fn start(name: &str, place: &Place, previous: Option<String>) -> Arc<Self> {
+    pub async fn start(name: &str, fixture: &Fixture, previous: Option<String>) -> Arc<Self> {
         let first = previous.unwrap_or_else(program);
         let folder = tempfile::tempdir().unwrap();
         // One for each place: a process of another one must not be taken for one of this.
@@ -77,7 +77,7 @@ impl Fleet {
         // Messages are published by hand, too: without `user-id`.
         let clients = [("CLIENTS_FILE", &*clients), ("DEFAULT_CLIENT", STORE.0)];
         let settings_of = |number| {
-            let [database, amqp] = place.urls_for(number);
+            let [database, amqp] = fixture.urls_for(number);
             let own = Settings::servers(&database, &amqp).with_log(&log);
             let common = SETTINGS.iter().chain(&clients);
             common.fold(own, |own, (name, value)| own.with(name, value))
@@ -248,13 +248,13 @@ impl Fleet {
     }
 
     /// What the service's own oracle finds: the names of broken promises and their examples.
-    pub async fn audit(&self, place: &Place) -> Result<Vec<String>, String> {
+    pub async fn audit(&self, fixture: &Fixture) -> Result<Vec<String>, String> {
         let mut check = Command::new(program());
         check
             .args(["check", "--payments", "--json"])
             .env_clear()
             .envs(self.settings[0].variables())
-            .env("DATABASE_URL", &place.database_url);
+            .env("DATABASE_URL", &fixture.database_url);
         let output = tokio::task::spawn_blocking(move || check.output()).await;
         let output = output
             .map_err(|error| error.to_string())?

@@ -9,7 +9,7 @@ use super::pressure::eventually;
 use crate::app::{Answer, Api};
 use crate::support::process::{Process, Settings};
 use crate::support::small_disk::SmallDisk;
-use crate::tools::place::run_with;
+use crate::tools::fixture::run_with;
 
 /// How soon after the first refusal `ready` has to be red and the log has to have a warning.
 const SOON: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ async fn pay(client: &Api, order: i64) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_refuses_payments_says_so_and_loses_none() {
+async fn on_a_full_disk_payments_are_refused_with_the_reason_and_none_is_lost() {
     let Some(disk) = SmallDisk::mount(8) else {
         return;
     };

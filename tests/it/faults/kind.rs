@@ -2,7 +2,7 @@
 
 use crate::support::small_disk::SmallDisk;
 
-/// What is broken. Each has a strike: broken, left so for a moment, and healed.
+/// What fails. Each kind has a strike, which causes it and ends it after a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     ApiKilled,

@@ -1,4 +1,4 @@
-//! A steady load by both ways in, as a careful client makes it: every payment has a key, and is sent again under the
+//! A steady load by REST and by message, as of a careful client: every payment has a key, and is sent again under the
 //! same key until it is accepted. Every second one is paid with a card token that can be used once, and every fourth is
 //! sent twice at the same time, as by a caller whose own retry overtakes its first request.
 
@@ -42,7 +42,7 @@ impl Client {
     pub fn new(notes: Arc<Notes>, apis: Apis, orders: Orders) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
-            // An impatient caller: what it asks for goes on without it, and it asks again.
+            // An impatient caller: its request continues without it, and it sends it again.
             .timeout(Duration::from_secs(4))
             .build()
             .expect("a client");
@@ -145,7 +145,7 @@ impl Client {
                         taken = true;
                         self.notes.accepted(order, answer["payment_id"].as_i64());
                     }
-                    // Not now: 503 says so, and so does a connection that breaks.
+                    // Not accepted now: 503, or a broken connection.
                     Some((503, _)) | None => {}
                     Some((status, answer)) => {
                         return self.notes.odd(order, format!("{status}: {answer}"));

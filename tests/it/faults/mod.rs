@@ -1,4 +1,4 @@
-//! Faults in real processes and real servers, under a load that never stops, and a count of what they did to payments.
+//! Faults in real processes and servers under continuous load, and a count of their effects on payments.
 //!
 //! The client application here keeps its own list ([`notes`]): what it was promised, by 202 or by a confirm, and what
 //! it was told, on a durable subscription. [`verdict`] compares that list with the database, and asks the service's
@@ -7,6 +7,7 @@
 mod cards;
 mod clusters;
 mod drill;
+mod fixture;
 mod fleet;
 mod full_disk;
 mod kind;
@@ -15,7 +16,6 @@ mod notes;
 mod on_clusters;
 mod on_releases;
 mod orders;
-mod place;
 mod pressure;
 mod random;
 mod results;

@@ -11,7 +11,7 @@ use payment_service::processors::simulated::TestCard;
 use super::cards;
 use crate::app::{KIOSK, STORE};
 
-/// How a payment was asked for.
+/// How a payment was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Rest,
@@ -47,7 +47,7 @@ impl Payer {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub way: Way,
-    /// Whose payment it is.
+    /// Its client.
     pub payer: Payer,
     pub card: &'static TestCard,
     /// Whether it is paid with a one-time card token.
@@ -65,7 +65,7 @@ pub struct Entry {
     pub outcomes: BTreeMap<String, String>,
     /// When the first outcome came.
     pub heard: Option<Instant>,
-    /// Answers that no caller should get.
+    /// Answers that a caller must never get.
     pub odd: Vec<String>,
 }
 

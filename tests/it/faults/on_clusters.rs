@@ -1,10 +1,10 @@
-//! The same count on clusters: single nodes go, and work goes on without them.
+//! The same count on clusters: single nodes fail, and work continues without them.
 
 use std::time::{Duration, Instant};
 
 use super::drill::{Drill, Plan};
+use super::fixture::Needs;
 use super::kind::{Group, Kind};
-use super::place::Needs;
 use super::random::Random;
 use super::short::{must_be_clean, seed};
 use super::table;
@@ -37,8 +37,8 @@ async fn start(seed: u64) -> Drill {
 }
 
 async fn finish(mut drill: Drill, seed: u64) {
-    // What was cut off or killed last comes back with what it missed.
-    if let Some(clusters) = &drill.ground.place.clusters
+    // The node that was cut off or killed last rejoins and catches up.
+    if let Some(clusters) = &drill.ground.fixture.clusters
         && let Err(what) = clusters.complete().await
     {
         drill
@@ -57,7 +57,7 @@ async fn finish(mut drill: Drill, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_of_each_cluster_dies_under_load_and_work_goes_on_without_it() {
+async fn work_continues_when_a_node_of_each_cluster_dies_under_load() {
     let seed = seed();
     let mut drill = start(seed).await;
     let mut kinds = once_each();

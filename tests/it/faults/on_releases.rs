@@ -1,8 +1,8 @@
 //! The same count while the service is rolled out: this release and the one before it, side by side under load.
 
 use super::drill::{Drill, Plan};
+use super::fixture::Needs;
 use super::kind::{Group, Kind};
-use super::place::Needs;
 use super::short::{must_be_clean, seed};
 use super::strike::previous_release;
 use super::table;

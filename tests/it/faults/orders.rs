@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// One connection. A channel is lent to one publication at a time, because lapin hands a returned message to whichever
 /// confirm comes next on its channel.
-struct Session {
+struct OrderSession {
     connection: Connection,
     idle: Mutex<Vec<Channel>>,
     broken: CancellationToken,
@@ -23,7 +23,7 @@ struct Session {
 
 /// Publishes orders on sessions that are built again for ever.
 #[derive(Clone)]
-pub struct Orders(watch::Receiver<Option<Arc<Session>>>);
+pub struct Orders(watch::Receiver<Option<Arc<OrderSession>>>);
 
 impl Orders {
     pub fn start(amqp_url: &str, stop: CancellationToken) -> Self {
@@ -53,7 +53,7 @@ impl Orders {
     }
 }
 
-impl Session {
+impl OrderSession {
     async fn open(amqp_url: &str) -> lapin::Result<Self> {
         let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
         Ok(Self {
@@ -106,11 +106,11 @@ impl Session {
 
 async fn supervise(
     amqp_url: String,
-    sessions: watch::Sender<Option<Arc<Session>>>,
+    sessions: watch::Sender<Option<Arc<OrderSession>>>,
     stop: CancellationToken,
 ) {
     while !stop.is_cancelled() {
-        if let Ok(Ok(session)) = timeout(PATIENCE, Session::open(&amqp_url)).await {
+        if let Ok(Ok(session)) = timeout(PATIENCE, OrderSession::open(&amqp_url)).await {
             let session = Arc::new(session);
             sessions.send_replace(Some(Arc::clone(&session)));
             while session.connection.status().connected() && !session.broken.is_cancelled() {

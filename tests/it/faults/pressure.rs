@@ -1,5 +1,5 @@
-//! When more comes in than can go out: what is taken is bounded, the rest is refused or left where it is, and all of it
-//! is worked off afterwards.
+//! More input than output: the amount of accepted work is limited, the rest is refused or stays in its queue, and all
+//! of it is processed afterwards.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use sqlx::MySqlPool;
 use tokio::time::sleep;
 
-use super::place::{Needs, Place};
+use super::fixture::{Fixture, Needs};
 use crate::app::Api;
 use crate::support::process::{Process, Settings};
 use crate::support::proxy::Mode;
 
-/// On a busy machine.
+/// Long enough for a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub async fn eventually(what: &str, reached: impl AsyncFn() -> bool) {
@@ -42,8 +42,8 @@ pub async fn ends_within(process: &mut Process, longest: Duration) -> ExitStatus
 pub struct Books(MySqlPool);
 
 impl Books {
-    pub async fn open(place: &Place) -> Self {
-        Self(MySqlPool::connect(&place.database_url).await.unwrap())
+    pub async fn open(fixture: &Fixture) -> Self {
+        Self(MySqlPool::connect(&fixture.database_url).await.unwrap())
     }
 
     pub async fn count(&self, sql: &'static str) -> i64 {
@@ -56,9 +56,9 @@ impl Books {
 }
 
 /// Messages that wait in a queue.
-pub async fn depth(place: &Place, queue: &str) -> u32 {
+pub async fn depth(fixture: &Fixture, queue: &str) -> u32 {
     let properties = ConnectionProperties::default();
-    let connection = Connection::connect(&place.amqp_url, properties)
+    let connection = Connection::connect(&fixture.amqp_url, properties)
         .await
         .unwrap();
     let channel = connection.create_channel().await.unwrap();
@@ -72,8 +72,8 @@ pub async fn depth(place: &Place, queue: &str) -> u32 {
     count
 }
 
-fn settings(place: &Place, log: &std::path::Path, variables: &[(&str, &str)]) -> Settings {
-    let [database, amqp] = &place.service_urls;
+fn settings(fixture: &Fixture, log: &std::path::Path, variables: &[(&str, &str)]) -> Settings {
+    let [database, amqp] = &fixture.service_urls;
     let settings = Settings::servers(database, amqp).with_log(log);
     variables.iter().fold(settings, |settings, (name, value)| {
         settings.with(name, value)
@@ -102,14 +102,14 @@ async fn a_database_that_is_down_pauses_consumption_and_uses_up_no_tries() {
     const PAYMENTS: i64 = 30;
     // Two messages for each of eight permits, and one more.
     const HELD: u32 = 17;
-    let place = Place::start(Needs {
+    let fixture = Fixture::start(Needs {
         own_database: true,
         ..Needs::default()
     })
     .await;
     let folder = tempfile::tempdir().unwrap();
     let few = [("WORKER_CONCURRENCY", "8"), ("MAX_TRIES", "1")];
-    let settings = settings(&place, &folder.path().join("log"), &few);
+    let settings = settings(&fixture, &folder.path().join("log"), &few);
     let program = super::fleet::program();
     assert!(Process::spawn(&program, "setup", &settings).wait());
     let api = Process::start(&program, "api", &settings).await;
@@ -118,26 +118,30 @@ async fn a_database_that_is_down_pauses_consumption_and_uses_up_no_tries() {
         client.pay(number, "tok_visa").await;
     }
     eventually("all wait for a worker", async || {
-        depth(&place, "payments.work").await == 30
+        depth(&fixture, "payments.work").await == 30
     })
     .await;
 
-    place.with_database(|server| server.stop()).await.unwrap();
+    fixture.with_database(|server| server.stop()).await.unwrap();
     let worker = Process::spawn(&program, "worker", &settings);
     eventually("it has taken what it can hold", async || {
-        depth(&place, "payments.work").await == 30 - HELD
+        depth(&fixture, "payments.work").await == 30 - HELD
     })
     .await;
     let until = Instant::now() + Duration::from_secs(4);
     while Instant::now() < until {
-        assert_eq!(depth(&place, "payments.work").await, 30 - HELD, "it waits");
+        assert_eq!(
+            depth(&fixture, "payments.work").await,
+            30 - HELD,
+            "it waits"
+        );
         assert!(worker.readiness().await.starts_with("not_ready"));
     }
-    place
+    fixture
         .with_database(|server| server.start_again())
         .await
         .unwrap();
-    let books = Books::open(&place).await;
+    let books = Books::open(&fixture).await;
     // With one try each, any that was used up would have ended `failed`.
     eventually("all succeed", async || {
         books
@@ -151,11 +155,11 @@ async fn a_database_that_is_down_pauses_consumption_and_uses_up_no_tries() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_broker_is_away_payments_are_taken_up_to_the_limit_and_drained_afterwards() {
-    let place = Place::start(Needs::default()).await;
+async fn while_the_broker_is_down_payments_are_accepted_up_to_the_limit_and_processed_later() {
+    let fixture = Fixture::start(Needs::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let limited = [("BACKLOG_LIMIT", "50"), ("OUTBOX_LEASE", "1s")];
-    let settings = settings(&place, &folder.path().join("log"), &limited);
+    let settings = settings(&fixture, &folder.path().join("log"), &limited);
     let program = super::fleet::program();
     assert!(Process::spawn(&program, "setup", &settings).wait());
     let (api, _worker) = tokio::join!(
@@ -163,20 +167,20 @@ async fn while_the_broker_is_away_payments_are_taken_up_to_the_limit_and_drained
         Process::start(&program, "worker", &settings)
     );
     let client = Api::new(api.api);
-    place.broker_way.set(Mode::Cut);
+    fixture.broker_way.set(Mode::Cut);
     let (taken, retry_after) = post_until_refused(&client, "tok_visa").await;
     assert!(taken >= 50, "{taken}");
     assert!(retry_after.parse::<u32>().is_ok(), "{retry_after}");
     assert!(api.readiness().await.contains("BACKLOG_LIMIT"));
 
-    place.broker_way.set(Mode::Pass);
+    fixture.broker_way.set(Mode::Pass);
     eventually("it takes payments again", async || {
         api.readiness().await == "ready"
     })
     .await;
     let after = client.post("/payments", order(9_999, "tok_visa")).await;
     after.is(202);
-    let books = Books::open(&place).await;
+    let books = Books::open(&fixture).await;
     eventually("all have their outcome", async || {
         books
             .count("SELECT COUNT(*) FROM payments WHERE status = 'succeeded'")
@@ -189,9 +193,9 @@ async fn while_the_broker_is_away_payments_are_taken_up_to_the_limit_and_drained
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_backlog_limit_requests_get_503_and_messages_stay_in_their_queue() {
     const ORDERS: i64 = 300;
-    /// What is held in hand; the rest stays at the broker.
+    /// The unacknowledged messages; the rest stays at the broker.
     const HELD: i64 = 256;
-    let place = Place::start(Needs::default()).await;
+    let fixture = Fixture::start(Needs::default()).await;
     let folder = tempfile::tempdir().unwrap();
     // Tries that are put off for an hour fill the outbox.
     let limited = [
@@ -199,7 +203,7 @@ async fn at_the_backlog_limit_requests_get_503_and_messages_stay_in_their_queue(
         ("RETRY_INITIAL", "1h"),
         ("RETRY_MAX_INTERVAL", "2h"),
     ];
-    let settings = settings(&place, &folder.path().join("log"), &limited);
+    let settings = settings(&fixture, &folder.path().join("log"), &limited);
     let program = super::fleet::program();
     assert!(Process::spawn(&program, "setup", &settings).wait());
     let (api, _worker) = tokio::join!(
@@ -210,10 +214,10 @@ async fn at_the_backlog_limit_requests_get_503_and_messages_stay_in_their_queue(
     let (taken, retry_after) = post_until_refused(&client, "tok_issuer_down_1").await;
     assert!(retry_after.parse::<u32>().is_ok(), "{retry_after}");
 
-    publish_orders(&place, ORDERS).await;
-    let books = Books::open(&place).await;
+    publish_orders(&fixture, ORDERS).await;
+    let books = Books::open(&fixture).await;
     eventually("it holds what it can", async || {
-        i64::from(depth(&place, "payments.requests").await) == ORDERS - HELD
+        i64::from(depth(&fixture, "payments.requests").await) == ORDERS - HELD
     })
     .await;
     let payments = "SELECT COUNT(*) FROM payments";
@@ -227,12 +231,12 @@ async fn at_the_backlog_limit_requests_get_503_and_messages_stay_in_their_queue(
         books.count(succeeded).await == taken + ORDERS
     })
     .await;
-    assert_eq!(depth(&place, "payments.requests").await, 0);
+    assert_eq!(depth(&fixture, "payments.requests").await, 0);
 }
 
-async fn publish_orders(place: &Place, number: i64) {
+async fn publish_orders(fixture: &Fixture, number: i64) {
     let properties = ConnectionProperties::default();
-    let connection = Connection::connect(&place.amqp_url, properties)
+    let connection = Connection::connect(&fixture.amqp_url, properties)
         .await
         .unwrap();
     let channel = connection.create_channel().await.unwrap();

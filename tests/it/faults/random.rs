@@ -1,4 +1,4 @@
-//! Chance that can be repeated: one seed, the same choices. Of our own, because what a library makes of a seed may change
+//! Repeatable random choices: the same seed gives the same choices. Not from a library, whose results may change
 //! with its version.
 
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Random {
 }
 
 #[test]
-fn one_seed_makes_the_same_choices_and_another_one_others() {
+fn the_same_seed_makes_the_same_choices() {
     let choices = |seed| {
         let mut random = Random::named(seed, "kinds");
         let mut kinds: Vec<usize> = (0..30).collect();

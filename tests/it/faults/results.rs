@@ -92,7 +92,7 @@ async fn follow(mut deliveries: Consumer, notes: &Notes) {
     }
 }
 
-/// A stream that has fallen silent does not always end.
+/// A stream does not always end when its connection becomes silent.
 async fn until_lost(connection: &Connection) {
     while connection.status().connected() {
         sleep(PAUSE).await;

@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 
 use super::drill::{Drill, Plan};
+use super::fixture::Needs;
 use super::kind::{Group, Kind};
-use super::place::Needs;
 use super::random::Random;
 use super::table;
 use super::verdict::Verdict;
@@ -25,7 +25,7 @@ pub fn seed() -> u64 {
     })
 }
 
-/// Fails with everything that is wrong.
+/// Fails with all problems.
 pub fn must_be_clean(seed: u64, verdicts: &[Verdict]) {
     let faults = verdicts.iter().flat_map(|verdict| &verdict.faults);
     let faults: Vec<&str> = faults.map(String::as_str).collect();
@@ -82,7 +82,7 @@ async fn drill(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_fault_loses_a_payment_or_charges_twice_or_leaves_one_stuck_or_untold() {
+async fn no_fault_loses_a_payment_charges_it_twice_or_leaves_it_stuck_or_unreported() {
     let seed = seed();
     println!("FAULT_SEED={seed}");
     let only = std::env::var("FAULT_GROUP").ok();

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::drill::{Drill, Plan};
+use super::fixture::Needs;
 use super::kind::Kind;
-use super::place::Needs;
 use super::random::Random;
 use super::short::{must_be_clean, seed};
 use super::table;

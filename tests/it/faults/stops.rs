@@ -1,19 +1,22 @@
-//! A process that is told to stop: red at once, what is in hand finished and published, nothing delivered again.
+//! A process that is asked to stop: not ready at once, its work finished and published, nothing redelivered.
 
 use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::json;
 
-use super::place::{Needs, Place};
+use super::fixture::{Fixture, Needs};
 use super::pressure::{Books, depth, ends_within, eventually};
 use crate::app::Api;
 use crate::support::process::{Process, Settings};
 
-/// An api and a worker with an issuer that takes its time.
-async fn pair(place: &Place, variables: &[(&str, &str)]) -> (Process, Process, tempfile::TempDir) {
+/// An api and a worker with a slow issuer.
+async fn pair(
+    fixture: &Fixture,
+    variables: &[(&str, &str)],
+) -> (Process, Process, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let [database, amqp] = &place.service_urls;
+    let [database, amqp] = &fixture.service_urls;
     let mut settings = Settings::servers(database, amqp).with_log(&folder.path().join("log"));
     for (name, value) in variables {
         settings = settings.with(name, value);
@@ -28,14 +31,13 @@ async fn pair(place: &Place, variables: &[(&str, &str)]) -> (Process, Process, t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_stopped_in_the_middle_of_slow_tries_finishes_them_and_nothing_is_delivered_again()
-{
+async fn a_worker_stopped_during_slow_tries_finishes_them_and_nothing_is_redelivered() {
     const PAYMENTS: i64 = 40;
-    let place = Place::start(Needs::default()).await;
+    let fixture = Fixture::start(Needs::default()).await;
     // Long enough that on a busy machine the first of them has no answer before the last has begun.
     let slow = [("ISSUER_LATENCY", "10s"), ("PROCESSOR_TIMEOUT", "60s")];
-    let (api, mut worker, _folder) = pair(&place, &slow).await;
-    let books = Books::open(&place).await;
+    let (api, mut worker, _folder) = pair(&fixture, &slow).await;
+    let books = Books::open(&fixture).await;
     let client = Api::new(api.api);
     join_all((1..=PAYMENTS).map(|order| client.pay(order, "tok_visa"))).await;
     let claimed = "SELECT COUNT(*) FROM payments WHERE claimed_until IS NOT NULL";
@@ -56,7 +58,7 @@ async fn a_worker_stopped_in_the_middle_of_slow_tries_finishes_them_and_nothing_
 
     assert_eq!(books.count(ended).await, PAYMENTS, "finished");
     assert_eq!(books.count("SELECT COUNT(*) FROM outbox").await, 0, "told");
-    assert_eq!(depth(&place, "payments.work").await, 0, "acknowledged");
+    assert_eq!(depth(&fixture, "payments.work").await, 0, "acknowledged");
     // A second delivery would have claimed again, and so made a try uncertain or written one more.
     let events = "SELECT COUNT(*) FROM payment_events";
     assert_eq!(books.count(events).await, 3 * PAYMENTS);
@@ -65,11 +67,11 @@ async fn a_worker_stopped_in_the_middle_of_slow_tries_finishes_them_and_nothing_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_ends_a_process_at_once_with_1_and_its_work_is_done_by_another() {
-    let place = Place::start(Needs::default()).await;
+async fn a_second_signal_ends_a_process_at_once_with_1_and_another_does_its_work() {
+    let fixture = Fixture::start(Needs::default()).await;
     let slow = [("ISSUER_LATENCY", "6s"), ("PROCESSOR_TIMEOUT", "30s")];
-    let (api, mut worker, _folder) = pair(&place, &slow).await;
-    let books = Books::open(&place).await;
+    let (api, mut worker, _folder) = pair(&fixture, &slow).await;
+    let books = Books::open(&fixture).await;
     let body = json!({
         "order_id": 1, "user_id": 1, "total_amount": 1, "card_token": "tok_visa",
     });
@@ -84,9 +86,9 @@ async fn a_second_signal_ends_a_process_at_once_with_1_and_its_work_is_done_by_a
     worker.signal("TERM");
     let status = ends_within(&mut worker, Duration::from_secs(3)).await;
     assert_eq!(status.code(), Some(1));
-    // Given back by the end of the connection.
+    // Redelivered when the connection ends.
     eventually("it is delivered again", async || {
-        depth(&place, "payments.work").await == 1
+        depth(&fixture, "payments.work").await == 1
     })
     .await;
 }

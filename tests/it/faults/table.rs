@@ -1,4 +1,4 @@
-//! The table that is printed, and kept in docs/reliability.md.
+//! The table that is printed and stored in docs/reliability.md.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

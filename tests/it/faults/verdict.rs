@@ -1,4 +1,4 @@
-//! The count, payment by payment: the client's own list against what the database holds and the results told.
+//! The count, payment by payment: the client's list compared with the database and the published results.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ pub struct Row {
 pub struct Verdict {
     pub rows: BTreeMap<Option<Kind>, Row>,
     pub payments: usize,
-    /// Everything that is wrong, in words, with the payment.
+    /// All problems as sentences, with the payment.
     pub faults: Vec<String>,
 }
 
@@ -84,14 +84,14 @@ impl Verdict {
             verdict.judge(order, &entry, held.get(&order), &drill.episodes);
         }
         verdict.look_at_health(drill);
-        match drill.ground.fleet.audit(&drill.ground.place).await {
+        match drill.ground.fleet.audit(&drill.ground.fixture).await {
             Ok(broken) => verdict.faults.extend(broken),
             Err(error) => verdict.faults.push(format!("the oracle failed: {error}")),
         }
         verdict
     }
 
-    /// Whether every stop was told of, and nothing else.
+    /// Whether exactly the stops were reported.
     fn look_at_health(&mut self, drill: &Drill) {
         let entries = drill.ground.client.notes.all();
         let mut outcomes: Vec<Instant> = entries.values().filter_map(|it| it.heard).collect();
@@ -206,7 +206,7 @@ fn late(entry: &Entry, met: Option<&Episode>) -> Option<Duration> {
 }
 
 async fn held(drill: &Drill) -> sqlx::Result<BTreeMap<i64, Held>> {
-    let mut administrator = drill.ground.place.administrator().await?;
+    let mut administrator = drill.ground.fixture.administrator().await?;
     let payments: Vec<(i64, i64, String)> =
         query_as("SELECT order_id, id, CAST(status AS CHAR) FROM payments")
             .fetch_all(&mut administrator)

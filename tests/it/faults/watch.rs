@@ -1,4 +1,4 @@
-//! Whether health told the truth: what `/health/ready` and the log of the processes said, and when, against when payments
+//! Checks the health reports: what `/health/ready` and the logs reported, and when, compared with when payments
 //! really had their outcomes.
 
 use std::io::{Read, Seek, SeekFrom};
@@ -26,7 +26,7 @@ const FLOWING: Duration = Duration::from_secs(2);
 /// Stages that every payment passes before its outcome is heard.
 const ON_THE_WAY: [&str; 4] = ["accept", "dispatch", "authorize", "record"];
 
-/// Something that a process said of itself.
+/// A health report of a process.
 #[derive(Debug, Clone)]
 pub struct Alarm {
     pub at: Instant,
@@ -123,7 +123,7 @@ pub fn stops(outcomes: &[Instant]) -> Vec<(Instant, Instant)> {
     pairs.filter(|(last, next)| *next - *last > STOP).collect()
 }
 
-/// Whether somebody has said so in time.
+/// Whether it was reported in time.
 pub fn is_told((last, _): (Instant, Instant), alarms: &[Alarm]) -> bool {
     let late = last + STOP + LOOK * 2;
     alarms
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_is_told_within_ten_seconds_or_not_at_all() {
+    fn a_stop_of_progress_is_reported_within_ten_seconds() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let outcomes = [at(0), at(1), at(20), at(25)];
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_is_false_while_payments_end() {
+    fn an_alarm_while_payments_end_counts_as_false() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let flowing: Vec<Instant> = (0..20).map(at).collect();

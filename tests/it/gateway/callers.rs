@@ -1,11 +1,11 @@
-//! Those who have always called through the gateway: they send no key, no idempotency key and numbers for card data.
+//! Existing callers behind the gateway: they send no key, no idempotency key, and numbers for card data.
 
-use super::place::{Place, old_card, order};
+use super::fixture::{Fixture, old_card, order};
 
 #[tokio::test]
-async fn an_old_caller_creates_a_payment_and_pays_it_by_the_same_two_routes_as_ever() {
-    let place = Place::start().await;
-    let created = place
+async fn an_existing_caller_creates_and_pays_a_payment_by_its_two_routes() {
+    let fixture = Fixture::start().await;
+    let created = fixture
         .gateway
         .post("/payments-api/payments", &order(1))
         .await;
@@ -13,32 +13,32 @@ async fn an_old_caller_creates_a_payment_and_pays_it_by_the_same_two_routes_as_e
     let id = i32::try_from(created.payment_id()).expect("fits an INT column");
 
     let route = format!("/payments-api/payments/{id}");
-    let paid = place.gateway.post(&route, &old_card()).await.is(200);
+    let paid = fixture.gateway.post(&route, &old_card()).await.is(200);
     assert_eq!(paid.body["is_paid"], true);
     assert_eq!(paid.body["order_id"], 1);
     assert_eq!(paid.body["payment_id"], id);
 }
 
 #[tokio::test]
-async fn the_link_that_shoppers_get_shows_the_payment_and_takes_a_card() {
-    let place = Place::start().await;
-    let id = place.payment().await;
+async fn the_link_for_shoppers_shows_the_payment_and_accepts_a_card() {
+    let fixture = Fixture::start().await;
+    let id = fixture.payment().await;
     let link = format!("/payments-api/payments/process/{id}");
     // As it is stored: VARCHAR(100), with the largest id.
     assert!("http://api-gateway:8080/payments-api/payments/process/2147483647".len() <= 100);
 
-    let shown = place.gateway.get(&link).await.is(200);
+    let shown = fixture.gateway.get(&link).await.is(200);
     assert_eq!(shown.body["is_paid"], false);
-    let paid = place.gateway.post(&link, &old_card()).await.is(200);
+    let paid = fixture.gateway.post(&link, &old_card()).await.is(200);
     assert_eq!(paid.body["is_paid"], true);
-    let shown = place.gateway.get(&link).await.is(200);
+    let shown = fixture.gateway.get(&link).await.is(200);
     assert_eq!(shown.body["is_paid"], true);
 }
 
 #[tokio::test]
 async fn a_refusal_arrives_with_its_status_and_its_one_plain_sentence() {
-    let place = Place::start().await;
-    let gateway = &place.gateway;
+    let fixture = Fixture::start().await;
+    let gateway = &fixture.gateway;
     let refusals = [
         gateway
             .get("/payments-api/payments/2000000000")
@@ -64,10 +64,10 @@ async fn a_refusal_arrives_with_its_status_and_its_one_plain_sentence() {
 }
 
 #[tokio::test]
-async fn the_gateway_adds_store_managers_key_and_forwards_nobody_elses() {
-    let place = Place::start().await;
-    let stolen = format!("Bearer {}", super::place::KIOSK_KEY);
-    let created = place
+async fn the_gateway_adds_the_key_of_store_manager_and_forwards_no_other() {
+    let fixture = Fixture::start().await;
+    let stolen = format!("Bearer {}", super::fixture::KIOSK_KEY);
+    let created = fixture
         .gateway
         .post_with(
             "/payments-api/payments",
@@ -78,13 +78,13 @@ async fn the_gateway_adds_store_managers_key_and_forwards_nobody_elses() {
         .is(202);
     let path = format!("/payments/{}", created.payment_id());
     let read = async |key: &str| {
-        let request = place.service.request(reqwest::Method::GET, &path);
-        super::place::Answer::to(request.bearer_auth(key))
+        let request = fixture.service.request(reqwest::Method::GET, &path);
+        super::fixture::Answer::to(request.bearer_auth(key))
             .await
             .status
     };
-    // The payment is Store Manager's, and whoever comes past the gateway needs a key.
+    // The payment belongs to Store Manager, and without the gateway a key is needed.
     assert_eq!(read(super::krakend::API_KEY).await, 200);
-    assert_eq!(read(super::place::KIOSK_KEY).await, 404);
-    place.service.get(&path).await.is(401);
+    assert_eq!(read(super::fixture::KIOSK_KEY).await, 404);
+    fixture.service.get(&path).await.is(401);
 }

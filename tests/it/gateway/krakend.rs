@@ -20,7 +20,7 @@ pub struct Krakend {
 }
 
 impl Krakend {
-    /// In front of this payment service, with further variables of krakend.json.
+    /// Starts it in front of a payment service, with further variables of krakend.json.
     pub async fn start(service: SocketAddr, variables: &[(&str, &str)]) -> Self {
         for _ in 0..START_TRIES {
             if let Some(started) = Self::try_start(service, variables).await {
@@ -81,7 +81,7 @@ fn command(verb: &str, arguments: &[&str]) -> Command {
         .env_clear()
         .envs(std::env::vars().filter(|(name, _)| matches!(name.as_str(), "PATH" | "HOME")))
         .env("FC_ENABLE", "1")
-        // It would report its use over the network.
+        // Otherwise it sends usage reports over the network.
         .env("USAGE_DISABLE", "1")
         .stdin(Stdio::null());
     command

@@ -1,4 +1,4 @@
-//! Too much, too large, too slow, not there: the right status, quickly.
+//! Too many or too large requests, and a slow or missing service: the right status, quickly.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,14 +12,14 @@ use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::fixture::{Answer, Caller, Fixture, order};
 use super::krakend::Krakend;
-use super::place::{Answer, Caller, Place, order};
 use super::stand_in::{StandIn, nowhere, silent};
 
 const ROUTE: &str = "/payments-api/payments";
 
 #[tokio::test]
-async fn a_burst_is_answered_with_429_and_spares_other_clients() {
+async fn a_burst_is_answered_with_429_and_does_not_affect_other_clients() {
     let service = StandIn::start().await;
     let limits = [("GATEWAY_CLIENT_RATE", "1"), ("GATEWAY_CLIENT_BURST", "5")];
     let krakend = Krakend::start(service.address, &limits).await;
@@ -44,15 +44,15 @@ async fn a_burst_is_answered_with_429_and_spares_other_clients() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_with_413() {
-    let place = Place::start().await;
+    let fixture = Fixture::start().await;
     let mut body = order(1);
     body["metadata"] = serde_json::json!({ "note": "x".repeat(100 * 1024) });
-    let refused = place.gateway.post(ROUTE, &body).await.is(413);
+    let refused = fixture.gateway.post(ROUTE, &body).await.is(413);
     assert_eq!(refused.header("content-type"), "application/problem+json");
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_gives_an_error_at_once_and_is_found_again_when_it_is_back() {
+async fn a_service_that_is_down_gives_an_error_at_once_until_it_is_back() {
     let address = nowhere().await;
     let krakend = Krakend::start(address, &[]).await;
     let caller = Caller::new(krakend.address);
@@ -65,7 +65,7 @@ async fn a_service_that_is_down_gives_an_error_at_once_and_is_found_again_when_i
 }
 
 #[tokio::test]
-async fn a_service_that_hangs_is_given_up_and_asked_again_by_the_next_caller() {
+async fn a_hanging_service_times_out_and_the_next_caller_tries_again() {
     let (address, listener) = silent().await;
     let krakend = Krakend::start(address, &[("GATEWAY_TIMEOUT", "1s")]).await;
     let caller = Caller::new(krakend.address);
@@ -79,15 +79,15 @@ async fn a_service_that_hangs_is_given_up_and_asked_again_by_the_next_caller() {
     assert!(waited >= Duration::from_secs(1), "{waited:?}");
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     join_all((0..20).map(|_| send())).await;
-    // As soon as it answers, everybody is served.
+    // As soon as it answers, every caller is served.
     drop(listener);
     let _service = StandIn::start_at(address).await;
     caller.post(ROUTE, &order(1)).await.is(200);
 }
 
-/// What a caller does to its own request closes no route for others.
+/// A caller's broken request does not close the route for others.
 #[tokio::test]
-async fn bodies_that_break_off_do_not_close_the_route_for_others() {
+async fn incomplete_bodies_do_not_close_the_route_for_others() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     for number in 0..40 {
@@ -98,7 +98,7 @@ async fn bodies_that_break_off_do_not_close_the_route_for_others() {
         );
         stream.write_all(begun.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
-        // The gateway has done with it.
+        // The gateway has finished with it.
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     }
@@ -125,10 +125,10 @@ impl Body for Pieces {
     }
 }
 
-/// Refusals of the service arrive, and the connections behind the gateway stay good for others.
+/// Refusals of the service arrive, and the connections behind the gateway stay usable for others.
 #[tokio::test]
-async fn early_refusals_come_through_and_hurt_no_other_request() {
-    let place = Place::start().await;
+async fn early_refusals_reach_the_caller_and_affect_no_other_request() {
+    let fixture = Fixture::start().await;
     let large = |number: i64| {
         let mut body = order(number);
         body["metadata"] = serde_json::json!({ "note": "x".repeat(1 << (10 + number % 12)) });
@@ -147,7 +147,7 @@ async fn early_refusals_come_through_and_hurt_no_other_request() {
                 _ => (ROUTE, "application/json", 422),
             };
             let body = reqwest::Body::wrap(Pieces(body.into_bytes()));
-            let request = place
+            let request = fixture
                 .gateway
                 .request(Method::POST, path)
                 .header("Content-Type", kind)
@@ -168,7 +168,7 @@ async fn early_refusals_come_through_and_hurt_no_other_request() {
             .into_iter()
             .filter(|arrived| !arrived)
             .count();
-        let next = place.gateway.post(ROUTE, &order(round + 1)).await;
+        let next = fixture.gateway.post(ROUTE, &order(round + 1)).await;
         if next.status != 202 {
             hurt.push((round, next.status, next.body));
         }

@@ -2,10 +2,10 @@
 //! real servers, and in front of stand-ins where a test has to see or to break what is behind the gateway.
 
 mod callers;
+mod fixture;
 mod krakend;
 mod limits;
 mod page;
 mod passes;
-mod place;
 mod routes;
 mod stand_in;

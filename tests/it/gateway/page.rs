@@ -2,15 +2,15 @@
 
 use reqwest::{Method, RequestBuilder};
 
-use super::place::{Answer, Place, order};
+use super::fixture::{Answer, Fixture, order};
 use crate::page::browser::{Browser, Wish};
 use crate::page::{declined_then_paid, pays_in_french};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-async fn created(place: &Place) -> String {
+async fn created(fixture: &Fixture) -> String {
     let body = order(1);
-    let created = place
+    let created = fixture
         .gateway
         .post("/payments-api/payments", &body)
         .await
@@ -18,8 +18,8 @@ async fn created(place: &Place) -> String {
     format!("/payments-api/payments/process/{}", created.payment_id())
 }
 
-fn opened(place: &Place, method: Method, link: &str) -> RequestBuilder {
-    place
+fn opened(fixture: &Fixture, method: Method, link: &str) -> RequestBuilder {
+    fixture
         .gateway
         .request(method, link)
         .header("Accept", BROWSER)
@@ -27,9 +27,11 @@ fn opened(place: &Place, method: Method, link: &str) -> RequestBuilder {
 
 #[tokio::test]
 async fn the_link_is_a_page_for_a_browser_with_all_its_headers() {
-    let place = Place::start().await;
-    let link = created(&place).await;
-    let page = Answer::to(opened(&place, Method::GET, &link)).await.is(200);
+    let fixture = Fixture::start().await;
+    let link = created(&fixture).await;
+    let page = Answer::to(opened(&fixture, Method::GET, &link))
+        .await
+        .is(200);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(page.header("cache-control"), "no-store");
     assert_eq!(page.header("vary"), "Accept, Accept-Language");
@@ -45,7 +47,7 @@ async fn the_link_is_a_page_for_a_browser_with_all_its_headers() {
     );
 
     let unknown = opened(
-        &place,
+        &fixture,
         Method::GET,
         "/payments-api/payments/process/2000000000",
     );
@@ -55,28 +57,28 @@ async fn the_link_is_a_page_for_a_browser_with_all_its_headers() {
 
 #[tokio::test]
 async fn a_form_from_another_site_is_refused_behind_the_gateway_too() {
-    let place = Place::start().await;
-    let link = created(&place).await;
+    let fixture = Fixture::start().await;
+    let link = created(&fixture).await;
     let form = "cardNumber=4242424242424242&cardCode=123&expirationDate=01%2F30";
     let form_type = "application/x-www-form-urlencoded";
     for (name, value) in [
         ("Origin", "https://elsewhere.example"),
         ("Sec-Fetch-Site", "cross-site"),
     ] {
-        let posted = opened(&place, Method::POST, &link)
+        let posted = opened(&fixture, Method::POST, &link)
             .header("Content-Type", form_type)
             .body(form);
         Answer::to(posted.header(name, value)).await.is(403);
     }
-    assert_eq!(place.gateway.get(&link).await.is(200).body["attempt"], 0);
+    assert_eq!(fixture.gateway.get(&link).await.is(200).body["attempt"], 0);
 }
 
 #[tokio::test]
 async fn a_shopper_pays_in_a_browser() {
-    let place = Place::start().await;
-    let (english, french) = (created(&place).await, created(&place).await);
+    let fixture = Fixture::start().await;
+    let (english, french) = (created(&fixture).await, created(&fixture).await);
     let browser = Browser::start(Wish::default()).await;
-    declined_then_paid(&browser, &place.gateway.url(&english)).await;
+    declined_then_paid(&browser, &fixture.gateway.url(&english)).await;
     browser.close().await;
     let wish = Wish {
         languages: "fr-CA,fr",
@@ -84,10 +86,10 @@ async fn a_shopper_pays_in_a_browser() {
         ..Wish::default()
     };
     let browser = Browser::start(wish).await;
-    pays_in_french(&browser, &place.gateway.url(&french)).await;
+    pays_in_french(&browser, &fixture.gateway.url(&french)).await;
     browser.close().await;
     for (link, attempts) in [(english, 2), (french, 1)] {
-        let paid = place.gateway.get(&link).await.is(200);
+        let paid = fixture.gateway.get(&link).await.is(200);
         assert_eq!(paid.body["is_paid"], true);
         assert_eq!(paid.body["attempt"], attempts);
     }

@@ -1,19 +1,19 @@
-//! What has to come through unchanged: statuses, headers and bodies, in both directions, and nothing older than now.
+//! What must pass unchanged: statuses, headers and bodies in both directions, and never a stale answer.
 
 use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::json;
 
+use super::fixture::{Answer, Caller, Fixture, old_card, order, order_paid_with};
 use super::krakend::{API_KEY, Krakend};
-use super::place::{Answer, Caller, Place, old_card, order, order_paid_with};
 use super::stand_in::StandIn;
 
 #[tokio::test]
 async fn a_202_comes_with_a_location_that_leads_to_the_payment() {
-    let place = Place::start().await;
+    let fixture = Fixture::start().await;
     let body = order_paid_with(1, "tok_issuer_slow");
-    let created = place
+    let created = fixture
         .gateway
         .post("/payments-api/payments", &body)
         .await
@@ -23,17 +23,21 @@ async fn a_202_comes_with_a_location_that_leads_to_the_payment() {
     assert_eq!(created.header("location"), format!("/payments/{id}"));
     assert_eq!(created.header("retry-after"), "1");
     assert_eq!(created.header("content-type"), "application/json");
-    let followed = place.gateway.get(created.header("location")).await.is(200);
+    let followed = fixture
+        .gateway
+        .get(created.header("location"))
+        .await
+        .is(200);
     assert_eq!(followed.payment_id(), id);
 }
 
 #[tokio::test]
 async fn a_caller_that_prefers_to_wait_gets_the_outcome_after_more_than_the_gateways_own_two_seconds()
  {
-    let place = Place::start().await;
+    let fixture = Fixture::start().await;
     let begin = Instant::now();
     let body = order_paid_with(1, "tok_issuer_slow");
-    let paid = place
+    let paid = fixture
         .gateway
         .post_with("/payments-api/payments", ("Prefer", "wait=20"), &body)
         .await
@@ -45,9 +49,9 @@ async fn a_caller_that_prefers_to_wait_gets_the_outcome_after_more_than_the_gate
 
 #[tokio::test]
 async fn a_caller_that_prefers_not_to_wait_does_not() {
-    let place = Place::start().await;
-    let route = format!("/payments-api/payments/{}", place.payment().await);
-    let answer = place
+    let fixture = Fixture::start().await;
+    let route = format!("/payments-api/payments/{}", fixture.payment().await);
+    let answer = fixture
         .gateway
         .post_with(&route, ("Prefer", "respond-async"), &old_card())
         .await
@@ -57,28 +61,28 @@ async fn a_caller_that_prefers_not_to_wait_does_not() {
 
 #[tokio::test]
 async fn a_known_version_is_answered_with_304_and_nothing_else() {
-    let place = Place::start().await;
-    let route = format!("/payments-api/payments/{}", place.payment().await);
-    let tag = place.gateway.get(&route).await.is(200);
+    let fixture = Fixture::start().await;
+    let route = format!("/payments-api/payments/{}", fixture.payment().await);
+    let tag = fixture.gateway.get(&route).await.is(200);
     let tag = tag.header("etag").to_owned();
     assert!(!tag.is_empty());
     let again = || {
-        let request = place.gateway.request(Method::GET, &route);
+        let request = fixture.gateway.request(Method::GET, &route);
         Answer::to(request.header("If-None-Match", &tag))
     };
     let unchanged = again().await.is(304);
     assert_eq!(unchanged.header("etag"), tag);
-    place.gateway.post(&route, &old_card()).await.is(200);
+    fixture.gateway.post(&route, &old_card()).await.is(200);
     assert_eq!(again().await.is(200).body["is_paid"], true);
 }
 
 #[tokio::test]
 async fn a_repeated_request_is_recognized_by_its_idempotency_key() {
-    let place = Place::start().await;
+    let fixture = Fixture::start().await;
     let send = || {
         let header = ("Idempotency-Key", "order-1");
         let body = order(1);
-        let gateway = &place.gateway;
+        let gateway = &fixture.gateway;
         async move {
             gateway
                 .post_with("/payments-api/payments", header, &body)
@@ -92,36 +96,36 @@ async fn a_repeated_request_is_recognized_by_its_idempotency_key() {
 }
 
 #[tokio::test]
-async fn a_state_read_through_the_gateway_is_never_an_old_one() {
-    let place = Place::start().await;
+async fn a_state_read_through_the_gateway_is_never_stale() {
+    let fixture = Fixture::start().await;
     for order_id in 1..=20 {
-        let created = place
+        let created = fixture
             .gateway
             .post("/payments-api/payments", &order(order_id))
             .await
             .is(202);
         let route = format!("/payments-api/payments/{}", created.payment_id());
-        let before = place.gateway.get(&route).await.is(200);
+        let before = fixture.gateway.get(&route).await.is(200);
         assert_eq!(before.body["status"], "requires_payment_method");
         assert_eq!(before.header("cache-control"), "no-store");
-        place.gateway.post(&route, &old_card()).await.is(200);
-        let after = place.gateway.get(&route).await.is(200);
+        fixture.gateway.post(&route, &old_card()).await.is(200);
+        let after = fixture.gateway.get(&route).await.is(200);
         assert_eq!(after.body["status"], "succeeded");
     }
 }
 
 #[tokio::test]
-async fn a_card_is_handed_in_for_a_token_and_pays_with_it() {
-    let place = Place::start().await;
+async fn a_card_is_exchanged_for_a_token_that_pays() {
+    let fixture = Fixture::start().await;
     let card =
         json!({ "cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2035-01" });
-    let handed_in = place
+    let handed_in = fixture
         .gateway
         .post("/payments-api/card-tokens", &card)
         .await
         .is(201);
     let token = handed_in.body["card_token"].as_str().expect("a token");
-    let paid = place
+    let paid = fixture
         .gateway
         .post_with(
             "/payments-api/payments",
@@ -134,7 +138,7 @@ async fn a_card_is_handed_in_for_a_token_and_pays_with_it() {
 }
 
 #[tokio::test]
-async fn the_headers_that_matter_are_forwarded_and_no_others() {
+async fn only_the_headers_that_matter_are_forwarded() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     let forwarded = [

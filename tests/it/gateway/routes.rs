@@ -1,5 +1,5 @@
-//! Which addresses there are, and above all which there are not: the gateway adds a key, so whatever it forwards is
-//! open to everyone who reaches it.
+//! Which addresses exist, and above all which do not: the gateway adds a key, so everything that it forwards is
+//! open to everyone who can reach it.
 
 use std::net::SocketAddr;
 
@@ -8,12 +8,12 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::fixture::{Answer, Caller, order};
 use super::krakend::{self, Krakend};
-use super::place::{Answer, Caller, order};
 use super::stand_in::StandIn;
 
 #[test]
-fn krakend_itself_finds_no_fault_in_the_configuration() {
+fn krakend_accepts_the_configuration() {
     let checked = krakend::check(&[]);
     assert!(checked.status.success(), "{checked:?}");
 }
@@ -44,7 +44,7 @@ fn with_names_among_the_trusted_proxies_the_gateway_does_not_start() {
 }
 
 #[tokio::test]
-async fn the_gateway_listens_on_the_one_address_that_it_is_given() {
+async fn the_gateway_listens_only_on_the_configured_address() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[("GATEWAY_LISTEN_IP", "127.0.0.1")]).await;
     let elsewhere = SocketAddr::new([127, 0, 0, 2].into(), krakend.address.port());
@@ -55,7 +55,7 @@ async fn the_gateway_listens_on_the_one_address_that_it_is_given() {
 }
 
 #[tokio::test]
-async fn every_route_leads_where_it_should() {
+async fn every_route_reaches_its_endpoint() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     let caller = Caller::new(krakend.address);
@@ -89,13 +89,13 @@ async fn every_route_leads_where_it_should() {
     let expected = routes.map(|(method, _, at_the_service)| format!("{method} {at_the_service}"));
     let seen: Vec<_> = service.seen().into_iter().map(|seen| seen.line).collect();
     assert_eq!(seen, expected);
-    // A question about health is nobody's in particular.
+    // Health checks need no key.
     let health = service.seen().pop().unwrap();
     assert_eq!(health.header("authorization"), None);
 }
 
 #[tokio::test]
-async fn lists_histories_and_cancellations_are_not_to_be_had_through_the_gateway() {
+async fn lists_histories_and_cancellations_are_not_available_through_the_gateway() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     let caller = Caller::new(krakend.address);
@@ -123,7 +123,7 @@ async fn lists_histories_and_cancellations_are_not_to_be_had_through_the_gateway
 }
 
 #[tokio::test]
-async fn a_path_cannot_be_bent_to_another_address_of_the_service() {
+async fn a_path_cannot_be_manipulated_to_reach_another_endpoint() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     let caller = Caller::new(krakend.address);
@@ -171,7 +171,7 @@ async fn raw(gateway: SocketAddr, target: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_id_with_a_zero_byte_is_the_gateways_own_500() {
+async fn an_id_with_a_zero_byte_gets_the_gateways_500() {
     let service = StandIn::start().await;
     let krakend = Krakend::start(service.address, &[]).await;
     let answer = raw(krakend.address, "/payments-api/payments/7%00").await;

@@ -1,4 +1,4 @@
-//! Something behind the gateway that notes what it is asked, or that never answers.
+//! A server behind the gateway that records its requests, or that never answers.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -53,7 +53,7 @@ impl StandIn {
         Self { address, seen }
     }
 
-    /// What has come so far.
+    /// The requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
@@ -67,13 +67,13 @@ impl StandIn {
     }
 }
 
-/// Takes connections and never answers.
+/// Accepts connections and never answers.
 pub async fn silent() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (listener.local_addr().unwrap(), listener)
 }
 
-/// Where nobody listens.
+/// An address without a listener.
 pub async fn nowhere() -> SocketAddr {
     silent().await.0
 }

@@ -8,11 +8,11 @@ use tokio::net::TcpStream;
 
 use super::*;
 
-/// What a request may take here at the very most: debug builds, and other tests beside this one.
+/// The longest that a request may take here, with debug builds and other tests running.
 const GOOD: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn heads_that_come_byte_by_byte_are_cut_and_keep_nobody_out() {
+async fn heads_sent_byte_by_byte_are_cut_off_and_block_no_other_caller() {
     let victim = Victim::embedded(&[("HTTP_IDLE_TIMEOUT", "2s")]).await;
     let mut slow = open_many(victim.address(), 500).await;
     let neighbor = victim.neighbor();
@@ -35,7 +35,7 @@ async fn heads_that_come_byte_by_byte_are_cut_and_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn five_thousand_idle_connections_keep_nobody_out() {
+async fn five_thousand_idle_connections_block_no_other_caller() {
     may_open_files(6000);
     let victim = Victim::on_servers(&[]).await;
     let idle = open_many(victim.address(), 5000).await;
@@ -53,7 +53,7 @@ async fn five_thousand_idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_theirs() {
+async fn at_the_limit_the_longest_idle_connection_is_closed_and_busy_ones_are_kept() {
     let victim = Victim::embedded(&[("HTTP_CONNECTIONS", "20")]).await;
     all_places_are_free(victim.address()).await;
     let mut idle = open_many(victim.address(), 20).await;
@@ -65,7 +65,7 @@ async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_
     assert_eq!(rest(&mut idle[2]).await, "");
     is_served(&mut idle[0]).await;
     is_served(&mut idle[3]).await;
-    // Crowds of idle ones push each other out, not those who work.
+    // Idle connections displace each other, not those with a request.
     let neighbor = victim.neighbor();
     crate::app::eventually("the neighbor is there", async || neighbor.has_begun()).await;
     for _ in 0..20 {
@@ -74,7 +74,7 @@ async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_
     let meanwhile = "20 places are wanted by 1000 idle connections";
     neighbor.was_served_within(GOOD, meanwhile).await;
 
-    // When all have a request, a new one is told to come back.
+    // If all have a request, a new one gets 503.
     drop((idle, new));
     all_places_are_free(victim.address()).await;
     let mut busy = open_many(victim.address(), 20).await;
@@ -93,7 +93,7 @@ async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_
     ] {
         assert!(answer.contains(part), "{part} is not in {answer}");
     }
-    // Who was there first is served.
+    // The earlier ones are served.
     for stream in &mut busy {
         send(stream, "{}").await;
         assert_eq!(status(stream).await, "422");
@@ -101,7 +101,7 @@ async fn at_the_limit_the_longest_idle_connection_makes_room_and_busy_ones_keep_
 }
 
 #[tokio::test]
-async fn a_low_limit_of_open_files_is_told_and_kept() {
+async fn a_low_limit_of_open_files_is_reported_and_respected() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("limited");
     let text = format!("#!/bin/sh\nulimit -n 500\nexec {PROGRAM} \"$@\"\n");

@@ -1,11 +1,11 @@
-//! Answers that are ready before the body has arrived: none is lost, whoever sends how it will, and the next request on
+//! Answers that are ready before the body has arrived: none is lost, however the body is sent, and the next request on
 //! the same connection is served.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// One answer as it stands on the wire.
+/// One answer as it was received.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -125,7 +125,7 @@ impl Early {
     }
 }
 
-/// Sends a body in several writes, without a look at what comes back meanwhile.
+/// Sends a body in several writes, without reading meanwhile.
 async fn send_body(stream: &mut TcpStream, framing: Framing, length: usize) -> std::io::Result<()> {
     let piece = vec![b' '; 32 * 1024];
     let mut left = length;
@@ -162,9 +162,9 @@ async fn exchange(
     Answer::try_read(stream).await
 }
 
-/// 1,000 refusals with bodies up to 2 MiB, each followed by an innocent request on the same connection.
+/// 1,000 refusals with bodies up to 2 MiB, each followed by a valid request on the same connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_1000_early_answers_none_is_lost_and_no_next_request_is_hurt() {
+async fn none_of_1000_early_answers_is_lost_and_the_next_requests_work() {
     const SIZES: [usize; 8] = [1, 2_000, 60_000, 66_000, 150_000, 300_000, 700_000, 2 << 20];
     let victim = Victim::embedded(&[]).await;
     let address = victim.address();
@@ -221,7 +221,7 @@ async fn of_1000_early_answers_none_is_lost_and_no_next_request_is_hurt() {
 }
 
 #[tokio::test]
-async fn a_request_behind_a_refused_one_is_served_in_its_turn() {
+async fn a_request_behind_a_refused_one_is_served() {
     let victim = Victim::embedded(&[]).await;
     for request in EARLY {
         let mut stream = open(victim.address()).await;
@@ -260,7 +260,7 @@ async fn a_request_behind_a_refused_one_is_served_in_its_turn() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_4_mib_has_its_answer_and_ends_the_connection() {
+async fn a_body_above_4_mib_gets_an_answer_and_ends_the_connection() {
     let victim = Victim::embedded(&[]).await;
     for request in EARLY {
         for framing in [Framing::Chunked, Framing::Length] {
@@ -283,8 +283,7 @@ async fn a_body_beyond_4_mib_has_its_answer_and_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn callers_that_wait_to_be_told_to_send_are_answered_at_once_and_those_that_do_not_wait_as_well()
- {
+async fn callers_with_expect_100_continue_are_answered_at_once_and_so_are_others() {
     let victim = Victim::embedded(&[]).await;
     for request in EARLY {
         if request.status == 413 {
@@ -340,9 +339,9 @@ async fn callers_that_wait_to_be_told_to_send_are_answered_at_once_and_those_tha
     assert_eq!(Answer::read(&mut stream).await.status, 417);
 }
 
-/// Refusals for want of room: 429 and 503.
+/// Refusals at a limit: 429 and 503.
 #[tokio::test]
-async fn who_is_refused_for_want_of_room_gets_its_answer_as_well() {
+async fn a_caller_refused_at_the_connection_limit_gets_an_answer() {
     let victim = Victim::embedded(&[("CLIENT_REQUESTS", "1")]).await;
     let mut busy = open(victim.address()).await;
     begin_body(&mut busy, STORE.1).await;
@@ -372,7 +371,7 @@ async fn who_is_refused_for_want_of_room_gets_its_answer_as_well() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_or_is_framed_wrongly_is_answered_and_ends_the_connection() {
+async fn an_incomplete_or_wrongly_framed_body_gets_an_answer_and_ends_the_connection() {
     let victim = Victim::embedded(&[]).await;
     for (request, status) in [(early(413, "POST /payments", JSON), 400), (EARLY[0], 401)] {
         let mut stream = open(victim.address()).await;
@@ -388,9 +387,9 @@ async fn a_body_that_breaks_off_or_is_framed_wrongly_is_answered_and_ends_the_co
     }
 }
 
-/// Who never finishes holds a connection for seconds, not for ever, and never one that somebody else needs.
+/// A caller that never finishes holds a connection for seconds at most, and never one that another caller needs.
 #[tokio::test]
-async fn senders_that_never_finish_are_let_go_and_make_room_meanwhile() {
+async fn callers_that_never_finish_sending_are_disconnected_and_block_no_other() {
     let victim = Victim::embedded(&[("HTTP_CONNECTIONS", "20")]).await;
     let refused = early(
         401,
@@ -416,7 +415,7 @@ async fn senders_that_never_finish_are_let_go_and_make_room_meanwhile() {
             begin.elapsed()
         );
     }
-    // Crowds that send on and on, twice as many as there are places.
+    // Twice as many callers as connections that never stop sending.
     let address = victim.address();
     let mut crowd = tokio::task::JoinSet::new();
     for _ in 0..40 {

@@ -8,7 +8,7 @@ use super::*;
 type Counted = Arc<std::sync::Mutex<std::collections::BTreeMap<String, usize>>>;
 
 #[tokio::test]
-async fn one_clients_flood_leaves_the_others_their_share() {
+async fn a_flood_of_one_client_leaves_the_others_their_share() {
     let victim = Victim::on_servers(&[("CLIENT_REQUESTS", "64")]).await;
     let answers = Counted::default();
     let mut flood = tokio::task::JoinSet::new();
@@ -37,12 +37,12 @@ async fn one_clients_flood_leaves_the_others_their_share() {
 }
 
 #[tokio::test]
-async fn a_refused_request_says_when_to_come_back_and_waiting_ones_do_not_count() {
+async fn a_refused_request_has_retry_after_and_waiting_requests_do_not_count() {
     let victim = Victim::on_servers(&[("CLIENT_REQUESTS", "2")]).await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let order = json!({ "order_id": 1, "user_id": 1, "total_amount": 1, "card_token": "tok_visa" });
     let post = || http.post(victim.api.url("/payments")).bearer_auth(STORE.1);
-    // Without a worker these wait as long as they may, more than two of them.
+    // Without a worker these wait for the longest time, more than two of them.
     let mut waiting = tokio::task::JoinSet::new();
     for number in 1..=5 {
         waiting.spawn(post().header("Prefer", "wait=3").json(&order).send());
@@ -56,7 +56,7 @@ async fn a_refused_request_says_when_to_come_back_and_waiting_ones_do_not_count(
     while let Some(answer) = waiting.join_next().await {
         assert_eq!(answer.unwrap().unwrap().status(), 202, "it waited");
     }
-    // Two that do not send their bodies are worked on.
+    // Two requests that do not send their bodies are in progress.
     let mut held = [open(victim.address()).await, open(victim.address()).await];
     for stream in &mut held {
         begin_body(stream, STORE.1).await;

@@ -1,4 +1,4 @@
-//! Request heads that are not as HTTP/1.1 wants them: what each is answered, at both addresses.
+//! Invalid HTTP/1.1 request heads, and the answer to each, at both addresses.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::*;
 type Case = (&'static str, String, u16, &'static str);
 
 #[tokio::test]
-async fn every_wrong_head_is_answered_with_problem_details_and_the_connection_closed() {
+async fn every_invalid_head_is_answered_with_problem_details_and_ends_the_connection() {
     let victim = Victim::embedded(&[]).await;
     for address in [victim.api.api, victim.api.admin] {
         for (what, request, status, word) in unreadable() {
@@ -31,7 +31,7 @@ async fn every_wrong_head_is_answered_with_problem_details_and_the_connection_cl
 }
 
 #[tokio::test]
-async fn right_heads_that_are_rare_are_served() {
+async fn unusual_but_valid_heads_are_served() {
     let victim = Victim::embedded(&[]).await;
     for address in [victim.api.api, victim.api.admin] {
         for (what, head, status) in [
@@ -80,9 +80,9 @@ async fn right_heads_that_are_rare_are_served() {
     }
 }
 
-/// A length beside `chunked` is what requests are smuggled with: the length is ignored, and the connection ends.
+/// A length next to `chunked` can smuggle requests: the length is ignored, and the connection ends.
 #[tokio::test]
-async fn a_length_beside_chunked_is_ignored_and_ends_the_connection() {
+async fn a_content_length_next_to_chunked_is_ignored_and_ends_the_connection() {
     let victim = Victim::embedded(&[]).await;
     for lengths in [
         "Content-Length: 3\r\nTransfer-Encoding: chunked",
@@ -107,7 +107,7 @@ async fn a_length_beside_chunked_is_ignored_and_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_wrong_head_behind_a_good_request_leaves_the_first_answer_whole() {
+async fn an_invalid_head_behind_a_valid_request_does_not_damage_the_first_answer() {
     let victim = Victim::embedded(&[]).await;
     let mut stream = open(victim.address()).await;
     let wrong = "GET /health/live HTTP/1.1\r\nHost : a\r\n\r\n";
@@ -227,7 +227,7 @@ fn unreadable() -> Vec<Case> {
     ]
 }
 
-/// hyper takes these.
+/// hyper accepts these.
 fn against_the_rules() -> Vec<Case> {
     let get = |lines: &str| format!("GET /health/live HTTP/1.1\r\n{lines}\r\n");
     let coded = |codings: &str| {
@@ -282,7 +282,7 @@ fn against_the_rules() -> Vec<Case> {
     ]
 }
 
-/// Sends it as callers do that read when they have written.
+/// Sends it like callers that read only after writing.
 async fn refused(address: SocketAddr, request: &str) -> Answer {
     let mut stream = open(address).await;
     for piece in request.as_bytes().chunks(64 * 1024) {

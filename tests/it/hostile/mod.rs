@@ -1,5 +1,5 @@
-//! Clients that do harm, on purpose or by mistake, to a real process; each time another client is served
-//! meanwhile, and how long its requests take is printed and limited.
+//! Harmful clients, on purpose or by mistake, of a real process; each time another client is served
+//! meanwhile, and the time that its requests take is printed and limited.
 
 mod connections;
 mod early;
@@ -25,7 +25,7 @@ use crate::app::{KIOSK, STORE};
 use crate::scale::fleet::{Fleet, PROGRAM};
 use crate::support::process::{Process, Settings};
 
-/// A process that knows two clients.
+/// A process with two clients.
 struct Victim {
     api: Process,
     folder: TempDir,
@@ -101,7 +101,7 @@ impl Victim {
     }
 }
 
-/// A client that only wants to be served.
+/// An ordinary client.
 struct Neighbor {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
@@ -122,7 +122,7 @@ impl Neighbor {
         let mut took = self.running.await.unwrap();
         took.sort_unstable();
         let (median, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
-        // Past the capture of test output: these figures are wanted.
+        // Not captured like other test output, so that the figures are seen.
         let _ = writeln!(
             std::io::stderr(),
             "{meanwhile}: another client's {} requests, median {:.1} ms, p99 {:.1} ms",
@@ -145,7 +145,7 @@ fn clients_file(folder: &Path) -> String {
     file.display().to_string()
 }
 
-/// For anything that should happen at once.
+/// The time limit for everything that should happen at once.
 const LONGEST: Duration = Duration::from_secs(10);
 
 async fn open(address: SocketAddr) -> TcpStream {
@@ -161,7 +161,7 @@ fn head(length: usize) -> String {
     )
 }
 
-/// Everything that still comes, until the other side closes; empty if it closed without a word.
+/// Everything until the other side closes; empty if it closed without sending.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(LONGEST, stream.read_to_end(&mut bytes)).await;

@@ -7,7 +7,7 @@ use super::*;
 const SOON: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn oversized_heads_and_bodies_and_slow_bodies_have_their_answers() {
+async fn oversized_heads_and_bodies_and_slow_bodies_are_answered() {
     let victim = Victim::embedded(&[]).await;
     let neighbor = victim.neighbor();
     let slow = tokio::spawn(slow_body(victim.address()));

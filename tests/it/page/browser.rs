@@ -35,7 +35,7 @@ impl Default for Wish {
     }
 }
 
-/// A browser with one window. [`Self::close`] ends it; a test that fails before takes it down with its driver.
+/// A browser with one window. [`Self::close`] ends it; if a test fails before, it ends with its driver.
 pub struct Browser {
     driver: Driver,
     http: reqwest::Client,
@@ -43,7 +43,7 @@ pub struct Browser {
 }
 
 /// The driver and its browser are one group of processes, which is killed when the pipe to it closes: when this is
-/// dropped, and when the tests' own process is gone, however it went.
+/// dropped, and when the test process has ended in any way.
 struct Driver {
     watch: Child,
     /// What the browser keeps.

@@ -1,4 +1,4 @@
-//! `/docs` in a browser: what a newcomer tries first succeeds, as often as it is tried, on a phone and on a wide screen.
+//! `/docs` in a browser: the first thing that a newcomer tries succeeds every time, on a phone and on a wide screen.
 
 use reqwest::Method;
 
@@ -28,7 +28,7 @@ async fn the_first_try_succeeds_twice_on_a_phone_and_on_a_wide_screen() {
             let before = listed(&app).await;
             browser.click(EXECUTE).await;
             browser.until(STATUS, "200").await;
-            // Not the answer of the try before: each makes a payment.
+            // Not the answer to the previous try: each creates a payment.
             crate::app::eventually("another payment", || async { listed(&app).await > before })
                 .await;
             browser.until(STATUS, "200").await;

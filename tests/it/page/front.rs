@@ -1,5 +1,5 @@
-//! Something before the service that does what krakend.json says: paths, headers, the key, and the habit of following
-//! redirects by itself. Where there is a real gateway, its own tests use that.
+//! A stand-in for the gateway that follows krakend.json: paths, headers, the key, and following
+//! redirects. The gateway's own tests use the real one, if there is one.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub struct Front {
     posts: Arc<AtomicU32>,
 }
 
-/// One endpoint of krakend.json that leads to the service.
+/// One endpoint of krakend.json with the service behind it.
 #[derive(Clone)]
 struct Route {
     endpoint: String,

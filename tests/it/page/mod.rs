@@ -1,4 +1,4 @@
-//! The payment page in a headless Chromium, the way that a shopper comes: through a gateway with its path prefix.
+//! The payment page in a headless Chromium, as a shopper sees it: through a gateway with its path prefix.
 
 pub mod browser;
 mod docs;
@@ -13,7 +13,7 @@ use browser::{Browser, PHONE, Wish};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_shopper_corrects_a_card_is_declined_pays_and_reloads_without_posting_again() {
+async fn a_shopper_corrects_a_card_is_declined_then_pays_and_reloads_without_posting_again() {
     let app = Setup::new().with_clients().start(Backend::Embedded).await;
     let api = app.api.with_key(STORE.1);
     let front = Front::start(&api).await;
@@ -29,7 +29,7 @@ async fn a_shopper_corrects_a_card_is_declined_pays_and_reloads_without_posting_
 }
 
 #[tokio::test]
-async fn a_shopper_who_has_paid_has_a_receipt_and_a_way_back_to_the_shop() {
+async fn a_shopper_who_has_paid_gets_a_receipt_and_a_link_back_to_the_shop() {
     let setup = Setup::new()
         .with_client_setting(STORE, "display_name", json!("The Store"))
         .with_client_setting(STORE, "return_origins", json!(["https://shop.example"]));
@@ -91,7 +91,7 @@ async fn a_double_click_without_javascript_in_french_pays_once() {
 }
 
 #[tokio::test]
-async fn who_comes_past_the_gateway_and_who_has_a_wrong_number_reads_a_page_that_says_so() {
+async fn bypassing_the_gateway_or_a_wrong_number_gives_a_page_that_says_so() {
     let app = Setup::new().with_clients().start(Backend::Embedded).await;
     let api = app.api.with_key(STORE.1);
     let front = Front::start(&api).await;

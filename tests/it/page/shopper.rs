@@ -29,7 +29,7 @@ pub async fn declined_then_paid(browser: &Browser, link: &str) {
     );
     is_usable_on_a_phone(browser).await;
 
-    // What was typed is there again, all but the code.
+    // The typed fields are filled in again, except the code.
     for (field, kept) in [
         ("#number", "4242 4242"),
         ("#expiry", "01/30"),
@@ -78,7 +78,7 @@ async fn fill(browser: &Browser, number: &str, expiry: &str, code: &str) {
     }
 }
 
-/// The style is let in by the policy, nothing sticks out at the side, and what is pressed is large enough.
+/// The policy allows the style, nothing overflows at the side, and buttons are large enough.
 async fn is_usable_on_a_phone(browser: &Browser) {
     assert_eq!(browser.css("main", "max-width").await, "448px");
     assert!(browser.scroll_width().await <= PHONE.0);

@@ -1,4 +1,4 @@
-//! What the database says of all payments: outcomes by their history, charges by the issuer's ledger.
+//! Checks all payments in the database: outcomes by their history, charges by the issuer's ledger.
 
 use sqlx::{MySqlPool, query_scalar};
 

@@ -1,4 +1,4 @@
-//! One deployment on a database and a virtual host of its own: its processes, and payments by both ways in.
+//! One deployment on a separate database and virtual host: its processes, and payments by REST and by message.
 
 use std::time::{Duration, Instant};
 
@@ -43,13 +43,13 @@ impl Fleet {
         Process::start(PROGRAM, role, &self.settings).await
     }
 
-    /// Starts an api that is never able to reach the broker; it accepts all the same.
+    /// Starts an api that can never reach the broker; it accepts payments nevertheless.
     pub async fn start_api_without_broker(&self) -> Process {
         let settings = self
             .settings
             .clone()
             .with("AMQP_URL", "amqp://127.0.0.1:1/nowhere")
-            // What it commits is nobody else's until the test says so.
+            // Its rows stay with it until the test makes them due.
             .with("OUTBOX_LEASE", "1h");
         let api = Process::spawn(PROGRAM, "api", &settings);
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -1,5 +1,5 @@
-//! Workers that are held up inside a call to the processor, beyond their lease, while others ask again: whatever the
-//! processor tells the others, one charge stands in the end, and none of a payment that is not paid.
+//! Workers that are delayed in a call to the processor beyond their lease, while others call again: whatever the
+//! processor answers to the others, one charge stands in the end, and none for a payment that is not paid.
 
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ impl Scene {
         assert_eq!(self.outcome(id).await["status"], "succeeded");
     }
 
-    /// A payment that this worker alone can have done: whatever it was asked to charge before has been noted by then.
+    /// A payment that only this worker can process: its earlier calls have been recorded by then.
     async fn does_its_work(&self) {
         let id = self.client.pay(99, "tok_visa").await;
         assert_eq!(self.outcome(id).await["status"], "succeeded");
@@ -123,7 +123,7 @@ async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_held_up_in_its_call_charges_nothing_more_whatever_another_worker_was_told() {
+async fn a_worker_delayed_in_its_call_causes_no_second_charge() {
     let scene = Scene::new(&[]).await;
     let mut ids = Vec::new();
     for (order, (token, ..)) in (1..).zip(OUTCOMES) {
@@ -152,7 +152,7 @@ async fn a_worker_held_up_in_its_call_charges_nothing_more_whatever_another_work
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_charge_is_taken_back_before_the_decline_is_told() {
+async fn a_late_charge_is_reversed_before_the_decline_is_published() {
     let scene = Scene::new(&[("RETRY_INITIAL", "4s")]).await;
     let results = super::outcomes::Outcomes::subscribe(&scene.fleet.amqp).await;
     let id = scene.client.pay(1, "tok_later_calls_declined").await;
@@ -190,7 +190,7 @@ async fn a_late_charge_is_taken_back_before_the_decline_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_workers_held_up_in_calls_for_one_try_charge_nothing_after_the_third_was_declined() {
+async fn two_workers_delayed_in_calls_for_one_try_charge_nothing_after_a_decline() {
     let scene = Scene::new(&[]).await;
     let id = scene.client.pay(1, "tok_later_calls_declined").await;
     let first = scene.worker_held_up_in(1, 0).await;

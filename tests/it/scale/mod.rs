@@ -1,4 +1,4 @@
-//! More than one process: every payment still ends once and is charged once, and more workers do more.
+//! Several processes: every payment still ends once and is charged once, and more workers process more.
 
 mod books;
 pub mod fleet;

@@ -1,4 +1,4 @@
-//! A subscriber of the result topic, which notes when each payment ended, and by how many different events.
+//! A subscriber of the result topic, which records when each payment ended, and by how many different events.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -5,7 +5,7 @@ use super::fleet::Fleet;
 use super::outcomes::Outcomes;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_publish_the_rows_that_are_due_between_them_and_lose_none() {
+async fn two_processes_share_the_due_rows_and_lose_none() {
     const PAYMENTS: usize = 3_000;
     let fleet = Fleet::new(&[("ISSUER_LATENCY", "10ms"), ("SWEEP_EVERY", "20ms")]).await;
     let api = fleet.start_api_without_broker().await;

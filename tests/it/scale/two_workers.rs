@@ -7,7 +7,7 @@ use super::fleet::Fleet;
 use super::outcomes::Outcomes;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_workers_share_five_thousand_payments_and_each_ends_once_and_is_charged_once() {
+async fn two_workers_share_five_thousand_payments_and_each_is_charged_once() {
     const BY_REST: usize = 2_500;
     const BY_MESSAGE: usize = 2_500;
     let fleet = Fleet::new(&[("ISSUER_LATENCY", "10ms")]).await;
@@ -38,7 +38,7 @@ async fn two_workers_share_five_thousand_payments_and_each_ends_once_and_is_char
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_workers_end_nearly_twice_as_many_payments_as_one_where_the_issuer_takes_its_time() {
+async fn two_workers_complete_nearly_twice_as_many_payments_as_one_with_a_slow_issuer() {
     const PAYMENTS: usize = 300;
     let fleet = Fleet::new(&[("ISSUER_LATENCY", "200ms"), ("WORKER_CONCURRENCY", "8")]).await;
     let (api, _first) = tokio::join!(fleet.start("api"), fleet.start("worker"));
@@ -51,7 +51,7 @@ async fn two_workers_end_nearly_twice_as_many_payments_as_one_where_the_issuer_t
         middle(run)
     };
 
-    // Whatever else keeps this machine busy slows a run down: of one worker and of two, the best of three counts.
+    // Other load on this machine slows a run down: for one worker and for two, the best of three runs counts.
     let mut one: f64 = 0.0;
     for run in 0..3 {
         one = one.max(measure(run).await);
@@ -67,7 +67,7 @@ async fn two_workers_end_nearly_twice_as_many_payments_as_one_where_the_issuer_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_killed_in_the_middle_of_the_load_loses_nothing_and_charges_nothing_twice() {
+async fn a_worker_killed_under_load_loses_nothing_and_charges_nothing_twice() {
     const PAYMENTS: usize = 600;
     let leases = [("PROCESSOR_TIMEOUT", "1s"), ("OUTBOX_LEASE", "2s")];
     let fleet = Fleet::new(&[

@@ -1,4 +1,4 @@
-//! What both databases promise of ids in blocks and of the schema.
+//! The contract of both databases for blocks of ids and the schema.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use payment_service::store::{Store, StoreError};
 
 use super::samples::{keep, payment};
 
-pub async fn blocks_of_ids_start_where_told_and_follow_each_other(database: Store) {
+pub async fn blocks_of_ids_start_at_the_first_id_and_follow_each_other(database: Store) {
     assert_eq!(database.reserve_ids(10, 1000).await.unwrap(), 1000);
     assert_eq!(database.reserve_ids(5, 7).await.unwrap(), 1010);
     assert_eq!(database.reserve_ids(1, 1000).await.unwrap(), 1015);
 }
 
 /// As after a restore of some tables only.
-pub async fn a_block_of_ids_begins_behind_the_largest_payment(database: Store) {
+pub async fn a_block_of_ids_begins_after_the_largest_payment_id(database: Store) {
     assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 1);
     keep(&database, &[payment(5), payment(77)]).await;
     assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 78);
@@ -46,8 +46,8 @@ pub async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint(database: Store)
     assert_eq!(ids.last(), Some(&(99 + number)), "no gaps either");
 }
 
-/// Takes a database whose schema has not been made.
-pub async fn the_schema_is_made_once_however_often_it_is_asked_for(database: Store) {
+/// Takes a database without a schema.
+pub async fn migrating_repeatedly_creates_the_schema_once(database: Store) {
     let missing = database.check().await;
     assert!(
         matches!(missing, Err(StoreError::Migration(_))),

@@ -1,4 +1,4 @@
-//! What both databases promise of lists.
+//! The contract of both databases for lists.
 
 use payment_service::domain::{OrderId, PaymentStatus, UserId};
 use payment_service::store::Store;
@@ -43,7 +43,7 @@ fn expected(keep: impl Fn(i64) -> bool) -> Vec<i64> {
         .collect()
 }
 
-pub async fn lists_are_filtered_and_newest_first(database: Store) {
+pub async fn lists_are_filtered_and_sorted_newest_first(database: Store) {
     keep(&database, &sixty()).await;
     let list = async |filter: PaymentFilter| ids(&database.payments(&filter).await.unwrap());
     let all = everything;
@@ -97,7 +97,7 @@ pub async fn pages_have_no_gaps_and_no_repeats(database: Store) {
     }
 }
 
-pub async fn it_knows_whether_it_holds_payments_of_others(database: Store) {
+pub async fn it_can_be_told_whether_other_clients_have_payments(database: Store) {
     let ours = client("store-manager");
     assert!(!database.holds_others_than(&ours).await.unwrap());
     keep(&database, &[payment(1)]).await;

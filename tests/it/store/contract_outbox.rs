@@ -1,4 +1,4 @@
-//! What both databases promise of the outbox and of payments that were forgotten.
+//! The contract of both databases for the outbox and for forgotten payments.
 
 use payment_service::broker::Lane;
 use payment_service::domain::PaymentId;
@@ -8,7 +8,7 @@ use time::Duration;
 
 use super::samples::*;
 
-pub async fn an_outbox_row_comes_back_as_it_was_written(database: Store) {
+pub async fn an_outbox_row_is_read_as_it_was_written(database: Store) {
     let mut publication = message_in(&outbox(None, seconds(1))).clone();
     publication.body = "é\"\\😀".repeat(30_000);
     let long = OutboxRow {
@@ -31,7 +31,7 @@ pub async fn an_outbox_row_comes_back_as_it_was_written(database: Store) {
     );
 }
 
-pub async fn due_rows_come_oldest_first_and_later_ones_not_at_all(database: Store) {
+pub async fn due_rows_are_found_oldest_first_and_later_ones_are_not(database: Store) {
     let rows: Vec<_> = [3, 1, 2, 60].map(|at| outbox(Some(at), seconds(at))).into();
     keep_outbox(&database, &rows).await;
     let due = async |now, limit| -> Vec<OutboxId> {
@@ -71,7 +71,7 @@ pub async fn postponed_rows_are_not_due(database: Store) {
     assert_eq!(all[1].due_at, seconds(35));
 }
 
-pub async fn deleted_rows_are_gone_and_missing_ones_no_error(database: Store) {
+pub async fn deleting_rows_ignores_missing_ones(database: Store) {
     let rows: Vec<_> = (1..=5).map(|id| outbox(Some(id), NOON)).collect();
     keep_outbox(&database, &rows).await;
     let mut wanted: Vec<_> = rows[..4].iter().map(|row| row.id).collect();
@@ -88,7 +88,7 @@ pub async fn deleted_rows_are_gone_and_missing_ones_no_error(database: Store) {
     assert_eq!(left, rows[4..]);
 }
 
-pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Store) {
+pub async fn the_depth_counts_due_rows_by_the_databases_clock(database: Store) {
     assert_eq!(
         database.outbox_depth().await.unwrap(),
         OutboxDepth::default()
@@ -109,7 +109,7 @@ pub async fn the_depth_counts_what_is_due_by_the_databases_clock(database: Store
     assert_eq!(database.outbox_depth().await.unwrap(), expected);
 }
 
-pub async fn forgotten_payments_have_no_outbox_row_and_their_time_has_passed(database: Store) {
+pub async fn forgotten_payments_are_overdue_and_have_no_outbox_row(database: Store) {
     let rows = [
         processing(1, seconds(3)),
         processing(2, seconds(1)),

@@ -1,4 +1,4 @@
-//! What both databases promise of payments and their histories.
+//! The contract of both databases for payments and their histories.
 
 use payment_service::domain::{
     DeclineCode, EventKind, PaymentId, PaymentStatus, PendingOutcome, Phase,
@@ -9,7 +9,7 @@ use payment_service::vault::SealedCard;
 
 use super::samples::*;
 
-pub async fn a_payment_comes_back_as_it_was_written(database: Store) {
+pub async fn a_payment_is_read_as_it_was_written(database: Store) {
     let rows = [payment(1), full(2), processing(3, seconds(5))];
     keep(&database, &rows).await;
     for row in rows {
@@ -18,7 +18,7 @@ pub async fn a_payment_comes_back_as_it_was_written(database: Store) {
     assert_eq!(read(&database, 4).await, None);
 }
 
-pub async fn a_change_writes_what_can_change_and_nothing_else(database: Store) {
+pub async fn an_update_writes_only_the_columns_that_can_change(database: Store) {
     keep(&database, &[payment(1), full(2), payment(3)]).await;
     // Everything of the other row, under this row's id.
     let taken_from = |id: i64, other: StoredPayment| {
@@ -55,7 +55,7 @@ pub async fn a_change_writes_what_can_change_and_nothing_else(database: Store) {
     assert_eq!(read(&database, 3).await, Some(payment(3)));
 }
 
-/// How this one ends; its number decides how.
+/// How this payment ends, by its number.
 fn ended(number: i64) -> StoredPayment {
     let mut row = processing(number, NOON);
     row.sealed_card = None;
@@ -64,7 +64,7 @@ fn ended(number: i64) -> StoredPayment {
     payment.sequence = 3;
     payment.updated_at = seconds(number % 2);
     if number % 16 == 5 {
-        // Hardly two of these end alike.
+        // Nearly all of these end differently.
         payment.status = PaymentStatus::Declined;
         payment.decline_code = Some(DeclineCode::new(format!("code_{}", number % 48)));
         payment.attempt = u32::MAX / 2;
@@ -81,7 +81,7 @@ fn ended(number: i64) -> StoredPayment {
     row
 }
 
-pub async fn payments_end_as_they_are_told_and_lose_what_they_need_no_more(database: Store) {
+pub async fn ended_payments_have_their_outcome_and_no_card(database: Store) {
     let neighbor = full(999);
     keep(&database, std::slice::from_ref(&neighbor)).await;
     for number in [0, 1, 2, 300] {
@@ -110,7 +110,7 @@ pub async fn payments_end_as_they_are_told_and_lose_what_they_need_no_more(datab
     assert_eq!(read(&database, 999).await, Some(neighbor));
 }
 
-pub async fn what_is_too_long_is_rejected_and_never_shortened(database: Store) {
+pub async fn values_that_are_too_long_are_rejected_and_never_cut(database: Store) {
     let spoil: [fn(&mut StoredPayment); 5] = [
         |row| row.payment.decline_code = Some(DeclineCode::new("d".repeat(65))),
         |row| row.payment.decline_code = Some(DeclineCode::new("d".repeat(10_000))),
@@ -154,7 +154,7 @@ pub async fn what_is_too_long_is_rejected_and_never_shortened(database: Store) {
     assert_eq!(read(&database, 1).await, Some(payment(1)));
 }
 
-pub async fn a_dropped_transaction_leaves_nothing(database: Store) {
+pub async fn a_dropped_transaction_is_rolled_back(database: Store) {
     keep(&database, &[payment(1)]).await;
     let mut tx = begin(&database).await;
     tx.insert_payments(&[payment(2)]).await.unwrap();
@@ -172,7 +172,7 @@ pub async fn a_dropped_transaction_leaves_nothing(database: Store) {
     assert_eq!(database.events(PaymentId(1)).await.unwrap(), []);
 }
 
-pub async fn a_second_payment_under_a_key_is_skipped_and_the_first_read_back(database: Store) {
+pub async fn a_second_payment_under_a_key_is_skipped_and_the_first_can_be_read(database: Store) {
     keep(&database, &[with_key(1, "order-1")]).await;
     let mut foreign = with_key(4, "order-1");
     foreign.payment.client = client("other");
@@ -213,7 +213,7 @@ pub async fn a_second_payment_under_a_key_is_skipped_and_the_first_read_back(dat
     );
 }
 
-pub async fn the_same_rows_written_again_change_nothing(database: Store) {
+pub async fn writing_the_same_rows_again_changes_nothing(database: Store) {
     let (row, history) = (with_key(1, "again"), [event(1, 1), event(1, 2)]);
     let (message, card_token) = (outbox(Some(1), NOON), token("tok_again"));
     for _ in 0..2 {
@@ -289,7 +289,7 @@ pub async fn locked_payments_come_in_the_order_of_their_ids(database: Store) {
     assert_eq!(tx.lock_payments(&[]).await.unwrap(), []);
 }
 
-pub async fn a_claim_is_kept_until_its_time(database: Store) {
+pub async fn a_claim_is_kept_until_it_expires(database: Store) {
     let rows = [processing(1, NOON), processing(2, NOON)];
     keep(&database, &rows).await;
     let mut tx = begin(&database).await;
@@ -304,7 +304,7 @@ pub async fn a_claim_is_kept_until_its_time(database: Store) {
     assert_eq!(read(&database, 2).await, Some(claimed));
 }
 
-pub async fn every_status_and_phase_is_kept(database: Store) {
+pub async fn every_status_and_phase_can_be_stored(database: Store) {
     for (id, status) in (1..).zip(PaymentStatus::ALL) {
         for (offset, phase) in [(0, Phase::Authorize), (100, Phase::Reverse)] {
             let mut row = payment(id + offset);

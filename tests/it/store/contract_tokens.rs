@@ -1,4 +1,4 @@
-//! What both databases promise of card tokens and of the simulated issuer's ledger.
+//! The contract of both databases for card tokens and the simulated issuer's ledger.
 
 use payment_service::domain::PaymentId;
 use payment_service::store::rows::{CardToken, LedgerEntry, TokenId};
@@ -17,7 +17,7 @@ async fn read_token(database: &Store, name: &str) -> Option<CardToken> {
     database.card_token(&id).await.unwrap()
 }
 
-pub async fn a_used_token_says_by_whom_and_its_card_is_erased(database: Store) {
+pub async fn a_used_token_names_its_payment_and_has_no_card(database: Store) {
     let tokens = [token("tok_b"), token("tok_a"), token("tok_c")];
     keep_tokens(&database, &tokens).await;
     assert_eq!(read_token(&database, "tok_a").await, Some(token("tok_a")));
@@ -42,7 +42,7 @@ pub async fn a_used_token_says_by_whom_and_its_card_is_erased(database: Store) {
     assert_eq!(read_token(&database, "tok_b").await, Some(token("tok_b")));
 }
 
-pub async fn a_token_is_found_by_its_very_name(database: Store) {
+pub async fn a_token_is_found_only_by_its_exact_id(database: Store) {
     keep_tokens(&database, &[token("tok_a")]).await;
     let long = "x".repeat(10_000);
     for name in ["tok_a ", "TOK_A", "tok_", "", "tok_é", "' OR 1=1 --", &long] {
@@ -58,7 +58,7 @@ pub async fn a_token_is_found_by_its_very_name(database: Store) {
     );
 }
 
-pub async fn cards_of_expired_tokens_are_erased_a_few_at_a_time(database: Store) {
+pub async fn cards_of_expired_tokens_are_erased_in_small_batches(database: Store) {
     let expiring = |name: &str, at| CardToken {
         expires_at: seconds(at),
         ..token(name)
@@ -90,7 +90,7 @@ pub async fn cards_of_expired_tokens_are_erased_a_few_at_a_time(database: Store)
     }
 }
 
-pub async fn the_ledger_notes_each_charge_and_reversal_once(database: Store) {
+pub async fn the_ledger_records_each_charge_and_reversal_once(database: Store) {
     let write = async |reverse, lines: &[_], at| {
         let mut tx = begin(&database).await;
         if reverse {

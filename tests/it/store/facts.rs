@@ -1,5 +1,5 @@
-//! The outbox holds facts about a payment's messages. What a sweep makes of them is the message that the commit handed over,
-//! to the byte, whatever has become of the payment since; and they can be turned into messages for a release without facts.
+//! The outbox holds facts about a payment's messages. A sweep renders the same message that the commit handed over,
+//! byte for byte, even if the payment has changed since; and facts can be turned into messages for older releases.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ use payment_service::wire::work::WorkMessage;
 use tokio::sync::mpsc;
 
 use super::samples::*;
-use crate::tools::place::Place;
+use crate::tools::fixture::Fixture;
 
 struct Case {
-    place: Place,
+    fixture: Fixture,
     database: Store,
     commands: Commands,
     handed_over: HandedOver,
@@ -36,8 +36,8 @@ struct Case {
 impl Case {
     /// Every row is due as soon as it is written, and the rescue finds nothing.
     async fn on_both() -> Vec<Self> {
-        let case = |place: Place| {
-            let database = place.database();
+        let case = |fixture: Fixture| {
+            let database = fixture.database();
             let leases = Leases {
                 outbox: Duration::ZERO,
                 claim: Duration::from_secs(10),
@@ -49,13 +49,13 @@ impl Case {
             };
             let (commands, handed_over) = Commands::new(database.clone(), ids, leases);
             Self {
-                place,
+                fixture,
                 database,
                 commands,
                 handed_over,
             }
         };
-        Place::both().await.into_iter().map(case).collect()
+        Fixture::both().await.into_iter().map(case).collect()
     }
 
     async fn advance(&self, trigger: Trigger, card: Option<(PresentedCard, u32)>) {
@@ -110,7 +110,7 @@ impl Case {
     }
 
     async fn number(&self, sql: &'static str) -> i64 {
-        self.place.number(sql).await
+        self.fixture.number(sql).await
     }
 }
 
@@ -179,7 +179,7 @@ fn answered(asked: (u32, u32), answer: Answer) -> Trigger {
 }
 
 #[tokio::test]
-async fn a_sweep_renders_what_the_commit_handed_over() {
+async fn a_sweep_renders_the_same_messages_that_the_commit_handed_over() {
     for mut case in Case::on_both().await {
         let handed_over = case.declined().await;
         assert_eq!(case.number(FACTS).await, 3);
@@ -189,7 +189,7 @@ async fn a_sweep_renders_what_the_commit_handed_over() {
 }
 
 #[tokio::test]
-async fn a_result_is_told_as_it_was_although_the_payment_has_moved_on() {
+async fn a_result_shows_its_own_moment_even_if_the_payment_has_moved_on() {
     for mut case in Case::on_both().await {
         let [_, result, reply] = case.declined().await;
         case.advance(Trigger::PresentCard, Some((presented("2222"), 2)))
@@ -249,7 +249,7 @@ async fn facts_become_messages_for_a_release_without_facts() {
 }
 
 #[tokio::test]
-async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are_published() {
+async fn a_fact_with_an_unreadable_payment_is_set_aside_and_the_others_are_published() {
     for mut case in Case::on_both().await {
         case.declined().await;
         let due = tx_now(&case.database).await;
@@ -264,7 +264,7 @@ async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are
         assert_eq!((depth.total, depth.quarantined), (3, 2));
 
         // Released, it is looked at again, by releases that can read it.
-        case.place
+        case.fixture
             .execute("UPDATE outbox SET quarantined = NULL WHERE payment_id = 77")
             .await;
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
@@ -287,7 +287,7 @@ async fn a_running_try_that_was_put_back_comes_again_when_its_claim_ends_unless_
         let then = "'2020-01-01 00:00:00.000000'";
         for (table, column) in [("payments", "claimed_until"), ("outbox", "due_at")] {
             let sql = format!("UPDATE {table} SET {column} = {then}");
-            case.place.execute(&sql).await;
+            case.fixture.execute(&sql).await;
         }
         assert_eq!(case.swept().await, [sent.publication]);
         case.claim(1, 1).await;
@@ -311,7 +311,7 @@ async fn a_running_try_that_was_put_back_comes_again_when_its_claim_ends_unless_
 }
 
 #[tokio::test]
-async fn what_waits_of_an_earlier_moment_hides_no_lost_try_of_the_current_one() {
+async fn pending_messages_of_an_earlier_moment_hide_no_lost_try() {
     for case in Case::on_both().await {
         let now = tx_now(&case.database).await;
         let rows: Vec<_> = (1..=5).map(|id| processing(id, seconds(0))).collect();

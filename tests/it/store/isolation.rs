@@ -1,5 +1,5 @@
-//! One row that cannot be read decides over no other: it is set aside, and everything beside it goes on. On both databases,
-//! with rows that are broken behind the service's back.
+//! One unreadable row affects no other: it is set aside, and all others continue. On both databases,
+//! with rows that are damaged directly in the database.
 
 use std::time::Duration;
 
@@ -24,20 +24,20 @@ use payment_service::wire::work::WorkMessage;
 use time::OffsetDateTime;
 
 use super::samples::*;
-use crate::tools::place::Place;
+use crate::tools::fixture::Fixture;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 struct Case {
-    place: Place,
+    fixture: Fixture,
     database: Store,
     commands: Commands,
 }
 
 impl Case {
     async fn on_both() -> Vec<Self> {
-        let case = |place: Place| {
-            let database = place.database();
+        let case = |fixture: Fixture| {
+            let database = fixture.database();
             let leases = Leases {
                 outbox: 10 * SECOND,
                 claim: 10 * SECOND,
@@ -50,10 +50,10 @@ impl Case {
             Self {
                 commands: Commands::new(database.clone(), ids, leases).0,
                 database,
-                place,
+                fixture,
             }
         };
-        Place::both().await.into_iter().map(case).collect()
+        Fixture::both().await.into_iter().map(case).collect()
     }
 
     /// Payments that are processing and forgotten.
@@ -139,14 +139,14 @@ fn new_payment(id: i64, key: Option<&str>, token: Option<&str>) -> NewPayment {
 }
 
 #[tokio::test]
-async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_it_is_released() {
+async fn an_unreadable_outbox_row_is_set_aside_and_published_when_released() {
     for case in Case::on_both().await {
         let rows: Vec<OutboxRow> = (1..=4).map(|id| outbox(Some(id), NOON)).collect();
         keep_outbox(&case.database, &rows).await;
         let broken = "UPDATE outbox SET publication =";
         for (id, publication) in [(1, "'{'"), (2, "'{\"exchange\":\"nowhere\"}'"), (3, "''")] {
             let sql = format!("{broken} {publication} WHERE payment_id = {id}");
-            case.place.execute(&sql).await;
+            case.fixture.execute(&sql).await;
         }
         let (swept, found) = case.swept(Lane::Work).await;
         assert_eq!((swept.len(), found), (1, 4));
@@ -167,7 +167,7 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
             version if version.starts_with("3.") => sql.replace("\\\\", "\\"),
             _ => sql.replace("\\\"", "\\\\\""),
         };
-        case.place.execute(&sql).await;
+        case.fixture.execute(&sql).await;
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
         let (released, _) = case.swept(Lane::Work).await;
         assert_eq!(released.len(), 1);
@@ -176,15 +176,15 @@ async fn an_outbox_row_that_cannot_be_read_leaves_its_lane_and_comes_back_when_i
 }
 
 #[tokio::test]
-async fn a_row_that_an_operator_has_marked_is_published_no_more() {
+async fn a_row_marked_by_an_operator_is_not_published() {
     for case in Case::on_both().await {
         keep_outbox(&case.database, &[outbox(Some(1), NOON)]).await;
-        case.place
+        case.fixture
             .execute("UPDATE outbox SET quarantined = 'by hand'")
             .await;
         assert_eq!(case.swept(Lane::Work).await, (vec![], 1));
         assert_eq!(case.swept(Lane::Work).await, (vec![], 0));
-        case.place
+        case.fixture
             .execute("UPDATE outbox SET quarantined = NULL")
             .await;
         assert_eq!(case.commands.release_outbox().await.unwrap(), 1);
@@ -210,13 +210,13 @@ const BROKEN: [(&str, &str); 13] = [
 ];
 
 #[tokio::test]
-async fn payments_that_cannot_be_read_are_left_out_of_the_rescue_and_come_back_when_released() {
+async fn unreadable_payments_are_left_out_of_the_rescue_until_they_are_released() {
     for case in Case::on_both().await {
         let healthy = 100..=105;
         case.forgotten((1..=13).chain(healthy.clone())).await;
         for (id, (column, value)) in (1..).zip(BROKEN) {
             let sql = format!("UPDATE payments SET {column} = {value} WHERE id = {id}");
-            case.place.execute(&sql).await;
+            case.fixture.execute(&sql).await;
         }
         let expected: Vec<i64> = healthy.collect();
         assert_eq!(case.dispatched().await, (expected, 19));
@@ -230,7 +230,7 @@ async fn payments_that_cannot_be_read_are_left_out_of_the_rescue_and_come_back_w
             assert_eq!(case.reason(id).await, format!("{column} cannot be read"));
         }
         let mend = "UPDATE payments SET origin = '{}', quarantined = NULL WHERE id = 1";
-        case.place.execute(mend).await;
+        case.fixture.execute(mend).await;
         assert_eq!(case.dispatched().await, (vec![1], 1));
     }
 }
@@ -241,7 +241,7 @@ async fn the_rescue_dispatches_a_payment_whose_outbox_row_is_set_aside() {
         case.forgotten(1..=1).await;
         keep_outbox(&case.database, &[outbox(Some(1), NOON)]).await;
         assert_eq!(case.dispatched().await, (vec![], 0));
-        case.place
+        case.fixture
             .execute("UPDATE outbox SET publication = ''")
             .await;
         assert_eq!(case.swept(Lane::Work).await.0, []);
@@ -250,10 +250,10 @@ async fn the_rescue_dispatches_a_payment_whose_outbox_row_is_set_aside() {
 }
 
 #[tokio::test]
-async fn work_for_a_payment_that_cannot_be_read_is_settled_and_its_neighbours_are_claimed() {
+async fn work_for_an_unreadable_payment_is_settled_and_the_others_are_claimed() {
     for case in Case::on_both().await {
         case.forgotten(1..=4).await;
-        case.place
+        case.fixture
             .execute("UPDATE payments SET metadata = 'x' WHERE id = 2")
             .await;
         for _ in 0..2 {
@@ -275,10 +275,10 @@ async fn work_for_a_payment_that_cannot_be_read_is_settled_and_its_neighbours_ar
 }
 
 #[tokio::test]
-async fn a_payment_that_cannot_be_read_does_not_move_and_its_neighbours_do() {
+async fn an_unreadable_payment_is_not_changed_and_the_others_are() {
     for case in Case::on_both().await {
         keep(&case.database, &[payment(1), payment(2), payment(3)]).await;
-        case.place
+        case.fixture
             .execute("UPDATE payments SET origin = 'x' WHERE id = 2")
             .await;
         let moves = (1..=3).map(|id| case.commands.advance(cancel(id)));
@@ -290,7 +290,7 @@ async fn a_payment_that_cannot_be_read_does_not_move_and_its_neighbours_do() {
 }
 
 #[tokio::test]
-async fn lists_leave_out_what_cannot_be_read_and_pages_stay_full() {
+async fn lists_leave_out_unreadable_payments_and_pages_stay_full() {
     for case in Case::on_both().await {
         let row = |id| {
             let mut row = payment(id);
@@ -302,10 +302,10 @@ async fn lists_leave_out_what_cannot_be_read_and_pages_stay_full() {
             // A row of another client is in no list anyway.
             if column != "client" {
                 let sql = format!("UPDATE payments SET {column} = {value} WHERE id = {id}");
-                case.place.execute(&sql).await;
+                case.fixture.execute(&sql).await;
             }
         }
-        case.place
+        case.fixture
             .execute("UPDATE payments SET quarantined = 'by hand' WHERE id = 19")
             .await;
         let mut filter = PaymentFilter {
@@ -330,14 +330,14 @@ async fn lists_leave_out_what_cannot_be_read_and_pages_stay_full() {
 }
 
 #[tokio::test]
-async fn a_key_whose_payment_cannot_be_read_is_refused_alone() {
+async fn only_the_key_of_an_unreadable_payment_is_refused() {
     for case in Case::on_both().await {
         keep(
             &case.database,
             &[with_key(1, "broken"), with_key(2, "fine")],
         )
         .await;
-        case.place
+        case.fixture
             .execute("UPDATE payments SET currency = '' WHERE id = 1")
             .await;
         let keys = ["a", "b", "broken", "fine", "c"];
@@ -357,7 +357,7 @@ async fn a_key_whose_payment_cannot_be_read_is_refused_alone() {
 }
 
 #[tokio::test]
-async fn a_card_token_that_cannot_be_read_is_of_no_use_and_the_others_are() {
+async fn an_unreadable_card_token_cannot_be_used_and_others_can() {
     for case in Case::on_both().await {
         let mut tx = begin(&case.database).await;
         let mut tokens = [token("tok_broken"), token("tok_fine")];
@@ -366,7 +366,7 @@ async fn a_card_token_that_cannot_be_read_is_of_no_use_and_the_others_are() {
         }
         tx.insert_tokens(&tokens).await.unwrap();
         tx.commit().await.unwrap();
-        case.place
+        case.fixture
             .execute(
                 "UPDATE card_tokens SET card_expiration = '?' WHERE HEX(id) = HEX('tok_broken')",
             )

@@ -1,4 +1,4 @@
-//! The store seam: one contract, kept by both databases, and what only servers can show.
+//! The store's contract, which both databases pass, and tests that only servers allow.
 
 mod contract_ids;
 mod contract_lists;

@@ -20,36 +20,36 @@ async fn ready() -> Store {
 }
 
 #[tokio::test]
-async fn a_payment_comes_back_as_it_was_written() {
-    contract_payments::a_payment_comes_back_as_it_was_written(ready().await).await;
+async fn a_payment_is_read_as_it_was_written() {
+    contract_payments::a_payment_is_read_as_it_was_written(ready().await).await;
 }
 
 #[tokio::test]
-async fn a_change_writes_what_can_change_and_nothing_else() {
-    contract_payments::a_change_writes_what_can_change_and_nothing_else(ready().await).await;
+async fn an_update_writes_only_the_columns_that_can_change() {
+    contract_payments::an_update_writes_only_the_columns_that_can_change(ready().await).await;
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_rejected_and_never_shortened() {
-    contract_payments::what_is_too_long_is_rejected_and_never_shortened(ready().await).await;
+async fn values_that_are_too_long_are_rejected_and_never_cut() {
+    contract_payments::values_that_are_too_long_are_rejected_and_never_cut(ready().await).await;
 }
 
 #[tokio::test]
-async fn a_dropped_transaction_leaves_nothing() {
-    contract_payments::a_dropped_transaction_leaves_nothing(ready().await).await;
+async fn a_dropped_transaction_is_rolled_back() {
+    contract_payments::a_dropped_transaction_is_rolled_back(ready().await).await;
 }
 
 #[tokio::test]
-async fn a_second_payment_under_a_key_is_skipped_and_the_first_read_back() {
-    contract_payments::a_second_payment_under_a_key_is_skipped_and_the_first_read_back(
+async fn a_second_payment_under_a_key_is_skipped_and_the_first_can_be_read() {
+    contract_payments::a_second_payment_under_a_key_is_skipped_and_the_first_can_be_read(
         ready().await,
     )
     .await;
 }
 
 #[tokio::test]
-async fn the_same_rows_written_again_change_nothing() {
-    contract_payments::the_same_rows_written_again_change_nothing(ready().await).await;
+async fn writing_the_same_rows_again_changes_nothing() {
+    contract_payments::writing_the_same_rows_again_changes_nothing(ready().await).await;
 }
 
 #[tokio::test]
@@ -68,29 +68,28 @@ async fn locked_payments_come_in_the_order_of_their_ids() {
 }
 
 #[tokio::test]
-async fn a_claim_is_kept_until_its_time() {
-    contract_payments::a_claim_is_kept_until_its_time(ready().await).await;
+async fn a_claim_is_kept_until_it_expires() {
+    contract_payments::a_claim_is_kept_until_it_expires(ready().await).await;
 }
 
 #[tokio::test]
-async fn payments_end_as_they_are_told_and_lose_what_they_need_no_more() {
-    contract_payments::payments_end_as_they_are_told_and_lose_what_they_need_no_more(ready().await)
-        .await;
+async fn ended_payments_have_their_outcome_and_no_card() {
+    contract_payments::ended_payments_have_their_outcome_and_no_card(ready().await).await;
 }
 
 #[tokio::test]
-async fn every_status_and_phase_is_kept() {
-    contract_payments::every_status_and_phase_is_kept(ready().await).await;
+async fn every_status_and_phase_can_be_stored() {
+    contract_payments::every_status_and_phase_can_be_stored(ready().await).await;
 }
 
 #[tokio::test]
-async fn an_outbox_row_comes_back_as_it_was_written() {
-    contract_outbox::an_outbox_row_comes_back_as_it_was_written(ready().await).await;
+async fn an_outbox_row_is_read_as_it_was_written() {
+    contract_outbox::an_outbox_row_is_read_as_it_was_written(ready().await).await;
 }
 
 #[tokio::test]
-async fn due_rows_come_oldest_first_and_later_ones_not_at_all() {
-    contract_outbox::due_rows_come_oldest_first_and_later_ones_not_at_all(ready().await).await;
+async fn due_rows_are_found_oldest_first_and_later_ones_are_not() {
+    contract_outbox::due_rows_are_found_oldest_first_and_later_ones_are_not(ready().await).await;
 }
 
 #[tokio::test]
@@ -99,44 +98,43 @@ async fn postponed_rows_are_not_due() {
 }
 
 #[tokio::test]
-async fn deleted_rows_are_gone_and_missing_ones_no_error() {
-    contract_outbox::deleted_rows_are_gone_and_missing_ones_no_error(ready().await).await;
+async fn deleting_rows_ignores_missing_ones() {
+    contract_outbox::deleting_rows_ignores_missing_ones(ready().await).await;
 }
 
 #[tokio::test]
-async fn the_depth_counts_what_is_due_by_the_databases_clock() {
-    contract_outbox::the_depth_counts_what_is_due_by_the_databases_clock(ready().await).await;
+async fn the_depth_counts_due_rows_by_the_databases_clock() {
+    contract_outbox::the_depth_counts_due_rows_by_the_databases_clock(ready().await).await;
 }
 
 #[tokio::test]
-async fn forgotten_payments_have_no_outbox_row_and_their_time_has_passed() {
-    contract_outbox::forgotten_payments_have_no_outbox_row_and_their_time_has_passed(ready().await)
-        .await;
+async fn forgotten_payments_are_overdue_and_have_no_outbox_row() {
+    contract_outbox::forgotten_payments_are_overdue_and_have_no_outbox_row(ready().await).await;
 }
 
 #[tokio::test]
-async fn a_used_token_says_by_whom_and_its_card_is_erased() {
-    contract_tokens::a_used_token_says_by_whom_and_its_card_is_erased(ready().await).await;
+async fn a_used_token_names_its_payment_and_has_no_card() {
+    contract_tokens::a_used_token_names_its_payment_and_has_no_card(ready().await).await;
 }
 
 #[tokio::test]
-async fn a_token_is_found_by_its_very_name() {
-    contract_tokens::a_token_is_found_by_its_very_name(ready().await).await;
+async fn a_token_is_found_only_by_its_exact_id() {
+    contract_tokens::a_token_is_found_only_by_its_exact_id(ready().await).await;
 }
 
 #[tokio::test]
-async fn cards_of_expired_tokens_are_erased_a_few_at_a_time() {
-    contract_tokens::cards_of_expired_tokens_are_erased_a_few_at_a_time(ready().await).await;
+async fn cards_of_expired_tokens_are_erased_in_small_batches() {
+    contract_tokens::cards_of_expired_tokens_are_erased_in_small_batches(ready().await).await;
 }
 
 #[tokio::test]
-async fn the_ledger_notes_each_charge_and_reversal_once() {
-    contract_tokens::the_ledger_notes_each_charge_and_reversal_once(ready().await).await;
+async fn the_ledger_records_each_charge_and_reversal_once() {
+    contract_tokens::the_ledger_records_each_charge_and_reversal_once(ready().await).await;
 }
 
 #[tokio::test]
-async fn lists_are_filtered_and_newest_first() {
-    contract_lists::lists_are_filtered_and_newest_first(ready().await).await;
+async fn lists_are_filtered_and_sorted_newest_first() {
+    contract_lists::lists_are_filtered_and_sorted_newest_first(ready().await).await;
 }
 
 #[tokio::test]
@@ -145,18 +143,18 @@ async fn pages_have_no_gaps_and_no_repeats() {
 }
 
 #[tokio::test]
-async fn it_knows_whether_it_holds_payments_of_others() {
-    contract_lists::it_knows_whether_it_holds_payments_of_others(ready().await).await;
+async fn it_can_be_told_whether_other_clients_have_payments() {
+    contract_lists::it_can_be_told_whether_other_clients_have_payments(ready().await).await;
 }
 
 #[tokio::test]
-async fn a_block_of_ids_begins_behind_the_largest_payment() {
-    contract_ids::a_block_of_ids_begins_behind_the_largest_payment(ready().await).await;
+async fn a_block_of_ids_begins_after_the_largest_payment_id() {
+    contract_ids::a_block_of_ids_begins_after_the_largest_payment_id(ready().await).await;
 }
 
 #[tokio::test]
-async fn blocks_of_ids_start_where_told_and_follow_each_other() {
-    contract_ids::blocks_of_ids_start_where_told_and_follow_each_other(ready().await).await;
+async fn blocks_of_ids_start_at_the_first_id_and_follow_each_other() {
+    contract_ids::blocks_of_ids_start_at_the_first_id_and_follow_each_other(ready().await).await;
 }
 
 #[tokio::test]
@@ -165,6 +163,6 @@ async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint() {
 }
 
 #[tokio::test]
-async fn the_schema_is_made_once_however_often_it_is_asked_for() {
-    contract_ids::the_schema_is_made_once_however_often_it_is_asked_for(bare().await).await;
+async fn migrating_repeatedly_creates_the_schema_once() {
+    contract_ids::migrating_repeatedly_creates_the_schema_once(bare().await).await;
 }

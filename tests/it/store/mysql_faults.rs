@@ -1,4 +1,4 @@
-//! What only servers can show: connections that end, hosts that fail.
+//! Tests that only servers allow: connections that end, hosts that fail.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ async fn kill_others(administrator: &mut MySqlConnection) {
     .unwrap();
     assert!(!others.is_empty());
     for (id,) in others {
-        // One that has gone by itself is no error.
+        // A connection that has already ended is not an error.
         let _ = administrator
             .execute(AssertSqlSafe(format!("KILL {id}")))
             .await;
@@ -47,7 +47,7 @@ async fn kill_others(administrator: &mut MySqlConnection) {
 }
 
 #[tokio::test]
-async fn a_commit_on_a_killed_connection_is_unknown_and_writing_again_settles_it() {
+async fn a_commit_on_a_killed_connection_is_unknown_and_writing_again_resolves_it() {
     let (database, mut administrator) = ready().await;
     let row = with_key(1, "killed");
     let mut tx = begin(&database).await;
@@ -67,7 +67,7 @@ async fn a_commit_on_a_killed_connection_is_unknown_and_writing_again_settles_it
 }
 
 #[tokio::test]
-async fn a_statement_on_a_killed_connection_says_unavailable_and_the_next_transaction_works() {
+async fn a_statement_on_a_killed_connection_is_unavailable_and_the_next_transaction_works() {
     let (database, mut administrator) = ready().await;
     let mut tx = begin(&database).await;
     tx.insert_payments(&[payment(1)]).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_statement_on_a_killed_connection_says_unavailable_and_the_next_transa
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_unavailable_within_seconds() {
+async fn an_unreachable_server_is_unavailable_within_seconds() {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .unwrap()
@@ -152,9 +152,9 @@ async fn the_first_host_that_answers_and_can_be_written_to_is_used_until_it_fail
     );
 }
 
-/// Whoever promotes another server may leave the former one running and its connections open.
+/// After a promotion the former primary may keep running with its connections open.
 #[tokio::test]
-async fn a_fail_over_behind_one_address_is_followed_at_once() {
+async fn a_fail_over_behind_one_address_is_detected_at_once() {
     let [first, second] = [(); 2].map(|()| Server::start(&DatabaseOptions::default()).unwrap());
     let limited = "CREATE USER pair IDENTIFIED BY 'pair'; GRANT ALL ON pair.* TO pair";
     for server in [&first, &second] {
@@ -199,7 +199,7 @@ async fn a_fail_over_behind_one_address_is_followed_at_once() {
 
 /// A session keeps the settings that it began with.
 #[tokio::test]
-async fn a_setting_that_was_corrected_counts_for_the_connections_that_are_open() {
+async fn a_corrected_setting_applies_to_open_connections() {
     let server = Server::start(&DatabaseOptions::default()).unwrap();
     let mut administrator = MySqlConnection::connect(&server.admin_url()).await.unwrap();
     administrator.execute("CREATE DATABASE pair").await.unwrap();
@@ -260,7 +260,7 @@ async fn eventually_kept(database: &Store, id: i64) -> bool {
 }
 
 #[tokio::test]
-async fn a_message_longer_than_the_server_takes_is_refused_alone() {
+async fn only_a_message_longer_than_the_server_allows_is_refused() {
     let starting = tokio::task::spawn_blocking(|| {
         Server::start(&DatabaseOptions {
             arguments: vec!["--max-allowed-packet=1048576".to_owned()],

@@ -1,4 +1,4 @@
-//! What only servers can show: two transactions at once.
+//! Tests that only servers allow: concurrent transactions.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn ready() -> (Store, String) {
 }
 
 #[tokio::test]
-async fn of_two_transactions_under_one_key_the_second_waits_and_finds_the_first_ones_payment() {
+async fn the_second_transaction_under_one_key_waits_and_finds_the_payment_of_the_first() {
     let (database, _) = ready().await;
     let mut first = begin(&database).await;
     first.insert_payments(&[with_key(1, "race")]).await.unwrap();
@@ -51,7 +51,7 @@ async fn of_two_transactions_under_one_key_the_second_waits_and_finds_the_first_
 }
 
 #[tokio::test]
-async fn a_lock_keeps_others_out_of_its_rows_and_of_no_others() {
+async fn a_lock_covers_its_rows_and_no_others() {
     let (database, _) = ready().await;
     let rows: Vec<_> = (1..=10).map(payment).collect();
     keep(&database, &rows).await;
@@ -82,7 +82,7 @@ async fn a_lock_keeps_others_out_of_its_rows_and_of_no_others() {
 }
 
 #[tokio::test]
-async fn crossed_locks_end_as_a_conflict_that_can_be_run_again() {
+async fn a_deadlock_is_a_conflict_that_can_be_retried() {
     let (database, _) = ready().await;
     keep(&database, &[payment(1), payment(2)]).await;
     let mut first = begin(&database).await;
@@ -92,7 +92,7 @@ async fn crossed_locks_end_as_a_conflict_that_can_be_run_again() {
     let (one, other) = ([PaymentId(2)], [PaymentId(1)]);
     let results = tokio::join!(first.lock_payments(&one), async {
         let result = second.lock_payments(&other).await;
-        // The one that was chosen as the victim gives way.
+        // The transaction chosen as the victim is rolled back.
         drop(second);
         result
     });
@@ -104,7 +104,7 @@ async fn crossed_locks_end_as_a_conflict_that_can_be_run_again() {
 }
 
 #[tokio::test]
-async fn two_sweepers_take_different_rows_and_neither_waits() {
+async fn two_sweepers_take_different_rows_without_waiting() {
     let (database, _) = ready().await;
     let rows: Vec<_> = (1..=20).map(|at| outbox(Some(at), seconds(at))).collect();
     keep_outbox(&database, &rows).await;
@@ -135,7 +135,7 @@ async fn two_sweepers_take_different_rows_and_neither_waits() {
 }
 
 #[tokio::test]
-async fn a_forgotten_payment_that_someone_works_on_is_skipped() {
+async fn a_forgotten_payment_that_is_locked_is_skipped() {
     let (database, _) = ready().await;
     keep(&database, &[processing(1, NOON), processing(2, NOON)]).await;
     let mut worker = begin(&database).await;
@@ -204,7 +204,7 @@ async fn becomes_blocked<T>(task: &tokio::task::JoinHandle<T>) {
 
 /// As by a process that was stopped in the middle of a transaction: its connection stays, and so do its locks.
 #[tokio::test]
-async fn a_payment_that_another_process_keeps_locked_holds_up_no_claim_of_others() {
+async fn a_payment_locked_by_another_process_delays_no_claim_of_others() {
     let (database, _) = ready().await;
     let rows: Vec<_> = (1..=60).map(|id| processing(id, NOON)).collect();
     keep(&database, &rows).await;

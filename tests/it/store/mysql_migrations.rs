@@ -1,4 +1,4 @@
-//! Migrations that are interrupted, refused, or a later release's.
+//! Migrations that are interrupted, refused, or from a later release.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,7 +56,7 @@ async fn succeeds(mut command: Command) {
     assert!(ended.await.unwrap().unwrap().success());
 }
 
-/// What the tables look like, and how the migrations stand.
+/// The schema of the tables, and the state of the migrations.
 async fn schema(url: &str) -> Vec<String> {
     let mut connection = MySqlConnection::connect(url).await.unwrap();
     let tables: Vec<(String,)> = sqlx::query_as(
@@ -85,7 +85,7 @@ async fn schema(url: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_setup_that_is_killed_at_any_statement_runs_through_the_next_time() {
+async fn a_setup_killed_at_any_statement_completes_the_next_time() {
     let amqp = fresh_vhost().await.unwrap();
     let whole = fresh_database().await.unwrap();
     succeeds(setup(&whole, &amqp)).await;
@@ -117,7 +117,7 @@ fn connect(url: &str) -> Store {
 }
 
 #[tokio::test]
-async fn a_table_of_somebody_else_is_never_taken_for_one_of_ours() {
+async fn a_foreign_table_is_never_mistaken_for_one_of_the_service() {
     for table in ["payments", "outbox"] {
         let url = fresh_database().await.unwrap();
         let mut connection = MySqlConnection::connect(&url).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_table_of_somebody_else_is_never_taken_for_one_of_ours() {
 }
 
 #[tokio::test]
-async fn a_later_release_may_have_changed_the_schema_or_be_about_to() {
+async fn the_schema_of_a_later_release_is_accepted_during_and_after_its_migration() {
     let url = fresh_database().await.unwrap();
     let database = connect(&url);
     database.migrate().await.unwrap();

@@ -1,4 +1,4 @@
-//! What the network can do to a conversation with the database, by way of a proxy.
+//! Network faults between the service and the database, by a proxy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ fn new_payment(id: PaymentId, key: &str) -> NewPayment {
 }
 
 #[tokio::test]
-async fn a_commit_in_doubt_is_resolved_by_writing_the_same_again_and_written_once() {
+async fn an_uncertain_commit_is_resolved_by_writing_again_and_written_once() {
     let (proxy, database) = ready().await;
     let space = IdSpace {
         first: 1,
@@ -102,7 +102,7 @@ async fn a_commit_in_doubt_is_resolved_by_writing_the_same_again_and_written_onc
 }
 
 #[tokio::test]
-async fn a_conversation_byte_by_byte_or_with_a_delay_is_the_same_conversation() {
+async fn splitting_or_delaying_the_traffic_changes_nothing() {
     let (proxy, database) = ready().await;
     proxy.set(Mode::ByteByByte);
     samples::keep(&database, &[samples::full(1)]).await;
@@ -111,7 +111,7 @@ async fn a_conversation_byte_by_byte_or_with_a_delay_is_the_same_conversation() 
 }
 
 #[tokio::test]
-async fn connections_that_have_fallen_silent_are_given_up_together() {
+async fn silent_connections_are_closed_together() {
     let (proxy, database) = ready().await;
     // As many as the pool holds, idle.
     let open = futures::future::join_all((0..5).map(|_| begin(&database))).await;
@@ -136,7 +136,7 @@ async fn connections_that_have_fallen_silent_are_given_up_together() {
     assert!(read(&database, 2).await.is_some());
 }
 
-/// As the group commit does: given up by its caller when it takes long.
+/// Like the group commit: canceled by its caller if it takes too long.
 async fn write(database: &Store, id: i64) -> Result<(), StoreError> {
     let writing = async {
         let mut tx = database.begin().await?;

@@ -1,4 +1,4 @@
-//! Rows to keep, full and empty ones.
+//! Sample rows, with and without optional values.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub fn seconds(seconds: i64) -> Timestamp {
     NOON + Duration::seconds(seconds)
 }
 
-/// A payment that waits for its card: everything that may be null is.
+/// A payment that waits for its card: every optional value is null.
 pub fn payment(id: i64) -> StoredPayment {
     StoredPayment {
         payment: Payment {
@@ -85,7 +85,7 @@ pub fn processing(id: i64, check_at: Timestamp) -> StoredPayment {
     row
 }
 
-/// Nothing null, every value as long as it may be, and texts that a careless statement would break on.
+/// Nothing null, every value at its longest, and texts that a careless statement would break on.
 pub fn full(id: i64) -> StoredPayment {
     let mut row = processing(id, seconds(60));
     let nasty = "é \"'\\ \u{1}\n\t😀 \u{fffd} %s ? $[0] -- ".repeat(20);

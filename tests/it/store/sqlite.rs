@@ -1,4 +1,4 @@
-//! The contract in a file, and what only a file shows.
+//! The contract with a file, and tests that only a file allows.
 
 use payment_service::store::Store;
 use sqlx::Connection;
@@ -22,40 +22,40 @@ async fn ready() -> (TempDir, Store) {
 }
 
 #[tokio::test]
-async fn a_payment_comes_back_as_it_was_written() {
+async fn a_payment_is_read_as_it_was_written() {
     let (_folder, database) = ready().await;
-    contract_payments::a_payment_comes_back_as_it_was_written(database).await;
+    contract_payments::a_payment_is_read_as_it_was_written(database).await;
 }
 
 #[tokio::test]
-async fn a_change_writes_what_can_change_and_nothing_else() {
+async fn an_update_writes_only_the_columns_that_can_change() {
     let (_folder, database) = ready().await;
-    contract_payments::a_change_writes_what_can_change_and_nothing_else(database).await;
+    contract_payments::an_update_writes_only_the_columns_that_can_change(database).await;
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_rejected_and_never_shortened() {
+async fn values_that_are_too_long_are_rejected_and_never_cut() {
     let (_folder, database) = ready().await;
-    contract_payments::what_is_too_long_is_rejected_and_never_shortened(database).await;
+    contract_payments::values_that_are_too_long_are_rejected_and_never_cut(database).await;
 }
 
 #[tokio::test]
-async fn a_dropped_transaction_leaves_nothing() {
+async fn a_dropped_transaction_is_rolled_back() {
     let (_folder, database) = ready().await;
-    contract_payments::a_dropped_transaction_leaves_nothing(database).await;
+    contract_payments::a_dropped_transaction_is_rolled_back(database).await;
 }
 
 #[tokio::test]
-async fn a_second_payment_under_a_key_is_skipped_and_the_first_read_back() {
+async fn a_second_payment_under_a_key_is_skipped_and_the_first_can_be_read() {
     let (_folder, database) = ready().await;
-    contract_payments::a_second_payment_under_a_key_is_skipped_and_the_first_read_back(database)
+    contract_payments::a_second_payment_under_a_key_is_skipped_and_the_first_can_be_read(database)
         .await;
 }
 
 #[tokio::test]
-async fn the_same_rows_written_again_change_nothing() {
+async fn writing_the_same_rows_again_changes_nothing() {
     let (_folder, database) = ready().await;
-    contract_payments::the_same_rows_written_again_change_nothing(database).await;
+    contract_payments::writing_the_same_rows_again_changes_nothing(database).await;
 }
 
 #[tokio::test]
@@ -77,34 +77,33 @@ async fn locked_payments_come_in_the_order_of_their_ids() {
 }
 
 #[tokio::test]
-async fn a_claim_is_kept_until_its_time() {
+async fn a_claim_is_kept_until_it_expires() {
     let (_folder, database) = ready().await;
-    contract_payments::a_claim_is_kept_until_its_time(database).await;
+    contract_payments::a_claim_is_kept_until_it_expires(database).await;
 }
 
 #[tokio::test]
-async fn payments_end_as_they_are_told_and_lose_what_they_need_no_more() {
+async fn ended_payments_have_their_outcome_and_no_card() {
     let (_folder, database) = ready().await;
-    contract_payments::payments_end_as_they_are_told_and_lose_what_they_need_no_more(database)
-        .await;
+    contract_payments::ended_payments_have_their_outcome_and_no_card(database).await;
 }
 
 #[tokio::test]
-async fn every_status_and_phase_is_kept() {
+async fn every_status_and_phase_can_be_stored() {
     let (_folder, database) = ready().await;
-    contract_payments::every_status_and_phase_is_kept(database).await;
+    contract_payments::every_status_and_phase_can_be_stored(database).await;
 }
 
 #[tokio::test]
-async fn an_outbox_row_comes_back_as_it_was_written() {
+async fn an_outbox_row_is_read_as_it_was_written() {
     let (_folder, database) = ready().await;
-    contract_outbox::an_outbox_row_comes_back_as_it_was_written(database).await;
+    contract_outbox::an_outbox_row_is_read_as_it_was_written(database).await;
 }
 
 #[tokio::test]
-async fn due_rows_come_oldest_first_and_later_ones_not_at_all() {
+async fn due_rows_are_found_oldest_first_and_later_ones_are_not() {
     let (_folder, database) = ready().await;
-    contract_outbox::due_rows_come_oldest_first_and_later_ones_not_at_all(database).await;
+    contract_outbox::due_rows_are_found_oldest_first_and_later_ones_are_not(database).await;
 }
 
 #[tokio::test]
@@ -114,52 +113,51 @@ async fn postponed_rows_are_not_due() {
 }
 
 #[tokio::test]
-async fn deleted_rows_are_gone_and_missing_ones_no_error() {
+async fn deleting_rows_ignores_missing_ones() {
     let (_folder, database) = ready().await;
-    contract_outbox::deleted_rows_are_gone_and_missing_ones_no_error(database).await;
+    contract_outbox::deleting_rows_ignores_missing_ones(database).await;
 }
 
 #[tokio::test]
-async fn the_depth_counts_what_is_due_by_the_databases_clock() {
+async fn the_depth_counts_due_rows_by_the_databases_clock() {
     let (_folder, database) = ready().await;
-    contract_outbox::the_depth_counts_what_is_due_by_the_databases_clock(database).await;
+    contract_outbox::the_depth_counts_due_rows_by_the_databases_clock(database).await;
 }
 
 #[tokio::test]
-async fn forgotten_payments_have_no_outbox_row_and_their_time_has_passed() {
+async fn forgotten_payments_are_overdue_and_have_no_outbox_row() {
     let (_folder, database) = ready().await;
-    contract_outbox::forgotten_payments_have_no_outbox_row_and_their_time_has_passed(database)
-        .await;
+    contract_outbox::forgotten_payments_are_overdue_and_have_no_outbox_row(database).await;
 }
 
 #[tokio::test]
-async fn a_used_token_says_by_whom_and_its_card_is_erased() {
+async fn a_used_token_names_its_payment_and_has_no_card() {
     let (_folder, database) = ready().await;
-    contract_tokens::a_used_token_says_by_whom_and_its_card_is_erased(database).await;
+    contract_tokens::a_used_token_names_its_payment_and_has_no_card(database).await;
 }
 
 #[tokio::test]
-async fn a_token_is_found_by_its_very_name() {
+async fn a_token_is_found_only_by_its_exact_id() {
     let (_folder, database) = ready().await;
-    contract_tokens::a_token_is_found_by_its_very_name(database).await;
+    contract_tokens::a_token_is_found_only_by_its_exact_id(database).await;
 }
 
 #[tokio::test]
-async fn cards_of_expired_tokens_are_erased_a_few_at_a_time() {
+async fn cards_of_expired_tokens_are_erased_in_small_batches() {
     let (_folder, database) = ready().await;
-    contract_tokens::cards_of_expired_tokens_are_erased_a_few_at_a_time(database).await;
+    contract_tokens::cards_of_expired_tokens_are_erased_in_small_batches(database).await;
 }
 
 #[tokio::test]
-async fn the_ledger_notes_each_charge_and_reversal_once() {
+async fn the_ledger_records_each_charge_and_reversal_once() {
     let (_folder, database) = ready().await;
-    contract_tokens::the_ledger_notes_each_charge_and_reversal_once(database).await;
+    contract_tokens::the_ledger_records_each_charge_and_reversal_once(database).await;
 }
 
 #[tokio::test]
-async fn lists_are_filtered_and_newest_first() {
+async fn lists_are_filtered_and_sorted_newest_first() {
     let (_folder, database) = ready().await;
-    contract_lists::lists_are_filtered_and_newest_first(database).await;
+    contract_lists::lists_are_filtered_and_sorted_newest_first(database).await;
 }
 
 #[tokio::test]
@@ -169,21 +167,21 @@ async fn pages_have_no_gaps_and_no_repeats() {
 }
 
 #[tokio::test]
-async fn it_knows_whether_it_holds_payments_of_others() {
+async fn it_can_be_told_whether_other_clients_have_payments() {
     let (_folder, database) = ready().await;
-    contract_lists::it_knows_whether_it_holds_payments_of_others(database).await;
+    contract_lists::it_can_be_told_whether_other_clients_have_payments(database).await;
 }
 
 #[tokio::test]
-async fn a_block_of_ids_begins_behind_the_largest_payment() {
+async fn a_block_of_ids_begins_after_the_largest_payment_id() {
     let (_folder, database) = ready().await;
-    contract_ids::a_block_of_ids_begins_behind_the_largest_payment(database).await;
+    contract_ids::a_block_of_ids_begins_after_the_largest_payment_id(database).await;
 }
 
 #[tokio::test]
-async fn blocks_of_ids_start_where_told_and_follow_each_other() {
+async fn blocks_of_ids_start_at_the_first_id_and_follow_each_other() {
     let (_folder, database) = ready().await;
-    contract_ids::blocks_of_ids_start_where_told_and_follow_each_other(database).await;
+    contract_ids::blocks_of_ids_start_at_the_first_id_and_follow_each_other(database).await;
 }
 
 #[tokio::test]
@@ -193,13 +191,13 @@ async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint() {
 }
 
 #[tokio::test]
-async fn the_schema_is_made_once_however_often_it_is_asked_for() {
+async fn migrating_repeatedly_creates_the_schema_once() {
     let (_folder, database) = bare();
-    contract_ids::the_schema_is_made_once_however_often_it_is_asked_for(database).await;
+    contract_ids::migrating_repeatedly_creates_the_schema_once(database).await;
 }
 
 #[tokio::test]
-async fn what_was_committed_is_there_when_the_file_is_opened_again() {
+async fn committed_rows_are_there_when_the_file_is_reopened() {
     let (folder, database) = ready().await;
     keep(&database, &[payment(1)]).await;
     assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 2);
@@ -213,7 +211,7 @@ async fn what_was_committed_is_there_when_the_file_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_later_release_may_have_changed_the_file() {
+async fn a_file_changed_by_a_later_release_is_accepted() {
     let (folder, database) = ready().await;
     assert_eq!(database.check().await.unwrap().later_migration, None);
     let url = format!("sqlite://{}", folder.path().join("payments.db").display());

@@ -3,11 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use super::place::run_with;
+use super::fixture::run_with;
 use crate::support::process::{Process, Settings};
 
 #[tokio::test]
-async fn a_live_process_is_live_and_a_dead_one_is_not() {
+async fn check_live_tells_a_running_process_from_a_dead_one() {
     let folder = tempfile::tempdir().unwrap();
     let program = env!("CARGO_BIN_EXE_payment-service");
     let mut process = Process::start(program, "", &Settings::embedded(folder.path())).await;
@@ -25,7 +25,7 @@ async fn a_live_process_is_live_and_a_dead_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_process_that_listens_everywhere_is_asked_on_loopback() {
+async fn a_process_that_listens_on_all_addresses_is_checked_on_loopback() {
     let folder = tempfile::tempdir().unwrap();
     let program = env!("CARGO_BIN_EXE_payment-service");
     let process = Process::start(program, "", &Settings::embedded(folder.path())).await;
@@ -58,7 +58,7 @@ async fn a_stuck_process_is_not_live_and_says_why() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_named() {
+async fn an_invalid_address_is_named() {
     let asked = [("ADMIN_ADDR", "everywhere".to_owned())];
     let ended = run_with(&["check", "--live"], &asked).await.with(1);
     assert!(ended.out.contains("ADMIN_ADDR"), "{ended:?}");

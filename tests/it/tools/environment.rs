@@ -1,4 +1,4 @@
-//! `check` of the environment: fit when it is, and every way of being unfit is named with what to do.
+//! `check` of the environment: passes if everything is right, and names each problem with its solution.
 
 use payment_service::broker::rabbitmq::RabbitMq;
 use payment_service::broker::{Broker, Queue, Topology};
@@ -6,8 +6,8 @@ use payment_service::domain::{Card, CardCode, CardNumber, Expiration, PaymentId}
 use payment_service::vault::SealKeys;
 use serde_json::Value;
 
-use super::place::{Ended, Place, run_with};
-use crate::broker::place::{depth_becomes, is_up, next, options, publish, work};
+use super::fixture::{Ended, Fixture, run_with};
+use crate::broker::fixture::{depth_becomes, is_up, next, options, publish, work};
 use crate::store::samples::{keep, processing};
 use crate::support::servers::shared_broker;
 
@@ -26,12 +26,12 @@ fn found(ended: &Ended, name: &str) -> (String, String) {
     (text("level"), text("message"))
 }
 
-async fn check(place: &Place) -> Ended {
-    place.run(&["check", "--json"]).await
+async fn check(fixture: &Fixture) -> Ended {
+    fixture.run(&["check", "--json"]).await
 }
 
-async fn set_up(place: &Place) {
-    let ended = place.run(&["setup"]).await.with(0);
+async fn set_up(fixture: &Fixture) {
+    let ended = fixture.run(&["setup"]).await.with(0);
     let noise = ended
         .err
         .lines()
@@ -54,7 +54,7 @@ fn at(database: &str, broker: &str) -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn servers_that_are_down_are_named_with_host_port_and_cause_within_seconds() {
-    // Takes connections and says nothing.
+    // Accepts connections and sends nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent
         .local_addr()
@@ -92,7 +92,7 @@ async fn servers_that_are_down_are_named_with_host_port_and_cause_within_seconds
 }
 
 #[tokio::test]
-async fn setup_says_at_once_what_it_waits_for() {
+async fn setup_reports_at_once_what_it_waits_for() {
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
     let mut setup = Command::new(env!("CARGO_BIN_EXE_payment-service"))
@@ -114,13 +114,13 @@ async fn setup_says_at_once_what_it_waits_for() {
 }
 
 #[tokio::test]
-async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
-    let place = Place::servers().await;
-    set_up(&place).await;
-    let client = RabbitMq::new(options(place.amqp_url()));
+async fn servers_that_are_set_up_pass_and_no_message_is_left_or_taken() {
+    let fixture = Fixture::servers().await;
+    set_up(&fixture).await;
+    let client = RabbitMq::new(options(fixture.amqp_url()));
     is_up(&client).await;
     publish(&client, work("untouched")).await;
-    let ended = check(&place).await.with(0);
+    let ended = check(&fixture).await.with(0);
     for name in [
         "configuration",
         "database",
@@ -154,7 +154,7 @@ async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
     assert!(!untouched.redelivered);
     untouched.settle.acknowledge().await;
     client.close().await;
-    let words = place.run(&["check"]).await.with(0);
+    let words = fixture.run(&["check"]).await.with(0);
     assert!(
         words.out.contains("ok    broker rights   all 15"),
         "{}",
@@ -163,9 +163,9 @@ async fn servers_that_are_set_up_are_fit_and_no_message_is_left_or_taken() {
 }
 
 #[tokio::test]
-async fn the_embedded_service_is_fit() {
-    let place = Place::embedded().await;
-    let ended = check(&place).await.with(0);
+async fn the_embedded_service_passes() {
+    let fixture = Fixture::embedded().await;
+    let ended = check(&fixture).await.with(0);
     assert!(found(&ended, "database").1.starts_with("SQLite 3."));
     assert_eq!(
         found(&ended, "payment ids").1,
@@ -174,11 +174,11 @@ async fn the_embedded_service_is_fit() {
 }
 
 #[tokio::test]
-async fn a_database_with_room_for_one_process_is_named() {
-    let mut place = Place::servers().await;
-    set_up(&place).await;
-    place.also("DATABASE_CONNECTIONS", "60".to_owned());
-    let (level, message) = found(&check(&place).await.with(0), "database room");
+async fn a_database_with_too_few_connections_is_named() {
+    let mut fixture = Fixture::servers().await;
+    set_up(&fixture).await;
+    fixture.also("DATABASE_CONNECTIONS", "60".to_owned());
+    let (level, message) = found(&check(&fixture).await.with(0), "database room");
     assert_eq!(level, "warn", "{message}");
     assert!(
         message.contains("with DATABASE_CONNECTIONS=60: 1 ("),
@@ -187,23 +187,23 @@ async fn a_database_with_room_for_one_process_is_named() {
 }
 
 #[tokio::test]
-async fn a_database_without_the_schema_is_not_fit() {
-    let place = Place::servers().await;
-    let (level, message) = found(&check(&place).await.with(1), "schema");
+async fn a_database_without_the_schema_fails() {
+    let fixture = Fixture::servers().await;
+    let (level, message) = found(&check(&fixture).await.with(1), "schema");
     assert_eq!(level, "fail", "{message}");
 }
 
 #[tokio::test]
 async fn a_queue_with_other_arguments_is_named() {
-    let place = Place::servers().await;
-    set_up_database(&place).await;
-    let mut other = options(place.amqp_url());
+    let fixture = Fixture::servers().await;
+    set_up_database(&fixture).await;
+    let mut other = options(fixture.amqp_url());
     other.topology = Topology::of_definitions()
         .unwrap()
         .with_max_length(Queue::Work, 3);
     let client = RabbitMq::new(other);
     is_up(&client).await;
-    let ended = check(&place).await.with(1);
+    let ended = check(&fixture).await.with(1);
     let (level, message) = found(&ended, "topology");
     assert_eq!(level, "fail");
     assert!(message.contains("payments.work"), "{message}");
@@ -211,17 +211,17 @@ async fn a_queue_with_other_arguments_is_named() {
     client.close().await;
 }
 
-async fn set_up_database(place: &Place) {
-    let database = place.database();
+async fn set_up_database(fixture: &Fixture) {
+    let database = fixture.database();
     database.migrate().await.unwrap();
     database.close().await;
 }
 
 #[tokio::test]
-async fn rights_that_are_missing_at_the_broker_are_named() {
-    let mut place = Place::servers().await;
-    set_up(&place).await;
-    let url = place.amqp_url().to_owned();
+async fn missing_permissions_at_the_broker_are_named() {
+    let mut fixture = Fixture::servers().await;
+    set_up(&fixture).await;
+    let url = fixture.amqp_url().to_owned();
     let vhost = url.rsplit('/').next().unwrap().to_owned();
     let user = format!("reader-of-{vhost}");
     let made = user.clone();
@@ -242,8 +242,8 @@ async fn rights_that_are_missing_at_the_broker_are_named() {
     .await
     .unwrap();
     let host = url.rsplit('@').next().unwrap();
-    place.also("AMQP_URL", format!("amqp://{user}:secret@{host}"));
-    let ended = check(&place).await.with(1);
+    fixture.also("AMQP_URL", format!("amqp://{user}:secret@{host}"));
+    let ended = check(&fixture).await.with(1);
     let (level, message) = found(&ended, "broker rights");
     assert_eq!(level, "fail");
     for missing in [
@@ -258,7 +258,7 @@ async fn rights_that_are_missing_at_the_broker_are_named() {
 
 #[tokio::test]
 async fn a_key_that_does_not_open_what_is_stored_is_named() {
-    for mut place in Place::both().await {
+    for mut fixture in Fixture::both().await {
         let keys = SealKeys::parse(&format!("new:{}", "ab".repeat(32))).unwrap();
         let card = Card {
             number: CardNumber::parse("4242424242424242").unwrap(),
@@ -268,37 +268,37 @@ async fn a_key_that_does_not_open_what_is_stored_is_named() {
         let mut row = processing(9, time::OffsetDateTime::now_utc());
         let owner = payment_service::vault::Owner::Payment(PaymentId(9), 1);
         row.sealed_card = Some(keys.seal(&card, owner).unwrap());
-        let database = place.database();
+        let database = fixture.database();
         keep(&database, &[row]).await;
         database.close().await;
-        let (level, message) = found(&check(&place).await, "seal keys");
+        let (level, message) = found(&check(&fixture).await, "seal keys");
         assert_eq!(level, "fail");
         assert!(message.contains("key `new`"), "{message}");
-        place.also("SEAL_KEYS", keys.to_text().to_string());
-        let (level, message) = found(&check(&place).await, "seal keys");
+        fixture.also("SEAL_KEYS", keys.to_text().to_string());
+        let (level, message) = found(&check(&fixture).await, "seal keys");
         assert_eq!(level, "ok", "{message}");
     }
 }
 
 #[tokio::test]
-async fn ids_that_run_out_are_a_warning_and_then_a_failure() {
-    for mut place in Place::both().await {
-        let database = place.database();
+async fn running_out_of_ids_is_a_warning_and_then_a_failure() {
+    for mut fixture in Fixture::both().await {
+        let database = fixture.database();
         database.reserve_ids(900, 1).await.unwrap();
         database.close().await;
-        place.also("PAYMENT_ID_MAX", "1000".to_owned());
-        let (level, message) = found(&check(&place).await, "payment ids");
+        fixture.also("PAYMENT_ID_MAX", "1000".to_owned());
+        let (level, message) = found(&check(&fixture).await, "payment ids");
         assert_eq!(
             (level.as_str(), message.as_str()),
             ("warn", "100 left, up to PAYMENT_ID_MAX 1000")
         );
-        place.also("PAYMENT_ID_MAX", "900".to_owned());
-        assert_eq!(found(&check(&place).await, "payment ids").0, "fail");
+        fixture.also("PAYMENT_ID_MAX", "900".to_owned());
+        assert_eq!(found(&check(&fixture).await, "payment ids").0, "fail");
     }
 }
 
 #[tokio::test]
-async fn faults_of_the_configuration_are_findings() {
+async fn configuration_errors_are_findings() {
     let variables = [("DATABASE_URL", "mysql://somewhere".to_owned())];
     let ended = run_with(&["check", "--json"], &variables).await.with(1);
     assert_eq!(found(&ended, "configuration").0, "fail");

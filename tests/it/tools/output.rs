@@ -1,11 +1,11 @@
-//! Commands whose output nobody reads to the end, or that cannot be written.
+//! Commands whose output is not read to the end or cannot be written.
 
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use super::place::{Place, run_with};
+use super::fixture::{Fixture, run_with};
 use crate::app::eventually;
 
 const COMMANDS: [&[&str]; 5] = [
@@ -16,12 +16,12 @@ const COMMANDS: [&[&str]; 5] = [
     &["keys"],
 ];
 
-fn command(place: &Place, arguments: &[&str]) -> Command {
+fn command(fixture: &Fixture, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_payment-service"));
     command
         .args(arguments)
         .env_clear()
-        .envs(place.variables())
+        .envs(fixture.variables())
         .stdin(Stdio::null())
         .stderr(Stdio::piped());
     command
@@ -29,9 +29,9 @@ fn command(place: &Place, arguments: &[&str]) -> Command {
 
 #[tokio::test]
 async fn a_reader_that_closes_the_pipe_ends_a_command_quietly() {
-    let place = Place::embedded().await;
+    let fixture = Fixture::embedded().await;
     for arguments in COMMANDS {
-        let mut started = command(&place, arguments)
+        let mut started = command(&fixture, arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -45,11 +45,11 @@ async fn a_reader_that_closes_the_pipe_ends_a_command_quietly() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_one_line_and_an_exit_code() {
-    let place = Place::embedded().await;
+async fn a_full_disk_gives_one_line_and_an_exit_code() {
+    let fixture = Fixture::embedded().await;
     for arguments in COMMANDS {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let ended = command(&place, arguments).stdout(full).output().unwrap();
+        let ended = command(&fixture, arguments).stdout(full).output().unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
         assert!(said.contains("the output cannot be written"), "{said}");
@@ -59,10 +59,10 @@ async fn a_full_disk_is_one_line_and_an_exit_code() {
 
 /// A log that cannot be written, and the end of a command that fails.
 #[tokio::test]
-async fn standard_error_that_cannot_be_written_to_is_no_panic() {
-    let place = Place::nothing();
+async fn an_unwritable_standard_error_does_not_panic() {
+    let fixture = Fixture::nothing();
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let ended = command(&place, &["check", "--payments"])
+    let ended = command(&fixture, &["check", "--payments"])
         .stderr(full())
         .output()
         .unwrap();
@@ -71,7 +71,7 @@ async fn standard_error_that_cannot_be_written_to_is_no_panic() {
     let admin = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = admin.local_addr().unwrap().to_string();
     drop(admin);
-    let mut service = command(&place, &[])
+    let mut service = command(&fixture, &[])
         .env("LISTEN_ADDR", "127.0.0.1:0")
         .env("ADMIN_ADDR", &address)
         .env("LOG", "trace")

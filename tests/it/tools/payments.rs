@@ -4,13 +4,13 @@ use payment_service::broker::{Exchange, Properties, Publication, Queue};
 use payment_service::domain::{EventKind, PaymentStatus};
 use payment_service::store::rows::{Content, Fact, OutboxRow};
 
-use super::place::Place;
+use super::fixture::Fixture;
 use crate::store::samples::{client, event, fact, line, outbox, payment, processing, seconds};
 
 /// 1 waits for a card, 2 is processing with a try that is due, 3 succeeded and its callback is repeated; 4 is another
 /// client's.
-async fn some(place: &Place) {
-    let database = place.database();
+async fn some(fixture: &Fixture) {
+    let database = fixture.database();
     let mut tx = database.begin().await.unwrap();
     let now = tx.now();
     let mut rows = vec![payment(1), processing(2, now), payment(3), payment(4)];
@@ -60,11 +60,11 @@ fn callback(payment: i64) -> OutboxRow {
 
 #[tokio::test]
 async fn the_newest_payments_of_all_clients_are_listed_and_can_be_narrowed() {
-    for place in Place::both().await {
-        some(&place).await;
+    for fixture in Fixture::both().await {
+        some(&fixture).await;
         let ids = async |arguments: &[&str]| {
             let arguments = [&["payments", "list", "--json"], arguments].concat();
-            let listed = place.run(&arguments).await.with(0).json();
+            let listed = fixture.run(&arguments).await.with(0).json();
             let ids = listed.as_array().unwrap().iter();
             ids.map(|it| it["payment_id"].as_i64().unwrap())
                 .collect::<Vec<_>>()
@@ -74,18 +74,18 @@ async fn the_newest_payments_of_all_clients_are_listed_and_can_be_narrowed() {
         assert_eq!(ids(&["--status", "processing"]).await, [2]);
         assert_eq!(ids(&["--order", "7", "--limit", "2"]).await, [4, 3]);
         assert_eq!(ids(&["--order", "8"]).await, [0_i64; 0]);
-        let words = place.run(&["payments", "list"]).await.with(0).out;
+        let words = fixture.run(&["payments", "list"]).await.with(0).out;
         assert!(words.contains("store-manager") && words.contains("processing"));
-        let refused = place.run(&["payments", "list", "--status", "paid"]).await;
+        let refused = fixture.run(&["payments", "list", "--status", "paid"]).await;
         assert!(refused.err.contains("`paid` is not a payment status"));
     }
 }
 
 #[tokio::test]
-async fn one_payment_is_shown_with_its_history_its_charges_and_what_is_due() {
-    for place in Place::both().await {
-        some(&place).await;
-        let show = async |id: &str| place.run(&["payments", "show", id, "--json"]).await;
+async fn one_payment_is_shown_with_history_charges_and_pending_messages() {
+    for fixture in Fixture::both().await {
+        some(&fixture).await;
+        let show = async |id: &str| fixture.run(&["payments", "show", id, "--json"]).await;
         let waiting = show("2").await.with(0).json();
         assert_eq!(
             (&waiting["try"], &waiting["phase"]),
@@ -103,7 +103,7 @@ async fn one_payment_is_shown_with_its_history_its_charges_and_what_is_due() {
         assert_eq!(paid["due"][0]["tries"], "4");
         assert_eq!(paid["due"][0]["reason"], "not_updated");
 
-        let words = place.run(&["payments", "show", "3"]).await.with(0).out;
+        let words = fixture.run(&["payments", "show", "3"]).await.with(0).out;
         for part in [
             "status             succeeded",
             "history",
@@ -112,7 +112,7 @@ async fn one_payment_is_shown_with_its_history_its_charges_and_what_is_due() {
         ] {
             assert!(words.contains(part), "{part}: {words}");
         }
-        let missing = place.run(&["payments", "show", "5"]).await.with(1);
+        let missing = fixture.run(&["payments", "show", "5"]).await.with(1);
         assert!(missing.err.contains("there is no payment 5"));
     }
 }

@@ -23,7 +23,7 @@ use super::{
     trigger::{Search, Side, Then},
 };
 
-/// Pieces under way in one direction; whoever sends more waits.
+/// Pieces in transit in one direction; a sender of more waits.
 const UNDER_WAY: usize = 1024;
 
 /// What both directions of a connection know.
@@ -37,13 +37,13 @@ struct Link<'a> {
     told: std::sync::Mutex<Option<oneshot::Sender<()>>>,
 }
 
-/// Ends a connection as a machine does that knows nothing of it.
+/// Ends a connection with a reset.
 pub(super) fn reset(stream: &TcpStream) {
     // Dropped after this, it sends RST. One that is gone already needs none.
     let _ = stream.set_zero_linger();
 }
 
-/// Takes everything and says nothing.
+/// Accepts everything and sends nothing.
 pub(super) async fn swallow(client: &TcpStream, reset: &CancellationToken) {
     let taking = async {
         let mut bytes = [0; 4096];
@@ -52,7 +52,7 @@ pub(super) async fn swallow(client: &TcpStream, reset: &CancellationToken) {
                 break;
             }
             match client.try_read(&mut bytes) {
-                // Closed by the client: the other side of a black hole does not hear of it.
+                // Closed by the client: the other side of a black hole is not informed.
                 Ok(0) | Err(_) => std::future::pending().await,
                 Ok(_) => {}
             }
@@ -100,7 +100,7 @@ pub(super) async fn forward(
     }
     drop((client, server));
     if let Some(told) = lock(&link.told).take() {
-        // Nobody may wait for it any more.
+        // The waiting side may already be gone.
         let _ = told.send(());
     }
 }
@@ -120,7 +120,7 @@ async fn carry(
             let mode = link.mode();
             if mode == Mode::BlackHole {
                 if length == 0 {
-                    // The other side does not hear of it.
+                    // The other side is not informed.
                     std::future::pending::<()>().await;
                 }
                 continue;

@@ -1,7 +1,7 @@
 //! A TCP proxy between a client and a server, whose faults are switched while connections are open.
 //!
-//! It has a thread of its own, so that it goes on while a test blocks, and ends when its handle is dropped. It knows
-//! nothing of TLS: a [`Trigger`] reads what passes.
+//! It has a separate thread, so that it works while a test blocks, and ends when its handle is dropped. It knows
+//! nothing of TLS: a [`Trigger`] reads the traffic.
 
 #![allow(
     dead_code,
@@ -38,12 +38,12 @@ pub enum Mode {
     Pass,
     /// Every connection is reset, and so is every new one.
     Cut,
-    /// Connections stay open, new ones are taken, and whatever is sent is swallowed: half-open on both sides. What was
-    /// open meanwhile is reset when it is over, because bytes are missing.
+    /// Connections stay open, new ones are accepted, and all data is dropped: half-open on both sides. Those that were
+    /// open meanwhile are reset at the end, because bytes are missing.
     BlackHole,
-    /// Every byte comes this much later, however many are under way.
+    /// Every byte arrives this much later, however many are in transit.
     Delay(Duration),
-    /// Every byte is a segment of its own.
+    /// Every byte is a separate segment.
     ByteByByte,
 }
 
@@ -59,7 +59,7 @@ pub struct Proxy {
 struct Shared {
     target: Mutex<SocketAddr>,
     mode: watch::Sender<Mode>,
-    /// What the connections belong to that are made now.
+    /// The generation of new connections.
     generation: Mutex<Arc<Generation>>,
     armed: Mutex<Option<(Trigger, oneshot::Sender<()>)>>,
     end: CancellationToken,
@@ -67,7 +67,7 @@ struct Shared {
     open: AtomicUsize,
 }
 
-/// Connections that share their fate.
+/// Connections that are switched and reset together.
 #[derive(Debug)]
 struct Generation {
     reset: CancellationToken,
@@ -106,7 +106,7 @@ impl Proxy {
         Self::start(target)
     }
 
-    /// The same URL by way of this proxy.
+    /// The same URL through this proxy.
     pub fn url(&self, url: &str) -> String {
         url.replacen(authority(url), &self.address().to_string(), 1)
     }
@@ -132,8 +132,8 @@ impl Proxy {
         self.next_generation().reset.cancel();
     }
 
-    /// The connections that are open now stay open and whatever is sent on them is swallowed; new ones pass. So it is
-    /// when something in between has forgotten them.
+    /// Connections that are open now stay open and all their data is dropped; new ones work. This happens
+    /// when a firewall in between has forgotten them.
     pub fn silence_all(&self) {
         self.next_generation().silent.store(true, Ordering::Relaxed);
     }
@@ -144,7 +144,7 @@ impl Proxy {
         std::mem::replace(&mut *lock(&self.shared.generation), next)
     }
 
-    /// New connections go there; the old ones stay where they are.
+    /// Sets the target of new connections; open ones keep theirs.
     pub fn forward_to(&self, target: SocketAddr) {
         *lock(&self.shared.target) = target;
     }
@@ -156,7 +156,7 @@ impl Proxy {
         Tripped::new(tripped)
     }
 
-    /// Connections taken so far.
+    /// Connections accepted so far.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
     }
@@ -202,7 +202,7 @@ async fn listen(listener: std::net::TcpListener, shared: Arc<Shared>) {
             accepted = listener.accept() => accepted,
             () = shared.end.cancelled() => break,
         };
-        // Out of file descriptors, for one; the next may succeed.
+        // For example, out of file descriptors; the next may succeed.
         let Ok((client, _)) = accepted else {
             tokio::task::yield_now().await;
             continue;
@@ -216,7 +216,7 @@ async fn listen(listener: std::net::TcpListener, shared: Arc<Shared>) {
             shared.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
-    // Each is reset before the runtime goes.
+    // Each is reset before the runtime ends.
     connections.close();
     connections.wait().await;
 }

@@ -1,4 +1,4 @@
-//! Where in a conversation a connection is cut.
+//! The point in the traffic at which a connection is cut.
 
 use tokio::sync::oneshot;
 
@@ -47,7 +47,7 @@ impl Trigger {
         Self::client_says(COMMIT)
     }
 
-    /// MySQL: the client's next COMMIT is carried out, and nobody hears of it.
+    /// MySQL: the client's next COMMIT is executed, and its answer is lost.
     pub fn commit_not_answered() -> Self {
         Self::new(Side::Client, COMMIT, Then::WithholdAnswer)
     }
@@ -73,7 +73,7 @@ const COMMIT: &[u8] = b"\x07\0\0\0\x03COMMIT";
 /// A method frame's length of 13 bytes, class 60 and method 80; behind it the delivery tag and whether all before it.
 const BASIC_ACK: &[u8] = &[0, 0, 0, 13, 0, 60, 0, 80];
 
-/// Tells that a trigger has done its work.
+/// Signals that a trigger has fired.
 #[derive(Debug)]
 pub struct Tripped(oneshot::Receiver<()>);
 

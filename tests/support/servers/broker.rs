@@ -1,4 +1,4 @@
-//! A private RabbitMQ, with an epmd of its own so that nothing of it outlives it. Everything here blocks; call it from
+//! A private RabbitMQ with its own epmd, so that nothing is left when it ends. Everything here blocks; call it from
 //! a blocking thread where an async test has other work to do meanwhile.
 
 use std::{
@@ -14,8 +14,8 @@ use std::{
 use super::{
     Flavor, Result, ServerCertificate, ServerError,
     node::{self, Node, USER},
-    place::Place,
     port,
+    server_folder::ServerFolder,
 };
 
 const NAME: &str = "broker";
@@ -23,12 +23,12 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// A port may be taken between choosing and using it.
 const START_TRIES: u32 = 3;
 
-/// What a test may want otherwise.
+/// What a test can change.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
     /// None: the one that `TEST_SERVERS` names.
     pub flavor: Option<Flavor>,
-    /// Virtual hosts made with the start, and again as many whenever they are used up. One that is made later costs
+    /// Virtual hosts created at the start, and as many again whenever they are used up. Creating one later takes
     /// a start of rabbitmqctl, a second or two.
     pub vhosts: usize,
     /// Listens with TLS as well, with this.
@@ -51,7 +51,7 @@ impl Default for BrokerOptions {
 /// Ended and its folder removed when dropped, or when the process that holds it is gone.
 #[derive(Debug)]
 pub struct Broker {
-    place: Place,
+    folder: ServerFolder,
     node: Node,
     flavor: Flavor,
     options: BrokerOptions,
@@ -74,17 +74,17 @@ impl Broker {
         Err(last.unwrap_or_else(|| ServerError::failed("the broker was not started", "")))
     }
 
-    /// A folder for a node, with what it reads at its start.
+    /// A folder for a node, with its configuration.
     pub(super) fn new(node: Node, flavor: Flavor, options: &BrokerOptions) -> Result<Self> {
         let broker = Self {
             node,
-            place: Place::new(flavor, "broker", "rabbitmq")?,
+            folder: ServerFolder::new(flavor, "broker", "rabbitmq")?,
             flavor,
             options: options.clone(),
             handed_out: AtomicUsize::new(0),
             made: Mutex::new(options.vhosts),
         };
-        broker.node.install(&broker.place, options)?;
+        broker.node.install(&broker.folder, options)?;
         Ok(broker)
     }
 
@@ -101,9 +101,9 @@ impl Broker {
     pub(super) fn start_epmd(&self) -> Result<()> {
         let port = self.node.epmd.to_string();
         let epmd = ["/usr/bin/epmd", "-address", "127.0.0.1", "-port", &port].map(str::to_owned);
-        if !self.place.supervisor.is_alive("epmd")? {
-            self.place.start("epmd", &[], &epmd)?;
-            // It need not answer anything: taking the connection is what the server needs.
+        if !self.folder.supervisor.is_alive("epmd")? {
+            self.folder.start("epmd", &[], &epmd)?;
+            // It need not answer: accepting the connection is enough for the server.
             port::eventually(Duration::from_secs(10), || {
                 Ok::<_, ServerError>(port::is_open(self.node.epmd))
             })?;
@@ -113,14 +113,14 @@ impl Broker {
 
     /// Starts the server and does not wait.
     pub(super) fn launch(&self) -> Result<()> {
-        let environment = self.node.environment(&self.place);
+        let environment = self.node.environment(&self.folder);
         let program = self.node.program("rabbitmq-server");
-        self.place.start(NAME, &environment, &[program]).map(drop)
+        self.folder.start(NAME, &environment, &[program]).map(drop)
     }
 
     /// Waits until it serves.
     pub(super) fn until_up(&self) -> Result<()> {
-        let (place, supervisor) = (&self.place, &self.place.supervisor);
+        let (folder, supervisor) = (&self.folder, &self.folder.supervisor);
         let mut alive = true;
         let up = port::eventually(START_LIMIT, || {
             alive = supervisor.is_alive(NAME)?;
@@ -138,7 +138,7 @@ impl Broker {
         supervisor.end(NAME, "KILL", 1)?;
         Err(ServerError::failed(
             "the broker did not start",
-            place.tail("broker.log"),
+            folder.tail("broker.log"),
         ))
     }
 
@@ -151,7 +151,7 @@ impl Broker {
         )
     }
 
-    /// A virtual host that nobody else has.
+    /// A virtual host that no other test uses.
     pub fn vhost(&self) -> Result<String> {
         let number = self.handed_out.fetch_add(1, Ordering::Relaxed);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,9 +172,12 @@ impl Broker {
     }
 
     fn import(&self, definitions: &str) -> Result<()> {
-        self.place.write("home/import.json", definitions)?;
-        self.rabbitmqctl(&["import_definitions", &self.place.inside("home/import.json")])
-            .map(drop)
+        self.folder.write("home/import.json", definitions)?;
+        self.rabbitmqctl(&[
+            "import_definitions",
+            &self.folder.inside("home/import.json"),
+        ])
+        .map(drop)
     }
 
     /// Returns what it printed. A second or two each.
@@ -183,8 +186,8 @@ impl Broker {
         let words = [program.as_str(), "--quiet"]
             .into_iter()
             .chain(arguments.iter().copied());
-        self.place.run(
-            &self.node.environment(&self.place),
+        self.folder.run(
+            &self.node.environment(&self.folder),
             &words.map(str::to_owned).collect::<Vec<_>>(),
             "",
         )
@@ -195,7 +198,7 @@ impl Broker {
         self.node.amqps
     }
 
-    /// What Erlang calls the node.
+    /// The node's Erlang name.
     pub fn node_name(&self) -> String {
         self.node.name()
     }
@@ -210,7 +213,7 @@ impl Broker {
 
     /// The server's process.
     pub fn pid(&self) -> Option<u32> {
-        fs::read_to_string(self.place.outside("home/pid"))
+        fs::read_to_string(self.folder.outside("home/pid"))
             .ok()?
             .trim()
             .parse()
@@ -219,35 +222,35 @@ impl Broker {
 
     /// Queues and messages, as this process sees them.
     pub fn data_dir(&self) -> PathBuf {
-        self.place.outside("data")
+        self.folder.outside("data")
     }
 
     pub fn log_dir(&self) -> PathBuf {
-        self.place.outside("log")
+        self.folder.outside("log")
     }
 
-    /// Stops in order.
+    /// Stops gracefully.
     pub fn stop(&self) -> Result<()> {
-        self.place.supervisor.end(NAME, "TERM", 60)
+        self.folder.supervisor.end(NAME, "TERM", 60)
     }
 
     /// kill -9.
     pub fn kill(&self) -> Result<()> {
-        self.place.supervisor.end(NAME, "KILL", 10)
+        self.folder.supervisor.end(NAME, "KILL", 10)
     }
 
-    /// Stops in order and starts again.
+    /// Stops gracefully and starts again.
     pub fn restart(&self) -> Result<()> {
         self.stop()?;
         self.start_again()
     }
 
-    /// Holds the process where it is: connections stay open and nothing answers.
+    /// Suspends the process: connections stay open and nothing answers.
     pub fn pause(&self) -> Result<()> {
-        self.place.supervisor.signal(NAME, "STOP").map(drop)
+        self.folder.supervisor.signal(NAME, "STOP").map(drop)
     }
 
     pub fn resume(&self) -> Result<()> {
-        self.place.supervisor.signal(NAME, "CONT").map(drop)
+        self.folder.supervisor.signal(NAME, "CONT").map(drop)
     }
 }

@@ -8,12 +8,12 @@ const NODES: usize = 3;
 /// For all nodes to know each other.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a node does that sees less than half of its cluster.
+/// What a node does if it sees less than half of its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Minority {
-    /// Closes its clients' connections and takes none, as this cluster is configured.
+    /// Closes its clients' connections and accepts none, as this cluster is configured.
     Pauses,
-    /// Goes on serving clients with what it knows.
+    /// Continues to serve clients with the data that it has.
     Serves,
 }
 
@@ -60,7 +60,7 @@ impl BrokerCluster {
             .collect();
         let nodes = nodes?;
         nodes[0].start_epmd()?;
-        // At the same time: the first to come makes the cluster, the others join it.
+        // At the same time: the first one creates the cluster, the others join it.
         for node in &nodes {
             node.launch()?;
         }
@@ -129,7 +129,7 @@ impl BrokerCluster {
             .map(drop)
     }
 
-    /// Starts a node again that was stopped or killed, and waits until it takes part.
+    /// Restarts a stopped or killed node, and waits until it has joined.
     pub fn rejoin(&self, number: usize) -> Result<()> {
         self.nodes[number].launch()?;
         self.nodes[number].until_up()?;
@@ -160,7 +160,7 @@ impl BrokerCluster {
         ))
     }
 
-    /// Lets a node back that was cut off, and waits until it takes part.
+    /// Reconnects a node that was cut off, and waits until it has joined.
     pub fn mend(&self, number: usize, minority: Minority) -> Result<()> {
         match minority {
             Minority::Pauses => {
@@ -171,7 +171,7 @@ impl BrokerCluster {
                 self.nodes[number].until_up()?;
                 self.until_complete()
             }
-            // What it has done alone is thrown away, as RabbitMQ's manual has an operator do.
+            // Its own changes are discarded, as RabbitMQ's manual tells operators to do.
             Minority::Serves => {
                 self.nodes[number].kill()?;
                 self.rejoin(number)
@@ -187,7 +187,7 @@ impl BrokerCluster {
         format!("[{}]", names.collect::<Vec<_>>().join(","))
     }
 
-    /// What clients that are connected to one node call their connections; those without a name are left out.
+    /// The names of the client connections to one node; connections without a name are left out.
     pub fn connections(&self, number: usize) -> Result<Vec<String>> {
         // Its name has changed with RabbitMQ 4. A connection may end between the two questions.
         let names = "List = case erlang:function_exported(rabbit_networking, local_connections, 0) of \
@@ -201,7 +201,7 @@ impl BrokerCluster {
         Ok(lines.map(str::to_owned).collect())
     }
 
-    /// Which nodes take connections.
+    /// The nodes that accept connections.
     pub fn open(&self) -> Vec<bool> {
         self.nodes
             .iter()
@@ -210,7 +210,7 @@ impl BrokerCluster {
     }
 }
 
-/// Nodes that find each other by a list, and a minority that pauses rather than going on by itself.
+/// Nodes that find each other by a list, and pause when they are in the minority.
 fn configuration(nodes: &[Node]) -> String {
     let mut lines = "cluster_formation.peer_discovery_backend = classic_config\n\
                      cluster_partition_handling = pause_minority\n"

@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Flavor, Result, ServerCertificate, ServerError, place::Place, port};
+use super::{Flavor, Result, ServerCertificate, ServerError, port, server_folder::ServerFolder};
 
 const NAME: &str = "database";
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// A port may be taken between choosing and using it.
 const START_TRIES: u32 = 3;
 
-/// What a test may want otherwise.
+/// What a test can change.
 #[derive(Debug, Clone, Default)]
 pub struct DatabaseOptions {
     /// None: the one that `TEST_SERVERS` names.
@@ -26,7 +26,7 @@ pub struct DatabaseOptions {
 /// Ended and its folder removed when dropped, or when the process that holds it is gone.
 #[derive(Debug)]
 pub struct Database {
-    pub(super) place: Place,
+    pub(super) folder: ServerFolder,
     port: u16,
     flavor: Flavor,
     pub(super) options: DatabaseOptions,
@@ -49,12 +49,12 @@ impl Database {
     /// A folder for a server, and a port; nothing in it yet.
     pub(super) fn new(options: &DatabaseOptions) -> Result<Self> {
         let flavor = options.flavor.map_or_else(Flavor::from_env, Ok)?;
-        let place = match flavor {
-            Flavor::Old => Place::new(flavor, "database", "mysql")?,
-            Flavor::New => Place::new(flavor, "database", "nobody")?,
+        let folder = match flavor {
+            Flavor::Old => ServerFolder::new(flavor, "database", "mysql")?,
+            Flavor::New => ServerFolder::new(flavor, "database", "nobody")?,
         };
         Ok(Self {
-            place,
+            folder,
             port: port::free(),
             flavor,
             options: options.clone(),
@@ -63,24 +63,24 @@ impl Database {
 
     /// Writes the system tables: an empty server with an administrator that needs no password from loopback.
     pub(super) fn install(&self) -> Result<()> {
-        let place = &self.place;
-        place.make_folder("files")?;
+        let folder = &self.folder;
+        folder.make_folder("files")?;
         if let Some(tls) = &self.options.tls {
-            place.write("files/ca.pem", &tls.ca)?;
-            place.write("files/cert.pem", &tls.certificate)?;
-            place.write("files/key.pem", &tls.key)?;
+            folder.write("files/ca.pem", &tls.ca)?;
+            folder.write("files/cert.pem", &tls.certificate)?;
+            folder.write("files/key.pem", &tls.key)?;
         }
-        let data = format!("--datadir={}", place.inside("files/data"));
+        let data = format!("--datadir={}", folder.inside("files/data"));
         // A server that starts removes the temporary tables that it finds in its folder: those of another one, in /tmp.
-        let temporary = format!("--tmpdir={}", place.inside("files"));
+        let temporary = format!("--tmpdir={}", folder.inside("files"));
         let command: Vec<String> = match self.flavor {
             Flavor::Old => {
-                place.require("/usr/sbin/mariadbd", "mariadb-server")?;
+                folder.require("/usr/sbin/mariadbd", "mariadb-server")?;
                 let options = [
                     "--no-defaults",
                     "--auth-root-authentication-method=normal",
                     "--skip-test-db",
-                    // Does not insist that the machine's own name resolves.
+                    // Works even if the machine's own name does not resolve.
                     "--force",
                     &data,
                     &temporary,
@@ -88,7 +88,7 @@ impl Database {
                 [&["/usr/bin/mariadb-install-db"], &options[..]].concat()
             }
             Flavor::New => {
-                place.require("/usr/sbin/mysqld", "mysql-server-core")?;
+                folder.require("/usr/sbin/mysqld", "mysql-server-core")?;
                 vec![
                     "/usr/sbin/mysqld",
                     "--no-defaults",
@@ -101,8 +101,8 @@ impl Database {
         .into_iter()
         .map(str::to_owned)
         .collect();
-        place.run(&[], &command, "")?;
-        place.write(
+        folder.run(&[], &command, "")?;
+        folder.write(
             "files/init.sql",
             "CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';\n\
              GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;\n",
@@ -118,16 +118,16 @@ impl Database {
         let fixed = [
             program.to_owned(),
             "--no-defaults".to_owned(),
-            format!("--datadir={}", self.place.inside("files/data")),
-            format!("--socket={}", self.place.inside("files/socket")),
-            format!("--pid-file={}", self.place.inside("files/pid")),
-            format!("--tmpdir={}", self.place.inside("files")),
-            format!("--init-file={}", self.place.inside("files/init.sql")),
+            format!("--datadir={}", self.folder.inside("files/data")),
+            format!("--socket={}", self.folder.inside("files/socket")),
+            format!("--pid-file={}", self.folder.inside("files/pid")),
+            format!("--tmpdir={}", self.folder.inside("files")),
+            format!("--init-file={}", self.folder.inside("files/init.sql")),
             format!("--port={}", self.port),
             "--bind-address=127.0.0.1".to_owned(),
-            // The client's address counts, not what a resolver makes of it.
+            // Clients are matched by address, without a resolver.
             "--skip-name-resolve".to_owned(),
-            // Always a binary log, as in production: it costs time and it holds what statements carried.
+            // Always with a binary log, as in production: it takes time and contains the data of statements.
             "--log-bin=binlog".to_owned(),
             "--binlog-format=ROW".to_owned(),
             "--server-id=1".to_owned(),
@@ -138,7 +138,7 @@ impl Database {
         ];
         let tls = self.options.tls.iter().flat_map(|_| {
             ["ca", "cert", "key"].map(|part| {
-                let file = self.place.inside(&format!("files/{part}.pem"));
+                let file = self.folder.inside(&format!("files/{part}.pem"));
                 format!("--ssl-{part}={file}")
             })
         });
@@ -165,7 +165,7 @@ impl Database {
         let environment = ["/usr/bin/env".to_owned()].into_iter().chain(variables);
         let environment: Vec<String> = environment.collect();
         let command = [&environment, &self.command(), more].concat();
-        self.place.start(NAME, &[], &command)?;
+        self.folder.start(NAME, &[], &command)?;
         self.until_up()
     }
 
@@ -184,12 +184,12 @@ impl Database {
     /// Starts it with more options, and does not wait.
     pub(super) fn launch(&self, more: &[String]) -> Result<()> {
         let command = [&self.command(), more].concat();
-        self.place.start(NAME, &[], &command).map(drop)
+        self.folder.start(NAME, &[], &command).map(drop)
     }
 
     /// Waits until it serves.
     pub(super) fn until_up(&self) -> Result<()> {
-        let supervisor = &self.place.supervisor;
+        let supervisor = &self.folder.supervisor;
         let mut alive = true;
         let up = port::eventually(START_LIMIT, || {
             alive = supervisor.is_alive(NAME)?;
@@ -204,19 +204,19 @@ impl Database {
         supervisor.end(NAME, "KILL", 1)?;
         Err(ServerError::failed(
             "the database server did not start",
-            self.place.tail("database.log"),
+            self.folder.tail("database.log"),
         ))
     }
 
     /// Runs the server's program with more options, to the end.
     pub(super) fn run(&self, more: &[String]) -> Result<()> {
         let command = [&self.command(), more].concat();
-        self.place.run(&[], &command, "").map(drop)
+        self.folder.run(&[], &command, "").map(drop)
     }
 
     /// Takes over all files of another one that is stopped and has been installed.
     pub(super) fn copy_files_of(&self, other: &Self) -> Result<()> {
-        let (from, to) = (other.place.outside("files"), self.place.outside("."));
+        let (from, to) = (other.folder.outside("files"), self.folder.outside("."));
         let copied = std::process::Command::new("cp")
             .arg("--archive")
             .args([&from, &to])
@@ -229,12 +229,12 @@ impl Database {
     }
 
     pub(super) fn is_alive(&self) -> Result<bool> {
-        self.place.supervisor.is_alive(NAME)
+        self.folder.supervisor.is_alive(NAME)
     }
 
     /// The last lines of its log.
     pub(super) fn log_tail(&self) -> String {
-        self.place.tail("database.log")
+        self.folder.tail("database.log")
     }
 
     /// For the database of that name, as an administrator. The name need not exist yet.
@@ -257,7 +257,7 @@ impl Database {
 
     /// The server's process.
     pub fn pid(&self) -> Option<u32> {
-        std::fs::read_to_string(self.place.outside("files/pid"))
+        std::fs::read_to_string(self.folder.outside("files/pid"))
             .ok()?
             .trim()
             .parse()
@@ -266,36 +266,36 @@ impl Database {
 
     /// Tables and binary log, as this process sees them.
     pub fn data_dir(&self) -> PathBuf {
-        self.place.outside("files/data")
+        self.folder.outside("files/data")
     }
 
-    /// What the server says of itself.
+    /// The server's description of itself.
     pub fn log_file(&self) -> PathBuf {
-        self.place.outside("database.log")
+        self.folder.outside("database.log")
     }
 
-    /// Stops in order.
+    /// Stops gracefully.
     pub fn stop(&self) -> Result<()> {
-        self.place.supervisor.end(NAME, "TERM", 30)
+        self.folder.supervisor.end(NAME, "TERM", 30)
     }
 
     /// kill -9.
     pub fn kill(&self) -> Result<()> {
-        self.place.supervisor.end(NAME, "KILL", 10)
+        self.folder.supervisor.end(NAME, "KILL", 10)
     }
 
-    /// Stops in order and starts again.
+    /// Stops gracefully and starts again.
     pub fn restart(&self) -> Result<()> {
         self.stop()?;
         self.start_again()
     }
 
-    /// Holds the process where it is: connections stay open and nothing answers.
+    /// Suspends the process: connections stay open and nothing answers.
     pub fn pause(&self) -> Result<()> {
-        self.place.supervisor.signal(NAME, "STOP").map(drop)
+        self.folder.supervisor.signal(NAME, "STOP").map(drop)
     }
 
     pub fn resume(&self) -> Result<()> {
-        self.place.supervisor.signal(NAME, "CONT").map(drop)
+        self.folder.supervisor.signal(NAME, "CONT").map(drop)
     }
 }

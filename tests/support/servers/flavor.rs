@@ -4,12 +4,12 @@ use std::{env, fmt, path::PathBuf};
 
 use super::{Result, ServerError};
 
-/// The two ends of what the service runs on.
+/// The oldest and the newest supported servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavor {
     /// MariaDB 10.11 and RabbitMQ 3.10, or whatever the machine's own packages are.
     Old,
-    /// MySQL 9 and RabbitMQ 4 in a folder of their own, run under chroot, because the machine's release lacks them.
+    /// MySQL 9 and RabbitMQ 4 in a separate folder, run under chroot, because the machine's release does not have them.
     New,
 }
 

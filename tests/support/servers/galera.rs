@@ -18,7 +18,7 @@ pub struct Galera {
 }
 
 impl Galera {
-    /// Every node has joined and takes writes.
+    /// Every node has joined and accepts writes.
     pub fn start() -> Result<Self> {
         port::tried_again(Self::try_start)
     }
@@ -34,7 +34,7 @@ impl Galera {
             return Err(ServerError::failed("a cluster without nodes", ""));
         };
         for file in [LIBRARY, "/usr/bin/rsync"] {
-            first.place.require(file, "galera-4 rsync")?;
+            first.folder.require(file, "galera-4 rsync")?;
         }
         first.install()?;
         // A node that has the first one's files gets what it lacks, instead of everything.
@@ -63,16 +63,16 @@ impl Galera {
         format!("mysql://root@{}/{database}", hosts.join(","))
     }
 
-    /// Starts a node again that was stopped or killed, as MariaDB's own service does: where it was, it says itself.
+    /// Restarts a stopped or killed node, as MariaDB's service does: the node finds its own position.
     pub fn rejoin(&self, number: usize) -> Result<()> {
         let node = &self.nodes[number];
         let log = "files/recovery.log";
-        let _ = std::fs::remove_file(node.place.outside(log));
+        let _ = std::fs::remove_file(node.folder.outside(log));
         node.run(&[
             "--wsrep-recover".to_owned(),
-            format!("--log-error={}", node.place.inside(log)),
+            format!("--log-error={}", node.folder.inside(log)),
         ])?;
-        let said = node.place.tail(log);
+        let said = node.folder.tail(log);
         let position = said
             .lines()
             .rev()
@@ -87,12 +87,12 @@ impl Galera {
         let node = &self.nodes[number];
         let emptied = std::fs::remove_dir_all(node.data_dir());
         emptied.map_err(|error| ServerError::failed("cannot remove the node's data", error))?;
-        node.place.make_folder("files/data")?;
+        node.folder.make_folder("files/data")?;
         node.launch(&[])?;
         self.until_member(number)
     }
 
-    /// Waits until that node takes part.
+    /// Waits until that node has joined.
     pub fn until_member(&self, number: usize) -> Result<()> {
         let node = &self.nodes[number];
         let joined = port::eventually(JOIN_LIMIT, || {
@@ -121,7 +121,7 @@ impl Galera {
             .unwrap_or(0)
     }
 
-    /// Transactions of others that a node has refused because they collided, and its own that it gave up for others'.
+    /// Transactions of others that a node refused because of a conflict, and its own that it aborted for others.
     pub fn conflicts(&self) -> u64 {
         let counters = ["wsrep_local_cert_failures", "wsrep_local_bf_aborts"];
         let of_node = |node: &Database| -> u64 {
@@ -181,7 +181,7 @@ fn status(node: &Database, name: &str) -> Option<String> {
         connection.close().await?;
         Ok::<_, sqlx::Error>(found.map(|(_, value)| value))
     };
-    // On a thread of its own: whoever calls may be within a runtime.
+    // On a separate thread, because the caller may be within a runtime.
     thread::scope(|scope| {
         let asked = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,4 +1,4 @@
-//! Servers that somebody else runs, named by `TEST_DATABASE_URL` and `TEST_AMQP_URL`. What a test makes there (one
+//! Existing servers, named by `TEST_DATABASE_URL` and `TEST_AMQP_URL`. What a test creates there (one
 //! database or virtual host each, `payment_test_…`) stays there.
 
 use std::{
@@ -31,7 +31,7 @@ pub fn unique_name() -> String {
     format!("payment_test_{time}_{}_{number}", process::id())
 }
 
-/// Makes a virtual host for the URL's user. AMQP cannot do that, so it takes rabbitmqctl, or whatever command
+/// Creates a virtual host for the URL's user. AMQP cannot do that, so this runs rabbitmqctl, or the command that
 /// `TEST_RABBITMQCTL` names (such as `docker exec broker rabbitmqctl`).
 pub fn make_vhost(server: &str) -> Result<String> {
     let command = env::var("TEST_RABBITMQCTL").unwrap_or_else(|_| "rabbitmqctl".to_owned());

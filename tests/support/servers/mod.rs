@@ -1,5 +1,5 @@
 //! Private database and broker servers for tests and benches: real ones, on free loopback ports, in temporary
-//! folders, gone when the process that asked for them is gone, however it went.
+//! folders. They end with the process that started them, however it ends.
 //!
 //! Most tests want [`fresh_database`] and [`fresh_vhost`]: one pair of servers for the whole test process, a database
 //! and a virtual host for every test. A test that stops or kills a server starts its own [`Database`] or [`Broker`].
@@ -24,13 +24,13 @@ mod flavor;
 mod galera;
 mod given;
 mod node;
-mod place;
 mod port;
+mod server_folder;
 mod shared;
 mod stuck_subscriber;
 mod supervisor;
 
-/// What a server shows of itself by TLS, all in PEM.
+/// A server's TLS certificate and key, in PEM.
 #[derive(Debug, Clone)]
 pub struct ServerCertificate {
     pub ca: String,
@@ -55,10 +55,10 @@ pub enum ServerError {
     /// A program or folder is not there; says what to do about it.
     #[error("{what} is missing: {remedy}")]
     Missing { what: String, remedy: String },
-    /// A server did not come up, or did not do what it was asked; ends with the tail of its log.
+    /// A server did not start, or failed an operation; ends with the tail of its log.
     #[error("{what}\n{log}")]
     Failed { what: String, log: String },
-    /// A server that the environment names refused.
+    /// A server named in the environment refused.
     #[error("{variable}: {reason}")]
     Given {
         variable: &'static str,
@@ -66,7 +66,7 @@ pub enum ServerError {
     },
 }
 
-/// As its display, because a test shows it by `unwrap` and a log in one line is hard to read.
+/// The same as its display, because `unwrap` prints this, and a log in one line is hard to read.
 impl fmt::Debug for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,10 +1,10 @@
-//! What a private RabbitMQ node is started with: ports, settings and definitions, all of its own.
+//! The ports, settings and definitions of a private RabbitMQ node.
 
 use std::{fs, ops::Range, path::Path};
 
 use serde_json::json;
 
-use super::{BrokerOptions, Flavor, Result, ServerError, place::Place, port};
+use super::{BrokerOptions, Flavor, Result, ServerError, port, server_folder::ServerFolder};
 
 /// The administrator of every virtual host. RabbitMQ lets a `guest` in from loopback only.
 pub const USER: &str = "guest";
@@ -21,7 +21,7 @@ pub struct Node {
     /// Erlang's own protocol, for rabbitmqctl.
     distribution: u16,
     pub epmd: u16,
-    /// The nodes of a cluster share one, which somebody else starts.
+    /// The nodes of a cluster share one, which is started elsewhere.
     pub has_own_epmd: bool,
 }
 
@@ -38,7 +38,7 @@ impl Node {
         })
     }
 
-    /// What Erlang calls it.
+    /// Its Erlang node name.
     pub fn name(&self) -> String {
         format!("rabbit{}@localhost", self.amqp)
     }
@@ -48,27 +48,27 @@ impl Node {
         format!("{}/{name}", self.programs)
     }
 
-    /// Writes what the node reads at its start.
-    pub fn install(&self, place: &Place, options: &BrokerOptions) -> Result<()> {
-        for folder in ["home", "data", "log"] {
-            place.make_folder(folder)?;
+    /// Writes the node's configuration files.
+    pub fn install(&self, folder: &ServerFolder, options: &BrokerOptions) -> Result<()> {
+        for name in ["home", "data", "log"] {
+            folder.make_folder(name)?;
         }
-        place.write("home/.erlang.cookie", &format!("{}", std::process::id()))?;
-        place.write("home/plugins", "[].")?;
+        folder.write("home/.erlang.cookie", &format!("{}", std::process::id()))?;
+        folder.write("home/plugins", "[].")?;
         // No resolver is asked: the folder of the new servers has none.
-        place.write(
+        folder.write(
             "home/inetrc",
             "{host, {127,0,0,1}, [\"localhost\"]}.\n{lookup, [file]}.\n",
         )?;
         // Part of the start, because every call of rabbitmqctl starts an Erlang machine of its own.
         let everything = virtual_hosts(0..options.vhosts, true);
-        place.write("home/definitions.json", &everything)?;
+        folder.write("home/definitions.json", &everything)?;
         let tls = match &options.tls {
             None => String::new(),
             Some(tls) => {
-                place.write("home/ca.pem", &tls.ca)?;
-                place.write("home/cert.pem", &tls.certificate)?;
-                place.write("home/key.pem", &tls.key)?;
+                folder.write("home/ca.pem", &tls.ca)?;
+                folder.write("home/cert.pem", &tls.certificate)?;
+                folder.write("home/key.pem", &tls.key)?;
                 format!(
                     "listeners.ssl.1 = 127.0.0.1:{}\n\
                      ssl_options.cacertfile = {}\n\
@@ -76,9 +76,9 @@ impl Node {
                      ssl_options.keyfile = {}\n\
                      ssl_options.verify = verify_none\n",
                     self.amqps,
-                    place.inside("home/ca.pem"),
-                    place.inside("home/cert.pem"),
-                    place.inside("home/key.pem"),
+                    folder.inside("home/ca.pem"),
+                    folder.inside("home/cert.pem"),
+                    folder.inside("home/key.pem"),
                 )
             }
         };
@@ -93,15 +93,15 @@ impl Node {
              {tls}\
              {}\n",
             self.amqp,
-            place.inside("home/definitions.json"),
+            folder.inside("home/definitions.json"),
             options.configuration
         );
-        place.write("home/rabbitmq.conf", &configuration)
+        folder.write("home/rabbitmq.conf", &configuration)
     }
 
     /// For the server and for rabbitmqctl.
-    pub fn environment(&self, place: &Place) -> Vec<(&'static str, String)> {
-        let inside = |name: &str| place.inside(name);
+    pub fn environment(&self, folder: &ServerFolder) -> Vec<(&'static str, String)> {
+        let inside = |name: &str| folder.inside(name);
         vec![
             ("HOME", inside("home")),
             ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),

@@ -1,4 +1,4 @@
-//! Free ports, and waiting until somebody answers on them.
+//! Free ports, and waiting until a server answers on them.
 
 use std::{
     collections::{HashSet, hash_map::RandomState},
@@ -14,8 +14,8 @@ use std::{
 /// trying a server that is down can connect to itself, and the server then finds its port taken when it comes back.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// A port of 127.0.0.1 that is free now, and that nobody else in this process is given. Another process may take it
-/// before it is used: whoever starts a server tries again.
+/// A port of 127.0.0.1 that is free now and given out once in this process. Another process may take it
+/// before it is used: then the start is repeated with another.
 pub fn free() -> u16 {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let span = u64::from(PORTS.end - PORTS.start);
@@ -42,7 +42,7 @@ pub fn tried_again<T, E>(mut start: impl FnMut() -> Result<T, E>) -> Result<T, E
     start()
 }
 
-/// Asks again and again until `ready` says yes (true) or gives up (an error), or the time is over (false).
+/// Repeats `ready` until it returns true or an error, or the time is over (false).
 pub fn eventually<E>(
     limit: Duration,
     mut ready: impl FnMut() -> Result<bool, E>,
@@ -59,7 +59,7 @@ pub fn eventually<E>(
     }
 }
 
-/// Whether anybody takes a connection there.
+/// Whether connections are accepted there.
 pub fn is_open(port: u16) -> bool {
     connect(port).is_some()
 }

@@ -1,5 +1,5 @@
 //! One database server and one broker for the whole test process, started when the first test asks, and for every
-//! test a database and a virtual host of its own. Tests run on many runtimes, so nothing here belongs to one.
+//! test a separate database and virtual host. Tests run on many runtimes, so nothing here belongs to one.
 
 use std::{fmt, ops::Deref, sync::OnceLock, thread};
 
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 
 use super::{Broker, BrokerOptions, Database, DatabaseOptions, Result, ServerError, given};
 
-/// Enough for most runs; making one more costs a start of rabbitmqctl.
+/// Enough for most runs; creating one more takes a start of rabbitmqctl.
 const VHOSTS: usize = 64;
 
 /// Of a database that no other test has; empty.
@@ -105,7 +105,7 @@ pub async fn fresh_servers() -> Result<(DatabaseUrl, AmqpUrl)> {
     tokio::try_join!(fresh_database(), fresh_vhost())
 }
 
-/// A start takes seconds, in which the test's runtime goes on.
+/// A start takes seconds, in which the test's runtime keeps running.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {

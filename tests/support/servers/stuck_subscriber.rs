@@ -1,4 +1,4 @@
-//! Somebody's replicated queue on the results that has stopped answering: it confirms nothing to those who publish, like
+//! A subscriber's replicated queue of results that has stopped answering: it confirms nothing, like
 //! one whose members have lost their majority.
 
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
@@ -39,17 +39,17 @@ impl StuckSubscriber {
         Ok(Self(owner))
     }
 
-    /// Has its process do nothing any more.
+    /// Suspends its process.
     pub fn stick(server: &Broker, vhost: &str) -> Result<()> {
         stick(server, vhost, NAME)
     }
 
-    /// Has it go on with all that it was sent.
+    /// Resumes its process.
     pub fn unstick(server: &Broker, vhost: &str) -> Result<()> {
         tell(server, (vhost, NAME), "resume")
     }
 
-    /// Deletes it with all that is in it.
+    /// Deletes it with its messages.
     pub async fn delete(self) -> lapin::Result<()> {
         let channel = self.0.create_channel().await?;
         channel
@@ -59,7 +59,7 @@ impl StuckSubscriber {
     }
 }
 
-/// Has a queue's process do nothing any more: it answers nobody.
+/// Suspends a queue's process, so that it does not answer.
 pub fn stick(server: &Broker, vhost: &str, queue: &str) -> Result<()> {
     tell(server, (vhost, queue), "suspend")
 }

@@ -1,5 +1,5 @@
-//! The shell that stands between a test process and its servers (supervisor.sh): a static is never dropped and a
-//! killed process runs no code, so what has to happen at the end happens in another process.
+//! The shell between a test process and its servers (supervisor.sh): a static is never dropped and a
+//! killed process runs no code, so another process cleans up.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ impl Supervisor {
                 .process_group(0)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
-                // Never the test's own output: whoever reads that to its end would wait for the servers.
+                // Never the test's own output: a reader of that would wait for the servers to end.
                 .stderr(log)
                 .spawn()
         });

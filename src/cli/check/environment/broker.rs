@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::Finding;
 use crate::broker::rabbitmq::{Hosts, RabbitMq, RabbitMqOptions};
-use crate::broker::{Broker, BrokerError, Connection};
+use crate::broker::{Broker, BrokerError, ConnectionState};
 
 /// How long connecting and logging in may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -24,7 +24,7 @@ pub(super) async fn look(hosts: Hosts) -> Vec<Finding> {
     let broker = RabbitMq::new(options);
     let mut findings = vec![version(&broker).await];
     match connected(&broker).await {
-        Ok(Connection::Blocked) => findings.push(Finding::fail(
+        Ok(ConnectionState::Blocked) => findings.push(Finding::fail(
             "broker alarm",
             "RabbitMQ accepts no messages (resource alarm)",
             "give it memory or disk: rabbitmq-diagnostics alarms",
@@ -71,15 +71,15 @@ async fn version(broker: &RabbitMq) -> Finding {
 }
 
 /// The first state after connecting, or the last reason why there is none.
-async fn connected(broker: &RabbitMq) -> Result<Connection, String> {
+async fn connected(broker: &RabbitMq) -> Result<ConnectionState, String> {
     let mut connection = broker.connection();
-    let there = connection.wait_for(|state| !matches!(state, Connection::Down(_)));
+    let there = connection.wait_for(|state| !matches!(state, ConnectionState::Down(_)));
     if let Ok(Ok(state)) = timeout(PATIENCE, there).await {
         return Ok(state.clone());
     }
     let state = broker.connection().borrow().clone();
     Err(match state {
-        Connection::Down(reason) => reason,
+        ConnectionState::Down(reason) => reason,
         other => format!("{other:?}"),
     })
 }

@@ -42,7 +42,7 @@ mod tests {
     use crate::cli::check::environment::Level;
 
     #[test]
-    fn a_stage_that_is_stuck_is_a_failure_with_its_error() {
+    fn a_stuck_stage_is_reported_with_its_error() {
         let stuck = json!({ "stuck": true, "oldest_age": 7.2, "error": "read-only" });
         let goes_on = json!({ "stuck": false, "oldest_age": 0.0, "error": null });
         let finding = of(&json!({ "stages": { "accept": stuck, "record": goes_on } }));

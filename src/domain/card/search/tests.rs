@@ -33,7 +33,7 @@ const CARDS: &[&str] = &[
     "2200000000000004",
 ];
 
-/// The digits in groups of so many, the last one as it comes.
+/// The digits in groups of this size; the last group has the rest.
 fn grouped(digits: &str, sizes: &[usize], separator: &str) -> String {
     let mut groups = Vec::new();
     let mut rest = digits;
@@ -56,7 +56,7 @@ fn in_script(text: &str, zero: u32) -> String {
 }
 
 #[test]
-fn a_card_number_is_found_in_every_disguise() {
+fn a_card_number_is_found_in_every_notation() {
     let separators = [
         "", " ", "-", ".", "/", "_", ":", "\u{a0}", "\t", "–", " - ", "·", "*", ",", "\u{200b}",
         "\u{2009}", "|", "\n", "𝄞",
@@ -85,7 +85,7 @@ fn a_card_number_is_found_in_every_disguise() {
 }
 
 #[test]
-fn separators_may_differ_between_usual_groups_and_other_numbers_may_stand_beside_them() {
+fn separators_may_vary_and_other_numbers_may_be_adjacent() {
     for text in [
         "4242-4242 4242.4242",
         "12 4242 4242 4242 4242 0130 123",
@@ -98,7 +98,7 @@ fn separators_may_differ_between_usual_groups_and_other_numbers_may_stand_beside
 }
 
 #[test]
-fn other_numbers_pass() {
+fn other_numbers_are_not_taken_for_cards() {
     for text in [
         "4242424242424241",                     // a wrong check digit
         "1732573800007",                        // milliseconds
@@ -208,7 +208,7 @@ fn other_ids(random: &mut StdRng) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn of_a_million_other_ids_fewer_than_one_in_ten_thousand_is_taken_for_a_card() {
+fn fewer_than_one_in_ten_thousand_ids_are_taken_for_a_card() {
     let mut random = StdRng::seed_from_u64(20_261_126);
     let mut taken = std::collections::BTreeMap::new();
     let mut all = 0;
@@ -224,7 +224,7 @@ fn of_a_million_other_ids_fewer_than_one_in_ten_thousand_is_taken_for_a_card() {
 
 proptest! {
     #[test]
-    fn a_number_of_any_issuer_is_found_in_any_text(
+    fn a_card_number_of_any_brand_is_found_in_any_text(
         range in 0..ISSUER_RANGES.len(), length: prop::sample::Index, digits in "[0-9]{19}", separator in "[ -]?",
         // No group of four before it: with such a one it may be a parcel number.
         before in r"(\PC*[^\p{Nd}\-])?(([0-9]{1,3}|[0-9]{5,19}) {1,2})?", after in r"( {1,2}[0-9]{1,19})?([^\p{Nd}]\PC*)?",
@@ -240,7 +240,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_search_panic(text: String) {
+    fn the_search_never_panics(text: String) {
         let _ = holds_card_number(&text);
     }
 }

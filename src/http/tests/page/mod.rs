@@ -45,7 +45,7 @@ async fn page(served: &Served, request: Request<Body>) -> (Response<Body>, Strin
         policy,
         format!("default-src 'none'; style-src 'nonce-{nonce}'; {rest}")
     );
-    // But for the way back to the shop, which a shopper has to choose.
+    // Except for the link back to the shop, which a shopper has to choose.
     let without_way_back = match text.split_once("<a id=\"back\" href=\"") {
         Some((before, after)) => format!("{before}{}", after.split_once('"').expect("an end").1),
         None => text.clone(),
@@ -86,7 +86,7 @@ async fn attempt(served: &Served) -> i64 {
 }
 
 #[tokio::test]
-async fn a_browser_gets_a_page_in_its_language_and_other_callers_the_payment_as_ever() {
+async fn a_browser_gets_a_page_in_its_language_and_other_callers_get_json() {
     let served = with_payment().await;
     let (response, english) = page(&served, opened(LINK)).await;
     assert_eq!(response.status(), 200);
@@ -123,7 +123,7 @@ async fn a_browser_gets_a_page_in_its_language_and_other_callers_the_payment_as_
 }
 
 #[tokio::test]
-async fn a_card_is_paid_with_and_a_reload_asks_again_instead_of_posting_again() {
+async fn after_paying_a_reload_does_not_post_again() {
     let served = with_payment().await;
     let request = posted(LINK, form(&served).await);
     let pay = async { page(&served, request).await };
@@ -152,7 +152,7 @@ async fn a_card_is_paid_with_and_a_reload_asks_again_instead_of_posting_again() 
 }
 
 #[tokio::test]
-async fn a_paid_page_is_a_receipt_with_a_way_back_to_the_shop() {
+async fn a_paid_page_is_a_receipt_with_a_link_back_to_the_shop() {
     let (key, digest) = new_api_key();
     let file = json!({"clients": [{
         "name": "shop", "api_key_sha256": [digest], "display_name": "Caf\u{e9} & Sons",
@@ -194,7 +194,7 @@ async fn a_paid_page_is_a_receipt_with_a_way_back_to_the_shop() {
 }
 
 #[tokio::test]
-async fn a_double_click_and_a_form_of_before_present_no_second_card() {
+async fn a_double_click_or_an_old_form_presents_no_second_card() {
     let served = with_payment().await;
     let form = form(&served).await;
     let both = (
@@ -213,7 +213,7 @@ async fn a_double_click_and_a_form_of_before_present_no_second_card() {
         "{text}"
     );
     assert_eq!(attempt(&served).await, 1);
-    // A fresh one is good for another card.
+    // A new form accepts another card.
     let (_, again) = page(&served, opened(LINK)).await;
     assert!(
         again.contains("There is not enough money on the card."),
@@ -224,7 +224,7 @@ async fn a_double_click_and_a_form_of_before_present_no_second_card() {
 }
 
 #[tokio::test]
-async fn while_a_card_is_checked_the_page_renews_itself_and_has_no_form() {
+async fn while_a_card_is_checked_the_page_refreshes_and_has_no_form() {
     let served = with_payment().await;
     page(&served, posted(LINK, form(&served).await)).await;
     let (_, text) = page(&served, opened(LINK)).await;

@@ -1,9 +1,9 @@
-//! What the page answers when something is wrong.
+//! The answers of the page to invalid requests.
 
 use super::*;
 
 #[tokio::test]
-async fn wrong_fields_are_named_beside_them_and_all_but_the_code_is_kept() {
+async fn invalid_fields_have_their_error_and_all_but_the_card_code_is_kept() {
     let served = with_payment().await;
     let (_, text) = page(&served, opened(LINK)).await;
     for (fields, number, expiry, code) in [
@@ -72,14 +72,14 @@ async fn wrong_fields_are_named_beside_them_and_all_but_the_code_is_kept() {
     assert_eq!(attempt(&served).await, 0);
 }
 
-/// What is in a field of the form.
+/// The value of a field of the form.
 fn value_of<'f>(form: &'f str, id: &str) -> &'f str {
     let input = between(form, &format!("<input id=\"{id}\""), ">");
     between(input, "value=\"", "\"")
 }
 
 #[tokio::test]
-async fn what_was_typed_cannot_break_out_of_its_field() {
+async fn typed_text_is_escaped_in_its_field() {
     let served = with_payment().await;
     let (_, text) = page(&served, opened(LINK)).await;
     let fields = "cardNumber=%22%3E%3Cscript%3E1%3C%2Fscript%3E&expirationDate=%27%22%3E%3Cb%3E&cardCode=%22%3E";
@@ -93,7 +93,7 @@ async fn what_was_typed_cannot_break_out_of_its_field() {
 }
 
 #[tokio::test]
-async fn dates_and_numbers_are_taken_as_people_and_browsers_write_them() {
+async fn dates_and_numbers_are_accepted_as_people_and_browsers_write_them() {
     let dates = [
         "1/30",
         "0130",
@@ -136,7 +136,7 @@ async fn dates_and_numbers_are_taken_as_people_and_browsers_write_them() {
 }
 
 #[tokio::test]
-async fn a_form_from_elsewhere_presents_no_card() {
+async fn a_form_from_another_site_presents_no_card() {
     let served = with_payment().await;
     let form = form(&served).await;
     for (name, value) in [
@@ -171,7 +171,7 @@ async fn a_form_from_elsewhere_presents_no_card() {
 }
 
 #[tokio::test]
-async fn an_unknown_payment_and_a_wrong_address_are_pages_too() {
+async fn unknown_payments_and_wrong_addresses_give_error_pages() {
     let served = with_payment().await;
     for path in [
         "/payments/process/2",
@@ -195,7 +195,7 @@ async fn an_unknown_payment_and_a_wrong_address_are_pages_too() {
 }
 
 #[tokio::test]
-async fn a_browser_without_a_key_is_told_where_to_go() {
+async fn a_browser_without_a_key_gets_a_page_that_names_the_right_address() {
     let (key, digest) = new_api_key();
     let file = format!(r#"{{"clients": [{{"name": "shop", "api_key_sha256": ["{digest}"]}}]}}"#);
     let clients = Clients::parse(file.as_bytes()).expect("a good file");
@@ -217,9 +217,9 @@ async fn a_browser_without_a_key_is_told_where_to_go() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_form_is_answered_as_ever() {
+async fn a_body_that_is_not_a_form_gets_the_usual_answer() {
     let served = with_payment().await;
-    // A form without a wish for HTML comes from a caller that forgot to say JSON.
+    // A form without `Accept: text/html` comes from a caller that forgot the content type JSON.
     let form_type = "application/x-www-form-urlencoded";
     assert_eq!(
         served

@@ -39,7 +39,7 @@ fn attempt(card: &Card) -> Authorization<'_> {
 }
 
 #[tokio::test]
-async fn a_repeat_carries_the_same_authorization_code_and_another_attempt_another() {
+async fn a_repeated_try_has_the_same_authorization_code_and_another_attempt_a_new_one() {
     let issuer = issuer(Duration::ZERO);
     let card = card("tok_visa");
     let mut authorization = attempt(&card);
@@ -59,7 +59,7 @@ async fn a_repeat_carries_the_same_authorization_code_and_another_attempt_anothe
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_issuer_answers_only_to_a_time_out() {
+async fn a_silent_issuer_never_answers_before_the_time_out() {
     let issuer = issuer(Duration::ZERO);
     let card = card("tok_issuer_silent");
     let authorization = attempt(&card);
@@ -72,7 +72,7 @@ async fn a_silent_issuer_answers_only_to_a_time_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_lies_around_its_mean_and_is_the_same_for_the_same_key() {
+async fn latency_varies_around_its_mean_and_is_fixed_for_each_key() {
     let issuer = issuer(Duration::from_millis(200));
     let latency = issuer.options.latency;
     let mut times = std::collections::HashSet::new();
@@ -107,7 +107,7 @@ async fn without_latency_no_timer_is_used() {
 }
 
 #[tokio::test]
-async fn a_reversal_that_gets_lost_twice_is_confirmed_the_third_time() {
+async fn a_reversal_that_is_lost_twice_is_confirmed_the_third_time() {
     let issuer = issuer(Duration::ZERO);
     let card = card("tok_reversal_lost_2");
     let authorization = attempt(&card);
@@ -123,7 +123,7 @@ async fn a_reversal_that_gets_lost_twice_is_confirmed_the_third_time() {
 }
 
 #[tokio::test]
-async fn every_test_token_stands_for_a_card_that_has_not_expired() {
+async fn every_test_token_has_a_card_that_has_not_expired() {
     for listed in TEST_CARDS {
         let card = card(listed.token);
         assert_eq!(card.number.expose(), listed.number);

@@ -1,4 +1,4 @@
-//! The issuer with its ledger: what is charged, whatever is answered.
+//! The issuer with its ledger: what is charged for each answer.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ fn database_error() -> Arc<sqlx::Error> {
 }
 
 #[tokio::test]
-async fn an_approval_is_in_the_ledger_and_a_decline_is_not() {
+async fn an_approval_is_recorded_in_the_ledger_and_a_decline_is_not() {
     let bank = Bank::open();
     assert_eq!(
         bank.authorize("tok_insufficient_funds").await,
@@ -114,7 +114,7 @@ async fn an_approval_is_in_the_ledger_and_a_decline_is_not() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_after_the_charge_comes_with_the_next_try() {
+async fn the_next_try_gets_an_answer_that_was_lost_after_the_charge() {
     let bank = Bank::open();
     assert_eq!(
         bank.authorize("tok_answer_lost_once").await,
@@ -128,7 +128,7 @@ async fn an_answer_that_is_lost_after_the_charge_comes_with_the_next_try() {
 }
 
 #[tokio::test]
-async fn a_reversal_takes_a_charge_back_and_refuses_any_later_one() {
+async fn a_reversal_undoes_a_charge_and_blocks_later_ones() {
     let bank = Bank::open();
     for _ in 1..=3 {
         assert_eq!(bank.authorize("tok_answer_lost").await, Answer::Unknown);
@@ -147,7 +147,7 @@ async fn a_reversal_takes_a_charge_back_and_refuses_any_later_one() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_never_charged_is_reversed_all_the_same() {
+async fn a_key_that_was_never_charged_can_be_reversed() {
     let bank = Bank::open();
     assert_eq!(
         bank.issuer.reverse(KEY, amount()).await,
@@ -162,7 +162,7 @@ async fn a_key_that_was_never_charged_is_reversed_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_charge_that_may_have_been_noted_is_unknown_and_one_that_was_refused_is_not_charged() {
+async fn a_charge_that_may_be_recorded_is_unknown_and_a_refused_one_is_not_charged() {
     let bank = Bank::open();
     bank.fails_with(Failure::AtBegin(StoreError::Unavailable(database_error())));
     assert_eq!(bank.authorize("tok_visa").await, Answer::Unknown);
@@ -183,7 +183,7 @@ async fn a_charge_that_may_have_been_noted_is_unknown_and_one_that_was_refused_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_commit_is_found_out_by_noting_the_same_again() {
+async fn a_lost_commit_is_resolved_by_writing_the_same_again() {
     let bank = Bank::with_patience(Duration::from_secs(8));
     bank.fails_with(Failure::AfterCommit);
     assert!(matches!(
@@ -197,7 +197,7 @@ async fn a_lost_commit_is_found_out_by_noting_the_same_again() {
 }
 
 #[tokio::test]
-async fn a_card_that_expires_between_two_tries_keeps_its_approval_if_it_was_charged() {
+async fn a_card_that_expires_between_tries_keeps_its_approval() {
     let bank = Bank::open();
     let later = issuer(&bank.ledger, || datetime!(2050-01-01 00:00 UTC));
     let card = card("tok_answer_lost");
@@ -216,14 +216,14 @@ async fn a_card_that_expires_between_two_tries_keeps_its_approval_if_it_was_char
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_another_one_overtakes_is_answered_on_its_own_until_the_key_is_reversed() {
+async fn a_delayed_call_gets_its_own_answer_until_the_key_is_reversed() {
     let bank = Bank::open();
     let first = bank.authorize("tok_later_calls_declined");
     let later = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         bank.authorize("tok_later_calls_declined").await
     };
-    // A processor need not remember a decline: the first call charges all the same.
+    // A processor need not remember a decline: the first call may still charge.
     let (first, later) = tokio::join!(first, later);
     assert!(matches!(first, Answer::Approved { .. }), "{first:?}");
     assert_eq!(later, declined("do_not_honor"));
@@ -236,7 +236,7 @@ async fn a_call_that_another_one_overtakes_is_answered_on_its_own_until_the_key_
 }
 
 #[tokio::test]
-async fn charges_that_wait_together_are_noted_together() {
+async fn waiting_charges_are_written_together() {
     let bank = Bank::open();
     let charges = (0..100).map(|payment| {
         let issuer = &bank.issuer;
@@ -258,7 +258,7 @@ async fn charges_that_wait_together_are_noted_together() {
 }
 
 #[tokio::test]
-async fn a_charge_and_a_reversal_that_meet_end_reversed() {
+async fn a_concurrent_charge_and_reversal_end_reversed() {
     let bank = Bank::open();
     let line = LedgerLine {
         key: KEY.to_string(),

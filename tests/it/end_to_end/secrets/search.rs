@@ -8,7 +8,7 @@ pub const CODE: &str = "7391";
 
 const LENGTH: usize = 16;
 
-/// Card numbers that nobody has but this test.
+/// Card numbers that only this test uses.
 pub struct Search {
     pub numbers: Vec<String>,
     known: HashSet<Vec<u8>>,
@@ -21,9 +21,9 @@ pub struct Found {
     pub numbers: Vec<String>,
     /// Files where a card's code follows its name.
     pub named_codes: Vec<String>,
-    /// How often the code stands alone as a word.
+    /// How often the code occurs as a separate word.
     pub lone_codes: usize,
-    /// Bytes that were looked at.
+    /// Bytes that were searched.
     pub bytes: u64,
 }
 
@@ -40,7 +40,7 @@ impl Search {
         }
     }
 
-    /// Looks into every file below these folders.
+    /// Searches every file below these folders.
     pub fn below(&self, places: &[PathBuf]) -> Found {
         let mut found = Found::default();
         for place in places {
@@ -64,7 +64,7 @@ impl Search {
         }
     }
 
-    /// In digits, and in the hexadecimal form of digits ("3" before each): both are rows of digits.
+    /// In digits, and in the hexadecimal form of digits ("3" before each): both are sequences of digits.
     fn look_for_numbers(&self, path: &Path, bytes: &[u8], found: &mut Found) {
         let mut seen = HashSet::new();
         for row in bytes.split(|byte| !byte.is_ascii_digit()) {
@@ -100,7 +100,7 @@ fn look_for_codes(path: &Path, bytes: &[u8], found: &mut Found) {
     found.lone_codes += words.filter(|word| *word == CODE.as_bytes()).count();
 }
 
-/// Sixteen digits with a right check digit, such as no list of test cards has.
+/// Sixteen digits with a valid check digit that are in no list of test cards.
 fn random_number() -> Vec<u8> {
     loop {
         let mut digits = vec![b'4', b'7'];

@@ -1,4 +1,4 @@
-//! Servers whose files are searched, and what is said over them.
+//! Servers whose files are searched, and the messages that pass through them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use lapin::types::FieldTable;
 
 use crate::support::servers::{Broker, BrokerOptions, Database, DatabaseOptions};
 
-/// Servers of this test's own: their files are searched.
+/// Servers for this test only: their files are searched.
 pub struct Servers {
     pub database: Database,
     pub broker: Broker,
@@ -43,7 +43,7 @@ impl Servers {
         query.execute(&mut connection).await.unwrap();
     }
 
-    /// Everything that they, and the service's processes, write.
+    /// All files of the servers and of the service's processes.
     pub fn places(&self, folder: &Path) -> Vec<PathBuf> {
         vec![
             folder.to_owned(),

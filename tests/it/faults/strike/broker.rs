@@ -1,4 +1,4 @@
-//! What RabbitMQ does to its clients.
+//! Faults of RabbitMQ.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 const OURS: [&str; 2] = ["payments.work", "payments.requests"];
 
 pub async fn stop_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    ground.place.with_broker(|server| server.stop()).await?;
+    ground.fixture.with_broker(|server| server.stop()).await?;
     sleep(random.millis(0, 2_000)).await;
     ground
-        .place
+        .fixture
         .with_broker(|server| server.start_again())
         .await
 }
 
 pub async fn kill_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    ground.place.with_broker(|server| server.kill()).await?;
+    ground.fixture.with_broker(|server| server.kill()).await?;
     sleep(random.millis(0, 2_000)).await;
     ground
-        .place
+        .fixture
         .with_broker(|server| server.start_again())
         .await
 }
@@ -63,7 +63,7 @@ pub async fn disk_alarm(ground: &Ground, random: &mut Random) -> Result<(), Stri
 pub async fn delete_queues(ground: &Ground) -> Result<(), String> {
     let done = async {
         let properties = ConnectionProperties::default();
-        let operator = Connection::connect(&ground.place.amqp_url, properties).await?;
+        let operator = Connection::connect(&ground.fixture.amqp_url, properties).await?;
         let channel = operator.create_channel().await?;
         for queue in OURS {
             channel
@@ -80,7 +80,7 @@ pub async fn delete_queues(ground: &Ground) -> Result<(), String> {
 
 /// Nobody takes tries, and the queue has no room for one. Its consumers are gone because what they hold does not count.
 pub async fn fill_work_queue(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    let vhost = ground.place.vhost();
+    let vhost = ground.fixture.vhost();
     let full = r#"{"max-length":0,"overflow":"reject-publish"}"#;
     let set = [
         "set_policy",
@@ -108,18 +108,18 @@ pub async fn fill_work_queue(ground: &Ground, random: &mut Random) -> Result<(),
 
 /// Somebody's queue takes results and confirms none, as one does that has lost its majority. Nobody's work may wait for it.
 pub async fn stick_subscriber(ground: &Ground) -> Result<(), String> {
-    let queue = StuckSubscriber::bind(&ground.place.amqp_url)
+    let queue = StuckSubscriber::bind(&ground.fixture.amqp_url)
         .await
         .map_err(|error| error.to_string())?;
-    let vhost = ground.place.vhost();
+    let vhost = ground.fixture.vhost();
     let (stick, unstick) = (vhost.clone(), vhost);
     ground
-        .place
+        .fixture
         .with_broker(move |server| StuckSubscriber::stick(server, &stick))
         .await?;
     let flows = work_flows_meanwhile(ground).await;
     ground
-        .place
+        .fixture
         .with_broker(move |server| StuckSubscriber::unstick(server, &unstick))
         .await?;
     queue.delete().await.map_err(|error| error.to_string())?;
@@ -143,7 +143,7 @@ async fn control(ground: &Ground, arguments: &[&str]) -> Result<(), String> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let words: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-        let done = ground.place.with_broker(move |server| {
+        let done = ground.fixture.with_broker(move |server| {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             server.rabbitmqctl(&words).map(drop)
         });

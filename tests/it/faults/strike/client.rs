@@ -76,7 +76,7 @@ async fn until_flooded(ground: &Ground, permits: i64) -> Result<(), String> {
 }
 
 async fn claims(ground: &Ground) -> sqlx::Result<i64> {
-    let mut administrator = ground.place.administrator().await?;
+    let mut administrator = ground.fixture.administrator().await?;
     let sql = "SELECT COUNT(*) FROM payments WHERE client = ? AND claimed_until > UTC_TIMESTAMP(6)";
     let held = sqlx::query_scalar(sql)
         .bind(Payer::Kiosk.name())

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Ground;
 use crate::faults::clusters::Clusters;
-use crate::faults::place::blocking;
+use crate::faults::fixture::blocking;
 use crate::support::servers::Minority;
 
 /// Until the database has refused something of the service's, by a writer that does nothing but get in the way.
@@ -31,7 +31,7 @@ pub async fn kill_leader(ground: &Ground) -> Result<(), String> {
     let clusters = complete(ground).await?;
     let leader = clusters.leader("payments.work").await?;
     ground
-        .place
+        .fixture
         .broker_way
         .forward_to(clusters.broker_address((leader + 1) % 3));
     clusters.kill_broker(leader).await
@@ -42,7 +42,7 @@ pub async fn kill_writer(ground: &Ground) -> Result<(), String> {
     let clusters = complete(ground).await?;
     let writer = clusters.writer().await?;
     ground
-        .place
+        .fixture
         .database_way
         .forward_to(clusters.database_address((writer + 1) % 3));
     clusters.kill_database(writer).await
@@ -54,7 +54,7 @@ pub async fn cut_database(ground: &Ground) -> Result<(), String> {
     let clusters = complete(ground).await?;
     let writer = clusters.writer().await?;
     ground
-        .place
+        .fixture
         .database_way
         .forward_to(clusters.database_address((writer + 1) % 3));
     clusters.cut_database(writer).await?;
@@ -86,8 +86,8 @@ pub async fn cut_broker(ground: &Ground, minority: Minority) -> Result<(), Strin
     let clusters = complete(ground).await?;
     let leader = clusters.leader("payments.work").await?;
     let next = clusters.broker_address((leader + 1) % 3);
-    ground.place.broker_way.forward_to(next);
-    ground.place.broker_way.reset_all();
+    ground.fixture.broker_way.forward_to(next);
+    ground.fixture.broker_way.reset_all();
     clusters.cut_broker(leader, minority).await?;
     if minority == Minority::Pauses {
         if clusters.brokers.open()[leader] {
@@ -181,11 +181,11 @@ pub async fn restart_nodes(ground: &Ground) -> Result<(), String> {
     for number in 0..3 {
         let next = (number + 1) % 3;
         ground
-            .place
+            .fixture
             .broker_way
             .forward_to(clusters.broker_address(next));
         ground
-            .place
+            .fixture
             .database_way
             .forward_to(clusters.database_address(next));
         let (brokers, databases) = (Arc::clone(&clusters), Arc::clone(&clusters));
@@ -210,7 +210,7 @@ pub async fn replace_database(ground: &Ground) -> Result<(), String> {
     let clusters = complete(ground).await?;
     let writer = clusters.writer().await?;
     ground
-        .place
+        .fixture
         .database_way
         .forward_to(clusters.database_address((writer + 1) % 3));
     let node = Arc::clone(&clusters);
@@ -224,7 +224,7 @@ pub async fn replace_database(ground: &Ground) -> Result<(), String> {
 /// All nodes that an earlier strike has killed are back.
 pub async fn complete(ground: &Ground) -> Result<Arc<Clusters>, String> {
     let clusters = ground
-        .place
+        .fixture
         .clusters
         .clone()
         .ok_or("there are no clusters")?;

@@ -1,4 +1,4 @@
-//! What the database does to its clients.
+//! Faults of the database.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::faults::kind::Kind;
 use crate::faults::random::Random;
 
 pub async fn stop_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    ground.place.with_database(|server| server.stop()).await?;
+    ground.fixture.with_database(|server| server.stop()).await?;
     sleep(random.millis(0, 3_000)).await;
     ground
-        .place
+        .fixture
         .with_database(|server| server.start_again())
         .await
 }
 
 pub async fn kill_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    ground.place.with_database(|server| server.kill()).await?;
+    ground.fixture.with_database(|server| server.kill()).await?;
     sleep(random.millis(0, 3_000)).await;
     ground
-        .place
+        .fixture
         .with_database(|server| server.start_again())
         .await
 }
@@ -37,7 +37,7 @@ pub async fn kill_connections(ground: &Ground) -> Result<(), String> {
 }
 
 async fn kill_all(ground: &Ground) -> sqlx::Result<()> {
-    let mut administrator = ground.place.administrator().await?;
+    let mut administrator = ground.fixture.administrator().await?;
     let others: Vec<i64> = sqlx::query_scalar(
         "SELECT CAST(id AS SIGNED) FROM information_schema.processlist
          WHERE db = DATABASE() AND id <> CONNECTION_ID()",
@@ -45,7 +45,7 @@ async fn kill_all(ground: &Ground) -> sqlx::Result<()> {
     .fetch_all(&mut administrator)
     .await?;
     for id in others {
-        // One that has gone by itself is no error.
+        // A connection that has already ended is not an error.
         let _ = administrator
             .execute(AssertSqlSafe(format!("KILL {id}")))
             .await;
@@ -60,7 +60,7 @@ pub async fn deadlocks(ground: &Ground) -> Result<(), String> {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut next_burst = Instant::now();
     let made = async {
-        let mut administrator = ground.place.administrator().await?;
+        let mut administrator = ground.fixture.administrator().await?;
         let weight = "CREATE TABLE IF NOT EXISTS deadlock_weight (number INT NOT NULL)";
         administrator.execute(weight).await?;
         let before = deadlocks_so_far(&mut administrator).await?;
@@ -98,7 +98,7 @@ async fn lock_crosswise(administrator: &mut MySqlConnection) -> sqlx::Result<()>
             .execute(&mut *tx)
             .await;
         match locked {
-            // This time it was us.
+            // This time the server chose this transaction.
             Err(sqlx::Error::Database(_)) => break,
             other => other?,
         };
@@ -117,15 +117,18 @@ async fn deadlocks_so_far(administrator: &mut MySqlConnection) -> sqlx::Result<i
 }
 
 pub async fn read_only(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    ground.place.sql("SET GLOBAL read_only = 1").await?;
+    ground.fixture.sql("SET GLOBAL read_only = 1").await?;
     sleep(random.millis(1_000, 4_000)).await;
-    ground.place.sql("SET GLOBAL read_only = 0").await
+    ground.fixture.sql("SET GLOBAL read_only = 0").await
 }
 
 /// Takes every connection that the server gives, then has the service's closed, and takes those as well.
 pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    ground.place.sql("SET GLOBAL max_connections = 60").await?;
-    let url = ground.place.crowd_url();
+    ground
+        .fixture
+        .sql("SET GLOBAL max_connections = 60")
+        .await?;
+    let url = ground.fixture.crowd_url();
     let until = Instant::now() + random.millis(2_000, 4_000);
     // A busy machine takes longer to fill the places.
     let at_most = until + Duration::from_secs(20);
@@ -138,7 +141,7 @@ pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Resul
             Err(_) if !killed => {
                 killed = true;
                 // The administrator has one connection more than everybody else.
-                ground.place.kill_service_connections().await?;
+                ground.fixture.kill_service_connections().await?;
             }
             Err(_) => {
                 refused += 1;
@@ -147,7 +150,10 @@ pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Resul
         }
     }
     drop(taken);
-    ground.place.sql("SET GLOBAL max_connections = 500").await?;
+    ground
+        .fixture
+        .sql("SET GLOBAL max_connections = 500")
+        .await?;
     if refused == 0 {
         return Err("the server never refused a connection".to_owned());
     }

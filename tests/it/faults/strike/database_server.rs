@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::{Ground, issuer};
 use crate::faults::drill::AFTERMATH;
+use crate::faults::fixture::blocking;
 use crate::faults::kind::Kind;
-use crate::faults::place::blocking;
 use crate::faults::random::Random;
 use crate::support::faketime::Clock;
 use crate::support::servers::Database;
@@ -35,7 +35,7 @@ const SPACE_LOOKED_FOR: Duration = Duration::from_secs(60);
 pub async fn set_clock_back(ground: &Ground) -> Result<(), String> {
     let clock = Clock::make()?;
     let variables = clock.variables();
-    let restarted = ground.place.with_database(move |server| {
+    let restarted = ground.fixture.with_database(move |server| {
         server.stop()?;
         server.start_with(&variables, &[])
     });
@@ -44,7 +44,10 @@ pub async fn set_clock_back(ground: &Ground) -> Result<(), String> {
         failed => failed,
     };
     ground.client.notes.do_without_tokens(false);
-    let restarted = ground.place.with_database(|server| server.restart()).await;
+    let restarted = ground
+        .fixture
+        .with_database(|server| server.restart())
+        .await;
     restarted.and(struck)
 }
 
@@ -89,7 +92,7 @@ async fn until_expired_cards_are_erased(ground: &Ground) -> Result<(), String> {
 }
 
 async fn expired_cards(ground: &Ground) -> sqlx::Result<i64> {
-    let mut administrator = ground.place.administrator().await?;
+    let mut administrator = ground.fixture.administrator().await?;
     let sql = "SELECT COUNT(*) FROM card_tokens
                WHERE sealed_card IS NOT NULL AND expires_at < UTC_TIMESTAMP(6)";
     let expired = sqlx::query_scalar(sql)
@@ -121,7 +124,7 @@ async fn until_behind_by(ground: &Ground, seconds: i64) -> Result<(), String> {
 }
 
 async fn behind_by(ground: &Ground) -> sqlx::Result<i64> {
-    let mut administrator = ground.place.administrator().await?;
+    let mut administrator = ground.fixture.administrator().await?;
     let there: i64 = sqlx::query_scalar("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS SIGNED)")
         .fetch_one(&mut administrator)
         .await?;
@@ -149,7 +152,7 @@ async fn until_no_token_is_open(ground: &Ground) -> Result<(), String> {
 }
 
 async fn unused_tokens(ground: &Ground) -> sqlx::Result<Vec<String>> {
-    let mut administrator = ground.place.administrator().await?;
+    let mut administrator = ground.fixture.administrator().await?;
     let sql = "SELECT CAST(id AS CHAR) FROM card_tokens WHERE used_by IS NULL";
     let unused = sqlx::query_scalar(sql)
         .fetch_all(&mut administrator)
@@ -163,7 +166,7 @@ async fn unused_tokens(ground: &Ground) -> sqlx::Result<Vec<String>> {
 pub async fn fill_disk(ground: &Ground, random: &mut Random) -> Result<(), String> {
     let disk = SmallDisk::mount(64).ok_or("no small file system")?;
     let log = format!("--log-bin={}/binlog", disk.path().display());
-    let restarted = ground.place.with_database(move |server| {
+    let restarted = ground.fixture.with_database(move |server| {
         server.stop()?;
         server.start_with(&[], &[log])
     });
@@ -173,7 +176,10 @@ pub async fn fill_disk(ground: &Ground, random: &mut Random) -> Result<(), Strin
     };
     // Frees it as well, should that not have happened: a server that waits for space does not stop.
     let _ = disk.free();
-    let restarted = ground.place.with_database(|server| server.restart()).await;
+    let restarted = ground
+        .fixture
+        .with_database(|server| server.restart())
+        .await;
     drop(disk);
     restarted.and(struck)
 }
@@ -204,7 +210,7 @@ async fn fill_and_free(
 /// How often the server has said so.
 fn waits_for_space(ground: &Ground) -> usize {
     let log = ground
-        .place
+        .fixture
         .database
         .as_ref()
         .map(|server| server.log_file());
@@ -218,7 +224,7 @@ fn waits_for_space(ground: &Ground) -> usize {
 /// Twice the primary becomes read-only, its replica takes over, and new connections to their shared address lead to it.
 /// Connections to the former primary stay open: the service must leave them.
 pub async fn fail_over_and_back(ground: &Ground) -> Result<(), String> {
-    let first = ground.place.database.clone();
+    let first = ground.fixture.database.clone();
     let first = first.ok_or("the database is shared")?;
     let second = replica(&first).await?;
     let forth = switch(ground, &first, &second).await;
@@ -236,7 +242,7 @@ const WRITABLE: &str = "SET GLOBAL read_only = OFF";
 /// For new connections.
 fn lead_to(ground: &Ground, server: &Database) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
-    ground.place.database_way.forward_to(address);
+    ground.fixture.database_way.forward_to(address);
 }
 
 /// A second server, with the data of the first and on its heels.

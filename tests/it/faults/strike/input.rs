@@ -21,7 +21,7 @@ const SET_ASIDE: Duration = Duration::from_secs(20);
 
 /// Two outbox rows of each lane that nobody can decode, due at once. They must be set aside, and nothing else with them.
 pub async fn break_rows(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    let place = &ground.place;
+    let fixture = &ground.fixture;
     for lane in ["work", "results"] {
         for body in ["{", "{\"exchange\": 7}"] {
             let id = random.below(1_000_000_000);
@@ -29,7 +29,7 @@ pub async fn break_rows(ground: &Ground, random: &mut Random) -> Result<(), Stri
                 "INSERT INTO outbox (id, payment_id, due_at, publication, lane) VALUES \
                  (UNHEX('0000000000007000800000{id:010}'), NULL, '2026-01-01 00:00:00', '{body}', '{lane}')"
             );
-            place.sql(&sql).await?;
+            fixture.sql(&sql).await?;
         }
     }
     let deadline = Instant::now() + SET_ASIDE;
@@ -38,7 +38,7 @@ pub async fn break_rows(ground: &Ground, random: &mut Random) -> Result<(), Stri
         sleep(Duration::from_millis(200)).await;
         aside = set_aside(ground).await.map_err(|error| error.to_string())?;
     }
-    place
+    fixture
         .sql("DELETE FROM outbox WHERE LEFT(id, 10) = UNHEX('00000000000070008000')")
         .await?;
     if aside < 4 {
@@ -50,7 +50,7 @@ pub async fn break_rows(ground: &Ground, random: &mut Random) -> Result<(), Stri
 }
 
 async fn set_aside(ground: &Ground) -> sqlx::Result<i64> {
-    let mut administrator = ground.place.administrator().await?;
+    let mut administrator = ground.fixture.administrator().await?;
     let sql = "SELECT COUNT(*) FROM outbox WHERE quarantined IS NOT NULL";
     let count = sqlx::query_scalar(sql)
         .fetch_one(&mut administrator)
@@ -61,7 +61,7 @@ async fn set_aside(ground: &Ground) -> sqlx::Result<i64> {
 
 /// One of 15 MB, thirty whose properties are no text, thirty that are no order, and one with a header of 66,000 bytes.
 pub async fn send_bad_messages(ground: &Ground) -> Result<(), String> {
-    let mut raw = RawPublisher::connect(&ground.place.amqp_url).await;
+    let mut raw = RawPublisher::connect(&ground.fixture.amqp_url).await;
     for number in 0..30 {
         let no_text = short(&[0xff, 0xfe, number]);
         raw.publish(REQUESTS, MESSAGE_ID, &no_text, b"{}").await;
@@ -69,7 +69,7 @@ pub async fn send_bad_messages(ground: &Ground) -> Result<(), String> {
     raw.close().await;
     let long = vec![b'x'; 15_000_000];
     let sent = async {
-        let sender = Sender::open(&ground.place.amqp_url).await?;
+        let sender = Sender::open(&ground.fixture.amqp_url).await?;
         let plain = BasicProperties::default;
         sender.send(REQUESTS, &long, plain()).await?;
         for _ in 0..30 {
@@ -93,7 +93,7 @@ pub async fn send_bad_messages(ground: &Ground) -> Result<(), String> {
 pub async fn ask_for_foreign_replies(ground: &Ground) -> Result<(), String> {
     let address = foreign_address().await;
     let sent = async {
-        let sender = Sender::open(&ground.place.amqp_url).await?;
+        let sender = Sender::open(&ground.fixture.amqp_url).await?;
         for number in 0..20 {
             let properties = BasicProperties::default()
                 .with_reply_to(address.as_str().into())
@@ -116,7 +116,7 @@ fn order(number: i64) -> Vec<u8> {
     order.to_string().into_bytes()
 }
 
-/// Publishes whatever it is given, and waits until the broker has confirmed it.
+/// Publishes a message, and waits until the broker has confirmed it.
 struct Sender {
     connection: Connection,
     channel: lapin::Channel,
@@ -154,7 +154,7 @@ impl Sender {
     }
 }
 
-/// Five times, each at another moment; then it must come to its end.
+/// Five times, each at another moment; then it must complete.
 pub async fn kill_setup(ground: &Ground, random: &mut Random) -> Result<(), String> {
     for _ in 0..5 {
         ground.fleet.kill_setup(random.millis(20, 600)).await;

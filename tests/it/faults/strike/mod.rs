@@ -1,4 +1,4 @@
-//! How each fault is made and healed. A strike returns when the cause is gone; what it did to the service need not be.
+//! How each fault is caused and ended. A strike returns when the cause is gone; its effects may last longer.
 
 mod broker;
 mod client;
@@ -18,19 +18,19 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::cards;
+use super::fixture::Fixture;
 use super::fleet::Fleet;
 use super::kind::Kind;
 use super::load::Client;
 use super::notes::Way;
-use super::place::Place;
 use super::random::Random;
 use crate::support::servers::Minority;
 
 pub use releases::previous as previous_release;
 
-/// What faults are made in.
+/// The environment of a fault.
 pub struct Ground {
-    pub place: Place,
+    pub fixture: Fixture,
     pub fleet: Arc<Fleet>,
     pub client: Client,
     /// Payments of the load per second.
@@ -61,7 +61,7 @@ impl Ground {
     }
 }
 
-/// Breaks something, leaves it broken for a moment, and heals it. An error says what did not break, or did not heal.
+/// Causes a fault and ends it after a moment. An error says what could not be caused or ended.
 pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<(), String> {
     use Kind as K;
     match kind {

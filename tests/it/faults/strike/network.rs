@@ -1,4 +1,4 @@
-//! What lies between the service and its servers.
+//! Faults of the network between the service and its servers.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub async fn impair(ground: &Ground, kind: Kind, random: &mut Random) -> Result<
         Kind::DatabaseCut
         | Kind::DatabaseSilent
         | Kind::DatabaseDelayed
-        | Kind::DatabaseByteByByte => &ground.place.database_way,
-        _ => &ground.place.broker_way,
+        | Kind::DatabaseByteByByte => &ground.fixture.database_way,
+        _ => &ground.fixture.broker_way,
     };
     way.set(mode);
     sleep(time).await;
@@ -41,15 +41,15 @@ pub async fn cut_in_the_middle(ground: &Ground, kind: Kind) -> Result<(), String
     for _ in 0..5 {
         let tripped = match kind {
             Kind::CommitNotDelivered => ground
-                .place
+                .fixture
                 .database_way
                 .cut_at(Trigger::commit_not_delivered()),
             Kind::CommitNotAnswered => ground
-                .place
+                .fixture
                 .database_way
                 .cut_at(Trigger::commit_not_answered()),
             _ => ground
-                .place
+                .fixture
                 .broker_way
                 .cut_at(Trigger::confirm_not_delivered()),
         };

@@ -1,4 +1,4 @@
-//! Processes that die, stop, or are held.
+//! Processes that die, stop, or are suspended.
 
 use std::time::{Duration, Instant};
 

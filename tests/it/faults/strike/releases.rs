@@ -54,7 +54,7 @@ async fn migrate(ground: &Ground) -> Result<(), String> {
 }
 
 async fn migrations(ground: &Ground) -> sqlx::Result<i64> {
-    let mut administrator = ground.place.administrator().await?;
+    let mut administrator = ground.fixture.administrator().await?;
     let sql = "SELECT COUNT(*) FROM _sqlx_migrations WHERE success";
     let count = sqlx::query_scalar(sql)
         .fetch_one(&mut administrator)

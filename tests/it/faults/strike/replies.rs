@@ -36,7 +36,7 @@ pub async fn kill_their_node(ground: &Ground) -> Result<(), String> {
     // Not a leader: that is another fault, and all wait for the election there.
     let leader = clusters.leader("payments.work").await?;
     let (lost, kept) = ((leader + 1) % 3, leader);
-    let way = &ground.place.broker_way;
+    let way = &ground.fixture.broker_way;
     way.forward_to(clusters.broker_address(kept));
     let urls = [lost, kept].map(|number| clusters.node_urls(number)[1].clone());
     let first = FIRST_ORDER + i64::try_from(ground.client.notes.number()).unwrap_or_default() * 100;
@@ -105,7 +105,7 @@ async fn all_end(ground: &Ground, first: i64) -> Result<(), String> {
 /// How many of the orphans' payments have ended, and are as that condition says.
 async fn count(ground: &Ground, first: i64, condition: &str) -> Result<i64, String> {
     let counted = async {
-        let mut administrator = ground.place.administrator().await?;
+        let mut administrator = ground.fixture.administrator().await?;
         let sql = format!(
             "SELECT COUNT(*) FROM payments
              WHERE order_id >= ? AND order_id < ? AND status = 'succeeded' {condition}"

@@ -4,54 +4,30 @@ use std::sync::Arc;
 
 use payment_service::app::dead_letters::DeadLettersInDatabase;
 use payment_service::broker::embedded::Embedded;
-use payment_service::broker::{Broker, Exchange, Properties, Publication, Queue};
+use payment_service::broker::{Broker, Exchange, Queue};
+use payment_service::domain::PaymentStatus;
 use payment_service::store::dead_letters::DeadLetterTable;
 use serde_json::{Value, json};
 
-use super::{PROGRAM, id, letters, order};
-use crate::broker::place::{eventually, next};
+use super::{PROGRAM, id, letters, order, refused_letter};
+use crate::broker::fixture::{eventually, next};
 use crate::support::process::{Process, Settings};
-use crate::tools::place::Place;
+use crate::tools::fixture::Fixture;
 
-fn embedded_letter(reason: &str, body: &Value, masked: bool) -> Publication {
-    let letter = json!({
-        "reason": reason, "error": "It is wrong.", "errors": [], "client": "default", "user_id": null,
-        "masked": masked, "routing_key": "order.payment", "properties": { "message_id": "m-5" }, "body": body,
-    });
-    let headers = [
-        ("reason", reason),
-        ("dead-letter-id", "0190-1"),
-        ("dead-lettered-at", "2026-11-01T00:00:00Z"),
-    ];
-    Publication {
-        exchange: Exchange::DeadLetters,
-        routing_key: "payments.requests".to_owned(),
-        properties: Properties {
-            kind: Some("payment.request_refused".to_owned()),
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            ..Properties::default()
-        },
-        body: letter.to_string(),
-        mandatory: true,
-    }
-}
-
-/// An embedded broker whose dead letters are kept in the place's file.
-fn embedded_broker(place: &Place) -> (Embedded, DeadLetterTable) {
-    let (_, table) = place.file();
+/// An embedded broker that keeps its dead letters in the fixture's file.
+fn embedded_broker(fixture: &Fixture) -> (Embedded, DeadLetterTable) {
+    let (_, table) = fixture.file();
     let keeper = Arc::new(DeadLettersInDatabase(table.clone()));
     let broker = Embedded::keeping_dead_letters(keeper).unwrap();
     (broker, table)
 }
 
 #[tokio::test]
-async fn dead_letters_of_the_embedded_service_outlive_it_and_are_replayed_by_its_outbox() {
-    let place = Place::embedded().await;
-    let (broker, _file) = embedded_broker(&place);
-    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5 });
-    let letter = embedded_letter("data_refused", &body, false);
+async fn dead_letters_of_the_embedded_service_outlive_it_and_can_be_replayed_without_it() {
+    let fixture = Fixture::embedded().await;
+    let (broker, _file) = embedded_broker(&fixture);
+    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5, "card_token": "tok_visa" });
+    let letter = refused_letter("0190-1", "data_refused", &body, false);
     // A copy, as the relay may publish one.
     assert_eq!(
         broker.publish(&[letter.clone(), letter]).await,
@@ -59,41 +35,56 @@ async fn dead_letters_of_the_embedded_service_outlive_it_and_are_replayed_by_its
     );
     broker.close().await;
 
-    let kept = letters(&place).await;
+    let kept = letters(&fixture).await;
     assert_eq!(kept.len(), 1);
     assert_eq!(
         (&kept[0]["id"], &kept[0]["reason"]),
         (&json!("0190-1"), &json!("data_refused"))
     );
-    place
+    fixture
         .run(&["dead-letters", "replay", "0190-1"])
         .await
         .with(0);
-    assert_eq!(letters(&place).await, Vec::<Value>::new());
-    place
+    assert_eq!(letters(&fixture).await, Vec::<Value>::new());
+    fixture
         .run(&["dead-letters", "discard", "0190-1"])
         .await
         .with(1);
 
     let mut settings = Settings::default();
-    for (name, value) in place.variables() {
+    for (name, value) in fixture.variables() {
         settings = settings.with(name, &value);
     }
     let _process = Process::start(PROGRAM, "", &settings).await;
-    let database = place.database();
+    let database = fixture.database();
     let default = crate::store::samples::client("default");
     let (database, default) = (&database, &default);
-    eventually("the payment exists", || async {
+    eventually("the payment succeeds", || async {
         let found = database.payment_by_key(default, "m-5").await.unwrap();
-        found.is_some()
+        found.unwrap().payment.status == PaymentStatus::Succeeded
     })
     .await;
+    // While the service runs, the command writes to the same file.
+    let (broker, _file) = embedded_broker(&fixture);
+    let letter = refused_letter("0190-2", "data_refused", &body, false);
+    assert_eq!(broker.publish(&[letter]).await, [Ok(())]);
+    broker.close().await;
+    let again = fixture
+        .run(&["dead-letters", "replay", "--all"])
+        .await
+        .with(0);
+    assert!(
+        again.out.contains(", which existed already"),
+        "{}",
+        again.out
+    );
+    assert_eq!(letters(&fixture).await, Vec::<Value>::new());
 }
 
 #[tokio::test]
-async fn what_the_embedded_broker_buried_is_kept_as_well() {
-    let place = Place::embedded().await;
-    let (broker, file) = embedded_broker(&place);
+async fn a_message_that_the_embedded_broker_dead_lettered_is_kept_as_well() {
+    let fixture = Fixture::embedded().await;
+    let (broker, file) = embedded_broker(&fixture);
     let mut work = broker.consume(Queue::Work, 1);
     let mut message = order("7-1-1", &json!({ "payment_id": 7, "attempt": 1, "try": 1 }));
     message.exchange = Exchange::Work;
@@ -107,9 +98,9 @@ async fn what_the_embedded_broker_buried_is_kept_as_well() {
         file.dead_letters().await.unwrap().len() == 1
     })
     .await;
-    let letter = letters(&place).await.remove(0);
+    let letter = letters(&fixture).await.remove(0);
     assert_eq!(letter["reason"], "delivery_limit");
     let id = id(&letter).to_owned();
-    place.run(&["dead-letters", "discard", &id]).await.with(0);
-    assert_eq!(letters(&place).await, Vec::<Value>::new());
+    fixture.run(&["dead-letters", "discard", &id]).await.with(0);
+    assert_eq!(letters(&fixture).await, Vec::<Value>::new());
 }

@@ -5,21 +5,23 @@ mod embedded;
 use payment_service::broker::{Broker, Exchange, Properties, Publication, Queue};
 use serde_json::{Value, json};
 
-use super::place::Place;
-use crate::broker::place::{depth_becomes, eventually, is_up, next, options};
-use crate::support::process::{Process, Settings};
+use super::fixture::Fixture;
+use crate::broker::fixture::{depth_becomes, eventually, is_up, next, options};
+use crate::support::process::{Process, SEAL_KEYS, Settings};
 use payment_service::broker::rabbitmq::RabbitMq;
+use payment_service::domain::PaymentStatus;
+use payment_service::vault::SealKeys;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
 
-/// The whole service in a process of its own, and a client of its broker.
-async fn service(place: &Place) -> (Process, RabbitMq) {
+/// The whole service in a separate process, and a client of its broker.
+async fn service(fixture: &Fixture) -> (Process, RabbitMq) {
     let mut settings = Settings::default();
-    for (name, value) in place.variables() {
+    for (name, value) in fixture.variables() {
         settings = settings.with(name, &value);
     }
     let process = Process::start(PROGRAM, "", &settings).await;
-    let client = RabbitMq::new(options(place.amqp_url()));
+    let client = RabbitMq::new(options(fixture.amqp_url()));
     is_up(&client).await;
     (process, client)
 }
@@ -38,8 +40,37 @@ fn order(message_id: &str, body: &Value) -> Publication {
     }
 }
 
-async fn letters(place: &Place) -> Vec<Value> {
-    let listed = place.run(&["dead-letters", "list", "--json"]).await.with(0);
+/// A dead letter of a refused request with the message id `m-5`.
+fn refused_letter(id: &str, reason: &str, body: &Value, masked: bool) -> Publication {
+    let letter = json!({
+        "reason": reason, "error": "It is wrong.", "errors": [], "client": "default", "user_id": null,
+        "masked": masked, "routing_key": "order.payment", "properties": { "message_id": "m-5" }, "body": body,
+    });
+    let headers = [
+        ("reason", reason),
+        ("dead-letter-id", id),
+        ("dead-lettered-at", "2026-11-01T00:00:00Z"),
+    ];
+    Publication {
+        exchange: Exchange::DeadLetters,
+        routing_key: "payments.requests".to_owned(),
+        properties: Properties {
+            kind: Some("payment.request_refused".to_owned()),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ..Properties::default()
+        },
+        body: letter.to_string(),
+        mandatory: true,
+    }
+}
+
+async fn letters(fixture: &Fixture) -> Vec<Value> {
+    let listed = fixture
+        .run(&["dead-letters", "list", "--json"])
+        .await
+        .with(0);
     listed.json().as_array().unwrap().clone()
 }
 
@@ -48,134 +79,222 @@ fn id(letter: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_refused_request_is_listed_replayed_and_comes_back_with_its_history() {
-    let place = Place::servers().await;
-    let (_process, client) = service(&place).await;
+async fn a_refused_request_is_listed_and_stays_with_the_reason_when_its_replay_is_refused_too() {
+    let fixture = Fixture::servers().await;
+    let (_process, client) = service(&fixture).await;
     // No amount: refused for good, and nothing masked.
     let body = json!({ "order_id": 1, "user_id": 1 });
     assert_eq!(client.publish(&[order("m-1", &body)]).await, [Ok(())]);
     depth_becomes(&client, Queue::DeadLetters, 1).await;
 
-    let first = letters(&place).await.remove(0);
-    assert_eq!(first["reason"], "invalid");
-    assert_eq!(first["count"], 1);
-    assert_eq!(first["body"], body);
-    assert_eq!(first["queue"], "payments.requests");
-    assert_eq!(first["message_id"], "m-1");
-    assert_eq!(first["masked"], false);
-    let listed = place.run(&["dead-letters", "list"]).await.with(0);
-    assert!(listed.out.contains(id(&first)), "{}", listed.out);
+    let letter = letters(&fixture).await.remove(0);
+    assert_eq!(letter["reason"], "invalid");
+    assert_eq!(letter["count"], 1);
+    assert_eq!(letter["body"], body);
+    assert_eq!(letter["queue"], "payments.requests");
+    assert_eq!(letter["message_id"], "m-1");
+    assert_eq!(letter["masked"], false);
+    let listed = fixture.run(&["dead-letters", "list"]).await.with(0);
+    assert!(listed.out.contains(id(&letter)), "{}", listed.out);
 
-    let dry = place
-        .run(&["dead-letters", "replay", id(&first), "--dry-run"])
+    for arguments in [
+        &["replay", id(&letter)][..],
+        &["replay", id(&letter), "--dry-run"],
+    ] {
+        let arguments = [&["dead-letters"], arguments].concat();
+        let refused = fixture.run(&arguments).await.with(1);
+        let expected = format!("{}  not replayed: invalid: ", id(&letter));
+        assert!(refused.out.starts_with(&expected), "{}", refused.out);
+        assert!(refused.out.contains("total_amount: "), "{}", refused.out);
+    }
+    fixture
+        .run(&["dead-letters", "replay", "--all"])
         .await
         .with(0);
-    assert_eq!(
-        dry.out,
-        format!(
-            "{}  would be replayed to payments.requests order.payment\n",
-            id(&first)
-        )
-    );
-    assert_eq!(letters(&place).await, std::slice::from_ref(&first));
+    assert_eq!(letters(&fixture).await, std::slice::from_ref(&letter));
 
-    place
-        .run(&["dead-letters", "replay", id(&first)])
+    fixture
+        .run(&["dead-letters", "discard", id(&letter)])
         .await
         .with(0);
-    depth_becomes(&client, Queue::DeadLetters, 1).await;
-    let second = letters(&place).await.remove(0);
-    assert_ne!(id(&second), id(&first));
-    assert_eq!(second["count"], 2);
-    assert_eq!(second["first_at"], first["at"]);
-    assert_eq!(second["reasons"], "invalid, invalid");
-    assert_eq!(second["message_id"], "m-1");
-    assert_eq!(second["body"], body);
-
-    place
-        .run(&["dead-letters", "discard", id(&second)])
-        .await
-        .with(0);
-    assert_eq!(letters(&place).await, Vec::<Value>::new());
+    assert_eq!(letters(&fixture).await, Vec::<Value>::new());
     depth_becomes(&client, Queue::DeadLetters, 0).await;
     client.close().await;
 }
 
 #[tokio::test]
-async fn a_masked_letter_cannot_be_replayed_and_says_so() {
-    let place = Place::servers().await;
-    let (_process, client) = service(&place).await;
+async fn a_masked_dead_letter_cannot_be_replayed() {
+    let fixture = Fixture::servers().await;
+    let (_process, client) = service(&fixture).await;
     let card =
         json!({ "cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2030-01" });
     let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5, "card": card });
     assert_eq!(client.publish(&[order("m-2", &body)]).await, [Ok(())]);
     depth_becomes(&client, Queue::DeadLetters, 1).await;
-    let letter = letters(&place).await.remove(0);
+    let letter = letters(&fixture).await.remove(0);
     assert_eq!(letter["masked"], true);
-    let shown = place
+    let shown = fixture
         .run(&["dead-letters", "show", id(&letter)])
         .await
         .with(0);
     assert!(!shown.out.contains("42424242"), "{}", shown.out);
-    let refused = place
+    let refused = fixture
         .run(&["dead-letters", "replay", id(&letter)])
         .await
         .with(1);
     assert!(refused.out.contains("it was masked"), "{}", refused.out);
-    place
+    fixture
         .run(&["dead-letters", "replay", "--all"])
         .await
         .with(0);
-    assert_eq!(letters(&place).await, [letter]);
+    assert_eq!(letters(&fixture).await, [letter]);
     client.close().await;
 }
 
-/// As if the client had been missing from CLIENTS_FILE: the service has to vouch for it, since the broker cannot.
+/// The client was missing in CLIENTS_FILE when the message arrived.
 #[tokio::test]
 async fn a_request_of_a_client_who_was_unknown_is_accepted_when_it_is_replayed() {
-    let mut place = Place::servers().await;
+    let mut fixture = Fixture::servers().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clients.json");
     let clients = |user: &str| json!({ "clients": [{ "name": "shop", "api_key_sha256": [], "rabbitmq_user": user }] });
     std::fs::write(&file, clients("somebody").to_string()).unwrap();
-    place.also("CLIENTS_FILE", file.display().to_string());
-    let (_process, client) = service(&place).await;
-    // The program's own publishing never names a user.
+    fixture.also("CLIENTS_FILE", file.display().to_string());
+    let (_process, client) = service(&fixture).await;
     let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5 });
-    publish_as_guest(&place, "m-3", &body).await;
+    publish_as_guest(&fixture, "m-3", &body).await;
     depth_becomes(&client, Queue::DeadLetters, 1).await;
-    let letter = letters(&place).await.remove(0);
+    let letter = letters(&fixture).await.remove(0);
     assert_eq!(
         (&letter["reason"], &letter["user_id"]),
         (&json!("client_unknown"), &json!("guest"))
     );
-    let refused = place
+    let refused = fixture
         .run(&["dead-letters", "replay", id(&letter)])
         .await
         .with(1);
     assert!(refused.out.contains("name the RabbitMQ user `guest`"));
 
     std::fs::write(&file, clients("guest").to_string()).unwrap();
-    place
+    let dry = fixture
+        .run(&["dead-letters", "replay", id(&letter), "--dry-run"])
+        .await
+        .with(0);
+    let expected = format!("{}  would be replayed as a request of shop\n", id(&letter));
+    assert_eq!(dry.out, expected);
+    let database = fixture.database();
+    let shop = crate::store::samples::client("shop");
+    assert_eq!(database.payment_by_key(&shop, "m-3").await.unwrap(), None);
+    let replayed = fixture
         .run(&["dead-letters", "replay", id(&letter)])
         .await
         .with(0);
-    let database = place.database();
-    let shop = crate::store::samples::client("shop");
-    let (database, shop) = (&database, &shop);
-    eventually("the payment exists", || async {
-        let found = database.payment_by_key(shop, "m-3").await.unwrap();
-        found.is_some()
-    })
-    .await;
+    let payment = database.payment_by_key(&shop, "m-3").await.unwrap();
+    let number = payment.unwrap().payment.id;
+    let expected = format!("{}  replayed: payment {number} of shop\n", id(&letter));
+    assert_eq!(replayed.out, expected);
     depth_becomes(&client, Queue::DeadLetters, 0).await;
     client.close().await;
 }
 
 #[tokio::test]
-async fn nobody_else_can_vouch_for_a_client() {
-    let place = Place::servers().await;
-    let (_process, client) = service(&place).await;
+async fn a_replayed_request_is_processed_and_its_second_replay_creates_no_second_payment() {
+    let fixture = Fixture::servers().await;
+    let client = RabbitMq::new(options(fixture.amqp_url()));
+    fixture.run(&["setup"]).await.with(0);
+    is_up(&client).await;
+    // Two copies, as the relay may publish one twice; the second one has another id.
+    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5, "card_token": "tok_visa" });
+    for letter_id in ["0190-1", "0190-1", "0190-2"] {
+        let letter = refused_letter(letter_id, "data_refused", &body, false);
+        assert_eq!(client.publish(&[letter]).await, [Ok(())]);
+    }
+    let replay = ["dead-letters", "replay", "--all"];
+    let replayed = fixture.run(&replay).await.with(0);
+    let database = fixture.database();
+    let default = crate::store::samples::client("default");
+    let (database, default) = (&database, &default);
+    let payment = database.payment_by_key(default, "m-5").await.unwrap();
+    let number = payment.unwrap().payment.id;
+    let expected = format!(
+        "0190-1  replayed: payment {number} of default\n0190-1  discarded: a copy\n\
+         0190-2  replayed: payment {number} of default, which existed already\n"
+    );
+    assert_eq!(replayed.out, expected);
+    depth_becomes(&client, Queue::DeadLetters, 0).await;
+    let (_process, other) = service(&fixture).await;
+    eventually("the payment succeeds", || async {
+        let found = database.payment_by_key(default, "m-5").await.unwrap();
+        found.unwrap().payment.status == PaymentStatus::Succeeded
+    })
+    .await;
+    other.close().await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn without_the_database_a_request_stays_a_dead_letter_and_other_messages_are_replayed() {
+    let mut fixture = Fixture::servers().await;
+    let client = RabbitMq::new(options(fixture.amqp_url()));
+    is_up(&client).await;
+    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5 });
+    let mut work = order("7-1-1", &json!({ "payment_id": 7, "attempt": 1, "try": 1 }));
+    work.exchange = Exchange::DeadLetters;
+    work.routing_key = "payments.work".to_owned();
+    let letters = [
+        refused_letter("0190-1", "data_refused", &body, false),
+        refused_letter("0190-2", "data_refused", &body, false),
+        work,
+    ];
+    assert_eq!(client.publish(&letters).await, [Ok(()), Ok(()), Ok(())]);
+    fixture.also("DATABASE_URL", "mysql://nobody@127.0.0.1:1/none".to_owned());
+    let replayed = fixture
+        .run(&["dead-letters", "replay", "--all"])
+        .await
+        .with(1);
+    for letter in ["0190-1", "0190-2"] {
+        assert!(replayed.out.contains(&format!("{letter}  not replayed: ")));
+    }
+    assert!(
+        replayed
+            .out
+            .contains("replayed to payments.work payment.authorize")
+    );
+    depth_becomes(&client, Queue::DeadLetters, 2).await;
+    depth_becomes(&client, Queue::Work, 1).await;
+    client.close().await;
+}
+
+/// Its command signed a request for its client and published it again; such messages may still be in the queue.
+#[tokio::test]
+async fn a_replay_that_the_previous_release_published_is_accepted_for_its_client() {
+    let fixture = Fixture::servers().await;
+    let (_process, client) = service(&fixture).await;
+    let body = json!({ "order_id": 1, "user_id": 1, "total_amount": 5 });
+    let mut replayed = order("m-4", &body);
+    let signed = format!("replay of a dead letter\0shop\0m-4\0{body}");
+    let keys = SealKeys::parse(SEAL_KEYS).unwrap();
+    let proof = hex::encode(keys.fingerprint(signed.as_bytes()));
+    for (name, value) in [("replayed-for", "shop"), ("replayed-proof", &proof)] {
+        let headers = &mut replayed.properties.headers;
+        headers.insert(name.to_owned(), value.to_owned());
+    }
+    assert_eq!(client.publish(&[replayed]).await, [Ok(())]);
+    let database = fixture.database();
+    let shop = crate::store::samples::client("shop");
+    let (database, shop) = (&database, &shop);
+    eventually("the payment exists", || async {
+        let found = database.payment_by_key(shop, "m-4").await.unwrap();
+        found.is_some()
+    })
+    .await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_replay_with_a_forged_signature_is_refused() {
+    let fixture = Fixture::servers().await;
+    let (_process, client) = service(&fixture).await;
     let mut forged = order(
         "m-4",
         &json!({ "order_id": 1, "user_id": 1, "total_amount": 5 }),
@@ -188,15 +307,15 @@ async fn nobody_else_can_vouch_for_a_client() {
     }
     assert_eq!(client.publish(&[forged]).await, [Ok(())]);
     depth_becomes(&client, Queue::DeadLetters, 1).await;
-    let letter = letters(&place).await.remove(0);
+    let letter = letters(&fixture).await.remove(0);
     assert_eq!(letter["reason"], "replay_not_proven");
     client.close().await;
 }
 
 #[tokio::test]
-async fn what_the_broker_buried_has_one_id_and_goes_back_to_its_exchange() {
-    let place = Place::servers().await;
-    let client = RabbitMq::new(options(place.amqp_url()));
+async fn a_message_that_the_broker_dead_lettered_keeps_its_id_and_its_history() {
+    let fixture = Fixture::servers().await;
+    let client = RabbitMq::new(options(fixture.amqp_url()));
     is_up(&client).await;
     let mut work = client.consume(Queue::Work, 1);
     let mut message = order("7-1-1", &json!({ "payment_id": 7, "attempt": 1, "try": 1 }));
@@ -207,16 +326,16 @@ async fn what_the_broker_buried_has_one_id_and_goes_back_to_its_exchange() {
         next(&mut work).await.settle.reject().await;
     }
     depth_becomes(&client, Queue::DeadLetters, 1).await;
-    let letter = letters(&place).await.remove(0);
+    let letter = letters(&fixture).await.remove(0);
     assert_eq!(letter["reason"], "delivery_limit");
     assert_eq!(letter["queue"], "payments.work");
     assert!(letter["at"].is_string(), "{letter}");
     assert_eq!(
-        letters(&place).await,
+        letters(&fixture).await,
         std::slice::from_ref(&letter),
         "the same id again"
     );
-    place
+    fixture
         .run(&["dead-letters", "replay", "--all"])
         .await
         .with(0);
@@ -232,14 +351,22 @@ async fn what_the_broker_buried_has_one_id_and_goes_back_to_its_exchange() {
             .headers
             .contains_key("x-first-death-reason")
     );
-    again.settle.acknowledge().await;
+    again.settle.reject().await;
+    for _ in 1..21 {
+        next(&mut work).await.settle.reject().await;
+    }
+    depth_becomes(&client, Queue::DeadLetters, 1).await;
+    let second = letters(&fixture).await.remove(0);
+    assert_eq!(second["count"], 2);
+    assert_eq!(second["first_at"], letter["at"]);
+    assert_eq!(second["reasons"], "delivery_limit, delivery_limit");
     client.close().await;
 }
 
 #[tokio::test]
-async fn what_somebody_else_holds_is_counted_and_not_lost() {
-    let place = Place::servers().await;
-    let client = RabbitMq::new(options(place.amqp_url()));
+async fn dead_letters_that_another_consumer_holds_are_counted_and_not_lost() {
+    let fixture = Fixture::servers().await;
+    let client = RabbitMq::new(options(fixture.amqp_url()));
     is_up(&client).await;
     for number in 0..3 {
         let mut message = order(&number.to_string(), &json!({}));
@@ -249,20 +376,23 @@ async fn what_somebody_else_holds_is_counted_and_not_lost() {
     }
     let mut other = client.consume(Queue::DeadLetters, 1);
     let held = next(&mut other).await;
-    assert_eq!(letters(&place).await.len(), 2);
+    assert_eq!(letters(&fixture).await.len(), 2);
     held.settle.give_back().await;
     drop(other);
     depth_becomes(&client, Queue::DeadLetters, 3).await;
-    let missing = place.run(&["dead-letters", "show", "nobody"]).await.with(1);
+    let missing = fixture
+        .run(&["dead-letters", "show", "nobody"])
+        .await
+        .with(1);
     assert!(missing.err.contains("no dead letter has the id nobody"));
     client.close().await;
 }
 
-/// What the seam never writes: the property that the broker checks against the login.
-async fn publish_as_guest(place: &Place, message_id: &str, body: &Value) {
+/// With the property that the broker checks against the login; the service itself never sets it.
+async fn publish_as_guest(fixture: &Fixture, message_id: &str, body: &Value) {
     use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
     let properties = lapin::ConnectionProperties::default();
-    let connection = lapin::Connection::connect(place.amqp_url(), properties)
+    let connection = lapin::Connection::connect(fixture.amqp_url(), properties)
         .await
         .unwrap();
     let channel = connection.create_channel().await.unwrap();

@@ -2,7 +2,7 @@
 
 use payment_service::store::audit::READABLE;
 
-use super::super::place::Place;
+use super::super::fixture::Fixture;
 use super::{all_in_order, audit, breaking};
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn an_event_earlier_than_the_one_before_it_is_a_breach() {
 }
 
 #[tokio::test]
-async fn events_without_their_payment_are_a_breach_even_when_the_ledger_says_nothing_any_more() {
+async fn events_without_their_payment_are_a_breach_even_without_ledger_rows() {
     breaking(
         "DELETE FROM payments WHERE id = 1",
         &[("payments_kept", "1")],
@@ -120,13 +120,13 @@ async fn an_authorization_code_on_a_declined_payment_is_a_breach() {
 }
 
 #[tokio::test]
-async fn payment_ids_that_would_be_given_again_are_a_breach() {
+async fn payment_ids_that_would_be_reused_are_a_breach() {
     breaking("UPDATE id_blocks SET next_id = 6", &[("ids_ahead", "6")]).await;
     breaking("DELETE FROM id_blocks", &[("ids_ahead", "6")]).await;
 }
 
 #[tokio::test]
-async fn rows_that_cannot_be_read_are_a_breach_before_anything_meets_them() {
+async fn unreadable_rows_are_a_breach_before_anything_reads_them() {
     for (column, value) in [
         ("metadata", "'{'"),
         ("origin", "'7'"),
@@ -134,10 +134,10 @@ async fn rows_that_cannot_be_read_are_a_breach_before_anything_meets_them() {
         ("client", "'UPPER CASE'"),
     ] {
         let statement = format!("UPDATE payments SET {column} = {value} WHERE id = 1");
-        for place in Place::both().await {
-            all_in_order(&place).await;
-            place.execute(&statement).await;
-            let finding = audit(&place).await.finding(READABLE).unwrap().clone();
+        for fixture in Fixture::both().await {
+            all_in_order(&fixture).await;
+            fixture.execute(&statement).await;
+            let finding = audit(&fixture).await.finding(READABLE).unwrap().clone();
             assert_eq!(finding.count, 1, "{statement}");
             assert!(
                 finding.examples[0].starts_with("payment 1: "),
@@ -145,10 +145,10 @@ async fn rows_that_cannot_be_read_are_a_breach_before_anything_meets_them() {
             );
         }
     }
-    for place in Place::both().await {
-        all_in_order(&place).await;
-        place.execute("UPDATE outbox SET publication = 'x'").await;
-        let finding = audit(&place).await.finding(READABLE).unwrap().clone();
+    for fixture in Fixture::both().await {
+        all_in_order(&fixture).await;
+        fixture.execute("UPDATE outbox SET publication = 'x'").await;
+        let finding = audit(&fixture).await.finding(READABLE).unwrap().clone();
         assert_eq!(finding.count, 1);
         assert!(finding.examples[0].starts_with("outbox "), "{finding:?}");
     }

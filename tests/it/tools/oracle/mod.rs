@@ -1,5 +1,5 @@
-//! `check --payments` objects to every broken promise: each is broken on purpose, in both databases, and nothing but
-//! its own rule objects (or what breaks with it).
+//! `check --payments` finds every broken promise: each is broken on purpose, in both databases, and only
+//! its rule reports it (or rules that break with it).
 
 mod history;
 mod money;
@@ -12,7 +12,7 @@ use payment_service::store::audit::{Audit, Bounds, RULES};
 use payment_service::store::rows::{OutboxRow, StoredPayment, TokenId};
 use time::OffsetDateTime;
 
-use super::place::Place;
+use super::fixture::Fixture;
 use crate::store::samples::{event, line, outbox, payment, processing, token};
 
 const BOUNDS: Bounds = Bounds {
@@ -27,8 +27,8 @@ const BOUNDS: Bounds = Bounds {
 
 /// One payment of every kind, all of them in order: 1 waits, 2 is processing, 3 succeeded at its second attempt after a
 /// decline, 4 was declined, 5 failed after a reversal, 6 was declined and then canceled.
-async fn all_in_order(place: &Place) {
-    let database = place.database();
+async fn all_in_order(fixture: &Fixture) {
+    let database = fixture.database();
     database.reserve_ids(1000, 1).await.unwrap();
     let mut tx = database.begin().await.unwrap();
     let now = tx.now();
@@ -106,26 +106,26 @@ async fn all_in_order(place: &Place) {
     database.close().await;
 }
 
-async fn audit(place: &Place) -> Audit {
-    let database = place.database();
+async fn audit(fixture: &Fixture) -> Audit {
+    let database = fixture.database();
     let audit = database.audit(BOUNDS).await.unwrap();
     database.close().await;
     audit
 }
 
-/// Breaks a promise by this statement in each database; these rules, and no others, object to these examples.
+/// Breaks a promise by this statement in each database; exactly these rules report these examples.
 async fn breaking(statement: &str, expected: &[(&str, &str)]) {
-    for place in Place::both().await {
-        all_in_order(&place).await;
-        let before = audit(&place).await;
+    for fixture in Fixture::both().await {
+        all_in_order(&fixture).await;
+        let before = audit(&fixture).await;
         assert!(
             before.findings.iter().all(|finding| finding.count == 0),
             "{before:#?}"
         );
         // The rules, and whether every row can be read.
         assert_eq!(before.findings.len(), RULES.len() + 1);
-        place.execute(statement).await;
-        let after = audit(&place).await;
+        fixture.execute(statement).await;
+        let after = audit(&fixture).await;
         let objections: Vec<(&str, String)> = after
             .findings
             .iter()
@@ -140,11 +140,11 @@ async fn breaking(statement: &str, expected: &[(&str, &str)]) {
     }
 }
 
-/// The example is the row's own id, which no test knows beforehand.
+/// The example is the row's id, which the test does not know beforehand.
 #[tokio::test]
 async fn an_overdue_outbox_row_is_a_breach_by_its_due_time_and_by_its_age() {
-    for place in Place::both().await {
-        all_in_order(&place).await;
+    for fixture in Fixture::both().await {
+        all_in_order(&fixture).await;
         for (statement, overdue, ahead) in [
             (
                 "UPDATE outbox SET due_at = '2026-01-01 00:00:00.000000'",
@@ -162,8 +162,8 @@ async fn an_overdue_outbox_row_is_a_breach_by_its_due_time_and_by_its_age() {
                 true,
             ),
         ] {
-            place.execute(statement).await;
-            let audit = audit(&place).await;
+            fixture.execute(statement).await;
+            let audit = audit(&fixture).await;
             let finding = audit.finding("outbox_in_time").unwrap();
             assert_eq!(finding.count == 1, overdue, "{statement}");
             let too_far_ahead = audit.finding("due_in_time").unwrap().count == 1;
@@ -173,15 +173,15 @@ async fn an_overdue_outbox_row_is_a_breach_by_its_due_time_and_by_its_age() {
 }
 
 #[tokio::test]
-async fn ten_examples_are_shown_and_all_cases_counted() {
-    for place in Place::both().await {
-        let database = place.database();
+async fn ten_examples_are_shown_and_all_cases_are_counted() {
+    for fixture in Fixture::both().await {
+        let database = fixture.database();
         let mut tx = database.begin().await.unwrap();
         let now = OffsetDateTime::now_utc();
         let rows: Vec<StoredPayment> = (1..=25).map(|id| processing(id, now)).collect();
         tx.insert_payments(&rows).await.unwrap();
         tx.commit().await.unwrap();
-        let audit = audit(&place).await;
+        let audit = audit(&fixture).await;
         let finding = audit.finding("last_event").unwrap();
         assert_eq!((finding.count, finding.examples.len()), (25, 10));
         assert_eq!(finding.examples[..3], ["1", "2", "3"]);
@@ -192,10 +192,10 @@ async fn ten_examples_are_shown_and_all_cases_counted() {
 
 #[tokio::test]
 async fn without_a_ledger_charges_are_not_compared() {
-    for place in Place::both().await {
-        all_in_order(&place).await;
-        place.execute("DELETE FROM issuer_ledger").await;
-        let database = place.database();
+    for fixture in Fixture::both().await {
+        all_in_order(&fixture).await;
+        fixture.execute("DELETE FROM issuer_ledger").await;
+        let database = fixture.database();
         let bounds = Bounds {
             ledger: false,
             ..BOUNDS
@@ -208,20 +208,26 @@ async fn without_a_ledger_charges_are_not_compared() {
 
 #[tokio::test]
 async fn the_command_prints_figures_and_exits_with_1_on_a_breach() {
-    for place in Place::both().await {
-        all_in_order(&place).await;
-        let fine = place.run(&["check", "--payments", "--json"]).await.with(0);
+    for fixture in Fixture::both().await {
+        all_in_order(&fixture).await;
+        let fine = fixture
+            .run(&["check", "--payments", "--json"])
+            .await
+            .with(0);
         let answer = fine.json();
         assert_eq!(answer["breached"], false);
         assert_eq!(answer["figures"]["succeeded"], 1);
         assert_eq!(answer["figures"]["charges"], 3);
         assert_eq!(answer["figures"]["outbox"], 1);
-        place
+        fixture
             .execute("UPDATE issuer_ledger SET reversed_at = charged_at WHERE payment_id = 3")
             .await;
-        let breached = place.run(&["check", "--payments", "--json"]).await.with(1);
+        let breached = fixture
+            .run(&["check", "--payments", "--json"])
+            .await
+            .with(1);
         assert_eq!(breached.json()["breached"], true);
-        let words = place.run(&["check", "--payments"]).await.with(1);
+        let words = fixture.run(&["check", "--payments"]).await.with(1);
         assert!(
             words.out.contains(
                 "BREACH  charged_once        charges less reversals are 1 for a succeeded payment"
@@ -230,7 +236,7 @@ async fn the_command_prints_figures_and_exits_with_1_on_a_breach() {
             words.out
         );
         assert!(words.out.contains("1 against it: 3\n"), "{}", words.out);
-        let ended = place
+        let ended = fixture
             .run(&["check", "--payments", "--overdue", "0s"])
             .await
             .with(1);
@@ -243,8 +249,8 @@ async fn the_command_prints_figures_and_exits_with_1_on_a_breach() {
 }
 
 #[tokio::test]
-async fn a_folder_without_data_is_no_database_in_order() {
-    let place = Place::nothing();
-    let ended = place.run(&["check", "--payments"]).await.with(1);
+async fn a_folder_without_data_is_an_error() {
+    let fixture = Fixture::nothing();
+    let ended = fixture.run(&["check", "--payments"]).await.with(1);
     assert!(ended.err.contains("there is no data in"), "{ended:?}");
 }

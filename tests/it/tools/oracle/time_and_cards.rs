@@ -13,7 +13,7 @@ async fn a_payment_that_is_processing_beyond_its_deadline_is_a_breach() {
 }
 
 #[tokio::test]
-async fn an_overdue_reversal_is_a_notice_and_no_breach() {
+async fn an_overdue_reversal_is_a_notice_but_not_a_breach() {
     breaking(
         "UPDATE payments SET updated_at = '2026-01-01 00:00:00.000000', phase = 'reverse' WHERE id = 2",
         &[("reversal_in_time", "2")],
@@ -24,7 +24,7 @@ async fn an_overdue_reversal_is_a_notice_and_no_breach() {
 }
 
 #[tokio::test]
-async fn a_payment_that_the_rescue_does_not_see_is_a_breach() {
+async fn a_payment_that_the_rescue_cannot_find_is_a_breach() {
     breaking(
         "UPDATE payments SET check_at = NULL WHERE id = 2",
         &[("rescue", "2")],
@@ -33,7 +33,7 @@ async fn a_payment_that_the_rescue_does_not_see_is_a_breach() {
 }
 
 #[tokio::test]
-async fn a_payment_that_the_rescue_sees_for_nothing_is_a_breach() {
+async fn a_payment_that_the_rescue_finds_needlessly_is_a_breach() {
     breaking(
         "UPDATE payments SET check_at = '2026-01-01 00:00:00.000000' WHERE id = 4",
         &[("rescue", "4")],
@@ -51,7 +51,7 @@ async fn a_sealed_card_on_an_ended_payment_is_a_breach() {
 }
 
 #[tokio::test]
-async fn an_expired_token_with_its_card_is_a_breach_and_is_not_named() {
+async fn an_expired_token_with_a_card_is_a_breach_and_its_id_is_not_shown() {
     breaking(
         "UPDATE card_tokens SET expires_at = '2026-01-01 00:00:00.000000'",
         &[("tokens_erased", "a token of store-manager")],
@@ -69,7 +69,7 @@ async fn a_used_token_with_its_card_is_a_breach() {
 }
 
 #[tokio::test]
-async fn what_is_quarantined_is_a_breach_and_named_with_its_reason() {
+async fn quarantined_rows_are_a_breach_and_named_with_their_reason() {
     breaking(
         "UPDATE payments SET quarantined = 'origin cannot be read', updated_at = '2026-01-01 00:00:00.000000' WHERE id = 2",
         &[("payments_quarantined", "2: origin cannot be read")],
@@ -80,7 +80,7 @@ async fn what_is_quarantined_is_a_breach_and_named_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_further_try_may_take_longer_than_a_first_one() {
+async fn a_later_try_may_take_longer_than_the_first() {
     for (tries, findings) in [(1, &[("processing_in_time", "2")][..]), (2, &[])] {
         breaking(
             &format!(
@@ -94,7 +94,7 @@ async fn a_further_try_may_take_longer_than_a_first_one() {
 }
 
 #[tokio::test]
-async fn a_payment_that_is_due_in_years_is_a_breach() {
+async fn a_payment_due_years_ahead_is_a_breach() {
     for column in ["check_at", "claimed_until"] {
         breaking(
             &format!("UPDATE payments SET {column} = '2036-01-01 00:00:00.000000' WHERE id = 2"),

@@ -35,7 +35,7 @@ fn text_entry(name: &str, value: &[u8]) -> Vec<u8> {
     [&short(name.as_bytes())[..], b"S", &long(value)].concat()
 }
 
-/// Cleaned in pieces of a size.
+/// Cleaned in pieces of this size.
 fn cleaned(bytes: &[u8], piece: usize) -> Vec<u8> {
     let mut cleaner = Cleaner::default();
     let mut clean = Vec::new();
@@ -50,7 +50,7 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 #[test]
-fn what_is_readable_and_short_goes_on_as_it_came() {
+fn short_readable_messages_are_not_changed() {
     let properties = [
         short(b"application/json"),
         long(&text_entry("traceparent", b"\xff\xfe any bytes")),
@@ -90,7 +90,7 @@ fn what_is_readable_and_short_goes_on_as_it_came() {
 }
 
 #[test]
-fn names_and_properties_that_are_no_text_become_text_of_the_same_length() {
+fn names_and_properties_that_are_not_utf_8_become_text_of_the_same_length() {
     let deliver = |key: &[u8]| {
         let parts = [
             &[0, 60, 0, 60][..],
@@ -117,7 +117,7 @@ fn names_and_properties_that_are_no_text_become_text_of_the_same_length() {
 }
 
 #[test]
-fn of_a_long_body_only_the_first_part_goes_on_and_the_size_is_said() {
+fn a_long_body_is_cut_and_its_original_size_is_added() {
     let size = 15_000_000;
     let mut stream = header(size, 1 << 7, &short(b"m-1"));
     for part in vec![b'x'; usize::try_from(size).unwrap()].chunks(131_064) {
@@ -134,7 +134,7 @@ fn of_a_long_body_only_the_first_part_goes_on_and_the_size_is_said() {
 }
 
 #[test]
-fn headers_are_bounded() {
+fn the_size_of_headers_is_limited() {
     let long_text = text_entry("traceparent", &[b'x'; 66_000]);
     let clean = cleaned(&with_headers(0, &long_text), 1000);
     assert!(clean.len() < LONGEST_HEADER_BYTES + 100);
@@ -164,7 +164,7 @@ fn headers_are_bounded() {
 
 proptest! {
     #[test]
-    fn nothing_panics_and_pieces_do_not_matter(
+    fn no_input_panics_however_it_is_split(
         payloads in prop::collection::vec((1_u8..=4, any::<Vec<u8>>()), 0..20),
         piece in 1_usize..50,
     ) {
@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn properties_of_any_bytes_come_out_as_text(flags: u16, bytes: Vec<u8>, size in 0_u64..1000) {
+    fn properties_with_any_bytes_become_text(flags: u16, bytes: Vec<u8>, size in 0_u64..1000) {
         let clean = cleaned(&header(size, flags, &bytes), usize::MAX);
         // It cannot be told apart from what is clean already.
         prop_assert_eq!(cleaned(&clean, usize::MAX), clean);

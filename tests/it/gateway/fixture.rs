@@ -1,4 +1,4 @@
-//! The whole way: gateway, api and worker as processes of their own, on real servers. And a caller.
+//! The whole path: gateway, api and worker as separate processes on real servers; and a caller.
 
 use std::net::SocketAddr;
 
@@ -13,19 +13,19 @@ use crate::support::process::{Process, Settings};
 use crate::support::servers::fresh_servers;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
-/// Of another client of the same service.
+/// The API key of another client of the same service.
 pub const KIOSK_KEY: &str = "gateway-test-key-of-another-client";
 
 /// Everything, from the gateway to the servers.
-pub struct Place {
+pub struct Fixture {
     pub gateway: Caller,
-    /// The service itself, past the gateway.
+    /// The service itself, without the gateway.
     pub service: Caller,
     _processes: (Krakend, Process, Process),
     _folder: TempDir,
 }
 
-impl Place {
+impl Fixture {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (database, amqp) = fresh_servers().await.unwrap();
@@ -67,7 +67,7 @@ fn clients_file(folder: &TempDir) -> String {
     file.display().to_string()
 }
 
-/// Who calls an address, without any key unless one is given.
+/// A caller of an address, without a key unless one is given.
 pub struct Caller {
     http: reqwest::Client,
     address: SocketAddr,
@@ -106,12 +106,12 @@ impl Caller {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     headers: HeaderMap,
-    /// Null where it is not JSON.
+    /// Null if it is not JSON.
     pub body: Value,
 }
 
@@ -127,14 +127,14 @@ impl Answer {
         }
     }
 
-    /// The same, if it has this status.
+    /// Returns it, or fails if it has another status.
     #[track_caller]
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         self
     }
 
-    /// A header's text, empty if it is not there.
+    /// A header's text, empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.map_or("", |value| value.to_str().unwrap())

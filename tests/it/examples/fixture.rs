@@ -12,10 +12,10 @@ use crate::support::process::{Process, Settings};
 use crate::support::servers::{AmqpUrl, fresh_servers};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-service");
-/// Of the one client.
+/// The API key of the client.
 pub const KEY: &str = "key-of-store-manager";
 
-pub struct Place {
+pub struct Fixture {
     pub api: Process,
     _worker: Process,
     pub amqp: AmqpUrl,
@@ -23,7 +23,7 @@ pub struct Place {
     pub folder: TempDir,
 }
 
-impl Place {
+impl Fixture {
     /// With further settings of the service.
     pub async fn start(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -57,7 +57,7 @@ impl Place {
         Api::new(self.api.api).with_key(KEY)
     }
 
-    /// Runs a program of the examples' users to its end, with what such a user has in the environment.
+    /// Runs a program to its end, with the environment of a user of the examples.
     pub async fn run(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = Command::new(program);
         command
@@ -99,7 +99,7 @@ impl Ran {
     }
 }
 
-/// The program that a variable of scripts/test names.
+/// The program named by a variable that scripts/test sets.
 pub fn tool(variable: &str, installed: &str, how: &str) -> String {
     if let Ok(named) = std::env::var(variable) {
         return named;
@@ -115,7 +115,7 @@ pub fn tool(variable: &str, installed: &str, how: &str) -> String {
 
 fn clients_file(folder: &Path) -> String {
     let digest = hex::encode(Sha256::digest(KEY));
-    // As whom the tests log in to RabbitMQ.
+    // The RabbitMQ user of the tests.
     let client =
         json!({ "name": "store-manager", "api_key_sha256": [digest], "rabbitmq_user": "guest" });
     let file = folder.join("clients.json");

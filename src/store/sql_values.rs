@@ -15,7 +15,7 @@ use crate::domain::Timestamp;
 /// One value of a row, or a parameter in addition to rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
-pub enum Cell<'a> {
+pub enum SqlValue<'a> {
     /// SQL's null.
     Null,
     /// Any whole number; a boolean is 0 or 1.
@@ -31,9 +31,9 @@ pub enum Cell<'a> {
 }
 
 /// The values of a row, in the order of its statement.
-pub type Row<'a> = Vec<Cell<'a>>;
+pub type Row<'a> = Vec<SqlValue<'a>>;
 
-impl<'a> Cell<'a> {
+impl<'a> SqlValue<'a> {
     /// Borrowed bytes.
     pub fn bytes(bytes: &'a [u8]) -> Self {
         Self::Bytes(Cow::Borrowed(bytes))
@@ -56,43 +56,43 @@ impl<'a> Cell<'a> {
     }
 }
 
-impl From<i64> for Cell<'_> {
+impl From<i64> for SqlValue<'_> {
     fn from(number: i64) -> Self {
         Self::Number(number)
     }
 }
 
-impl From<u32> for Cell<'_> {
+impl From<u32> for SqlValue<'_> {
     fn from(number: u32) -> Self {
         Self::Number(number.into())
     }
 }
 
-impl From<bool> for Cell<'_> {
+impl From<bool> for SqlValue<'_> {
     fn from(truth: bool) -> Self {
         Self::Number(truth.into())
     }
 }
 
-impl<'a> From<&'a str> for Cell<'a> {
+impl<'a> From<&'a str> for SqlValue<'a> {
     fn from(text: &'a str) -> Self {
         Self::Text(Cow::Borrowed(text))
     }
 }
 
-impl From<String> for Cell<'_> {
+impl From<String> for SqlValue<'_> {
     fn from(text: String) -> Self {
         Self::Text(Cow::Owned(text))
     }
 }
 
-impl From<Timestamp> for Cell<'_> {
+impl From<Timestamp> for SqlValue<'_> {
     fn from(moment: Timestamp) -> Self {
         Self::Moment(moment)
     }
 }
 
-impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
+impl<'a, T: Into<SqlValue<'a>>> From<Option<T>> for SqlValue<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
@@ -121,7 +121,7 @@ pub fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
 
 /// Binds parameters for either driver; each driver binds points in time differently.
 pub fn arguments<A: Arguments>(
-    parameters: &[Cell<'_>],
+    parameters: &[SqlValue<'_>],
     moment: fn(&mut A, Timestamp) -> Result<(), BoxDynError>,
 ) -> Result<A, sqlx::Error>
 where
@@ -130,16 +130,16 @@ where
     for<'q> Option<i64>: Encode<'q, A::Database> + Type<A::Database>,
 {
     let mut arguments = A::default();
-    let bytes = parameters.iter().map(Cell::len).sum::<usize>();
+    let bytes = parameters.iter().map(SqlValue::len).sum::<usize>();
     // In addition, a text is preceded by its length.
     arguments.reserve(parameters.len(), bytes + 3 * parameters.len());
     for parameter in parameters {
         match parameter {
-            Cell::Null => arguments.add(None::<i64>),
-            Cell::Number(number) => arguments.add(Some(*number)),
-            Cell::Moment(at) => moment(&mut arguments, *at),
-            Cell::Text(text) => arguments.add(text.as_ref()),
-            Cell::Bytes(bytes) => arguments.add(bytes.as_ref()),
+            SqlValue::Null => arguments.add(None::<i64>),
+            SqlValue::Number(number) => arguments.add(Some(*number)),
+            SqlValue::Moment(at) => moment(&mut arguments, *at),
+            SqlValue::Text(text) => arguments.add(text.as_ref()),
+            SqlValue::Bytes(bytes) => arguments.add(bytes.as_ref()),
         }
         .map_err(sqlx::Error::Encode)?;
     }

@@ -1,8 +1,8 @@
-//! No card number and no code is left anywhere: not in logs, messages, the database's files or the broker's.
+//! Card numbers and codes are not left anywhere: in logs, messages, or the files of database and broker.
 //!
-//! Every payment has a card number of its own, random and valid, so that sixteen digits in a row that are one of them
-//! cannot be chance. A code has three or four digits, which stand in every larger file by chance. So all cards have
-//! the same code, which must not stand behind its field's name anywhere, and which must not stand alone, as a word,
+//! Every payment has its own random valid card number, so that finding one of them cannot be a
+//! coincidence. A code has three or four digits, which occur in every larger file by chance. So all cards have
+//! the same code, which must not follow its field's name anywhere, and which must not occur as a separate word
 //! more than a few times: if codes leaked, each payment would leave one.
 
 mod search;
@@ -23,7 +23,7 @@ use servers::{overheard, publish, servers};
 
 use super::processes::PROGRAM;
 
-/// Chance hits of a code, as a word of its own.
+/// Accidental hits of a code as a separate word.
 const CHANCE: usize = 20;
 
 fn card(number: &str, as_numbers: bool) -> Value {
@@ -38,7 +38,7 @@ fn card(number: &str, as_numbers: bool) -> Value {
     json!({ "cardNumber": number, "cardCode": code, "expirationDate": "2035-01" })
 }
 
-/// Pays with the card, in one of the ways that there are over REST; or makes a token for a message, and returns it.
+/// Pays with the card in one of the ways of REST, or creates a token for a message and returns it.
 async fn present(api: &Api, place: usize, number: &str) -> Option<String> {
     let mut order = json!({ "order_id": place + 1, "user_id": 1, "total_amount": 10 });
     let card = card(number, place.is_multiple_of(2));
@@ -138,7 +138,7 @@ async fn the_embedded_service_leaves_no_card_in_its_folder_or_its_log() {
     service.kill();
     let places = [folder.path().to_owned()];
     nothing_is_found(&search, &places);
-    // The search finds what is there.
+    // The search finds what was planted.
     let leak = card(&search.numbers[7], true).to_string();
     let hexadecimal = hex::encode(&search.numbers[8]);
     std::fs::write(folder.path().join("planted"), leak + &hexadecimal).unwrap();
@@ -166,7 +166,7 @@ async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files
     channel.confirm_select(Default::default()).await.unwrap();
     let mut results = overheard(&channel).await;
 
-    // A thousand that pay; two more to be planted.
+    // A thousand numbers that pay, and two more to be planted.
     let search = Search::for_random_numbers(1002);
     let (numbers, planted) = search.numbers.split_at(1000);
     let api = Api::new(all.api);
@@ -178,7 +178,7 @@ async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files
         publish(&channel, "payments.requests", "order.payment", &body, &id).await;
     }
     refused(&api, &numbers[0]).await;
-    // A token that is used up: a dead letter.
+    // A used token gives a dead letter.
     let used_up =
         json!({ "order_id": 1, "user_id": 1, "total_amount": 10, "card_token": "tok_no" });
     publish(
@@ -190,7 +190,7 @@ async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files
     )
     .await;
 
-    // Whatever is published twice has its id twice: each result counts once, and all are searched.
+    // A result that is published twice has the same id: it counts once, and all copies are searched.
     let (mut messages, mut seen, mut succeeded) = (Vec::new(), HashSet::new(), 0);
     while seen.len() < 1001 {
         let next = tokio::time::timeout(std::time::Duration::from_secs(30), results.next());
@@ -209,7 +209,7 @@ async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files
     worker.kill();
     let places = servers.places(folder.path());
     let found = tokio::task::spawn_blocking(move || {
-        // Killed, not stopped: a stop would clear away what was only on its way.
+        // Killed, not stopped: a stop would remove temporary data.
         servers.database.kill().unwrap();
         servers.broker.kill().unwrap();
         (search.below(&places), search)
@@ -227,7 +227,7 @@ async fn a_thousand_payments_leave_no_card_in_logs_messages_or_the_servers_files
             .filter(|it| it.contains(number))
             .count()
     };
-    // The search finds what is there: in the table, the binary log, the queue.
+    // The search finds what was planted: in the table, the binary log, the queue.
     assert!(
         found
             .numbers

@@ -1,25 +1,26 @@
-//! Where a test of the contract takes place: a broker in memory or a virtual host of its own, with clients on it.
+//! The broker of a contract test: in memory, or a separate virtual host of RabbitMQ; and clients of it.
 
 use std::{sync::Arc, time::Duration};
 
 use payment_service::broker::{
-    Broker, Connection, Consumer, Delivery, Exchange, Properties, Publication, Queue, Topology,
+    Broker, ConnectionState, Consumer, Delivery, Exchange, Properties, Publication, Queue,
+    Topology,
     embedded::Embedded,
     rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls},
 };
 
 use crate::support::servers::fresh_vhost;
 
-/// Far beyond what any step takes.
+/// Much longer than any step takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One broker, with the topology that its clients declare.
-pub enum Place {
+pub enum Fixture {
     Memory(Embedded),
     RabbitMq { url: String, topology: Topology },
 }
 
-impl Place {
+impl Fixture {
     pub fn memory() -> Self {
         Self::Memory(Embedded::new().unwrap())
     }
@@ -44,7 +45,7 @@ impl Place {
         }
     }
 
-    /// Another process, as it were.
+    /// A second client, like another process.
     pub async fn client(&self) -> Arc<dyn Broker> {
         match self {
             Self::Memory(embedded) => Arc::new(embedded.another()),
@@ -71,7 +72,7 @@ pub fn options(url: &str) -> RabbitMqOptions {
 
 pub async fn is_up(client: &dyn Broker) {
     let mut connection = client.connection();
-    let up = connection.wait_for(|state| *state == Connection::Up);
+    let up = connection.wait_for(|state| *state == ConnectionState::Up);
     tokio::time::timeout(LIMIT, up)
         .await
         .expect("up in time")
@@ -86,7 +87,7 @@ pub async fn is_registered(consumer: &Consumer) {
         .expect("not closed");
 }
 
-/// Asks again and again until the answer is yes.
+/// Repeats a check until it succeeds.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     let asking = async {
         while !ask().await {
@@ -98,7 +99,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMu
         .unwrap_or_else(|_| panic!("{what}: not in time"));
 }
 
-/// For work that holds its thread, such as starting and stopping servers.
+/// For work that blocks its thread, such as starting and stopping servers.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }

@@ -16,23 +16,23 @@ const NUMBERS_AND_LENGTHS: [(usize, usize); 8] = [
 fn rows(number: usize, length: usize) -> Vec<Row<'static>> {
     let row = |row: usize| {
         vec![
-            Cell::from(i64::try_from(row).unwrap()),
-            Cell::from("\"".repeat(length)),
+            SqlValue::from(i64::try_from(row).unwrap()),
+            SqlValue::from("\"".repeat(length)),
         ]
     };
     (0..number).map(row).collect()
 }
 
 #[test]
-fn json_is_cut_between_rows_and_none_is_lost() {
+fn json_is_split_between_rows_and_none_is_lost() {
     static STATEMENT: ManyRows = ManyRows::Json("SELECT ?, ?");
     for (number, length) in NUMBERS_AND_LENGTHS {
         let commands = STATEMENT
-            .commands(rows(number, length), &[Cell::Number(-1)], LONGEST)
+            .commands(rows(number, length), &[SqlValue::Number(-1)], LONGEST)
             .unwrap();
         let mut read: Vec<(usize, String)> = Vec::new();
         for (_, parameters) in commands {
-            let [Cell::Text(json), Cell::Number(-1)] = parameters.as_slice() else {
+            let [SqlValue::Text(json), SqlValue::Number(-1)] = parameters.as_slice() else {
                 panic!("{parameters:?}");
             };
             let part: Vec<(usize, String)> = serde_json::from_str(json).unwrap();
@@ -46,7 +46,7 @@ fn json_is_cut_between_rows_and_none_is_lost() {
 }
 
 #[test]
-fn values_are_cut_into_lists_and_none_is_lost() {
+fn values_are_split_into_lists_and_none_is_lost() {
     static STATEMENT: ManyRows = ManyRows::values("VALUES ", "(?, ?)", " END");
     for (number, length) in NUMBERS_AND_LENGTHS {
         let commands = STATEMENT
@@ -61,7 +61,7 @@ fn values_are_cut_into_lists_and_none_is_lost() {
                 sql,
                 format!("VALUES {} END", vec!["(?, ?)"; listed].join(", "))
             );
-            written.extend(parameters.chunks(2).map(<[Cell<'_>]>::to_vec));
+            written.extend(parameters.chunks(2).map(<[SqlValue<'_>]>::to_vec));
         }
         // The last row may be there several times.
         written.dedup();
@@ -70,7 +70,7 @@ fn values_are_cut_into_lists_and_none_is_lost() {
 }
 
 #[test]
-fn a_batch_of_any_size_takes_two_statements_at_most_and_repeats_few_rows() {
+fn a_batch_of_any_size_needs_at_most_two_statements_and_repeats_few_rows() {
     static STATEMENT: ManyRows = ManyRows::values("VALUES ", "(?, ?)", " END");
     for number in 1..=256 {
         let commands = STATEMENT.commands(rows(number, 10), &[], LONGEST).unwrap();
@@ -82,37 +82,41 @@ fn a_batch_of_any_size_takes_two_statements_at_most_and_repeats_few_rows() {
 }
 
 #[test]
-fn keys_are_filled_up_with_the_last_one_after_the_other_parameters() {
+fn keys_are_padded_with_the_last_one_after_the_other_parameters() {
     static STATEMENT: ManyRows = ManyRows::keys("? IN (", ")");
     for number in [1, 2, 5, 256, 300] {
-        let keys: Vec<Row<'static>> = (0..number).map(|key: i64| vec![Cell::from(key)]).collect();
-        let commands = STATEMENT.commands(keys, &[Cell::Null], LONGEST).unwrap();
+        let keys: Vec<Row<'static>> = (0..number)
+            .map(|key: i64| vec![SqlValue::from(key)])
+            .collect();
+        let commands = STATEMENT
+            .commands(keys, &[SqlValue::Null], LONGEST)
+            .unwrap();
         let mut asked = Vec::new();
         for (sql, parameters) in commands {
             let (others, keys) = parameters.split_at(1);
-            assert_eq!(others, [Cell::Null]);
+            assert_eq!(others, [SqlValue::Null]);
             assert!(SIZES.contains(&keys.len()), "{}", keys.len());
             assert_eq!(sql, format!("? IN ({})", vec!["?"; keys.len()].join(", ")));
             asked.extend_from_slice(keys);
         }
         asked.dedup();
-        let expected: Vec<_> = (0..number).map(Cell::Number).collect();
+        let expected: Vec<_> = (0..number).map(SqlValue::Number).collect();
         assert_eq!(asked, expected);
     }
 }
 
 #[test]
-fn pairs_become_keys_and_values_and_keys_again() {
+fn pairs_become_keys_then_values_then_keys() {
     static STATEMENT: ManyRows = ManyRows::by_key(["? keys ", " values ", " in ", " end"]);
     for number in [1, 2, 5, 256, 300] {
         let pairs = rows(number, 3);
         let commands = STATEMENT
-            .commands(pairs.clone(), &[Cell::Null], LONGEST)
+            .commands(pairs.clone(), &[SqlValue::Null], LONGEST)
             .unwrap();
         let mut read = Vec::new();
         for (sql, parameters) in commands {
             let (others, listed) = parameters.split_at(1);
-            assert_eq!(others, [Cell::Null]);
+            assert_eq!(others, [SqlValue::Null]);
             let size = listed.len() / 3;
             assert!(SIZES.contains(&size), "{size}");
             let list = vec!["?"; size].join(", ");

@@ -22,7 +22,7 @@ use super::problem::{Kind, Problem};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const PAGE: &str = include_str!("docs/index.html");
+const PAGE: &str = include_str!("index.html");
 
 struct Asset {
     name: &'static str,
@@ -36,25 +36,25 @@ const ASSETS: [Asset; 4] = [
         name: "swagger-ui-bundle.js",
         media_type: "text/javascript; charset=utf-8",
         gzip: true,
-        content: include_bytes!("docs/swagger-ui-bundle.js.gz"),
+        content: include_bytes!("swagger-ui-bundle.js.gz"),
     },
     Asset {
         name: "swagger-ui.css",
         media_type: "text/css; charset=utf-8",
         gzip: true,
-        content: include_bytes!("docs/swagger-ui.css.gz"),
+        content: include_bytes!("swagger-ui.css.gz"),
     },
     Asset {
         name: "narrow.css",
         media_type: "text/css; charset=utf-8",
         gzip: false,
-        content: include_bytes!("docs/narrow.css"),
+        content: include_bytes!("narrow.css"),
     },
     Asset {
         name: "start.js",
         media_type: "text/javascript; charset=utf-8",
         gzip: false,
-        content: include_bytes!("docs/start.js"),
+        content: include_bytes!("start.js"),
     },
 ];
 

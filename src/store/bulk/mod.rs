@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 use super::StoreError;
-use super::cells::{Cell, Row, to_json};
+use super::sql_values::{Row, SqlValue, to_json};
 
 /// The possible lengths of a list. More rows than the last one do not queue up for one transaction.
 const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
@@ -69,7 +69,7 @@ enum Fill {
 }
 
 /// A statement with its parameters.
-pub type Command<'r> = (&'static str, Vec<Cell<'r>>);
+pub type Command<'r> = (&'static str, Vec<SqlValue<'r>>);
 
 impl ManyRows {
     /// `before (?, ?), (?, ?) after`
@@ -93,13 +93,13 @@ impl ManyRows {
     pub fn commands<'r>(
         &'static self,
         rows: Vec<Row<'r>>,
-        others: &[Cell<'r>],
+        others: &[SqlValue<'r>],
         longest: usize,
     ) -> Result<Vec<Command<'r>>, StoreError> {
         match self {
             Self::Json(sql) => Ok(json_arrays(&rows, longest)?
                 .into_iter()
-                .map(|json| (*sql, [&[Cell::from(json)], others].concat()))
+                .map(|json| (*sql, [&[SqlValue::from(json)], others].concat()))
                 .collect()),
             Self::Values(list) => Ok(list.commands(rows, others, longest, Fill::Some)),
             Self::Keys(list) | Self::ByKey(list) => {
@@ -120,7 +120,7 @@ impl List {
     fn commands<'r>(
         &'static self,
         rows: Vec<Row<'r>>,
-        others: &[Cell<'r>],
+        others: &[SqlValue<'r>],
         longest: usize,
         fill: Fill,
     ) -> Vec<Command<'r>> {
@@ -170,7 +170,7 @@ impl List {
 }
 
 /// Converts a sequence of pairs into keys, values, keys.
-fn by_key<'a, 'r>(pairs: &'a [Cell<'r>]) -> impl Iterator<Item = Cell<'r>> + use<'a, 'r> {
+fn by_key<'a, 'r>(pairs: &'a [SqlValue<'r>]) -> impl Iterator<Item = SqlValue<'r>> + use<'a, 'r> {
     let keys = pairs.iter().step_by(2);
     let values = pairs.iter().skip(1).step_by(2);
     keys.clone().chain(values).chain(keys).cloned()
@@ -192,7 +192,7 @@ fn bytes<'r>(rows: impl Iterator<Item = &'r Row<'r>>) -> usize {
 }
 
 fn length(row: &Row<'_>) -> usize {
-    row.iter().map(Cell::len).sum()
+    row.iter().map(SqlValue::len).sum()
 }
 
 /// Rows as JSON arrays of arrays.

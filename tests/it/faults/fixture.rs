@@ -1,4 +1,4 @@
-//! The servers under fault, and the ways of their administrators, which no fault of ours closes.
+//! The servers under fault, and administrators' connections to them, which the faults do not affect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,8 @@ pub struct Needs {
     pub clusters: bool,
 }
 
-/// A database and a virtual host, each with a proxy in front of it that the service goes through.
-pub struct Place {
+/// A database and a virtual host, each behind a proxy that the service connects to.
+pub struct Fixture {
     pub database: Option<Arc<Database>>,
     pub broker: Option<Arc<Broker>>,
     pub clusters: Option<Arc<Clusters>>,
@@ -34,11 +34,11 @@ pub struct Place {
     pub amqp_url: String,
     pub database_way: Proxy,
     pub broker_way: Proxy,
-    /// What the service is given.
+    /// The URL for the service.
     pub service_urls: [String; 2],
 }
 
-impl Place {
+impl Fixture {
     pub async fn start(needs: Needs) -> Self {
         if needs.clusters {
             return Self::on_clusters().await;
@@ -123,7 +123,7 @@ impl Place {
         }
     }
 
-    /// For somebody who only wants to be connected.
+    /// For connections that do nothing.
     pub fn crowd_url(&self) -> String {
         self.database_url.replacen("root@", "crowd:crowd@", 1)
     }
@@ -139,7 +139,7 @@ impl Place {
         name.replace("%2f", "/")
     }
 
-    /// Something that blocks, done to the database server of this place.
+    /// Runs a blocking operation on the database server.
     pub async fn with_database(
         &self,
         work: impl FnOnce(&Database) -> crate::support::servers::Result<()> + Send + 'static,
@@ -148,7 +148,7 @@ impl Place {
         blocking(move || work(&server)).await
     }
 
-    /// Something that blocks, done to the broker of this place.
+    /// Runs a blocking operation on the broker.
     pub async fn with_broker(
         &self,
         work: impl FnOnce(&Broker) -> crate::support::servers::Result<()> + Send + 'static,

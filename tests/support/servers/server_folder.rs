@@ -1,4 +1,4 @@
-//! Where one server lives: its folder, the user it runs as, and the root folder it sees.
+//! The folder of one server, the user that it runs as, and its root folder.
 
 use std::{
     fmt::Write as _,
@@ -15,8 +15,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// A temporary folder with a supervisor on it.
 #[derive(Debug)]
-pub struct Place {
-    /// What the server sees as `/`.
+pub struct ServerFolder {
+    /// The server's `/`.
     root: PathBuf,
     /// The folder as the server sees it.
     inside: PathBuf,
@@ -25,7 +25,7 @@ pub struct Place {
     pub supervisor: Supervisor,
 }
 
-impl Place {
+impl ServerFolder {
     /// `user` is the account to run as when this process is root.
     pub fn new(flavor: Flavor, kind: &str, user: &str) -> Result<Self> {
         let root = flavor.root()?;
@@ -114,7 +114,7 @@ impl Place {
         if self.root != Path::new("/") {
             words.extend(["chroot".to_owned(), self.root.display().to_string()]);
         }
-        // Dies with the supervisor, should somebody kill that one too.
+        // Ends with the supervisor, even if that is killed, too.
         words.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));
         if let Some((user, group)) = self.user {
             words.extend([
@@ -133,7 +133,7 @@ impl Place {
         environment: &[(&str, String)],
         command: &[String],
     ) -> Result<u32> {
-        // A broker holds more files open than the usual limit; where it cannot be raised, the usual one has to do.
+        // A broker opens more files than the usual limit; if it cannot be raised, the usual one must be enough.
         let mut script = "ulimit -n 65536 2>/dev/null\ncd /\nexec env -i".to_owned();
         for (key, value) in environment_with_path(environment) {
             let _ = write!(script, " {}", quote(&format!("{key}={value}")));
@@ -146,7 +146,7 @@ impl Place {
         self.supervisor.run(name)
     }
 
-    /// Runs a command to its end and returns what it said; all of it is the error if it failed.
+    /// Runs a command to its end and returns its output, which is the error if it failed.
     pub fn run(
         &self,
         environment: &[(&str, String)],

@@ -1,4 +1,4 @@
-//! Where a tool is tried: a database of its own, and the program as a separate process.
+//! For tests of commands: a separate database, and the program as a separate process.
 
 use std::process::{Command, Output, Stdio};
 
@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use crate::support::process::SEAL_KEYS;
 use crate::support::servers::{AmqpUrl, DatabaseUrl, fresh_database, fresh_servers};
 
-/// Data of its own, and how the program is configured.
-pub struct Place {
+/// Data, and the configuration of the program.
+pub struct Fixture {
     data: Data,
     more: Vec<(&'static str, String)>,
 }
@@ -23,24 +23,24 @@ enum Data {
     Server(DatabaseUrl, Option<AmqpUrl>),
 }
 
-impl Place {
+impl Fixture {
     /// Both kinds of database, with the schema.
     pub async fn both() -> [Self; 2] {
         let places = [
             Self::of(Data::File(TempDir::new().unwrap())),
             Self::of(Data::Server(fresh_database().await.unwrap(), None)),
         ];
-        for place in &places {
-            place.migrate().await;
+        for fixture in &places {
+            fixture.migrate().await;
         }
         places
     }
 
     /// A file with the schema.
     pub async fn embedded() -> Self {
-        let place = Self::of(Data::File(TempDir::new().unwrap()));
-        place.migrate().await;
-        place
+        let fixture = Self::of(Data::File(TempDir::new().unwrap()));
+        fixture.migrate().await;
+        fixture
     }
 
     /// Database and broker as they come: empty.
@@ -91,7 +91,7 @@ impl Place {
         }
     }
 
-    /// The one number that a query finds.
+    /// The number that a query returns.
     pub async fn number(&self, sql: &'static str) -> i64 {
         match &self.data {
             Data::File(folder) => {
@@ -108,7 +108,7 @@ impl Place {
         }
     }
 
-    /// A statement behind the service's back.
+    /// Runs a statement directly on the database.
     pub async fn execute(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());
         match &self.data {
@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// What the program is configured with.
+    /// The environment variables of the program.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = match &self.data {
             Data::File(folder) => vec![
@@ -165,7 +165,7 @@ impl Ended {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The whole answer, if it ended so.
+    /// Returns it, or fails if it ended with another exit code.
     pub fn with(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
         self

@@ -1,0 +1,36 @@
+//! Creates the simulated issuer from its settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::IssuerSettings;
+use crate::processors::Processor;
+use crate::processors::simulated::{Latency, Ledger, Options, SimulatedIssuer};
+use crate::store::Store;
+use crate::store::batch::Limits;
+use crate::watchdog::vital::Vital;
+
+/// The issuer, and the tasks that write its ledger, if it has one.
+pub(super) fn simulated_issuer(
+    settings: IssuerSettings,
+    database: &Store,
+) -> (Arc<dyn Processor>, Vec<Vital>) {
+    let options = Options {
+        latency: Latency {
+            mean: settings.latency,
+            seed: settings.seed,
+        },
+        now: time::OffsetDateTime::now_utc,
+    };
+    // The ledger's rows are written in groups: otherwise they would be a third of all transactions under load.
+    let limits = Limits {
+        linger: Duration::from_millis(5),
+        lanes: database.lanes(),
+        ..Limits::default()
+    };
+    let ledger = settings
+        .ledger
+        .then(|| Ledger::spawn(database.clone(), limits));
+    let vitals = ledger.iter().flat_map(Ledger::vitals).collect();
+    (Arc::new(SimulatedIssuer::new(options, ledger)), vitals)
+}
