@@ -15,7 +15,7 @@ pub mod return_url;
 pub mod timestamp;
 pub mod transition;
 
-pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration};
+pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration, Funding};
 pub use client::ClientName;
 pub use event::{Event, EventId, EventKind};
 pub use metadata::Metadata;

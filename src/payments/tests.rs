@@ -20,7 +20,8 @@ use crate::broker::Publication;
 use crate::broker::{Exchange, Properties};
 use crate::domain::Origin;
 use crate::domain::{
-    Answer, Brand, ClientName, Currency, Expiration, Metadata, Money, OrderId, Trigger, UserId,
+    Answer, Brand, ClientName, Currency, Expiration, Funding, Metadata, Money, OrderId, Trigger,
+    UserId,
 };
 use crate::domain::{CardSummary, PaymentId};
 use crate::payments::outgoing::Outgoing;
@@ -98,6 +99,7 @@ fn presented() -> PresentedCard {
             brand: Brand::Visa,
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2040-01").unwrap(),
+            funding: Funding::Credit,
         },
         sealed: SealedCard(vec![1]),
     }

@@ -54,6 +54,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "ledger currency",
             include_str!("../../migrations/mysql/0011_ledger_currency.sql"),
         ),
+        (
+            15,
+            "method",
+            include_str!("../../migrations/mysql/0015_method.sql"),
+        ),
     ])
 });
 
@@ -104,6 +109,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             12,
             "ledger currency",
             include_str!("../../migrations/sqlite/0012_ledger_currency.sql"),
+        ),
+        (
+            16,
+            "method",
+            include_str!("../../migrations/sqlite/0016_method.sql"),
         ),
     ])
 });

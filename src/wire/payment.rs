@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Brand, Expiration, Metadata, Payment, PaymentId, PaymentStatus, rfc3339};
+use crate::domain::{
+    Brand, Expiration, Funding, Metadata, Payment, PaymentId, PaymentStatus, rfc3339,
+};
 
 /// A payment as JSON. Absent values are null; no field is ever left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +64,8 @@ pub struct PaymentMethodObject {
     /// `YYYY-MM`
     #[schemars(with = "String", regex(pattern = "^[0-9]{4}-[0-9]{2}$"))]
     pub expiration: Expiration,
+    /// What stands behind the card, by its number range; `unknown` for most.
+    pub funding: Funding,
 }
 
 impl From<&Payment> for PaymentObject {
@@ -82,6 +86,7 @@ impl From<&Payment> for PaymentObject {
                 brand: card.brand,
                 last4: card.last4.clone(),
                 expiration: card.expiration,
+                funding: card.funding,
             }),
             attempt: payment.attempt,
             metadata: payment.metadata.clone(),

@@ -13,7 +13,7 @@ fn payment(status: &str, changes: Value) -> Value {
     let mut payment = json!({
         "payment_id": 42, "id": 42, "order_id": 1, "user_id": 1, "total_amount": 99.53, "currency": "CAD",
         "status": status, "is_paid": status == "succeeded", "decline_code": null, "authorization_code": null,
-        "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01"},
+        "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01", "funding": "credit"},
         "attempt": 1, "metadata": {}, "return_url": null, "created_at": CREATED, "updated_at": CHANGED,
     });
     if let Value::Object(changes) = changes {
@@ -41,7 +41,7 @@ pub(super) fn succeeded() -> Sample {
 }
 
 pub(super) fn declined() -> Sample {
-    let method = json!({"type": "card", "brand": "visa", "last4": "9995", "expiration": "2030-01"});
+    let method = json!({"type": "card", "brand": "visa", "last4": "9995", "expiration": "2030-01", "funding": "credit"});
     let changes = json!({"decline_code": "insufficient_funds", "payment_method": method});
     let value = payment("declined", changes);
     (
@@ -169,7 +169,7 @@ fn card(number: &str) -> Value {
 
 pub(super) fn card_token() -> Sample {
     let value = json!({
-        "card_token": "tok_8w2kT1mZ4bQx7Rj5", "brand": "mastercard", "last4": "4444", "expires_at": "2026-11-01T10:15:00.123456Z",
+        "card_token": "tok_8w2kT1mZ4bQx7Rj5", "brand": "mastercard", "last4": "4444", "funding": "credit", "expires_at": "2026-11-01T10:15:00.123456Z",
     });
     ("token", "Valid for one payment.", value)
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::domain::Origin;
 use crate::domain::{
-    Brand, CardSummary, ClientName, Currency, Expiration, Metadata, Money, OrderId, Payment,
-    PaymentId, UserId,
+    Brand, CardSummary, ClientName, Currency, Expiration, Funding, Metadata, Money, OrderId,
+    Payment, PaymentId, UserId,
 };
 use crate::payments::presented_card::PresentedCard;
 use crate::vault::SealedCard;
@@ -100,6 +100,7 @@ pub fn card() -> PresentedCard {
             brand: Brand::Visa,
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2030-01").unwrap(),
+            funding: Funding::Credit,
         },
         sealed: SealedCard(vec![1]),
     }

@@ -28,6 +28,7 @@ pub(super) mod card_tokens;
 mod events;
 mod id_blocks;
 mod issuer_ledger;
+mod method_column;
 pub(super) mod outbox;
 pub(super) mod payments;
 

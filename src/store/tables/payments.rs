@@ -8,10 +8,10 @@ use time::PrimitiveDateTime;
 use time::macros::datetime;
 
 use super::card_columns::{CardRecord, card};
-use super::sorted;
+use super::{method_column, sorted};
 use crate::domain::{
-    ClientName, Currency, DeclineCode, Money, OrderId, Payment, PaymentId, PaymentStatus,
-    PendingOutcome, Phase, ReturnUrl, Timestamp, UserId,
+    CardSummary, ClientName, Currency, DeclineCode, Money, OrderId, Payment, PaymentId,
+    PaymentStatus, PendingOutcome, Phase, ReturnUrl, Timestamp, UserId,
 };
 use crate::store::cells::{Cell, Row};
 use crate::store::columns::Columns;
@@ -168,9 +168,10 @@ static INSERT_PAYMENTS: Both<ManyRows> = Both {
 INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
     card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
-    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin, return_url
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin, return_url,
+    method
 ) VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         " ON DUPLICATE KEY UPDATE id = payments.id",
     ),
     sqlite: Json("
@@ -178,7 +179,7 @@ INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
     card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
     phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin,
-    return_url
+    return_url, method
 )
 SELECT
     value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
@@ -186,7 +187,8 @@ SELECT
     value ->> '$[10]', value ->> '$[11]', value ->> '$[12]', value ->> '$[13]', value ->> '$[14]',
     value ->> '$[15]', value ->> '$[16]', value ->> '$[17]', value ->> '$[18]', value ->> '$[19]',
     unhex(value ->> '$[20]'), value ->> '$[21]', value ->> '$[22]', unhex(value ->> '$[23]'),
-    unhex(value ->> '$[24]'), value ->> '$[25]', value ->> '$[26]'
+    unhex(value ->> '$[24]'), value ->> '$[25]', value ->> '$[26]',
+    value ->> '$[27]'
 FROM json_each(?1) WHERE true
 ON CONFLICT DO NOTHING"),
 };
@@ -198,9 +200,9 @@ static UPDATE_PAYMENTS: Both<ManyRows> = Both {
 INSERT INTO payments (
     id, status, decline_code, authorization_code, card_brand, card_last4, card_expiration, attempt,
     sequence, updated_at, try_number, phase, uncertain, sealed_card, claimed_until, check_at, pending_code,
-    client, order_id, user_id, amount_minor, currency, metadata, created_at, origin
+    method, client, order_id, user_id, amount_minor, currency, metadata, created_at, origin
 ) VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, '', '', '2000-01-01', '')",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, '', '', '2000-01-01', '')",
         "
 ON DUPLICATE KEY UPDATE
     status = VALUES(status),
@@ -218,7 +220,8 @@ ON DUPLICATE KEY UPDATE
     sealed_card = VALUES(sealed_card),
     claimed_until = VALUES(claimed_until),
     check_at = VALUES(check_at),
-    pending_code = VALUES(pending_code)",
+    pending_code = VALUES(pending_code),
+    method = VALUES(method)",
     ),
     sqlite: Json("
 UPDATE payments SET
@@ -227,7 +230,7 @@ UPDATE payments SET
     attempt = value ->> '$[7]', sequence = value ->> '$[8]', updated_at = value ->> '$[9]',
     try_number = value ->> '$[10]', phase = value ->> '$[11]', uncertain = value ->> '$[12]',
     sealed_card = unhex(value ->> '$[13]'), claimed_until = value ->> '$[14]', check_at = value ->> '$[15]',
-    pending_code = value ->> '$[16]'
+    pending_code = value ->> '$[16]', method = value ->> '$[17]'
 FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
 };
 
@@ -313,6 +316,7 @@ pub(in crate::store) struct PaymentRecord {
     fingerprint: Option<Vec<u8>>,
     origin: String,
     return_url: Option<String>,
+    method: Option<String>,
 }
 
 impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
@@ -344,6 +348,7 @@ impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
             fingerprint: row.bytes_or_null("fingerprint")?,
             origin: row.text("origin")?,
             return_url: row.text_or_null("return_url")?,
+            method: row.text_or_null("method")?,
         })
     }
 }
@@ -379,6 +384,8 @@ impl TryFrom<PaymentRecord> for StoredPayment {
         let id = record.id;
         let broken = |column: &str| StoreError::Corrupt(unreadable(column));
         let currency = Currency::parse(&record.currency).map_err(|_| broken("currency"))?;
+        let funding = method_column::funding(record.method.as_deref(), record.attempt);
+        let card = record.card.summary().map_err(|()| broken("card"))?;
         let payment = Payment {
             id: PaymentId(id),
             client: ClientName::parse(&record.client).map_err(|_| broken("client"))?,
@@ -389,7 +396,7 @@ impl TryFrom<PaymentRecord> for StoredPayment {
             status: PaymentStatus::parse(&record.status).ok_or_else(|| broken("status"))?,
             decline_code: record.decline_code.map(DeclineCode::new),
             authorization_code: record.authorization_code,
-            card: record.card.summary().map_err(|()| broken("card"))?,
+            card: card.map(|card| CardSummary { funding, ..card }),
             attempt: u32::try_from(record.attempt).map_err(|_| broken("attempt"))?,
             metadata: serde_json::from_str(&record.metadata).map_err(|_| broken("metadata"))?,
             return_url: record
@@ -470,6 +477,7 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         key.map(|key| Cell::bytes(&key.fingerprint)).into(),
         Cell::json(&row.origin)?,
         payment.return_url.as_ref().map(ReturnUrl::as_str).into(),
+        method_column::written(payment),
     ])
 }
 
@@ -499,6 +507,7 @@ fn moved_payment(row: &StoredPayment) -> Row<'_> {
         row.claimed_until.into(),
         row.check_at.into(),
         pending_code(row),
+        method_column::written(payment),
     ]
 }
 

@@ -17,7 +17,7 @@ use payment_service::payments::presented_card::PresentedCard;
 use payment_service::payments::row_ids::RowIds;
 use payment_service::store::Store;
 use payment_service::store::ids::IdSpace;
-use payment_service::store::rows::Fact;
+use payment_service::store::rows::{Fact, StoredPayment};
 use payment_service::vault::SealedCard;
 use payment_service::wire::work::WorkMessage;
 use tokio::sync::mpsc;
@@ -209,6 +209,33 @@ async fn a_result_is_told_as_it_was_although_the_payment_has_moved_on() {
         assert_eq!(case.swept().await.len(), swept.len());
         let depth = case.database.outbox_depth().await.unwrap();
         assert_eq!(depth.quarantined, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_funding_of_a_card_that_an_earlier_release_wrote_is_unknown() {
+    for case in Case::on_both().await {
+        let rows = [1, 2, 3].map(|id| StoredPayment {
+            idempotency: None,
+            ..full(id)
+        });
+        keep(&case.database, &rows).await;
+        let attempt = rows[0].payment.attempt;
+        for sql in [
+            "UPDATE payments SET method = NULL WHERE id = 2".to_owned(),
+            // It has presented another card, and left the column as it was.
+            format!("UPDATE payments SET attempt = {attempt} - 1 WHERE id = 3"),
+        ] {
+            case.place.execute(&sql).await;
+        }
+        for (id, funding) in [(1, "prepaid"), (2, "unknown"), (3, "unknown")] {
+            let row = case.database.payment(PaymentId(id)).await.unwrap();
+            let card = row.unwrap().payment.card.unwrap();
+            assert_eq!(
+                (card.last4.as_str(), card.funding.as_str()),
+                ("4444", funding)
+            );
+        }
     }
 }
 

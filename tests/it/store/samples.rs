@@ -6,8 +6,8 @@ use payment_service::broker::Publication;
 use payment_service::domain::Origin;
 use payment_service::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
-    Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl, Timestamp,
-    UserId,
+    Funding, Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl,
+    Timestamp, UserId,
 };
 use payment_service::store::rows::{
     CardToken, Content, Fact, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
@@ -105,6 +105,10 @@ pub fn full(id: i64) -> StoredPayment {
     );
     row.payment.return_url = Some(ReturnUrl::parse(&url).unwrap());
     row.payment.attempt = i32::MAX as u32;
+    row.payment.card = Some(CardSummary {
+        funding: Funding::Prepaid,
+        ..card()
+    });
     row.payment.sequence = i32::MAX as u32;
     row.payment.updated_at = seconds(1);
     row.try_number = i32::MAX as u32;
@@ -128,6 +132,7 @@ pub fn card() -> CardSummary {
         brand: Brand::Mastercard,
         last4: "4444".to_owned(),
         expiration: Expiration::parse("2031-05").unwrap(),
+        funding: Funding::Unknown,
     }
 }
 
