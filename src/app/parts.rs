@@ -72,6 +72,7 @@ impl Parts {
             database: database.clone(),
             seal: Arc::clone(&seal),
             processor: Arc::clone(&processor),
+            clients: config.clients.clone(),
             backlog: backlog.clone(),
         });
         let waiters = Waiters::new(MOST_WAITERS);

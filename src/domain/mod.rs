@@ -23,7 +23,7 @@ pub use money::{Currency, Money};
 pub use origin::Origin;
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};
 pub use payment::{OrderId, Payment, PaymentId, PaymentStatus, UserId};
-pub use request::{PaymentMethod, PaymentRequest};
+pub use request::{MethodForm, PaymentMethod, PaymentRequest};
 pub use return_url::{ReturnUrl, WebOrigin};
 pub use timestamp::{Timestamp, rfc3339};
 pub use transition::{Next, Phase, Progress, Refusal, Trigger, next};

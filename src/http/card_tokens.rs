@@ -13,7 +13,7 @@ use super::Api;
 use super::auth::Caller;
 use super::body::JsonBody;
 use super::problem::Problem;
-use crate::domain::{Brand, Funding, rfc3339};
+use crate::domain::{Brand, Funding, MethodForm, rfc3339};
 use crate::wire::request::parse_card;
 
 /// A token for a card, valid for one payment within 15 minutes.
@@ -42,7 +42,8 @@ pub async fn create(
     let rules = api.clients.rules(&client);
     let card = parse_card(&body, &api.rules(&rules))?;
     drop(body);
-    let token = api.acceptor.issue_token(&client, card).await?;
+    let token = api.acceptor.issue_token(&client, card).await;
+    let token = token.map_err(|error| Problem::about(error, MethodForm::Whole))?;
     let object = CardTokenObject {
         card_token: &token.card_token,
         brand: token.card.brand,

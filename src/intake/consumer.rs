@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::order_reader::OrderReader;
 use crate::broker::{Broker, Consumer, Delivery, Queue};
+use crate::domain::MethodForm;
 use crate::domain::card::without_card_number;
 use crate::payments::commands::Commands;
 use crate::payments::outbox::Refused;
@@ -83,6 +84,7 @@ impl Orders {
                 Err(refusal) => refusal,
                 Ok(submission) => {
                     let client = submission.client.clone();
+                    let form = submission.request.method_form;
                     match self.acceptor.accept(submission).await {
                         Ok(accepted) => {
                             tracing::debug!(
@@ -92,7 +94,7 @@ impl Orders {
                             );
                             return delivery.settle.acknowledge().await;
                         }
-                        Err(error) => match fate(&error) {
+                        Err(error) => match fate(&error, form) {
                             Fate::Refuse(refusal) => Refusal {
                                 client: Some(client),
                                 ..refusal
@@ -154,12 +156,18 @@ fn shown_id(delivery: &Delivery) -> Option<&str> {
 }
 
 /// Decides what happens to a message.
-fn fate(error: &AcceptError) -> Fate {
-    let refuse = |reason| Fate::Refuse(Refusal::new(reason, format!("{error}.")));
+fn fate(error: &AcceptError, form: MethodForm) -> Fate {
+    let refuse = |reason| {
+        Fate::Refuse(Refusal {
+            errors: error.invalid_field(form).into_iter().collect(),
+            ..Refusal::new(reason, format!("{error}."))
+        })
+    };
     match error {
         AcceptError::KeyReused => refuse("message_id_reused"),
         AcceptError::TokenUnusable => refuse("card_token_unusable"),
         AcceptError::TokenExpired => refuse("card_token_expired"),
+        AcceptError::NotAllowed { what, .. } => refuse(what.code()),
         AcceptError::NotFound(_) | AcceptError::Refused(_) => refuse("not_possible"),
         AcceptError::Seal(_) => refuse("card_token_unreadable"),
         AcceptError::Store(StoreError::Rejected(_)) => refuse("data_refused"),

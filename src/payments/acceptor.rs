@@ -6,6 +6,7 @@ use super::AcceptError;
 use super::backlog::Backlog;
 use super::commands::Commands;
 use super::presented_card::PresentedCard;
+use crate::clients::Clients;
 use crate::domain::{Card, ClientName, PaymentId};
 use crate::processors::Processor;
 use crate::store::quarantine::Quarantined;
@@ -23,6 +24,8 @@ pub struct Acceptor {
     pub seal: Arc<SealKeys>,
     /// Knows the reusable test tokens.
     pub processor: Arc<dyn Processor>,
+    /// Knows which payment methods and cards each client may use.
+    pub clients: Clients,
     /// Knows how many rows wait to be published.
     pub backlog: Backlog,
 }

@@ -95,6 +95,24 @@ mod tests {
     }
 
     #[test]
+    fn the_same_method_in_its_other_form_has_the_same_bytes() {
+        let order = |name: &str, value: Value| {
+            let mut order = json!({"order_id": 1, "user_id": 2, "total_amount": 99.53});
+            order[name] = value;
+            canonical(order)
+        };
+        let card = json!({"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2030-01"});
+        let mut nested = card.clone();
+        nested["type"] = json!("card");
+        assert_eq!(order("card", card), order("payment_method", nested));
+        let nested = json!({"type": "card", "card_token": "tok_visa"});
+        assert_eq!(
+            order("card_token", json!("tok_visa")),
+            order("payment_method", nested)
+        );
+    }
+
+    #[test]
     fn every_difference_shows() {
         let body = |changed: Value| {
             let mut body = json!({

@@ -26,6 +26,7 @@ impl Acceptor {
         client: &ClientName,
         card: Card,
     ) -> Result<IssuedToken, AcceptError> {
+        self.check(client, &card, false)?;
         let id = TokenId(format!(
             "tok_{}",
             Alphanumeric.sample_string(&mut rand::rng(), 32)
@@ -58,25 +59,34 @@ impl Acceptor {
         }
     }
 
+    /// The card behind a method, if the client may use it.
     pub(super) async fn resolve_method(
         &self,
         client: &ClientName,
         method: PaymentMethod,
     ) -> Result<Resolved, AcceptError> {
-        let token = match method {
-            PaymentMethod::Card(card) => {
-                return Ok(Resolved {
-                    card: Some(card),
-                    token: None,
-                });
+        let (card, token, by_token) = match method {
+            PaymentMethod::Card(card) => (card, None, false),
+            PaymentMethod::Token(text) => {
+                let (card, token) = self.card_of_token(client, text).await?;
+                (card, token, true)
             }
-            PaymentMethod::Token(token) => token,
         };
+        self.check(client, &card, by_token)?;
+        Ok(Resolved {
+            card: Some(card),
+            token,
+        })
+    }
+
+    /// The card of a token, and the id of the token unless it may be used again.
+    async fn card_of_token(
+        &self,
+        client: &ClientName,
+        token: String,
+    ) -> Result<(Card, Option<TokenId>), AcceptError> {
         if let Some(card) = self.processor.test_card(&token) {
-            return Ok(Resolved {
-                card: Some(card),
-                token: None,
-            });
+            return Ok((card, None));
         }
         let id = TokenId(token);
         let row = self.database.card_token(&id).await?;
@@ -88,9 +98,12 @@ impl Acceptor {
             .seal
             .open(&sealed, Owner::Token(&id.0, client))
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        Ok(Resolved {
-            card: Some(card),
-            token: Some(id),
-        })
+        Ok((card, Some(id)))
+    }
+
+    fn check(&self, client: &ClientName, card: &Card, by_token: bool) -> Result<(), AcceptError> {
+        let rules = self.clients.rules(client);
+        let checked = rules.check_card(card.number.funding());
+        checked.map_err(|what| AcceptError::NotAllowed { what, by_token })
     }
 }

@@ -42,9 +42,13 @@ fn schemas() -> Value {
     let mut schemas = generator.take_definitions(true);
     for (name, schema) in [
         ("Card", schema::card()),
+        ("CardMethod", schema::card_method()),
         ("CardOrToken", schema::card_or_token()),
+        ("GivenMethod", schema::given_method()),
         ("PaymentRequest", schema::payment_request()),
+        ("PresentedMethod", schema::presented_method()),
         ("PresentedToken", schema::presented_token()),
+        ("TokenMethod", schema::token_method()),
     ] {
         schemas.insert(name.to_owned(), schema);
     }

@@ -1,6 +1,6 @@
 //! Examples of problems: which operations return which, and their texts.
 
-use crate::domain::{PaymentId, Refusal};
+use crate::domain::{Funding, PaymentId, Refusal};
 use crate::http::body;
 use crate::http::problem::{Kind, Problem};
 use crate::http::server::{head, socket};
@@ -8,6 +8,7 @@ use crate::payments::AcceptError;
 use crate::store::StoreError;
 use crate::store::quarantine::Quarantined;
 use crate::wire::fields::FieldError;
+use crate::wire::rules::NotAllowed;
 
 type Named = (&'static str, Problem);
 
@@ -126,7 +127,20 @@ pub(super) fn tokens() -> Vec<Named> {
     vec![
         ("token_unusable", AcceptError::TokenUnusable.into()),
         ("token_expired", AcceptError::TokenExpired.into()),
+        ("not_allowed", not_allowed().into()),
     ]
+}
+
+/// The client may not use the card.
+fn not_allowed() -> AcceptError {
+    let what = NotAllowed::Funding {
+        funding: Funding::Prepaid,
+        allowed: vec![Funding::Credit, Funding::Debit],
+    };
+    AcceptError::NotAllowed {
+        what,
+        by_token: true,
+    }
 }
 
 /// Problems of `Idempotency-Key`, and of new payments.

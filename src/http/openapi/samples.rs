@@ -112,6 +112,11 @@ pub(super) fn payment_requests() -> Vec<Sample> {
             order(json!({"card": card("4242424242424242")})),
         ),
         (
+            "with_method",
+            "With a payment method that names its type.",
+            order(json!({"payment_method": {"type": "card", "card_token": "tok_visa_debit"}})),
+        ),
+        (
             "everything",
             "With all fields.",
             order(json!({
@@ -142,6 +147,11 @@ pub(super) fn methods() -> Vec<Sample> {
     vec![
         ("token", "A token.", json!({"card_token": "tok_visa"})),
         ("strings", "As strings.", card("4242424242424242")),
+        (
+            "method",
+            "A payment method that names its type.",
+            json!({"payment_method": {"type": "card", "card_token": "tok_visa_debit"}}),
+        ),
         ("numbers", "As older callers send it: numbers.", numbers),
         (
             "declined",

@@ -100,6 +100,7 @@ impl Served {
                 database: database.clone(),
                 seal: Arc::new(SealKeys::generate()),
                 processor: Arc::new(SimulatedIssuer::new(issuer, None)),
+                clients: clients.clone(),
                 backlog: never_run.backlog(),
             }),
             queries: Queries::new(database),

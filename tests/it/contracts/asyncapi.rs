@@ -159,7 +159,7 @@ fn every_example_is_an_example() {
             }
         }
     }
-    assert_eq!(seen, 16);
+    assert_eq!(seen, 17);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod idempotency;
 mod isolation;
 mod liveness;
 mod messages;
+mod methods;
 mod old_callers;
 pub mod processes;
 mod reading;
