@@ -6,6 +6,7 @@ pub mod card;
 pub mod client;
 pub mod event;
 pub mod metadata;
+pub mod method;
 pub mod money;
 pub mod origin;
 pub mod outcome;
@@ -19,6 +20,7 @@ pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration, Fundi
 pub use client::ClientName;
 pub use event::{Event, EventId, EventKind};
 pub use metadata::Metadata;
+pub use method::{MethodSummary, OtherMethod, OtherSummary};
 pub use money::{Currency, Money};
 pub use origin::Origin;
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};

@@ -1,6 +1,6 @@
 //! The request for a payment.
 
-use super::{Card, Metadata, Money, OrderId, ReturnUrl, UserId};
+use super::{Card, Metadata, Money, OrderId, OtherMethod, ReturnUrl, UserId};
 
 /// A client's request for a payment.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub enum PaymentMethod {
     Card(Card),
     /// A token of `POST /card-tokens`, or a reusable test token.
     Token(String),
+    /// Another method.
+    Other(OtherMethod),
 }
 
 /// The form in which a body gives its payment method, which decides how errors name its fields.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::AcceptError;
 use super::backlog::Backlog;
 use super::commands::Commands;
-use super::presented_card::PresentedCard;
+use super::presented_card::{Clear, PresentedCard};
 use crate::clients::Clients;
-use crate::domain::{Card, ClientName, PaymentId};
+use crate::domain::{ClientName, MethodSummary, PaymentId};
 use crate::processors::Processor;
 use crate::store::quarantine::Quarantined;
 use crate::store::rows::StoredPayment;
@@ -61,18 +61,20 @@ impl Acceptor {
 
     pub(super) fn seal_card(
         &self,
-        card: &Card,
+        method: &Clear,
         payment: PaymentId,
         attempt: u32,
     ) -> Result<PresentedCard, AcceptError> {
-        let sealed = self
-            .seal
-            .seal(card, Owner::Payment(payment, attempt))
-            .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        Ok(PresentedCard {
-            summary: card.summary(),
-            sealed,
-        })
+        let owner = Owner::Payment(payment, attempt);
+        let (sealed, summary) = match method {
+            Clear::Card(card) => (self.seal.seal(card, owner), card.summary().into()),
+            Clear::Other(other) => (
+                self.seal.seal_other(other, owner),
+                MethodSummary::Other(other.summary().clone()),
+            ),
+        };
+        let sealed = sealed.map_err(|error| AcceptError::Seal(error.to_string()))?;
+        Ok(PresentedCard { summary, sealed })
     }
 }
 

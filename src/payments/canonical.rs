@@ -18,8 +18,12 @@ impl PaymentRequest {
             .iter()
             .map(|(key, value)| key.len() + value.len() + 16)
             .sum();
+        let secret = match &self.method {
+            Some(PaymentMethod::Other(other)) => other.expose().len(),
+            _ => 0,
+        };
         // Room for everything from the start: a vector that grows leaves copies of its content in memory.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(256 + texts));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(256 + texts + secret));
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.order_id.0.to_be_bytes());
         bytes.extend_from_slice(&self.user_id.0.to_be_bytes());
@@ -36,6 +40,12 @@ impl PaymentRequest {
             Some(PaymentMethod::Token(token)) => {
                 bytes.push(2);
                 text(&mut bytes, token);
+            }
+            Some(PaymentMethod::Other(other)) => {
+                bytes.push(3);
+                text(&mut bytes, &other.summary().name);
+                bytes.extend_from_slice(&(secret as u64).to_be_bytes());
+                bytes.extend_from_slice(other.expose());
             }
         }
         for (key, value) in entries {

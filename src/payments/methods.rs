@@ -4,18 +4,18 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, Submission};
-use crate::domain::PaymentMethod;
-use crate::domain::{Card, ClientName};
+use crate::domain::{Card, ClientName, PaymentMethod};
 use crate::payments::leases::TOKEN_LIFE;
-use crate::payments::presented_card::PresentedCard;
+use crate::payments::presented_card::Clear;
 use crate::payments::tokens::NewToken;
 use crate::store::rows::TokenId;
 use crate::vault::Owner;
+use crate::wire::rules::NotAllowed;
 
-/// A payment method resolved to a card, with the token to use.
+/// A payment method, with the token to use if it is the card of one.
 #[derive(Default)]
 pub(super) struct Resolved {
-    pub(super) card: Option<Card>,
+    pub(super) card: Option<Clear>,
     pub(super) token: Option<TokenId>,
 }
 
@@ -26,7 +26,8 @@ impl Acceptor {
         client: &ClientName,
         card: Card,
     ) -> Result<IssuedToken, AcceptError> {
-        self.check(client, &card, false)?;
+        let rules = self.clients.rules(client);
+        not_allowed(rules.check_card(card.number.funding()), false)?;
         let id = TokenId(format!(
             "tok_{}",
             Alphanumeric.sample_string(&mut rand::rng(), 32)
@@ -38,10 +39,8 @@ impl Acceptor {
         let token = NewToken {
             id,
             client: client.clone(),
-            card: PresentedCard {
-                summary: card.summary(),
-                sealed,
-            },
+            card: card.summary(),
+            sealed,
             life: TOKEN_LIFE,
         };
         let token = self.commands.add_token(token).await?;
@@ -59,22 +58,30 @@ impl Acceptor {
         }
     }
 
-    /// The card behind a method, if the client may use it.
+    /// The method, or the card behind its token, if the client may use it.
     pub(super) async fn resolve_method(
         &self,
         client: &ClientName,
         method: PaymentMethod,
     ) -> Result<Resolved, AcceptError> {
+        let rules = self.clients.rules(client);
         let (card, token, by_token) = match method {
+            PaymentMethod::Other(other) => {
+                not_allowed(rules.check_method(&other.summary().name), false)?;
+                return Ok(Resolved {
+                    card: Some(Clear::Other(other)),
+                    token: None,
+                });
+            }
             PaymentMethod::Card(card) => (card, None, false),
             PaymentMethod::Token(text) => {
                 let (card, token) = self.card_of_token(client, text).await?;
                 (card, token, true)
             }
         };
-        self.check(client, &card, by_token)?;
+        not_allowed(rules.check_card(card.number.funding()), by_token)?;
         Ok(Resolved {
-            card: Some(card),
+            card: Some(Clear::Card(card)),
             token,
         })
     }
@@ -100,10 +107,8 @@ impl Acceptor {
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
         Ok((card, Some(id)))
     }
+}
 
-    fn check(&self, client: &ClientName, card: &Card, by_token: bool) -> Result<(), AcceptError> {
-        let rules = self.clients.rules(client);
-        let checked = rules.check_card(card.number.funding());
-        checked.map_err(|what| AcceptError::NotAllowed { what, by_token })
-    }
+fn not_allowed(checked: Result<(), NotAllowed>, by_token: bool) -> Result<(), AcceptError> {
+    checked.map_err(|what| AcceptError::NotAllowed { what, by_token })
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::row_ids::RowIds;
 use crate::broker::Publication;
 use crate::domain::{
-    CardSummary, DeclineCode, Event, EventKind, Payment, PaymentId, PaymentStatus, Timestamp,
+    DeclineCode, Event, EventKind, MethodSummary, Payment, PaymentId, PaymentStatus, Timestamp,
 };
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::rows::{Content, Fact, OutboxId, OutboxRow, StoredPayment};
@@ -100,12 +100,12 @@ pub(super) fn messages(
     let rendered = if row.payment.status == PaymentStatus::Processing {
         vec![(current_try(row, 0), work_of(row))]
     } else {
-        let (sequence, card) = (event.sequence, row.payment.card.clone());
+        let (sequence, method) = (event.sequence, row.payment.method.clone());
         let reply = Fact::Reply {
             sequence,
-            card: card.clone(),
+            method: method.clone(),
         };
-        let facts = [Fact::Result { sequence, card }, reply];
+        let facts = [Fact::Result { sequence, method }, reply];
         let publications = result::publications(&row.payment, event.id, &row.origin);
         facts.into_iter().zip(publications).collect()
     };
@@ -207,8 +207,8 @@ impl History {
                 let (client, traceparent) = (&row.payment.client, &row.origin.traceparent);
                 Ok(work.postponed_publication(client, traceparent.as_deref(), *postponed))
             }
-            Fact::Result { sequence, card } => self.event(row, *sequence, card.as_ref(), 0),
-            Fact::Reply { sequence, card } => self.event(row, *sequence, card.as_ref(), 1),
+            Fact::Result { sequence, method } => self.event(row, *sequence, method.as_ref(), 0),
+            Fact::Reply { sequence, method } => self.event(row, *sequence, method.as_ref(), 1),
         }
     }
 
@@ -217,12 +217,12 @@ impl History {
         &self,
         row: &StoredPayment,
         sequence: u32,
-        card: Option<&CardSummary>,
+        method: Option<&MethodSummary>,
         number: usize,
     ) -> Result<Publication, &'static str> {
         let event = self.events.get(&(row.payment.id, sequence));
         let event = event.ok_or("its event is missing or cannot be read")?;
-        let payment = at_the_moment(&row.payment, event, card)?;
+        let payment = at_the_moment(&row.payment, event, method)?;
         let mut publications = result::publications(&payment, event.id, &row.origin);
         match number < publications.len() {
             true => Ok(publications.swap_remove(number)),
@@ -235,7 +235,7 @@ impl History {
 fn at_the_moment(
     payment: &Payment,
     event: &Event,
-    card: Option<&CardSummary>,
+    method: Option<&MethodSummary>,
 ) -> Result<Payment, &'static str> {
     if payment.sequence == event.sequence {
         return Ok(payment.clone());
@@ -250,7 +250,7 @@ fn at_the_moment(
             return Err("its event is not a result");
         }
     };
-    if !card.is_none_or(CardSummary::has_four_digits) {
+    if !method.is_none_or(MethodSummary::is_showable) {
         return Err("its card cannot be read");
     }
     Ok(Payment {
@@ -260,7 +260,7 @@ fn at_the_moment(
             .authorization_code
             .clone()
             .filter(|_| status == PaymentStatus::Succeeded),
-        card: card.cloned(),
+        method: method.cloned(),
         attempt: event.attempt,
         sequence: event.sequence,
         updated_at: event.at,

@@ -50,7 +50,7 @@ impl Acceptor {
         }
         let token = match &method {
             PaymentMethod::Token(token) => Some(TokenId(token.clone())),
-            PaymentMethod::Card(_) => None,
+            PaymentMethod::Card(_) | PaymentMethod::Other(_) => None,
         };
         let resolved = match self.resolve_method(client, method).await {
             Err(refusal) if refusal.is_about_the_card() => {

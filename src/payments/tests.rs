@@ -88,7 +88,8 @@ fn new_token(name: &str) -> NewToken {
     NewToken {
         id: TokenId(name.to_owned()),
         client: client(),
-        card: presented(),
+        card: presented().summary.card().expect("a card").clone(),
+        sealed: presented().sealed,
         life: Duration::from_secs(60),
     }
 }
@@ -100,7 +101,8 @@ fn presented() -> PresentedCard {
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2040-01").unwrap(),
             funding: Funding::Credit,
-        },
+        }
+        .into(),
         sealed: SealedCard(vec![1]),
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{Lane, Publication};
 use crate::domain::{
-    CardSummary, ClientName, Money, OrderId, Origin, Payment, PaymentId, PaymentStatus,
-    PendingOutcome, Phase, Progress, Timestamp, UserId,
+    CardSummary, ClientName, MethodSummary, Money, OrderId, Origin, Payment, PaymentId,
+    PaymentStatus, PendingOutcome, Phase, Progress, Timestamp, UserId,
 };
 use crate::vault::SealedCard;
 
@@ -125,17 +125,17 @@ pub enum Fact {
     Result {
         /// Its number in the payment's history.
         sequence: u32,
-        /// The card of that moment: the payment may have another one by the time this is published.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        card: Option<CardSummary>,
+        /// The payment method of that moment: the payment may have another one by the time this is published.
+        #[serde(flatten)]
+        method: Option<MethodSummary>,
     },
     /// The same event, for the queue that the client has named for its replies.
     Reply {
         /// Its number in the payment's history.
         sequence: u32,
-        /// The card of that moment.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        card: Option<CardSummary>,
+        /// The payment method of that moment.
+        #[serde(flatten)]
+        method: Option<MethodSummary>,
     },
 }
 

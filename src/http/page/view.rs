@@ -101,8 +101,7 @@ impl PaymentView {
             state: words.status(payment.status),
             explanation: words.explanation(payment.status, payment.decline_code.as_ref()),
             card: payment
-                .card
-                .as_ref()
+                .card()
                 .map(|card| (card.brand.to_string(), card.last4.clone())),
             form,
         }

@@ -74,7 +74,7 @@ pub fn payment() -> StoredPayment {
             status: RequiresPaymentMethod,
             decline_code: None,
             authorization_code: None,
-            card: None,
+            method: None,
             attempt: 0,
             metadata: Metadata::default(),
             return_url: None,
@@ -101,7 +101,8 @@ pub fn card() -> PresentedCard {
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2030-01").unwrap(),
             funding: Funding::Credit,
-        },
+        }
+        .into(),
         sealed: SealedCard(vec![1]),
     }
 }

@@ -58,7 +58,7 @@ impl Brand {
 }
 
 pub(super) fn card(payment: &Payment) -> [Cell<'_>; 3] {
-    let card = payment.card.as_ref();
+    let card = payment.card();
     [
         card.map(|card| card.brand.to_string()).into(),
         card.map(|card| card.last4.as_str()).into(),

@@ -10,8 +10,8 @@ use time::macros::datetime;
 use super::card_columns::{CardRecord, card};
 use super::{method_column, sorted};
 use crate::domain::{
-    CardSummary, ClientName, Currency, DeclineCode, Money, OrderId, Payment, PaymentId,
-    PaymentStatus, PendingOutcome, Phase, ReturnUrl, Timestamp, UserId,
+    ClientName, Currency, DeclineCode, Money, OrderId, Payment, PaymentId, PaymentStatus,
+    PendingOutcome, Phase, ReturnUrl, Timestamp, UserId,
 };
 use crate::store::cells::{Cell, Row};
 use crate::store::columns::Columns;
@@ -384,8 +384,8 @@ impl TryFrom<PaymentRecord> for StoredPayment {
         let id = record.id;
         let broken = |column: &str| StoreError::Corrupt(unreadable(column));
         let currency = Currency::parse(&record.currency).map_err(|_| broken("currency"))?;
-        let funding = method_column::funding(record.method.as_deref(), record.attempt);
         let card = record.card.summary().map_err(|()| broken("card"))?;
+        let method = method_column::read(card, record.method.as_deref(), record.attempt);
         let payment = Payment {
             id: PaymentId(id),
             client: ClientName::parse(&record.client).map_err(|_| broken("client"))?,
@@ -396,7 +396,7 @@ impl TryFrom<PaymentRecord> for StoredPayment {
             status: PaymentStatus::parse(&record.status).ok_or_else(|| broken("status"))?,
             decline_code: record.decline_code.map(DeclineCode::new),
             authorization_code: record.authorization_code,
-            card: card.map(|card| CardSummary { funding, ..card }),
+            method: method.map_err(|()| broken("method"))?,
             attempt: u32::try_from(record.attempt).map_err(|_| broken("attempt"))?,
             metadata: serde_json::from_str(&record.metadata).map_err(|_| broken("metadata"))?,
             return_url: record
@@ -477,19 +477,21 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         key.map(|key| Cell::bytes(&key.fingerprint)).into(),
         Cell::json(&row.origin)?,
         payment.return_url.as_ref().map(ReturnUrl::as_str).into(),
-        method_column::written(payment),
+        method_column::written(payment)?,
     ])
 }
 
 /// The columns of payments that can change, after their ids.
-fn moved_payments<'a>(rows: impl IntoIterator<Item = &'a StoredPayment>) -> Vec<Row<'a>> {
+fn moved_payments<'a>(
+    rows: impl IntoIterator<Item = &'a StoredPayment>,
+) -> Result<Vec<Row<'a>>, StoreError> {
     rows.into_iter().map(moved_payment).collect()
 }
 
-fn moved_payment(row: &StoredPayment) -> Row<'_> {
+fn moved_payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
     let payment = &row.payment;
     let [brand, last4, expiration] = card(payment);
-    vec![
+    Ok(vec![
         payment.id.0.into(),
         payment.status.as_str().into(),
         decline_code(payment),
@@ -507,8 +509,8 @@ fn moved_payment(row: &StoredPayment) -> Row<'_> {
         row.claimed_until.into(),
         row.check_at.into(),
         pending_code(row),
-        method_column::written(payment),
-    ]
+        method_column::written(payment)?,
+    ])
 }
 
 /// Payments that ended, grouped by the values that are the same for all that ended alike.
@@ -692,7 +694,7 @@ impl Transaction {
     /// Updates locked payments: all columns except client, order, user, amount, metadata, origin, idempotency and
     /// `created_at`.
     pub async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
-        let rows = moved_payments(rows);
+        let rows = moved_payments(rows)?;
         self.write(self.connection.choose(&UPDATE_PAYMENTS), rows, &[])
             .await
     }
@@ -720,7 +722,7 @@ impl Transaction {
                 .await?;
         }
         rest.sort_unstable_by_key(|row| row.payment.id);
-        let rest = moved_payments(rest);
+        let rest = moved_payments(rest)?;
         self.write(self.connection.choose(&UPDATE_PAYMENTS), rest, &[])
             .await
     }

@@ -1,5 +1,6 @@
 //! The whole service from outside, embedded and on servers.
 
+mod added_method;
 mod bad_input;
 mod clients;
 mod clocks;

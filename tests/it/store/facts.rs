@@ -128,7 +128,7 @@ fn presented(last4: &str) -> PresentedCard {
     let mut summary = card();
     summary.last4 = last4.to_owned();
     PresentedCard {
-        summary,
+        summary: summary.into(),
         sealed: SealedCard(vec![1]),
     }
 }
@@ -202,7 +202,7 @@ async fn a_result_is_told_as_it_was_although_the_payment_has_moved_on() {
         long.last4 = "4242424242424242".to_owned();
         let tampered = Fact::Result {
             sequence: 3,
-            card: Some(long),
+            method: Some(long.into()),
         };
         let now = tx_now(&case.database).await;
         keep_outbox(&case.database, &[fact(1, now, tampered)]).await;
@@ -230,7 +230,8 @@ async fn the_funding_of_a_card_that_an_earlier_release_wrote_is_unknown() {
         }
         for (id, funding) in [(1, "prepaid"), (2, "unknown"), (3, "unknown")] {
             let row = case.database.payment(PaymentId(id)).await.unwrap();
-            let card = row.unwrap().payment.card.unwrap();
+            let payment = row.unwrap().payment;
+            let card = payment.card().unwrap();
             assert_eq!(
                 (card.last4.as_str(), card.funding.as_str()),
                 ("4444", funding)
@@ -268,7 +269,7 @@ async fn a_fact_whose_payment_cannot_be_read_is_set_aside_and_its_neighbours_are
         let due = tx_now(&case.database).await;
         let lost = Fact::Result {
             sequence: 9,
-            card: None,
+            method: None,
         };
         let rows = [fact(1, due, lost.clone()), fact(77, due, lost)];
         keep_outbox(&case.database, &rows).await;
@@ -291,7 +292,7 @@ async fn what_waits_of_an_earlier_moment_hides_no_lost_try_of_the_current_one() 
         let now = tx_now(&case.database).await;
         let rows: Vec<_> = (1..=5).map(|id| processing(id, seconds(0))).collect();
         keep(&case.database, &rows).await;
-        let (sequence, card) = (1, None);
+        let (sequence, method) = (1, None);
         let due = Fact::Try {
             attempt: 1,
             try_number: 1,
@@ -299,13 +300,13 @@ async fn what_waits_of_an_earlier_moment_hides_no_lost_try_of_the_current_one() 
         };
         let result = Fact::Result {
             sequence,
-            card: card.clone(),
+            method: method.clone(),
         };
         let rows = [
             fact(1, now, due),
             outbox(Some(2), now),
             fact(3, now, result),
-            fact(4, now, Fact::Reply { sequence, card }),
+            fact(4, now, Fact::Reply { sequence, method }),
         ];
         keep_outbox(&case.database, &rows).await;
         let mut tx = case.database.begin().await.unwrap();

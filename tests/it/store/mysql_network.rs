@@ -48,7 +48,7 @@ fn new_payment(id: PaymentId, key: &str) -> NewPayment {
         metadata: Metadata::default(),
         return_url: None,
         card: Some(PresentedCard {
-            summary: samples::card(),
+            summary: samples::card().into(),
             sealed: SealedCard(vec![1, 2, 3]),
         }),
         token: None,
