@@ -72,6 +72,7 @@ impl Parts {
             test_tokens: Some(TestTokens {
                 now: time::OffsetDateTime::now_utc,
             }),
+            clients: config.clients.clone(),
             backlog: backlog.clone(),
         });
         let waiters = Waiters::new(MOST_WAITERS);

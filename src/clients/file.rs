@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CAPTURE_WITHIN, Directory, Entry, callback};
-use crate::domain::{ClientName, WebOrigin};
+use crate::domain::{ClientName, Funding, WebOrigin};
 use crate::wire::fields::{Faults, FieldError, Object};
 use crate::wire::json;
 use crate::wire::json::Unreadable;
+use crate::wire::methods::Methods;
 use crate::wire::rules::{ClientRules, ReturnOrigins, UnknownFields};
 
 /// Fields of a client.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 11] = [
     "name",
     "api_key_sha256",
     "rabbitmq_user",
@@ -20,6 +21,8 @@ const FIELDS: [&str; 9] = [
     "display_name",
     "return_origins",
     "unknown_fields",
+    "payment_methods",
+    "card_funding",
     "weight",
     "capture_within_seconds",
 ];
@@ -28,7 +31,7 @@ const FIELDS: [&str; 9] = [
 const LONGEST_DISPLAY_NAME: usize = 64;
 
 /// Reads the file's content.
-pub fn parse(content: &[u8]) -> Result<Directory, Vec<FieldError>> {
+pub fn parse(content: &[u8], methods: &Methods) -> Result<Directory, Vec<FieldError>> {
     let document = json::parse(content).map_err(|unreadable| match unreadable {
         Unreadable::Fields(faults) => faults,
         other => {
@@ -41,15 +44,15 @@ pub fn parse(content: &[u8]) -> Result<Directory, Vec<FieldError>> {
         }
     })?;
     let mut faults = Faults::default();
-    let entries =
-        Object::root(&document, &mut faults).and_then(|fields| clients(&fields, &mut faults));
+    let entries = Object::root(&document, &mut faults)
+        .and_then(|fields| clients(&fields, methods, &mut faults));
     faults.settle(entries.map(|entries| Directory {
         entries,
         everyone: None,
     }))
 }
 
-fn clients(fields: &Object, faults: &mut Faults) -> Option<Vec<Entry>> {
+fn clients(fields: &Object, methods: &Methods, faults: &mut Faults) -> Option<Vec<Entry>> {
     fields.refuse_unknown(&["clients"], &[], faults);
     let listed = fields.required("clients", "a list of clients", faults)?;
     let Some(listed) = listed.as_array().filter(|listed| !listed.is_empty()) else {
@@ -57,7 +60,7 @@ fn clients(fields: &Object, faults: &mut Faults) -> Option<Vec<Entry>> {
         faults.add("clients".to_owned(), "wrong_type", message);
         return None;
     };
-    let mut taken = Taken::default();
+    let mut taken = Taken::new(methods);
     let entries: Vec<Option<Entry>> = listed
         .iter()
         .enumerate()
@@ -72,15 +75,26 @@ fn clients(fields: &Object, faults: &mut Faults) -> Option<Vec<Entry>> {
 /// The longest time that an authorization can be kept, in seconds.
 const LONGEST_CAPTURE: u64 = 30 * 24 * 3600;
 
-/// Values that must be unique in the file.
-#[derive(Default)]
-struct Taken {
+/// Values that must be unique in the file, and the payment methods that it may name.
+struct Taken<'m> {
+    methods: &'m Methods,
     names: HashSet<ClientName>,
     keys: HashSet<[u8; 32]>,
     users: HashSet<String>,
 }
 
-fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Entry> {
+impl<'m> Taken<'m> {
+    fn new(methods: &'m Methods) -> Self {
+        Self {
+            methods,
+            names: HashSet::new(),
+            keys: HashSet::new(),
+            users: HashSet::new(),
+        }
+    }
+}
+
+fn client(fields: &Object, taken: &mut Taken<'_>, faults: &mut Faults) -> Option<Entry> {
     fields.refuse_unknown(&FIELDS, &[], faults);
     let name = name(fields, taken, faults);
     let keys = keys(fields, taken, faults);
@@ -93,6 +107,8 @@ fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Ent
     let display_name = display_name(fields, faults);
     let return_origins = return_origins(fields, faults);
     let unknown_fields = unknown_fields(fields, faults);
+    let payment_methods = payment_methods(fields, taken.methods, faults);
+    let card_funding = card_funding(fields, faults);
     Some(Entry {
         name: name?,
         keys: keys?,
@@ -107,6 +123,9 @@ fn client(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Ent
         rules: Arc::new(ClientRules {
             unknown_fields: unknown_fields?,
             return_origins: ReturnOrigins::Listed(return_origins?),
+            methods: taken.methods.clone(),
+            payment_methods,
+            card_funding,
         }),
     })
 }
@@ -149,6 +168,46 @@ fn return_origins(fields: &Object, faults: &mut Faults) -> Option<Vec<WebOrigin>
     Some(origins)
 }
 
+fn payment_methods(fields: &Object, methods: &Methods, faults: &mut Faults) -> Option<Vec<String>> {
+    let known: Vec<&str> = methods.names().collect();
+    let read = |name: &str| known.contains(&name).then(|| name.to_owned());
+    choices(fields, "payment_methods", (&known, read), faults)
+}
+
+fn card_funding(fields: &Object, faults: &mut Faults) -> Option<Vec<Funding>> {
+    let known = Funding::ALL.map(Funding::as_str);
+    choices(fields, "card_funding", (&known, Funding::parse), faults)
+}
+
+/// A list of at least one of the known values; none if the field is absent, or has a fault.
+fn choices<T>(
+    fields: &Object,
+    name: &str,
+    (known, read): (&[&str], impl Fn(&str) -> Option<T>),
+    faults: &mut Faults,
+) -> Option<Vec<T>> {
+    let path = fields.path(name);
+    let known = known.join(", ");
+    let listed = fields.get(name)?.as_array();
+    let Some(listed) = listed.filter(|listed| !listed.is_empty()) else {
+        let message =
+            format!("must be a list of at least one of {known}; leave it out to allow all");
+        faults.add(path, "wrong_type", message);
+        return None;
+    };
+    let mut read_choices = Vec::with_capacity(listed.len());
+    for (place, value) in listed.iter().enumerate() {
+        match value.as_str().and_then(&read) {
+            Some(choice) => read_choices.push(choice),
+            None => {
+                let message = format!("must be one of {known}");
+                faults.add(format!("{path}[{place}]"), "unknown_choice", message);
+            }
+        }
+    }
+    Some(read_choices)
+}
+
 fn unknown_fields(fields: &Object, faults: &mut Faults) -> Option<UnknownFields> {
     let Some(value) = fields.get("unknown_fields") else {
         return Some(UnknownFields::Refuse);
@@ -165,7 +224,7 @@ fn unknown_fields(fields: &Object, faults: &mut Faults) -> Option<UnknownFields>
     choice
 }
 
-fn name(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<ClientName> {
+fn name(fields: &Object, taken: &mut Taken<'_>, faults: &mut Faults) -> Option<ClientName> {
     let text = fields.text("name", "1 to 64 of a-z, 0-9, - and _", faults)?;
     let Ok(name) = ClientName::parse(text) else {
         let message = "must be 1 to 64 of a-z, 0-9, - and _";
@@ -182,7 +241,7 @@ fn name(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Clien
     Some(name)
 }
 
-fn keys(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<Vec<[u8; 32]>> {
+fn keys(fields: &Object, taken: &mut Taken<'_>, faults: &mut Faults) -> Option<Vec<[u8; 32]>> {
     let path = fields.path("api_key_sha256");
     let wanted = "a list with the SHA-256 of each API key";
     let Some(listed) = fields
@@ -238,7 +297,7 @@ fn capture_within(fields: &Object, faults: &mut Faults) -> Option<Duration> {
     seconds.map(Duration::from_secs)
 }
 
-fn user(fields: &Object, taken: &mut Taken, faults: &mut Faults) -> Option<String> {
+fn user(fields: &Object, taken: &mut Taken<'_>, faults: &mut Faults) -> Option<String> {
     fields.get("rabbitmq_user")?;
     let user = fields.text("rabbitmq_user", "the name of a RabbitMQ user", faults)?;
     if user.is_empty() {

@@ -14,6 +14,9 @@
 //! - `display_name`: its name on the payment page.
 //! - `return_origins`: the allowed origins of its `return_url`, `["https://shop.example"]`.
 //! - `unknown_fields`: `refuse` (the default) or `ignore`, for a client that sends fields that do not exist.
+//! - `payment_methods`: the methods that it may use, `["card"]`. All by default.
+//! - `card_funding`: the cards that it may use, a list of `credit`, `debit`, `prepaid` and `unknown`. All by default. A list
+//!   allows exactly what it contains: without `unknown` every card is refused whose number is in no known range.
 //!
 //! `"weight": 3` gives a client three times the share of the workers' permits while several clients want them (1 to 100,
 //! 1 by default). `"capture_within_seconds": 86400` lets its authorizations expire after a day instead of a week, if its
@@ -40,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clients::callback::Callback;
 use crate::domain::ClientName;
 use crate::wire::fields::FieldError;
+use crate::wire::methods::Methods;
 use crate::wire::rules::{ClientRules, ReturnOrigins};
 
 /// How long an authorization can be captured, unless the file says otherwise.
@@ -52,6 +56,8 @@ const POLL: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Clients {
     known: Arc<ArcSwap<Directory>>,
+    /// The payment methods that the file may name.
+    methods: Methods,
     /// The file that they were read from, if any.
     file: Option<Arc<Path>>,
 }
@@ -108,25 +114,37 @@ fn sentences(faults: &[FieldError]) -> String {
 impl Clients {
     /// Without a file: the one client `default`.
     pub fn single() -> Self {
+        Self::single_with(Methods::default())
+    }
+
+    /// The same, with these payment methods.
+    pub fn single_with(methods: Methods) -> Self {
         let everyone = ClientName::parse("default").ok();
-        Self::of(Directory {
+        let directory = Directory {
             entries: Vec::new(),
             everyone,
-        })
+        };
+        Self::of(directory, methods)
     }
 
     /// Reads a clients file.
     pub fn load(path: &Path) -> Result<Self, ClientsFileError> {
-        let directory = read(path)?;
+        Self::load_with(path, Methods::default())
+    }
+
+    /// The same, with these payment methods.
+    pub fn load_with(path: &Path, methods: Methods) -> Result<Self, ClientsFileError> {
+        let directory = read(path, &methods)?;
         Ok(Self {
             file: Some(path.into()),
-            ..Self::of(directory)
+            ..Self::of(directory, methods)
         })
     }
 
     /// Reads the content of a clients file.
     pub fn parse(content: &[u8]) -> Result<Self, Vec<FieldError>> {
-        file::parse(content).map(Self::of)
+        let methods = Methods::default();
+        file::parse(content, &methods).map(|directory| Self::of(directory, methods))
     }
 
     /// The number of clients in the file.
@@ -171,6 +189,7 @@ impl Clients {
             Some(entry) => Arc::clone(&entry.rules),
             None if directory.everyone.is_some() => Arc::new(ClientRules {
                 return_origins: ReturnOrigins::Loopback,
+                methods: self.methods.clone(),
                 ..ClientRules::default()
             }),
             // It has just been removed from the file.
@@ -245,7 +264,8 @@ impl Clients {
 
     async fn reload(&self, path: &Path) {
         let owned = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || read(&owned)).await;
+        let methods = self.methods.clone();
+        let read = tokio::task::spawn_blocking(move || read(&owned, &methods)).await;
         match read {
             Ok(Ok(directory)) if **self.known.load() == directory => {}
             Ok(Ok(directory)) => {
@@ -260,8 +280,9 @@ impl Clients {
         }
     }
 
-    fn of(directory: Directory) -> Self {
+    fn of(directory: Directory, methods: Methods) -> Self {
         Self {
+            methods,
             known: Arc::new(ArcSwap::from_pointee(directory)),
             file: None,
         }
@@ -276,12 +297,12 @@ pub fn new_api_key() -> (String, String) {
     (key, digest)
 }
 
-fn read(path: &Path) -> Result<Directory, ClientsFileError> {
+fn read(path: &Path, methods: &Methods) -> Result<Directory, ClientsFileError> {
     let content = std::fs::read(path).map_err(|source| ClientsFileError::Unreadable {
         path: path.to_owned(),
         source,
     })?;
-    file::parse(&content).map_err(|faults| ClientsFileError::Invalid {
+    file::parse(&content, methods).map_err(|faults| ClientsFileError::Invalid {
         path: path.to_owned(),
         faults,
     })

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clients::callback::{Format, OUTCOMES};
 use crate::clients::secret::Secret;
-use crate::domain::WebOrigin;
+use crate::domain::{Funding, WebOrigin};
 use crate::wire::rules::UnknownFields;
 
 fn faults(document: &Value) -> Vec<(String, &'static str)> {
@@ -229,12 +229,51 @@ fn a_client_has_a_name_origins_and_a_rule_for_unknown_fields() {
     let expected = ClientRules {
         unknown_fields: UnknownFields::Ignore,
         return_origins: ReturnOrigins::Listed(origins.into()),
+        ..ClientRules::default()
     };
     assert_eq!(*clients.rules(&shop), expected);
     assert_eq!(*clients.rules(&kiosk), ClientRules::default());
     assert_eq!(*clients.rules(&name("gone")), ClientRules::default());
     let everyone = Clients::single().rules(&name("default"));
     assert_eq!(everyone.return_origins, ReturnOrigins::Loopback);
+}
+
+#[test]
+fn a_client_may_use_what_is_listed_and_everything_without_a_list() {
+    let document = json!({"clients": [
+        {"name": "shop", "api_key_sha256": [], "card_funding": ["debit", "prepaid"], "payment_methods": ["card"]},
+        {"name": "kiosk", "api_key_sha256": [], "card_funding": ["credit", "unknown"]},
+        {"name": "all", "api_key_sha256": []},
+    ]});
+    let clients = Clients::parse(document.to_string().as_bytes()).expect("a good file");
+    for (client, allowed) in [
+        ("shop", vec![Funding::Debit, Funding::Prepaid]),
+        ("kiosk", vec![Funding::Credit, Funding::Unknown]),
+        ("all", Funding::ALL.to_vec()),
+    ] {
+        let rules = clients.rules(&ClientName::parse(client).expect("a name"));
+        for funding in Funding::ALL {
+            let checked = rules.check_card(funding);
+            assert_eq!(
+                checked.is_ok(),
+                allowed.contains(&funding),
+                "{client}, {funding}"
+            );
+        }
+    }
+    let found = faults(&json!({"clients": [
+        {"name": "a", "api_key_sha256": [], "card_funding": ["Debit", 1, "credit"], "payment_methods": ["card", "cash"]},
+        {"name": "b", "api_key_sha256": [], "card_funding": [], "payment_methods": "card"},
+    ]}));
+    let expected = [
+        ("clients[0].payment_methods[1]", "unknown_choice"),
+        ("clients[0].card_funding[0]", "unknown_choice"),
+        ("clients[0].card_funding[1]", "unknown_choice"),
+        ("clients[1].payment_methods", "wrong_type"),
+        ("clients[1].card_funding", "wrong_type"),
+    ];
+    let expected = expected.map(|(field, code)| (field.to_owned(), code));
+    assert_eq!(found, expected);
 }
 
 #[test]

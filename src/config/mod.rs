@@ -34,6 +34,7 @@ use crate::store::ids::IdSpace;
 use crate::store::mysql::{Hosts as DatabaseHosts, parse_url};
 use crate::store::rows::Horizons;
 use crate::vault::SealKeys;
+use crate::wire::methods::Methods;
 
 /// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +125,17 @@ pub struct IssuerSettings {
 impl Config {
     /// Reads the configuration; `variable` is [`std::env::var`] or a test's table.
     pub fn load(role: Role, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        Self::load_with(role, variable, Methods::default())
+    }
+
+    /// The same for a service with these payment methods, which `CLIENTS_FILE` may name.
+    pub fn load_with(
+        role: Role,
+        variable: &dyn Fn(&str) -> Option<String>,
+        methods: Methods,
+    ) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(variable);
-        let config = Self::read(role, &mut reader);
+        let config = Self::read(role, &mut reader, methods);
         reader.finish(config)
     }
 
@@ -137,15 +147,16 @@ impl Config {
         self.leases.horizons(retry, callback)
     }
 
-    fn read(role: Role, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(role: Role, reader: &mut Reader<'_>, methods: Methods) -> Option<Self> {
         let backend = backend(role, reader);
         let embedded = matches!(backend, Some(Backend::Embedded { .. }));
         let seal_keys = seal_keys(backend.as_ref(), reader);
         let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
         let listen_addr = http::listen_addr(role, clients_file.is_some(), reader);
-        let clients = clients_file
-            .as_deref()
-            .map_or(Ok(Clients::single()), Clients::load);
+        let clients = match clients_file.as_deref() {
+            Some(path) => Clients::load_with(path, methods),
+            None => Ok(Clients::single_with(methods)),
+        };
         let clients = reader.checked("CLIENTS_FILE", clients);
         let admin_set = reader.is_set("ADMIN_ADDR");
         let admin_addr = admin::read(reader);

@@ -7,6 +7,7 @@ pub mod client;
 pub mod event;
 pub mod funds;
 pub mod metadata;
+pub mod method;
 pub mod money;
 pub mod operation;
 pub mod origin;
@@ -17,11 +18,12 @@ pub mod return_url;
 pub mod timestamp;
 pub mod transition;
 
-pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration};
+pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration, Funding};
 pub use client::ClientName;
 pub use event::{Event, EventId, EventKind};
 pub use funds::{CancellationReason, CaptureMethod, Funds};
 pub use metadata::Metadata;
+pub use method::{MethodSummary, OtherMethod, OtherSummary};
 pub use money::{Currency, Money};
 pub use operation::{
     CloseAnswer, Operation, OperationAnswer, OperationId, OperationKind, OperationNext,
@@ -30,7 +32,7 @@ pub use operation::{
 pub use origin::Origin;
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};
 pub use payment::{OrderId, Payment, PaymentId, PaymentStatus, UserId};
-pub use request::{PaymentMethod, PaymentRequest};
+pub use request::{MethodForm, PaymentMethod, PaymentRequest};
 pub use return_url::{ReturnUrl, WebOrigin};
 pub use timestamp::{Timestamp, rfc3339};
 pub use transition::{Next, OperationEnd, Phase, Progress, Refusal, Trigger, next};

@@ -110,6 +110,9 @@ impl DeclineCode {
     /// The sealed card could not be opened (its key is missing, or the row was changed).
     pub const CARD_UNREADABLE: Self = Self(Cow::Borrowed("card_unreadable"));
 
+    /// The processor does not take this payment method.
+    pub const METHOD_NOT_SUPPORTED: Self = Self(Cow::Borrowed("payment_method_not_supported"));
+
     /// A code known at compile time.
     pub const fn from_static(code: &'static str) -> Self {
         Self(Cow::Borrowed(code))

@@ -5,7 +5,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CardSummary, ClientName, DeclineCode, Funds, Metadata, Money, ReturnUrl, Timestamp};
+use super::{
+    CardSummary, ClientName, DeclineCode, Funds, Metadata, MethodSummary, Money, ReturnUrl,
+    Timestamp,
+};
 
 /// Fits a signed 32-bit integer by default, because older callers store it in an INT column.
 #[derive(
@@ -64,8 +67,8 @@ pub struct Payment {
     pub decline_code: Option<DeclineCode>,
     /// The issuer's proof of the charge.
     pub authorization_code: Option<String>,
-    /// The card of the current attempt.
-    pub card: Option<CardSummary>,
+    /// The payment method of the current attempt.
+    pub method: Option<MethodSummary>,
     /// Cards presented so far.
     pub attempt: u32,
     /// The client's metadata.
@@ -83,6 +86,11 @@ pub struct Payment {
 }
 
 impl Payment {
+    /// The card of the current attempt, if it pays by card.
+    pub fn card(&self) -> Option<&CardSummary> {
+        self.method.as_ref().and_then(MethodSummary::card)
+    }
+
     /// Whether its status is `succeeded`.
     pub fn is_paid(&self) -> bool {
         self.status == PaymentStatus::Succeeded

@@ -13,8 +13,7 @@ use super::Api;
 use super::auth::Caller;
 use super::body::JsonBody;
 use super::problem::Problem;
-use crate::domain::Brand;
-use crate::domain::rfc3339;
+use crate::domain::{Brand, Funding, MethodForm, rfc3339};
 use crate::wire::request::parse_card;
 
 /// A token for a card, valid for one payment within 15 minutes.
@@ -27,6 +26,8 @@ pub struct CardTokenObject<'t> {
     /// The last four digits.
     #[schemars(regex(pattern = "^[0-9]{4}$"))]
     last4: &'t str,
+    /// What stands behind the card, by its number range; `unknown` for most.
+    funding: Funding,
     /// RFC 3339, UTC.
     #[schemars(extend("format" = "date-time"))]
     expires_at: String,
@@ -41,11 +42,13 @@ pub async fn create(
     let rules = api.clients.rules(&client);
     let card = parse_card(&body, &api.rules(&rules))?;
     drop(body);
-    let token = api.acceptor.issue_token(&client, card).await?;
+    let token = api.acceptor.issue_token(&client, card).await;
+    let token = token.map_err(|error| Problem::about(error, MethodForm::Whole))?;
     let object = CardTokenObject {
         card_token: &token.card_token,
         brand: token.card.brand,
         last4: &token.card.last4,
+        funding: token.card.funding,
         expires_at: rfc3339(token.expires_at),
     };
     Ok((StatusCode::CREATED, Json(object)).into_response())

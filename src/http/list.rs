@@ -212,7 +212,7 @@ mod tests {
             status: PaymentStatus::Processing,
             decline_code: None,
             authorization_code: None,
-            card: None,
+            method: None,
             attempt: 0,
             metadata: Metadata::default(),
             return_url: None,

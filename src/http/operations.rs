@@ -18,7 +18,7 @@ use super::prefer::Prefer;
 use super::problem::{Kind, Problem};
 use super::{Api, answer, payments};
 use crate::domain::{ClientName, Currency, OperationKind, Origin, PaymentId};
-use crate::payments::operations::{Operated, OperationRequest};
+use crate::payments::operate::{Operated, OperationRequest};
 use crate::wire::operation::{OperationFields, RefundObject, parse_operation};
 
 /// The refunds of a payment; a list is never longer than this.

@@ -30,6 +30,7 @@ pub async fn create(
     let rules = api.clients.rules(&client);
     let request = parse_payment(&body, &api.rules(&rules))?;
     drop(body);
+    let form = request.method_form;
     let submission = Submission {
         client: client.clone(),
         request,
@@ -40,7 +41,8 @@ pub async fn create(
         },
         way_in: WayIn::Rest,
     };
-    let accepted = api.acceptor.accept(submission).await?;
+    let accepted = api.acceptor.accept(submission).await;
+    let accepted = accepted.map_err(|error| Problem::about(error, form))?;
     tracing::Span::current().record("payment.id", accepted.payment.id.0);
     let prefer = Prefer::parse(&headers, api.max_wait);
     let longest = prefer.wait.unwrap_or_default();

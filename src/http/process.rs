@@ -15,8 +15,9 @@ use super::headers::PathId;
 use super::prefer::Prefer;
 use super::problem::Problem;
 use super::{Api, answer, payments};
+use crate::domain::MethodForm;
 use crate::payments::Presented;
-use crate::wire::request::parse_method;
+use crate::wire::request::{method_form, parse_method};
 
 /// 200 with the outcome; 202 if it comes later, the caller prefers 202, or another card is being processed.
 pub async fn present(
@@ -28,8 +29,10 @@ pub async fn present(
 ) -> Result<Response, Problem> {
     let rules = api.clients.rules(&client);
     let method = parse_method(&body, &api.rules(&rules))?;
+    let form = method_form(&body, MethodForm::Whole);
     drop(body);
-    let presented = api.acceptor.present_card(&client, id, method).await?;
+    let presented = api.acceptor.present_card(&client, id, method).await;
+    let presented = presented.map_err(|error| Problem::about(error, form))?;
     let prefer = Prefer::parse(&headers, api.max_wait);
     let (payment, by_itself) = match presented {
         Presented::Started(payment) if prefer.respond_async => (payment, Duration::ZERO),

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::accept::{NotAccepted, accept};
 use super::order_reader::OrderReader;
-use super::request::{NotAccepted, accept};
 use crate::broker::{Broker, Consumer, Delivery, Queue};
+use crate::domain::MethodForm;
 use crate::domain::card::without_card_number;
 use crate::payments::commands::Commands;
 use crate::payments::outbox::Refused;
@@ -76,7 +77,7 @@ impl Orders {
             let refusal = match read {
                 Err(refusal) => refusal,
                 Ok(request) => {
-                    let client = request.client().clone();
+                    let (client, form) = (request.client().clone(), request.method_form());
                     match accept(&self.acceptor, &self.reader, request).await {
                         Ok(accepted) => {
                             tracing::debug!(
@@ -87,7 +88,7 @@ impl Orders {
                             return delivery.settle.acknowledge().await;
                         }
                         Err(NotAccepted::Refused(refusal)) => refusal,
-                        Err(NotAccepted::Failed(error)) => match refusal(&error) {
+                        Err(NotAccepted::Failed(error)) => match refusal(&error, form) {
                             Some(refusal) => refusal.of(&client),
                             // Meanwhile the full prefetch stops consumption.
                             None => {
@@ -148,11 +149,12 @@ fn shown_id(delivery: &Delivery) -> Option<&str> {
 
 /// The refusal of a message that can never be accepted; none if it can be tried again, because only the store or the
 /// backlog cannot take it now.
-pub fn refusal(error: &AcceptError) -> Option<Refusal> {
+pub fn refusal(error: &AcceptError, form: MethodForm) -> Option<Refusal> {
     let reason = match error {
         AcceptError::KeyReused => "message_id_reused",
         AcceptError::TokenUnusable => "card_token_unusable",
         AcceptError::TokenExpired => "card_token_expired",
+        AcceptError::NotAllowed { what, .. } => what.code(),
         AcceptError::NotFound(_) | AcceptError::Refused(_) | AcceptError::Operation(_) => {
             "not_possible"
         }
@@ -162,5 +164,8 @@ pub fn refusal(error: &AcceptError) -> Option<Refusal> {
         AcceptError::Store(StoreError::Corrupt(_) | StoreError::Panicked(_)) => "internal_error",
         AcceptError::BacklogFull | AcceptError::Store(_) => return None,
     };
-    Some(Refusal::new(reason, format!("{error}.")))
+    Some(Refusal {
+        errors: error.invalid_field(form).into_iter().collect(),
+        ..Refusal::new(reason, format!("{error}."))
+    })
 }

@@ -12,7 +12,7 @@ use crate::domain::card::{holds_card_number, without_card_number};
 use crate::domain::{ClientName, Currency, OperationKind, Timestamp};
 use crate::intake::request::{OperationOrder, Request};
 use crate::intake::signed_replay;
-use crate::payments::operations::OperationRequest;
+use crate::payments::operate::OperationRequest;
 use crate::payments::{Submission, WayIn};
 use crate::vault::SealKeys;
 use crate::wire::LONGEST_REQUEST_BYTES;

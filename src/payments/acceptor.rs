@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::AcceptError;
 use super::backlog::Backlog;
 use super::commands::Commands;
-use super::presented_card::PresentedCard;
-use crate::domain::{Card, ClientName, Currency, PaymentId};
+use super::presented_card::{Clear, PresentedCard};
+use crate::clients::Clients;
+use crate::domain::{ClientName, Currency, MethodSummary, PaymentId};
 use crate::processors::simulated::TestTokens;
 use crate::store::quarantine::Quarantined;
 use crate::store::rows::StoredPayment;
@@ -23,6 +24,8 @@ pub struct Acceptor {
     pub seal: Arc<SealKeys>,
     /// The reusable test tokens, where cards are simulated.
     pub test_tokens: Option<TestTokens>,
+    /// Knows which payment methods and cards each client may use.
+    pub clients: Clients,
     /// Knows how many rows wait to be published.
     pub backlog: Backlog,
 }
@@ -47,13 +50,18 @@ impl Acceptor {
         client: &ClientName,
         id: PaymentId,
     ) -> Result<StoredPayment, AcceptError> {
-        let stored = match self.database.payment(id).await {
-            Err(StoreError::Quarantined(payment)) => return Err(quarantined(*payment, client)),
-            stored => stored?,
-        };
-        stored
-            .filter(|stored| stored.payment.client == *client)
-            .ok_or(AcceptError::NotFound(id))
+        let found = self.database.payment(id).await;
+        of_client(found, client, id)
+    }
+
+    /// The same, although a fail-over may just have happened: something is about to be refused for good.
+    pub(super) async fn stored_on_primary(
+        &self,
+        client: &ClientName,
+        id: PaymentId,
+    ) -> Result<StoredPayment, AcceptError> {
+        let found = self.database.payment_on_primary(id).await;
+        of_client(found, client, id)
     }
 
     /// The currency of a client's payment.
@@ -68,19 +76,35 @@ impl Acceptor {
 
     pub(super) fn seal_card(
         &self,
-        card: &Card,
+        method: &Clear,
         payment: PaymentId,
         attempt: u32,
     ) -> Result<PresentedCard, AcceptError> {
-        let sealed = self
-            .seal
-            .seal(card, Owner::Payment(payment, attempt))
-            .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        Ok(PresentedCard {
-            summary: card.summary(),
-            sealed,
-        })
+        let owner = Owner::Payment(payment, attempt);
+        let (sealed, summary) = match method {
+            Clear::Card(card) => (self.seal.seal(card, owner), card.summary().into()),
+            Clear::Other(other) => (
+                self.seal.seal_other(other, owner),
+                MethodSummary::Other(other.summary().clone()),
+            ),
+        };
+        let sealed = sealed.map_err(|error| AcceptError::Seal(error.to_string()))?;
+        Ok(PresentedCard { summary, sealed })
     }
+}
+
+fn of_client(
+    found: Result<Option<StoredPayment>, StoreError>,
+    client: &ClientName,
+    id: PaymentId,
+) -> Result<StoredPayment, AcceptError> {
+    let stored = match found {
+        Err(StoreError::Quarantined(payment)) => return Err(quarantined(*payment, client)),
+        stored => stored?,
+    };
+    stored
+        .filter(|stored| stored.payment.client == *client)
+        .ok_or(AcceptError::NotFound(id))
 }
 
 pub(super) fn quarantined(payment: Quarantined, client: &ClientName) -> AcceptError {

@@ -88,7 +88,7 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
         Next::Attempt(progress) => {
             place(row, progress);
             let card = item.card.as_ref().map(|(card, _)| card);
-            row.payment.card = card.map(|card| card.summary.clone());
+            row.payment.method = card.map(|card| card.summary.clone());
             row.sealed_card = card.map(|card| card.sealed.clone());
             row.payment.decline_code = None;
             Change {

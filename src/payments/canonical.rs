@@ -18,8 +18,12 @@ impl PaymentRequest {
             .iter()
             .map(|(key, value)| key.len() + value.len() + 16)
             .sum();
+        let secret = match &self.method {
+            Some(PaymentMethod::Other(other)) => other.expose().len(),
+            _ => 0,
+        };
         // Room for everything from the start: a vector that grows leaves copies of its content in memory.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(256 + texts));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(256 + texts + secret));
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.order_id.0.to_be_bytes());
         bytes.extend_from_slice(&self.user_id.0.to_be_bytes());
@@ -36,6 +40,12 @@ impl PaymentRequest {
             Some(PaymentMethod::Token(token)) => {
                 bytes.push(2);
                 text(&mut bytes, token);
+            }
+            Some(PaymentMethod::Other(other)) => {
+                bytes.push(3);
+                text(&mut bytes, &other.summary().name);
+                bytes.extend_from_slice(&(secret as u64).to_be_bytes());
+                bytes.extend_from_slice(other.expose());
             }
         }
         for (key, value) in entries {
@@ -96,6 +106,24 @@ mod tests {
             "card": {"cardNumber": "4242 4242 4242 4242", "cardCode": "012", "expirationDate": "01/30"},
         }));
         assert_eq!(one, other);
+    }
+
+    #[test]
+    fn the_same_method_in_its_other_form_has_the_same_bytes() {
+        let order = |name: &str, value: Value| {
+            let mut order = json!({"order_id": 1, "user_id": 2, "total_amount": 99.53});
+            order[name] = value;
+            canonical(order)
+        };
+        let card = json!({"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2030-01"});
+        let mut nested = card.clone();
+        nested["type"] = json!("card");
+        assert_eq!(order("card", card), order("payment_method", nested));
+        let nested = json!({"type": "card", "card_token": "tok_visa"});
+        assert_eq!(
+            order("card_token", json!("tok_visa")),
+            order("payment_method", nested)
+        );
     }
 
     #[test]

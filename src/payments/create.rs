@@ -32,10 +32,12 @@ impl Acceptor {
         }
         match self.accept_new(&submission, &fingerprinted).await {
             // A duplicate may have created the payment since the first lookup, and used the token for it.
-            Err(refusal) if refusal.is_about_the_card() => match self.known(&submission).await? {
-                Some(known) => self.replay(&known, &fingerprinted),
-                None => Err(refusal),
-            },
+            Err(refusal) if refusal.is_about_the_card() => {
+                match self.known_for_certain(&submission).await? {
+                    Some(known) => self.replay(&known, &fingerprinted),
+                    None => Err(refusal),
+                }
+            }
             accepted => accepted,
         }
     }
@@ -46,6 +48,18 @@ impl Acceptor {
             Some(key) => self.database.payment_by_key(&submission.client, key).await,
             None => Ok(None),
         }
+    }
+
+    /// The same, although a fail-over may just have happened: the request would be refused for good.
+    async fn known_for_certain(
+        &self,
+        submission: &Submission,
+    ) -> Result<Option<StoredPayment>, StoreError> {
+        let Some(key) = &submission.idempotency_key else {
+            return Ok(None);
+        };
+        let client = &submission.client;
+        self.database.payment_by_key_on_primary(client, key).await
     }
 
     async fn accept_new(

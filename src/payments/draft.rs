@@ -129,7 +129,7 @@ fn payment(item: &NewPayment, progress: &Progress, events: &[Event], now: Timest
         status: progress.status,
         decline_code: None,
         authorization_code: None,
-        card: item.card.as_ref().map(|card| card.summary.clone()),
+        method: item.card.as_ref().map(|card| card.summary.clone()),
         attempt: progress.attempt,
         metadata: item.metadata.clone(),
         return_url: item.return_url.clone(),

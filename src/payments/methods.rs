@@ -4,18 +4,18 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, Submission};
-use crate::domain::PaymentMethod;
-use crate::domain::{Card, ClientName};
+use crate::domain::{Card, ClientName, PaymentMethod};
 use crate::payments::leases::TOKEN_LIFE;
-use crate::payments::presented_card::PresentedCard;
+use crate::payments::presented_card::Clear;
 use crate::payments::tokens::NewToken;
 use crate::store::rows::TokenId;
 use crate::vault::Owner;
+use crate::wire::rules::NotAllowed;
 
-/// A payment method resolved to a card, with the token to use.
+/// A payment method, with the token to use if it is the card of one.
 #[derive(Default)]
 pub(super) struct Resolved {
-    pub(super) card: Option<Card>,
+    pub(super) card: Option<Clear>,
     pub(super) token: Option<TokenId>,
 }
 
@@ -26,6 +26,8 @@ impl Acceptor {
         client: &ClientName,
         card: Card,
     ) -> Result<IssuedToken, AcceptError> {
+        let rules = self.clients.rules(client);
+        not_allowed(rules.check_card(card.number.funding()), false)?;
         let id = TokenId(format!(
             "tok_{}",
             Alphanumeric.sample_string(&mut rand::rng(), 32)
@@ -37,10 +39,8 @@ impl Acceptor {
         let token = NewToken {
             id,
             client: client.clone(),
-            card: PresentedCard {
-                summary: card.summary(),
-                sealed,
-            },
+            card: card.summary(),
+            sealed,
             life: TOKEN_LIFE,
         };
         let token = self.commands.add_token(token).await?;
@@ -58,25 +58,42 @@ impl Acceptor {
         }
     }
 
+    /// The method, or the card behind its token, if the client may use it.
     pub(super) async fn resolve_method(
         &self,
         client: &ClientName,
         method: PaymentMethod,
     ) -> Result<Resolved, AcceptError> {
-        let token = match method {
-            PaymentMethod::Card(card) => {
+        let rules = self.clients.rules(client);
+        let (card, token, by_token) = match method {
+            PaymentMethod::Other(other) => {
+                not_allowed(rules.check_method(&other.summary().name), false)?;
                 return Ok(Resolved {
-                    card: Some(card),
+                    card: Some(Clear::Other(other)),
                     token: None,
                 });
             }
-            PaymentMethod::Token(token) => token,
+            PaymentMethod::Card(card) => (card, None, false),
+            PaymentMethod::Token(text) => {
+                let (card, token) = self.card_of_token(client, text).await?;
+                (card, token, true)
+            }
         };
+        not_allowed(rules.check_card(card.number.funding()), by_token)?;
+        Ok(Resolved {
+            card: Some(Clear::Card(card)),
+            token,
+        })
+    }
+
+    /// The card of a token, and the id of the token unless it may be used again.
+    async fn card_of_token(
+        &self,
+        client: &ClientName,
+        token: String,
+    ) -> Result<(Card, Option<TokenId>), AcceptError> {
         if let Some(card) = self.test_tokens.and_then(|tokens| tokens.card(&token)) {
-            return Ok(Resolved {
-                card: Some(card),
-                token: None,
-            });
+            return Ok((card, None));
         }
         let id = TokenId(token);
         let row = self.database.card_token(&id).await?;
@@ -88,9 +105,10 @@ impl Acceptor {
             .seal
             .open(&sealed, Owner::Token(&id.0, client))
             .map_err(|error| AcceptError::Seal(error.to_string()))?;
-        Ok(Resolved {
-            card: Some(card),
-            token: Some(id),
-        })
+        Ok((card, Some(id)))
     }
+}
+
+fn not_allowed(checked: Result<(), NotAllowed>, by_token: bool) -> Result<(), AcceptError> {
+    checked.map_err(|what| AcceptError::NotAllowed { what, by_token })
 }

@@ -19,6 +19,7 @@ pub mod leases;
 mod methods;
 #[cfg(test)]
 mod model;
+pub mod operate;
 pub mod operations;
 pub mod outbox;
 pub mod outgoing;
@@ -35,9 +36,12 @@ pub use acceptor::Acceptor;
 pub use backlog::Backlog;
 
 use crate::domain::{
-    CardSummary, ClientName, Origin, Payment, PaymentId, PaymentRequest, Refusal, Timestamp,
+    CardSummary, ClientName, MethodForm, Origin, Payment, PaymentId, PaymentRequest, Refusal,
+    Timestamp,
 };
 use crate::store::StoreError;
+use crate::wire::fields::FieldError;
+use crate::wire::rules::NotAllowed;
 use operations::start::OperationRefusal;
 use tokens::TokenFault;
 
@@ -106,6 +110,14 @@ pub enum AcceptError {
     /// The card token has expired, by the database's clock.
     #[error("the card token has expired: create a new one")]
     TokenExpired,
+    /// The client may not use the payment method, or this card.
+    #[error("the payment method {what}")]
+    NotAllowed {
+        /// What it may not use.
+        what: NotAllowed,
+        /// A token was presented.
+        by_token: bool,
+    },
     /// Too many payments wait for the broker; no more are accepted.
     #[error("too many payments are waiting to be dispatched; try again shortly")]
     BacklogFull,
@@ -131,8 +143,38 @@ impl AcceptError {
     pub(super) fn is_about_the_card(&self) -> bool {
         matches!(
             self,
-            Self::TokenUnusable | Self::TokenExpired | Self::Seal(_)
+            Self::TokenUnusable | Self::TokenExpired | Self::NotAllowed { .. } | Self::Seal(_)
         )
+    }
+
+    /// The invalid field, if the error is about the payment method, which the request gave in this form.
+    pub fn invalid_field(&self, form: MethodForm) -> Option<FieldError> {
+        let (field, code, message) = match self {
+            Self::TokenUnusable => (
+                form.card(true),
+                "token_unusable",
+                "is unknown or was used already: create a new one with POST /card-tokens"
+                    .to_owned(),
+            ),
+            Self::TokenExpired => (
+                form.card(true),
+                "token_expired",
+                "has expired: create a new one with POST /card-tokens".to_owned(),
+            ),
+            Self::NotAllowed { what, by_token } => {
+                let field = match what {
+                    NotAllowed::Method { .. } => form.method(*by_token),
+                    NotAllowed::Funding { .. } => form.card(*by_token),
+                };
+                (field, what.code(), what.to_string())
+            }
+            _ => return None,
+        };
+        Some(FieldError {
+            field: field.to_owned(),
+            code,
+            message: format!("{field} {message}."),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::row_ids::RowIds;
 use crate::broker::Publication;
 use crate::domain::{
-    CardSummary, DeclineCode, Event, EventKind, Funds, Operation, OperationId, OperationStatus,
+    DeclineCode, Event, EventKind, Funds, MethodSummary, Operation, OperationId, OperationStatus,
     Origin, Payment, PaymentId, PaymentStatus, Timestamp,
 };
 use crate::store::quarantine::{Key, SetAside};
@@ -128,12 +128,12 @@ pub(super) fn results(
     ids: &RowIds,
     (due_at, operation): (Timestamp, Option<&StoredOperation>),
 ) -> Vec<NewMessage> {
-    let (sequence, card) = (event.sequence, row.payment.card.clone());
+    let (sequence, method) = (event.sequence, row.payment.method.clone());
     let reply = Fact::Reply {
         sequence,
-        card: card.clone(),
+        method: method.clone(),
     };
-    let facts = [Fact::Result { sequence, card }, reply];
+    let facts = [Fact::Result { sequence, method }, reply];
     let origin = origin(row, operation);
     let publications = result::publications(&row.payment, event.id, origin);
     let message = |((id, fact), publication)| NewMessage {
@@ -358,11 +358,11 @@ impl History {
                 };
                 Ok(work_publication(row, work, *postponed))
             }
-            Fact::Result { sequence, card } => {
-                self.event((row, operation), *sequence, card.as_ref(), 0)
+            Fact::Result { sequence, method } => {
+                self.event((row, operation), *sequence, method.as_ref(), 0)
             }
-            Fact::Reply { sequence, card } => {
-                self.event((row, operation), *sequence, card.as_ref(), 1)
+            Fact::Reply { sequence, method } => {
+                self.event((row, operation), *sequence, method.as_ref(), 1)
             }
         }
     }
@@ -436,12 +436,12 @@ impl History {
         &self,
         (row, operation): (&StoredPayment, Option<&StoredOperation>),
         sequence: u32,
-        card: Option<&CardSummary>,
+        method: Option<&MethodSummary>,
         number: usize,
     ) -> Result<Publication, &'static str> {
         let event = self.events.get(&(row.payment.id, sequence));
         let event = event.ok_or("its event is missing or cannot be read")?;
-        let payment = at_the_moment(&row.payment, event, card)?;
+        let payment = at_the_moment(&row.payment, event, method)?;
         let origin = origin(row, operation);
         let mut publications = result::publications(&payment, event.id, origin);
         match number < publications.len() {
@@ -455,7 +455,7 @@ impl History {
 fn at_the_moment(
     payment: &Payment,
     event: &Event,
-    card: Option<&CardSummary>,
+    method: Option<&MethodSummary>,
 ) -> Result<Payment, &'static str> {
     if payment.sequence == event.sequence {
         return Ok(payment.clone());
@@ -477,7 +477,7 @@ fn at_the_moment(
         | EventKind::RefundSucceeded
         | EventKind::RefundFailed => return Err("its event is not a result"),
     };
-    if !card.is_none_or(CardSummary::has_four_digits) {
+    if !method.is_none_or(MethodSummary::is_showable) {
         return Err("its card cannot be read");
     }
     let is_declined = matches!(status, PaymentStatus::Declined | PaymentStatus::Failed);
@@ -501,7 +501,7 @@ fn at_the_moment(
             capture_before: funds.capture_before.filter(|_| is_authorized),
             ..Funds::default()
         },
-        card: card.cloned(),
+        method: method.cloned(),
         attempt: event.attempt,
         sequence: event.sequence,
         updated_at: event.at,

@@ -50,7 +50,7 @@ impl Acceptor {
         }
         let token = match &method {
             PaymentMethod::Token(token) => Some(TokenId(token.clone())),
-            PaymentMethod::Card(_) => None,
+            PaymentMethod::Card(_) | PaymentMethod::Other(_) => None,
         };
         let resolved = match self.resolve_method(client, method).await {
             Err(refusal) if refusal.is_about_the_card() => {
@@ -99,7 +99,8 @@ impl Acceptor {
             None => None,
         };
         let used_for_this = token.is_some_and(|token| token.used_by == Some(id));
-        let now = self.stored(&seen.payment.client, id).await?;
+        let client = &seen.payment.client;
+        let now = self.stored_on_primary(client, id).await?;
         if let Err(refusal) = crate::domain::next(now.progress(), &Trigger::PresentCard) {
             return presented_too_late(refusal, now.payment);
         }

@@ -1,13 +1,19 @@
-//! A card to be written to a row.
+//! A payment method to be written to a payment's row.
 
-use crate::domain::CardSummary;
+use crate::domain::{Card, MethodSummary, OtherMethod};
 use crate::vault::SealedCard;
 
-/// A card as it is written to a row.
+/// A payment method in clear.
+pub(super) enum Clear {
+    Card(Card),
+    Other(OtherMethod),
+}
+
+/// A card, or another payment method, as it is written to a payment's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentedCard {
     /// The parts that may be shown.
-    pub summary: CardSummary,
+    pub summary: MethodSummary,
     /// Sealed for its payment and attempt.
     pub sealed: SealedCard,
 }

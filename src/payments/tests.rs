@@ -21,7 +21,8 @@ use crate::broker::{Exchange, Properties};
 use crate::domain::CaptureMethod;
 use crate::domain::Origin;
 use crate::domain::{
-    Answer, Brand, ClientName, Currency, Expiration, Metadata, Money, OrderId, Trigger, UserId,
+    Answer, Brand, ClientName, Currency, Expiration, Funding, Metadata, Money, OrderId, Trigger,
+    UserId,
 };
 use crate::domain::{CardSummary, PaymentId};
 use crate::payments::outgoing::Outgoing;
@@ -88,7 +89,8 @@ fn new_token(name: &str) -> NewToken {
     NewToken {
         id: TokenId(name.to_owned()),
         client: client(),
-        card: presented(),
+        card: presented().summary.card().expect("a card").clone(),
+        sealed: presented().sealed,
         life: Duration::from_secs(60),
     }
 }
@@ -99,7 +101,9 @@ fn presented() -> PresentedCard {
             brand: Brand::Visa,
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2040-01").unwrap(),
-        },
+            funding: Funding::Credit,
+        }
+        .into(),
         sealed: SealedCard(vec![1]),
     }
 }

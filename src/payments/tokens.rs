@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{ClientName, Timestamp};
-use crate::payments::presented_card::PresentedCard;
+use crate::domain::{CardSummary, ClientName, Timestamp};
 use crate::store::batch::Batch;
 use crate::store::rows::{CardToken, TokenId};
 use crate::store::{Store, StoreError};
+use crate::vault::SealedCard;
 
 /// Maximum number of expired tokens erased in one transaction.
 pub const ERASED_AT_ONCE: u32 = 500;
@@ -43,8 +43,10 @@ pub struct NewToken {
     pub id: TokenId,
     /// The client it belongs to.
     pub client: ClientName,
-    /// Sealed for this token and client.
-    pub card: PresentedCard,
+    /// The parts of the card that may be shown.
+    pub card: CardSummary,
+    /// The card, sealed for this token and client.
+    pub sealed: SealedCard,
     /// How long it lives after the commit, by the database's clock.
     pub life: Duration,
 }
@@ -82,8 +84,8 @@ impl NewToken {
         CardToken {
             id: self.id.clone(),
             client: self.client.clone(),
-            card: self.card.summary.clone(),
-            sealed_card: Some(self.card.sealed.clone()),
+            card: self.card.clone(),
+            sealed_card: Some(self.sealed.clone()),
             expires_at: now + self.life,
             used_by: None,
         }

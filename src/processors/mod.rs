@@ -3,13 +3,14 @@
 pub mod simulated;
 
 use async_trait::async_trait;
+use zeroize::Zeroizing;
 
 use crate::domain::{
     Answer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money, OperationAnswer, OperationId,
     OperationKind, PaymentId, ReversalAnswer,
 };
 
-/// A call that charges a card, or holds an amount on it.
+/// A call that charges a payment method, or holds an amount on it.
 pub struct Authorization<'a> {
     /// Which attempt of which payment: the idempotency key.
     pub key: AttemptKey,
@@ -17,20 +18,34 @@ pub struct Authorization<'a> {
     pub amount: Money,
     /// Whether the amount is captured at once, or only held for a later capture.
     pub capture: CaptureMethod,
-    /// The card.
-    pub card: &'a dyn CardSource,
+    /// The payment method.
+    pub method: &'a dyn MethodSource,
 }
 
-/// A card that only a processor that needs it in clear opens.
-pub trait CardSource: Send + Sync {
-    /// The card in clear.
-    fn open(&self) -> Result<Card, CardUnreadable>;
+/// A payment method that only a processor that needs it in clear opens.
+pub trait MethodSource: Send + Sync {
+    /// The payment method in clear.
+    fn open(&self) -> Result<OpenedMethod, MethodUnreadable>;
 }
 
-/// The card cannot be opened; the reason is logged where it is known.
+/// A payment method in clear.
+#[derive(Clone)]
+pub enum OpenedMethod {
+    /// A card.
+    Card(Card),
+    /// Another method: what its file has sealed.
+    Other {
+        /// Its `type`.
+        name: String,
+        /// Only its processor knows what it means.
+        secret: Zeroizing<Vec<u8>>,
+    },
+}
+
+/// The payment method cannot be opened; the reason is logged where it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the card cannot be opened")]
-pub struct CardUnreadable;
+#[error("the payment method cannot be opened")]
+pub struct MethodUnreadable;
 
 /// `{payment_id}-{attempt}`: every call of an attempt has the same key, so that a processor charges it at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,7 +76,7 @@ pub struct OperationCall {
 /// must hold even then.
 #[async_trait]
 pub trait Processor: Send + Sync + 'static {
-    /// Charges a card, or returns why not. The same key never charges twice, and never after its reversal was confirmed, not
+    /// Charges a payment method, or returns why not. The same key never charges twice, and never after its reversal was confirmed, not
     /// even by an earlier call. [`Answer::NotCharged`] only if this call provably was not executed; a server error (HTTP
     /// 5xx) and an answer that cannot be read are [`Answer::Unknown`]. A decline need not be remembered.
     async fn authorize(&self, authorization: &Authorization<'_>) -> Answer;
@@ -88,15 +103,27 @@ pub trait Processor: Send + Sync + 'static {
     async fn close(&self, call: &OperationCall) -> CloseAnswer;
 }
 
-impl CardSource for Card {
-    fn open(&self) -> Result<Card, CardUnreadable> {
-        Ok(self.clone())
+impl Authorization<'_> {
+    /// The card in clear; otherwise the answer of a processor that only takes cards.
+    pub fn card(&self) -> Result<Card, Answer> {
+        match self.method.open()? {
+            OpenedMethod::Card(card) => Ok(card),
+            OpenedMethod::Other { .. } => Err(Answer::Declined {
+                code: DeclineCode::METHOD_NOT_SUPPORTED,
+            }),
+        }
+    }
+}
+
+impl MethodSource for Card {
+    fn open(&self) -> Result<OpenedMethod, MethodUnreadable> {
+        Ok(OpenedMethod::Card(self.clone()))
     }
 }
 
 /// Nothing was sent.
-impl From<CardUnreadable> for Answer {
-    fn from(_: CardUnreadable) -> Self {
+impl From<MethodUnreadable> for Answer {
+    fn from(_: MethodUnreadable) -> Self {
         Self::NotCharged {
             reason: DeclineCode::CARD_UNREADABLE,
         }

@@ -84,6 +84,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "issuer operations",
             include_str!("../../migrations/mysql/0021_issuer_operations.sql"),
         ),
+        (
+            15,
+            "method",
+            include_str!("../../migrations/mysql/0015_method.sql"),
+        ),
     ])
 });
 
@@ -239,6 +244,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             37,
             "issuer operations by payment",
             include_str!("../../migrations/sqlite/0037_issuer_operations_by_payment.sql"),
+        ),
+        (
+            16,
+            "method",
+            include_str!("../../migrations/sqlite/0016_method.sql"),
         ),
     ])
 });

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{Lane, Publication};
 use crate::domain::{
-    CancellationReason, CardSummary, ClientName, Currency, DeclineCode, Money, Operation,
-    OperationId, OperationKind, OperationPhase, OperationProgress, OrderId, Origin, Payment,
-    PaymentId, PaymentStatus, PendingOutcome, Phase, Progress, Timestamp, UserId,
+    CancellationReason, CardSummary, ClientName, Currency, DeclineCode, MethodSummary, Money,
+    Operation, OperationId, OperationKind, OperationPhase, OperationProgress, OrderId, Origin,
+    Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, Progress, Timestamp, UserId,
 };
 use crate::vault::SealedCard;
 
@@ -216,17 +216,17 @@ pub enum Fact {
     Result {
         /// Its number in the payment's history.
         sequence: u32,
-        /// The card of that moment: the payment may have another one by the time this is published.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        card: Option<CardSummary>,
+        /// The payment method of that moment: the payment may have another one by the time this is published.
+        #[serde(flatten)]
+        method: Option<MethodSummary>,
     },
     /// The same event, for the queue that the client has named for its replies.
     Reply {
         /// Its number in the payment's history.
         sequence: u32,
-        /// The card of that moment.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        card: Option<CardSummary>,
+        /// The payment method of that moment.
+        #[serde(flatten)]
+        method: Option<MethodSummary>,
     },
 }
 

@@ -1,7 +1,9 @@
 //! Seals cards for storage and opens them again: XChaCha20-Poly1305, with the owner as associated data, so that a
 //! sealed card that was moved to another row cannot be opened there.
 //!
-//! A sealed card is: format (1 byte, 1), length of the key id (1 byte), key id, nonce (24 bytes), ciphertext and tag.
+//! A sealed card is: format (1 byte, 1), length of the key id (1 byte), key id, nonce (24 bytes), ciphertext and tag. So is
+//! the sealed secret of another payment method; its plaintext begins with the method's name and a space, that of a card
+//! with a digit.
 
 pub mod keys;
 
@@ -13,7 +15,7 @@ use zeroize::Zeroizing;
 
 pub use keys::{InvalidSealKeys, SealKeys};
 
-use crate::domain::{Card, CardCode, CardNumber, ClientName, Expiration, PaymentId};
+use crate::domain::{Card, CardCode, CardNumber, ClientName, Expiration, OtherMethod, PaymentId};
 
 /// A sealed card as it is stored: key id, nonce, ciphertext. Unreadable without the key.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,9 +60,45 @@ const LONGEST_CARD: usize = 19 + 4 + 7 + 2 + TAG_LENGTH;
 impl SealKeys {
     /// Seals a card with the first key.
     pub fn seal(&self, card: &Card, owner: Owner<'_>) -> Result<SealedCard, SealError> {
+        self.encrypt(plaintext(card), owner)
+    }
+
+    /// Seals another payment method with the first key.
+    pub fn seal_other(
+        &self,
+        method: &OtherMethod,
+        owner: Owner<'_>,
+    ) -> Result<SealedCard, SealError> {
+        let (name, secret) = (&method.summary().name, method.expose());
+        let length = name.len() + 1 + secret.len() + TAG_LENGTH;
+        let mut text = Zeroizing::new(Vec::with_capacity(length));
+        text.extend_from_slice(name.as_bytes());
+        text.push(b' ');
+        text.extend_from_slice(secret);
+        self.encrypt(text, owner)
+    }
+
+    /// Opens the secret of another payment method, if this method of this owner was sealed.
+    pub fn open_other(
+        &self,
+        sealed: &SealedCard,
+        name: &str,
+        owner: Owner<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let opened = self.decrypt(sealed, owner)?;
+        let secret = opened.strip_prefix(name.as_bytes());
+        let secret = secret.and_then(|rest| rest.strip_prefix(b" "));
+        let secret = secret.ok_or(SealError::UnknownFormat)?;
+        Ok(Zeroizing::new(secret.to_vec()))
+    }
+
+    fn encrypt(
+        &self,
+        mut buffer: Zeroizing<Vec<u8>>,
+        owner: Owner<'_>,
+    ) -> Result<SealedCard, SealError> {
         let key = self.current();
         let nonce = XNonce::generate();
-        let mut buffer = plaintext(card);
         XChaCha20Poly1305::new(key.secret().into())
             .encrypt_in_place(&nonce, &owner.associated_data(), &mut *buffer)
             .map_err(|_| SealError::NotSealed)?;
@@ -73,6 +111,14 @@ impl SealKeys {
 
     /// Opens a card with the key that sealed it, if the key is listed and the card belongs to this owner.
     pub fn open(&self, sealed: &SealedCard, owner: Owner<'_>) -> Result<Card, SealError> {
+        card(&self.decrypt(sealed, owner)?).ok_or(SealError::UnknownFormat)
+    }
+
+    fn decrypt(
+        &self,
+        sealed: &SealedCard,
+        owner: Owner<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (id, nonce, ciphertext) = parts(&sealed.0).ok_or(SealError::UnknownFormat)?;
         let key = self
             .by_id(id)
@@ -85,7 +131,7 @@ impl SealKeys {
                 &mut *buffer,
             )
             .map_err(|_| SealError::NotAuthentic)?;
-        card(&buffer).ok_or(SealError::UnknownFormat)
+        Ok(buffer)
     }
 }
 

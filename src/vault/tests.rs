@@ -37,6 +37,34 @@ fn a_sealed_card_opens_for_its_owner_and_its_debug_output_shows_nothing() {
 }
 
 #[test]
+fn another_method_opens_under_its_own_name_only() {
+    let secret = Zeroizing::new(b"GIFT 1234".to_vec());
+    let voucher = OtherMethod::new("voucher", secret, [].into()).unwrap();
+    let keys = keys(OLD);
+    let sealed = keys.seal_other(&voucher, HERE).unwrap();
+    let opened = keys.open_other(&sealed, "voucher", HERE).unwrap();
+    assert_eq!(opened.as_slice(), b"GIFT 1234");
+    for name in ["vouch", "voucher2", "4242424242424242"] {
+        let opened = keys.open_other(&sealed, name, HERE);
+        assert_eq!(opened, Err(SealError::UnknownFormat), "{name}");
+    }
+    let elsewhere = keys.open_other(&sealed, "voucher", Owner::Payment(PaymentId(7), 2));
+    assert_eq!(elsewhere, Err(SealError::NotAuthentic));
+    assert_eq!(
+        keys.open(&sealed, HERE).unwrap_err(),
+        SealError::UnknownFormat
+    );
+    let card = keys.seal(&a_card(), HERE).unwrap();
+    assert_eq!(
+        keys.open_other(&card, "voucher", HERE),
+        Err(SealError::UnknownFormat)
+    );
+    let longest = vec![7; OtherMethod::LONGEST_SECRET];
+    let longest = OtherMethod::new(&"x".repeat(32), Zeroizing::new(longest), [].into()).unwrap();
+    assert!(keys.seal_other(&longest, HERE).unwrap().0.len() <= 1024);
+}
+
+#[test]
 fn the_same_card_is_sealed_differently_each_time() {
     let keys = keys(OLD);
     assert_ne!(

@@ -36,6 +36,17 @@ pub fn card(fields: &Object, now: Timestamp, faults: &mut Faults) -> Option<Card
     })
 }
 
+/// Refuses a card beside its `card_token`.
+pub fn refuse_both(fields: &Object, faults: &mut Faults) {
+    if CARD_FIELDS.iter().any(|name| fields.get(name).is_some()) {
+        faults.add(
+            fields.path("card_token"),
+            "conflicting_fields",
+            "must not come together with a card: send one of them",
+        );
+    }
+}
+
 /// Reads the required `card_token`.
 pub fn token(fields: &Object, faults: &mut Faults) -> Option<String> {
     let wanted = "a token of POST /card-tokens";

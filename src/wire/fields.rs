@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::did_you_mean;
-use super::rules::UnknownFields;
 
 /// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -18,6 +17,16 @@ pub struct FieldError {
     pub code: &'static str,
     /// One sentence for people: what is wrong and how to fix it.
     pub message: String,
+}
+
+/// What happens to unknown fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// They are reported as errors, with a hint.
+    #[default]
+    Refuse,
+    /// They are dropped, unless one looks like a known field that was misspelt or put in the wrong place.
+    Ignore,
 }
 
 /// The faults found so far.

@@ -5,6 +5,7 @@ pub mod dead_letter;
 pub mod did_you_mean;
 pub mod fields;
 pub mod json;
+pub mod methods;
 pub mod operation;
 pub mod order;
 pub mod payment;

@@ -1,11 +1,13 @@
 //! The one `Payment` object: in answers, lists, event data and replies.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Brand, CancellationReason, CaptureMethod, Expiration, Metadata, Money, OperationKind, Payment,
-    PaymentId, PaymentStatus, rfc3339,
+    Brand, CancellationReason, CaptureMethod, Expiration, Funding, Metadata, MethodSummary, Money,
+    OperationKind, Payment, PaymentId, PaymentStatus, rfc3339,
 };
 
 /// A payment as JSON. Absent values are null; no field is ever left out.
@@ -33,7 +35,9 @@ pub struct PaymentObject {
     pub decline_code: Option<String>,
     /// The issuer's proof of the charge.
     pub authorization_code: Option<String>,
-    /// The card of the current attempt.
+    /// The payment method of the current attempt. `type` names it, `card` unless the operator has added others, which have
+    /// fields of their own.
+    #[schemars(with = "Option<CardObject>")]
     pub payment_method: Option<PaymentMethodObject>,
     /// Cards presented so far.
     pub attempt: u32,
@@ -62,10 +66,27 @@ pub struct PaymentObject {
     pub updated_at: String,
 }
 
+/// The parts of a payment method that are shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PaymentMethodObject {
+    /// A card.
+    Card(CardObject),
+    /// Another method: its `type` and its own fields.
+    Other {
+        /// Its name.
+        #[serde(rename = "type")]
+        kind: String,
+        /// Its fields.
+        #[serde(flatten)]
+        shown: BTreeMap<String, String>,
+    },
+}
+
 /// The parts of a card that are shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "PaymentMethod")]
-pub struct PaymentMethodObject {
+pub struct CardObject {
     /// `card`
     #[serde(rename = "type")]
     #[schemars(extend("const" = "card"))]
@@ -78,6 +99,8 @@ pub struct PaymentMethodObject {
     /// `YYYY-MM`
     #[schemars(with = "String", regex(pattern = "^[0-9]{4}-[0-9]{2}$"))]
     pub expiration: Expiration,
+    /// What stands behind the card, by its number range; `unknown` for most.
+    pub funding: Funding,
 }
 
 impl From<&Payment> for PaymentObject {
@@ -93,12 +116,7 @@ impl From<&Payment> for PaymentObject {
             is_paid: payment.is_paid(),
             decline_code: payment.decline_code.as_ref().map(ToString::to_string),
             authorization_code: payment.authorization_code.clone(),
-            payment_method: payment.card.as_ref().map(|card| PaymentMethodObject {
-                kind: "card".to_owned(),
-                brand: card.brand,
-                last4: card.last4.clone(),
-                expiration: card.expiration,
-            }),
+            payment_method: payment.method.as_ref().map(PaymentMethodObject::from),
             attempt: payment.attempt,
             capture_method: payment.funds.capture_method,
             amount_captured: major(payment, payment.funds.captured),
@@ -113,6 +131,24 @@ impl From<&Payment> for PaymentObject {
                 .map(|url| url.as_str().to_owned()),
             created_at: rfc3339(payment.created_at),
             updated_at: rfc3339(payment.updated_at),
+        }
+    }
+}
+
+impl From<&MethodSummary> for PaymentMethodObject {
+    fn from(method: &MethodSummary) -> Self {
+        match method {
+            MethodSummary::Card(card) => Self::Card(CardObject {
+                kind: "card".to_owned(),
+                brand: card.brand,
+                last4: card.last4.clone(),
+                expiration: card.expiration,
+                funding: card.funding,
+            }),
+            MethodSummary::Other(other) => Self::Other {
+                kind: other.name.clone(),
+                shown: other.shown.clone(),
+            },
         }
     }
 }

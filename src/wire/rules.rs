@@ -1,6 +1,9 @@
 //! The rules for reading a request: settings of the service, the current time, and what its client may send.
 
-use crate::domain::{Currency, ReturnUrl, Timestamp, WebOrigin};
+pub use super::fields::UnknownFields;
+pub use super::methods::CardsAllowed;
+use super::methods::{Methods, Reading};
+use crate::domain::{Currency, Funding, ReturnUrl, Timestamp, WebOrigin};
 
 /// The rules for reading a request.
 #[derive(Debug, Clone, Copy)]
@@ -15,13 +18,15 @@ pub struct Rules<'r> {
     pub client: &'r ClientRules,
 }
 
-/// Whether a request may carry a card in clear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CardsAllowed {
-    /// Over HTTP.
-    Yes,
-    /// In a message: a broker writes messages to disk.
-    No,
+impl Rules<'_> {
+    /// The rules for reading a payment method.
+    pub(super) fn reading(&self) -> Reading {
+        Reading {
+            now: self.now,
+            cards: self.cards,
+            unknown_fields: self.client.unknown_fields,
+        }
+    }
 }
 
 /// What one client may send.
@@ -31,16 +36,73 @@ pub struct ClientRules {
     pub unknown_fields: UnknownFields,
     /// `return_origins` of `CLIENTS_FILE`.
     pub return_origins: ReturnOrigins,
+    /// The payment methods that the service knows.
+    pub methods: Methods,
+    /// `payment_methods` of `CLIENTS_FILE`: the allowed ones; all if it is absent.
+    pub payment_methods: Option<Vec<String>>,
+    /// `card_funding` of `CLIENTS_FILE`: the allowed ones, exactly as listed; all if it is absent.
+    pub card_funding: Option<Vec<Funding>>,
 }
 
-/// What happens to unknown fields.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum UnknownFields {
-    /// They are reported as errors, with a hint.
-    #[default]
-    Refuse,
-    /// They are dropped, unless one looks like a known field that was misspelt or put in the wrong place.
-    Ignore,
+/// A payment method, or a card, that the client may not use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAllowed {
+    /// `payment_methods` does not list it.
+    #[error("is the payment method {method}, which this client may not use: it may use {}", listed(.allowed))]
+    Method {
+        /// Its name.
+        method: String,
+        /// Those that are listed.
+        allowed: Vec<String>,
+    },
+    /// `card_funding` does not list it.
+    #[error("is of a card whose funding is {funding}, which this client may not use: it may use {}", listed(.allowed))]
+    Funding {
+        /// The card's.
+        funding: Funding,
+        /// Those that are listed.
+        allowed: Vec<Funding>,
+    },
+}
+
+fn listed<T: ToString>(allowed: &[T]) -> String {
+    let names: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+impl NotAllowed {
+    /// For programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Method { .. } => "method_not_allowed",
+            Self::Funding { .. } => "funding_not_allowed",
+        }
+    }
+}
+
+impl ClientRules {
+    /// Whether the client may use a payment method.
+    pub fn check_method(&self, name: &str) -> Result<(), NotAllowed> {
+        match &self.payment_methods {
+            Some(allowed) if !allowed.iter().any(|it| it == name) => Err(NotAllowed::Method {
+                method: name.to_owned(),
+                allowed: allowed.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the client may use a card with this funding.
+    pub fn check_card(&self, funding: Funding) -> Result<(), NotAllowed> {
+        self.check_method("card")?;
+        match &self.card_funding {
+            Some(allowed) if !allowed.contains(&funding) => Err(NotAllowed::Funding {
+                funding,
+                allowed: allowed.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Where a client may send its shoppers back to.

@@ -10,10 +10,10 @@ use crate::app::requests;
 use crate::broker::Publication;
 use crate::cli::open;
 use crate::config::Config;
-use crate::intake::consumer;
 use crate::intake::order_reader::OrderReader;
 use crate::intake::replay::{NotReplayable, Replay, replay};
-use crate::intake::request::{self, Request};
+use crate::intake::request::Request;
+use crate::intake::{accept, consumer};
 use crate::payments::{Accepted, Acceptor};
 
 /// Replays letters, one after the other.
@@ -190,13 +190,13 @@ async fn accept(
     reader: &OrderReader,
     request: Request,
 ) -> Result<Accepted, NotAccepted> {
-    let client = request.client().clone();
-    let accepted = request::accept(acceptor, reader, request).await;
+    let (client, form) = (request.client().clone(), request.method_form());
+    let accepted = accept::accept(acceptor, reader, request).await;
     accepted.map_err(|error| {
         let refused = |refusal| NotAccepted::Refused(NotReplayable::Refused(refusal));
         match error {
-            request::NotAccepted::Refused(refusal) => refused(refusal),
-            request::NotAccepted::Failed(error) => match consumer::refusal(&error) {
+            accept::NotAccepted::Refused(refusal) => refused(refusal),
+            accept::NotAccepted::Failed(error) => match consumer::refusal(&error, form) {
                 Some(refusal) => refused(refusal.of(&client)),
                 None => NotAccepted::NotNow(error.to_string()),
             },

@@ -4,6 +4,7 @@ use super::milliseconds;
 use super::payments::Way;
 use super::send::Ended;
 use super::spans::{SpanLog, Step};
+use crate::wire::payment::PaymentMethodObject;
 
 /// Prints the table and the steps of the first payment; false if some card did not keep its promise.
 pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
@@ -43,8 +44,9 @@ pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
 fn line(ended: &Ended) -> String {
     let payment = &ended.payment;
     let card = payment.payment_method.as_ref();
-    let card = card.map_or_else(String::new, |card| {
-        format!("{} …{}", card.brand, card.last4)
+    let card = card.map_or_else(String::new, |method| match method {
+        PaymentMethodObject::Card(card) => format!("{} …{}", card.brand, card.last4),
+        PaymentMethodObject::Other { kind, .. } => kind.clone(),
     });
     format!(
         "{:<6} {:>12}  {:<17} {:<17} {:<10} {:<20} {:>5} {:>10}",

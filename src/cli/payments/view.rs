@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::broker::{Exchange, Queue};
 use crate::callbacks::event::{ERROR_HEADER, REASON_HEADER, TRIES_HEADER};
 use crate::domain::rfc3339;
-use crate::domain::{Event, Timestamp};
+use crate::domain::{Event, MethodSummary, Timestamp};
 use crate::store::rows::{Content, Fact, LaterFact, LedgerEntry, OutboxRow, StoredPayment};
 
 /// Everything known about one payment.
@@ -33,7 +33,8 @@ pub(super) fn payment(row: &StoredPayment) -> Value {
         "status": payment.status,
         "decline_code": payment.decline_code.as_ref().map(ToString::to_string),
         "authorization_code": payment.authorization_code,
-        "card": payment.card,
+        "method": payment.method.as_ref().map(MethodSummary::name),
+        "card": payment.card(),
         "capture_method": payment.funds.capture_method,
         "captured_minor": payment.funds.captured,
         "refunded_minor": payment.funds.refunded,

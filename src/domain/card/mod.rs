@@ -2,6 +2,7 @@
 
 mod digits;
 mod expiration;
+mod funding;
 mod search;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 pub use digits::{HYPHENS, SPACES};
 pub use expiration::Expiration;
+pub use funding::Funding;
 pub use search::{MASK, holds_card_number, without_card_number};
 
 /// A card as it is presented: number, code and expiry month.
@@ -59,6 +61,9 @@ pub struct CardSummary {
     pub last4: String,
     /// `YYYY-MM`.
     pub expiration: Expiration,
+    /// What stands behind it. Absent in what earlier releases stored.
+    #[serde(default)]
+    pub funding: Funding,
 }
 
 impl CardSummary {
@@ -92,6 +97,7 @@ impl Card {
             brand: self.number.brand(),
             last4: self.number.last4().to_owned(),
             expiration: self.expiration,
+            funding: self.number.funding(),
         }
     }
 }
@@ -145,6 +151,12 @@ impl CardNumber {
             (65, _, _) | (_, 644..=649, _) | (_, _, 6011) => Brand::Discover,
             _ => Brand::Unknown,
         }
+    }
+
+    /// What stands behind the card, by its number range.
+    pub fn funding(&self) -> Funding {
+        let first_eight = &self.expose()[..8];
+        Funding::of_range(first_eight.parse().unwrap_or(0))
     }
 }
 

@@ -45,6 +45,35 @@ fn the_brand_is_recognized_by_the_first_digits() {
 }
 
 #[test]
+fn funding_follows_from_the_number_range() {
+    for (number, funding) in [
+        ("4242424242424242", Funding::Credit),
+        ("378282246310005", Funding::Credit),
+        ("4000056655665556", Funding::Debit),
+        ("4000 0566 5566 5556", Funding::Debit),
+        ("5200828282828210", Funding::Debit),
+        ("5105105105105100", Funding::Prepaid),
+        ("4111111111111111", Funding::Unknown),
+        ("9999999999999", Funding::Unknown),
+        ("4000056755665555", Funding::Unknown),
+        ("000000000000", Funding::Unknown),
+    ] {
+        let number = CardNumber::parse(number).unwrap();
+        assert_eq!(number.funding(), funding, "{}", number.expose());
+    }
+    for funding in Funding::ALL {
+        assert_eq!(Funding::parse(funding.as_str()), Some(funding));
+    }
+}
+
+#[test]
+fn a_card_that_an_earlier_release_stored_has_an_unknown_funding() {
+    let stored = r#"{"brand": "visa", "last4": "4242", "expiration": "2030-01"}"#;
+    let card: CardSummary = serde_json::from_str(stored).unwrap();
+    assert_eq!(card.funding, Funding::Unknown);
+}
+
+#[test]
 fn impossible_numbers_and_codes_are_refused() {
     for text in [
         "",

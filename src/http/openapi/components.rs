@@ -45,10 +45,14 @@ fn schemas() -> Value {
     for (name, schema) in [
         ("CaptureRequest", schema::capture_request()),
         ("Card", schema::card()),
+        ("CardMethod", schema::card_method()),
         ("CardOrToken", schema::card_or_token()),
+        ("GivenMethod", schema::given_method()),
         ("PaymentRequest", schema::payment_request()),
+        ("PresentedMethod", schema::presented_method()),
         ("PresentedToken", schema::presented_token()),
         ("RefundRequest", schema::refund_request()),
+        ("TokenMethod", schema::token_method()),
     ] {
         schemas.insert(name.to_owned(), schema);
     }

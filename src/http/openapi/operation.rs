@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::samples::Sample;
 use crate::http::problem::Problem;
+
+/// Name, one line, value.
+pub(super) type Sample = (&'static str, &'static str, Value);
 
 /// One method of one path.
 pub(super) struct Operation {

@@ -1,6 +1,6 @@
 //! Examples of problems: which operations return which, and their texts.
 
-use crate::domain::{Currency, Money, PaymentId, Refusal};
+use crate::domain::{Currency, Funding, Money, PaymentId, Refusal};
 use crate::http::body;
 use crate::http::problem::{Kind, Problem};
 use crate::http::server::{head, socket};
@@ -9,6 +9,7 @@ use crate::payments::operations::start::OperationRefusal;
 use crate::store::StoreError;
 use crate::store::quarantine::Quarantined;
 use crate::wire::fields::FieldError;
+use crate::wire::rules::NotAllowed;
 
 type Named = (&'static str, Problem);
 
@@ -113,7 +114,20 @@ pub(super) fn tokens() -> Vec<Named> {
     vec![
         ("token_unusable", AcceptError::TokenUnusable.into()),
         ("token_expired", AcceptError::TokenExpired.into()),
+        ("not_allowed", not_allowed().into()),
     ]
+}
+
+/// The client may not use the card.
+fn not_allowed() -> AcceptError {
+    let what = NotAllowed::Funding {
+        funding: Funding::Prepaid,
+        allowed: vec![Funding::Credit, Funding::Debit],
+    };
+    AcceptError::NotAllowed {
+        what,
+        by_token: true,
+    }
 }
 
 /// Problems of `Idempotency-Key`, and of new payments.

@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::operation::merge;
-
-/// Name, one line, value.
-pub(super) type Sample = (&'static str, &'static str, Value);
+use super::operation::{Sample, merge};
 
 const CREATED: &str = "2026-11-01T10:00:00.123456Z";
 const CHANGED: &str = "2026-11-01T10:00:00.234567Z";
@@ -15,7 +12,7 @@ fn payment(status: &str, changes: Value) -> Value {
     let payment = json!({
         "payment_id": 42, "id": 42, "order_id": 1, "user_id": 1, "total_amount": 99.53, "currency": "CAD",
         "status": status, "is_paid": status == "succeeded", "decline_code": null, "authorization_code": null,
-        "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01"},
+        "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01", "funding": "credit"},
         "attempt": 1, "capture_method": "automatic", "amount_captured": if status == "succeeded" { 99.53 } else { 0.0 },
         "amount_refunded": 0.0, "capture_before": null, "operation": null, "cancellation_reason": null,
         "metadata": {}, "return_url": null, "created_at": CREATED, "updated_at": CHANGED,
@@ -46,7 +43,7 @@ pub(super) fn succeeded() -> Sample {
 }
 
 pub(super) fn declined() -> Sample {
-    let method = json!({"type": "card", "brand": "visa", "last4": "9995", "expiration": "2030-01"});
+    let method = json!({"type": "card", "brand": "visa", "last4": "9995", "expiration": "2030-01", "funding": "credit"});
     let changes = json!({"decline_code": "insufficient_funds", "payment_method": method});
     let value = payment("declined", changes);
     (
@@ -181,6 +178,11 @@ pub(super) fn payment_requests() -> Vec<Sample> {
             order(json!({"card": card("4242424242424242")})),
         ),
         (
+            "with_method",
+            "With a payment method that names its type.",
+            order(json!({"payment_method": {"type": "card", "card_token": "tok_visa_debit"}})),
+        ),
+        (
             "everything",
             "With all fields.",
             order(json!({
@@ -211,6 +213,11 @@ pub(super) fn methods() -> Vec<Sample> {
     vec![
         ("token", "A token.", json!({"card_token": "tok_visa"})),
         ("strings", "As strings.", card("4242424242424242")),
+        (
+            "method",
+            "A payment method that names its type.",
+            json!({"payment_method": {"type": "card", "card_token": "tok_visa_debit"}}),
+        ),
         ("numbers", "As older callers send it: numbers.", numbers),
         (
             "declined",
@@ -238,7 +245,7 @@ fn card(number: &str) -> Value {
 
 pub(super) fn card_token() -> Sample {
     let value = json!({
-        "card_token": "tok_8w2kT1mZ4bQx7Rj5", "brand": "mastercard", "last4": "4444", "expires_at": "2026-11-01T10:15:00.123456Z",
+        "card_token": "tok_8w2kT1mZ4bQx7Rj5", "brand": "mastercard", "last4": "4444", "funding": "credit", "expires_at": "2026-11-01T10:15:00.123456Z",
     });
     ("token", "Valid for one payment.", value)
 }

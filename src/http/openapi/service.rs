@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::operation::Operation;
+use super::operation::Sample;
 use super::payments::reference;
-use super::samples::Sample;
 use super::{refusals, samples};
 
 pub(super) fn create_card_token() -> Operation {

@@ -136,9 +136,17 @@ impl<'a> Page<'a> {
         let rules = self.api.clients.rules(&client);
         match parse_card(&form.card, &self.api.rules(&rules)) {
             Ok(card) => {
-                let caller = Caller(client, turn);
-                self.presented(caller, id, PaymentMethod::Card(card), attempt)
-                    .await
+                let (acceptor, method) = (&self.api.acceptor, PaymentMethod::Card(card));
+                let presented = acceptor.present_card_after(attempt, &client, id, method);
+                match presented.await {
+                    Err(AcceptError::NotAllowed { what, .. }) => {
+                        let again = self.form(&payment).with_typed(&form);
+                        let again = again.with_refused_card(&what, self.words);
+                        let view = self.view(&payment, Some(again));
+                        Ok(view.into_response(StatusCode::UNPROCESSABLE_ENTITY))
+                    }
+                    presented => self.outcome(Caller(client, turn), id, presented).await,
+                }
             }
             Err(faults) => {
                 let again = self.form(&payment).with_typed(&form);
@@ -149,19 +157,15 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Presents the card if the payment has not changed since the form was shown, and waits for the outcome.
-    async fn presented(
+    /// Waits for the outcome of a card that was presented if the payment had not changed since the form was shown.
+    async fn outcome(
         &self,
         Caller(client, turn): Caller,
         id: PaymentId,
-        method: PaymentMethod,
-        attempt: u32,
+        presented: Result<Presented, AcceptError>,
     ) -> Result<Response, Problem> {
         let api = self.api;
-        let presented = api
-            .acceptor
-            .present_card_after(attempt, &client, id, method);
-        let payment = match presented.await {
+        let payment = match presented {
             Ok(Presented::Started(payment) | Presented::AsItStands(payment)) => payment,
             Err(AcceptError::Refused(Refusal::Canceled)) => self.payment(&client, id).await?,
             Err(error) => return Err(error.into()),

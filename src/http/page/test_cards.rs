@@ -46,6 +46,8 @@ fn grouped(digits: &str) -> String {
 fn french(token: &str) -> Option<&'static str> {
     Some(match token {
         "tok_visa" | "tok_mastercard" | "tok_amex" | "tok_discover" => "Acceptée.",
+        "tok_visa_debit" | "tok_mastercard_debit" => "Acceptée : une carte de débit.",
+        "tok_mastercard_prepaid" => "Acceptée : une carte prépayée.",
         "tok_all_nines" => "Acceptée, bien que sa clé soit fausse : d’anciens appelants l’utilisent.",
         "tok_generic_decline" => "Refusée sans motif.",
         "tok_insufficient_funds" => "Refusée : solde insuffisant.",

@@ -1,7 +1,8 @@
 //! The page's texts, in each of its languages.
 
-use crate::domain::{DeclineCode, PaymentStatus};
+use crate::domain::{DeclineCode, Funding, PaymentStatus};
 use crate::http::problem::Kind;
+use crate::wire::rules::NotAllowed;
 
 /// The languages of the page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -220,6 +221,30 @@ impl Words {
             ),
         };
         self.language.pick(english, french)
+    }
+
+    /// The text next to a card that the shop may not use.
+    pub fn not_allowed(&self, why: &NotAllowed) -> String {
+        let pick = |english, french| self.language.pick(english, french);
+        let NotAllowed::Funding { allowed, .. } = why else {
+            let none = pick(
+                "This shop does not accept cards.",
+                "Cette boutique n’accepte pas les cartes.",
+            );
+            return none.to_owned();
+        };
+        let name = |funding: &Funding| match funding {
+            Funding::Credit => pick("credit cards", "cartes de crédit"),
+            Funding::Debit => pick("debit cards", "cartes de débit"),
+            Funding::Prepaid => pick("prepaid cards", "cartes prépayées"),
+            Funding::Unknown => pick("other cards", "autres cartes"),
+        };
+        let names: Vec<&str> = allowed.iter().map(name).collect();
+        let sentence = pick(
+            "This shop does not accept this card. It accepts:",
+            "Cette boutique n’accepte pas cette carte. Elle accepte :",
+        );
+        format!("{sentence} {}.", names.join(", "))
     }
 
     /// Headline and sentence of an answer without a payment.

@@ -1,5 +1,6 @@
 //! The page itself: templates, and the headers that every page has.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use askama::Template;
@@ -17,6 +18,7 @@ use super::{amount, date};
 use crate::domain::{Payment, PaymentStatus};
 use crate::http::problem::Problem;
 use crate::wire::fields::FieldError;
+use crate::wire::rules::NotAllowed;
 
 /// A payment as its shopper sees it.
 #[derive(Template)]
@@ -51,7 +53,7 @@ pub struct FormView {
     pub typed_expiry: String,
     /// Why the form is shown again.
     pub notice: Option<&'static str>,
-    pub number: Option<&'static str>,
+    pub number: Option<Cow<'static, str>>,
     pub expiry: Option<&'static str>,
     pub code: Option<&'static str>,
     pub test_cards: Vec<Row>,
@@ -99,8 +101,7 @@ impl PaymentView {
             state: words.status(payment.status),
             explanation: words.explanation(payment.status, payment.decline_code.as_ref()),
             card: payment
-                .card
-                .as_ref()
+                .card()
                 .map(|card| (card.brand.to_string(), card.last4.clone())),
             form,
         }
@@ -133,11 +134,20 @@ impl FormView {
             let fault = faults.iter().find(|fault| fault.field == name);
             fault.map(|fault| words.fault(fault.code))
         };
-        self.number = of("cardNumber");
+        self.number = of("cardNumber").map(Cow::Borrowed);
         self.expiry = of("expirationDate");
         self.code = of("cardCode");
         self.notice = Some(words.correct);
         self
+    }
+
+    /// Shows that the client may not use the card, and which ones it may use.
+    pub fn with_refused_card(self, why: &NotAllowed, words: &'static Words) -> Self {
+        Self {
+            number: Some(words.not_allowed(why).into()),
+            notice: Some(words.correct),
+            ..self
+        }
     }
 }
 

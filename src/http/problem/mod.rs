@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::domain::PaymentId;
+use crate::domain::{MethodForm, PaymentId};
 use crate::payments::AcceptError;
 use crate::payments::operations::start::OperationRefusal;
 use crate::store::StoreError;
@@ -118,6 +118,13 @@ impl From<Vec<FieldError>> for Problem {
 
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
+        Self::about(error, MethodForm::InPayment)
+    }
+}
+
+impl Problem {
+    /// Why a request was not accepted that gave its payment method in this form.
+    pub fn about(error: AcceptError, form: MethodForm) -> Self {
         match error {
             AcceptError::KeyReused => Self::field(
                 Kind::KeyReused,
@@ -125,18 +132,12 @@ impl From<AcceptError> for Problem {
                 "key_reused",
                 "Idempotency-Key was used for a different request: send a new key for a new request.",
             ),
-            AcceptError::TokenUnusable => Self::field(
-                Kind::InvalidFields,
-                "card_token",
-                "token_unusable",
-                "card_token is unknown or was used already: create a new one with POST /card-tokens.",
-            ),
-            AcceptError::TokenExpired => Self::field(
-                Kind::InvalidFields,
-                "card_token",
-                "token_expired",
-                "card_token has expired: create a new one with POST /card-tokens.",
-            ),
+            AcceptError::TokenUnusable
+            | AcceptError::TokenExpired
+            | AcceptError::NotAllowed { .. } => {
+                let fields: Vec<FieldError> = error.invalid_field(form).into_iter().collect();
+                fields.into()
+            }
             AcceptError::NotFound(id) => Self::no_payment(id),
             AcceptError::Refused(refusal) => {
                 Self::new(Kind::Conflict, format!("This cannot be done: {refusal}."))

@@ -39,7 +39,7 @@ async fn a_payment_with_a_card_is_processing_until_it_has_an_outcome() {
     assert_eq!(response.status(), 202);
     assert_eq!(header(&response, "retry-after"), Some("1"));
     assert_eq!(payment["status"], "processing");
-    let card = json!({"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01"});
+    let card = json!({"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01", "funding": "credit"});
     assert_eq!(payment["payment_method"], card);
 
     let waiting = with(get("/payments/1"), "prefer", "wait=20");

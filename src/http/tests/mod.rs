@@ -95,6 +95,7 @@ impl Served {
                 test_tokens: Some(TestTokens {
                     now: || OffsetDateTime::UNIX_EPOCH,
                 }),
+                clients: clients.clone(),
                 backlog: never_run.backlog(),
             }),
             queries: Queries::new(database),

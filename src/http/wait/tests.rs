@@ -19,7 +19,7 @@ fn payment(status: PaymentStatus) -> Payment {
         status,
         decline_code: None,
         authorization_code: None,
-        card: None,
+        method: None,
         attempt: 1,
         metadata: Metadata::default(),
         return_url: None,

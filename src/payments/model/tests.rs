@@ -4,8 +4,8 @@ use super::*;
 use crate::domain::Funds;
 use crate::domain::Origin;
 use crate::domain::{
-    Brand, CardSummary, ClientName, Currency, Expiration, Metadata, Money, OrderId, Payment,
-    PaymentId, UserId,
+    Brand, CardSummary, ClientName, Currency, Expiration, Funding, Metadata, Money, OrderId,
+    Payment, PaymentId, UserId,
 };
 use crate::payments::presented_card::PresentedCard;
 use crate::vault::SealedCard;
@@ -75,7 +75,7 @@ pub fn payment() -> StoredPayment {
             status: RequiresPaymentMethod,
             decline_code: None,
             authorization_code: None,
-            card: None,
+            method: None,
             attempt: 0,
             metadata: Metadata::default(),
             return_url: None,
@@ -102,7 +102,9 @@ pub fn card() -> PresentedCard {
             brand: Brand::Visa,
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2030-01").unwrap(),
-        },
+            funding: Funding::Credit,
+        }
+        .into(),
         sealed: SealedCard(vec![1]),
     }
 }

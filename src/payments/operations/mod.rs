@@ -4,7 +4,6 @@
 
 pub mod claim;
 pub mod record;
-mod request;
 pub mod rescue;
 pub mod start;
 
@@ -16,8 +15,6 @@ use crate::payments::outgoing::{NewMessage, Outgoing};
 use crate::store::quarantine::SetAside;
 use crate::store::rows::{OutboxRow, StoredOperation, StoredPayment};
 use crate::store::{StoreError, Transaction};
-
-pub use request::{Operated, OperationRequest};
 
 /// How much longer an authorization is kept if it expired but could not be voided.
 const AFTER_FAILED_VOID: std::time::Duration = std::time::Duration::from_secs(3600);

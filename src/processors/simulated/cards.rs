@@ -154,6 +154,9 @@ pub const TEST_CARDS: &[TestCard] = &[
     card("5555555555554444", Brand::Mastercard, "tok_mastercard", Behaviour::Approve, "Approved."),
     card("378282246310005", Brand::Amex, "tok_amex", Behaviour::Approve, "Approved."),
     card("6011111111111117", Brand::Discover, "tok_discover", Behaviour::Approve, "Approved."),
+    card("4000056655665556", Brand::Visa, "tok_visa_debit", Behaviour::Approve, "Approved: a debit card."),
+    card("5200828282828210", Brand::Mastercard, "tok_mastercard_debit", Behaviour::Approve, "Approved: a debit card."),
+    card("5105105105105100", Brand::Mastercard, "tok_mastercard_prepaid", Behaviour::Approve, "Approved: a prepaid card."),
     card("9999999999999", Brand::Unknown, "tok_all_nines", Behaviour::Approve,
         "Approved, although its check digit is wrong: existing callers use it."),
 
@@ -222,7 +225,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::domain::{CardNumber, card::holds_card_number};
+    use crate::domain::{CardNumber, Funding, card::holds_card_number};
 
     #[test]
     fn each_test_card_is_valid_and_only_two_have_a_wrong_check_digit() {
@@ -231,6 +234,13 @@ mod tests {
             assert_eq!(number.brand(), card.brand, "{}", card.token);
             let wrong_by_intent = ["tok_all_nines", "tok_incorrect_number"].contains(&card.token);
             assert_eq!(number.passes_luhn(), !wrong_by_intent, "{}", card.token);
+            let is_in_no_range = number.funding() == Funding::Unknown;
+            assert_eq!(
+                is_in_no_range,
+                card.brand == Brand::Unknown,
+                "{}",
+                card.token
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! The pool of connections, their settings, and the switch to another host when one fails.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
@@ -52,6 +53,8 @@ pub struct Pool {
     last_break: Arc<Moment>,
     last_silence: Arc<Moment>,
     last_refusal: Arc<Moment>,
+    /// Another refusal has come within [`RECONNECT`] of the last one.
+    refused_again: Arc<AtomicBool>,
 }
 
 /// The information to recognize connections that must not be used any more.
@@ -104,6 +107,7 @@ impl Pool {
             last_break,
             last_silence,
             last_refusal,
+            refused_again: Arc::default(),
         }
     }
 
@@ -139,10 +143,23 @@ impl Pool {
 
     /// The server accepts no changes. It may be the former primary, and the new one may now have its address; and a session
     /// keeps old settings that an administrator has since corrected: none of the connections is used again. At most once a
-    /// second, so that the pool does not constantly reconnect to a server that stays read-only.
+    /// second, so that the pool does not constantly reconnect to a server that stays read-only. The last refusal counts in
+    /// any case: otherwise a connection to the former primary could stay and answer reads with old data.
     pub fn changes_are_refused(&self) {
         if !self.last_refusal.is_within(RECONNECT) {
             self.last_refusal.set();
+        } else if let Ok(runtime) = Handle::try_current()
+            && !self.refused_again.swap(true, Ordering::Relaxed)
+        {
+            let (refused_again, last_refusal) = (
+                Arc::clone(&self.refused_again),
+                Arc::clone(&self.last_refusal),
+            );
+            runtime.spawn(async move {
+                tokio::time::sleep(RECONNECT).await;
+                last_refusal.set();
+                refused_again.store(false, Ordering::Relaxed);
+            });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::domain::{Brand, CardSummary, Expiration, Payment};
+use crate::domain::{Brand, CardSummary, Expiration, Funding, Payment};
 use crate::store::columns::Columns;
 use crate::store::sql_values::SqlValue;
 
@@ -24,6 +24,7 @@ impl<'r, R: Columns> FromRow<'r, R> for CardRecord {
 }
 
 impl CardRecord {
+    /// The card, if there is one; its funding is not in these columns.
     pub(super) fn summary(self) -> Result<Option<CardSummary>, ()> {
         match (self.card_brand, self.card_last4, self.card_expiration) {
             (None, None, None) => Ok(None),
@@ -32,6 +33,7 @@ impl CardRecord {
                     brand: Brand::parse(&brand).ok_or(())?,
                     last4,
                     expiration: Expiration::parse(&expiration).map_err(|_| ())?,
+                    funding: Funding::Unknown,
                 };
                 card.has_four_digits().then_some(Some(card)).ok_or(())
             }
@@ -56,7 +58,7 @@ impl Brand {
 }
 
 pub(super) fn card(payment: &Payment) -> [SqlValue<'_>; 3] {
-    let card = payment.card.as_ref();
+    let card = payment.card();
     [
         card.map(|card| card.brand.to_string()).into(),
         card.map(|card| card.last4.as_str()).into(),

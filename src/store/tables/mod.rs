@@ -31,6 +31,7 @@ mod id_blocks;
 mod issuer_calls;
 mod issuer_ledger;
 mod issuer_operations;
+mod method_column;
 pub(super) mod operations;
 pub(super) mod outbox;
 pub(super) mod payments;

@@ -8,7 +8,7 @@ use time::PrimitiveDateTime;
 use time::macros::datetime;
 
 use super::card_columns::{CardRecord, card};
-use super::{capture_schedule, operations, sorted};
+use super::{capture_schedule, method_column, operations, sorted};
 use crate::domain::{
     CancellationReason, CaptureMethod, ClientName, Currency, DeclineCode, Funds, Money,
     OperationKind, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, ReturnUrl,
@@ -39,6 +39,9 @@ const PAYMENT: &str = "SELECT * FROM payments WHERE id = ?";
 /// (client, hexadecimal key) → payment
 const PAYMENT_BY_KEY: &str =
     "SELECT * FROM payments WHERE client = ? AND idempotency_key = UNHEX(?)";
+
+/// Refused by a server that accepts no changes.
+const CHANGE_NOTHING: &str = "UPDATE id_blocks SET next_id = next_id WHERE id < 0";
 
 /// (client, latest `created_at` twice, id, status or null twice, limit) → payments. The row comparison is spelled
 /// out, with a plain bound before it, because neither MySQL nor MariaDB reads an index by `(a, b) < (?, ?)`.
@@ -169,9 +172,10 @@ static INSERT_PAYMENTS: Both<ManyRows> = Both {
 INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
     card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
-    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin, return_url
+    phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin, return_url,
+    method
 ) VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         " ON DUPLICATE KEY UPDATE id = payments.id",
     ),
     sqlite: Json("
@@ -179,7 +183,7 @@ INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code,
     card_brand, card_last4, card_expiration, attempt, metadata, sequence, created_at, updated_at, try_number,
     phase, uncertain, sealed_card, claimed_until, check_at, idempotency_key, fingerprint, origin,
-    return_url
+    return_url, method
 )
 SELECT
     value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
@@ -187,7 +191,8 @@ SELECT
     value ->> '$[10]', value ->> '$[11]', value ->> '$[12]', value ->> '$[13]', value ->> '$[14]',
     value ->> '$[15]', value ->> '$[16]', value ->> '$[17]', value ->> '$[18]', value ->> '$[19]',
     unhex(value ->> '$[20]'), value ->> '$[21]', value ->> '$[22]', unhex(value ->> '$[23]'),
-    unhex(value ->> '$[24]'), value ->> '$[25]', value ->> '$[26]'
+    unhex(value ->> '$[24]'), value ->> '$[25]', value ->> '$[26]',
+    value ->> '$[27]'
 FROM json_each(?1) WHERE true
 ON CONFLICT DO NOTHING"),
 };
@@ -199,9 +204,9 @@ static UPDATE_PAYMENTS: Both<ManyRows> = Both {
 INSERT INTO payments (
     id, status, decline_code, authorization_code, card_brand, card_last4, card_expiration, attempt,
     sequence, updated_at, try_number, phase, uncertain, sealed_card, claimed_until, check_at, pending_code,
-    client, order_id, user_id, amount_minor, currency, metadata, created_at, origin
+    method, client, order_id, user_id, amount_minor, currency, metadata, created_at, origin
 ) VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, '', '', '2000-01-01', '')",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, '', '', '2000-01-01', '')",
         "
 ON DUPLICATE KEY UPDATE
     status = VALUES(status),
@@ -219,7 +224,8 @@ ON DUPLICATE KEY UPDATE
     sealed_card = VALUES(sealed_card),
     claimed_until = VALUES(claimed_until),
     check_at = VALUES(check_at),
-    pending_code = VALUES(pending_code)",
+    pending_code = VALUES(pending_code),
+    method = VALUES(method)",
     ),
     sqlite: Json("
 UPDATE payments SET
@@ -228,7 +234,7 @@ UPDATE payments SET
     attempt = value ->> '$[7]', sequence = value ->> '$[8]', updated_at = value ->> '$[9]',
     try_number = value ->> '$[10]', phase = value ->> '$[11]', uncertain = value ->> '$[12]',
     sealed_card = unhex(value ->> '$[13]'), claimed_until = value ->> '$[14]', check_at = value ->> '$[15]',
-    pending_code = value ->> '$[16]'
+    pending_code = value ->> '$[16]', method = value ->> '$[17]'
 FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
 };
 
@@ -343,6 +349,7 @@ pub(in crate::store) struct PaymentRecord {
     fingerprint: Option<Vec<u8>>,
     origin: String,
     return_url: Option<String>,
+    method: Option<String>,
     funds: FundsRecord,
 }
 
@@ -431,6 +438,7 @@ impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
             fingerprint: row.bytes_or_null("fingerprint")?,
             origin: row.text("origin")?,
             return_url: row.text_or_null("return_url")?,
+            method: row.text_or_null("method")?,
             funds: FundsRecord::from_row(row)?,
         })
     }
@@ -470,6 +478,8 @@ impl TryFrom<PaymentRecord> for StoredPayment {
         let status = record.funds.stage.as_ref().unwrap_or(&record.status);
         let status = PaymentStatus::parse(status).ok_or_else(|| broken("status"))?;
         let funds = record.funds.funds(status, record.amount_minor);
+        let card = record.card.summary().map_err(|()| broken("card"))?;
+        let method = method_column::read(card, record.method.as_deref(), record.attempt);
         let payment = Payment {
             id: PaymentId(id),
             client: ClientName::parse(&record.client).map_err(|_| broken("client"))?,
@@ -480,7 +490,7 @@ impl TryFrom<PaymentRecord> for StoredPayment {
             status,
             decline_code: record.decline_code.map(DeclineCode::new),
             authorization_code: record.authorization_code,
-            card: record.card.summary().map_err(|()| broken("card"))?,
+            method: method.map_err(|()| broken("method"))?,
             attempt: u32::try_from(record.attempt).map_err(|_| broken("attempt"))?,
             metadata: serde_json::from_str(&record.metadata).map_err(|_| broken("metadata"))?,
             return_url: record
@@ -562,18 +572,21 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         key.map(|key| SqlValue::bytes(&key.fingerprint)).into(),
         SqlValue::json(&row.origin)?,
         payment.return_url.as_ref().map(ReturnUrl::as_str).into(),
+        method_column::written(payment)?,
     ])
 }
 
 /// The columns of payments that can change, after their ids.
-fn moved_payments<'a>(rows: impl IntoIterator<Item = &'a StoredPayment>) -> Vec<Row<'a>> {
+fn moved_payments<'a>(
+    rows: impl IntoIterator<Item = &'a StoredPayment>,
+) -> Result<Vec<Row<'a>>, StoreError> {
     rows.into_iter().map(moved_payment).collect()
 }
 
-fn moved_payment(row: &StoredPayment) -> Row<'_> {
+fn moved_payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
     let payment = &row.payment;
     let [brand, last4, expiration] = card(payment);
-    vec![
+    Ok(vec![
         payment.id.0.into(),
         status(payment).into(),
         decline_code(payment),
@@ -591,7 +604,8 @@ fn moved_payment(row: &StoredPayment) -> Row<'_> {
         row.claimed_until.into(),
         check_at(row),
         pending_code(row),
-    ]
+        method_column::written(payment)?,
+    ])
 }
 
 /// Payments that ended, grouped by the values that are the same for all that ended alike.
@@ -748,6 +762,17 @@ impl PendingOutcome {
     }
 }
 
+/// The payment that was found, unless it was left out.
+fn readable(
+    found: Vec<StoredPayment>,
+    left_out: &[SetAside],
+) -> Result<Option<StoredPayment>, StoreError> {
+    match left_out.iter().find_map(SetAside::payment) {
+        Some(payment) if found.is_empty() => Err(payment.into()),
+        _ => Ok(found.into_iter().next()),
+    }
+}
+
 /// The statement for a list, which uses the best index, and its parameters.
 fn list(filter: &PaymentFilter) -> (&'static str, Vec<SqlValue<'_>>) {
     let user = filter.user_id.map(|user| user.0);
@@ -840,7 +865,7 @@ impl Transaction {
     /// Updates locked payments: all columns except client, order, user, amount, metadata, origin, idempotency and
     /// `created_at`.
     pub async fn update_payments(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
-        let moved = moved_payments(rows);
+        let moved = moved_payments(rows)?;
         self.write(self.connection.choose(&UPDATE_PAYMENTS), moved, &[])
             .await?;
         self.write_funds(rows).await
@@ -869,7 +894,7 @@ impl Transaction {
                 .await?;
         }
         rest.sort_unstable_by_key(|row| row.payment.id);
-        let rest = moved_payments(rest);
+        let rest = moved_payments(rest)?;
         self.write(self.connection.choose(&UPDATE_PAYMENTS), rest, &[])
             .await?;
         self.write_funds(rows).await
@@ -936,6 +961,32 @@ impl Store {
     ) -> Result<Option<StoredPayment>, StoreError> {
         let parameters = [client.as_str().into(), hex::encode(key).into()];
         self.one_payment(PAYMENT_BY_KEY, &parameters).await
+    }
+
+    /// The same, read from a server that accepts changes. A connection to a former primary may still answer reads, with old
+    /// data.
+    pub async fn payment_by_key_on_primary(
+        &self,
+        client: &ClientName,
+        key: &str,
+    ) -> Result<Option<StoredPayment>, StoreError> {
+        let mut tx = self.begin().await?;
+        tx.connection.execute(CHANGE_NOTHING, &[]).await?;
+        let found = tx
+            .payments_by_key(&[(client.clone(), key.to_owned())])
+            .await?;
+        readable(found, &tx.left_out())
+    }
+
+    /// One payment of any client, read from a server that accepts changes.
+    pub async fn payment_on_primary(
+        &self,
+        id: PaymentId,
+    ) -> Result<Option<StoredPayment>, StoreError> {
+        let mut tx = self.begin().await?;
+        tx.connection.execute(CHANGE_NOTHING, &[]).await?;
+        let found = tx.read_payments(&[id]).await?;
+        readable(found, &tx.left_out())
     }
 
     /// A page of one client's payments, newest first (`created_at`, then id), at most `filter.limit`. Payments that are set

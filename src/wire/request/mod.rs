@@ -9,19 +9,21 @@ use serde_json::Value;
 use super::card_fields::{self, CARD_FIELDS};
 use super::did_you_mean;
 use super::fields::{Faults, FieldError, Object, shown};
+use super::methods::{PAYMENT_METHOD, refuse_cards_in_clear};
 pub use super::rules::CardsAllowed;
 use super::rules::Rules;
 use crate::domain::card::holds_card_number;
 use crate::domain::money::InvalidAmount;
 use crate::domain::return_url::InvalidUrl;
 use crate::domain::{CaptureMethod, Card, Currency, Metadata, Money, OrderId, ReturnUrl, UserId};
-use crate::domain::{PaymentMethod, PaymentRequest};
+use crate::domain::{MethodForm, PaymentMethod, PaymentRequest};
 
-const PAYMENT_FIELDS: [&str; 9] = [
+const PAYMENT_FIELDS: [&str; 10] = [
     "order_id",
     "user_id",
     "total_amount",
     "currency",
+    "payment_method",
     "card",
     "card_token",
     "capture_method",
@@ -43,10 +45,7 @@ pub fn parse_payment(body: &Value, rules: &Rules) -> Result<PaymentRequest, Vec<
         let order_id = fields.positive_integer("order_id", &mut faults);
         let user_id = fields.positive_integer("user_id", &mut faults);
         let amount = amount(&fields, rules.default_currency, &mut faults);
-        let method = match rules.cards {
-            CardsAllowed::Yes => optional_method(&fields, rules, &mut faults),
-            CardsAllowed::No => token_only(&fields, &mut faults),
-        };
+        let method = optional_method(&fields, rules, &mut faults);
         let capture_method = capture_method(&fields, &mut faults);
         let metadata = metadata(&fields, &mut faults);
         let return_url = return_url(&fields, rules, &mut faults);
@@ -56,6 +55,7 @@ pub fn parse_payment(body: &Value, rules: &Rules) -> Result<PaymentRequest, Vec<
             user_id: UserId(user_id?),
             amount: amount?,
             method,
+            method_form: method_form(body, MethodForm::InPayment),
             capture_method: capture_method?,
             metadata,
             return_url,
@@ -64,22 +64,31 @@ pub fn parse_payment(body: &Value, rules: &Rules) -> Result<PaymentRequest, Vec<
     faults.settle(request)
 }
 
-/// Reads the payment method: the three card fields, or `card_token`.
+/// How a body gives its payment method, if not in the given form.
+pub fn method_form(body: &Value, otherwise: MethodForm) -> MethodForm {
+    let is_nested = !body[PAYMENT_METHOD].is_null();
+    if is_nested {
+        MethodForm::Nested
+    } else {
+        otherwise
+    }
+}
+
+/// Reads the payment method: `payment_method`, the three card fields, or `card_token`.
 pub fn parse_method(body: &Value, rules: &Rules) -> Result<PaymentMethod, Vec<FieldError>> {
     let mut faults = Faults::default();
     let method = Object::root(body, &mut faults).and_then(|fields| {
-        let known = [CARD_FIELDS.as_slice(), &["card_token"]].concat();
+        let of_cards = [CARD_FIELDS.as_slice(), &["card_token"]].concat();
+        let known = [of_cards.as_slice(), &[PAYMENT_METHOD]].concat();
         fields.check_unknown(&known, &[], rules.client.unknown_fields, &mut faults);
+        if fields.get(PAYMENT_METHOD).is_some() {
+            let methods = &rules.client.methods;
+            return methods.read(&fields, &of_cards, rules.reading(), &mut faults);
+        }
         if fields.get("card_token").is_none() {
             return card_fields::card(&fields, rules.now, &mut faults).map(PaymentMethod::Card);
         }
-        if CARD_FIELDS.iter().any(|name| fields.get(name).is_some()) {
-            faults.add(
-                fields.path("card_token"),
-                "conflicting_fields",
-                "must not come together with a card: send one of them",
-            );
-        }
+        card_fields::refuse_both(&fields, &mut faults);
         card_fields::token(&fields, &mut faults).map(PaymentMethod::Token)
     });
     faults.settle(method)
@@ -148,6 +157,18 @@ fn currency(fields: &Object, default: Currency, faults: &mut Faults) -> Option<C
 }
 
 fn optional_method(fields: &Object, rules: &Rules, faults: &mut Faults) -> Option<PaymentMethod> {
+    let of_card = match rules.cards {
+        CardsAllowed::Yes => card_or_token(fields, rules, faults),
+        CardsAllowed::No => token_only(fields, faults),
+    };
+    if fields.get(PAYMENT_METHOD).is_none() {
+        return of_card;
+    }
+    let methods = &rules.client.methods;
+    methods.read(fields, &["card", "card_token"], rules.reading(), faults)
+}
+
+fn card_or_token(fields: &Object, rules: &Rules, faults: &mut Faults) -> Option<PaymentMethod> {
     let card = fields.get("card").and_then(|card| {
         let card = Object::of(card, fields.path("card"), faults)?;
         card.check_unknown(&CARD_FIELDS, &[], rules.client.unknown_fields, faults);
@@ -167,17 +188,7 @@ fn optional_method(fields: &Object, rules: &Rules, faults: &mut Faults) -> Optio
 }
 
 fn token_only(fields: &Object, faults: &mut Faults) -> Option<PaymentMethod> {
-    let is_card = |name: &str| {
-        let mut names = ["card"].iter().chain(&CARD_FIELDS);
-        names.any(|it| name == *it || did_you_mean::misspells(name, it))
-    };
-    for name in fields.entries().keys() {
-        if is_card(name) {
-            let message = "must not be sent in a message, which a broker writes to disk: make a token \
-                           with POST /card-tokens and send it as card_token";
-            faults.add(fields.path(&shown(name)), "card_in_clear", message);
-        }
-    }
+    refuse_cards_in_clear(fields, faults);
     fields.get("card_token")?;
     card_fields::token(fields, faults).map(PaymentMethod::Token)
 }

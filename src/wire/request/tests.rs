@@ -217,6 +217,148 @@ fn process_accepts_a_token_or_a_card() {
     );
 }
 
+fn with_method(method: Value) -> Value {
+    json!({"order_id": 1, "user_id": 1, "total_amount": 1, "payment_method": method})
+}
+
+#[test]
+fn a_payment_method_names_its_type() {
+    let card = json!({
+        "type": "card", "cardNumber": "4242424242424242", "cardCode": 123, "expirationDate": "01/30",
+    });
+    let token = json!({"type": "card", "card_token": "tok_visa"});
+    let both = [with_method(card.clone()), json!({"payment_method": card})];
+    for (read, body) in [
+        (payment(&both[0]).map(|it| it.method), &both[0]),
+        (parse_method(&both[1], &over_http()).map(Some), &both[1]),
+    ] {
+        assert!(
+            matches!(read.as_ref(), Ok(Some(PaymentMethod::Card(_)))),
+            "{read:?}"
+        );
+        assert_eq!(method_form(body, MethodForm::Whole), MethodForm::Nested);
+    }
+    for cards in [CardsAllowed::Yes, CardsAllowed::No] {
+        let read = parse_payment(&with_method(token.clone()), &rules(cards));
+        let read = read.expect("a good request");
+        assert!(matches!(read.method, Some(PaymentMethod::Token(token)) if token == "tok_visa"));
+        assert_eq!(read.method_form, MethodForm::Nested);
+        let none = parse_payment(&with_method(Value::Null), &rules(cards));
+        assert!(none.expect("a good request").method.is_none());
+    }
+    let none = parse_method(&json!({"payment_method": null}), &over_http());
+    assert_eq!(faults(none).len(), 3);
+}
+
+#[test]
+fn faults_of_a_payment_method_have_its_path() {
+    let bad_card = json!({
+        "type": "card", "cardNumber": "4242x", "cardCode": 12345, "expirationDate": "2030-13", "holder": "x",
+    });
+    let of_card = [
+        fault("payment_method.cardCode", "invalid_card_code"),
+        fault("payment_method.cardNumber", "invalid_card_number"),
+        fault("payment_method.expirationDate", "invalid_expiration_date"),
+        fault("payment_method.holder", "unknown_field"),
+    ];
+    assert_eq!(faults(payment(&with_method(bad_card.clone()))), of_card);
+    let whole = json!({"payment_method": bad_card});
+    assert_eq!(faults(parse_method(&whole, &over_http())), of_card);
+    for (method, field, code) in [
+        (json!("card"), "payment_method", "wrong_type"),
+        (json!([]), "payment_method", "wrong_type"),
+        (json!({}), "payment_method.type", "missing"),
+        (json!({"type": 1}), "payment_method.type", "wrong_type"),
+        (
+            json!({"type": "Card"}),
+            "payment_method.type",
+            "unknown_method",
+        ),
+        (
+            json!({"type": "4242424242424242"}),
+            "payment_method.type",
+            "unknown_method",
+        ),
+        (
+            json!({"type": "card", "card_token": "visa"}),
+            "payment_method.card_token",
+            "invalid_card_token",
+        ),
+    ] {
+        for body in [
+            with_method(method.clone()),
+            json!({"payment_method": method}),
+        ] {
+            let found = match body.get("order_id") {
+                Some(_) => payment(&body).expect_err("a fault"),
+                None => parse_method(&body, &over_http()).expect_err("a fault"),
+            };
+            assert!(!format!("{found:?}").contains("4242"));
+            assert_eq!(faults::<()>(Err(found)), [fault(field, code)], "{body}");
+        }
+    }
+    let hint = |name: &str| {
+        let found = payment(&with_method(json!({"type": name}))).expect_err("a fault");
+        found[0].message.clone()
+    };
+    assert!(hint("cards").ends_with("did you mean card?"));
+    assert!(hint("paypal").ends_with("is not a known payment method: send card."));
+}
+
+#[test]
+fn a_method_comes_in_one_form_only() {
+    let token = json!({"type": "card", "card_token": "tok_visa"});
+    let card =
+        json!({"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "01/30"});
+    let conflict = [fault("payment_method", "conflicting_fields")];
+    for (name, value) in [("card", card.clone()), ("card_token", json!("tok_visa"))] {
+        let mut body = with_method(token.clone());
+        body[name] = value;
+        assert_eq!(faults(payment(&body)), conflict);
+    }
+    for name in ["cardNumber", "cardCode", "expirationDate", "card_token"] {
+        let mut body = json!({"payment_method": token});
+        body[name] = json!("1");
+        assert_eq!(faults(parse_method(&body, &over_http())), conflict);
+    }
+    let mut both = card;
+    both["type"] = json!("card");
+    both["card_token"] = json!("tok_visa");
+    assert_eq!(
+        faults(payment(&with_method(both))),
+        [fault("payment_method.card_token", "conflicting_fields")]
+    );
+}
+
+#[test]
+fn a_message_carries_no_card_in_its_payment_method() {
+    for rules in [rules, lenient] {
+        let message = |method: Value| parse_payment(&with_method(method), &rules(CardsAllowed::No));
+        for name in [
+            "cardNumber",
+            "cardCode",
+            "expirationDate",
+            "card_number",
+            "card",
+        ] {
+            let mut method = json!({"type": "card", "card_token": "tok_visa"});
+            method[name] = json!("4242424242424242");
+            let field = format!("payment_method.{name}");
+            assert_eq!(faults(message(method)), [fault(&field, "card_in_clear")]);
+        }
+        let nothing = faults(message(json!({"type": "card"})));
+        assert_eq!(nothing, [fault("payment_method.card_token", "missing")]);
+        let without_type = json!({"cardNumber": "4242424242424242"});
+        assert_eq!(
+            faults(message(without_type)),
+            [
+                fault("payment_method.cardNumber", "card_in_clear"),
+                fault("payment_method.type", "missing"),
+            ]
+        );
+    }
+}
+
 #[test]
 fn numbers_may_be_text_as_redis_stores_them() {
     let request = payment(&json!({"user_id": "1", "order_id": "2", "total_amount": "71.0"}));

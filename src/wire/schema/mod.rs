@@ -15,12 +15,16 @@ use crate::domain::{CardNumber, Expiration, Metadata, Money, ReturnUrl};
 pub fn payment_request() -> Value {
     let mut schema = order_payment();
     schema["description"] = json!(
-        "A payment. Without a card it waits for one. `card` and `card_token` exclude each other. A field that is null \
-         counts as absent."
+        "A payment. Without a payment method it waits for one. `payment_method`, `card` and `card_token` exclude each \
+         other; the last two mean a card. A field that is null counts as absent."
     );
     schema["properties"]["card"] = json!({
         "description": "The card to pay with.",
         "anyOf": [{"$ref": "#/components/schemas/Card"}, {"type": "null"}],
+    });
+    schema["properties"]["payment_method"] = json!({
+        "description": "The payment method to pay with.",
+        "anyOf": [{"$ref": "#/components/schemas/GivenMethod"}, {"type": "null"}],
     });
     schema["not"] = json!({
         "required": ["card", "card_token"],
@@ -34,7 +38,8 @@ pub fn order_payment() -> Value {
     json!({
         "type": "object",
         "description": "A payment request by message: the same as over REST, but without card data, because a broker writes \
-                        messages to disk. A field that is null counts as absent.",
+                        messages to disk. `payment_method` and `card_token` exclude each other. A field that is null counts as \
+                        absent.",
         "properties": {
             "order_id": id("The client's number of the order that is paid."),
             "user_id": id("The client's number of the shopper."),
@@ -44,6 +49,10 @@ pub fn order_payment() -> Value {
                 "description": "ISO 4217, upper case. By default that of the service, CAD unless configured otherwise.",
                 "pattern": "^[A-Z]{3}$",
                 "examples": ["CAD", "EUR", "JPY"],
+            },
+            "payment_method": {
+                "description": "The payment method to pay with.",
+                "anyOf": [token_method(), {"type": "null"}],
             },
             "card_token": card_token(json!(["string", "null"])),
             "capture_method": {
@@ -55,6 +64,45 @@ pub fn order_payment() -> Value {
             "return_url": return_url(),
         },
         "required": ["order_id", "user_id", "total_amount"],
+        "additionalProperties": false,
+        "if": {"required": ["payment_method"], "properties": {"payment_method": {"type": "object"}}},
+        "then": {"properties": {"card": {"type": "null"}, "card_token": {"type": "null"}}},
+    })
+}
+
+/// A `payment_method` in a request.
+pub fn given_method() -> Value {
+    json!({
+        "description": "How the payment is paid; `type` names the method and decides which other fields there are.",
+        "anyOf": [{"$ref": "#/components/schemas/CardMethod"}, {"$ref": "#/components/schemas/TokenMethod"}],
+    })
+}
+
+/// A `payment_method` that is a card in clear.
+pub fn card_method() -> Value {
+    let mut schema = card();
+    schema["description"] = json!("Pay with a card.");
+    schema["properties"]["type"] = json!({"const": "card"});
+    schema["required"] = json!(["type", "cardNumber", "cardCode", "expirationDate"]);
+    schema
+}
+
+/// A `payment_method` that is a card behind a token.
+pub fn token_method() -> Value {
+    let mut schema = presented_token();
+    schema["description"] = json!("Pay with the card behind a token.");
+    schema["properties"]["type"] = json!({"const": "card"});
+    schema["required"] = json!(["type", "card_token"]);
+    schema
+}
+
+/// The body of `process` with a payment method.
+pub fn presented_method() -> Value {
+    json!({
+        "type": "object",
+        "description": "A payment method.",
+        "properties": {"payment_method": {"$ref": "#/components/schemas/GivenMethod"}},
+        "required": ["payment_method"],
         "additionalProperties": false,
     })
 }
@@ -137,11 +185,15 @@ pub fn card() -> Value {
     })
 }
 
-/// The body of `process`: the fields of a card, or a token.
+/// The body of `process`: the fields of a card, a token, or a payment method.
 pub fn card_or_token() -> Value {
     json!({
-        "description": "A card, or a card token.",
-        "anyOf": [{"$ref": "#/components/schemas/Card"}, {"$ref": "#/components/schemas/PresentedToken"}],
+        "description": "A card, a card token, or a payment method.",
+        "anyOf": [
+            {"$ref": "#/components/schemas/Card"},
+            {"$ref": "#/components/schemas/PresentedToken"},
+            {"$ref": "#/components/schemas/PresentedMethod"},
+        ],
     })
 }
 

@@ -42,8 +42,10 @@ static CARD: LazyLock<Validator> = LazyLock::new(|| validator(card()));
 static CARD_OR_TOKEN: LazyLock<Validator> = LazyLock::new(|| validator(card_or_token()));
 
 fn validator(mut schema: Value) -> Validator {
-    schema["components"] =
-        json!({"schemas": {"Card": card(), "PresentedToken": presented_token()}});
+    schema["components"] = json!({"schemas": {
+        "Card": card(), "PresentedToken": presented_token(), "PresentedMethod": presented_method(),
+        "GivenMethod": given_method(), "CardMethod": card_method(), "TokenMethod": token_method(),
+    }});
     jsonschema::draft202012::new(&schema).expect("a schema")
 }
 
@@ -91,6 +93,20 @@ fn any_card() -> BoxedStrategy<Value> {
     object(card_parts())
 }
 
+/// Seldom anything: the other fields of a card must then be absent.
+fn any_method() -> BoxedStrategy<Value> {
+    let kind = || ("type", some(vec![json!("card"), json!("Card")]));
+    let token = some(vec![json!("tok_visa"), json!(null), json!("visa")]);
+    let card = [vec![kind()], card_parts()].concat();
+    let token = vec![kind(), ("card_token", token)];
+    prop_oneof![
+        4 => Just(Value::Null),
+        1 => object(card),
+        1 => object(token),
+    ]
+    .boxed()
+}
+
 fn card_parts() -> Vec<(&'static str, BoxedStrategy<Value>)> {
     let number = prop_oneof![
         "[0-9]{12,19}".prop_map(Value::from),
@@ -135,6 +151,7 @@ fn any_payment() -> BoxedStrategy<Value> {
             "currency",
             some(vec![json!("EUR"), json!("JPY"), json!("cad"), json!("XXX")]),
         ),
+        ("payment_method", any_method()),
         ("card", prop_oneof![any_card(), Just(Value::Null)].boxed()),
         (
             "card_token",
@@ -163,14 +180,17 @@ proptest! {
 
     /// The service must not accept what the description forbids.
     #[test]
-    fn accepted_documents_match_the_schema(payment in any_payment(), card_given in any_card(), token in any_payment()) {
+    fn accepted_documents_match_the_schema(
+        payment in any_payment(), card_given in any_card(), token in any_payment(), method in any_method(),
+    ) {
+        let method = json!({"payment_method": method});
         if parsed(&payment, CardsAllowed::Yes) {
             prop_assert!(PAYMENT_REQUEST.is_valid(&without_nulls(&payment)), "{payment}");
         }
         if parsed(&payment, CardsAllowed::No) {
             prop_assert!(ORDER_PAYMENT.is_valid(&without_nulls(&payment)), "{payment}");
         }
-        for body in [&card_given, &token] {
+        for body in [&card_given, &token, &method] {
             if parse_card(body, &rules(CardsAllowed::Yes)).is_ok() {
                 prop_assert!(CARD.is_valid(&without_nulls(body)), "{body}");
             }
@@ -195,6 +215,9 @@ fn documents_that_match_the_schema_are_accepted_except_for_rules_beyond_it() {
         json!({"total_amount": 13_999.930_000_000_002_f64}),
         json!({"metadata": {"k": ""}}),
         json!({"card_token": "tok_"}),
+        json!({"payment_method": null, "card_token": "tok_visa"}),
+        json!({"payment_method": {"type": "card", "card_token": "tok_visa"}, "card": null}),
+        json!({"payment_method": {"type": "card", "cardNumber": 4_242_424_242_424_242_u64, "cardCode": 7, "expirationDate": "01/30"}}),
         // No schema can express these.
         json!({"total_amount": 1.005}),
         json!({"currency": "XXX"}),
@@ -233,12 +256,20 @@ fn invalid_documents_do_not_match_the_schema() {
         json!({"order_id": 1, "user_id": 1, "total_amount": 1, "card_token": "visa"}),
         json!({"order_id": 1, "user_id": 1, "total_amount": 1, "card_token": "tok_visa",
             "card": {"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2030-01"}}),
+        json!({"order_id": 1, "user_id": 1, "total_amount": 1, "card_token": "tok_visa",
+            "payment_method": {"type": "card", "card_token": "tok_visa"}}),
+        json!({"order_id": 1, "user_id": 1, "total_amount": 1, "payment_method": {"card_token": "tok_visa"}}),
+        json!({"order_id": 1, "user_id": 1, "total_amount": 1, "payment_method": {"type": "iou", "card_token": "tok_visa"}}),
     ] {
         assert!(!payments.is_valid(&wrong), "{wrong}");
         assert!(!parsed(&wrong, CardsAllowed::Yes), "{wrong}");
     }
     let card =
         json!({"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2030-01"});
-    let message = json!({"order_id": 1, "user_id": 1, "total_amount": 1, "card": card});
+    let message = json!({"order_id": 1, "user_id": 1, "total_amount": 1, "card": card.clone()});
     assert!(!ORDER_PAYMENT.is_valid(&message));
+    let mut method = card;
+    method["type"] = json!("card");
+    let message = json!({"order_id": 1, "user_id": 1, "total_amount": 1, "payment_method": method});
+    assert!(payments.is_valid(&message) && !ORDER_PAYMENT.is_valid(&message));
 }

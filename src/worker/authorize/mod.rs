@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use crate::domain::{Answer, Card, Phase, ReversalAnswer, Trigger};
-use crate::processors::{AttemptKey, Authorization, CardSource, CardUnreadable, Processor};
+use crate::domain::{Answer, MethodSummary, Phase, ReversalAnswer, Trigger};
+use crate::processors::{
+    AttemptKey, Authorization, MethodSource, MethodUnreadable, OpenedMethod, Processor,
+};
 use crate::retry::RetrySchedule;
 use crate::store::rows::StoredPayment;
-use crate::vault::{Owner, SealKeys, SealedCard};
+use crate::vault::{Owner, SealKeys};
 use crate::watchdog::vital::caught;
 
 /// Calls the processor for one payment at a time.
@@ -56,8 +58,8 @@ impl Authorizer {
 
     async fn authorize(&self, stored: &StoredPayment) -> Answer {
         let key = key(stored);
-        let card = SealedForAttempt {
-            sealed: stored.sealed_card.as_ref(),
+        let method = SealedForAttempt {
+            stored,
             seal: &self.seal,
             key,
         };
@@ -65,7 +67,7 @@ impl Authorizer {
             key,
             amount: stored.payment.amount,
             capture: stored.payment.funds.capture_method,
-            card: &card,
+            method: &method,
         };
         tokio::time::timeout(self.timeout, self.processor.authorize(&authorization))
             .await
@@ -82,24 +84,39 @@ impl Authorizer {
     }
 }
 
-/// The card of an attempt, as it is stored.
+/// The payment method of an attempt, as it is stored.
 struct SealedForAttempt<'a> {
-    sealed: Option<&'a SealedCard>,
+    stored: &'a StoredPayment,
     seal: &'a SealKeys,
     key: AttemptKey,
 }
 
-impl CardSource for SealedForAttempt<'_> {
-    fn open(&self) -> Result<Card, CardUnreadable> {
+impl MethodSource for SealedForAttempt<'_> {
+    fn open(&self) -> Result<OpenedMethod, MethodUnreadable> {
         let payment = self.key.payment;
-        let sealed = self.sealed.ok_or_else(|| {
-            tracing::error!(payment.id = payment.0, "the payment has no sealed card");
-            CardUnreadable
+        let sealed = self.stored.sealed_card.as_ref().ok_or_else(|| {
+            tracing::error!(
+                payment.id = payment.0,
+                "the payment has no sealed payment method"
+            );
+            MethodUnreadable
         })?;
         let owner = Owner::Payment(payment, self.key.attempt);
-        self.seal.open(sealed, owner).map_err(|error| {
-            tracing::error!(payment.id = payment.0, %error, "the sealed card cannot be opened");
-            CardUnreadable
+        let opened = match &self.stored.payment.method {
+            Some(MethodSummary::Other(other)) => self
+                .seal
+                .open_other(sealed, &other.name, owner)
+                .map(|secret| OpenedMethod::Other {
+                    name: other.name.clone(),
+                    secret,
+                }),
+            Some(MethodSummary::Card(_)) | None => {
+                self.seal.open(sealed, owner).map(OpenedMethod::Card)
+            }
+        };
+        opened.map_err(|error| {
+            tracing::error!(payment.id = payment.0, %error, "the sealed payment method cannot be opened");
+            MethodUnreadable
         })
     }
 }

@@ -63,7 +63,7 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
             status: PaymentStatus::Processing,
             decline_code: None,
             authorization_code: None,
-            card: Some(card.summary()),
+            method: Some(card.summary().into()),
             attempt: 1,
             metadata: Metadata::default(),
             return_url: None,

@@ -20,6 +20,7 @@ use payment_service::broker::{Broker, Queue};
 use payment_service::config::{Config, Role};
 use payment_service::domain::PaymentId;
 use payment_service::store::{Store, rows::LedgerEntry};
+use payment_service::wire::methods::Methods;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +69,7 @@ pub struct TestApp {
     lapin: tokio::sync::OnceCell<lapin::Connection>,
     fixture: Fixture,
     variables: Vec<(&'static str, String)>,
+    methods: Methods,
     folder: TempDir,
 }
 
@@ -82,7 +84,7 @@ impl TestApp {
     /// A second instance on the same servers, like another process.
     pub async fn another(&self, role: Role) -> Api {
         assert_eq!(self.backend(), Backend::Servers);
-        let instance = Instance::start(role, &self.variables).await;
+        let instance = Instance::start(role, &self.variables, &self.methods).await;
         let api = instance.api.clone();
         self.instances.lock().unwrap().push(instance);
         api
@@ -219,12 +221,12 @@ struct Instance {
 }
 
 impl Instance {
-    async fn start(role: Role, variables: &[(&'static str, String)]) -> Self {
+    async fn start(role: Role, variables: &[(&'static str, String)], methods: &Methods) -> Self {
         let variable = |name: &str| {
             let found = variables.iter().rev().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.clone())
         };
-        let config = Config::load(role, &variable)
+        let config = Config::load_with(role, &variable, methods.clone())
             .unwrap_or_else(|faults| panic!("a wrong configuration: {faults:?}"));
         let app = App::build(config, Arc::new(String::new)).await.unwrap();
         let admin = Api::new(app.admin_addr().unwrap());

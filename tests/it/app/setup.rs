@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use payment_service::config::Role;
 use payment_service::store::Store;
 use payment_service::store::mysql::parse_url;
+use payment_service::wire::methods::{Method, Methods};
 use serde_json::Value;
 
 use super::{Instance, TestApp};
@@ -33,6 +34,7 @@ pub struct Setup {
     /// Client, field and value of the clients file.
     client_settings: Vec<(&'static str, &'static str, Value)>,
     without_worker: bool,
+    methods: Methods,
 }
 
 /// Two clients; the first one logs in to RabbitMQ as the tests do.
@@ -77,6 +79,12 @@ impl Setup {
     /// With servers: only an api.
     pub fn without_worker(mut self) -> Self {
         self.without_worker = true;
+        self
+    }
+
+    /// With another payment method beside cards.
+    pub fn with_method(mut self, method: Arc<dyn Method>) -> Self {
+        self.methods = self.methods.with(method);
         self
     }
 
@@ -132,7 +140,7 @@ impl Setup {
             }
             _ => Role::All,
         };
-        let first = Instance::start(role, &variables).await;
+        let first = Instance::start(role, &variables, &self.methods).await;
         TestApp {
             api: first.api.clone(),
             broker: Arc::clone(&first.broker),
@@ -141,6 +149,7 @@ impl Setup {
             lapin: tokio::sync::OnceCell::new(),
             fixture,
             variables,
+            methods: self.methods,
             folder,
         }
     }

@@ -1,5 +1,6 @@
 //! The whole service from outside, embedded and on servers.
 
+mod added_method;
 mod bad_input;
 mod clients;
 mod clocks;
@@ -14,6 +15,7 @@ mod idempotency;
 mod isolation;
 mod liveness;
 mod messages;
+mod methods;
 mod old_callers;
 mod operations;
 pub mod processes;

@@ -80,7 +80,7 @@ async fn a_call_of_a_killed_process_counts_as_possibly_charged() {
     let settings = settings(folder.path()).with("PROCESSOR_TIMEOUT", "3s");
     let mut first = Process::start(PROGRAM, "", &settings).await;
     let id = Api::new(first.api).pay(1, "tok_later_calls_declined").await;
-    let asked = "SELECT COUNT(*) FROM issuer_ledger WHERE idempotency_key LIKE '%-asked'";
+    let asked = "SELECT COUNT(*) FROM issuer_calls WHERE calls = 1";
     eventually("the call is under way", || async {
         number(folder.path(), asked).await == 1
     })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lapin::options::QueuePurgeOptions;
 use payment_service::broker::Queue;
+use payment_service::clients::Clients;
 use payment_service::config::Role;
 use payment_service::domain::Origin;
 use payment_service::domain::{ClientName, Currency};
@@ -52,6 +53,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
         test_tokens: Some(TestTokens {
             now: OffsetDateTime::now_utc,
         }),
+        clients: Clients::single(),
         backlog,
     };
     let order = json!({

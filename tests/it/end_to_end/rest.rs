@@ -65,7 +65,7 @@ async fn a_payment_with_a_card_is_answered_with_202_and_a_location() {
         assert_eq!(shown["currency"], "CAD");
         assert_eq!(shown["attempt"], 1);
         let method = json!({
-            "type": "card", "brand": "visa", "last4": "4242", "expiration": "2035-01",
+            "type": "card", "brand": "visa", "last4": "4242", "expiration": "2035-01", "funding": "credit",
         });
         assert_eq!(shown["payment_method"], method);
     })

@@ -16,8 +16,32 @@ async fn a_card_token_reveals_only_the_card_summary() {
         assert!(token.starts_with("tok_") && token.len() == 36, "{token}");
         assert_eq!(made["brand"], "mastercard");
         assert_eq!(made["last4"], "4444");
+        assert_eq!(made["funding"], "credit");
         assert!(field(&made.body, "expires_at").ends_with('Z'));
-        assert_eq!(made.body.as_object().unwrap().len(), 4);
+        assert_eq!(made.body.as_object().unwrap().len(), 5);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_payment_shows_what_stands_behind_its_card() {
+    on_both(Setup::new(), |app| async move {
+        for (order, token, funding) in [
+            (1, "tok_visa", "credit"),
+            (2, "tok_visa_debit", "debit"),
+            (3, "tok_mastercard_debit", "debit"),
+            (4, "tok_mastercard_prepaid", "prepaid"),
+            (5, "tok_all_nines", "unknown"),
+        ] {
+            let id = app.api.pay(order, token).await;
+            let paid = app.api.outcome(id).await;
+            assert_eq!(paid["payment_method"]["funding"], funding, "{token}");
+            assert_eq!(paid["is_paid"], true, "{token}");
+        }
+        let prepaid = app.api.card_token("5105105105105100").await;
+        let id = app.api.pay(6, &prepaid).await;
+        let paid = app.api.outcome(id).await;
+        assert_eq!(paid["payment_method"]["funding"], "prepaid");
     })
     .await;
 }

@@ -58,7 +58,7 @@ impl Scene {
     /// Starts a worker, and stops it when all first calls are under way: those that the issuer notes, and others.
     async fn worker_held_up_in(&self, noted: i64, others: i64) -> Process {
         let worker = self.fleet.start("worker").await;
-        let asked = "SELECT COUNT(*) FROM issuer_ledger WHERE idempotency_key LIKE '%-asked'";
+        let asked = "SELECT COUNT(*) FROM issuer_calls WHERE calls = 1";
         let claimed = "SELECT COUNT(*) FROM payments WHERE claimed_until IS NOT NULL";
         until("all calls are under way", async || {
             self.number(claimed).await == noted + others && self.number(asked).await == noted

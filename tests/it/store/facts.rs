@@ -18,7 +18,7 @@ use payment_service::payments::presented_card::PresentedCard;
 use payment_service::payments::row_ids::RowIds;
 use payment_service::store::Store;
 use payment_service::store::ids::IdSpace;
-use payment_service::store::rows::Fact;
+use payment_service::store::rows::{Fact, StoredPayment};
 use payment_service::vault::SealedCard;
 use payment_service::wire::work::WorkMessage;
 use tokio::sync::mpsc;
@@ -133,7 +133,7 @@ fn presented(last4: &str) -> PresentedCard {
     let mut summary = card();
     summary.last4 = last4.to_owned();
     PresentedCard {
-        summary,
+        summary: summary.into(),
         sealed: SealedCard(vec![1]),
     }
 }
@@ -216,13 +216,41 @@ async fn a_result_shows_its_own_moment_even_if_the_payment_has_moved_on() {
         long.last4 = "4242424242424242".to_owned();
         let tampered = Fact::Result {
             sequence: 3,
-            card: Some(long),
+            method: Some(long.into()),
         };
         let now = tx_now(&case.database).await;
         keep_outbox(&case.database, &[fact(1, now, tampered)]).await;
         assert_eq!(case.swept().await.len(), swept.len());
         let depth = case.database.outbox_depth().await.unwrap();
         assert_eq!(depth.quarantined, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_funding_of_a_card_that_an_earlier_release_wrote_is_unknown() {
+    for case in Case::on_both().await {
+        let rows = [1, 2, 3].map(|id| StoredPayment {
+            idempotency: None,
+            ..full(id)
+        });
+        keep(&case.database, &rows).await;
+        let attempt = rows[0].payment.attempt;
+        for sql in [
+            "UPDATE payments SET method = NULL WHERE id = 2".to_owned(),
+            // It has presented another card, and left the column as it was.
+            format!("UPDATE payments SET attempt = {attempt} - 1 WHERE id = 3"),
+        ] {
+            case.fixture.execute(&sql).await;
+        }
+        for (id, funding) in [(1, "prepaid"), (2, "unknown"), (3, "unknown")] {
+            let row = case.database.payment(PaymentId(id)).await.unwrap();
+            let payment = row.unwrap().payment;
+            let card = payment.card().unwrap();
+            assert_eq!(
+                (card.last4.as_str(), card.funding.as_str()),
+                ("4444", funding)
+            );
+        }
     }
 }
 
@@ -255,7 +283,7 @@ async fn a_fact_with_an_unreadable_payment_is_set_aside_and_the_others_are_publi
         let due = tx_now(&case.database).await;
         let lost = Fact::Result {
             sequence: 9,
-            card: None,
+            method: None,
         };
         let rows = [fact(1, due, lost.clone()), fact(77, due, lost)];
         keep_outbox(&case.database, &rows).await;
@@ -316,7 +344,7 @@ async fn pending_messages_of_an_earlier_moment_hide_no_lost_try() {
         let now = tx_now(&case.database).await;
         let rows: Vec<_> = (1..=5).map(|id| processing(id, seconds(0))).collect();
         keep(&case.database, &rows).await;
-        let (sequence, card) = (1, None);
+        let (sequence, method) = (1, None);
         let due = Fact::Try {
             attempt: 1,
             try_number: 1,
@@ -324,13 +352,13 @@ async fn pending_messages_of_an_earlier_moment_hide_no_lost_try() {
         };
         let result = Fact::Result {
             sequence,
-            card: card.clone(),
+            method: method.clone(),
         };
         let rows = [
             fact(1, now, due),
             outbox(Some(2), now),
             fact(3, now, result),
-            fact(4, now, Fact::Reply { sequence, card }),
+            fact(4, now, Fact::Reply { sequence, method }),
         ];
         keep_outbox(&case.database, &rows).await;
         let mut tx = case.database.begin().await.unwrap();

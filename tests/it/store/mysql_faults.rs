@@ -139,6 +139,20 @@ async fn the_first_host_that_answers_and_can_be_written_to_is_used_until_it_fail
     assert!(eventually_kept(&database, 3).await);
     assert_eq!(where_it_is(&first, &second, 2).await, [true, false]);
     assert_eq!(where_it_is(&first, &second, 3).await, [false, true]);
+    // The former primary still answers reads, with old data: nothing is refused for good on its word.
+    let former = connect(&format!("mysql://pair:pair@{}/pair", host(&first)));
+    let client = client("store-manager");
+    assert!(former.payment_by_key(&client, "k").await.is_ok());
+    let asked = former.payment_by_key_on_primary(&client, "k").await;
+    assert!(
+        matches!(asked, Err(StoreError::Unavailable(_))),
+        "{asked:?}"
+    );
+    let asked = former.payment_on_primary(PaymentId(2)).await;
+    assert!(
+        matches!(asked, Err(StoreError::Unavailable(_))),
+        "{asked:?}"
+    );
 
     administrator
         .execute("SET GLOBAL read_only = 0")

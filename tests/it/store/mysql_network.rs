@@ -50,7 +50,7 @@ fn new_payment(id: PaymentId, key: &str) -> NewPayment {
         return_url: None,
         capture_method: CaptureMethod::Automatic,
         card: Some(PresentedCard {
-            summary: samples::card(),
+            summary: samples::card().into(),
             sealed: SealedCard(vec![1, 2, 3]),
         }),
         token: None,

@@ -7,8 +7,8 @@ use payment_service::domain::Funds;
 use payment_service::domain::Origin;
 use payment_service::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
-    Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl, Timestamp,
-    UserId,
+    Funding, Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl,
+    Timestamp, UserId,
 };
 use payment_service::store::rows::{
     CardToken, Content, Fact, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
@@ -42,7 +42,7 @@ pub fn payment(id: i64) -> StoredPayment {
             status: PaymentStatus::RequiresPaymentMethod,
             decline_code: None,
             authorization_code: None,
-            card: None,
+            method: None,
             attempt: 0,
             metadata: Metadata::default(),
             return_url: None,
@@ -78,7 +78,7 @@ pub fn processing(id: i64, check_at: Timestamp) -> StoredPayment {
     let mut row = payment(id);
     row.payment.status = PaymentStatus::Processing;
     row.payment.attempt = 1;
-    row.payment.card = Some(card());
+    row.payment.method = Some(card().into());
     row.try_number = 1;
     row.sealed_card = Some(SealedCard(vec![1, 2, 3]));
     row.check_at = Some(check_at);
@@ -107,6 +107,11 @@ pub fn full(id: i64) -> StoredPayment {
     );
     row.payment.return_url = Some(ReturnUrl::parse(&url).unwrap());
     row.payment.attempt = i32::MAX as u32;
+    let card = CardSummary {
+        funding: Funding::Prepaid,
+        ..card()
+    };
+    row.payment.method = Some(card.into());
     row.payment.sequence = i32::MAX as u32;
     row.payment.updated_at = seconds(1);
     row.try_number = i32::MAX as u32;
@@ -130,6 +135,7 @@ pub fn card() -> CardSummary {
         brand: Brand::Mastercard,
         last4: "4444".to_owned(),
         expiration: Expiration::parse("2031-05").unwrap(),
+        funding: Funding::Unknown,
     }
 }
 

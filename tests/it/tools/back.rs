@@ -30,7 +30,7 @@ async fn setup_back_rewrites_what_is_pending_for_a_release_without_facts() {
             seconds(60),
             Fact::Result {
                 sequence: 1,
-                card: None,
+                method: None,
             },
         );
         keep_outbox(&database, &[lost]).await;

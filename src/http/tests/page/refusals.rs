@@ -72,6 +72,46 @@ async fn invalid_fields_have_their_error_and_all_but_the_card_code_is_kept() {
     assert_eq!(attempt(&served).await, 0);
 }
 
+#[tokio::test]
+async fn a_card_that_the_shop_may_not_use_is_refused_beside_its_number() {
+    let (key, digest) = new_api_key();
+    let file = json!({"clients": [{
+        "name": "shop", "api_key_sha256": [digest], "card_funding": ["debit", "prepaid"],
+    }]});
+    let clients = Clients::parse(file.to_string().as_bytes()).expect("a good file");
+    let served = Served::with(clients, now).await;
+    let authorized = |request| with(request, "authorization", &format!("Bearer {key}"));
+    served.answer(authorized(post("/payments", PAYMENT))).await;
+    let (_, text) = page(&served, authorized(opened(LINK))).await;
+    let credit = "cardNumber=4242424242424242&expirationDate=01%2F30&cardCode=123";
+    for (language, sentence) in [
+        ("en", "It accepts: debit cards, prepaid cards."),
+        (
+            "fr",
+            "Elle accepte\u{a0}: cartes de d\u{e9}bit, cartes pr\u{e9}pay\u{e9}es.",
+        ),
+    ] {
+        let request = authorized(posted(LINK, filled(&text, credit)));
+        let request = with(request, "accept-language", language);
+        let (response, again) = page(&served, request).await;
+        assert_eq!(response.status(), 422);
+        let fault = between(&again, "id=\"number-fault\">", "</span>");
+        assert!(
+            fault
+                .replace('\u{a0}', " ")
+                .contains(&sentence.replace('\u{a0}', " ")),
+            "{fault}"
+        );
+        assert!(again.contains("4242424242424242") && !again.contains("value=\"123\""));
+    }
+    let debit = credit.replace("4242424242424242", "4000056655665556");
+    let request = authorized(posted(LINK, filled(&text, &debit)));
+    let (response, _) = page(&served, request).await;
+    assert_eq!(response.status(), 200);
+    let (_, payment) = served.answer(authorized(get("/payments/1"))).await;
+    assert_eq!(payment["payment_method"]["funding"], "debit");
+}
+
 /// The value of a field of the form.
 fn value_of<'f>(form: &'f str, id: &str) -> &'f str {
     let input = between(form, &format!("<input id=\"{id}\""), ">");

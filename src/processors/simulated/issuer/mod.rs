@@ -167,9 +167,9 @@ impl SimulatedIssuer {
 impl Processor for SimulatedIssuer {
     async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {
         let key = authorization.key;
-        let card = match authorization.card.open() {
+        let card = match authorization.card() {
             Ok(card) => card,
-            Err(unreadable) => return unreadable.into(),
+            Err(answer) => return answer,
         };
         self.expect_reversal(key, &card);
         let call = match self.count_call(key, &card).await {

@@ -34,7 +34,7 @@ fn attempt(card: &Card) -> Authorization<'_> {
         },
         amount: amount(),
         capture: CaptureMethod::Automatic,
-        card,
+        method: card,
     }
 }
 

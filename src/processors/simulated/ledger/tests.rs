@@ -72,7 +72,7 @@ fn authorization(card: &Card) -> Authorization<'_> {
         key: KEY,
         amount: amount(),
         capture: CaptureMethod::Automatic,
-        card,
+        method: card,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::start::{NewOperation, OperationRefusal, StartOutcome};
+use super::operations::start::{NewOperation, OperationRefusal, StartOutcome};
 use crate::domain::{
     CancellationReason, ClientName, Money, Operation, OperationId, OperationKind, Origin, Payment,
     PaymentId, Refusal,

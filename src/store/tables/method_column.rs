@@ -1,0 +1,104 @@
+//! The column `method` of `payments`: what the card columns do not tell of the current attempt's payment method.
+//!
+//! `{attempt} card {funding}`, or `{attempt} {type} {shown fields as JSON}`. The attempt distinguishes it from that of an
+//! earlier attempt: a process of a release before the column presents another card without changing it.
+
+use crate::domain::{CardSummary, Funding, MethodSummary, OtherSummary, Payment};
+use crate::store::StoreError;
+use crate::store::sql_values::{SqlValue, to_json};
+
+/// The column's value.
+pub(super) fn written(payment: &Payment) -> Result<SqlValue<'_>, StoreError> {
+    let attempt = payment.attempt;
+    let text = match &payment.method {
+        None => return Ok(SqlValue::Null),
+        Some(MethodSummary::Card(card)) => format!("{attempt} card {}", card.funding),
+        Some(MethodSummary::Other(OtherSummary { name, shown })) => {
+            format!("{attempt} {name} {}", to_json(shown)?)
+        }
+    };
+    Ok(text.into())
+}
+
+/// The payment method of the current attempt, whose card columns contain this card.
+pub(super) fn read(
+    card: Option<CardSummary>,
+    column: Option<&str>,
+    attempt: i64,
+) -> Result<Option<MethodSummary>, ()> {
+    let current = column.and_then(|text| of_attempt(text, attempt));
+    match (card, current) {
+        (Some(card), current) => {
+            let written = current.filter(|(name, _)| *name == "card");
+            // Unknown if an earlier release wrote the card.
+            let funding = written.and_then(|(_, text)| Funding::parse(text));
+            let funding = funding.unwrap_or_default();
+            Ok(Some(CardSummary { funding, ..card }.into()))
+        }
+        (None, Some((name, shown))) if name != "card" => {
+            Ok(Some(MethodSummary::Other(OtherSummary {
+                name: name.to_owned(),
+                shown: serde_json::from_str(shown).map_err(|_| ())?,
+            })))
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Type and the rest, if they were written for this attempt.
+fn of_attempt(column: &str, attempt: i64) -> Option<(&str, &str)> {
+    let mut words = column.splitn(3, ' ');
+    if words.next()?.parse() != Ok(attempt) {
+        return None;
+    }
+    Some((words.next()?, words.next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Brand, Expiration};
+
+    fn card() -> CardSummary {
+        CardSummary {
+            brand: Brand::Visa,
+            last4: "4242".to_owned(),
+            expiration: Expiration::parse("2030-01").unwrap(),
+            funding: Funding::Unknown,
+        }
+    }
+
+    #[test]
+    fn only_what_was_written_for_this_attempt_counts() {
+        let funding = |column, attempt| {
+            let method = read(Some(card()), column, attempt).unwrap().unwrap();
+            method.card().unwrap().funding
+        };
+        assert_eq!(funding(Some("2 card debit"), 2), Funding::Debit);
+        for (column, attempt) in [
+            (None, 2),
+            (Some("1 card debit"), 2),
+            (Some("2 card"), 2),
+            (Some("2 card gold"), 2),
+            (Some("2 voucher debit"), 2),
+            (Some(""), 2),
+        ] {
+            assert_eq!(funding(column, attempt), Funding::Unknown, "{column:?}");
+        }
+    }
+
+    #[test]
+    fn another_method_has_no_card() {
+        let column = r#"1 voucher {"code_ends":"12 34"}"#;
+        let Ok(Some(MethodSummary::Other(voucher))) = read(None, Some(column), 1) else {
+            panic!("not read");
+        };
+        assert_eq!(
+            (voucher.name.as_str(), voucher.shown["code_ends"].as_str()),
+            ("voucher", "12 34")
+        );
+        assert_eq!(read(None, Some(column), 2), Ok(None));
+        assert_eq!(read(None, None, 1), Ok(None));
+        assert_eq!(read(None, Some("1 voucher x"), 1), Err(()));
+    }
+}
