@@ -21,6 +21,7 @@ use crate::contracts::messages;
 /// A request by message.
 #[derive(Debug, Clone)]
 pub struct Order {
+    pub routing_key: &'static str,
     pub body: String,
     pub properties: Properties,
 }
@@ -29,6 +30,7 @@ impl Order {
     /// With all properties that a caller should set.
     pub fn new(message_id: &str, body: &Value) -> Self {
         Self {
+            routing_key: ORDER_PAYMENT,
             body: body.to_string(),
             properties: Properties {
                 message_id: Some(message_id.to_owned()),
@@ -36,6 +38,14 @@ impl Order {
                 user_id: Some(RABBITMQ_USER.to_owned()),
                 ..Properties::default()
             },
+        }
+    }
+
+    /// A request for a capture, cancellation or refund.
+    pub fn operation(routing_key: &'static str, message_id: &str, body: &Value) -> Self {
+        Self {
+            routing_key,
+            ..Self::new(message_id, body)
         }
     }
 
@@ -102,13 +112,13 @@ impl Results {
 }
 
 impl TestApp {
-    /// Publishes an `order.payment` and waits for the confirm.
+    /// Publishes a request and waits for the confirm.
     pub async fn publish(&self, order: Order) {
         match self.backend() {
             Backend::Embedded => {
                 let publication = Publication {
                     exchange: Exchange::Requests,
-                    routing_key: ORDER_PAYMENT.to_owned(),
+                    routing_key: order.routing_key.to_owned(),
                     properties: order.properties,
                     body: order.body,
                     mandatory: true,
@@ -189,7 +199,7 @@ async fn publish_on(channel: &Channel, order: &Order) {
     let confirmed = channel
         .basic_publish(
             Exchange::Requests.name().into(),
-            ORDER_PAYMENT.into(),
+            order.routing_key.into(),
             BasicPublishOptions::default(),
             order.body.as_bytes(),
             to_amqp(&order.properties),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, Api, KIOSK, STORE, Setup, TestApp, eventually, field, on_both};
+use crate::app::{Answer, Api, KIOSK, Order, STORE, Setup, TestApp, eventually, field, on_both};
 
 /// Short delays between tries.
 fn quick() -> Setup {
@@ -426,6 +426,81 @@ async fn bad_requests_name_the_field_and_the_way_out() {
         assert_eq!(shown["status"], "requires_capture");
         let app: Arc<TestApp> = app;
         assert_eq!(carried_out(&app, id).await, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn captures_cancellations_and_refunds_are_requested_by_message() {
+    on_both(Setup::new(), |app| async move {
+        let mut results = app.results("#").await;
+        let id = authorized(&app.api, "tok_visa").await;
+        let capture = json!({"payment_id": id, "amount": 60});
+        // A message can arrive twice.
+        for _ in 0..2 {
+            let order = Order::operation("order.capture", "m-capture", &capture);
+            app.publish(order).await;
+        }
+        let captured = results
+            .next(|heard| heard.kind == "payment.succeeded")
+            .await;
+        assert_eq!(captured.body["data"]["amount_captured"], 60.0);
+        let refund = json!({"payment_id": id.to_string(), "amount": "20.00", "reason": "late"});
+        for _ in 0..2 {
+            let order = Order::operation("order.refund", "m-refund", &refund)
+                .with(|properties| properties.correlation_id = Some("c-1".to_owned()));
+            app.publish(order).await;
+        }
+        let refunded = results.next(|heard| heard.kind == "refund.succeeded").await;
+        assert_eq!(refunded.body["data"]["amount"], 20.0);
+        assert_eq!(refunded.correlation_id.as_deref(), Some("c-1"));
+        let held = authorized(&app.api, "tok_visa").await;
+        let cancel = json!({"payment_id": held});
+        for _ in 0..2 {
+            app.publish(Order::operation("order.cancel", "m-cancel", &cancel))
+                .await;
+        }
+        let canceled = results.next(|heard| heard.kind == "payment.canceled").await;
+        assert_eq!(canceled.body["data"]["payment_id"], held);
+
+        for (number, (key, body, reason)) in [
+            (
+                "order.refund",
+                json!({"payment_id": id, "amount": 1.005}),
+                "invalid",
+            ),
+            (
+                "order.refund",
+                json!({"payment_id": id, "amount": 40.01}),
+                "not_possible",
+            ),
+            ("order.capture", json!({"payment_id": id}), "not_possible"),
+            (
+                "order.capture",
+                json!({"payment_id": 987_654}),
+                "not_possible",
+            ),
+            ("order.cancel", json!({}), "invalid"),
+            (
+                "order.cancel",
+                json!({"payment_id": held, "amount": 1}),
+                "invalid",
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            app.publish(Order::operation(key, &format!("bad-{number}"), &body))
+                .await;
+            let rejected = results
+                .next(|heard| heard.kind == "payment.request_rejected")
+                .await;
+            assert_eq!(rejected.body["data"]["reason"], reason, "{body}");
+        }
+        app.until_settled().await;
+        let done = [("capture".to_owned(), 6000), ("refund".to_owned(), 2000)];
+        assert_eq!(carried_out(&app, id).await, done);
+        assert_eq!(carried_out(&app, held).await, [("void".to_owned(), 10000)]);
     })
     .await;
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use serde_json::json;
 use sqlx::Connection;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -72,6 +74,81 @@ async fn payments_accepted_just_before_a_kill_get_their_outcome_after_the_restar
         number(folder.path(), "SELECT COUNT(*) FROM issuer_ledger").await,
         20
     );
+}
+
+/// Kills the process at different moments after operations were accepted, and counts what the issuer has carried out.
+#[tokio::test]
+async fn operations_accepted_before_a_kill_are_carried_out_once_after_the_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let mut process = Process::start(PROGRAM, "", &settings).await;
+    let mut ids = Vec::new();
+    for order_id in 1..=9 {
+        let order = json!({
+            "order_id": order_id, "user_id": 1, "total_amount": 100, "card_token": "tok_visa", "capture_method": "manual",
+        });
+        let api = Api::new(process.api);
+        ids.push(api.post("/payments", order).await.is(202).id());
+    }
+    for id in &ids {
+        let authorized = Api::new(process.api).outcome(*id).await;
+        assert_eq!(authorized["status"], "requires_capture");
+    }
+    let (captured, voided) = ids.split_at(6);
+    // Milliseconds: before the call to the issuer, during it, and about when its answer is recorded.
+    for (round, pause) in [0, 150, 420].into_iter().enumerate() {
+        let api = Api::new(process.api);
+        for id in &captured[2 * round..2 * round + 2] {
+            api.post(&format!("/payments/{id}/capture"), json!({}))
+                .await
+                .is(202);
+        }
+        api.post(&format!("/payments/{}/cancel", voided[round]), json!({}))
+            .await
+            .is(202);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        process.kill();
+        process = Process::start(PROGRAM, "", &settings).await;
+    }
+    let api = Api::new(process.api);
+    for id in captured {
+        assert_eq!(api.outcome(*id).await["status"], "succeeded");
+    }
+    for id in voided {
+        assert_eq!(api.outcome(*id).await["status"], "canceled");
+    }
+    for (round, pause) in [0, 150, 420].into_iter().enumerate() {
+        let api = Api::new(process.api);
+        for id in &captured[2 * round..2 * round + 2] {
+            let key = format!("refund-{id}");
+            let (path, header) = (
+                format!("/payments/{id}/refunds"),
+                [("Idempotency-Key", key.as_str())],
+            );
+            api.post_with(&path, &header, json!({"amount": 40}))
+                .await
+                .is(202);
+        }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        process.kill();
+        process = Process::start(PROGRAM, "", &settings).await;
+    }
+    let api = Api::new(process.api);
+    for id in captured {
+        eventually("it is refunded", || async {
+            api.get(&format!("/payments/{id}")).await["amount_refunded"] == 40.0
+        })
+        .await;
+    }
+    assert!(process.stop());
+    let carried_out =
+        "SELECT COUNT(*) FROM issuer_operations WHERE executed_at IS NOT NULL AND kind = 'capture'";
+    assert_eq!(number(folder.path(), carried_out).await, 6);
+    let carried_out =
+        "SELECT COUNT(*) FROM issuer_operations WHERE executed_at IS NOT NULL AND kind = 'void'";
+    assert_eq!(number(folder.path(), carried_out).await, 3);
+    let carried_out = "SELECT SUM(amount_minor) FROM issuer_operations WHERE executed_at IS NOT NULL AND kind = 'refund'";
+    assert_eq!(number(folder.path(), carried_out).await, 6 * 4000);
 }
 
 #[tokio::test]

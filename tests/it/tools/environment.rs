@@ -156,7 +156,7 @@ async fn servers_that_are_set_up_pass_and_no_message_is_left_or_taken() {
     client.close().await;
     let words = fixture.run(&["check"]).await.with(0);
     assert!(
-        words.out.contains("ok    broker rights   all 15"),
+        words.out.contains("ok    broker rights   all 17"),
         "{}",
         words.out
     );
