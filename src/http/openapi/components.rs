@@ -49,6 +49,7 @@ fn schemas() -> Value {
         ("CardOrToken", schema::card_or_token()),
         ("GivenMethod", schema::given_method()),
         ("PaymentRequest", schema::payment_request()),
+        ("PresentedCard", schema::presented_card()),
         ("PresentedMethod", schema::presented_method()),
         ("PresentedToken", schema::presented_token()),
         ("RefundRequest", schema::refund_request()),

@@ -89,7 +89,7 @@ pub fn card_method() -> Value {
 
 /// A `payment_method` that is a card behind a token.
 pub fn token_method() -> Value {
-    let mut schema = presented_token();
+    let mut schema = token();
     schema["description"] = json!("Pay with the card behind a token.");
     schema["properties"]["type"] = json!({"const": "card"});
     schema["required"] = json!(["type", "card_token"]);
@@ -98,13 +98,36 @@ pub fn token_method() -> Value {
 
 /// The body of `process` with a payment method.
 pub fn presented_method() -> Value {
-    json!({
+    presented(json!({
         "type": "object",
-        "description": "A payment method.",
+        "description": "A payment method. A field that is null counts as absent.",
         "properties": {"payment_method": {"$ref": "#/components/schemas/GivenMethod"}},
         "required": ["payment_method"],
         "additionalProperties": false,
-    })
+    }))
+}
+
+/// The body of `process` with the fields of a card.
+pub fn presented_card() -> Value {
+    presented(card())
+}
+
+/// A body of `process`: the fields of the other ways to pay may be there, as null.
+fn presented(mut schema: Value) -> Value {
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        for field in [
+            "cardNumber",
+            "cardCode",
+            "expirationDate",
+            "card_token",
+            "payment_method",
+        ] {
+            properties
+                .entry(field)
+                .or_insert_with(|| json!({"type": "null"}));
+        }
+    }
+    schema
 }
 
 /// The body of `POST /payments/{payment_id}/capture`.
@@ -190,7 +213,7 @@ pub fn card_or_token() -> Value {
     json!({
         "description": "A card, a card token, or a payment method.",
         "anyOf": [
-            {"$ref": "#/components/schemas/Card"},
+            {"$ref": "#/components/schemas/PresentedCard"},
             {"$ref": "#/components/schemas/PresentedToken"},
             {"$ref": "#/components/schemas/PresentedMethod"},
         ],
@@ -199,6 +222,10 @@ pub fn card_or_token() -> Value {
 
 /// The body of `process` with a token.
 pub fn presented_token() -> Value {
+    presented(token())
+}
+
+fn token() -> Value {
     json!({
         "type": "object",
         "description": "A card token. A field that is null counts as absent.",

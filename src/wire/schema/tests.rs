@@ -43,7 +43,7 @@ static CARD_OR_TOKEN: LazyLock<Validator> = LazyLock::new(|| validator(card_or_t
 
 fn validator(mut schema: Value) -> Validator {
     schema["components"] = json!({"schemas": {
-        "Card": card(), "PresentedToken": presented_token(), "PresentedMethod": presented_method(),
+        "Card": card(), "PresentedCard": presented_card(), "PresentedToken": presented_token(), "PresentedMethod": presented_method(),
         "GivenMethod": given_method(), "CardMethod": card_method(), "TokenMethod": token_method(),
     }});
     jsonschema::draft202012::new(&schema).expect("a schema")
@@ -272,4 +272,27 @@ fn invalid_documents_do_not_match_the_schema() {
     method["type"] = json!("card");
     let message = json!({"order_id": 1, "user_id": 1, "total_amount": 1, "payment_method": method});
     assert!(payments.is_valid(&message) && !ORDER_PAYMENT.is_valid(&message));
+}
+
+/// A form posts every field it has, the unused ones as null.
+#[test]
+fn the_other_ways_to_pay_may_be_there_as_null() {
+    let nulls = json!({
+        "cardNumber": null, "cardCode": null, "expirationDate": null, "card_token": null, "payment_method": null,
+    });
+    for way in [
+        json!({"card_token": "tok_visa"}),
+        json!({"cardNumber": "4242424242424242", "cardCode": "123", "expirationDate": "2030-01"}),
+        json!({"payment_method": {"type": "card", "card_token": "tok_visa"}}),
+    ] {
+        let mut body = nulls.clone();
+        for (name, value) in way.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        assert!(
+            parse_method(&body, &rules(CardsAllowed::Yes)).is_ok(),
+            "{body}"
+        );
+        assert!(CARD_OR_TOKEN.is_valid(&body), "{body}");
+    }
 }
