@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -46,9 +46,13 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if request.body().is_end_stream() {
+        let (head, body) = request.into_parts();
+        let read_body = read(Request::from_parts(head.clone(), body), state).await?;
+        // Only its end tells that a body sent in chunks is empty.
+        if read_body.is_empty() {
             return Ok(Self(Value::Object(serde_json::Map::new())));
         }
+        let request = Request::from_parts(head, Body::from(read_body));
         let JsonBody(body) = JsonBody::from_request(request, state).await?;
         Ok(Self(body))
     }

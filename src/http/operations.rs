@@ -65,11 +65,16 @@ pub async fn cancel(
 ) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
     let origin = origin(&headers);
-    let payment = api.acceptor.cancel(&client, id, (key, origin)).await?;
+    let canceled = api.acceptor.cancel(&client, id, (key, origin)).await?;
     let prefer = Prefer::parse(&headers, api.max_wait);
     let longest = prefer.wait.unwrap_or_default();
-    let payment = payments::outcome(&api, (client, turn), payment, longest).await;
-    Ok(answer::accepted(&payment, prefer))
+    let payment = payments::outcome(&api, (client, turn), canceled.payment, longest).await;
+    let response = answer::accepted(&payment, prefer);
+    Ok(if canceled.replayed {
+        answer::replayed(response)
+    } else {
+        response
+    })
 }
 
 /// Refunds a captured amount, or a part of it: 202 with the refund.

@@ -3,7 +3,7 @@
 use super::order_reader::OrderReader;
 use super::request::Request;
 use crate::domain::OperationKind;
-use crate::payments::operate::Operated;
+use crate::payments::operate::{Canceled, Operated};
 use crate::payments::{AcceptError, Accepted, Acceptor};
 use crate::wire::order::Refusal;
 
@@ -38,11 +38,8 @@ pub async fn accept(
     let request = request.map_err(NotAccepted::Refused)?;
     if order.kind == OperationKind::Void {
         let key = (request.idempotency_key, request.origin);
-        let payment = acceptor.cancel(client, id, key).await?;
-        return Ok(Accepted {
-            payment,
-            replayed: false,
-        });
+        let Canceled { payment, replayed } = acceptor.cancel(client, id, key).await?;
+        return Ok(Accepted { payment, replayed });
     }
     let Operated {
         payment, replayed, ..

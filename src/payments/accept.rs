@@ -38,6 +38,34 @@ impl Batch for AcceptPayments {
     type Outcome = AcceptOutcome;
 
     async fn run(&self, items: &[NewPayment]) -> Result<Vec<AcceptOutcome>, StoreError> {
+        let mut of_operations = HashSet::new();
+        loop {
+            match self.write(items, &of_operations).await? {
+                Attempted::Done(outcomes) => return Ok(outcomes),
+                Attempted::KeysOfOperations(keys) => of_operations.extend(keys),
+            }
+        }
+    }
+
+    async fn succeeds_without_items(&self) -> bool {
+        self.0.database.is_usable().await
+    }
+}
+
+/// The result of writing a batch once.
+enum Attempted {
+    Done(Vec<AcceptOutcome>),
+    /// Nothing was written, because these keys turned out to belong to captures, cancellations or refunds.
+    KeysOfOperations(Vec<(ClientName, String)>),
+}
+
+impl AcceptPayments {
+    /// Writes the items in one transaction, except those whose keys are known to belong to operations.
+    async fn write(
+        &self,
+        items: &[NewPayment],
+        of_operations: &HashSet<(ClientName, String)>,
+    ) -> Result<Attempted, StoreError> {
         let Writer {
             database,
             leases,
@@ -48,17 +76,23 @@ impl Batch for AcceptPayments {
         let draft = |item: &NewPayment| Draft::of(item, now, *leases);
         let known = read_keys(&mut tx, items.iter()).await?;
         let tokens = lock_tokens(&mut tx, items, &known).await?;
-        let mut entries = Entries::new(&known, &tokens, now);
-        entries.of_operations = keys_of_operations(&mut tx, items).await?;
+        let mut entries = Entries::new(&known, &tokens, of_operations, now);
         let candidates: Vec<Draft> = items
             .iter()
             .filter(|item| entries.admit(item))
             .map(draft)
             .collect();
-        let (refused, of_operations) = (entries.refused, entries.of_operations);
+        let refused = entries.refused;
         let mut written = Written::default();
         if !candidates.is_empty() {
             written = insert(&mut tx, candidates).await?;
+        }
+        let undecided = items.iter().filter_map(key);
+        let undecided =
+            undecided.filter(|key| !known.contains_key(key) && !of_operations.contains(key));
+        let found = keys_of_operations(&mut tx, undecided.collect()).await?;
+        if !found.is_empty() {
+            return Ok(Attempted::KeysOfOperations(found));
         }
         // After the inserts every key has its payment, written by this batch or by another process. If an item was not
         // inserted, its key is looked up first, whatever the reason was.
@@ -74,7 +108,7 @@ impl Batch for AcceptPayments {
         let earlier = earlier.flat_map(|item| draft(item).messages);
         let messages = earlier.chain(written.messages);
         hand_over.messages(messages.map(NewMessage::outgoing));
-        Ok(items
+        let outcomes = items
             .iter()
             .map(|item| match written.payments.remove(&item.id) {
                 Some(payment) => AcceptOutcome::Accepted(Box::new(payment)),
@@ -83,11 +117,8 @@ impl Batch for AcceptPayments {
                 }
                 None => not_written(item, &winners, &refused),
             })
-            .collect())
-    }
-
-    async fn succeeds_without_items(&self) -> bool {
-        self.0.database.is_usable().await
+            .collect();
+        Ok(Attempted::Done(outcomes))
     }
 }
 
@@ -140,17 +171,18 @@ async fn read_keys(
     Ok(by_key.collect())
 }
 
-/// Those of the items' keys that belong to captures, cancellations and refunds: one key is good for one request.
+/// Those of the keys that belong to captures, cancellations and refunds: one key is good for one request.
+///
+/// Both sides insert their own row first and then read the other table, waiting for whoever is inserting under the same key
+/// there. So of a payment and an operation at the same moment, at most one is committed.
 async fn keys_of_operations(
     tx: &mut Transaction,
-    items: &[NewPayment],
-) -> Result<HashSet<(ClientName, String)>, StoreError> {
-    let keys: Vec<_> = items.iter().filter_map(key).collect();
+    keys: Vec<(ClientName, String)>,
+) -> Result<Vec<(ClientName, String)>, StoreError> {
     if keys.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(Vec::new());
     }
-    let used = tx.operation_keys(&keys).await?;
-    Ok(used.into_iter().collect())
+    tx.operation_keys(&keys).await
 }
 
 /// Locks the tokens of the payments whose key is not known yet.
@@ -181,20 +213,25 @@ struct Entries<'b> {
     keys: HashSet<(ClientName, String)>,
     taken: HashSet<TokenId>,
     /// Keys that belong to captures, cancellations and refunds.
-    of_operations: HashSet<(ClientName, String)>,
+    of_operations: &'b HashSet<(ClientName, String)>,
     /// The payments whose card token cannot be used, and why.
     refused: HashMap<PaymentId, TokenFault>,
 }
 
 impl<'b> Entries<'b> {
-    fn new(known: &'b Keys, tokens: &'b [CardToken], now: Timestamp) -> Self {
+    fn new(
+        known: &'b Keys,
+        tokens: &'b [CardToken],
+        of_operations: &'b HashSet<(ClientName, String)>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             known,
             tokens,
             now,
             keys: HashSet::new(),
             taken: HashSet::new(),
-            of_operations: HashSet::new(),
+            of_operations,
             refused: HashMap::new(),
         }
     }

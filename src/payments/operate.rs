@@ -44,6 +44,24 @@ pub struct Operated {
     pub replayed: bool,
 }
 
+/// A payment that is canceled, or whose void has been started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Canceled {
+    /// The payment as it is now.
+    pub payment: Payment,
+    /// The void was already accepted earlier, under the same key.
+    pub replayed: bool,
+}
+
+impl Canceled {
+    fn new(payment: Payment) -> Self {
+        Self {
+            payment,
+            replayed: false,
+        }
+    }
+}
+
 impl OperationRequest {
     /// A request without amount, key and address for replies.
     pub fn new(client: &ClientName, payment: PaymentId, kind: OperationKind) -> Self {
@@ -138,16 +156,25 @@ impl Acceptor {
     }
 
     /// Cancels a payment: at once if it waits for a card, by a void if it is authorized. One that is already canceled is
-    /// returned unchanged.
+    /// returned unchanged. Canceling a payment that waits for a card uses up no key: repeating it changes nothing.
     pub async fn cancel(
         &self,
         client: &ClientName,
         id: PaymentId,
         (idempotency_key, origin): (Option<String>, Origin),
-    ) -> Result<Payment, AcceptError> {
-        let refusal = match self.cancel_open(client, id).await {
-            Err(AcceptError::Refused(refusal)) => refusal,
-            canceled => return canceled,
+    ) -> Result<Canceled, AcceptError> {
+        let is_used = match &idempotency_key {
+            Some(key) => self.is_key_used(client, key).await?,
+            None => false,
+        };
+        // The request under a used key decides, in `operate`.
+        let refusal = if is_used {
+            None
+        } else {
+            match self.cancel_open(client, id).await {
+                Err(AcceptError::Refused(refusal)) => Some(refusal),
+                canceled => return canceled.map(Canceled::new),
+            }
         };
         let void = OperationRequest {
             idempotency_key,
@@ -155,15 +182,30 @@ impl Acceptor {
             ..OperationRequest::new(client, id, OperationKind::Void)
         };
         match self.operate(void).await {
-            Ok(operated) => Ok(operated.payment),
+            Ok(operated) => Ok(Canceled {
+                payment: operated.payment,
+                replayed: operated.replayed,
+            }),
             // It has been voided since.
             Err(AcceptError::Operation(OperationRefusal::State(Refusal::Canceled))) => {
                 let stored = self.stored(client, id).await?;
-                Ok(stored.payment)
+                Ok(Canceled::new(stored.payment))
             }
-            Err(AcceptError::Operation(OperationRefusal::State(_))) => Err(refusal.into()),
+            Err(AcceptError::Operation(OperationRefusal::State(later))) => {
+                // What refused first says more, unless it said that canceling is possible.
+                let first = refusal.filter(|first| *first != Refusal::RequiresCapture);
+                Err(first.unwrap_or(later).into())
+            }
             Err(error) => Err(error),
         }
+    }
+
+    async fn is_key_used(&self, client: &ClientName, key: &str) -> Result<bool, AcceptError> {
+        let reading = async {
+            Ok(self.database.is_key_of_operation(client, key).await?
+                || self.database.payment_by_key(client, key).await?.is_some())
+        };
+        self.answered(reading).await
     }
 
     fn is_of(&self, existing: &StoredOperation, canonical: &[u8]) -> bool {

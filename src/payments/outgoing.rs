@@ -134,7 +134,7 @@ pub(super) fn results(
         method: method.clone(),
     };
     let facts = [Fact::Result { sequence, method }, reply];
-    let origin = origin(row, operation);
+    let origin = &origin(row, operation);
     let publications = result::publications(&row.payment, event.id, origin);
     let message = |((id, fact), publication)| NewMessage {
         row: OutboxRow {
@@ -155,11 +155,17 @@ pub(super) fn results(
     with_ids.zip(publications).map(message).collect()
 }
 
-/// Where results go in addition to the topic: to the sender of the operation if it named an address, otherwise to that of
-/// the payment.
-fn origin<'o>(row: &'o StoredPayment, operation: Option<&'o StoredOperation>) -> &'o Origin {
-    let operation = operation.filter(|it| it.origin.reply_to.is_some());
-    operation.map_or(&row.origin, |operation| &operation.origin)
+/// Where results go in addition to the topic, and under which correlation id: as the request of the operation says, and
+/// otherwise that of the payment.
+fn origin(row: &StoredPayment, operation: Option<&StoredOperation>) -> Origin {
+    match operation.map(|operation| &operation.origin) {
+        Some(own) if own.reply_to.is_some() => own.clone(),
+        Some(own) if own.correlation_id.is_some() => Origin {
+            reply_to: row.origin.reply_to.clone(),
+            ..own.clone()
+        },
+        _ => row.origin.clone(),
+    }
 }
 
 /// The message about a try of an operation, with its row.
@@ -442,7 +448,7 @@ impl History {
         let event = self.events.get(&(row.payment.id, sequence));
         let event = event.ok_or("its event is missing or cannot be read")?;
         let payment = at_the_moment(&row.payment, event, method)?;
-        let origin = origin(row, operation);
+        let origin = &origin(row, operation);
         let mut publications = result::publications(&payment, event.id, origin);
         match number < publications.len() {
             true => Ok(publications.swap_remove(number)),

@@ -17,19 +17,20 @@ pub(super) fn cancel() -> Operation {
         .tag("payments")
         .about(
             "A payment that waits for a card is canceled at once: 200. One that is authorized is voided: 202, then it is `processing` \
-             with `operation: \"void\"` until the processor has released the amount. Takes no body.",
+             with `operation: \"void\"` until the processor has released the amount. Takes no body. Canceling at once \
+             uses up no `Idempotency-Key`: repeating it changes nothing.",
         )
         .takes(&["payment_id", "Idempotency-Key", "Prefer", "traceparent"])
         .answers(
             200,
             "It is canceled, now or already.",
-            &ACCEPTED,
+            &[ACCEPTED.as_slice(), &["Idempotent-Replayed"]].concat(),
             (reference("Payment"), &[samples::canceled()]),
         )
         .answers(
             202,
             "The authorization is being voided.",
-            &ACCEPTED,
+            &[ACCEPTED.as_slice(), &["Idempotent-Replayed"]].concat(),
             (reference("Payment"), &[samples::operating("void")]),
         )
         .refuses(&refusals::of_payments())

@@ -146,13 +146,15 @@ impl Batch for StartOperations {
                     .iter()
                     .any(|owner| owner.operation.id == row.operation.id)
             };
+            // A payment may be inserted under the key at this moment, see `accept::keys_of_operations`.
+            let of_payments = tx.lock_payment_keys(&of_keys).await?;
             let owned = started
                 .iter()
                 .filter(|row| key_of(row).is_some())
                 .all(|row| owns(&row));
-            if !owned {
-                // The next run finds the other operation under the key.
-                let lost = sqlx::Error::Protocol("the key belongs to another operation".into());
+            if !owned || !of_payments.is_empty() {
+                // The next run finds the other request under the key.
+                let lost = sqlx::Error::Protocol("the key belongs to another request".into());
                 return Err(StoreError::Conflict(Arc::new(lost)));
             }
         }

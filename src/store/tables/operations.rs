@@ -68,7 +68,7 @@ CROSS JOIN operations
     ),
 };
 
-/// (rows of client, key) → client and hexadecimal key of operations; reads only an index
+/// (rows of client, key) → client and hexadecimal key of operations, locked; reads only an index
 static KEYS_USED: Both<ManyRows> = Both {
     mysql: Json(
         "
@@ -78,7 +78,8 @@ SELECT operations.client, HEX(operations.idempotency_key) FROM JSON_TABLE(?, '$[
 )) AS given
 STRAIGHT_JOIN operations FORCE INDEX (operations_by_key)
     ON operations.client = given.client COLLATE ascii_bin
-    AND operations.idempotency_key = UNHEX(given.idempotency_key)",
+    AND operations.idempotency_key = UNHEX(given.idempotency_key)
+LOCK IN SHARE MODE",
     ),
     sqlite: Json(
         "
@@ -377,7 +378,8 @@ impl Transaction {
         self.look_up_operations(statement, sorted(rows)).await
     }
 
-    /// Those of the given (client, idempotency key) pairs that an operation has.
+    /// Those of the given (client, idempotency key) pairs that an operation has. Waits for operations that are being
+    /// inserted.
     pub async fn operation_keys(
         &mut self,
         keys: &[(ClientName, String)],
@@ -455,6 +457,19 @@ impl Transaction {
 }
 
 impl Store {
+    /// Whether an operation of this client has the idempotency key.
+    pub async fn is_key_of_operation(
+        &self,
+        client: &ClientName,
+        key: &str,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let used = tx
+            .operation_keys(&[(client.clone(), key.to_owned())])
+            .await?;
+        Ok(!used.is_empty())
+    }
+
     /// One operation of any client.
     pub async fn operation(&self, id: OperationId) -> Result<Option<StoredOperation>, StoreError> {
         let id = id.0.simple().to_string();

@@ -139,6 +139,28 @@ CROSS JOIN payments
     ),
 };
 
+/// (rows of client, key) → ids of payments, locked; reads only an index
+static LOCK_PAYMENT_KEYS: Both<ManyRows> = Both {
+    mysql: Json(
+        "
+SELECT payments.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    client VARCHAR(64) CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
+    idempotency_key LONGTEXT CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR
+)) AS given
+STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
+    ON payments.client = given.client COLLATE ascii_bin
+    AND payments.idempotency_key = UNHEX(given.idempotency_key)
+LOCK IN SHARE MODE",
+    ),
+    sqlite: Json(
+        "
+SELECT payments.id FROM json_each(?1) AS wanted
+CROSS JOIN payments
+    ON payments.client = wanted.value ->> '$[0]'
+    AND payments.idempotency_key = unhex(wanted.value ->> '$[1]')",
+    ),
+};
+
 /// (rows of id) → payments, locked
 static LOCK_PAYMENTS: Both<ManyRows> = Both {
     mysql: ManyRows::keys(
@@ -805,6 +827,16 @@ impl Transaction {
         keys: &[(ClientName, String)],
     ) -> Result<Vec<PaymentId>, StoreError> {
         let statement = self.connection.choose(&PAYMENT_IDS_BY_KEYS);
+        let found: Vec<(i64,)> = self.look_up(statement, key_rows(keys), &[]).await?;
+        Ok(found.into_iter().map(|(id,)| PaymentId(id)).collect())
+    }
+
+    /// The same. Waits for payments that are being inserted.
+    pub async fn lock_payment_keys(
+        &mut self,
+        keys: &[(ClientName, String)],
+    ) -> Result<Vec<PaymentId>, StoreError> {
+        let statement = self.connection.choose(&LOCK_PAYMENT_KEYS);
         let found: Vec<(i64,)> = self.look_up(statement, key_rows(keys), &[]).await?;
         Ok(found.into_iter().map(|(id,)| PaymentId(id)).collect())
     }

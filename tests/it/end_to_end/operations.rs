@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::app::{Answer, Api, KIOSK, Order, STORE, Setup, TestApp, eventually, field, on_both};
+use crate::app::{
+    Answer, Api, Backend, KIOSK, Order, STORE, Setup, TestApp, eventually, field, on_both, run_on,
+};
 
 /// Short delays between tries.
 fn quick() -> Setup {
@@ -112,6 +116,75 @@ async fn an_amount_is_authorized_and_captured_later_in_part() {
             "{}",
             again.body
         );
+    })
+    .await;
+}
+
+/// Two tables hold the keys, so nothing but the order of reads and inserts makes one of the two wait for the other.
+#[tokio::test]
+async fn a_payment_and_a_refund_under_one_key_at_the_same_moment_do_not_both_happen() {
+    on_both(Setup::new(), |app| async move {
+        let id = paid(&app.api, "tok_visa").await;
+        for round in 0..40 {
+            let key = format!("at-once-{round}");
+            let header = [("Idempotency-Key", key.as_str())];
+            let order =
+                json!({"order_id": 2, "user_id": 1, "total_amount": 7, "card_token": "tok_visa"});
+            let (payment, refund) = tokio::join!(
+                app.api.post_with("/payments", &header, order),
+                refund(&app.api, id, &key, json!({"amount": 1})),
+            );
+            let mut statuses = [payment.status, refund.status];
+            statuses.sort_unstable();
+            assert_eq!(statuses, [202, 422], "{} {}", payment.body, refund.body);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancellation_is_repeated_under_its_key_and_refused_under_that_of_another_request() {
+    on_both(Setup::new(), |app| async move {
+        let open = json!({"order_id": 1, "user_id": 1, "total_amount": 5});
+        let header = [("Idempotency-Key", "payment-1")];
+        let waiting = app
+            .api
+            .post_with("/payments", &header, open)
+            .await
+            .is(202)
+            .id();
+        let path = format!("/payments/{waiting}/cancel");
+        let refused = app.api.post_with(&path, &header, json!({})).await.is(422);
+        assert_eq!(refused.faults(), [("Idempotency-Key", "key_reused")]);
+        assert_eq!(
+            app.api.get(&format!("/payments/{waiting}")).await["status"],
+            "requires_payment_method"
+        );
+
+        let id = authorized(&app.api, "tok_visa").await;
+        let void = format!("/payments/{id}/cancel");
+        let header = [("Idempotency-Key", "void-1"), ("Prefer", "wait=20")];
+        app.api.post_with(&void, &header, json!({})).await.is(200);
+        let again = app.api.post_with(&void, &header, json!({})).await.is(200);
+        assert_eq!(again.header("Idempotent-Replayed"), "true");
+        app.api.post_with(&path, &header, json!({})).await.is(422);
+        app.api.post(&path, json!({})).await.is(200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_that_is_empty_counts_as_none() {
+    run_on(Setup::new(), Backend::Embedded, |app| async move {
+        let id = authorized(&app.api, "tok_visa").await;
+        let request = format!(
+            "POST /payments/{id}/capture HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(app.api.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     })
     .await;
 }
@@ -438,13 +511,15 @@ async fn captures_cancellations_and_refunds_are_requested_by_message() {
         let capture = json!({"payment_id": id, "amount": 60});
         // A message can arrive twice.
         for _ in 0..2 {
-            let order = Order::operation("order.capture", "m-capture", &capture);
+            let order = Order::operation("order.capture", "m-capture", &capture)
+                .with(|properties| properties.correlation_id = Some("c-0".to_owned()));
             app.publish(order).await;
         }
         let captured = results
             .next(|heard| heard.kind == "payment.succeeded")
             .await;
         assert_eq!(captured.body["data"]["amount_captured"], 60.0);
+        assert_eq!(captured.correlation_id.as_deref(), Some("c-0"));
         let refund = json!({"payment_id": id.to_string(), "amount": "20.00", "reason": "late"});
         for _ in 0..2 {
             let order = Order::operation("order.refund", "m-refund", &refund)
