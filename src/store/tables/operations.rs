@@ -72,13 +72,13 @@ CROSS JOIN operations
 static KEYS_USED: Both<ManyRows> = Both {
     mysql: Json(
         "
-SELECT operations.client, HEX(operations.idempotency_key) FROM JSON_TABLE(?, '$[*]' COLUMNS (
+SELECT operations.client, HEX(operations.idempotency_key) FROM (SELECT given.client, given.idempotency_key FROM JSON_TABLE(?, '$[*]' COLUMNS (
     client VARCHAR(64) CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
     idempotency_key LONGTEXT CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR
-)) AS given
+)) AS given) AS wanted
 STRAIGHT_JOIN operations FORCE INDEX (operations_by_key)
-    ON operations.client = given.client COLLATE ascii_bin
-    AND operations.idempotency_key = UNHEX(given.idempotency_key)
+    ON operations.client = wanted.client COLLATE ascii_bin
+    AND operations.idempotency_key = UNHEX(wanted.idempotency_key)
 LOCK IN SHARE MODE",
     ),
     sqlite: Json(

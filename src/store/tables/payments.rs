@@ -143,13 +143,13 @@ CROSS JOIN payments
 static LOCK_PAYMENT_KEYS: Both<ManyRows> = Both {
     mysql: Json(
         "
-SELECT payments.id FROM JSON_TABLE(?, '$[*]' COLUMNS (
+SELECT payments.id FROM (SELECT given.client, given.idempotency_key FROM JSON_TABLE(?, '$[*]' COLUMNS (
     client VARCHAR(64) CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR,
     idempotency_key LONGTEXT CHARACTER SET ascii PATH '$[1]' ERROR ON ERROR
-)) AS given
+)) AS given) AS wanted
 STRAIGHT_JOIN payments FORCE INDEX (payments_by_key)
-    ON payments.client = given.client COLLATE ascii_bin
-    AND payments.idempotency_key = UNHEX(given.idempotency_key)
+    ON payments.client = wanted.client COLLATE ascii_bin
+    AND payments.idempotency_key = UNHEX(wanted.idempotency_key)
 LOCK IN SHARE MODE",
     ),
     sqlite: Json(
