@@ -117,6 +117,9 @@ async fn list(database: &Store, filter: Filter) -> Result<ExitCode, StoreError> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// How many operations of a payment are shown: more than a person reads.
+const MOST_OPERATIONS: u32 = 1000;
+
 async fn show(database: &Store, id: PaymentId, json: bool) -> Result<ExitCode, StoreError> {
     let Some(row) = database.payment(id).await? else {
         crate::errln!(
@@ -128,6 +131,7 @@ async fn show(database: &Store, id: PaymentId, json: bool) -> Result<ExitCode, S
         events: database.events(id).await?,
         due: database.outbox_about(id).await?,
         ledger: database.ledger(id).await?,
+        operations: database.operations_of(id, None, MOST_OPERATIONS).await?,
         row,
     };
     if json {

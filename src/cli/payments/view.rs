@@ -8,7 +8,9 @@ use crate::broker::{Exchange, Queue};
 use crate::callbacks::event::{ERROR_HEADER, REASON_HEADER, TRIES_HEADER};
 use crate::domain::rfc3339;
 use crate::domain::{Event, MethodSummary, Timestamp};
-use crate::store::rows::{Content, Fact, LaterFact, LedgerEntry, OutboxRow, StoredPayment};
+use crate::store::rows::{
+    Content, Fact, LaterFact, LedgerEntry, OutboxRow, StoredOperation, StoredPayment,
+};
 
 /// Everything known about one payment.
 pub(super) struct About {
@@ -17,6 +19,8 @@ pub(super) struct About {
     /// What waits in the outbox.
     pub due: Vec<OutboxRow>,
     pub ledger: Vec<LedgerEntry>,
+    /// Its captures, voids and refunds.
+    pub operations: Vec<StoredOperation>,
 }
 
 /// The parts of a payment's row that operators need. Its sealed card and its keys are not shown.
@@ -93,6 +97,7 @@ impl About {
         value["due"] = self.due.iter().map(waiting).collect();
         value["events"] = Value::Array(events);
         value["charges"] = Value::Array(ledger);
+        value["operations"] = self.operations.iter().map(operation).collect();
         value
     }
 
@@ -124,6 +129,22 @@ impl About {
         );
         table(
             &mut text,
+            "operations",
+            &value["operations"],
+            &[
+                "id",
+                "kind",
+                "amount",
+                "status",
+                "failure_code",
+                "phase",
+                "try",
+                "looked_at_again",
+                "reason",
+            ],
+        );
+        table(
+            &mut text,
             "due",
             &value["due"],
             &["due_at", "what", "tries", "reason", "error"],
@@ -148,6 +169,26 @@ fn charge(entry: &LedgerEntry) -> Value {
         "key": entry.key,
         "charged_at": entry.charged_at.map(rfc3339),
         "reversed_at": entry.reversed_at.map(rfc3339),
+    })
+}
+
+fn operation(row: &StoredOperation) -> Value {
+    let operation = &row.operation;
+    json!({
+        "id": operation.id.to_string(),
+        "kind": operation.kind.as_str(),
+        "amount": operation.amount.major(),
+        "status": operation.status.as_str(),
+        "failure_code": operation.failure_code.as_ref().map(ToString::to_string),
+        "phase": row.phase.as_str(),
+        "try": row.try_number,
+        "uncertain": row.uncertain,
+        "claimed_until": row.claimed_until.map(rfc3339),
+        "looked_at_again": row.check_at.map(rfc3339),
+        "reason": operation.reason,
+        "client_reference": operation.client_reference,
+        "created_at": rfc3339(operation.created_at),
+        "updated_at": rfc3339(operation.updated_at),
     })
 }
 

@@ -7,11 +7,13 @@ use payment_service::domain::Funds;
 use payment_service::domain::Origin;
 use payment_service::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
-    Funding, Metadata, Money, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl,
-    Timestamp, UserId,
+    Funding, Metadata, Money, Operation, OperationId, OperationKind, OperationPhase,
+    OperationStatus, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl, Timestamp,
+    UserId,
 };
 use payment_service::store::rows::{
-    CardToken, Content, Fact, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredPayment, TokenId,
+    CardToken, Content, Fact, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredOperation,
+    StoredPayment, TokenId,
 };
 use payment_service::store::{Store, Transaction};
 use payment_service::vault::SealedCard;
@@ -230,4 +232,34 @@ pub async fn read(database: &Store, id: i64) -> Option<StoredPayment> {
 
 pub fn ids(rows: &[StoredPayment]) -> Vec<i64> {
     rows.iter().map(|row| row.payment.id.0).collect()
+}
+
+/// A refund of a payment that has succeeded.
+pub fn refund(of: i64, minor: i64) -> StoredOperation {
+    let row = payment(of);
+    let at = seconds(30);
+    StoredOperation {
+        operation: Operation {
+            id: OperationId(Uuid::now_v7()),
+            payment: row.payment.id,
+            client: row.payment.client,
+            kind: OperationKind::Refund,
+            amount: Money::from_minor(minor, row.payment.amount.currency()).unwrap(),
+            status: OperationStatus::Succeeded,
+            failure_code: None,
+            reason: Some("late".to_owned()),
+            client_reference: None,
+            created_at: at,
+            updated_at: at,
+        },
+        try_number: 2,
+        phase: OperationPhase::Execute,
+        uncertain: false,
+        pending_failure: None,
+        cancellation_reason: None,
+        claimed_until: None,
+        check_at: None,
+        idempotency: None,
+        origin: Origin::default(),
+    }
 }

@@ -5,7 +5,9 @@ use payment_service::domain::{EventKind, PaymentStatus};
 use payment_service::store::rows::{Content, Fact, OutboxRow};
 
 use super::fixture::Fixture;
-use crate::store::samples::{client, event, fact, line, outbox, payment, processing, seconds};
+use crate::store::samples::{
+    client, event, fact, line, outbox, payment, processing, refund, seconds,
+};
 
 /// 1 waits for a card, 2 is processing with a try that is due, 3 succeeded and its callback is repeated; 4 is another
 /// client's.
@@ -26,6 +28,7 @@ async fn some(fixture: &Fixture) {
     succeeded.reason = None;
     tx.insert_events(&[event(3, 1), succeeded]).await.unwrap();
     tx.ledger_charge(&[line(3, 1)], now).await.unwrap();
+    tx.insert_operations(&[refund(3, 250)]).await.unwrap();
     let due = Fact::Try {
         attempt: 1,
         try_number: 1,
@@ -82,7 +85,7 @@ async fn the_newest_payments_of_all_clients_are_listed_and_can_be_narrowed() {
 }
 
 #[tokio::test]
-async fn one_payment_is_shown_with_history_charges_and_pending_messages() {
+async fn one_payment_is_shown_with_history_charges_operations_and_pending_messages() {
     for fixture in Fixture::both().await {
         some(&fixture).await;
         let show = async |id: &str| fixture.run(&["payments", "show", id, "--json"]).await;
@@ -98,6 +101,15 @@ async fn one_payment_is_shown_with_history_charges_and_pending_messages() {
         let paid = show("3").await.with(0).json();
         assert_eq!(paid["charges"][0]["key"], "3-1");
         assert_eq!(paid["events"][1]["kind"], "succeeded");
+        let refund = &paid["operations"][0];
+        assert_eq!(
+            (&refund["kind"], &refund["amount"]),
+            (&"refund".into(), &"2.50".into())
+        );
+        assert_eq!(
+            (&refund["status"], &refund["try"]),
+            (&"succeeded".into(), &2.into())
+        );
         assert_eq!(paid["due"].as_array().unwrap().len(), 1, "33 is another");
         assert_eq!(paid["due"][0]["what"], "callback");
         assert_eq!(paid["due"][0]["tries"], "4");
@@ -108,6 +120,7 @@ async fn one_payment_is_shown_with_history_charges_and_pending_messages() {
             "status             succeeded",
             "history",
             "charges",
+            "operations",
             "not_updated",
         ] {
             assert!(words.contains(part), "{part}: {words}");
