@@ -8,6 +8,9 @@ use lapin::types::FieldTable;
 
 use crate::support::servers::{Broker, BrokerOptions, Database, DatabaseOptions};
 
+/// How often each number is planted.
+const LEAKS: usize = 8;
+
 /// Servers for this test only: their files are searched.
 pub struct Servers {
     pub database: Database,
@@ -54,12 +57,16 @@ impl Servers {
         ]
     }
 
-    /// Leaves a number in a table and in a queue, as a leak would.
+    /// Leaves a number in a table and in a queue, as leaks would.
+    ///
+    /// Several times, since a log that is written in blocks can have the end of a block in the middle of a number.
     pub async fn plant(&self, in_table: &str, channel: &lapin::Channel, in_queue: &str) {
         self.execute("CREATE TABLE payments.planted (leak VARCHAR(64))", "")
             .await;
-        self.execute("INSERT INTO payments.planted VALUES (?)", in_table)
-            .await;
+        for _ in 0..LEAKS {
+            self.execute("INSERT INTO payments.planted VALUES (?)", in_table)
+                .await;
+        }
         let durable = QueueDeclareOptions {
             durable: true,
             ..QueueDeclareOptions::default()
@@ -71,7 +78,9 @@ impl Servers {
             .queue_declare("planted".into(), durable, quorum)
             .await
             .unwrap();
-        publish(channel, "", "planted", in_queue, "planted").await;
+        for _ in 0..LEAKS {
+            publish(channel, "", "planted", in_queue, "planted").await;
+        }
     }
 }
 
