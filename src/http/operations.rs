@@ -62,8 +62,14 @@ pub async fn cancel(
     Caller(client, turn): Caller,
     PathId(id): PathId,
     headers: HeaderMap,
+    OptionalJsonBody(body): OptionalJsonBody,
 ) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
+    let currency = currency(&api, &client, id).await?;
+    let rules = api.clients.rules(&client);
+    // There is nothing to say; but a client that sends an amount does not mean to release everything.
+    let kind = OperationKind::Void;
+    parse_operation(&body, kind, (currency, false), rules.unknown_fields)?;
     let origin = origin(&headers);
     let canceled = api.acceptor.cancel(&client, id, (key, origin)).await?;
     let prefer = Prefer::parse(&headers, api.max_wait);

@@ -215,6 +215,7 @@ impl<'v> Object<'v> {
         let hint = match did_you_mean::closest(name, candidates) {
             Some(meant) if meant.ends_with(name) => format!("is not known here: send {meant}"),
             Some(meant) => format!("is not a known field: did you mean {meant}?"),
+            None if known.is_empty() => "is not a known field: leave the body out".to_owned(),
             None => format!("is not a known field: send only {}", known.join(", ")),
         };
         let field = self.path(&shown(name));

@@ -17,7 +17,8 @@ pub(super) fn cancel() -> Operation {
         .tag("payments")
         .about(
             "A payment that waits for a card is canceled at once: 200. One that is authorized is voided: 202, then it is `processing` \
-             with `operation: \"void\"` until the processor has released the amount. Takes no body. Canceling at once \
+             with `operation: \"void\"` until the processor has released the amount. Takes no body; one with fields is \
+             refused. Canceling at once \
              uses up no `Idempotency-Key`: repeating it changes nothing.",
         )
         .takes(&["payment_id", "Idempotency-Key", "Prefer", "traceparent"])
@@ -73,6 +74,7 @@ pub(super) fn capture() -> Operation {
             refusals::state("not_authorized", Refusal::NotAuthorized),
             refusals::state("canceled", Refusal::Canceled),
             refusals::operation("succeeded", OperationRefusal::RefundInstead),
+            refusals::operation("expired", OperationRefusal::Expired),
             refusals::too_much(),
         ])
 }

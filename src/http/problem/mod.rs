@@ -171,6 +171,7 @@ impl From<OperationRefusal> for Problem {
             ),
             OperationRefusal::State(_)
             | OperationRefusal::CancelInstead
+            | OperationRefusal::Expired
             | OperationRefusal::RefundInstead
             | OperationRefusal::NothingCharged
             | OperationRefusal::NothingLeft => {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Locked;
 use crate::domain::{
     CancellationReason, ClientName, EventKind, Money, Next, Operation, OperationId, OperationKind,
-    OperationStatus, Origin, Payment, PaymentId, PaymentStatus, Refusal, Trigger, next,
+    OperationStatus, Origin, Payment, PaymentId, PaymentStatus, Refusal, Timestamp, Trigger, next,
 };
 use crate::payments::apply::{apply_operation, next_event};
 use crate::payments::outgoing;
@@ -93,6 +93,9 @@ pub enum OperationRefusal {
     /// Nothing is captured yet, but the amount is authorized.
     #[error("nothing is captured yet: cancel the payment instead")]
     CancelInstead,
+    /// It is too late to capture.
+    #[error("the authorization has expired and is being released: create another payment")]
+    Expired,
     /// The amount is captured.
     #[error("the payment has succeeded: refund it instead")]
     RefundInstead,
@@ -250,7 +253,7 @@ impl Locked {
                 return StartOutcome::KeyOfPayment;
             }
         }
-        let (kind, amount) = match begin(row, item) {
+        let (kind, amount) = match begin(row, item, self.now) {
             Ok(begun) => begun,
             Err(refusal) => {
                 return StartOutcome::Refused(refusal, Box::new(row.payment.clone()));
@@ -307,7 +310,11 @@ enum Begun {
 }
 
 /// Checks the operation against the payment, and reserves a refund's amount.
-fn begin(row: &mut StoredPayment, item: &NewOperation) -> Result<(Begun, Money), OperationRefusal> {
+fn begin(
+    row: &mut StoredPayment,
+    item: &NewOperation,
+    now: Timestamp,
+) -> Result<(Begun, Money), OperationRefusal> {
     let total = row.payment.amount;
     if let Some(amount) = item.amount
         && amount.currency() != total.currency()
@@ -321,6 +328,10 @@ fn begin(row: &mut StoredPayment, item: &NewOperation) -> Result<(Begun, Money),
                 Refusal::Succeeded => OperationRefusal::RefundInstead,
                 other => other.into(),
             })?;
+            let until = row.payment.funds.capture_before;
+            if item.kind == OperationKind::Capture && until.is_some_and(|until| until <= now) {
+                return Err(OperationRefusal::Expired);
+            }
             let amount = item.amount.unwrap_or(total);
             if amount.minor() > total.minor() {
                 return Err(OperationRefusal::TooMuch(total));

@@ -173,6 +173,20 @@ async fn a_cancellation_is_repeated_under_its_key_and_refused_under_that_of_anot
     .await;
 }
 
+/// It releases everything.
+#[tokio::test]
+async fn a_cancellation_with_an_amount_is_refused() {
+    run_on(Setup::new(), Backend::Embedded, |app| async move {
+        let id = authorized(&app.api, "tok_visa").await;
+        let path = format!("/payments/{id}/cancel");
+        let refused = app.api.post(&path, json!({"amount": 5})).await.is(422);
+        assert_eq!(refused.faults(), [("amount", "unknown_field")]);
+        assert!(field(&refused.body, "error").contains("leave the body out"));
+        cancel(&app.api, id).await.is(202);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_body_in_chunks_that_is_empty_counts_as_none() {
     run_on(Setup::new(), Backend::Embedded, |app| async move {
@@ -421,6 +435,21 @@ async fn a_refund_that_fails_after_it_succeeded_frees_its_amount() {
         assert_eq!(carried_out(&app, id).await, []);
         // Asking again is a new operation.
         refund(&app.api, id, "r-2", json!({})).await.is(202);
+    })
+    .await;
+}
+
+/// The sweep that releases it may come a little later.
+#[tokio::test]
+async fn nothing_is_captured_after_the_authorization_has_expired() {
+    on_both(Setup::new(), |app| async move {
+        let id = authorized(&app.api, "tok_visa").await;
+        let past = "UPDATE payments SET capture_before = '2020-01-01 00:00:00.000000'";
+        assert_eq!(app.execute(past).await, 1);
+        let late = capture(&app.api, id, json!({})).await.is(409);
+        let error = field(&late.body, "error");
+        assert!(error.contains("the authorization has expired"), "{error}");
+        cancel(&app.api, id).await.is(202);
     })
     .await;
 }
