@@ -44,7 +44,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(3);
 const CLOCKS_DIFFER: time::Duration = time::Duration::minutes(1);
 
 /// How often to look for rows whose due time is too far ahead because a clock was wrong.
-const BRING_BACK_EVERY: Duration = Duration::from_secs(10);
+const BRING_BACK_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the stages are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
