@@ -160,7 +160,8 @@ impl TestApp {
             let work = tries + broker.depth(Queue::WorkGroups).await.unwrap();
             let requests = broker.depth(Queue::Requests).await.unwrap();
             let callbacks = broker.depth(Queue::Callbacks).await.unwrap();
-            (outbox, work, requests, callbacks) == (0, 0, 0, 0)
+            let operations = broker.depth(Queue::Operations).await.unwrap();
+            (outbox, work, requests, callbacks, operations) == (0, 0, 0, 0, 0)
         })
         .await;
     }
@@ -184,6 +185,7 @@ impl TestApp {
         let queues = [
             Queue::Work,
             Queue::WorkGroups,
+            Queue::Operations,
             Queue::Requests,
             Queue::Callbacks,
         ];

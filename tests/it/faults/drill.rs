@@ -81,6 +81,8 @@ impl Drill {
         let mut client = Client::new(notes, Arc::clone(&fleet.apis), orders);
         // What an earlier release did to two requests under one key is not to be counted here.
         client.twice = plan.previous.is_none();
+        // It cannot capture, cancel or refund.
+        client.operates = plan.previous.is_none();
         client.steady(
             plan.rate,
             Random::named(plan.seed, plan.name),
@@ -138,11 +140,14 @@ impl Drill {
         self.loading.cancel();
         self.load_ended = Some(Instant::now());
         let began = Instant::now();
-        let limit = tokio::time::timeout(AFTERMATH, self.ground.client.all_sent());
-        if limit.await.is_err() {
-            self.faults.push("some payments cannot be sent".to_owned());
-        }
         let longest = self.ground.client.notes.longest_patience();
+        // The last requests wait for the outcomes of their payments.
+        let limit = longest.max(AFTERMATH);
+        let sent = tokio::time::timeout(limit, self.ground.client.all_sent());
+        if sent.await.is_err() {
+            self.faults
+                .push("some payments or operations cannot be sent".to_owned());
+        }
         while self.ground.client.notes.in_flight() > 0 && began.elapsed() < longest {
             sleep(Duration::from_millis(20)).await;
         }
@@ -151,10 +156,13 @@ impl Drill {
     }
 
     /// A message that the broker has confirmed may still wait in the requests' queue, where nothing is lost: it is late,
-    /// and counts as stuck. Only what never becomes a payment is lost.
+    /// and counts as stuck. Only what never becomes a payment or operation is lost.
     async fn until_known(&self) {
         let began = Instant::now();
-        while !self.ground.client.notes.unknown_messages().is_empty() && began.elapsed() < LOST {
+        let notes = &self.ground.client.notes;
+        let waiting =
+            || !notes.unknown_messages().is_empty() || !notes.unanswered_operations().is_empty();
+        while waiting() && began.elapsed() < LOST {
             sleep(Duration::from_millis(100)).await;
         }
     }

@@ -1,12 +1,14 @@
 //! A steady load by REST and by message, as of a careful client: every payment has a key, and is sent again under the
 //! same key until it is accepted. Every second one is paid with a card token that can be used once, and every fourth is
-//! sent twice at the same time, as by a caller whose own retry overtakes its first request.
+//! sent twice at the same time, as by a caller whose own retry overtakes its first request. Four of ten are captured later,
+//! canceled or refunded, and these requests are sent in the same way.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
+use payment_service::domain::OperationKind;
 use payment_service::processors::simulated::TestCard;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -16,7 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::cards;
 use super::notes::{Notes, Payer, Way};
-use super::orders::Orders;
+use super::operations::{self, Operation};
+use super::orders::{Orders, RequestMessage};
 use super::random::Random;
 
 /// Where the api processes listen now; changes when one is started again.
@@ -36,6 +39,16 @@ pub struct Client {
     under_way: Arc<Semaphore>,
     /// Every fourth payment is sent twice at the same time.
     pub twice: bool,
+    /// Some payments of the steady load are captured later, canceled or refunded.
+    pub operates: bool,
+}
+
+/// A request by REST.
+struct RestRequest {
+    path: String,
+    /// The same whenever it is sent again.
+    key: String,
+    body: Value,
 }
 
 impl Client {
@@ -54,6 +67,7 @@ impl Client {
             sending: TaskTracker::new(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             twice: true,
+            operates: true,
         }
     }
 
@@ -70,14 +84,22 @@ impl Client {
                     return;
                 };
                 let way = ways.next().unwrap_or(Way::Rest);
-                let order = client.notes.submit_steady(way, cards::any(&mut random));
-                let (sender, card) = (client.clone(), client.notes.card(order));
+                let (card, operations) = client.choose(way, &mut random);
+                let order = client.notes.submit_steady(way, card, operations);
+                let sender = client.clone();
                 client.sending.spawn(async move {
                     sender.send(way, order, card).await;
                     drop(permit);
+                    sender.request_operations(order).await;
                 });
             }
         });
+    }
+
+    /// The card of a payment of the steady load, and what is requested for it afterwards.
+    fn choose(&self, way: Way, random: &mut Random) -> (&'static TestCard, Vec<Operation>) {
+        let operated = operations::any(random, way).filter(|_| self.operates);
+        operated.unwrap_or_else(|| (cards::any(random), Vec::new()))
     }
 
     /// Notes a payment and sends it in the background; its order number.
@@ -108,47 +130,104 @@ impl Client {
     /// Sends the messages again that were confirmed and have no outcome: a queue was deleted with messages in it, and
     /// a client that hears nothing asks again.
     pub async fn send_unanswered_again(&self) {
-        let again = self.notes.unanswered_messages();
-        let sending = again.into_iter().map(|(order, card)| async move {
-            let token = self.token(order, card).await;
-            self.orders.send(order, &token).await;
+        let payments = self.notes.unanswered_messages().into_iter();
+        let payments = payments.map(|(order, card)| async move {
+            let message = self.payment_message(order, card).await;
+            self.orders.send(&message).await;
         });
-        join_all(sending).await;
+        let operations = self.notes.unanswered_operations().into_iter();
+        let operations = operations.map(|(order, number)| self.request_operation(order, number));
+        tokio::join!(join_all(payments), join_all(operations));
     }
 
     async fn send(&self, way: Way, order: i64, card: &'static TestCard) {
         match way {
             Way::Message => {
-                let token = self.token(order, card).await;
-                let sending = (0..self.copies(order)).map(|_| self.orders.send(order, &token));
-                join_all(sending).await;
+                let message = self.payment_message(order, card).await;
+                self.send_confirmed(order, &message).await;
                 self.notes.accepted(order, None);
             }
-            Way::Rest => self.post_until_taken(order, card).await,
+            Way::Rest => {
+                let request = self.payment_request(order, card).await;
+                let accepted = |answer: &Value| {
+                    let payment = answer["payment_id"].as_i64();
+                    self.notes.accepted(order, payment);
+                };
+                self.post_until_taken(order, &request, accepted).await;
+            }
         }
     }
 
-    async fn post_until_taken(&self, order: i64, card: &TestCard) {
-        let mut body = json!({"order_id": order, "user_id": 1, "total_amount": 10.5});
-        if self.notes.is_one_time(order) {
-            body["card_token"] = self.token(order, card).await.into();
-        } else {
-            body["card"] = in_clear(card);
+    /// Requests the operations of a payment once it is authorized or paid: first its capture or void, then its refunds, all
+    /// at the same time.
+    async fn request_operations(&self, order: i64) {
+        let operations = self.notes.operations(order);
+        if operations.is_empty() {
+            return;
         }
-        // A payment is sent to the next process at every try, as by a load balancer.
+        until(|| self.notes.is_heard(order)).await;
+        let is_refund = |number: &usize| operations[*number].kind == OperationKind::Refund;
+        let (refunds, first): (Vec<usize>, Vec<usize>) = (0..operations.len()).partition(is_refund);
+        for number in first {
+            self.request_operation(order, number).await;
+            until(|| self.notes.operations(order)[number].heard.is_some()).await;
+        }
+        let refunds = refunds.into_iter();
+        join_all(refunds.map(|number| self.request_operation(order, number))).await;
+    }
+
+    async fn request_operation(&self, order: i64, number: usize) {
+        let Some(payment) = self.notes.payment(order) else {
+            return;
+        };
+        let operation = &self.notes.operations(order)[number];
+        let key = operations::key(order, number);
+        let mut body = operation.body(&key);
+        self.notes.operation_submitted(order, number);
+        match operation.way {
+            Way::Message => {
+                body["payment_id"] = payment.into();
+                let message = RequestMessage {
+                    routing_key: operation.routing_key(),
+                    id: key,
+                    body,
+                };
+                self.send_confirmed(order, &message).await;
+                self.notes.operation_accepted(order, number);
+            }
+            Way::Rest => {
+                let request = RestRequest {
+                    path: format!("/payments/{payment}/{}", operation.path()),
+                    key,
+                    body,
+                };
+                let accepted = |_: &Value| self.notes.operation_accepted(order, number);
+                self.post_until_taken(order, &request, accepted).await;
+            }
+        }
+    }
+
+    async fn send_confirmed(&self, order: i64, message: &RequestMessage) {
+        let sending = (0..self.copies(order)).map(|_| self.orders.send(message));
+        join_all(sending).await;
+    }
+
+    async fn post_until_taken(&self, order: i64, request: &RestRequest, accepted: impl Fn(&Value)) {
+        // A request is sent to the next process at every try, as by a load balancer.
         for turn in first_turn(order).. {
-            let copies = (0..self.copies(order)).map(|copy| self.post(turn + copy, order, &body));
+            let copies = (0..self.copies(order)).map(|copy| self.post(turn + copy, order, request));
             let mut taken = false;
             for answer in join_all(copies).await {
                 match answer {
                     Some((200 | 202, answer)) => {
                         taken = true;
-                        self.notes.accepted(order, answer["payment_id"].as_i64());
+                        accepted(&answer);
                     }
                     // Not accepted now: 503, or a broken connection.
                     Some((503, _)) | None => {}
                     Some((status, answer)) => {
-                        return self.notes.odd(order, format!("{status}: {answer}"));
+                        let what = format!("{}: {status}: {answer}", request.path);
+                        return self.notes.odd(order, what);
                     }
                 }
             }
@@ -157,6 +236,39 @@ impl Client {
             }
             sleep(PAUSE).await;
         }
+    }
+
+    async fn payment_request(&self, order: i64, card: &TestCard) -> RestRequest {
+        let mut body = json!({"order_id": order, "user_id": 1, "total_amount": 10.5});
+        if self.notes.is_one_time(order) {
+            body["card_token"] = self.token(order, card).await.into();
+        } else {
+            body["card"] = in_clear(card);
+        }
+        RestRequest {
+            path: "/payments".to_owned(),
+            key: format!("rest-{order}"),
+            body: self.with_capture_method(order, body),
+        }
+    }
+
+    async fn payment_message(&self, order: i64, card: &TestCard) -> RequestMessage {
+        let token = self.token(order, card).await;
+        let body = json!({
+            "order_id": order, "user_id": 2, "total_amount": "20.00", "card_token": token,
+        });
+        RequestMessage {
+            routing_key: "order.payment",
+            id: format!("order-{order}"),
+            body: self.with_capture_method(order, body),
+        }
+    }
+
+    fn with_capture_method(&self, order: i64, mut body: Value) -> Value {
+        if self.notes.is_captured_later(order) {
+            body["capture_method"] = "manual".into();
+        }
+        body
     }
 
     /// The token that this order is paid with, the same whenever it is sent again.
@@ -196,18 +308,25 @@ impl Client {
         apis[turn % apis.len()]
     }
 
-    async fn post(&self, turn: usize, order: i64, body: &Value) -> Option<(u16, Value)> {
-        let request = self
-            .http
-            .post(format!("http://{}/payments", self.api(turn)));
-        let request = request
+    async fn post(&self, turn: usize, order: i64, request: &RestRequest) -> Option<(u16, Value)> {
+        let url = format!("http://{}{}", self.api(turn), request.path);
+        let post = self.http.post(url);
+        let post = post
             .bearer_auth(self.notes.payer(order).api_key())
-            .header("Idempotency-Key", format!("rest-{order}"));
-        answer(request.json(body)).await
+            .header("Idempotency-Key", &request.key);
+        answer(post.json(&request.body)).await
+    }
+}
+
+/// Waits until something is so.
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        sleep(LOOK).await;
     }
 }
 
 const PAUSE: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(50);
 
 fn first_turn(order: i64) -> usize {
     usize::try_from(order).unwrap_or_default()

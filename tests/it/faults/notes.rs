@@ -6,16 +6,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use payment_service::domain::OperationKind;
 use payment_service::processors::simulated::TestCard;
 
 use super::cards;
+use super::drill::AFTERMATH;
+use super::operations::{self, Operation};
 use crate::app::{KIOSK, STORE};
 
-/// How a payment was requested.
+/// How a payment or an operation was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Rest,
     Message,
+}
+
+impl Way {
+    /// The total of every payment that is requested in this way, in minor units.
+    pub fn total_minor(self) -> i64 {
+        match self {
+            Self::Rest => 1_050,
+            Self::Message => 2_000,
+        }
+    }
 }
 
 /// A client of the service.
@@ -65,6 +78,8 @@ pub struct Entry {
     pub outcomes: BTreeMap<String, String>,
     /// When the first outcome came.
     pub heard: Option<Instant>,
+    /// What the client requests once the payment is authorized or paid.
+    pub operations: Vec<Operation>,
     /// Answers that a caller must never get.
     pub odd: Vec<String>,
 }
@@ -79,6 +94,68 @@ impl Entry {
             Payer::Store => cards::patience(self.card),
             Payer::Kiosk => cards::patience(self.card) + POSTPONED,
         }
+    }
+
+    /// Whether the payment is only authorized at first.
+    pub fn is_captured_later(&self) -> bool {
+        let mut operations = self.operations.iter();
+        operations.any(|operation| operation.kind != OperationKind::Refund)
+    }
+
+    /// The outcomes of its authorization, one of which its events must report.
+    pub fn promised_outcomes(&self) -> &'static [&'static str] {
+        if self.is_captured_later() {
+            &["requires_capture"]
+        } else {
+            cards::promised(self.card)
+        }
+    }
+
+    /// The statuses, one of which it must have when everything has ended.
+    pub fn promised_statuses(&self) -> &'static [&'static str] {
+        let kinds: Vec<_> = self.operations.iter().map(|it| it.kind).collect();
+        if kinds.contains(&OperationKind::Void) {
+            &["canceled"]
+        } else {
+            cards::promised(self.card)
+        }
+    }
+
+    /// Kind and amount of what the issuer must have carried out when everything has ended, sorted.
+    pub fn promised_operations(&self) -> Vec<(String, i64)> {
+        let total = self.way.total_minor();
+        let capture = self
+            .operations
+            .iter()
+            .find(|it| it.kind == OperationKind::Capture);
+        let captured = capture.and_then(|it| it.amount).unwrap_or(total);
+        let carried_out = self.operations.iter().filter(|operation| {
+            operations::promised(self.card, operation.kind).last() == Some(&"succeeded")
+        });
+        let mut promised: Vec<_> = carried_out
+            .map(|operation| {
+                let amount = operation.amount.unwrap_or(captured);
+                (operation.kind.as_str().to_owned(), amount)
+            })
+            .collect();
+        promised.sort();
+        promised
+    }
+
+    /// The capture or void whose result a payment's status is.
+    fn ended_by(&mut self, status: &str) -> Option<&mut Operation> {
+        let kind = match status {
+            "succeeded" => OperationKind::Capture,
+            "canceled" => OperationKind::Void,
+            _ => return None,
+        };
+        self.operations.iter_mut().find(|it| it.kind == kind)
+    }
+
+    /// Operations that have been requested, or are about to be, and have no result.
+    fn open_operations(&self) -> impl Iterator<Item = (usize, &Operation)> {
+        let numbered = self.operations.iter().enumerate();
+        numbered.filter(|(_, operation)| operation.heard.is_none())
     }
 }
 
@@ -100,9 +177,16 @@ impl Notes {
         self.add(way, card, Payer::Store, false)
     }
 
-    /// As [`Self::submit`], for one of the steady load.
-    pub fn submit_steady(&self, way: Way, card: &'static TestCard) -> i64 {
-        self.add(way, card, Payer::Store, true)
+    /// As [`Self::submit`], for one of the steady load, with what is requested for it afterwards.
+    pub fn submit_steady(
+        &self,
+        way: Way,
+        card: &'static TestCard,
+        operations: Vec<Operation>,
+    ) -> i64 {
+        let order = self.add(way, card, Payer::Store, true);
+        self.change(order, |entry| entry.operations = operations);
+        order
     }
 
     /// As [`Self::submit`], for one of another client's, which sends no messages.
@@ -126,6 +210,7 @@ impl Notes {
             ids: BTreeSet::new(),
             outcomes: BTreeMap::new(),
             heard: None,
+            operations: Vec::new(),
             odd: Vec::new(),
         };
         entries.insert(order, entry);
@@ -143,10 +228,6 @@ impl Notes {
     /// Sets whether new payments use no one-time tokens.
     pub fn do_without_tokens(&self, without: bool) {
         self.without_tokens.store(without, Ordering::Relaxed);
-    }
-
-    pub fn card(&self, order: i64) -> &'static TestCard {
-        self.lock()[&order].card
     }
 
     pub fn token(&self, order: i64) -> Option<String> {
@@ -177,28 +258,98 @@ impl Notes {
         self.change(order, |entry| entry.odd.push(what));
     }
 
+    /// An event of a payment: the outcome of its authorization, or the result of its capture or void.
     pub fn outcome(&self, order: i64, payment: i64, event: &str, status: &str) {
         self.change(order, |entry| {
-            entry.heard.get_or_insert_with(Instant::now);
             entry.ids.insert(payment);
-            entry.outcomes.insert(event.to_owned(), status.to_owned());
+            let (event, status) = (event.to_owned(), status.to_owned());
+            if let Some(operation) = entry.ended_by(&status) {
+                operation.heard.get_or_insert_with(Instant::now);
+                operation.results.insert(event, "succeeded".to_owned());
+            } else {
+                entry.heard.get_or_insert_with(Instant::now);
+                entry.outcomes.insert(event, status);
+            }
         });
     }
 
-    /// Sent, or about to be, and without an outcome.
-    pub fn in_flight(&self) -> usize {
-        let entries = self.lock();
-        entries
-            .values()
-            .filter(|entry| entry.heard.is_none())
-            .count()
+    /// An event of a refund.
+    pub fn refund_result(&self, order: i64, number: usize, event: &str, status: &str) {
+        self.change_operation(order, number, |operation| {
+            operation.heard.get_or_insert_with(Instant::now);
+            operation
+                .results
+                .insert(event.to_owned(), status.to_owned());
+        });
     }
 
-    /// The longest time that one without an outcome may take.
+    fn change_operation(&self, order: i64, number: usize, change: impl FnOnce(&mut Operation)) {
+        self.change(order, |entry| {
+            if let Some(operation) = entry.operations.get_mut(number) {
+                change(operation);
+            }
+        });
+    }
+
+    /// An operation is about to be requested.
+    pub fn operation_submitted(&self, order: i64, number: usize) {
+        self.change_operation(order, number, |operation| {
+            operation.submitted.get_or_insert_with(Instant::now);
+        });
+    }
+
+    /// The answer to the request of an operation, or the confirm of its message.
+    pub fn operation_accepted(&self, order: i64, number: usize) {
+        self.change_operation(order, number, |operation| {
+            operation.accepted.get_or_insert_with(Instant::now);
+        });
+    }
+
+    /// The operations of a payment.
+    pub fn operations(&self, order: i64) -> Vec<Operation> {
+        self.lock()[&order].operations.clone()
+    }
+
+    /// The payment of an order, once somebody has named it.
+    pub fn payment(&self, order: i64) -> Option<i64> {
+        self.lock()[&order].ids.first().copied()
+    }
+
+    pub fn is_captured_later(&self, order: i64) -> bool {
+        self.lock()[&order].is_captured_later()
+    }
+
+    /// Operations that were requested by message, confirmed, and have no result.
+    pub fn unanswered_operations(&self) -> Vec<(i64, usize)> {
+        let entries = self.lock();
+        let all = entries.iter().flat_map(|(order, entry)| {
+            let open = entry.open_operations();
+            let open = open.filter(|(_, it)| it.way == Way::Message && it.accepted.is_some());
+            open.map(|(number, _)| (*order, number))
+        });
+        all.collect()
+    }
+
+    /// Sent, or about to be, and without an outcome: payments, and operations that a payment's outcome lets the client request.
+    pub fn in_flight(&self) -> usize {
+        let entries = self.lock();
+        let open = |entry: &Entry| match entry.heard {
+            Some(_) => entry.open_operations().count(),
+            None => 1,
+        };
+        entries.values().map(open).sum()
+    }
+
+    /// The longest time that one without an outcome may take, its operations included.
     pub fn longest_patience(&self) -> Duration {
         let entries = self.lock();
-        let open = entries.values().filter(|entry| entry.heard.is_none());
-        open.map(Entry::patience).max().unwrap_or_default()
+        let left = |entry: &Entry| {
+            let payment = entry.heard.is_none().then(|| entry.patience());
+            // A capture and the refunds after it.
+            let operations = entry.open_operations().next().map(|_| 2 * AFTERMATH);
+            payment.unwrap_or_default() + operations.unwrap_or_default()
+        };
+        entries.values().map(left).max().unwrap_or_default()
     }
 
     pub fn is_heard(&self, order: i64) -> bool {

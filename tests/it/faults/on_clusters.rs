@@ -49,8 +49,9 @@ async fn finish(mut drill: Drill, seed: u64) {
     let verdicts = [Verdict::of(&drill).await];
     drill.stop();
     println!(
-        "{} payments\n{}",
+        "{} payments, {} operations\n{}",
         verdicts[0].payments,
+        verdicts[0].operations,
         table::markdown(&verdicts)
     );
     must_be_clean(seed, &verdicts);

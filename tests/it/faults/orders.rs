@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
-use serde_json::json;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,14 @@ struct OrderSession {
     broken: CancellationToken,
 }
 
+/// A request, for a payment or an operation.
+pub struct RequestMessage {
+    pub routing_key: &'static str,
+    /// The same whenever it is sent again.
+    pub id: String,
+    pub body: Value,
+}
+
 /// Publishes orders on sessions that are built again for ever.
 #[derive(Clone)]
 pub struct Orders(watch::Receiver<Option<Arc<OrderSession>>>);
@@ -33,14 +41,14 @@ impl Orders {
     }
 
     /// Publishes until the broker has confirmed that a queue has it.
-    pub async fn send(&self, order: i64, token: &str) {
+    pub async fn send(&self, request: &RequestMessage) {
         loop {
             let session = self.0.borrow().clone();
             let Some(session) = session else {
                 sleep(PAUSE).await;
                 continue;
             };
-            match timeout(PATIENCE, session.publish(order, token)).await {
+            match timeout(PATIENCE, session.publish(request)).await {
                 Ok(Ok(true)) => return,
                 // Refused, or no queue is bound: later.
                 Ok(Ok(false)) => sleep(PAUSE).await,
@@ -63,7 +71,7 @@ impl OrderSession {
         })
     }
 
-    async fn publish(&self, order: i64, token: &str) -> lapin::Result<bool> {
+    async fn publish(&self, request: &RequestMessage) -> lapin::Result<bool> {
         let idle = self
             .idle
             .lock()
@@ -78,20 +86,17 @@ impl OrderSession {
                 channel
             }
         };
-        let body = json!({
-            "order_id": order, "user_id": 2, "total_amount": "20.00", "card_token": token,
-        });
         let properties = BasicProperties::default()
-            .with_message_id(format!("order-{order}").into())
-            .with_correlation_id(format!("order-{order}").into())
+            .with_message_id(request.id.as_str().into())
+            .with_correlation_id(request.id.as_str().into())
             .with_content_type("application/json".into())
             .with_delivery_mode(2);
         let options = BasicPublishOptions {
             mandatory: true,
             ..Default::default()
         };
-        let (exchange, key) = ("payments.requests".into(), "order.payment".into());
-        let body = body.to_string();
+        let (exchange, key) = ("payments.requests".into(), request.routing_key.into());
+        let body = request.body.to_string();
         let confirm = channel
             .basic_publish(exchange, key, options, body.as_bytes(), properties)
             .await?;

@@ -14,8 +14,17 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::notes::Notes;
+use super::operations::parse_key;
 
 const QUEUE: &str = "harness.results";
+/// What the events of a payment report.
+const OUTCOMES: [&str; 5] = [
+    "requires_capture",
+    "succeeded",
+    "declined",
+    "failed",
+    "canceled",
+];
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -68,11 +77,13 @@ async fn open(amqp_url: &str, replicated: bool) -> lapin::Result<(Connection, Co
     channel
         .queue_declare(QUEUE.into(), durable, arguments)
         .await?;
-    let (exchange, key) = ("payments.results".into(), "payment.#".into());
-    let options = QueueBindOptions::default();
-    channel
-        .queue_bind(QUEUE.into(), exchange, key, options, FieldTable::default())
-        .await?;
+    for key in ["payment.#", "refund.#"] {
+        let (queue, exchange) = (QUEUE.into(), "payments.results".into());
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(queue, exchange, key.into(), options, FieldTable::default())
+            .await?;
+    }
     channel.basic_qos(500, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let consumer = channel
@@ -101,20 +112,23 @@ async fn until_lost(connection: &Connection) {
 
 fn note(event: &Value, notes: &Notes) {
     let data = &event["data"];
-    let order = data["order_id"].as_i64();
+    let id = event["id"].as_str().unwrap_or("");
     let status = data["status"].as_str().unwrap_or("");
-    match (order, data["payment_id"].as_i64(), event["id"].as_str()) {
-        (Some(order), Some(payment), Some(id))
-            if matches!(status, "succeeded" | "declined" | "failed") =>
-        {
+    let reference = data["client_reference"].as_str();
+    if let Some((order, number)) = reference.and_then(parse_key) {
+        return notes.refund_result(order, number, id, status);
+    }
+    match (data["order_id"].as_i64(), data["payment_id"].as_i64()) {
+        (Some(order), Some(payment)) if OUTCOMES.contains(&status) => {
             notes.outcome(order, payment, id, status);
         }
-        (Some(order), ..) => notes.odd(order, format!("an event that says {status}: {event}")),
+        (Some(order), _) => notes.odd(order, format!("an event that says {status}: {event}")),
         // A refusal names the request alone.
         _ => {
             let subject = event["subject"].as_str().unwrap_or("");
             let order = subject.strip_prefix("requests/order-");
-            if let Some(order) = order.and_then(|number| number.parse().ok()) {
+            let order = order.and_then(|rest| rest.split('-').next()?.parse().ok());
+            if let Some(order) = order {
                 notes.odd(order, format!("refused: {event}"));
             }
         }

@@ -74,8 +74,9 @@ async fn drill(
     let verdict = Verdict::of(&drill).await;
     drill.stop();
     println!(
-        "{name}: {} payments; started after {started:.1?}, faults over after {struck:.1?}, counted after {:.1?}",
+        "{name}: {} payments, {} operations; started after {started:.1?}, faults over after {struck:.1?}, counted after {:.1?}",
         verdict.payments,
+        verdict.operations,
         begun.elapsed()
     );
     verdict

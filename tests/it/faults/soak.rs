@@ -94,9 +94,10 @@ fn report(seed: u64, minutes: u64, rate: u32, begun: Instant, verdict: &Verdict)
     let _ = writeln!(
         text,
         "`FAULT_SEED={seed} SOAK_RATE={rate} scripts/test --soak {minutes}` on {day}: {times} faults of {kinds} kinds \
-         over {} payments in {:.0} minutes, {} findings.\n\n{cores} cores, shared by the service's four processes, the \
+         over {} payments and {} operations in {:.0} minutes, {} findings.\n\n{cores} cores, shared by the service's four processes, the \
          servers and the harness; {}.\n",
         verdict.payments,
+        verdict.operations,
         begun.elapsed().as_secs_f64() / 60.0,
         verdict.faults.len(),
         std::env::var("SOAK_SERVERS").unwrap_or_else(|_| "servers of this machine".to_owned()),

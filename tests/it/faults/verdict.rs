@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use sqlx::query_as;
-
-use super::cards::{is_answered_at_once, promised};
-use super::drill::{Drill, Episode};
+use super::cards::is_answered_at_once;
+use super::drill::{AFTERMATH, Drill, Episode};
+use super::held::Held;
 use super::kind::Kind;
 use super::notes::Entry;
+use super::operations::{self, Operation};
 use super::watch::{self, STOP};
 
-/// What became of the payments that one kind of fault met.
+/// What became of the payments and operations that one kind of fault met.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
     pub times: usize,
     /// On their way at some moment of it.
     pub in_flight: usize,
     pub lost: usize,
+    /// Payments with more than one charge, and payments for which the issuer has carried out more operations than it should.
     pub charged_twice: usize,
     pub stuck: usize,
     pub missing: usize,
@@ -36,16 +37,47 @@ pub struct Row {
 pub struct Verdict {
     pub rows: BTreeMap<Option<Kind>, Row>,
     pub payments: usize,
+    pub operations: usize,
     /// All problems as sentences, with the payment.
     pub faults: Vec<String>,
 }
 
-/// What the database holds for one order of the client's.
-#[derive(Debug, Default)]
-struct Held {
-    ids: Vec<i64>,
-    statuses: Vec<String>,
-    standing_charges: i64,
+/// What became of a payment or an operation, as far as its existence and its results are concerned.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Ended,
+    NeverAccepted,
+    Lost,
+    Stuck,
+    WithoutResult,
+    /// So much later than it may.
+    Late(Duration),
+}
+
+impl Row {
+    /// Counts it; what is wrong with it.
+    fn count(&mut self, fate: Fate) -> Option<String> {
+        match fate {
+            Fate::Ended => None,
+            Fate::NeverAccepted => Some("was never accepted".to_owned()),
+            Fate::Lost => {
+                self.lost += 1;
+                Some("is lost".to_owned())
+            }
+            Fate::Stuck => {
+                self.stuck += 1;
+                Some("is stuck".to_owned())
+            }
+            Fate::WithoutResult => {
+                self.missing += 1;
+                Some("has no result".to_owned())
+            }
+            Fate::Late(late) => {
+                self.stuck += 1;
+                Some(format!("was stuck: {late:.1?} longer than it may take"))
+            }
+        }
+    }
 }
 
 impl Verdict {
@@ -61,7 +93,7 @@ impl Verdict {
             row.seconds
                 .extend(episode.flowing.map(|it| it.as_secs_f64()));
         }
-        let held = match held(drill).await {
+        let held = match Held::read(&drill.ground.fixture).await {
             Ok(held) => held,
             Err(error) => {
                 verdict
@@ -72,9 +104,12 @@ impl Verdict {
         };
         for (order, entry) in drill.ground.client.notes.all() {
             verdict.payments += 1;
-            for episode in drill.episodes.iter().filter(|it| meets(&entry, it)) {
-                let row = verdict.rows.entry(Some(episode.kind)).or_default();
-                row.in_flight += 1;
+            verdict.operations += entry.operations.len();
+            for span in spans(&entry) {
+                for episode in drill.episodes.iter().filter(|it| span.meets(it)) {
+                    let row = verdict.rows.entry(Some(episode.kind)).or_default();
+                    row.in_flight += 1;
+                }
             }
             // Of several faults the first has delayed it longest.
             if let Some(episode) = drill.episodes.iter().find(|it| is_beside(&entry, it)) {
@@ -126,7 +161,7 @@ impl Verdict {
     }
 
     fn judge(&mut self, order: i64, entry: &Entry, held: Option<&Held>, episodes: &[Episode]) {
-        let met = episodes.iter().rfind(|episode| meets(entry, episode));
+        let met = Span::of(entry).last_met(episodes);
         let row = self
             .rows
             .entry(met.map(|episode| episode.kind))
@@ -134,22 +169,7 @@ impl Verdict {
         let mut wrong = entry.odd.clone();
         let nothing = Held::default();
         let held = held.unwrap_or(&nothing);
-        let promised = promised(entry.card);
-        if entry.accepted.is_none() {
-            wrong.push("was never accepted".to_owned());
-        } else if held.ids.is_empty() {
-            row.lost += 1;
-            wrong.push("is lost".to_owned());
-        } else if held.statuses.iter().any(|status| status == "processing") {
-            row.stuck += 1;
-            wrong.push("is stuck".to_owned());
-        } else if entry.outcomes.is_empty() {
-            row.missing += 1;
-            wrong.push("has no result".to_owned());
-        } else if let Some(late) = late(entry, met) {
-            row.stuck += 1;
-            wrong.push(format!("was stuck: {late:.1?} longer than it may take"));
-        }
+        wrong.extend(row.count(fate(entry, held, met)));
         if held.standing_charges > 1 {
             row.charged_twice += 1;
             wrong.push(format!("is charged {} times", held.standing_charges));
@@ -160,12 +180,30 @@ impl Verdict {
         if entry.outcomes.len() > 1 {
             wrong.push("has several outcomes".to_owned());
         }
-        let told = entry.outcomes.values().chain(&held.statuses);
-        if let Some(other) = told
-            .into_iter()
-            .find(|status| !promised.contains(&status.as_str()))
-        {
-            wrong.push(format!("ended {other} instead of {promised:?}"));
+        for (told, promised) in [
+            (entry.outcomes.values().collect(), entry.promised_outcomes()),
+            (Vec::from_iter(&held.statuses), entry.promised_statuses()),
+        ] {
+            let is_other = |status: &&String| !promised.contains(&status.as_str());
+            if let Some(other) = told.into_iter().find(is_other) {
+                wrong.push(format!("ended {other} instead of {promised:?}"));
+            }
+        }
+        for (number, operation) in entry.operations.iter().enumerate() {
+            let key = operations::key(order, number);
+            let held = held.operations.get(&key).map(String::as_str);
+            let promised = operations::promised(entry.card, operation.kind);
+            wrong.extend(self.judge_operation(operation, held, promised, episodes));
+        }
+        let (done, promised) = (&held.carried_out, entry.promised_operations());
+        if done.len() > promised.len() {
+            let row = self.rows.entry(met.map(|episode| episode.kind));
+            row.or_default().charged_twice += 1;
+        }
+        if *done != promised {
+            wrong.push(format!(
+                "the issuer has carried out {done:?} instead of {promised:?}"
+            ));
         }
         if !wrong.is_empty() {
             let fault = met.map_or("no fault", |episode| episode.kind.name());
@@ -178,12 +216,105 @@ impl Verdict {
             ));
         }
     }
+
+    /// What is wrong with an operation that has this status in the database, and whose results must be the promised ones.
+    fn judge_operation(
+        &mut self,
+        operation: &Operation,
+        held: Option<&str>,
+        promised: &[&str],
+        episodes: &[Episode],
+    ) -> Vec<String> {
+        let span = Span::of_operation(operation);
+        let met = span.and_then(|span| span.last_met(episodes));
+        let row = self.rows.entry(met.map(|episode| episode.kind));
+        let fate = operation_fate(operation, held, met);
+        let mut wrong = Vec::from_iter(row.or_default().count(fate));
+        let mut told: Vec<&str> = operation.results.values().map(String::as_str).collect();
+        told.sort_unstable();
+        let mut expected = promised.to_vec();
+        expected.sort_unstable();
+        if !told.is_empty() && told != expected {
+            wrong.push(format!("has the results {told:?} instead of {promised:?}"));
+        }
+        if held.is_some_and(|held| promised.last() != Some(&held)) {
+            wrong.push(format!("ended {held:?} instead of {promised:?}"));
+        }
+        let named = |what| {
+            format!(
+                "its {} by {:?} {what}",
+                operation.kind.as_str(),
+                operation.way
+            )
+        };
+        wrong.into_iter().map(named).collect()
+    }
 }
 
-/// Whether the payment was on its way at any moment of it.
-fn meets(entry: &Entry, episode: &Episode) -> bool {
-    let over = entry.heard.unwrap_or_else(Instant::now);
-    entry.submitted < episode.healed && over > episode.began
+fn fate(entry: &Entry, held: &Held, met: Option<&Episode>) -> Fate {
+    if entry.accepted.is_none() {
+        Fate::NeverAccepted
+    } else if held.ids.is_empty() {
+        Fate::Lost
+    } else if held.statuses.iter().any(|status| status == "processing") {
+        Fate::Stuck
+    } else if entry.outcomes.is_empty() {
+        Fate::WithoutResult
+    } else {
+        late(entry.heard, met, entry.patience()).map_or(Fate::Ended, Fate::Late)
+    }
+}
+
+fn operation_fate(operation: &Operation, held: Option<&str>, met: Option<&Episode>) -> Fate {
+    if operation.accepted.is_none() {
+        Fate::NeverAccepted
+    } else if held.is_none() {
+        Fate::Lost
+    } else if held == Some("pending") {
+        Fate::Stuck
+    } else if operation.results.is_empty() {
+        Fate::WithoutResult
+    } else {
+        late(operation.heard, met, AFTERMATH).map_or(Fate::Ended, Fate::Late)
+    }
+}
+
+/// The time in which a payment or an operation was on its way.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: Instant,
+    to: Instant,
+}
+
+impl Span {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            from: entry.submitted,
+            to: entry.heard.unwrap_or_else(Instant::now),
+        }
+    }
+
+    fn of_operation(operation: &Operation) -> Option<Self> {
+        Some(Self {
+            from: operation.submitted?,
+            to: operation.heard.unwrap_or_else(Instant::now),
+        })
+    }
+
+    /// Whether it was on its way at any moment of the episode.
+    fn meets(self, episode: &Episode) -> bool {
+        self.from < episode.healed && self.to > episode.began
+    }
+
+    fn last_met(self, episodes: &[Episode]) -> Option<&Episode> {
+        episodes.iter().rfind(|episode| self.meets(episode))
+    }
+}
+
+/// Of a payment and its operations.
+fn spans(entry: &Entry) -> impl Iterator<Item = Span> {
+    let operations = entry.operations.iter().filter_map(Span::of_operation);
+    std::iter::once(Span::of(entry)).chain(operations)
 }
 
 /// Whether the payment was on its way before work flowed again after it.
@@ -199,32 +330,7 @@ fn innocent_delay(entry: &Entry) -> Option<f64> {
     is_innocent.then_some(took.as_secs_f64())
 }
 
-/// How much later its outcome came than a fault's aftermath may take.
-fn late(entry: &Entry, met: Option<&Episode>) -> Option<Duration> {
-    let limit = met?.healed + entry.patience();
-    entry.heard?.checked_duration_since(limit)
-}
-
-async fn held(drill: &Drill) -> sqlx::Result<BTreeMap<i64, Held>> {
-    let mut administrator = drill.ground.fixture.administrator().await?;
-    let payments: Vec<(i64, i64, String)> =
-        query_as("SELECT order_id, id, CAST(status AS CHAR) FROM payments")
-            .fetch_all(&mut administrator)
-            .await?;
-    let charges: Vec<(i64, i64)> = query_as(
-        "SELECT p.order_id, COUNT(*) FROM issuer_ledger l JOIN payments p ON p.id = l.payment_id
-         WHERE l.charged_at IS NOT NULL AND l.reversed_at IS NULL GROUP BY p.order_id",
-    )
-    .fetch_all(&mut administrator)
-    .await?;
-    let mut held = BTreeMap::<i64, Held>::new();
-    for (order, id, status) in payments {
-        let held = held.entry(order).or_default();
-        held.ids.push(id);
-        held.statuses.push(status);
-    }
-    for (order, number) in charges {
-        held.entry(order).or_default().standing_charges = number;
-    }
-    Ok(held)
+/// How much later an outcome came than a fault's aftermath may take.
+fn late(heard: Option<Instant>, met: Option<&Episode>, patience: Duration) -> Option<Duration> {
+    heard?.checked_duration_since(met?.healed + patience)
 }

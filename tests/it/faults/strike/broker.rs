@@ -12,7 +12,7 @@ use crate::support::servers::StuckSubscriber;
 
 /// Of the service.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
-const OURS: [&str; 2] = ["payments.work", "payments.requests"];
+const OURS: [&str; 3] = ["payments.work", "payments.operations", "payments.requests"];
 
 pub async fn stop_and_start(ground: &Ground, random: &mut Random) -> Result<(), String> {
     ground.fixture.with_broker(|server| server.stop()).await?;
@@ -58,7 +58,7 @@ pub async fn disk_alarm(ground: &Ground, random: &mut Random) -> Result<(), Stri
     control(ground, &["set_disk_free_limit", "1MB"]).await
 }
 
-/// With whatever is in them. Work messages are the service's own, and its rescue dispatches them again; of requests
+/// With whatever is in them. Tries are the service's own messages, and its rescue dispatches them again; of requests
 /// that it has not seen nobody knows but the client, who sends them again when no outcome comes.
 pub async fn delete_queues(ground: &Ground) -> Result<(), String> {
     let done = async {
