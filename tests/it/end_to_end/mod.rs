@@ -16,6 +16,7 @@ mod isolation;
 mod liveness;
 mod messages;
 mod methods;
+mod mixed_operations;
 mod old_callers;
 mod operations;
 pub mod processes;

@@ -61,7 +61,7 @@ async fn refunded(api: &Api, answer: &Answer) -> Value {
 }
 
 /// What the issuer has carried out for a payment: kind and amount of each operation.
-async fn carried_out(app: &TestApp, id: i64) -> Vec<(String, i64)> {
+pub(super) async fn carried_out(app: &TestApp, id: i64) -> Vec<(String, i64)> {
     let id = payment_service::domain::PaymentId(id);
     let operations = app.database.issuer_operations(id).await.unwrap();
     let executed = operations.iter().filter(|it| it.executed && !it.returned);

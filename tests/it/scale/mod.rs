@@ -5,5 +5,6 @@ pub mod fleet;
 mod held_up;
 mod outcomes;
 
+mod racing_refunds;
 mod two_sweepers;
 mod two_workers;
