@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clients::secret::Secret;
 
 /// The headers for one call. Several secrets give several signatures, so that a receiver can change its secret without a
-/// gap; without a secret there are no headers.
+/// gap; without a secret there is no signature.
 pub fn headers(
     secrets: &[Secret],
     id: &str,

@@ -128,7 +128,7 @@ impl Orders {
                 ids[0].events[0],
                 OffsetDateTime::now_utc(),
                 &origin,
-                &refusal.problem(message_id),
+                refusal.rejection(message_id),
             ));
         }
         match self.commands.refuse(Refused { publications, ids }).await {

@@ -1,6 +1,7 @@
 //! `order.payment`, a request by message: its routing key, and how it is refused.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::fields::FieldError;
 use crate::domain::ClientName;
@@ -42,13 +43,26 @@ impl Refusal {
         }
     }
 
-    /// As JSON, for the event and the dead letter.
-    pub fn problem(&self, message_id: Option<&str>) -> Value {
-        json!({
-            "reason": self.reason,
-            "error": self.error,
-            "errors": self.errors,
-            "message_id": message_id.map(without_card_number),
-        })
+    /// The data of the event.
+    pub fn rejection<'a>(&'a self, message_id: Option<&'a str>) -> Rejection<'a> {
+        Rejection {
+            reason: self.reason,
+            error: &self.error,
+            errors: &self.errors,
+            message_id: message_id.map(without_card_number),
+        }
     }
+}
+
+/// Why a request by message was refused: the data of the event `payment.request_rejected`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Rejection<'a> {
+    /// Snake case. An open set.
+    reason: &'static str,
+    /// One plain sentence.
+    error: &'a str,
+    /// Every invalid field.
+    errors: &'a [FieldError],
+    /// The message's id; null if it has none.
+    message_id: Option<&'a str>,
 }

@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::operation::RefundObject;
+use super::order::Rejection;
 use super::payment::PaymentObject;
 use super::trace_headers;
 use crate::broker::{Exchange, Properties, Publication};
@@ -23,7 +23,7 @@ const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// A CloudEvent; `sequence`, `correlationid` and `traceparent` are extension attributes.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "CloudEvent")]
+#[schemars(rename = "{D}Event")]
 pub struct CloudEvent<'a, D> {
     specversion: &'static str,
     /// UUIDv7 of the event in the payment's history: the same for every copy.
@@ -31,9 +31,9 @@ pub struct CloudEvent<'a, D> {
     id: EventId,
     source: &'static str,
     #[serde(rename = "type")]
-    /// `payment.` and the payment's status, or `refund.` and the refund's.
+    /// `payment.` and the payment's status, `refund.` and the refund's, or `payment.request_rejected`.
     kind: &'a str,
-    /// `payments/` and the payment's id, or `refunds/` and the refund's.
+    /// `payments/` and the payment's id, `refunds/` and the refund's, or `requests/` and the message's.
     subject: &'a str,
     /// RFC 3339, UTC.
     #[schemars(extend("format" = "date-time"))]
@@ -107,7 +107,7 @@ pub fn rejection(
     event: EventId,
     at: Timestamp,
     origin: &Origin,
-    problem: &Value,
+    rejection: Rejection<'_>,
 ) -> Vec<Publication> {
     let kind = "payment.request_rejected";
     let body = super::json(&CloudEvent {
@@ -121,7 +121,7 @@ pub fn rejection(
         sequence: None,
         correlationid: origin.correlation_id.as_deref(),
         traceparent: origin.traceparent.as_deref(),
-        data: problem,
+        data: rejection,
     });
     with_reply(on_topic(kind, client, event, origin, body), origin)
 }

@@ -5,19 +5,25 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
+use super::operation::merge;
+use super::webhooks;
 use crate::http::card_tokens::CardTokenObject;
 use crate::http::events::History;
 use crate::http::list::{self, Page};
 use crate::http::operations::Refunds;
 use crate::http::problem;
+use crate::wire::operation::RefundObject;
+use crate::wire::order::Rejection;
 use crate::wire::payment::PaymentObject;
 use crate::wire::result::CloudEvent;
 use crate::wire::schema;
 
 pub(super) fn all() -> Value {
+    let mut parameters = parameters();
+    merge(&mut parameters, webhooks::parameters());
     json!({
         "schemas": schemas(),
-        "parameters": parameters(),
+        "parameters": parameters,
         "headers": headers(),
         "securitySchemes": {"apiKey": {
             "type": "http",
@@ -36,6 +42,8 @@ fn schemas() -> Value {
     let mut generator = settings.into_generator();
     add::<PaymentObject>(&mut generator);
     add::<CloudEvent<PaymentObject>>(&mut generator);
+    add::<CloudEvent<RefundObject>>(&mut generator);
+    add::<CloudEvent<Rejection>>(&mut generator);
     add::<Page>(&mut generator);
     add::<History>(&mut generator);
     add::<Refunds>(&mut generator);
@@ -96,6 +104,7 @@ fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
     generator.subschema_for::<T>();
 }
 
+/// The parameters of requests.
 fn parameters() -> Value {
     json!({
         "payment_id": {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::operation::{Sample, merge};
 
 const CREATED: &str = "2026-11-01T10:00:00.123456Z";
-const CHANGED: &str = "2026-11-01T10:00:00.234567Z";
+pub(super) const CHANGED: &str = "2026-11-01T10:00:00.234567Z";
 
 /// A payment in some state.
 fn payment(status: &str, changes: Value) -> Value {
@@ -125,6 +125,26 @@ pub(super) fn refund() -> Sample {
         "created_at": CHANGED, "updated_at": CHANGED,
     });
     ("pending", "The processor has not answered yet.", value)
+}
+
+/// A refund that has succeeded.
+pub(super) fn refunded() -> Value {
+    with(refund().2, json!({"status": "succeeded"}))
+}
+
+/// A refund that has failed.
+pub(super) fn refund_failed() -> Value {
+    let changes = json!({"status": "failed", "failure_code": "expired_or_canceled_card"});
+    with(refund().2, changes)
+}
+
+/// Why a request by message was refused.
+pub(super) fn rejection() -> Value {
+    let message = "user_id is missing: send a whole number such as 42.";
+    json!({
+        "reason": "invalid", "error": "The body has invalid fields.",
+        "errors": [{"field": "user_id", "code": "missing", "message": message}], "message_id": "order-9",
+    })
 }
 
 pub(super) fn refunds() -> Sample {

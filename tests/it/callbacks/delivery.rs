@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use super::receiver::Call;
+use super::receiver::{Call, Receiver};
 use super::{SECRET, callback, quick, told_to_the_store, with_receiver};
-use crate::app::{KIOSK, STORE, clients_file, eventually, field};
+use crate::app::{KIOSK, STORE, Setup, clients_file, eventually, field};
 
 /// Verifies a call with the Python code in README.md, an independent implementation.
 fn verified_by_python(call: &Call, secret: &str) -> bool {
@@ -89,6 +89,68 @@ async fn each_client_gets_every_outcome_of_its_own_payments_and_nothing_else() {
                 .map(String::as_str)
                 .collect()
         );
+    })
+    .await;
+}
+
+/// The store asked for the events of captures and refunds as well.
+fn told_of_refunds_to_the_store(receiver: &Receiver) -> Setup {
+    let mut callback = callback(receiver);
+    callback["events"] = json!([
+        "payment.requires_capture",
+        "payment.succeeded",
+        "refund.succeeded",
+        "refund.failed"
+    ]);
+    quick().with_callback(STORE, callback)
+}
+
+#[tokio::test]
+async fn a_client_that_asked_for_them_gets_the_events_of_captures_and_refunds() {
+    with_receiver(told_of_refunds_to_the_store, |app, receiver| async move {
+        let store = app.api.with_key(STORE.1);
+        let order = json!({
+            "order_id": 1, "user_id": 1, "total_amount": 100, "card_token": "tok_refund_fails", "capture_method": "manual",
+        });
+        let id = store.post("/payments", order).await.is(202).id();
+        let authorized = store.outcome(id).await;
+        let call = receiver.called(1).await.remove(0);
+        assert_eq!(call.kind(), "payment.requires_capture");
+        assert_eq!(call.body()["data"], authorized);
+
+        let capture = format!("/payments/{id}/capture");
+        store.post(&capture, json!({"amount": 60})).await.is(202);
+        let captured = store.outcome(id).await;
+        let call = receiver.called(2).await.remove(1);
+        assert_eq!(call.kind(), "payment.succeeded");
+        assert_eq!(call.body()["data"], captured);
+
+        // The card's bank returns the money of this refund after it has succeeded.
+        let body = json!({"amount": "25.00", "reason": "damaged", "client_reference": "R-1"});
+        let refunds = format!("/payments/{id}/refunds");
+        let key = [("Idempotency-Key", "refund-1")];
+        let refund = store.post_with(&refunds, &key, body).await.is(202);
+        let mut calls = receiver.called(4).await.split_off(2);
+        calls.sort_by_key(Call::sequence);
+        let kinds: Vec<String> = calls.iter().map(Call::kind).collect();
+        assert_eq!(kinds, ["refund.succeeded", "refund.failed"]);
+        let history = store.events(id).await;
+        let of_refunds = ["refund_succeeded", "refund_failed"];
+        for (call, kind) in calls.iter().zip(of_refunds) {
+            assert_eq!(call.line, "POST /hook");
+            assert!(verified_by_python(call, SECRET));
+            let event = call.body();
+            let data = &event["data"];
+            assert_eq!(data["refund_id"], refund["refund_id"]);
+            assert_eq!(data["payment_id"], id);
+            assert_eq!((&data["amount"], &data["currency"]), (&json!(25.0), &json!("CAD")));
+            assert_eq!(data["reason"], "damaged");
+            assert_eq!(data["client_reference"], "R-1");
+            let recorded = history.iter().find(|it| it["type"] == kind).unwrap();
+            assert_eq!(call.header("webhook-id"), field(recorded, "id"));
+        }
+        let path = format!("/refunds/{}", field(&refund.body, "refund_id"));
+        assert_eq!(calls[1].body()["data"], store.get(&path).await.is(200).body);
     })
     .await;
 }

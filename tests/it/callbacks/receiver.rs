@@ -21,6 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
 use crate::app::eventually;
+use crate::contracts::callbacks::Called;
 use crate::support::servers::ServerCertificate;
 
 /// One call.
@@ -42,6 +43,24 @@ impl Call {
         serde_json::from_str(&self.text).unwrap()
     }
 
+    /// The number that orders the events of a payment.
+    pub fn sequence(&self) -> String {
+        self.body()["sequence"].as_str().unwrap().to_owned()
+    }
+
+    /// How it differs from the description of callbacks.
+    fn faults(&self) -> Vec<String> {
+        let headers = self.headers.iter();
+        let called = Called {
+            method: self.line.split(' ').next().unwrap_or_default(),
+            headers: headers
+                .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+                .collect(),
+            body: &self.text,
+        };
+        called.faults()
+    }
+
     /// The type of the CloudEvent.
     pub fn kind(&self) -> String {
         self.body()["type"].as_str().unwrap().to_owned()
@@ -57,6 +76,8 @@ pub struct Receiver {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
     calls: Arc<Mutex<Vec<Call>>>,
+    /// How calls differ from the description.
+    faults: Arc<Mutex<Vec<String>>>,
     answer: Arc<Mutex<Answer>>,
 }
 
@@ -78,6 +99,7 @@ impl Receiver {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
             calls: Arc::default(),
+            faults: Arc::default(),
             answer: Arc::new(Mutex::new(Arc::new(|_, _| ready(204, "")))),
         };
         let router = Router::new().fallback(answer).with_state(receiver.clone());
@@ -113,7 +135,14 @@ impl Receiver {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// All calls so far; fails if one of them is not as described.
+    #[track_caller]
     pub fn calls(&self) -> Vec<Call> {
+        let faults = self.faults.lock().unwrap().clone();
+        assert!(
+            faults.is_empty(),
+            "not as described in src/http/openapi/webhooks.rs: {faults:#?}"
+        );
         self.calls.lock().unwrap().clone()
     }
 
@@ -197,6 +226,7 @@ async fn answer(
         headers,
         text: String::from_utf8(body.to_vec()).unwrap(),
     };
+    receiver.faults.lock().unwrap().extend(call.faults());
     let number = {
         let mut calls = receiver.calls.lock().unwrap();
         calls.push(call.clone());

@@ -4,6 +4,7 @@
 pub mod answers;
 mod asyncapi;
 mod breaking;
+pub mod callbacks;
 pub mod messages;
 mod openapi;
 mod schemas;
