@@ -1,4 +1,4 @@
-//! Clients generated from docs/openapi.json: each creates, processes and reads a payment.
+//! Clients generated from docs/openapi.json: each creates, processes, captures, refunds and reads payments.
 
 use std::fs;
 use std::os::unix::fs::symlink;
