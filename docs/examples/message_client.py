@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Pays an order by message, and follows what happens to it: as a reply, and on the topic of results.
+"""Pays an order or refunds a payment by message, and follows what happens: as a reply, and on the topic of results.
 
     pip install pika
     export PAYMENTS_AMQP_URL=amqp://store-manager:PASSWORD@127.0.0.1:5672/%2F
     export PAYMENTS_CLIENT=store-manager   # your name in CLIENTS_FILE
     python message_client.py --order 1 --amount 99.53 --card-token tok_visa
+    python message_client.py --refund 42 --amount 5.00 --message-id refund-1   # returns 5.00 of payment 42
 
-Exit code: 0 paid, 2 declined, failed or refused, 1 no result in time.
+Exit code: 0 paid or refunded, 2 declined, failed or refused, 1 no result in time.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def main() -> int:
     channel = connection.channel()
     channel.confirm_delivery()  # from here on a publish returns when the broker has the message
     results, replies = declare(channel, options.client)
-    order(channel, options, replies, parameters.credentials.username)
+    request(channel, options, replies, parameters.credentials.username)
     ended = follow(channel, options, results, replies)
     connection.close()
     return ended
@@ -36,21 +37,17 @@ def declare(channel, client: str) -> tuple[str, str]:
     results, replies = f"{client}.results", f"{client}.replies"
     for queue in (results, replies):
         channel.queue_declare(queue, durable=True)
-    channel.queue_bind(results, "payments.results", f"payment.*.{client}")
+    for key in (f"payment.*.{client}", f"refund.*.{client}"):
+        channel.queue_bind(results, "payments.results", key)
     return results, replies
 
 
-def order(channel, options: argparse.Namespace, replies: str, user: str) -> None:
-    """Publishes the request. Sending the same message_id again is safe: it makes no second payment."""
-    body = {
-        "order_id": options.order,
-        "user_id": options.user,
-        "total_amount": options.amount,
-        "card_token": options.card_token,  # never a card: a broker writes what it carries to disk
-    }
+def request(channel, options: argparse.Namespace, replies: str, user: str) -> None:
+    """Publishes the request. Sending the same message_id again is safe: it makes no second payment or refund."""
+    routing_key, body, subject = refund(options) if options.refund else order(options)
     channel.basic_publish(
         exchange="payments.requests",
-        routing_key="order.payment",
+        routing_key=routing_key,
         mandatory=True,
         properties=pika.BasicProperties(
             message_id=options.message_id,
@@ -62,7 +59,24 @@ def order(channel, options: argparse.Namespace, replies: str, user: str) -> None
         ),
         body=json.dumps(body),
     )
-    print(f"order {options.order} sent")
+    print(f"{subject} sent")
+
+
+def order(options: argparse.Namespace) -> tuple[str, dict, str]:
+    body = {
+        "order_id": options.order,
+        "user_id": options.user,
+        "total_amount": options.amount or "99.53",  # as text it is exact
+        "card_token": options.card_token,  # never a card: a broker writes what it carries to disk
+    }
+    return "order.payment", body, f"order {options.order}"
+
+
+def refund(options: argparse.Namespace) -> tuple[str, dict, str]:
+    body = {"payment_id": options.refund}
+    if options.amount:
+        body["amount"] = options.amount  # without an amount: all that is left
+    return "order.refund", body, f"refund of payment {options.refund}"
 
 
 def follow(channel, options: argparse.Namespace, results: str, replies: str) -> int:
@@ -78,7 +92,7 @@ def follow(channel, options: argparse.Namespace, results: str, replies: str) -> 
             if properties.correlation_id != options.message_id or (queue, event["id"]) in seen:
                 continue
             seen.add((queue, event["id"]))
-            kind = event["type"].removeprefix("payment.")
+            kind = event["type"].split(".")[1]
             print(f"{queue}: {event.get('subject') or 'no payment'} {kind}")
             if kind != "requires_payment_method":
                 ended[queue] = kind
@@ -92,9 +106,11 @@ def arguments() -> argparse.Namespace:
     default_url = "amqp://guest:guest@127.0.0.1:5672/%2F"
     parser.add_argument("--amqp-url", default=os.environ.get("PAYMENTS_AMQP_URL", default_url))
     parser.add_argument("--client", default=os.environ.get("PAYMENTS_CLIENT", "store-manager"))
-    parser.add_argument("--order", type=int, required=True, help="your number of the order")
+    wish = parser.add_mutually_exclusive_group(required=True)
+    wish.add_argument("--order", type=int, help="pay: your number of the order")
+    wish.add_argument("--refund", type=int, metavar="PAYMENT", help="refund: the id of the payment")
     parser.add_argument("--user", type=int, default=1, help="your number of the shopper")
-    parser.add_argument("--amount", default="99.53")
+    parser.add_argument("--amount", help="99.53 by default; of a refund, all that is left")
     parser.add_argument("--card-token", default="tok_visa", help="of POST /card-tokens, or a test token")
     parser.add_argument("--message-id", default=str(uuid.uuid4()), help="the idempotency key; a fresh one by default")
     parser.add_argument("--seconds", type=int, default=20, help="how long to wait for each result")

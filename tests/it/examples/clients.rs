@@ -47,6 +47,77 @@ async fn the_python_client_pays_by_rest_and_prints_the_outcome() {
 }
 
 #[tokio::test]
+async fn the_python_client_captures_a_part_and_refunds_by_rest() {
+    let fixture = Fixture::start(&[]).await;
+    let script = format!("{EXAMPLES}/rest_client.py");
+    let run = async |arguments: &[&str]| {
+        let arguments = [&[script.as_str()], arguments].concat();
+        fixture.run(&python(), &arguments, &[]).await
+    };
+    let order = ["--order", "1", "--key", "order-1", "--capture", "60.00"];
+    let paid = run(&order).await.ended(0);
+    assert!(paid.contains(" authorized until "), "{paid}");
+    assert!(paid.contains("captured: 60.0 of 99.53 CAD"), "{paid}");
+    // The same keys again capture nothing more.
+    let again = run(&order).await.ended(0);
+    assert!(again.contains("captured: 60.0 of 99.53 CAD"), "{again}");
+    let api = fixture.client();
+    let listed = api.get("/payments").await.is(200);
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1);
+    let id = listed["data"][0]["payment_id"].to_string();
+    let payment = async || api.get(&format!("/payments/{id}")).await.is(200).body;
+    assert_eq!(payment().await["capture_method"], "manual");
+    assert_eq!(payment().await["amount_captured"], 60.0);
+
+    let refund = ["--refund", &id, "--amount", "5.00", "--key", "refund-1"];
+    let refunded = run(&refund).await.ended(0);
+    assert!(
+        refunded.contains(" succeeded, failure code: none\nrefunded: 5.0 of 60.0 CAD"),
+        "{refunded}"
+    );
+    // The same key again makes no second refund.
+    let again = run(&refund).await.ended(0);
+    assert_eq!(refunded, again);
+    let refunds = async || {
+        let listed = api.get(&format!("/payments/{id}/refunds")).await.is(200);
+        let listed = listed["data"].as_array().unwrap().iter();
+        listed
+            .map(|it| (it["amount"].as_f64().unwrap(), it["status"].to_string()))
+            .collect::<Vec<_>>()
+    };
+    let done = "\"succeeded\"".to_owned();
+    assert_eq!(refunds().await, [(5.0, done.clone())]);
+    let too_much = run(&["--refund", &id, "--amount", "55.01"]).await.ended(1);
+    assert!(too_much.contains("  amount: "), "{too_much}");
+    // Without an amount: all that is left.
+    run(&["--refund", &id]).await.ended(0);
+    assert_eq!(refunds().await, [(5.0, done.clone()), (55.0, done)]);
+    assert_eq!(payment().await["amount_refunded"], 60.0);
+    assert_eq!(payment().await["is_paid"], true);
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_is_told_by_the_python_clients() {
+    let fixture = Fixture::start(&[]).await;
+    let run = async |name: &str, arguments: &[&str]| {
+        let script = format!("{EXAMPLES}/{name}");
+        let arguments = [&[script.as_str()], arguments].concat();
+        fixture.run(&python(), &arguments, &[]).await
+    };
+    let api = fixture.client();
+    let id = api.pay(1, "tok_refund_refused").await;
+    assert_eq!(api.outcome(id).await["status"], "succeeded");
+    let id = id.to_string();
+    let refused = run("rest_client.py", &["--refund", &id]).await.ended(2);
+    assert!(
+        refused.contains(" failed, failure code: refused\nrefunded: 0.0 of "),
+        "{refused}"
+    );
+    let refused = run("message_client.py", &["--refund", &id]).await.ended(2);
+    assert_eq!(refused.matches(" failed\n").count(), 2, "{refused}");
+}
+
+#[tokio::test]
 async fn the_python_client_pays_by_message_and_follows_reply_and_topic() {
     let fixture = Fixture::start(&[]).await;
     let script = format!("{EXAMPLES}/message_client.py");
@@ -77,8 +148,36 @@ async fn the_python_client_pays_by_message_and_follows_reply_and_topic() {
             .ended(0)
             .contains("PAYMENTS_AMQP_URL")
     );
-    let listed = fixture.client().get("/payments?order_id=1").await.is(200);
+    let api = fixture.client();
+    let listed = api.get("/payments?order_id=1").await.is(200);
     assert_eq!(listed["data"][0]["is_paid"], true);
+
+    let id = listed["data"][0]["payment_id"].to_string();
+    let amount = ["--amount", "5.00", "--message-id", "refund-1"];
+    let refund = [&["--refund", id.as_str()], amount.as_slice()].concat();
+    let refunded = run(&refund).await.ended(0);
+    for queue in ["store-manager.results", "store-manager.replies"] {
+        let line = format!("{queue}: refunds/");
+        let line = refunded.lines().find(|it| it.starts_with(&line));
+        assert!(line.unwrap().ends_with(" succeeded"), "{refunded}");
+    }
+    // The same message id again makes no second refund, and therefore no second event.
+    let again = [refund.as_slice(), &["--seconds", "1"]].concat();
+    assert!(run(&again).await.ended(1).contains("no result in"));
+    // More than what is left: the sender is informed.
+    let too_much = run(&["--refund", &id, "--amount", "94.54"]).await.ended(2);
+    assert_eq!(
+        too_much.matches(" request_rejected\n").count(),
+        2,
+        "{too_much}"
+    );
+    let refunds = api.get(&format!("/payments/{id}/refunds")).await.is(200);
+    let refunds = refunds["data"].as_array().unwrap().clone();
+    assert_eq!(refunds.len(), 1, "{refunds:?}");
+    assert_eq!(refunds[0]["amount"], 5.0);
+    assert_eq!(refunds[0]["status"], "succeeded");
+    let payment = api.get(&format!("/payments/{id}")).await.is(200);
+    assert_eq!(payment["amount_refunded"], 5.0);
 }
 
 #[tokio::test]
@@ -101,7 +200,21 @@ async fn the_postman_collection_passes() {
         "off",
     ];
     let said = fixture.run(&newman, &arguments, &[]).await.ended(0);
-    // It has sent at least one request.
-    let payments = fixture.client().get("/payments?limit=100").await.is(200);
-    assert_eq!(payments["data"].as_array().unwrap().len(), 4, "{said}");
+    // It has sent its requests.
+    let api = fixture.client();
+    let payments = api.get("/payments?limit=100").await.is(200);
+    assert_eq!(payments["data"].as_array().unwrap().len(), 6, "{said}");
+    let of_order = async |order: u32| {
+        let listed = api.get(&format!("/payments?order_id={order}")).await;
+        listed.is(200)["data"][0].clone()
+    };
+    let captured = of_order(1007).await;
+    assert_eq!(captured["amount_captured"], 60.0, "{said}");
+    assert_eq!(captured["amount_refunded"], 25.0, "{said}");
+    let path = format!("/payments/{}/refunds", captured["payment_id"]);
+    let refunds = api.get(&path).await.is(200);
+    assert_eq!(refunds["data"].as_array().unwrap().len(), 1, "{said}");
+    let canceled = of_order(1008).await;
+    assert_eq!(canceled["status"], "canceled", "{said}");
+    assert_eq!(canceled["cancellation_reason"], "requested_by_client");
 }
