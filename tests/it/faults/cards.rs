@@ -8,12 +8,13 @@ use super::drill::AFTERMATH;
 use super::fleet::{PROCESSOR_TIMEOUT, TRIES};
 use super::random::Random;
 
-/// The outcome that the card promises, with at least five tries. Two are possible if it depends on whether a worker is
-/// delayed in its call.
+/// The outcome that the card promises, with five tries. Two are possible if it depends on whether a worker is delayed in its
+/// call, or if the card needs all the tries: a worker that is killed in its call has used up one.
 pub fn promised(card: &TestCard) -> &'static [&'static str] {
     match card.behaviour {
         Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(_)) => &["succeeded", "declined"],
         Behaviour::OnlyFirstCallCharges(_) => &["succeeded", "failed"],
+        Behaviour::DownFor(calls) if calls + 1 >= TRIES => &["succeeded", "failed"],
         Behaviour::Approve
         | Behaviour::ApproveThen(_)
         | Behaviour::ApproveSlowly
