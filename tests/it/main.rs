@@ -16,6 +16,7 @@ mod callbacks;
 mod contracts;
 mod demo;
 mod deployment;
+mod documents;
 mod end_to_end;
 mod examples;
 mod faults;

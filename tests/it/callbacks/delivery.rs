@@ -10,10 +10,10 @@ use super::receiver::{Call, Receiver};
 use super::{SECRET, callback, quick, told_to_the_store, with_receiver};
 use crate::app::{KIOSK, STORE, Setup, clients_file, eventually, field};
 
-/// Verifies a call with the Python code in README.md, an independent implementation.
+/// Verifies a call with the Python code in docs/callbacks.md, an independent implementation.
 fn verified_by_python(call: &Call, secret: &str) -> bool {
-    let readme = include_str!("../../../README.md");
-    let (_, rest) = readme.split_once("<!-- verify -->\n```python\n").unwrap();
+    let guide = include_str!("../../../docs/callbacks.md");
+    let (_, rest) = guide.split_once("<!-- verify -->\n```python\n").unwrap();
     let (verify, _) = rest.split_once("```").unwrap();
     let program = format!(
         "{verify}\nimport json, sys\ncall = json.load(sys.stdin)\n\
