@@ -81,8 +81,7 @@ impl Drill {
         let mut client = Client::new(notes, Arc::clone(&fleet.apis), orders);
         // What an earlier release did to two requests under one key is not to be counted here.
         client.twice = plan.previous.is_none();
-        // It cannot capture, cancel or refund.
-        client.operates = plan.previous.is_none();
+        client.beside_previous = plan.previous.is_some();
         client.steady(
             plan.rate,
             Random::named(plan.seed, plan.name),

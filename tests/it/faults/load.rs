@@ -39,8 +39,9 @@ pub struct Client {
     under_way: Arc<Semaphore>,
     /// Every fourth payment is sent twice at the same time.
     pub twice: bool,
-    /// Some payments of the steady load are captured later, canceled or refunded.
-    pub operates: bool,
+    /// Some processes are of the release before this one: it has fewer test cards, and no captures, cancellations and
+    /// refunds.
+    pub beside_previous: bool,
 }
 
 /// A request by REST.
@@ -67,7 +68,7 @@ impl Client {
             sending: TaskTracker::new(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             twice: true,
-            operates: true,
+            beside_previous: false,
         }
     }
 
@@ -98,8 +99,8 @@ impl Client {
 
     /// The card of a payment of the steady load, and what is requested for it afterwards.
     fn choose(&self, way: Way, random: &mut Random) -> (&'static TestCard, Vec<Operation>) {
-        let operated = operations::any(random, way).filter(|_| self.operates);
-        operated.unwrap_or_else(|| (cards::any(random), Vec::new()))
+        let operated = operations::any(random, way).filter(|_| !self.beside_previous);
+        operated.unwrap_or_else(|| (cards::any(random, self.beside_previous), Vec::new()))
     }
 
     /// Notes a payment and sends it in the background; its order number.

@@ -154,7 +154,9 @@ impl Verdict {
                 ));
             }
         }
-        for alarm in watch::false_alarms(&outcomes, &alarms) {
+        let usual = entries.values().filter(|it| is_answered_at_once(it.card));
+        let payments: Vec<_> = usual.map(|it| (it.submitted, it.heard)).collect();
+        for alarm in watch::false_alarms(&outcomes, &payments, &alarms) {
             println!("an alarm while payments end: {}", alarm.words);
             self.rows.entry(of(alarm.at)).or_default().false_alarms += 1;
         }

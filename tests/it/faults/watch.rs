@@ -131,10 +131,19 @@ pub fn is_told((last, _): (Instant, Instant), alarms: &[Alarm]) -> bool {
         .any(|alarm| alarm.at >= last && alarm.at <= late)
 }
 
-/// Alarms of stages that are false: payments had their outcomes all the time.
-pub fn false_alarms(outcomes: &[Instant], alarms: &[Alarm]) -> Vec<Alarm> {
+/// From when to when a payment was in progress; to none if it had no outcome.
+pub type InProgress = (Instant, Option<Instant>);
+
+/// Alarms of stages that are false: payments had their outcomes all the time, and none of those with an issuer that answers
+/// at once was held up for as long as the stage says. One of several processes can be stuck while the others go on.
+pub fn false_alarms(outcomes: &[Instant], payments: &[InProgress], alarms: &[Alarm]) -> Vec<Alarm> {
     let is_false = |alarm: &&Alarm| {
         let since = alarm.at.checked_sub(STAGE).unwrap_or(alarm.at);
+        let is_held_up =
+            |(from, to): &InProgress| *from <= since && to.is_none_or(|to| to >= alarm.at);
+        if payments.iter().any(is_held_up) {
+            return false;
+        }
         let before = outcomes.iter().rfind(|at| **at < since);
         let within = outcomes
             .iter()
@@ -176,9 +185,16 @@ mod tests {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let flowing: Vec<Instant> = (0..20).map(at).collect();
-        assert_eq!(false_alarms(&flowing, &[alarm(at(15), WARNING)]).len(), 1);
-        assert!(false_alarms(&flowing, &[alarm(at(15), "degraded")]).is_empty());
+        let warning = [alarm(at(15), WARNING)];
+        assert_eq!(false_alarms(&flowing, &[], &warning).len(), 1);
+        assert!(false_alarms(&flowing, &[], &[alarm(at(15), "degraded")]).is_empty());
         let stopped = [at(0), at(1), at(15)];
-        assert!(false_alarms(&stopped, &[alarm(at(14), WARNING)]).is_empty());
+        assert!(false_alarms(&stopped, &[], &[alarm(at(14), WARNING)]).is_empty());
+        // Another process goes on, but this one holds payments up.
+        for held_up in [(at(9), Some(at(17))), (at(9), None)] {
+            assert!(false_alarms(&flowing, &[held_up], &warning).is_empty());
+        }
+        let quick = (at(12), Some(at(17)));
+        assert_eq!(false_alarms(&flowing, &[quick], &warning).len(), 1);
     }
 }
