@@ -6,3 +6,4 @@ pub mod fixture;
 mod oracle;
 mod output;
 mod payments;
+mod watch;
