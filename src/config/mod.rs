@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use admin::admin_addr;
-pub use http::HttpLimits;
+pub use http::{HttpLimits, listen_addr};
 pub use log::{LogFormat, LogSettings};
 pub use reader::Fault;
 use reader::Reader;
@@ -152,7 +152,7 @@ impl Config {
         let embedded = matches!(backend, Some(Backend::Embedded { .. }));
         let seal_keys = seal_keys(backend.as_ref(), reader);
         let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
-        let listen_addr = http::listen_addr(role, clients_file.is_some(), reader);
+        let listen_addr = http::checked_listen_addr(role, clients_file.is_some(), reader);
         let clients = match clients_file.as_deref() {
             Some(path) => Clients::load_with(path, methods),
             None => Ok(Clients::single_with(methods)),

@@ -38,6 +38,7 @@ pub async fn about(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response 
             "service": env!("CARGO_PKG_NAME"),
             "status": "running",
             "version": env!("CARGO_PKG_VERSION"),
+            "processor": api.processor,
         });
         Json(running).into_response()
     };

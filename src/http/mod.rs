@@ -64,6 +64,8 @@ pub struct Api {
     pub max_wait: Duration,
     /// How long `process` waits unless the request sets another time: its callers are synchronous.
     pub process_wait: Duration,
+    /// What authorizes payments: `simulated`, or the name of a real processor.
+    pub processor: &'static str,
     /// The test cards shown on the page; empty where cards are real.
     pub test_cards: &'static [TestCard],
     /// The clock, to check how far ahead a card expires and how old a form is.

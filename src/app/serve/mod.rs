@@ -13,7 +13,7 @@ use crate::http::Api;
 use crate::http::admission::Admission;
 use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::server::Limits;
-use crate::processors::simulated::TEST_CARDS;
+use crate::processors::simulated::{SimulatedIssuer, TEST_CARDS};
 use crate::store::queries::Queries;
 use crate::watchdog::pulse::Pulses;
 use crate::watchdog::stages::{Name, Stage, Stages};
@@ -65,6 +65,8 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
         created_status: config.http.created_status,
         max_wait: config.max_wait,
         process_wait: Api::PROCESS_WAIT,
+        // The only processor so far, see `issuer`.
+        processor: SimulatedIssuer::NAME,
         test_cards: TEST_CARDS,
         now: time::OffsetDateTime::now_utc,
     }

@@ -110,6 +110,7 @@ impl Served {
             created_status,
             max_wait: Api::MAX_WAIT,
             process_wait: Duration::from_millis(200),
+            processor: "simulated",
             test_cards: TEST_CARDS,
             now,
         });

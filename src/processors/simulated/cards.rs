@@ -68,6 +68,20 @@ pub enum OperationFault {
     AuthorizationGone,
 }
 
+impl OperationFault {
+    /// The operation that goes wrong.
+    pub fn of_kind(self) -> OperationKind {
+        match self {
+            Self::RefundSucceedsLate | Self::RefundFailsAfterwards => OperationKind::Refund,
+            Self::AuthorizationGone => OperationKind::Capture,
+            Self::DownFor(kind, _)
+            | Self::LoseFirstAnswer(kind)
+            | Self::StaySilent(kind)
+            | Self::Refuse(kind) => kind,
+        }
+    }
+}
+
 /// What [`Behaviour::OnlyFirstCallCharges`] does with calls after the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaterCalls {
