@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 
 use super::Api;
 use super::admission::Turn;
+use super::observed::Known;
 use super::problem::{Kind, Problem};
 use crate::clients::Clients;
 use crate::domain::ClientName;
@@ -28,6 +29,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let client = identify(&api.clients, &parts.headers)?;
+        Known::client(parts, &client);
         if let Some(turn) = api.admission.admit(&client) {
             return Ok(Self(client, turn));
         }

@@ -14,6 +14,7 @@ mod events;
 mod headers;
 pub mod health;
 mod list;
+pub mod observed;
 pub mod openapi;
 mod operations;
 mod page;

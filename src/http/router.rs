@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::trace::TraceLayer;
-use tracing::{Span, debug_span, field};
 
 use super::health::{self, Health};
+use super::observed::observed;
 use super::problem::{Kind, Problem};
 use super::{
     Api, about, body, card_tokens, docs, events, list, operations, page, payments, process,
@@ -54,18 +53,7 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state(longest, within))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(not_stored))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_request(())
-                .on_body_chunk(())
-                .on_eos(())
-                .on_failure(())
-                .on_response(|response: &Response, took: Duration, span: &Span| {
-                    span.record("http.status", response.status().as_u16());
-                    tracing::debug!(took = ?took, "answered");
-                }),
-        )
+        .layer(middleware::from_fn(observed))
 }
 
 /// The operators' address: `/metrics` (the output of `render`, in Prometheus' text format) and `/health/*`.
@@ -134,19 +122,4 @@ async fn not_stored(mut response: Response) -> Response {
         .entry(CACHE_CONTROL)
         .or_insert(no_store);
     response
-}
-
-/// One span for each request, without headers, query and body: they hold keys and cards.
-fn span(request: &Request) -> Span {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str);
-    debug_span!(
-        "http",
-        http.method = %request.method(),
-        http.route = route,
-        http.status = field::Empty,
-        payment.id = field::Empty,
-    )
 }

@@ -23,7 +23,7 @@ use crate::payments::{AcceptError, Acceptor};
 use crate::store::StoreError;
 use crate::watchdog::pulse::Pulse;
 use crate::wire::order::Refusal;
-use crate::wire::{dead_letter, result};
+use crate::wire::{TRACEPARENT, dead_letter, is_traceparent, result, trace_id};
 
 /// Messages worked on at the same time: about one group commit.
 const UNDER_WAY: u16 = 256;
@@ -114,6 +114,7 @@ impl Orders {
             fields = fields.join(", "),
             client = refusal.client.as_ref().map(|c| c.as_str()),
             message.id = shown_id(&delivery),
+            trace_id = trace_of(&delivery),
             "a request by message was refused"
         );
         metrics::counter!("requests_refused", "reason" => refusal.reason).increment(1);
@@ -145,6 +146,14 @@ impl Orders {
 fn shown_id(delivery: &Delivery) -> Option<&str> {
     let id = delivery.properties.message_id.as_deref();
     id.map(without_card_number)
+}
+
+/// The trace id of the message, if it has a valid one.
+fn trace_of(delivery: &Delivery) -> Option<&str> {
+    let traceparent = delivery.properties.headers.get(TRACEPARENT)?;
+    is_traceparent(traceparent)
+        .then(|| trace_id(traceparent))
+        .flatten()
 }
 
 /// The refusal of a message that can never be accepted; none if it can be tried again, because only the store or the

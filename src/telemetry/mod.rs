@@ -1,9 +1,12 @@
 //! Logs and metrics of the process: set up once, by `main`.
 
+mod json;
+
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
@@ -37,15 +40,26 @@ pub fn install(
         // It would use `eprintln!`, which panics if standard error cannot be written.
         .log_internal_errors(false)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(has_colours());
     let lines: ExtraLayer = match settings.format {
-        LogFormat::Json => lines.json().with_filter(filter).boxed(),
+        LogFormat::Json => lines
+            .event_format(json::FlatJson)
+            .fmt_fields(JsonFields::new())
+            .with_ansi(false)
+            .with_filter(filter)
+            .boxed(),
         LogFormat::Text => lines.with_filter(filter).boxed(),
     };
     tracing_subscriber::registry()
         .with(extra.into_iter().chain([lines]).collect::<Vec<_>>())
         .try_init()?;
     Ok(PrometheusBuilder::new().install_recorder()?)
+}
+
+/// Colours are for terminals, unless `NO_COLOR` is set (no-color.org).
+fn has_colours() -> bool {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !no_color
 }
 
 #[cfg(test)]

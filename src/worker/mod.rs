@@ -23,13 +23,14 @@ use tracing::Instrument;
 
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::clients::Clients;
-use crate::domain::{ClientName, Payment, Trigger};
+use crate::domain::{ClientName, Origin, Payment, Trigger};
 use crate::payments::advance::Advanced;
 use crate::payments::apply::Advance;
 use crate::payments::backlog::Backlog;
 use crate::payments::claim::Claim;
 use crate::payments::commands::Commands;
 use crate::payments::operations::claim::PostponeOperation;
+use crate::payments::outcomes;
 use crate::payments::postpone::{Postpone, Postponed};
 use crate::payments::row_ids::RowIds;
 use crate::store::quarantine::{Key, SetAside};
@@ -379,7 +380,7 @@ impl Worker {
         };
         let span = tracing::debug_span!("record", payment.id = payment.0);
         match self.commands.record(advance).instrument(span).await? {
-            Advanced::Moved(payment) => report(&payment),
+            Advanced::Moved(payment) => report(&payment, &stored.origin),
             // After its release, the call is repeated under the same key, and the processor gives the same answer.
             Advanced::Quarantined(payment) => {
                 tracing::error!(%payment, "an answer was not recorded");
@@ -390,7 +391,8 @@ impl Worker {
     }
 }
 
-fn report(payment: &Payment) {
+fn report(payment: &Payment, origin: &Origin) {
     metrics::counter!("payments_tried", "status" => payment.status.as_str()).increment(1);
     tracing::debug!(payment.id = payment.id.0, status = %payment.status, "recorded");
+    outcomes::of_payment(payment, origin);
 }

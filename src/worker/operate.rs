@@ -12,6 +12,7 @@ use crate::domain::{
 };
 use crate::payments::operations::claim::OperationClaim;
 use crate::payments::operations::record::{OperationAnswered, OperationRecorded};
+use crate::payments::outcomes;
 use crate::payments::row_ids::RowIds;
 use crate::processors::{AttemptKey, OperationCall};
 use crate::store::StoreError;
@@ -54,10 +55,13 @@ impl Worker {
             ids: [RowIds::draw(), RowIds::draw()],
         };
         let recorded = self.commands.record_operation(answered).await?;
-        if let OperationRecorded::Moved(kind, status) = recorded {
-            let (kind, status) = (kind.as_str(), status.as_str());
+        if let OperationRecorded::Moved(moved) = recorded {
+            let (payment, operation) = &*moved;
+            let (kind, status) = (operation.kind.as_str(), operation.status.as_str());
             metrics::counter!("operations_tried", "kind" => kind, "status" => status).increment(1);
             tracing::debug!(payment.id = work.payment_id.0, kind, status, "recorded");
+            let (before, origin) = (taken.1.operation.status, &taken.1.origin);
+            outcomes::of_operation((payment, operation), before, origin);
         }
         Ok(Settlement::Done)
     }
