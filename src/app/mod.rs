@@ -1,6 +1,7 @@
 //! Which tasks each role runs; starts, watches and stops them in order.
 
 pub mod dead_letters;
+mod gauges;
 mod issuer;
 mod open_files;
 mod parts;
@@ -26,6 +27,7 @@ use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::{Pulse, Pulses};
 use crate::watchdog::stages::Stages;
 use crate::worker::WorkConsumers;
+use gauges::Gauges;
 use parts::Parts;
 use serve::OptionalConsumer;
 use tasks::Tasks;
@@ -207,6 +209,7 @@ impl App {
             stages.push(callbacks.stage());
         }
         let stages = Stages::new(stages);
+        stages.measure();
         let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
 
         tasks.keep("relay", relay_tasks.run(to_the_end.clone()));
@@ -239,18 +242,20 @@ impl App {
         let health = serve::health(
             &parts,
             config.role,
-            store_state,
+            store_state.clone(),
             (consumers, optional),
             (pulses, stages.clone(), stop.clone()),
         );
+        let gauges = Gauges {
+            health: health.clone(),
+            store: store_state,
+            broker: parts.broker.connection(),
+            database: parts.database.clone(),
+        };
+        gauges.update();
+        tasks.keep("gauges", gauges.run(to_the_end.clone()));
         let told = health.clone().with_stages(stages);
-        let router = http::admin_router(told, render_metrics);
-        let limits = serve::admin_limits(&config);
-        tasks.keep(
-            "admin",
-            server::serve(admin, router, limits, to_the_end.clone()),
-        );
-
+        let admin_limits = serve::admin_limits(&config);
         if let Some(listener) = api {
             let limits = serve::api_limits(&config);
             let router = http::router(serve::api(&parts, &config, health, limits.connections));
@@ -275,6 +280,12 @@ impl App {
         if let Some((consumers, worker)) = worker {
             tasks.take("worker", worker.run(consumers, stop));
         }
+        // Last, so that the first answer of `/metrics` has the series of all tasks.
+        let router = http::admin_router(told, render_metrics);
+        tasks.keep(
+            "admin",
+            server::serve(admin, router, admin_limits, to_the_end.clone()),
+        );
         (tasks, to_the_end)
     }
 }

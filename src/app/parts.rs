@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::vault::SealKeys;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::vital::Vital;
-use crate::worker::{Authorizer, UnknownPayments, Worker};
+use crate::worker::{Authorizer, ProcessorCalls, UnknownPayments, Worker};
 
 /// Requests that may wait at the same time; further ones are answered at once with the payment's current state.
 const MOST_WAITERS: usize = 10_000;
@@ -112,6 +112,7 @@ impl Parts {
                 seal: Arc::clone(&self.seal),
                 schedule: config.retry,
                 timeout: config.processor_timeout,
+                calls: ProcessorCalls::new(),
             },
             backlog: self.backlog.clone(),
             clients: config.clients.clone(),

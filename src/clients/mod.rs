@@ -152,6 +152,13 @@ impl Clients {
         self.known.load().entries.len()
     }
 
+    /// The names of all clients.
+    pub fn names(&self) -> Vec<ClientName> {
+        let directory = self.known.load();
+        let entries = directory.entries.iter().map(|entry| &entry.name);
+        entries.chain(&directory.everyone).cloned().collect()
+    }
+
     /// The client of every caller when there is no file.
     pub fn default_client(&self) -> Option<ClientName> {
         self.known.load().everyone.clone()

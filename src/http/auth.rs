@@ -13,6 +13,7 @@ use super::admission::Turn;
 use super::problem::{Kind, Problem};
 use crate::clients::Clients;
 use crate::domain::ClientName;
+use crate::metric;
 
 /// The client that makes a request, and its turn. A handler with this argument serves only that client, and counts among
 /// its requests until the turn is dropped.
@@ -31,7 +32,8 @@ impl FromRequestParts<Arc<Api>> for Caller {
         if let Some(turn) = api.admission.admit(&client) {
             return Ok(Self(client, turn));
         }
-        metrics::counter!("http_requests_refused", "client" => client.to_string()).increment(1);
+        metrics::counter!(metric::HTTP_REQUESTS_REFUSED, "client" => client.to_string())
+            .increment(1);
         tokio::time::sleep(REFUSED_AFTER).await;
         let sentence = "Too many of your requests are under way; send fewer at the same time.";
         Err(Problem::new(Kind::TooManyRequests, sentence))

@@ -14,6 +14,7 @@ mod events;
 mod headers;
 pub mod health;
 mod list;
+mod measure;
 pub mod openapi;
 mod operations;
 mod page;

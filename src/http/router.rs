@@ -16,10 +16,12 @@ use tower_http::trace::TraceLayer;
 use tracing::{Span, debug_span, field};
 
 use super::health::{self, Health};
+use super::measure::{Measures, measure};
 use super::problem::{Kind, Problem};
 use super::{
     Api, about, body, card_tokens, docs, events, list, operations, page, payments, process,
 };
+use crate::watchdog::vital::count_panics;
 
 /// How long a request may take in addition to waiting: reading a slow body, and a store at its limit.
 const WORKING_TIME: Duration = Duration::from_secs(30);
@@ -28,6 +30,7 @@ const WORKING_TIME: Duration = Duration::from_secs(30);
 pub fn router(api: Api) -> Router {
     let longest = api.max_wait.max(api.process_wait) + WORKING_TIME;
     let health = health_routes(api.health.clone());
+    count_panics("http", 0);
     let routes = Router::new()
         .route("/", get(about::about))
         .route("/payments", post(payments::create).get(list::list))
@@ -54,6 +57,7 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state(longest, within))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(not_stored))
+        .layer(middleware::from_fn_with_state(Measures::new(), measure))
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
@@ -122,6 +126,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("nothing");
+    count_panics("http", 1);
     tracing::error!(panic = said, "a handler panicked");
     Problem::internal().into_response()
 }

@@ -16,6 +16,7 @@ use super::order_reader::OrderReader;
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::domain::MethodForm;
 use crate::domain::card::without_card_number;
+use crate::metric;
 use crate::payments::commands::Commands;
 use crate::payments::outbox::Refused;
 use crate::payments::row_ids::RowIds;
@@ -116,7 +117,7 @@ impl Orders {
             message.id = shown_id(&delivery),
             "a request by message was refused"
         );
-        metrics::counter!("requests_refused", "reason" => refusal.reason).increment(1);
+        metrics::counter!(metric::MESSAGES_REFUSED, "reason" => refusal.reason).increment(1);
         let mut publications = vec![dead_letter::publication(&delivery, &refusal)];
         let ids = [RowIds::draw(), RowIds::draw()];
         if let Some(client) = &refusal.client {
@@ -132,7 +133,10 @@ impl Orders {
             ));
         }
         match self.commands.refuse(Refused { publications, ids }).await {
-            Ok(()) => delivery.settle.acknowledge().await,
+            Ok(()) => {
+                metrics::counter!(metric::DEAD_LETTERS, "reason" => refusal.reason).increment(1);
+                delivery.settle.acknowledge().await;
+            }
             Err(error) => {
                 tracing::error!(%error, "a refusal could not be recorded; the message is rejected");
                 delivery.settle.reject().await;

@@ -6,6 +6,7 @@ use super::AcceptError;
 use super::acceptor::{Acceptor, quarantined};
 use super::advance::Advanced;
 use super::apply::Advance;
+use super::outcomes;
 use super::row_ids::RowIds;
 use crate::domain::{ClientName, Payment, PaymentId, Refusal, Trigger};
 
@@ -28,7 +29,10 @@ impl Acceptor {
         };
         let advancing = async { Ok(self.commands.advance(advance).await?) };
         match self.answered(advancing).await? {
-            Advanced::Moved(payment) => Ok(payment),
+            Advanced::Moved(payment) => {
+                outcomes::count(&payment);
+                Ok(payment)
+            }
             Advanced::Refused(Refusal::Canceled, payment) => Ok(payment),
             Advanced::Refused(refusal, _) => Err(refusal.into()),
             Advanced::AnotherAttempt(_) | Advanced::NotFound | Advanced::TokenRefused(_) => {

@@ -22,6 +22,7 @@ mod model;
 pub mod operate;
 pub mod operations;
 pub mod outbox;
+pub mod outcomes;
 pub mod outgoing;
 pub mod postpone;
 mod present_card;

@@ -12,7 +12,7 @@ use super::mysql::{Hosts, Server};
 use super::records::Record;
 use super::sql_values::SqlValue;
 use super::sqlite;
-use super::{Checked, StoreError, Transaction};
+use super::{Checked, Connections, StoreError, Transaction};
 use crate::domain::PaymentId;
 
 /// () → version, checksum, success
@@ -108,6 +108,11 @@ impl Store {
             Ok(transaction) => transaction.commit().await.is_ok(),
             Err(_) => false,
         }
+    }
+
+    /// How the connections are used at present, by pool.
+    pub fn connections(&self) -> Vec<Connections> {
+        self.0.engine.connections()
     }
 
     /// Closes all connections; the database cannot be used afterwards.

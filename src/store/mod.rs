@@ -9,6 +9,7 @@ pub mod batch;
 mod bulk;
 mod clock_setback;
 mod columns;
+mod connections;
 mod database;
 pub mod dead_letters;
 mod engine;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 use quarantine::Quarantined;
 
+pub use connections::Connections;
 pub use database::Store;
 pub use transaction::Transaction;
 

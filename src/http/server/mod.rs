@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::problem::{Kind, Problem};
+use crate::metric;
 use connection_limit::{ConnectionLimit, Slot};
 use request_body::RequestBody;
 use socket::Socket;
@@ -99,7 +100,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             ));
             continue;
         }
-        metrics::counter!("http_connections_refused").increment(1);
+        metrics::counter!(metric::HTTP_CONNECTIONS_REFUSED).increment(1);
         if let Some(slot) = overflow.take_free() {
             let mut builder = builder(TOLD_OFF_WITHIN);
             builder.keep_alive(false);

@@ -245,6 +245,17 @@ mod tests {
     }
 
     #[test]
+    fn every_decline_code_of_a_card_is_listed() {
+        let codes = TEST_CARDS.iter().filter_map(|card| match card.behaviour {
+            Behaviour::Decline(code)
+            | Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(code)) => Some(code),
+            _ => None,
+        });
+        let known: HashSet<&str> = super::super::DECLINE_CODES.into();
+        assert_eq!(codes.collect::<HashSet<_>>(), known);
+    }
+
+    #[test]
     fn numbers_and_tokens_are_unique_and_can_be_looked_up() {
         let numbers: HashSet<_> = TEST_CARDS.iter().map(|card| card.number).collect();
         let tokens: HashSet<_> = TEST_CARDS.iter().map(|card| card.token).collect();

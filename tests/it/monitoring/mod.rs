@@ -1,0 +1,4 @@
+//! Metrics, as Prometheus' own tools see them.
+
+mod metrics;
+mod promtool;
