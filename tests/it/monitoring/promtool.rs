@@ -32,6 +32,15 @@ pub fn check_metrics(text: &str) -> Result<(), String> {
     said(&promtool.wait_with_output().unwrap())
 }
 
+/// Runs `promtool check rules` or `promtool test rules` on a file of `deploy/monitoring`.
+pub fn rules(command: &str, file: &Path) -> Result<(), String> {
+    let run = Command::new(program("promtool"))
+        .args([command, "rules"])
+        .arg(file)
+        .output();
+    said(&run.unwrap())
+}
+
 fn said(output: &Output) -> Result<(), String> {
     let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     match output.status.success() {
