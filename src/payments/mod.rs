@@ -27,6 +27,7 @@ pub mod postpone;
 mod present_card;
 pub mod presented_card;
 pub mod row_ids;
+pub mod story;
 #[cfg(test)]
 mod tests;
 pub mod tokens;

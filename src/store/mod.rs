@@ -31,6 +31,7 @@ use std::sync::Arc;
 use quarantine::Quarantined;
 
 pub use database::Store;
+pub use tables::payment_search::{FoundPayments, MOST_READ, RowSetAside};
 pub use transaction::Transaction;
 
 /// Why an operation of the store failed.

@@ -34,6 +34,7 @@ mod issuer_operations;
 mod method_column;
 pub(super) mod operations;
 pub(super) mod outbox;
+pub mod payment_search;
 pub(super) mod payments;
 
 use super::quarantine::{Key, SetAside};

@@ -28,7 +28,7 @@ use crate::vault::SealedCard;
 const FEW_ALIKE: usize = 8;
 
 /// Later than every payment: the start of a list without a cursor.
-const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
+pub(super) const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
 
 /// Maximum number of rows remembered as reported.
 const MOST_REPORTED: usize = 10_000;
