@@ -29,6 +29,7 @@
 pub mod address;
 pub mod callback;
 mod file;
+pub mod operators;
 pub mod secret;
 
 use std::path::{Path, PathBuf};
