@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::config::{Config, Role};
+use crate::http::admin::live::Live;
 use crate::http::{self, server};
 use crate::relay::RelayTasks;
 use crate::store::{Store, StoreError};
@@ -243,8 +244,13 @@ impl App {
             (consumers, optional),
             (pulses, stages.clone(), stop.clone()),
         );
-        let told = health.clone().with_stages(stages);
-        let router = http::admin_router(told, render_metrics);
+        let told = health.clone().with_stages(stages.clone());
+        let address = admin.local_addr().unwrap_or(config.admin_addr.0);
+        let live = Live::new(stop.clone());
+        let shown = (health.clone(), stages, live.clone());
+        let pages = http::admin::routes(serve::admin(&parts, &config, address, shown));
+        let router = http::admin_router(told, render_metrics, pages);
+        tasks.take("live", live.run(Arc::clone(&parts.broker)));
         let limits = serve::admin_limits(&config);
         tasks.keep(
             "admin",
@@ -253,7 +259,9 @@ impl App {
 
         if let Some(listener) = api {
             let limits = serve::api_limits(&config);
-            let router = http::router(serve::api(&parts, &config, health, limits.connections));
+            let operators_page = serve::is_open(&parts, &config, address).then_some(address);
+            let held = (limits.connections, operators_page);
+            let router = http::router(serve::api(&parts, &config, health, held));
             tasks.take(
                 "http",
                 server::serve(listener, router, limits, stop.clone()),

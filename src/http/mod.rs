@@ -4,6 +4,7 @@
 //! and publishes nothing.
 
 mod about;
+pub mod admin;
 pub mod admission;
 mod answer;
 pub mod auth;
@@ -66,6 +67,8 @@ pub struct Api {
     pub process_wait: Duration,
     /// The test cards shown on the page; empty where cards are real.
     pub test_cards: &'static [TestCard],
+    /// The operators' page, where it can be opened from this machine without a token.
+    pub operators_page: Option<std::net::SocketAddr>,
     /// The clock, to check how far ahead a card expires and how old a form is.
     pub now: fn() -> Timestamp,
 }

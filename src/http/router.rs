@@ -68,8 +68,13 @@ pub fn router(api: Api) -> Router {
         )
 }
 
-/// The operators' address: `/metrics` (the output of `render`, in Prometheus' text format) and `/health/*`.
-pub fn admin_router(health: Health, render: Arc<dyn Fn() -> String + Send + Sync>) -> Router {
+/// The operators' address: `/metrics` (the output of `render`, in Prometheus' text format), `/health/*`, and the pages,
+/// which check who may open them.
+pub fn admin_router(
+    health: Health,
+    render: Arc<dyn Fn() -> String + Send + Sync>,
+    pages: Router,
+) -> Router {
     let metrics = move || {
         let text = render();
         let text_form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -77,7 +82,8 @@ pub fn admin_router(health: Health, render: Arc<dyn Fn() -> String + Send + Sync
     };
     let routes = Router::new()
         .route("/metrics", get(metrics))
-        .merge(health_routes(health));
+        .merge(health_routes(health))
+        .merge(pages);
     guarded(routes)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(not_stored))

@@ -1,5 +1,10 @@
 //! What the app passes to HTTP: its parts, its health, and its connection limits.
 
+mod operators;
+
+pub(super) use operators::{admin, is_open};
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -51,7 +56,12 @@ pub(super) fn api_limits(config: &Config) -> Limits {
     }
 }
 
-pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: usize) -> Api {
+pub(super) fn api(
+    parts: &Parts,
+    config: &Config,
+    health: Health,
+    (connections, operators_page): (usize, Option<SocketAddr>),
+) -> Api {
     // One client may hold at most half of the connections, so that the other half is free for others.
     let held = (connections / 2).max(1);
     Api {
@@ -66,6 +76,7 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
         max_wait: config.max_wait,
         process_wait: Api::PROCESS_WAIT,
         test_cards: TEST_CARDS,
+        operators_page,
         now: time::OffsetDateTime::now_utc,
     }
 }

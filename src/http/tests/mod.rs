@@ -111,6 +111,7 @@ impl Served {
             max_wait: Api::MAX_WAIT,
             process_wait: Duration::from_millis(200),
             test_cards: TEST_CARDS,
+            operators_page: None,
             now,
         });
         Self {
