@@ -26,7 +26,7 @@ struct PaymentPage {
     status: &'static str,
     word: &'static str,
     amount: String,
-    facts: Vec<(&'static str, String)>,
+    details: Vec<(&'static str, String)>,
     timeline: Vec<Line>,
     operations: Vec<OperationRow>,
     /// Indented.
@@ -135,16 +135,16 @@ impl PaymentPage {
     fn new(story: &Story, shell: Shell) -> Self {
         let (l, payment) = (shell.l, &story.row.payment);
         let pending = |row: &StoredOperation| row.operation.status == OperationStatus::Pending;
-        let moves = payment.status == PaymentStatus::Processing
+        let is_under_way = payment.status == PaymentStatus::Processing
             || story.operations.iter().any(pending)
             || !story.due.is_empty();
         Self {
-            shell: shell.renewed(if moves { 500 } else { 3000 }),
+            shell: shell.renewed(if is_under_way { 500 } else { 3000 }),
             id: payment.id.0,
             status: payment.status.as_str(),
             word: status_word(payment.status, l),
             amount: amount(payment.amount, l),
-            facts: facts(story, l),
+            details: details(story, l),
             timeline: lines(story, l),
             operations: story
                 .operations
@@ -156,7 +156,7 @@ impl PaymentPage {
     }
 }
 
-fn facts(story: &Story, l: Language) -> Vec<(&'static str, String)> {
+fn details(story: &Story, l: Language) -> Vec<(&'static str, String)> {
     let payment = &story.row.payment;
     let code = payment.decline_code.as_ref().map(ToString::to_string);
     let card = payment

@@ -76,11 +76,11 @@ impl Fields {
             status
         });
         let before = checked("before", &self.before, &mut faults).and_then(|text| {
-            let place = place(text);
-            if place.is_none() {
+            let position = position(text);
+            if position.is_none() {
                 faults.push("before");
             }
-            place
+            position
         });
         if !faults.is_empty() {
             return Err(faults);
@@ -131,8 +131,8 @@ fn checked<'t>(
     (!text.is_empty()).then_some(text)
 }
 
-/// A place in the list: microseconds since 1970 and a payment's id.
-fn place(text: &str) -> Option<(Timestamp, PaymentId)> {
+/// A position in the list: microseconds since 1970 and a payment's id.
+fn position(text: &str) -> Option<(Timestamp, PaymentId)> {
     let (micros, id) = text.split_once('-')?;
     let nanos = micros.parse::<i64>().ok().map(i128::from)? * 1000;
     let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?;
@@ -231,11 +231,11 @@ fn rest(found: &FoundPayments, search: &PaymentSearch) -> Option<(Timestamp, Pay
         let created_at = row.created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         Some((created_at, row.payment()?.payment))
     });
-    let places = payments.chain(set_aside);
+    let positions = payments.chain(set_aside);
     if search.client.is_none() {
-        places.min_by_key(|(_, id)| *id)
+        positions.min_by_key(|(_, id)| *id)
     } else {
-        places.min()
+        positions.min()
     }
 }
 
@@ -352,9 +352,9 @@ mod tests {
         };
         let rest = fields.rest(from);
         assert_eq!(rest, "/payments?status=failed&before=1800000000123456-41");
-        assert_eq!(place("1800000000123456-41"), Some(from));
+        assert_eq!(position("1800000000123456-41"), Some(from));
         for wrong in ["", "-", "1-", "-1", "1-x", "99999999999999999999-1"] {
-            assert_eq!(place(wrong), None, "{wrong}");
+            assert_eq!(position(wrong), None, "{wrong}");
         }
     }
 }

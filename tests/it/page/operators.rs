@@ -35,7 +35,6 @@ async fn an_operator_tries_cards_and_sees_each_outcome_and_a_refund_live() {
     is_clean(&browser, PHONE).await;
     browser.click("nav a[href='/try']").await;
     is_clean(&browser, PHONE).await;
-    browser.picture("operators-try.png").await;
     browser.click("button[data-card='tok_issuer_slow']").await;
     browser.until("#state", "Processing").await;
     // Without a reload.
@@ -181,9 +180,6 @@ async fn every_page_is_in_french_dark_and_as_wide_as_a_phone_or_a_desktop() {
             );
             is_clean(&browser, size).await;
         }
-        let name = format!("operators-dark-{}.png", size.0);
-        browser.open(&address(&app, "/")).await;
-        browser.picture(&name).await;
         browser.close().await;
     }
     app.finish().await;

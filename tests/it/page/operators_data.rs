@@ -216,6 +216,57 @@ async fn a_list_is_read_page_by_page_without_gaps() {
     .await;
 }
 
+/// Copies a payment 10,000 times, with higher ids.
+async fn copied_ten_thousand_times(app: &TestApp, id: i64) {
+    let columns = "client, order_id, user_id, amount_minor, currency, status, attempt, metadata, sequence, created_at, \
+                   updated_at, try_number, phase, uncertain, origin";
+    let digit = |name: &str| {
+        let digits: Vec<String> = (1..10)
+            .map(|digit| format!("UNION ALL SELECT {digit}"))
+            .collect();
+        format!("(SELECT 0 AS {name} {})", digits.join(" "))
+    };
+    let (a, b, c, d) = (digit("a"), digit("b"), digit("c"), digit("d"));
+    let copy = format!(
+        "INSERT INTO payments (id, {columns}) SELECT 1000000 + a + 10 * b + 100 * c + 1000 * d, {columns} \
+         FROM payments CROSS JOIN {a} AS ones CROSS JOIN {b} AS tens CROSS JOIN {c} AS hundreds \
+         CROSS JOIN {d} AS thousands WHERE payments.id = {id}"
+    );
+    assert_eq!(app.execute(&copy).await, 10_000);
+}
+
+#[tokio::test]
+async fn a_search_that_has_read_ten_thousand_rows_says_so_and_continues() {
+    let file = admin_file();
+    on_both(with_login(&file), |app| async move {
+        let operator = Operator::log_in(&app).await;
+        let (wanted, other) = (app.api.create(999).await, app.api.create(5).await);
+        copied_ten_thousand_times(&app, other).await;
+        for query in [
+            "order=999",
+            "client=default&status=succeeded",
+            "client=default&user=1&status=succeeded",
+        ] {
+            let answer = operator
+                .get(&format!("/api/payments?{query}"))
+                .await
+                .is(200);
+            assert_eq!(answer["payments"], json!([]), "{query}");
+            assert_eq!(answer["searched_all"], false, "{query}");
+            let page = operator.get(&format!("/payments?{query}")).await.is(200);
+            assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        }
+        let answer = operator.get("/api/payments?order=999").await.is(200);
+        let next = field(&answer.body, "next").to_owned();
+        let answer = operator.get(&format!("/api{next}")).await.is(200);
+        assert_eq!(answer["payments"][0]["payment_id"], wanted);
+        assert_eq!(answer["searched_all"], true);
+        // An index leads to it at once.
+        assert_eq!(operator.found("client=default&order=999").await, [wanted]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn dead_letters_are_read_masked_and_stay() {
     let file = admin_file();
@@ -234,8 +285,10 @@ async fn dead_letters_are_read_masked_and_stay() {
         let letter = &answer["dead_letters"][0];
         assert_eq!(field(letter, "message_id"), "bad-1");
         assert!(!letter.to_string().contains("4242424242424242"), "{letter}");
+        // It is still stored; with a header that counts how often it was read.
         let mut stored = app.dead_letters();
-        app.dead_letter(&mut stored).await;
+        let letter = stored.deliveries.recv().await.unwrap();
+        letter.settle.acknowledge().await;
     })
     .await;
 }
