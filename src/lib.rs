@@ -24,17 +24,18 @@
 //!
 //! | floor | modules | what they are |
 //! |--:|---|---|
-//! | 10 | [`cli`] | the commands |
-//! | 9 | [`app`], [`telemetry`] | starts and stops the tasks of a role; logs and metrics |
-//! | 8 | [`config`] | settings from the environment |
-//! | 7 | [`http`], [`intake`], [`worker`], [`callbacks`], [`relay`] | the edges: REST, request messages, work messages, webhooks, publishing |
-//! | 6 | [`payments`] | the use cases |
-//! | 5 | [`processors`] | what authorizes cards: the simulated issuer |
-//! | 4 | [`clients`] | who may use the service, and how |
-//! | 3 | [`store`], [`wire`] | the tables; JSON of requests, answers and messages |
-//! | 2 | [`vault`] | seals cards |
-//! | 1 | [`domain`], [`broker`] | what a payment is and how it moves; transport of messages |
-//! | 0 | [`watchdog`], [`retry`], [`sockets`] | tasks that die or hang; delays before another try; socket options |
+//! | 11 | [`cli`] | the commands |
+//! | 10 | [`app`], [`telemetry`] | starts and stops the tasks of a role; logs and metrics |
+//! | 9 | [`config`] | settings from the environment |
+//! | 8 | [`http`], [`intake`], [`worker`], [`callbacks`], [`relay`] | the edges: REST, request messages, work messages, webhooks, publishing |
+//! | 7 | [`payments`] | the use cases |
+//! | 6 | [`processors`] | what authorizes cards: the simulated issuer |
+//! | 5 | [`clients`] | who may use the service, and how |
+//! | 4 | [`store`], [`wire`] | the tables; JSON of requests, answers and messages |
+//! | 3 | [`vault`] | seals cards |
+//! | 2 | [`domain`], [`broker`] | what a payment is and how it moves; transport of messages |
+//! | 1 | [`watchdog`], [`retry`], [`sockets`] | tasks that die or hang; delays before another try; socket options |
+//! | 0 | [`metric`] | the catalogue of metrics |
 
 // They panic when the reader has closed the pipe, or the disk is full; `cli::output` does not.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
@@ -48,6 +49,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod intake;
+pub mod metric;
 pub mod payments;
 pub mod processors;
 pub mod relay;

@@ -1,7 +1,9 @@
 //! Which tasks each role runs; starts, watches and stops them in order.
 
 pub mod dead_letters;
+mod gauges;
 mod issuer;
+mod minutes;
 mod open_files;
 mod parts;
 pub mod requests;
@@ -20,12 +22,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::config::{Config, Role};
+use crate::http::admin::live::Live;
 use crate::http::{self, server};
 use crate::relay::RelayTasks;
 use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::{Pulse, Pulses};
 use crate::watchdog::stages::Stages;
 use crate::worker::WorkConsumers;
+use gauges::Gauges;
+use minutes::write_minutes;
 use parts::Parts;
 use serve::OptionalConsumer;
 use tasks::Tasks;
@@ -207,6 +212,7 @@ impl App {
             stages.push(callbacks.stage());
         }
         let stages = Stages::new(stages);
+        stages.measure();
         let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
 
         tasks.keep("relay", relay_tasks.run(to_the_end.clone()));
@@ -220,6 +226,12 @@ impl App {
         };
         tasks.keep("store", watch.run(to_the_end.clone()));
         tasks.keep("stages", watch_stages(stages.clone(), stop.clone()));
+        let minutes = write_minutes(
+            Arc::clone(&render_metrics),
+            parts.database.clone(),
+            to_the_end.clone(),
+        );
+        tasks.keep("minutes", minutes);
         tasks.keep(
             "clocks",
             bring_back(database, config.horizons(), stop.clone()),
@@ -239,21 +251,30 @@ impl App {
         let health = serve::health(
             &parts,
             config.role,
-            store_state,
+            store_state.clone(),
             (consumers, optional),
             (pulses, stages.clone(), stop.clone()),
         );
-        let told = health.clone().with_stages(stages);
-        let router = http::admin_router(told, render_metrics);
-        let limits = serve::admin_limits(&config);
-        tasks.keep(
-            "admin",
-            server::serve(admin, router, limits, to_the_end.clone()),
-        );
-
+        let gauges = Gauges {
+            health: health.clone(),
+            store: store_state,
+            broker: parts.broker.connection(),
+            database: parts.database.clone(),
+        };
+        gauges.update();
+        tasks.keep("gauges", gauges.run(to_the_end.clone()));
+        let told = health.clone().with_stages(stages.clone());
+        let address = admin.local_addr().unwrap_or(config.admin_addr.0);
+        let live = Live::new(stop.clone());
+        let shown = (health.clone(), stages, live.clone());
+        let pages = http::admin::routes(serve::admin(&parts, &config, address, shown));
+        tasks.take("live", live.run(Arc::clone(&parts.broker)));
+        let admin_limits = serve::admin_limits(&config);
         if let Some(listener) = api {
             let limits = serve::api_limits(&config);
-            let router = http::router(serve::api(&parts, &config, health, limits.connections));
+            let operators_page = serve::is_open(&parts, &config, address).then_some(address);
+            let held = (limits.connections, operators_page);
+            let router = http::router(serve::api(&parts, &config, health, held));
             tasks.take(
                 "http",
                 server::serve(listener, router, limits, stop.clone()),
@@ -275,6 +296,12 @@ impl App {
         if let Some((consumers, worker)) = worker {
             tasks.take("worker", worker.run(consumers, stop));
         }
+        // Last, so that the first answer of `/metrics` has the series of all tasks.
+        let router = http::admin_router(told, render_metrics, pages);
+        tasks.keep(
+            "admin",
+            server::serve(admin, router, admin_limits, to_the_end.clone()),
+        );
         (tasks, to_the_end)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::dead_letters::DeadLettersInDatabase;
+use super::dead_letters::{DeadLettersInDatabase, FromQueue, FromTable};
 use super::issuer::simulated_issuer;
 use super::{AppError, requests};
 use crate::broker::embedded::Embedded;
@@ -11,6 +11,7 @@ use crate::broker::{Broker, Queue};
 use crate::callbacks::Callbacks;
 use crate::callbacks::bindings::Keys;
 use crate::config::{Backend, Config};
+use crate::http::admin::dead_letters::ReadDeadLetters;
 use crate::http::wait::Waiters;
 use crate::intake::consumer::Orders;
 use crate::payments::Acceptor;
@@ -23,7 +24,7 @@ use crate::store::Store;
 use crate::vault::SealKeys;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::vital::Vital;
-use crate::worker::{Authorizer, UnknownPayments, Worker};
+use crate::worker::{Authorizer, ProcessorCalls, UnknownPayments, Worker};
 
 /// Requests that may wait at the same time; further ones are answered at once with the payment's current state.
 const MOST_WAITERS: usize = 10_000;
@@ -38,6 +39,8 @@ pub(super) struct Parts {
     pub seal: Arc<SealKeys>,
     pub backlog: Backlog,
     pub waiters: Arc<Waiters>,
+    /// Reads dead letters for the operators' page.
+    pub dead_letters: Arc<dyn ReadDeadLetters>,
     /// The tasks of the simulated issuer's ledger.
     ledger: Vec<Vital>,
 }
@@ -54,7 +57,7 @@ impl Parts {
     /// Opens the store, starts connecting to the broker, and connects the parts; the caller still has to run the relay's
     /// tasks.
     pub(super) async fn make(config: &Config) -> Result<(Self, RelayTasks), AppError> {
-        let (database, broker) = backend(config).await?;
+        let (database, broker, dead_letters) = backend(config).await?;
         let (commands, handed_over) = Commands::new(database.clone(), config.ids, config.leases);
         let relay = relay(
             Arc::clone(&broker),
@@ -85,6 +88,7 @@ impl Parts {
             seal,
             backlog,
             waiters,
+            dead_letters,
             ledger,
         };
         Ok((parts, relay))
@@ -112,6 +116,7 @@ impl Parts {
                 seal: Arc::clone(&self.seal),
                 schedule: config.retry,
                 timeout: config.processor_timeout,
+                calls: ProcessorCalls::new(),
             },
             backlog: self.backlog.clone(),
             clients: config.clients.clone(),
@@ -134,7 +139,10 @@ impl Parts {
     }
 }
 
-async fn backend(config: &Config) -> Result<(Store, Arc<dyn Broker>), AppError> {
+/// The store, the broker, and where its dead letters are read.
+type Servers = (Store, Arc<dyn Broker>, Arc<dyn ReadDeadLetters>);
+
+async fn backend(config: &Config) -> Result<Servers, AppError> {
     match &config.backend {
         Backend::Embedded { data_dir } => {
             let (database, dead_letters) = Store::embedded(&data_dir.join("payments.db"));
@@ -142,13 +150,14 @@ async fn backend(config: &Config) -> Result<(Store, Arc<dyn Broker>), AppError> 
             // Only one process at a time uses the embedded store: work under way and its messages ended with the previous
             // process.
             database.end_all_claims().await?;
-            let keeper = Arc::new(DeadLettersInDatabase(dead_letters));
+            let keeper = Arc::new(DeadLettersInDatabase(dead_letters.clone()));
             let broker = Embedded::keeping_dead_letters(keeper)?;
             let keys = Keys::of(&config.clients);
             broker
                 .bind_results(Queue::Callbacks, &keys.wanted, &[])
                 .await?;
-            Ok((database, Arc::new(broker)))
+            let dead_letters = Arc::new(FromTable(dead_letters));
+            Ok((database, Arc::new(broker), dead_letters))
         }
         Backend::Servers {
             database,
@@ -162,8 +171,9 @@ async fn backend(config: &Config) -> Result<(Store, Arc<dyn Broker>), AppError> 
             options.topology = options
                 .topology
                 .with_results(Queue::Callbacks, &keys.wanted);
-            let broker = RabbitMq::new(options);
-            Ok((database, Arc::new(broker)))
+            let broker: Arc<dyn Broker> = Arc::new(RabbitMq::new(options));
+            let dead_letters = Arc::new(FromQueue::new(Arc::clone(&broker)));
+            Ok((database, broker, dead_letters))
         }
     }
 }

@@ -10,12 +10,10 @@ use crate::domain::rfc3339;
 use crate::domain::{ClientName, PaymentId, Timestamp};
 use crate::wire::result::{CLIENT_HEADER, PAYMENT_ID_HEADER};
 
-/// Header with the number of calls so far.
-pub const TRIES_HEADER: &str = "callback-tries";
-
-/// Headers with the reason and the error text of the last failure.
-pub const REASON_HEADER: &str = "callback-reason";
-pub const ERROR_HEADER: &str = "callback-error";
+pub use crate::wire::result::{
+    CALLBACK_ERROR_HEADER as ERROR_HEADER, CALLBACK_REASON_HEADER as REASON_HEADER,
+    CALLBACK_TRIES_HEADER as TRIES_HEADER,
+};
 
 /// Header with the time at which the event first arrived, RFC 3339.
 const FIRST_AT_HEADER: &str = "callback-first-at";

@@ -1,5 +1,23 @@
 //! Why a callback was not delivered, and what that shows about its receiver.
 
+/// Every reason of a [`Failure`].
+pub const REASONS: [&str; 14] = [
+    "address_refused",
+    "client_error",
+    "event_unreadable",
+    "gone",
+    "not_reached",
+    "not_trusted",
+    "not_understood",
+    "not_updated",
+    "order_id_too_large",
+    "receiver_away",
+    "redirect",
+    "server_error",
+    "timeout",
+    "tls_unusable",
+];
+
 /// Why a call did not deliver its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

@@ -10,7 +10,7 @@ pub mod bindings;
 mod circuit;
 mod clock;
 pub mod event;
-mod failure;
+pub mod failure;
 mod receivers;
 mod request;
 mod resolver;
@@ -30,6 +30,7 @@ use crate::broker::{Broker, Consumer, Delivery, Publication, Queue};
 use crate::clients::Clients;
 use crate::clients::callback::Callback;
 use crate::domain::Timestamp;
+use crate::metric;
 use crate::payments::backlog::Backlog;
 use crate::payments::commands::Commands;
 use crate::payments::outbox::Message;
@@ -252,7 +253,7 @@ impl Callbacks {
                  dead letter in the end: is DATABASE_URL the database of this virtual host?"
             );
         }
-        metrics::counter!("callbacks_for_unknown_payments").increment(1);
+        metrics::counter!(metric::CALLBACKS_FOR_UNKNOWN_PAYMENTS).increment(1);
         if let Ok(_place) = self.unknown.try_acquire() {
             tokio::select! {
                 () = tokio::time::sleep(UNKNOWN_PAUSE) => {}
@@ -288,7 +289,7 @@ impl Callbacks {
         if event.is_new() && self.backlog.messages_waiting() >= self.settings.backlog_limit {
             // Drops the callback rather than fill the disk. The payment still has its outcome.
             tracing::warn!(event.id, client = %event.client, "too many callbacks wait: this one is not tried again");
-            metrics::counter!("callbacks_dropped", "client" => event.client.to_string())
+            metrics::counter!(metric::CALLBACKS_DROPPED, "client" => event.client.to_string())
                 .increment(1);
             return Ok(());
         }
@@ -298,13 +299,15 @@ impl Callbacks {
     async fn give_up(&self, event: &Event, failure: &Failure) -> Result<(), StoreError> {
         let Failure { reason, error, .. } = failure;
         tracing::warn!(event.id, client = %event.client, reason, error, event.tries, "a callback has failed and becomes a dead letter");
-        metrics::counter!("callbacks_given_up", "client" => event.client.to_string(), "reason" => reason.clone())
+        metrics::counter!(metric::CALLBACKS_GIVEN_UP, "client" => event.client.to_string(), "reason" => reason.clone())
             .increment(1);
         let body = serde_json::from_str(&event.body).unwrap_or_default();
         let error = format!("{error} Calls: {}.", event.tries);
         let letter =
             dead_letter::undelivered(reason, &error, &event.client, &event.original(), &body);
-        self.enqueue(letter, None).await
+        self.enqueue(letter, None).await?;
+        metrics::counter!(metric::DEAD_LETTERS, "reason" => reason.clone()).increment(1);
+        Ok(())
     }
 
     async fn enqueue(
@@ -326,7 +329,7 @@ fn report(event: &Event, failure: Option<&Failure>) {
     match failure {
         None => {
             tracing::debug!(event.id, client, event.tries, "a callback was delivered");
-            metrics::counter!("callbacks_delivered", "client" => client).increment(1);
+            metrics::counter!(metric::CALLBACKS_DELIVERED, "client" => client).increment(1);
         }
         Some(failure) if failure.evidence == Evidence::Answers && event.tries == 1 => {
             let Failure { reason, error, .. } = failure;
@@ -355,5 +358,5 @@ fn report(event: &Event, failure: Option<&Failure>) {
 
 fn count_failure(client: &str, reason: &str) {
     let labels = [("client", client.to_owned()), ("reason", reason.to_owned())];
-    metrics::counter!("callbacks_failed", &labels).increment(1);
+    metrics::counter!(metric::CALLBACKS_FAILED, &labels).increment(1);
 }

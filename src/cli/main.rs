@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
-use super::{check, configuration, dead_letters, demo, keys, output, payments, serve, setup};
+use super::{
+    check, configuration, dead_letters, demo, keys, output, payments, serve, setup, trigger,
+};
 use crate::config::{self, Role};
 use crate::telemetry;
 
@@ -36,8 +39,15 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Sends payments of every kind through the service and shows how each one ended
     Demo(demo::DemoArgs),
+    /// Sends one payment with a test card, and an operation on it, through the running service, and shows how it ended
+    Trigger(trigger::TriggerArgs),
     /// Creates an API key, a key to seal cards with, and a secret for callbacks
-    Keys,
+    Keys(keys::KeysArgs),
+    /// Prints a script that completes commands and options in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 /// Runs the command in the arguments.
@@ -56,11 +66,22 @@ pub fn main() -> ExitCode {
         Some(Command::DeadLetters(options)) => runtime.block_on(dead_letters::run(options)),
         Some(Command::Payments(options)) => runtime.block_on(payments::run(options)),
         Some(Command::Demo(options)) => runtime.block_on(demo::run(options)),
-        Some(Command::Keys) => keys::print(),
+        Some(Command::Trigger(options)) => runtime.block_on(trigger::run(options)),
+        Some(Command::Keys(options)) => keys::print(&options),
+        Some(Command::Completions { shell }) => completions(shell),
     };
     // Tasks that are still running have had their time.
     runtime.shutdown_background();
     output::exit_code(code)
+}
+
+/// Prints the script. It is written to memory first: `generate` panics if its output cannot be written.
+fn completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    let mut command = Arguments::command();
+    clap_complete::generate(shell, &mut command, env!("CARGO_PKG_NAME"), &mut script);
+    crate::out!("{}", String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
 }
 
 async fn run_role(role: Role) -> ExitCode {

@@ -9,8 +9,10 @@ mod main;
 pub mod open;
 pub mod output;
 pub mod payments;
+mod promise;
 pub mod reach;
 pub mod serve;
 pub mod setup;
+pub mod trigger;
 
 pub use main::main;

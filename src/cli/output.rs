@@ -2,9 +2,11 @@
 //! a closed pipe is ignored, and a full disk gives one line and an exit code.
 
 use std::fmt::Arguments;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// sysexits.h: the output cannot be written.
 const EX_IOERR: u8 = 74;
@@ -58,6 +60,61 @@ fn note(written: std::io::Result<()>) {
     if before == OPEN && state == BROKEN {
         crate::errln!("payment-service: the output cannot be written: {error}");
     }
+}
+
+/// Whether somebody can still read standard output. A command that prints little must ask: otherwise it would not notice
+/// that its reader has closed the pipe.
+pub fn is_read() -> bool {
+    let stdout = std::io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    // Errors and hang-ups are always reported.
+    if let Ok(1..) = poll(&mut polled, Some(&Timespec::default()))
+        && polled[0]
+            .revents()
+            .intersects(PollFlags::ERR | PollFlags::HUP)
+    {
+        note(Err(ErrorKind::BrokenPipe.into()));
+    }
+    STANDARD_OUTPUT.load(Ordering::Relaxed) == OPEN
+}
+
+/// Writes a line to standard error if that is a terminal: for people only.
+pub fn note_on_terminal(text: &str) {
+    if std::io::stderr().is_terminal() {
+        crate::errln!("{text}");
+    }
+}
+
+/// A colour on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paint {
+    /// It went well.
+    Green,
+    /// Refused or canceled: an outcome, not an error.
+    Yellow,
+    /// It failed.
+    Red,
+}
+
+/// The text in this colour, if standard output is a terminal and `NO_COLOR` is not set (no-color.org).
+pub fn painted(text: &str, paint: Option<Paint>) -> String {
+    match paint {
+        Some(paint) if has_colours() => {
+            let code = match paint {
+                Paint::Green => 32,
+                Paint::Yellow => 33,
+                Paint::Red => 31,
+            };
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn has_colours() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !set("NO_COLOR") && !is_dumb
 }
 
 /// Prints an error with its causes.

@@ -1,7 +1,5 @@
 //! Runs a role until a signal stops it; a second signal ends the process at once.
 
-use std::sync::Arc;
-
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -9,13 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
 use crate::config::{Backend, Config};
+use crate::telemetry;
 
 /// Builds and runs the app; logs its addresses.
 pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppError> {
     let role = config.role;
     let first_contact = FirstContact::of(&config);
     let ignored = ignore_signals()?;
-    let app = App::build(config, Arc::new(move || metrics.render())).await?;
+    let clients = config.clients.clone();
+    telemetry::create_series(role, &clients);
+    let render = telemetry::renderer(metrics.clone());
+    let app = App::build(config, render).await?;
+    let maintained = tokio::spawn(telemetry::maintain(metrics, role, clients));
     if let Some(address) = app.api_addr() {
         tracing::info!("REST on http://{address}");
         tracing::info!("documentation on http://{address}/docs");
@@ -40,6 +43,7 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
     tokio::spawn(stop_on_signal(stop.clone()));
     let ended = app.run(stop).await;
     ignored.abort();
+    maintained.abort();
     ended
 }
 

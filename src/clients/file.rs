@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{CAPTURE_WITHIN, Directory, Entry, callback};
 use crate::domain::{ClientName, Funding, WebOrigin};
 use crate::wire::fields::{Faults, FieldError, Object};
@@ -32,7 +34,19 @@ const LONGEST_DISPLAY_NAME: usize = 64;
 
 /// Reads the file's content.
 pub fn parse(content: &[u8], methods: &Methods) -> Result<Directory, Vec<FieldError>> {
-    let document = json::parse(content).map_err(|unreadable| match unreadable {
+    let document = document(content)?;
+    let mut faults = Faults::default();
+    let entries = Object::root(&document, &mut faults)
+        .and_then(|fields| clients(&fields, methods, &mut faults));
+    faults.settle(entries.map(|entries| Directory {
+        entries,
+        everyone: None,
+    }))
+}
+
+/// The JSON of a file.
+pub fn document(content: &[u8]) -> Result<Value, Vec<FieldError>> {
+    json::parse(content).map_err(|unreadable| match unreadable {
         Unreadable::Fields(faults) => faults,
         other => {
             let message = format!("The file {other}.");
@@ -42,14 +56,7 @@ pub fn parse(content: &[u8], methods: &Methods) -> Result<Directory, Vec<FieldEr
                 message,
             }]
         }
-    })?;
-    let mut faults = Faults::default();
-    let entries = Object::root(&document, &mut faults)
-        .and_then(|fields| clients(&fields, methods, &mut faults));
-    faults.settle(entries.map(|entries| Directory {
-        entries,
-        everyone: None,
-    }))
+    })
 }
 
 fn clients(fields: &Object, methods: &Methods, faults: &mut Faults) -> Option<Vec<Entry>> {
@@ -96,8 +103,9 @@ impl<'m> Taken<'m> {
 
 fn client(fields: &Object, taken: &mut Taken<'_>, faults: &mut Faults) -> Option<Entry> {
     fields.refuse_unknown(&FIELDS, &[], faults);
-    let name = name(fields, taken, faults);
-    let keys = keys(fields, taken, faults);
+    let name = name(fields, &mut taken.names, faults);
+    let wanted = "a list with the SHA-256 of each API key";
+    let keys = digests(fields, ("api_key_sha256", wanted), &mut taken.keys, faults);
     let rabbitmq_user = user(fields, taken, faults);
     let weight = weight(fields, faults);
     let capture_within = capture_within(fields, faults);
@@ -224,30 +232,33 @@ fn unknown_fields(fields: &Object, faults: &mut Faults) -> Option<UnknownFields>
     choice
 }
 
-fn name(fields: &Object, taken: &mut Taken<'_>, faults: &mut Faults) -> Option<ClientName> {
+/// A name that no earlier entry has.
+pub fn name(
+    fields: &Object,
+    taken: &mut HashSet<ClientName>,
+    faults: &mut Faults,
+) -> Option<ClientName> {
     let text = fields.text("name", "1 to 64 of a-z, 0-9, - and _", faults)?;
     let Ok(name) = ClientName::parse(text) else {
         let message = "must be 1 to 64 of a-z, 0-9, - and _";
         faults.add(fields.path("name"), "invalid_name", message);
         return None;
     };
-    if !taken.names.insert(name.clone()) {
-        faults.add(
-            fields.path("name"),
-            "repeated",
-            "is already taken by an earlier client",
-        );
+    if !taken.insert(name.clone()) {
+        faults.add(fields.path("name"), "repeated", "is already taken");
     }
     Some(name)
 }
 
-fn keys(fields: &Object, taken: &mut Taken<'_>, faults: &mut Faults) -> Option<Vec<[u8; 32]>> {
-    let path = fields.path("api_key_sha256");
-    let wanted = "a list with the SHA-256 of each API key";
-    let Some(listed) = fields
-        .required("api_key_sha256", wanted, faults)?
-        .as_array()
-    else {
+/// A list of SHA-256 digests that no earlier entry has.
+pub fn digests(
+    fields: &Object,
+    (field, wanted): (&str, &str),
+    taken: &mut HashSet<[u8; 32]>,
+    faults: &mut Faults,
+) -> Option<Vec<[u8; 32]>> {
+    let path = fields.path(field);
+    let Some(listed) = fields.required(field, wanted, faults)?.as_array() else {
         faults.add(path, "wrong_type", format!("must be {wanted}"));
         return None;
     };
@@ -261,7 +272,7 @@ fn keys(fields: &Object, taken: &mut Taken<'_>, faults: &mut Faults) -> Option<V
         if decoded.is_none() {
             let message = "must be a SHA-256 as 64 hexadecimal digits";
             faults.add(path, "invalid_digest", message);
-        } else if !taken.keys.insert(digest) {
+        } else if !taken.insert(digest) {
             faults.add(path, "repeated", "is listed twice");
         } else {
             keys.push(digest);

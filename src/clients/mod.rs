@@ -29,6 +29,7 @@
 pub mod address;
 pub mod callback;
 mod file;
+pub mod operators;
 pub mod secret;
 
 use std::path::{Path, PathBuf};
@@ -150,6 +151,13 @@ impl Clients {
     /// The number of clients in the file.
     pub fn number(&self) -> usize {
         self.known.load().entries.len()
+    }
+
+    /// The names of all clients.
+    pub fn names(&self) -> Vec<ClientName> {
+        let directory = self.known.load();
+        let entries = directory.entries.iter().map(|entry| &entry.name);
+        entries.chain(&directory.everyone).cloned().collect()
     }
 
     /// The client of every caller when there is no file.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 
 use super::Role;
-use super::reader::Reader;
+use super::reader::{Fault, Reader};
 
 /// Limits for callers.
 #[derive(Debug, Clone, Copy)]
@@ -38,16 +38,27 @@ impl HttpLimits {
     }
 }
 
-pub(super) fn listen_addr(
+/// Reads only `LISTEN_ADDR`, for commands that call the service.
+pub fn listen_addr(variable: &dyn Fn(&str) -> Option<String>) -> Result<SocketAddr, Vec<Fault>> {
+    let mut reader = Reader::new(variable);
+    let address = parsed(&mut reader);
+    reader.finish(address)
+}
+
+fn parsed(reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    reader.parsed(
+        "LISTEN_ADDR",
+        "127.0.0.1:5009",
+        "an address such as 127.0.0.1:5009",
+    )
+}
+
+pub(super) fn checked_listen_addr(
     role: Role,
     has_clients: bool,
     reader: &mut Reader<'_>,
 ) -> Option<SocketAddr> {
-    let address: SocketAddr = reader.parsed(
-        "LISTEN_ADDR",
-        "127.0.0.1:5009",
-        "an address such as 127.0.0.1:5009",
-    )?;
+    let address = parsed(reader)?;
     let loopback = match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_loopback(),

@@ -17,8 +17,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use admin::admin_addr;
-pub use http::HttpLimits;
+pub use admin::{AdminSettings, admin_addr};
+pub use http::{HttpLimits, listen_addr};
 pub use log::{LogFormat, LogSettings};
 pub use reader::Fault;
 use reader::Reader;
@@ -57,6 +57,8 @@ pub struct Config {
     pub listen_addr: SocketAddr,
     /// `ADMIN_ADDR`, and whether another free port may be used instead (it was not set).
     pub admin_addr: (SocketAddr, bool),
+    /// `ADMIN_HOSTS`, `ADMIN_FILE`: who may open the operators' page.
+    pub admin: AdminSettings,
     /// The clients of `CLIENTS_FILE`.
     pub clients: Clients,
     /// `DEFAULT_CLIENT`: the client of messages without `user-id`.
@@ -152,7 +154,7 @@ impl Config {
         let embedded = matches!(backend, Some(Backend::Embedded { .. }));
         let seal_keys = seal_keys(backend.as_ref(), reader);
         let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
-        let listen_addr = http::listen_addr(role, clients_file.is_some(), reader);
+        let listen_addr = http::checked_listen_addr(role, clients_file.is_some(), reader);
         let clients = match clients_file.as_deref() {
             Some(path) => Clients::load_with(path, methods),
             None => Ok(Clients::single_with(methods)),
@@ -160,6 +162,7 @@ impl Config {
         let clients = reader.checked("CLIENTS_FILE", clients);
         let admin_set = reader.is_set("ADMIN_ADDR");
         let admin_addr = admin::read(reader);
+        let admin = admin::settings(reader);
         let processor_timeout = reader.duration("PROCESSOR_TIMEOUT", Duration::from_secs(5));
         let ids = id_space(reader);
         let relay = RelaySettings {
@@ -211,6 +214,7 @@ impl Config {
             backend: backend?,
             listen_addr: listen_addr?,
             admin_addr: (admin_addr?, !admin_set),
+            admin,
             default_client: default_client.or_else(|| clients.as_ref()?.default_client()),
             clients: clients?,
             seal_keys: seal_keys?,

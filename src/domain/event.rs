@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{PaymentId, Timestamp};
+use super::{PaymentId, PaymentStatus, Timestamp};
 
 /// A UUIDv7: the id both in the history and of the published event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +90,27 @@ impl EventKind {
             Self::Declined => "declined",
             Self::Failed => "failed",
             Self::Canceled => "canceled",
+        }
+    }
+
+    /// The payment's status from this event on; none if the event leaves it unchanged.
+    pub fn status(self) -> Option<PaymentStatus> {
+        match self {
+            Self::Accepted => Some(PaymentStatus::RequiresPaymentMethod),
+            Self::AttemptStarted | Self::CaptureStarted | Self::VoidStarted => {
+                Some(PaymentStatus::Processing)
+            }
+            Self::RequiresCapture => Some(PaymentStatus::RequiresCapture),
+            Self::Succeeded => Some(PaymentStatus::Succeeded),
+            Self::Declined => Some(PaymentStatus::Declined),
+            Self::Failed => Some(PaymentStatus::Failed),
+            Self::Canceled => Some(PaymentStatus::Canceled),
+            Self::TryFailed
+            | Self::ReversalStarted
+            | Self::OperationTryFailed
+            | Self::RefundStarted
+            | Self::RefundSucceeded
+            | Self::RefundFailed => None,
         }
     }
 

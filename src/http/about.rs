@@ -27,6 +27,8 @@ struct AboutPage {
     needs_key: bool,
     /// The newest payment, where the page may show it.
     payment: Option<i64>,
+    /// The operators' page, where it can be opened without a token.
+    operators: Option<std::net::SocketAddr>,
 }
 
 /// JSON by default; the page for a caller that ranks HTML above JSON.
@@ -38,6 +40,7 @@ pub async fn about(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response 
             "service": env!("CARGO_PKG_NAME"),
             "status": "running",
             "version": env!("CARGO_PKG_VERSION"),
+            "processor": api.processor,
         });
         Json(running).into_response()
     };
@@ -55,6 +58,7 @@ async fn page(api: &Api) -> Response {
             Some(client) => newest(api, client).await.map(|id| id.0),
             None => None,
         },
+        operators: api.operators_page,
     };
     let html = match view.render() {
         Ok(html) => html,

@@ -10,9 +10,11 @@ use axum::http::request::Parts;
 
 use super::Api;
 use super::admission::Turn;
+use super::observed::Known;
 use super::problem::{Kind, Problem};
 use crate::clients::Clients;
 use crate::domain::ClientName;
+use crate::metric;
 
 /// The client that makes a request, and its turn. A handler with this argument serves only that client, and counts among
 /// its requests until the turn is dropped.
@@ -28,10 +30,12 @@ impl FromRequestParts<Arc<Api>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let client = identify(&api.clients, &parts.headers)?;
+        Known::client(parts, &client);
         if let Some(turn) = api.admission.admit(&client) {
             return Ok(Self(client, turn));
         }
-        metrics::counter!("http_requests_refused", "client" => client.to_string()).increment(1);
+        metrics::counter!(metric::HTTP_REQUESTS_REFUSED, "client" => client.to_string())
+            .increment(1);
         tokio::time::sleep(REFUSED_AFTER).await;
         let sentence = "Too many of your requests are under way; send fewer at the same time.";
         Err(Problem::new(Kind::TooManyRequests, sentence))

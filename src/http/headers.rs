@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::http::header::IF_NONE_MATCH;
 use axum::http::request::Parts;
 
+use super::observed::Known;
 use super::problem::{Kind, Problem};
 use crate::domain::card::holds_card_number;
 use crate::domain::{OperationId, PaymentId};
@@ -28,7 +29,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
                 "There is no such payment: payment ids are whole numbers, as in /payments/42.";
             return Err(Problem::new(Kind::NotFound, sentence));
         };
-        tracing::Span::current().record("payment.id", number);
+        Known::payment(parts, PaymentId(number));
         Ok(Self(PaymentId(number)))
     }
 }

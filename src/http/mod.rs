@@ -4,6 +4,7 @@
 //! and publishes nothing.
 
 mod about;
+pub mod admin;
 pub mod admission;
 mod answer;
 pub mod auth;
@@ -14,6 +15,8 @@ mod events;
 mod headers;
 pub mod health;
 mod list;
+mod measure;
+pub mod observed;
 pub mod openapi;
 mod operations;
 mod page;
@@ -64,8 +67,12 @@ pub struct Api {
     pub max_wait: Duration,
     /// How long `process` waits unless the request sets another time: its callers are synchronous.
     pub process_wait: Duration,
+    /// What authorizes payments: `simulated`, or the name of a real processor.
+    pub processor: &'static str,
     /// The test cards shown on the page; empty where cards are real.
     pub test_cards: &'static [TestCard],
+    /// The operators' page, where it can be opened from this machine without a token.
+    pub operators_page: Option<std::net::SocketAddr>,
     /// The clock, to check how far ahead a card expires and how old a form is.
     pub now: fn() -> Timestamp,
 }

@@ -68,8 +68,11 @@ pub async fn cancel(
     let currency = currency(&api, &client, id).await?;
     let rules = api.clients.rules(&client);
     // There is nothing to say; but a client that sends an amount does not mean to release everything.
+    // Some callers send `null` where they have nothing to send.
     let kind = OperationKind::Void;
-    parse_operation(&body, kind, (currency, false), rules.unknown_fields)?;
+    if !body.is_null() {
+        parse_operation(&body, kind, (currency, false), rules.unknown_fields)?;
+    }
     let origin = origin(&headers);
     let canceled = api.acceptor.cancel(&client, id, (key, origin)).await?;
     let prefer = Prefer::parse(&headers, api.max_wait);

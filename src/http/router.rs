@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::trace::TraceLayer;
-use tracing::{Span, debug_span, field};
 
 use super::health::{self, Health};
+use super::measure::{Measures, measure};
+use super::observed::observed;
 use super::problem::{Kind, Problem};
 use super::{
     Api, about, body, card_tokens, docs, events, list, operations, page, payments, process,
 };
+use crate::watchdog::vital::count_panics;
 
 /// How long a request may take in addition to waiting: reading a slow body, and a store at its limit.
 const WORKING_TIME: Duration = Duration::from_secs(30);
@@ -28,6 +29,7 @@ const WORKING_TIME: Duration = Duration::from_secs(30);
 pub fn router(api: Api) -> Router {
     let longest = api.max_wait.max(api.process_wait) + WORKING_TIME;
     let health = health_routes(api.health.clone());
+    count_panics("http", 0);
     let routes = Router::new()
         .route("/", get(about::about))
         .route("/payments", post(payments::create).get(list::list))
@@ -54,22 +56,17 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state(longest, within))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(not_stored))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_request(())
-                .on_body_chunk(())
-                .on_eos(())
-                .on_failure(())
-                .on_response(|response: &Response, took: Duration, span: &Span| {
-                    span.record("http.status", response.status().as_u16());
-                    tracing::debug!(took = ?took, "answered");
-                }),
-        )
+        .layer(middleware::from_fn_with_state(Measures::new(), measure))
+        .layer(middleware::from_fn(observed))
 }
 
-/// The operators' address: `/metrics` (the output of `render`, in Prometheus' text format) and `/health/*`.
-pub fn admin_router(health: Health, render: Arc<dyn Fn() -> String + Send + Sync>) -> Router {
+/// The operators' address: `/metrics` (the output of `render`, in Prometheus' text format), `/health/*`, and the pages,
+/// which check who may open them.
+pub fn admin_router(
+    health: Health,
+    render: Arc<dyn Fn() -> String + Send + Sync>,
+    pages: Router,
+) -> Router {
     let metrics = move || {
         let text = render();
         let text_form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -77,7 +74,8 @@ pub fn admin_router(health: Health, render: Arc<dyn Fn() -> String + Send + Sync
     };
     let routes = Router::new()
         .route("/metrics", get(metrics))
-        .merge(health_routes(health));
+        .merge(health_routes(health))
+        .merge(pages);
     guarded(routes)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(not_stored))
@@ -122,6 +120,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("nothing");
+    count_panics("http", 1);
     tracing::error!(panic = said, "a handler panicked");
     Problem::internal().into_response()
 }
@@ -134,19 +133,4 @@ async fn not_stored(mut response: Response) -> Response {
         .entry(CACHE_CONTROL)
         .or_insert(no_store);
     response
-}
-
-/// One span for each request, without headers, query and body: they hold keys and cards.
-fn span(request: &Request) -> Span {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str);
-    debug_span!(
-        "http",
-        http.method = %request.method(),
-        http.route = route,
-        http.status = field::Empty,
-        payment.id = field::Empty,
-    )
 }

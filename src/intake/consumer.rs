@@ -16,6 +16,7 @@ use super::order_reader::OrderReader;
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::domain::MethodForm;
 use crate::domain::card::without_card_number;
+use crate::metric;
 use crate::payments::commands::Commands;
 use crate::payments::outbox::Refused;
 use crate::payments::row_ids::RowIds;
@@ -23,7 +24,7 @@ use crate::payments::{AcceptError, Acceptor};
 use crate::store::StoreError;
 use crate::watchdog::pulse::Pulse;
 use crate::wire::order::Refusal;
-use crate::wire::{dead_letter, result};
+use crate::wire::{TRACEPARENT, dead_letter, is_traceparent, result, trace_id};
 
 /// Messages worked on at the same time: about one group commit.
 const UNDER_WAY: u16 = 256;
@@ -114,9 +115,10 @@ impl Orders {
             fields = fields.join(", "),
             client = refusal.client.as_ref().map(|c| c.as_str()),
             message.id = shown_id(&delivery),
+            trace_id = trace_of(&delivery),
             "a request by message was refused"
         );
-        metrics::counter!("requests_refused", "reason" => refusal.reason).increment(1);
+        metrics::counter!(metric::MESSAGES_REFUSED, "reason" => refusal.reason).increment(1);
         let mut publications = vec![dead_letter::publication(&delivery, &refusal)];
         let ids = [RowIds::draw(), RowIds::draw()];
         if let Some(client) = &refusal.client {
@@ -132,7 +134,10 @@ impl Orders {
             ));
         }
         match self.commands.refuse(Refused { publications, ids }).await {
-            Ok(()) => delivery.settle.acknowledge().await,
+            Ok(()) => {
+                metrics::counter!(metric::DEAD_LETTERS, "reason" => refusal.reason).increment(1);
+                delivery.settle.acknowledge().await;
+            }
             Err(error) => {
                 tracing::error!(%error, "a refusal could not be recorded; the message is rejected");
                 delivery.settle.reject().await;
@@ -145,6 +150,14 @@ impl Orders {
 fn shown_id(delivery: &Delivery) -> Option<&str> {
     let id = delivery.properties.message_id.as_deref();
     id.map(without_card_number)
+}
+
+/// The trace id of the message, if it has a valid one.
+fn trace_of(delivery: &Delivery) -> Option<&str> {
+    let traceparent = delivery.properties.headers.get(TRACEPARENT)?;
+    is_traceparent(traceparent)
+        .then(|| trace_id(traceparent))
+        .flatten()
 }
 
 /// The refusal of a message that can never be accepted; none if it can be tried again, because only the store or the

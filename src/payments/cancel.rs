@@ -6,8 +6,9 @@ use super::AcceptError;
 use super::acceptor::{Acceptor, quarantined};
 use super::advance::Advanced;
 use super::apply::Advance;
+use super::outcomes;
 use super::row_ids::RowIds;
-use crate::domain::{ClientName, Payment, PaymentId, Refusal, Trigger};
+use crate::domain::{ClientName, Origin, Payment, PaymentId, Refusal, Trigger};
 
 impl Acceptor {
     /// Cancels a payment that waits for a card; one that is already canceled is returned unchanged.
@@ -15,6 +16,7 @@ impl Acceptor {
         &self,
         client: &ClientName,
         id: PaymentId,
+        origin: &Origin,
     ) -> Result<Payment, AcceptError> {
         let advance = Advance {
             payment: id,
@@ -28,7 +30,10 @@ impl Acceptor {
         };
         let advancing = async { Ok(self.commands.advance(advance).await?) };
         match self.answered(advancing).await? {
-            Advanced::Moved(payment) => Ok(payment),
+            Advanced::Moved(payment) => {
+                outcomes::of_payment(&payment, origin);
+                Ok(payment)
+            }
             Advanced::Refused(Refusal::Canceled, payment) => Ok(payment),
             Advanced::Refused(refusal, _) => Err(refusal.into()),
             Advanced::AnotherAttempt(_) | Advanced::NotFound | Advanced::TokenRefused(_) => {

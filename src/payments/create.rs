@@ -7,7 +7,8 @@ use super::acceptor::Acceptor;
 use super::draft::NewPayment;
 use super::methods::Resolved;
 use super::row_ids::RowIds;
-use super::{AcceptError, Accepted, Submission, WayIn};
+use super::{AcceptError, Accepted, Submission, WayIn, outcomes};
+use crate::domain::PaymentStatus;
 use crate::store::StoreError;
 use crate::store::rows::{Idempotency, StoredPayment};
 
@@ -112,10 +113,15 @@ impl Acceptor {
             ids: RowIds::draw(),
         };
         match self.commands.accept(payment).await? {
-            AcceptOutcome::Accepted(payment) => Ok(Accepted {
-                payment: *payment,
-                replayed: false,
-            }),
+            AcceptOutcome::Accepted(payment) => {
+                if payment.status == PaymentStatus::Processing {
+                    outcomes::count_attempt(&payment);
+                }
+                Ok(Accepted {
+                    payment: *payment,
+                    replayed: false,
+                })
+            }
             AcceptOutcome::Existing(known) => self.replay(&known, fingerprinted),
             AcceptOutcome::TokenRefused(fault) => Err(fault.into()),
             AcceptOutcome::KeyOfOperation => Err(AcceptError::KeyReused),

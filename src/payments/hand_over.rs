@@ -6,6 +6,7 @@
 use tokio::sync::mpsc;
 
 use crate::broker::Lane;
+use crate::metric;
 use crate::payments::outgoing::Outgoing;
 
 /// Maximum number of messages that wait in memory for their first publication.
@@ -58,7 +59,7 @@ impl HandOver {
                 Lane::Replies => &self.replies,
             };
             if lane.try_send(message).is_err() {
-                metrics::counter!("relay_left_to_sweep").increment(1);
+                metrics::counter!(metric::RELAY_LEFT_TO_SWEEP).increment(1);
             }
         }
     }

@@ -22,11 +22,13 @@ mod model;
 pub mod operate;
 pub mod operations;
 pub mod outbox;
+pub mod outcomes;
 pub mod outgoing;
 pub mod postpone;
 mod present_card;
 pub mod presented_card;
 pub mod row_ids;
+pub mod story;
 #[cfg(test)]
 mod tests;
 pub mod tokens;

@@ -171,7 +171,7 @@ impl Acceptor {
         let refusal = if is_used {
             None
         } else {
-            match self.cancel_open(client, id).await {
+            match self.cancel_open(client, id, &origin).await {
                 Err(AcceptError::Refused(refusal)) => Some(refusal),
                 canceled => return canceled.map(Canceled::new),
             }

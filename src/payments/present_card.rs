@@ -6,7 +6,7 @@ use super::acceptor::{Acceptor, quarantined};
 use super::advance::Advanced;
 use super::apply::Advance;
 use super::row_ids::RowIds;
-use super::{AcceptError, Presented};
+use super::{AcceptError, Presented, outcomes};
 use crate::domain::{ClientName, Payment, PaymentId, PaymentMethod, Refusal, Trigger};
 use crate::store::rows::{StoredPayment, TokenId};
 
@@ -75,7 +75,10 @@ impl Acceptor {
         };
         let advancing = async { Ok(self.commands.advance(advance).await?) };
         match self.answered(advancing).await? {
-            Advanced::Moved(payment) => Ok(Presented::Started(payment)),
+            Advanced::Moved(payment) => {
+                outcomes::count_attempt(&payment);
+                Ok(Presented::Started(payment))
+            }
             // Another card was presented in the meantime: this one was not used.
             Advanced::AnotherAttempt(payment) => Ok(Presented::AsItStands(payment)),
             Advanced::Refused(refusal, payment) => presented_too_late(refusal, payment),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Publisher, RelaySettings};
 use crate::broker::{Lane, Queue};
+use crate::metric;
 use crate::payments::Backlog;
 use crate::payments::outbox::Taken;
 use crate::payments::outgoing::Outgoing;
@@ -52,7 +53,7 @@ pub(super) async fn sweep(
             // Rows that were taken are being published; the rows after them wait.
             let left_behind = oldest.filter(|_| found >= SWEPT as usize);
             publisher.stages.of(lane).found(left_behind);
-            metrics::counter!("relay_swept").increment(rows.len() as u64);
+            metrics::counter!(metric::RELAY_SWEPT).increment(rows.len() as u64);
             let nothing_to_publish = rows.is_empty();
             let ended = publisher.publish_swept(rows).await;
             // A broker that accepts nothing is not tried again at once.
@@ -164,7 +165,7 @@ async fn dispatch_some(
             payments = rows.len(),
             "dispatched again: their messages seem lost"
         );
-        metrics::counter!("payments_dispatched_again").increment(rows.len() as u64);
+        metrics::counter!(metric::PAYMENTS_DISPATCHED_AGAIN).increment(rows.len() as u64);
         let confirmed = publisher.publish(rows).await;
         publisher.forget(confirmed).await;
     }
@@ -187,11 +188,11 @@ pub(super) async fn measure(
                 continue;
             }
         };
-        metrics::gauge!("outbox_rows").set(depth.total as f64);
-        metrics::gauge!("outbox_rows_due").set(depth.due as f64);
+        metrics::gauge!(metric::OUTBOX_ROWS).set(depth.total as f64);
+        metrics::gauge!(metric::OUTBOX_ROWS_DUE).set(depth.due as f64);
         let crossed = backlog.note(&depth, settings.backlog_limit);
-        metrics::gauge!("outbox_rows_of_no_payment").set(backlog.messages_waiting() as f64);
-        metrics::gauge!("outbox_rows_quarantined").set(depth.quarantined as f64);
+        metrics::gauge!(metric::OUTBOX_ROWS_OF_NO_PAYMENT).set(backlog.messages_waiting() as f64);
+        metrics::gauge!(metric::OUTBOX_ROWS_QUARANTINED).set(depth.quarantined as f64);
         if depth.quarantined > 0 {
             release(&publisher).await;
         }

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use super::publisher::{Outcome, Publisher};
 use super::reply_addresses::{Addresses, Trouble};
 use crate::broker::PublishError;
+use crate::metric;
 use crate::payments::outgoing::Outgoing;
 use crate::store::rows::OutboxId;
 use crate::wire::dead_letter;
@@ -134,7 +135,7 @@ impl Publisher {
     /// Replaces replies by dead letters, each in one transaction, and returns how many were replaced.
     async fn bury(&self, hopeless: Vec<(Outgoing, String)>) -> usize {
         let burying = hopeless.into_iter().map(|(row, error)| {
-            metrics::counter!("replies_set_aside").increment(1);
+            metrics::counter!(metric::REPLIES_SET_ASIDE).increment(1);
             tracing::warn!(
                 payment.id = row.payment.map(|id| id.0),
                 error,
@@ -146,7 +147,11 @@ impl Publisher {
         let mut done = 0;
         for buried in join_all(burying).await {
             match buried {
-                Ok(()) => done += 1,
+                Ok(()) => {
+                    done += 1;
+                    metrics::counter!(metric::DEAD_LETTERS, "reason" => dead_letter::UNDELIVERABLE)
+                        .increment(1);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a reply could not be set aside: the sweep will try again");
                 }

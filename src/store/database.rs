@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use sqlx::migrate::{MigrateError, Migrator};
 use time::OffsetDateTime;
 
+use super::bulk::{Both, ManyRows};
 use super::engine::Engine;
 use super::mysql::{Hosts, Server};
 use super::records::Record;
-use super::sql_values::SqlValue;
+use super::sql_values::{Row, SqlValue};
 use super::sqlite;
-use super::{Checked, StoreError, Transaction};
-use crate::domain::PaymentId;
+use super::{Checked, Connections, StoreError, Transaction};
+use crate::domain::{PaymentId, Timestamp};
 
 /// () → version, checksum, success
 const APPLIED_MIGRATIONS: &str =
@@ -65,6 +66,28 @@ impl Store {
         }
     }
 
+    /// Looks rows up by rows of keys, without a transaction.
+    pub(super) async fn read_many<R: Record>(
+        &self,
+        statement: &'static Both<ManyRows>,
+        keys: Vec<Row<'_>>,
+    ) -> Result<Vec<R>, StoreError> {
+        let mut connection = self.0.engine.reader().await?;
+        let commands = connection
+            .choose(statement)
+            .commands(keys, &[], connection.longest())?;
+        let mut found = Vec::new();
+        for (sql, parameters) in commands {
+            found.extend(connection.fetch::<R>(sql, &parameters).await?);
+        }
+        Ok(found)
+    }
+
+    /// The time by the database's clock.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.0.engine.reader().await?.now().await
+    }
+
     /// Brings the schema up to date. Safe to repeat and to run from several processes.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         self.0.engine.migrate().await
@@ -108,6 +131,11 @@ impl Store {
             Ok(transaction) => transaction.commit().await.is_ok(),
             Err(_) => false,
         }
+    }
+
+    /// How the connections are used at present, by pool.
+    pub fn connections(&self) -> Vec<Connections> {
+        self.0.engine.connections()
     }
 
     /// Closes all connections; the database cannot be used afterwards.

@@ -15,6 +15,10 @@ ON CONFLICT DO NOTHING";
 /// () → ids and publications, the oldest first; as bytes, because a damaged text may not be UTF-8
 const ALL: &str = "SELECT id, CAST(publication AS BLOB) FROM dead_letters ORDER BY kept_at, id";
 
+/// (limit) → the same
+const OLDEST: &str =
+    "SELECT id, CAST(publication AS BLOB) FROM dead_letters ORDER BY kept_at, id LIMIT ?1";
+
 /// (id)
 const DELETE: &str = "DELETE FROM dead_letters WHERE id = ?1";
 
@@ -34,6 +38,16 @@ impl DeadLetterTable {
     /// All dead letters, the oldest first. A letter that cannot be read is left out and logged.
     pub async fn dead_letters(&self) -> Result<Vec<Publication>, StoreError> {
         let rows: Vec<(String, Vec<u8>)> = self.0.read(ALL, &[]).await?;
+        Ok(Self::readable(rows))
+    }
+
+    /// The oldest dead letters; those that cannot be read are left out.
+    pub async fn oldest_dead_letters(&self, at_most: u32) -> Result<Vec<Publication>, StoreError> {
+        let rows = self.0.read(OLDEST, &[at_most.into()]).await?;
+        Ok(Self::readable(rows))
+    }
+
+    fn readable(rows: Vec<(String, Vec<u8>)>) -> Vec<Publication> {
         let read = |(id, text): (String, Vec<u8>)| {
             let letter = serde_json::from_slice(&text);
             if letter.is_err() {
@@ -45,7 +59,7 @@ impl DeadLetterTable {
             }
             letter.ok()
         };
-        Ok(rows.into_iter().filter_map(read).collect())
+        rows.into_iter().filter_map(read).collect()
     }
 
     /// Deletes a dead letter and, if it is replayed, puts the message into the outbox, in one transaction. Returns false if

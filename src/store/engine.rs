@@ -13,7 +13,7 @@ use super::mysql::{self, Server};
 use super::records::Record;
 use super::sql_values::SqlValue;
 use super::sqlite::{self, File};
-use super::{StoreError, migrations};
+use super::{Connections, StoreError, migrations};
 use crate::domain::Timestamp;
 
 /// The connections to a database of either kind.
@@ -74,6 +74,14 @@ impl Engine {
         match self {
             Self::MySql(_) => &migrations::MYSQL,
             Self::Sqlite(_) => &migrations::SQLITE,
+        }
+    }
+
+    /// How the connections are used at present, by pool.
+    pub(super) fn connections(&self) -> Vec<Connections> {
+        match self {
+            Self::MySql(server) => vec![server.connections()],
+            Self::Sqlite(file) => file.connections(),
         }
     }
 

@@ -89,6 +89,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "method",
             include_str!("../../migrations/mysql/0015_method.sql"),
         ),
+        (
+            22,
+            "metric minutes",
+            include_str!("../../migrations/mysql/0022_metric_minutes.sql"),
+        ),
     ])
 });
 
@@ -244,6 +249,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             37,
             "issuer operations by payment",
             include_str!("../../migrations/sqlite/0037_issuer_operations_by_payment.sql"),
+        ),
+        (
+            38,
+            "metric minutes",
+            include_str!("../../migrations/sqlite/0038_metric_minutes.sql"),
         ),
         (
             16,

@@ -9,6 +9,7 @@ pub mod batch;
 mod bulk;
 mod clock_setback;
 mod columns;
+mod connections;
 mod database;
 pub mod dead_letters;
 mod engine;
@@ -30,7 +31,10 @@ use std::sync::Arc;
 
 use quarantine::Quarantined;
 
+pub use connections::Connections;
 pub use database::Store;
+pub use tables::metric_minutes::MinuteCounts;
+pub use tables::payment_search::{FoundPayments, MOST_READ, RowSetAside};
 pub use transaction::Transaction;
 
 /// Why an operation of the store failed.

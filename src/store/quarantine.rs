@@ -7,6 +7,7 @@
 use super::StoreError;
 use super::rows::OutboxId;
 use crate::domain::{ClientName, OperationId, PaymentId, Timestamp};
+use crate::metric;
 
 /// Length of the column `quarantined`, in characters.
 const LONGEST_REASON: usize = 255;
@@ -95,7 +96,7 @@ impl SetAside {
             Key::Operation(id) => ("operations", id.0.to_string()),
             Key::Unmarked(table) => (*table, String::new()),
         };
-        metrics::counter!("rows_quarantined", "table" => table).increment(1);
+        metrics::counter!(metric::ROWS_QUARANTINED, "table" => table).increment(1);
         tracing::error!(
             table,
             row.id = id,

@@ -367,3 +367,20 @@ pub struct PaymentFilter {
     /// 1 to 101: one more than a page, to know whether another follows.
     pub limit: u32,
 }
+
+/// Which payments to search for, of every client or of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PaymentSearch {
+    /// Only payments of this client.
+    pub client: Option<ClientName>,
+    /// Only payments of this order.
+    pub order_id: Option<OrderId>,
+    /// Only payments of this shopper.
+    pub user_id: Option<UserId>,
+    /// Only payments with this status.
+    pub status: Option<PaymentStatus>,
+    /// Only payments after this place in the list; without a client only its id counts.
+    pub before: Option<(Timestamp, PaymentId)>,
+    /// How many at most.
+    pub limit: u32,
+}

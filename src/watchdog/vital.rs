@@ -7,6 +7,8 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::metric;
+
 /// Whether a task, or one of several equal tasks, has panicked. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Vital {
@@ -17,6 +19,7 @@ pub struct Vital {
 impl Vital {
     /// For a task that has not panicked.
     pub fn new(name: &'static str) -> Self {
+        count_panics(name, 0);
         Self {
             name,
             panicked: CancellationToken::new(),
@@ -47,8 +50,13 @@ pub async fn caught<T>(name: &'static str, work: impl Future<Output = T> + Send)
     let result = AssertUnwindSafe(work).catch_unwind().await;
     result
         .inspect_err(|_| {
-            metrics::counter!("panics", "task" => name).increment(1);
+            count_panics(name, 1);
             tracing::error!(task = name, "a panic; standard error says where");
         })
         .ok()
+}
+
+/// Counts panics of a task. With 0, `/metrics` shows the task before its first panic.
+pub fn count_panics(task: &'static str, panics: u64) {
+    metrics::counter!(metric::PANICS, "task" => task).increment(panics);
 }

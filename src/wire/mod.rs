@@ -48,6 +48,11 @@ pub fn is_traceparent(text: &str) -> bool {
     valid && text.len() <= 128 && !holds_card_number(text)
 }
 
+/// The trace id in a `traceparent`.
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1)
+}
+
 /// A message as JSON. Cannot fail: messages consist of texts, numbers, and objects whose keys are texts.
 fn json(message: &impl Serialize) -> String {
     serde_json::to_string(message).unwrap_or_default()

@@ -10,6 +10,33 @@ use crate::domain::card::without_card_number;
 /// The routing key, and the `type` property if a client sets one.
 pub const ORDER_PAYMENT: &str = "order.payment";
 
+/// Every reason of a [`Refusal`].
+pub const REASONS: [&str; 23] = [
+    "body_too_large",
+    "card_token_expired",
+    "card_token_unreadable",
+    "card_token_unusable",
+    "client_unknown",
+    "correlation_id_invalid",
+    "data_refused",
+    "funding_not_allowed",
+    "headers_too_large",
+    "internal_error",
+    "invalid",
+    "message_id_invalid",
+    "message_id_missing",
+    "message_id_reused",
+    "method_not_allowed",
+    "not_json",
+    "not_possible",
+    "payment_quarantined",
+    "property_invalid",
+    "replay_not_proven",
+    "reply_to_foreign",
+    "schema_version_unknown",
+    "user_id_missing",
+];
+
 /// Why a message is refused. It is not retried: it becomes a dead letter and, if the client is known, an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {

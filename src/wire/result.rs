@@ -18,6 +18,13 @@ pub const PAYMENT_ID_HEADER: &str = "payment-id";
 /// Header with the client's name, for consumers of several clients' results.
 pub const CLIENT_HEADER: &str = "client";
 
+/// Header of a callback that is repeated: the number of calls so far.
+pub const CALLBACK_TRIES_HEADER: &str = "callback-tries";
+
+/// Headers of a callback that is repeated: the reason and the error text of the last failure.
+pub const CALLBACK_REASON_HEADER: &str = "callback-reason";
+pub const CALLBACK_ERROR_HEADER: &str = "callback-error";
+
 /// `application/cloudevents+json`
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 

@@ -17,6 +17,7 @@ use super::open_groups::{GroupId, Membership, OpenGroups};
 use super::shares::{Limits, Postponed, Shares, Ticket, Whose};
 use super::{Consumers, WorkDelivery, Worker, group};
 use crate::broker::{Delivery, Queue};
+use crate::metric;
 use crate::wire::work::{Work, WorkGroup, WorkMessage};
 
 /// How often postponed tries of one client are logged.
@@ -368,7 +369,7 @@ impl Dispatcher {
 
     fn tell(&mut self, whose: &Whose, now: Instant) {
         let client = whose.as_ref().map_or("unknown", |client| client.as_str());
-        metrics::counter!("tries_postponed", "client" => client.to_owned()).increment(1);
+        metrics::counter!(metric::TRIES_POSTPONED, "client" => client.to_owned()).increment(1);
         let told = self.told.get(whose);
         if told.is_none_or(|told| now.duration_since(*told) >= TELL_AGAIN) {
             self.told.insert(whose.clone(), now);

@@ -8,6 +8,8 @@ mod dispatch;
 mod group;
 mod open_groups;
 mod operate;
+mod outcome;
+mod processor_calls;
 mod shares;
 mod slow;
 mod unknown;
@@ -23,7 +25,7 @@ use tracing::Instrument;
 
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::clients::Clients;
-use crate::domain::{ClientName, Payment, Trigger};
+use crate::domain::{ClientName, Trigger};
 use crate::payments::advance::Advanced;
 use crate::payments::apply::Advance;
 use crate::payments::backlog::Backlog;
@@ -40,6 +42,7 @@ use crate::wire::work::{GroupedTry, Work, WorkMessage};
 
 pub use authorize::Authorizer;
 use dispatch::{Dispatcher, Permit, Received, Takes};
+pub use processor_calls::ProcessorCalls;
 use slow::Kept;
 pub use unknown::UnknownPayments;
 
@@ -379,7 +382,7 @@ impl Worker {
         };
         let span = tracing::debug_span!("record", payment.id = payment.0);
         match self.commands.record(advance).instrument(span).await? {
-            Advanced::Moved(payment) => report(&payment),
+            Advanced::Moved(payment) => self.report(stored, &payment).await,
             // After its release, the call is repeated under the same key, and the processor gives the same answer.
             Advanced::Quarantined(payment) => {
                 tracing::error!(%payment, "an answer was not recorded");
@@ -388,9 +391,4 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-fn report(payment: &Payment) {
-    metrics::counter!("payments_tried", "status" => payment.status.as_str()).increment(1);
-    tracing::debug!(payment.id = payment.id.0, status = %payment.status, "recorded");
 }

@@ -6,17 +6,19 @@ use tracing::Instrument;
 
 use super::authorize::Authorizer;
 use super::dispatch::Permit;
+use super::processor_calls::Call;
 use super::{Settlement, Worker};
 use crate::domain::{
     CloseAnswer, OperationAnswer, OperationKind, OperationPhase, OperationTrigger,
 };
+use crate::metric;
 use crate::payments::operations::claim::OperationClaim;
 use crate::payments::operations::record::{OperationAnswered, OperationRecorded};
+use crate::payments::outcomes;
 use crate::payments::row_ids::RowIds;
 use crate::processors::{AttemptKey, OperationCall};
 use crate::store::StoreError;
 use crate::store::rows::{StoredOperation, StoredPayment};
-use crate::watchdog::vital::caught;
 use crate::wire::work::OperationWork;
 
 impl Worker {
@@ -54,10 +56,14 @@ impl Worker {
             ids: [RowIds::draw(), RowIds::draw()],
         };
         let recorded = self.commands.record_operation(answered).await?;
-        if let OperationRecorded::Moved(kind, status) = recorded {
-            let (kind, status) = (kind.as_str(), status.as_str());
-            metrics::counter!("operations_tried", "kind" => kind, "status" => status).increment(1);
+        if let OperationRecorded::Moved(moved) = recorded {
+            let (payment, operation) = &*moved;
+            let (kind, status) = (operation.kind.as_str(), operation.status.as_str());
+            metrics::counter!(metric::OPERATION_TRIES, "kind" => kind, "status" => status)
+                .increment(1);
             tracing::debug!(payment.id = work.payment_id.0, kind, status, "recorded");
+            let (before, origin) = (taken.1.operation.status, &taken.1.origin);
+            outcomes::of_operation((payment, operation), before, origin);
         }
         Ok(Settlement::Done)
     }
@@ -83,17 +89,13 @@ impl Authorizer {
         };
         let span = tracing::debug_span!("operate", payment.id = payment.payment.id.0, phase = ?operation.phase);
         let trigger = if operation.phase == OperationPhase::Close {
-            let closing = tokio::time::timeout(self.timeout, self.processor.close(&call));
-            // A call that panicked may have reached the processor.
-            let answer = caught("close", closing.instrument(span)).await;
-            let answer = answer.and_then(Result::ok).unwrap_or(CloseAnswer::Unknown);
+            let closing = self.processor.close(&call).instrument(span);
+            let answer = self.calls.make(Call::Close, self.timeout, closing).await;
+            let answer = answer.unwrap_or(CloseAnswer::Unknown);
             OperationTrigger::Closed { asked, answer }
         } else {
-            let calling = tokio::time::timeout(self.timeout, self.call(operation.phase, &call));
-            let answer = caught("operate", calling.instrument(span)).await;
-            let answer = answer
-                .and_then(Result::ok)
-                .unwrap_or(OperationAnswer::Unknown);
+            let answer = self.call(operation.phase, &call).instrument(span).await;
+            let answer = answer.unwrap_or(OperationAnswer::Unknown);
             OperationTrigger::Answered {
                 asked,
                 answer,
@@ -103,14 +105,16 @@ impl Authorizer {
         (trigger, self.schedule.backoff.delay_after(asked))
     }
 
-    async fn call(&self, phase: OperationPhase, call: &OperationCall) -> OperationAnswer {
-        match (phase, call.kind) {
+    async fn call(&self, phase: OperationPhase, about: &OperationCall) -> Option<OperationAnswer> {
+        let processor = &self.processor;
+        let (call, calling) = match (phase, about.kind) {
             (OperationPhase::Query | OperationPhase::Confirm, _) => {
-                self.processor.query(call).await
+                (Call::Query, processor.query(about))
             }
-            (_, OperationKind::Capture) => self.processor.capture(call).await,
-            (_, OperationKind::Void) => self.processor.void(call).await,
-            (_, OperationKind::Refund) => self.processor.refund(call).await,
-        }
+            (_, OperationKind::Capture) => (Call::Capture, processor.capture(about)),
+            (_, OperationKind::Void) => (Call::Void, processor.void(about)),
+            (_, OperationKind::Refund) => (Call::Refund, processor.refund(about)),
+        };
+        self.calls.make(call, self.timeout, calling).await
     }
 }

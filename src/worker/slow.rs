@@ -7,6 +7,7 @@ use tokio::{join, pin, select};
 
 use super::Worker;
 use super::dispatch::Received;
+use crate::metric;
 use crate::payments::postpone::{Postpone, Postponed};
 use crate::store::StoreError;
 use crate::store::rows::OutboxId;
@@ -42,7 +43,7 @@ impl Worker {
             // It stays in its group, and fails with the record if the payment's row is the cause.
             return Kept::Delivery(Box::new(received));
         }
-        metrics::counter!("tries_left_group").increment(1);
+        metrics::counter!(metric::TRIES_LEFT_GROUP).increment(1);
         let Received {
             delivery, place, ..
         } = received;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Delivery;
 use crate::domain::PaymentId;
+use crate::metric;
 
 /// How long such a message is held before it is returned: otherwise it would be redelivered at once. The queue's delivery
 /// limit allows about 20 returns before it becomes a dead letter, so a mistake that is soon fixed does no harm.
@@ -49,7 +50,7 @@ impl UnknownPayments {
         delivery: Delivery,
         stop: &CancellationToken,
     ) {
-        metrics::counter!("work_for_unknown_payments").increment(1);
+        metrics::counter!(metric::WORK_FOR_UNKNOWN_PAYMENTS).increment(1);
         self.tell(payment);
         if let Ok(_place) = self.places.try_acquire() {
             tokio::select! {

@@ -23,6 +23,7 @@ mod faults;
 mod floors;
 mod gateway;
 mod hostile;
+mod monitoring;
 mod page;
 mod proxy;
 mod raw_amqp;

@@ -1,5 +1,10 @@
 //! What the app passes to HTTP: its parts, its health, and its connection limits.
 
+mod operators;
+
+pub(super) use operators::{admin, is_open};
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -13,7 +18,7 @@ use crate::http::Api;
 use crate::http::admission::Admission;
 use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::server::Limits;
-use crate::processors::simulated::TEST_CARDS;
+use crate::processors::simulated::{SimulatedIssuer, TEST_CARDS};
 use crate::store::queries::Queries;
 use crate::watchdog::pulse::Pulses;
 use crate::watchdog::stages::{Name, Stage, Stages};
@@ -51,7 +56,12 @@ pub(super) fn api_limits(config: &Config) -> Limits {
     }
 }
 
-pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: usize) -> Api {
+pub(super) fn api(
+    parts: &Parts,
+    config: &Config,
+    health: Health,
+    (connections, operators_page): (usize, Option<SocketAddr>),
+) -> Api {
     // One client may hold at most half of the connections, so that the other half is free for others.
     let held = (connections / 2).max(1);
     Api {
@@ -65,7 +75,10 @@ pub(super) fn api(parts: &Parts, config: &Config, health: Health, connections: u
         created_status: config.http.created_status,
         max_wait: config.max_wait,
         process_wait: Api::PROCESS_WAIT,
+        // The only processor so far, see `issuer`.
+        processor: SimulatedIssuer::NAME,
         test_cards: TEST_CARDS,
+        operators_page,
         now: time::OffsetDateTime::now_utc,
     }
 }

@@ -24,7 +24,7 @@ async fn liveness_fails_when_a_task_hangs_longer_than_allowed() {
     let (rests, hangs) = (Pulse::new("relay"), Pulse::new("sweep"));
     let pulses = Pulses::new(vec![rests, hangs.clone()], LONGEST);
     let health = Health::new(move || liveness(&pulses), || Readiness::Ready);
-    let router = admin_router(health, Arc::new(String::new));
+    let router = admin_router(health, Arc::new(String::new), axum::Router::new());
     let live = (200, json!({ "status": "live", "reason": null }));
     assert_eq!(ask(&router).await, live);
 

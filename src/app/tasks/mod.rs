@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::AppError;
-use crate::watchdog::vital::{Vital, caught};
+use crate::watchdog::vital::{Vital, caught, count_panics};
 
 /// Running tasks.
 pub(super) struct Tasks {
@@ -85,10 +85,12 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
+        count_panics(name, 0);
         let running = tokio::spawn(task);
         let failed = self.failed.clone();
         tracker.spawn(async move {
             if let Err(error) = running.await {
+                count_panics(name, 1);
                 tracing::error!(task = name, %error, "a task has panicked");
             }
             // After a stop nothing reads this any more.

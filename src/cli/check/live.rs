@@ -12,26 +12,30 @@ use crate::config::admin_addr;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Sends the request, prints one line, and returns the matching exit code.
-pub async fn run(variable: &dyn Fn(&str) -> Option<String>) -> ExitCode {
-    let address = match admin_addr(variable) {
-        Ok(address) => reachable(address),
+pub async fn run(variable: &dyn Fn(&str) -> Option<String>, json: bool) -> ExitCode {
+    let (url, reason) = match admin_addr(variable) {
+        Ok(address) => {
+            let address = reachable(address);
+            let url = format!("http://{address}/health/live");
+            (Some(url), ask(address).await.err())
+        }
         Err(faults) => {
-            for fault in faults {
-                crate::outln!("not live: {fault}");
-            }
-            return ExitCode::FAILURE;
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            (None, Some(faults.join("; ")))
         }
     };
-    match ask(address).await {
-        Ok(()) => {
-            crate::outln!("live: http://{address}/health/live");
-            ExitCode::SUCCESS
-        }
-        Err(reason) => {
-            crate::outln!("not live: http://{address}/health/live: {reason}");
-            ExitCode::FAILURE
+    if json {
+        let live = reason.is_none();
+        let found = serde_json::json!({ "live": live, "url": url, "reason": reason });
+        crate::outln!("{found:#}");
+    } else {
+        match (&url, &reason) {
+            (Some(url), None) => crate::outln!("live: {url}"),
+            (Some(url), Some(reason)) => crate::outln!("not live: {url}: {reason}"),
+            (None, reason) => crate::outln!("not live: {}", reason.as_deref().unwrap_or_default()),
         }
     }
+    ExitCode::from(u8::from(reason.is_some()))
 }
 
 /// Checks that the process at this address is live, or returns why not.
@@ -67,7 +71,7 @@ async fn get(address: SocketAddr, path: &str) -> Result<reqwest::Response, Strin
 }
 
 /// A process that listens on every address is called on loopback.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+pub(in crate::cli) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -16,7 +16,7 @@ use crate::telemetry;
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// Check whether the process on this machine is live (needs only ADMIN_ADDR), for container health checks
-    #[arg(long, conflicts_with_all = ["payments", "json", "overdue"])]
+    #[arg(long, conflicts_with_all = ["payments", "overdue"])]
     live: bool,
     /// Count the stored payments and list every broken guarantee
     #[arg(long)]
@@ -32,7 +32,7 @@ pub struct CheckArgs {
 /// Runs the requested check.
 pub async fn run(options: CheckArgs) -> ExitCode {
     if options.live {
-        return live::run(&|name| std::env::var(name).ok()).await;
+        return live::run(&|name| std::env::var(name).ok(), options.json).await;
     }
     // Results go to standard output; only problems are logged.
     if let Err(error) = telemetry::install(telemetry::COMMAND_FILTER, None) {

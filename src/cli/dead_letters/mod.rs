@@ -34,6 +34,9 @@ enum Action {
     Show {
         /// The id, as shown by `list`
         id: String,
+        /// Print JSON, as without this option
+        #[arg(long)]
+        json: bool,
     },
     /// Replays one, or all that can be replayed: a request is accepted, another message is published again
     Replay {
@@ -46,11 +49,17 @@ enum Action {
         /// Only prints what would be done
         #[arg(long)]
         dry_run: bool,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
     },
     /// Deletes one for good
     Discard {
         /// The id, as shown by `list`
         id: String,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -88,26 +97,28 @@ async fn act(config: &Config, store: &mut DeadLetterStore, action: &Action) -> b
             crate::out!("{}", list(&store.letters, *json));
             true
         }
-        Action::Show { id } => match store.letters.iter().find(|held| held.letter.id == *id) {
+        Action::Show { id, .. } => match store.letters.iter().find(|held| held.letter.id == *id) {
             Some(held) => {
                 crate::outln!("{:#}", serde_json::json!(held.letter));
                 true
             }
             None => not_found(id),
         },
-        Action::Replay { id, dry_run, .. } => {
+        Action::Replay {
+            id, dry_run, json, ..
+        } => {
             let copies = take(store, id.as_deref());
             match id {
                 Some(id) if copies.is_empty() => not_found(id),
                 _ => {
-                    let replays = Replays::new(config, store, *dry_run);
+                    let replays = Replays::new(config, store, (*dry_run, Lines { json: *json }));
                     let remaining = replays.run(copies).await;
                     // With `--all`, letters that cannot be replayed are not a failure.
                     remaining.failed == 0 && (id.is_none() || remaining.left == 0)
                 }
             }
         }
-        Action::Discard { id } => {
+        Action::Discard { id, json } => {
             let copies = take(store, Some(id));
             if copies.is_empty() {
                 return not_found(id);
@@ -115,7 +126,7 @@ async fn act(config: &Config, store: &mut DeadLetterStore, action: &Action) -> b
             let mut all_done = true;
             for mut held in copies {
                 let done = store.discard(&mut held).await;
-                all_done &= said(id, "discarded", done);
+                all_done &= Lines { json: *json }.result(id, "discarded", done);
             }
             all_done
         }
@@ -131,12 +142,30 @@ fn take(store: &mut DeadLetterStore, id: Option<&str>) -> Vec<Held> {
     taken
 }
 
-fn said(id: &str, what: &str, done: Result<(), DeadLetterStoreError>) -> bool {
-    match done {
-        Ok(()) => crate::outln!("{id}  {what}"),
-        Err(ref error) => crate::outln!("{id}  not {what}: {error}; it stays"),
+/// Prints what became of dead letters, one line for each.
+#[derive(Debug, Clone, Copy)]
+struct Lines {
+    json: bool,
+}
+
+impl Lines {
+    /// Prints one line; `done` tells whether the letter is gone.
+    fn print(self, id: &str, done: bool, message: &str) {
+        if self.json {
+            let line = serde_json::json!({ "id": id, "done": done, "message": message });
+            crate::outln!("{line}");
+        } else {
+            crate::outln!("{id}  {message}");
+        }
     }
-    done.is_ok()
+
+    fn result(self, id: &str, what: &str, done: Result<(), DeadLetterStoreError>) -> bool {
+        match &done {
+            Ok(()) => self.print(id, true, what),
+            Err(error) => self.print(id, false, &format!("not {what}: {error}; it stays")),
+        }
+        done.is_ok()
+    }
 }
 
 fn not_found(id: &str) -> bool {

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use time::OffsetDateTime;
 
-use super::said;
+use super::Lines;
 use super::store::{DeadLetterStore, DeadLetterStoreError, Held};
 use crate::app::requests;
 use crate::broker::Publication;
@@ -24,6 +24,7 @@ pub(super) struct Replays<'a> {
     /// Opened for the first request. After the database has failed, with its error: further requests are not tried.
     acceptor: Option<Result<Acceptor, String>>,
     dry_run: bool,
+    lines: Lines,
 }
 
 /// What became of one letter.
@@ -51,13 +52,18 @@ enum NotAccepted {
 }
 
 impl<'a> Replays<'a> {
-    pub(super) fn new(config: &'a Config, store: &'a DeadLetterStore, dry_run: bool) -> Self {
+    pub(super) fn new(
+        config: &'a Config,
+        store: &'a DeadLetterStore,
+        (dry_run, lines): (bool, Lines),
+    ) -> Self {
         Self {
             config,
             store,
             reader: requests::order_reader(config),
             acceptor: None,
             dry_run,
+            lines,
         }
     }
 
@@ -84,38 +90,48 @@ impl<'a> Replays<'a> {
         remaining
     }
 
+    fn not_replayable(&self, id: &str, why: &NotReplayable) -> Step {
+        self.lines.print(id, false, &format!("not replayed: {why}"));
+        Step::Left
+    }
+
     async fn discard_copy(&self, held: &mut Held) -> Step {
         if self.dry_run {
             return Step::Replayed;
         }
         let done = self.store.discard(held).await;
-        step(said(&held.letter.id, "discarded: a copy", done))
+        step(
+            self.lines
+                .result(&held.letter.id, "discarded: a copy", done),
+        )
     }
 
     async fn replay(&mut self, held: &mut Held) -> Step {
         let id = held.letter.id.clone();
         match replay(&held.letter, &self.reader, OffsetDateTime::now_utc()) {
-            Err(why) => not_replayable(&id, &why),
+            Err(why) => self.not_replayable(&id, &why),
             Ok(replay) if self.dry_run => {
                 let what = match &replay {
                     Replay::Accept(request) => format!("as a request of {}", request.client()),
                     Replay::Publish(message) => format!("to {}", address(message)),
                 };
-                crate::outln!("{id}  would be replayed {what}");
+                self.lines
+                    .print(&id, false, &format!("would be replayed {what}"));
                 Step::Replayed
             }
             Ok(Replay::Accept(request)) => match self.accept(request).await {
                 Ok(accepted) => self.remove(held, &accepted).await,
-                Err(NotAccepted::Refused(why)) => not_replayable(&id, &why),
+                Err(NotAccepted::Refused(why)) => self.not_replayable(&id, &why),
                 Err(NotAccepted::NotNow(why)) => {
-                    crate::outln!("{id}  not replayed: {why}; it stays");
+                    self.lines
+                        .print(&id, false, &format!("not replayed: {why}; it stays"));
                     Step::Failed
                 }
             },
             Ok(Replay::Publish(message)) => {
                 let what = format!("replayed to {}", address(&message));
                 let done = self.store.publish(held, message).await;
-                step(said(&id, &what, done))
+                step(self.lines.result(&id, &what, done))
             }
         }
     }
@@ -155,18 +171,19 @@ impl<'a> Replays<'a> {
                 } else {
                     ""
                 };
-                crate::outln!(
-                    "{id}  replayed: payment {} of {}{before}",
-                    payment.id,
-                    payment.client
+                let message = format!(
+                    "replayed: payment {} of {}{before}",
+                    payment.id, payment.client
                 );
+                self.lines.print(id, true, &message);
                 Step::Replayed
             }
             Err(error) => {
-                crate::outln!(
-                    "{id}  payment {} is accepted, but the dead letter stays: {error}; replaying it again changes nothing",
+                let message = format!(
+                    "payment {} is accepted, but the dead letter stays: {error}; replaying it again changes nothing",
                     payment.id
                 );
+                self.lines.print(id, false, &message);
                 Step::Failed
             }
         }
@@ -206,11 +223,6 @@ async fn accept(
 
 fn address(message: &Publication) -> String {
     format!("{} {}", message.exchange.name(), message.routing_key)
-}
-
-fn not_replayable(id: &str, why: &NotReplayable) -> Step {
-    crate::outln!("{id}  not replayed: {why}");
-    Step::Left
 }
 
 fn step(done: bool) -> Step {

@@ -3,7 +3,6 @@
 //! It succeeds only if every outcome is the one that the card promises.
 
 mod payments;
-mod promise;
 mod report;
 mod send;
 mod spans;
@@ -32,6 +31,9 @@ pub struct DemoArgs {
     /// Keep the service running afterwards, until Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the demonstration, on the servers of DATABASE_URL and AMQP_URL if set, otherwise embedded.
@@ -51,7 +53,7 @@ pub async fn run(options: DemoArgs) -> ExitCode {
         Err(code) => return code,
     };
     let render = Arc::new(move || metrics.render());
-    match demonstrate(config, render, &spans, options.keep).await {
+    match demonstrate(config, render, &spans, &options).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => output::failed(error.as_ref()),
@@ -79,7 +81,7 @@ async fn demonstrate(
     config: Config,
     render_metrics: crate::app::RenderMetrics,
     spans: &SpanLog,
-    keep: bool,
+    options: &DemoArgs,
 ) -> Result<bool, Box<dyn Error + Send + Sync>> {
     let where_it_runs = match &config.backend {
         Backend::Embedded { .. } => "embedded, in a temporary folder, with no servers",
@@ -103,12 +105,20 @@ async fn demonstrate(
                 .into(),
         );
     }
-    crate::outln!("The service runs at http://{api} ({where_it_runs}).\n");
     let sent = payments::all();
+    if !options.json {
+        crate::outln!("The service runs at http://{api} ({where_it_runs}).\n");
+    }
     let ended = sender.send_all(&sent, max_tries).await?;
-    let kept = report::print(&ended, spans);
-    print_next_lines(api, keep);
-    if keep {
+    let kept = if options.json {
+        report::print_json(&ended, api)
+    } else {
+        report::print(&ended, spans)
+    };
+    if !options.json {
+        print_next_lines(api, options.keep);
+    }
+    if options.keep {
         tokio::spawn(serve::stop_on_signal(stop.clone()));
     } else {
         stop.cancel();

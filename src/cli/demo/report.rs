@@ -1,5 +1,9 @@
 //! Prints how the payments ended, and the steps of one of them.
 
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
 use super::milliseconds;
 use super::payments::Way;
 use super::send::Ended;
@@ -39,6 +43,31 @@ pub(super) fn print(ended: &[Ended], spans: &SpanLog) -> bool {
         print_way(first, spans);
     }
     broken.is_empty()
+}
+
+/// Prints the same as one JSON object.
+pub(super) fn print_json(ended: &[Ended], api: SocketAddr) -> bool {
+    let kept = ended.iter().all(Ended::kept);
+    let payments: Vec<Value> = ended
+        .iter()
+        .map(|ended| {
+            json!({
+                "way_in": ended.sent.way.label(),
+                "card_token": ended.sent.token,
+                "tries": ended.tries,
+                "duration_ms": u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX),
+                "as_promised": ended.kept(),
+                "payment": ended.payment,
+            })
+        })
+        .collect();
+    let report = json!({
+        "url": format!("http://{api}"),
+        "as_promised": kept,
+        "payments": payments,
+    });
+    crate::outln!("{report:#}");
+    kept
 }
 
 fn line(ended: &Ended) -> String {

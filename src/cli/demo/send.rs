@@ -9,8 +9,9 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::payments::{Sent, Way};
-use super::promise::Promise;
 use crate::broker::{Broker, Exchange, Properties, Publication};
+use crate::cli::output;
+use crate::cli::promise::Promise;
 use crate::processors::simulated::cards;
 use crate::wire::order::ORDER_PAYMENT;
 use crate::wire::payment::PaymentObject;
@@ -82,7 +83,7 @@ impl Sender {
         }
     }
 
-    /// Sends all at once and prints each as it ends.
+    /// Sends all at once, and notes on a terminal when each has ended.
     pub(super) async fn send_all(&self, sent: &[Sent], max_tries: u32) -> Result<Vec<Ended>> {
         let mut running = tokio::task::JoinSet::new();
         for payment in sent.iter().copied() {
@@ -92,14 +93,14 @@ impl Sender {
         let mut ended = Vec::new();
         while let Some(finished) = running.join_next().await {
             let finished = finished??;
-            crate::outln!(
+            output::note_on_terminal(&format!(
                 "  {:>2} of {}  order {} {} after {}",
                 ended.len() + 1,
                 sent.len(),
                 finished.sent.order_id,
                 finished.payment.status,
                 super::milliseconds(finished.took),
-            );
+            ));
             ended.push(finished);
         }
         ended.sort_by_key(|ended| ended.sent.order_id);

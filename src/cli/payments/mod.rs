@@ -2,6 +2,7 @@
 //! it works while the service is down; it shows every client's payments.
 
 mod view;
+mod watch;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -32,6 +33,23 @@ enum Action {
         /// The payment's id
         id: i64,
         /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Follows payments live: new ones and every change of a status, or the history of one until it has an outcome
+    ///
+    /// Without an id it prints one line for each new payment and each change of a status, until Ctrl-C. It follows payments
+    /// that are created or in progress after its start, and the newest 1000 of those before; an older one whose status
+    /// changes while no poll finds it in progress is not shown. With an id it prints the history of that payment from its
+    /// beginning, and ends when the payment has succeeded, was declined, failed or was canceled, and no capture, void or
+    /// refund is under way.
+    ///
+    /// It polls the database four times a second, less often if a poll takes long, and shows every change that it has
+    /// found, in the order of their times. During an outage of the database it waits and then continues.
+    Watch {
+        /// The payment's id
+        id: Option<i64>,
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
@@ -84,6 +102,20 @@ async fn act(config: &Config, action: Action) -> Result<ExitCode, Box<dyn Error>
     let answer = match action {
         Action::List(filter) => list(&database, filter).await,
         Action::Show { id, json } => show(&database, PaymentId(id), json).await,
+        Action::Watch { id: None, json } => {
+            let watched = watch::all(&database, json).await;
+            watched.map(|()| ExitCode::SUCCESS)
+        }
+        Action::Watch { id: Some(id), json } => {
+            let watched = watch::one(&database, PaymentId(id), json).await;
+            watched.map(|found| {
+                if found {
+                    ExitCode::SUCCESS
+                } else {
+                    not_found(PaymentId(id))
+                }
+            })
+        }
     };
     database.close().await;
     Ok(answer?)
@@ -117,15 +149,19 @@ async fn list(database: &Store, filter: Filter) -> Result<ExitCode, StoreError> 
     Ok(ExitCode::SUCCESS)
 }
 
+fn not_found(id: PaymentId) -> ExitCode {
+    crate::errln!(
+        "payment-service: there is no payment {id}; `payments list` shows the newest ones"
+    );
+    ExitCode::FAILURE
+}
+
 /// How many operations of a payment are shown: more than a person reads.
 const MOST_OPERATIONS: u32 = 1000;
 
 async fn show(database: &Store, id: PaymentId, json: bool) -> Result<ExitCode, StoreError> {
     let Some(row) = database.payment(id).await? else {
-        crate::errln!(
-            "payment-service: there is no payment {id}; `payments list` shows the newest ones"
-        );
-        return Ok(ExitCode::FAILURE);
+        return Ok(not_found(id));
     };
     let about = view::About {
         events: database.events(id).await?,

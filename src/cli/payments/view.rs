@@ -153,7 +153,7 @@ impl About {
     }
 }
 
-fn event(event: &Event) -> Value {
+pub(super) fn event(event: &Event) -> Value {
     json!({
         "sequence": event.sequence,
         "at": rfc3339(event.at),

@@ -189,6 +189,11 @@ fn headers() -> Value {
             "schema": {"type": "string", "const": "true"},
         },
         "Preference-Applied": text("The preferences that were applied, with the seconds granted.", "wait=5"),
+        "X-Request-Id": text(
+            "The id of the request in the service's log: the caller's own `X-Request-Id` if it has 1 to 128 letters, digits or \
+             characters of `-_.:/+=@`, otherwise a new one.",
+            "0198c0de-7a3f-7c11-9d6a-2b1f6f3d2c11",
+        ),
         "WWW-Authenticate": text("How to authenticate.", "Bearer realm=\"payment-service\""),
         "Accept-Encoding": text("Bodies must not be compressed. Sent when one was.", "identity"),
         "Content-Security-Policy": text("Restricts the page to this service: no external assets, no external addresses.", "default-src 'none'"),

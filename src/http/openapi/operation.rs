@@ -148,12 +148,14 @@ fn problem_headers(status: u16) -> &'static [&'static str] {
     }
 }
 
+/// These headers, and the one of every answer.
 fn references(headers: &[&str]) -> Value {
     let reference = |name: &&str| {
         let target = json!({"$ref": format!("#/components/headers/{name}")});
         ((*name).to_owned(), target)
     };
-    Value::Object(headers.iter().map(reference).collect())
+    let headers = headers.iter().chain(&["X-Request-Id"]);
+    Value::Object(headers.map(reference).collect())
 }
 
 fn named(examples: &[Sample]) -> Value {

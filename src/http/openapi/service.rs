@@ -33,10 +33,14 @@ pub(super) fn about() -> Operation {
             "service": {"type": "string", "const": env!("CARGO_PKG_NAME")},
             "status": {"type": "string", "const": "running"},
             "version": {"type": "string"},
+            "processor": {
+                "type": "string",
+                "description": "What authorizes payments. `simulated`: test cards work, and no real card is charged.",
+            },
         },
-        "required": ["service", "status", "version"],
+        "required": ["service", "status", "version", "processor"],
     });
-    let value = json!({"service": env!("CARGO_PKG_NAME"), "status": "running", "version": env!("CARGO_PKG_VERSION")});
+    let value = json!({"service": env!("CARGO_PKG_NAME"), "status": "running", "version": env!("CARGO_PKG_VERSION"), "processor": "simulated"});
     open("/", "about", "Report that it runs")
         .answers(
             200,

@@ -13,7 +13,10 @@ mod test_cards;
 mod texts;
 mod view;
 
-pub(super) use negotiation::for_the_page as wants_html;
+pub(super) use amount::written as amount;
+pub(super) use negotiation::{for_the_page as wants_html, language};
+pub(super) use test_cards::{grouped, line as card_line};
+pub(super) use texts::Language;
 
 use std::sync::Arc;
 

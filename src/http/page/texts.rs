@@ -111,6 +111,11 @@ impl Language {
         }
     }
 
+    /// The BCP 47 tag.
+    pub fn tag(self) -> &'static str {
+        self.words().tag
+    }
+
     pub fn words(self) -> &'static Words {
         match self {
             Self::English => &ENGLISH,
@@ -118,7 +123,8 @@ impl Language {
         }
     }
 
-    fn pick(self, english: &'static str, french: &'static str) -> &'static str {
+    /// The text in this language.
+    pub fn pick(self, english: &'static str, french: &'static str) -> &'static str {
         match self {
             Self::English => english,
             Self::French => french,

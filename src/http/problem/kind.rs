@@ -164,6 +164,11 @@ impl Kind {
         self.row().0
     }
 
+    /// The name within the problem's `type`.
+    pub(super) fn name(self) -> &'static str {
+        self.row().1
+    }
+
     /// The same for every problem of this kind.
     pub fn title(self) -> &'static str {
         self.row().2

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::observed::Refused;
 use crate::domain::{MethodForm, PaymentId};
 use crate::payments::AcceptError;
 use crate::payments::operations::start::OperationRefusal;
@@ -253,6 +254,11 @@ pub struct Document<'p> {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.kind.status(), Json(self.document())).into_response();
+        let fields = self.errors.iter().map(|it| it.field.as_str());
+        response.extensions_mut().insert(Refused {
+            name: self.kind.name(),
+            fields: fields.collect::<Vec<_>>().join(", "),
+        });
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::metric;
+
 /// All slots of a listener.
 #[derive(Debug)]
 pub(super) struct ConnectionLimit {
@@ -52,7 +54,7 @@ impl ConnectionLimit {
         let (_, wanted) = self.quiet().pop_first()?;
         wanted.cancel();
         // It ends as soon as its task is scheduled.
-        metrics::counter!("http_connections_closed_for_others").increment(1);
+        metrics::counter!(metric::HTTP_CONNECTIONS_CLOSED_FOR_OTHERS).increment(1);
         let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
         Some(self.slot(permit))
     }

@@ -16,6 +16,7 @@ pub(super) mod socket;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::problem::{Kind, Problem};
+use crate::metric;
 use connection_limit::{ConnectionLimit, Slot};
 use request_body::RequestBody;
 use socket::Socket;
@@ -63,6 +65,10 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Pause after the system could not accept a connection, for example because too many files are open.
 const AFTER_REFUSAL: Duration = Duration::from_millis(500);
+
+/// The address at the other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
 
 /// Serves connections until `stop`, then finishes the requests under way.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
@@ -99,7 +105,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             ));
             continue;
         }
-        metrics::counter!("http_connections_refused").increment(1);
+        metrics::counter!(metric::HTTP_CONNECTIONS_REFUSED).increment(1);
         if let Some(slot) = overflow.take_free() {
             let mut builder = builder(TOLD_OFF_WITHIN);
             builder.keep_alive(false);
@@ -129,8 +135,12 @@ async fn serve_one(
     stop: CancellationToken,
 ) {
     let at = Arc::clone(&slot);
-    let service = service_fn(move |request| {
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (router, at) = (router.clone(), Arc::clone(&at));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         async move { Ok::<_, Infallible>(answer(router, request, &at).await) }
     });
     let socket = TokioIo::new(Socket::new(stream));

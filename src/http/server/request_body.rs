@@ -12,6 +12,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use crate::metric;
+
 /// The most bytes that are discarded before the answer.
 const MOST: usize = 4 * 1024 * 1024;
 /// How long discarding may take.
@@ -85,7 +87,7 @@ impl RequestBody {
 
 fn counted(whole: bool) -> bool {
     let result = if whole { "whole" } else { "cut" };
-    metrics::counter!("http_bodies_discarded", "result" => result).increment(1);
+    metrics::counter!(metric::HTTP_BODIES_DISCARDED, "result" => result).increment(1);
     whole
 }
 

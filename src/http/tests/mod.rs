@@ -110,7 +110,9 @@ impl Served {
             created_status,
             max_wait: Api::MAX_WAIT,
             process_wait: Duration::from_millis(200),
+            processor: "simulated",
             test_cards: TEST_CARDS,
+            operators_page: None,
             now,
         });
         Self {

@@ -388,7 +388,10 @@ async fn operators_get_metrics_and_health() {
             || Readiness::NotReady("no store".to_owned()),
         )
     };
-    let admin = || admin_router(health(), Arc::new(|| "payments_total 1\n".to_owned()));
+    let admin = || {
+        let metrics = Arc::new(|| "payments_total 1\n".to_owned());
+        admin_router(health(), metrics, axum::Router::new())
+    };
     let response = admin().oneshot(get("/metrics")).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::OK);
     let body = axum::body::to_bytes(response.into_body(), 1 << 20)

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::{AFTER_FAILED_VOID, Locked};
 use crate::domain::{
-    CancellationReason, DeclineCode, Event, EventKind, OperationEnd, OperationId, OperationKind,
-    OperationNext, OperationProgress, OperationStatus, OperationTrigger, PaymentId, Refusal,
-    Trigger, next, next_operation,
+    CancellationReason, DeclineCode, Event, EventKind, Operation, OperationEnd, OperationId,
+    OperationKind, OperationNext, OperationProgress, OperationStatus, OperationTrigger, Payment,
+    PaymentId, Refusal, Trigger, next, next_operation,
 };
 use crate::payments::apply::{apply_operation, next_event};
 use crate::payments::outgoing;
@@ -34,10 +34,10 @@ pub struct OperationAnswered {
 }
 
 /// The result of recording an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum OperationRecorded {
-    /// The operation has moved; its status now.
-    Moved(OperationKind, OperationStatus),
+    /// The operation has moved: its payment and the operation as they are now.
+    Moved(Box<(Payment, Operation)>),
     /// The answer belongs to a try that is no longer the current one, or the rows cannot be used.
     Stale,
 }
@@ -87,8 +87,8 @@ impl Locked {
             return OperationRecorded::Stale;
         }
         let (payment, operation) = both;
-        let recorded =
-            OperationRecorded::Moved(operation.operation.kind, operation.operation.status);
+        let moved = (payment.payment.clone(), operation.operation.clone());
+        let recorded = OperationRecorded::Moved(Box::new(moved));
         self.payments.insert(item.payment, payment);
         self.operations.insert(item.operation, operation);
         self.moved_operations.push(item.operation);

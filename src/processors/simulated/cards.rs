@@ -68,6 +68,20 @@ pub enum OperationFault {
     AuthorizationGone,
 }
 
+impl OperationFault {
+    /// The operation that goes wrong.
+    pub fn of_kind(self) -> OperationKind {
+        match self {
+            Self::RefundSucceedsLate | Self::RefundFailsAfterwards => OperationKind::Refund,
+            Self::AuthorizationGone => OperationKind::Capture,
+            Self::DownFor(kind, _)
+            | Self::LoseFirstAnswer(kind)
+            | Self::StaySilent(kind)
+            | Self::Refuse(kind) => kind,
+        }
+    }
+}
+
 /// What [`Behaviour::OnlyFirstCallCharges`] does with calls after the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaterCalls {
@@ -242,6 +256,17 @@ mod tests {
                 card.token
             );
         }
+    }
+
+    #[test]
+    fn every_decline_code_of_a_card_is_listed() {
+        let codes = TEST_CARDS.iter().filter_map(|card| match card.behaviour {
+            Behaviour::Decline(code)
+            | Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(code)) => Some(code),
+            _ => None,
+        });
+        let known: HashSet<&str> = super::super::DECLINE_CODES.into();
+        assert_eq!(codes.collect::<HashSet<_>>(), known);
     }
 
     #[test]

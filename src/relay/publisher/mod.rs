@@ -16,6 +16,7 @@ use super::groups::Groups;
 use super::reply_addresses::Addresses;
 use super::{Pulses, RelayStages};
 use crate::broker::{Broker, ConnectionState, Lane, Publication, PublishError, Queue};
+use crate::metric;
 use crate::payments::commands::Commands;
 use crate::payments::outgoing::Outgoing;
 use crate::store::quarantine::{Key, SetAside};
@@ -336,13 +337,13 @@ fn count(outcomes: &[Outcome]) {
         match outcome {
             Ok(()) => confirmed += 1,
             Err(error) => {
-                metrics::counter!("relay_failures").increment(1);
+                metrics::counter!(metric::RELAY_FAILURES).increment(1);
                 tracing::debug!(payment.id = row.payment.map(|id| id.0), routing_key = row.publication.routing_key,
                     %error, "an outbox row was not published; the sweep will try again");
             }
         }
     }
-    metrics::counter!("relay_published").increment(confirmed);
+    metrics::counter!(metric::RELAY_PUBLISHED).increment(confirmed);
 }
 
 fn step_span(payment: Option<i64>, publication: &Publication) -> tracing::Span {

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::StoreError;
+use crate::metric;
 use crate::retry::Backoff;
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::Stage;
@@ -144,6 +145,10 @@ impl<B: Batch> Batcher<B> {
     pub fn spawn_for(batch: B, limits: Limits, stage: Option<Stage>) -> Self {
         let (sender, receiver) = mpsc::channel(limits.waiting);
         let (pulse, vital) = (Pulse::new(B::NAME), Vital::new(B::NAME));
+        // `/metrics` shows them before the first batch.
+        drop(metrics::histogram!(metric::STORE_BATCH_ROWS, "batch" => B::NAME));
+        metrics::counter!(metric::STORE_BATCH_REPEATS, "batch" => B::NAME).increment(0);
+        metrics::counter!(metric::STORE_ITEMS_REFUSED, "batch" => B::NAME).increment(0);
         let watched = Watched {
             pulse: pulse.clone(),
             stage,
@@ -315,7 +320,8 @@ impl<B: Batch> Run<B> {
 
     /// Runs a batch and answers its callers, except for items whose rows are locked by another transaction.
     async fn transaction(&self, (items, replies): (Vec<B::Item>, Vec<Reply<B>>)) -> Ended<B> {
-        metrics::histogram!("store_batch_rows", "batch" => B::NAME).record(items.len() as f64);
+        metrics::histogram!(metric::STORE_BATCH_ROWS, "batch" => B::NAME)
+            .record(items.len() as f64);
         let in_hand = self.watched.pulse.take();
         let began = Instant::now();
         let outcomes = self.to_the_end(&items, BREAKS).await;
@@ -352,7 +358,7 @@ impl<B: Batch> Run<B> {
             }
             Err(error) => {
                 if error.is_of_the_rows() {
-                    metrics::counter!("store_items_refused", "batch" => B::NAME).increment(1);
+                    metrics::counter!(metric::STORE_ITEMS_REFUSED, "batch" => B::NAME).increment(1);
                 }
                 items.iter().map(|_| Err(error.clone())).collect()
             }
@@ -378,7 +384,7 @@ impl<B: Batch> Run<B> {
                 }
             };
             self.watched.failed(&error);
-            metrics::counter!("store_batch_repeats", "batch" => B::NAME).increment(1);
+            metrics::counter!(metric::STORE_BATCH_REPEATS, "batch" => B::NAME).increment(1);
             if matches!(error, StoreError::Locked(_)) {
                 return Err(error);
             }

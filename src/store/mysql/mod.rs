@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use self::errors::classify;
 use self::server::Pool;
-use super::StoreError;
 use super::migrations::{self, migration_error};
+use super::{Connections, StoreError};
 use crate::domain::Timestamp;
 
 pub(super) use self::connection::MySqlSession;
@@ -75,6 +75,10 @@ impl Server {
         }
         let result = migrate::run(&mut connection, &migrations::MYSQL).await;
         result.map_err(|error| migration_error(error, classify))
+    }
+
+    pub(super) fn connections(&self) -> Connections {
+        Connections::of("database", &self.pool.connections)
     }
 
     pub(super) async fn close(&self) {

@@ -13,8 +13,8 @@ use sqlx::sqlite::{
 };
 
 use self::errors::classify;
-use super::StoreError;
 use super::migrations::{self, migration_error};
+use super::{Connections, StoreError};
 use crate::domain::Timestamp;
 
 pub(super) use self::connection::SqliteSession;
@@ -82,6 +82,13 @@ impl File {
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         let result = migrations::SQLITE.run(&self.writer).await;
         result.map_err(|error| migration_error(error, classify))
+    }
+
+    pub(super) fn connections(&self) -> Vec<Connections> {
+        vec![
+            Connections::of("writer", &self.writer),
+            Connections::of("reader", &self.readers),
+        ]
     }
 
     pub(super) async fn close(&self) {

@@ -190,6 +190,13 @@ impl Transaction {
 }
 
 impl Store {
+    /// Those of the given events, by payment and sequence, that exist and can be read; without a transaction.
+    pub async fn events_at(&self, events: &[(PaymentId, u32)]) -> Result<Vec<Event>, StoreError> {
+        let found = self.read_many::<EventRecord>(&READ_EVENTS, event_numbers(events));
+        let read = found.await?.into_iter().map(TryInto::try_into);
+        Ok(read.filter_map(Result::ok).collect())
+    }
+
     /// A payment's history, by sequence.
     pub async fn events(&self, id: PaymentId) -> Result<Vec<Event>, StoreError> {
         let parameters = [id.0.into()];

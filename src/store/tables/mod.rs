@@ -32,8 +32,10 @@ mod issuer_calls;
 mod issuer_ledger;
 mod issuer_operations;
 mod method_column;
+pub(super) mod metric_minutes;
 pub(super) mod operations;
 pub(super) mod outbox;
+pub mod payment_search;
 pub(super) mod payments;
 
 use super::quarantine::{Key, SetAside};

@@ -29,6 +29,12 @@ const FORGOTTEN_OPERATIONS: &str = "
 SELECT id, payment_id FROM operations
 WHERE check_at <= ? AND quarantined IS NULL ORDER BY check_at LIMIT ?";
 
+/// (limit) → payments whose capture or void is running, among this many operations that are looked at again last.
+const PAYMENTS_BEING_OPERATED: &str = "
+SELECT payment_id FROM (
+    SELECT payment_id, kind FROM operations WHERE check_at IS NOT NULL ORDER BY check_at DESC LIMIT ?
+) AS running WHERE kind <> 'refund'";
+
 /// (reason, hexadecimal id). The first reason stays.
 pub(super) const QUARANTINE_OPERATION: &str =
     "UPDATE operations SET quarantined = COALESCE(quarantined, ?) WHERE id = UNHEX(?)";
@@ -475,6 +481,12 @@ impl Store {
         let id = id.0.simple().to_string();
         let found = self.operations_found(OPERATION, &[id.into()]).await?;
         Ok(found.into_iter().next())
+    }
+
+    /// The ids of payments whose capture or void is running, among `limit` running operations.
+    pub async fn payments_being_operated(&self, limit: u32) -> Result<Vec<PaymentId>, StoreError> {
+        let found: Vec<(i64,)> = self.read(PAYMENTS_BEING_OPERATED, &[limit.into()]).await?;
+        Ok(found.into_iter().map(|(id,)| PaymentId(id)).collect())
     }
 
     /// The operations of a payment, the oldest first, at most `limit`; of one kind if one is given.

@@ -23,6 +23,13 @@ SELECT * FROM outbox
 WHERE payment_id = ? OR (payment_id IS NULL AND INSTR(publication, ?) > 0)
 ORDER BY due_at LIMIT 100";
 
+/// The same, but only of the newest rows.
+const NEWEST_OUTBOX_ABOUT: &str = "
+SELECT outbox.* FROM (SELECT id AS found_id FROM (
+    SELECT id, payment_id, publication FROM outbox ORDER BY id DESC LIMIT 10000
+) AS newest WHERE payment_id = ? OR (payment_id IS NULL AND INSTR(publication, ?) > 0) LIMIT 100) AS found
+JOIN outbox ON outbox.id = found.found_id ORDER BY outbox.due_at";
+
 /// (now) → all rows, rows that are due, rows that belong to a payment; then those that are set aside
 const OUTBOX_DEPTH: &str = "
 SELECT (SELECT COUNT(*) FROM outbox WHERE lane <> 'aside'),
@@ -272,10 +279,23 @@ impl Store {
     /// The outbox rows of a payment: tries, results, replies and callbacks, by due time, at most 100. Reads the whole
     /// outbox, so it is for operators, not for processing payments.
     pub async fn outbox_about(&self, id: PaymentId) -> Result<Vec<OutboxRow>, StoreError> {
+        self.outbox_of(OUTBOX_ABOUT, id).await
+    }
+
+    /// The same among the 10,000 newest rows, so that it can be called often.
+    pub async fn newest_outbox_about(&self, id: PaymentId) -> Result<Vec<OutboxRow>, StoreError> {
+        self.outbox_of(NEWEST_OUTBOX_ABOUT, id).await
+    }
+
+    async fn outbox_of(
+        &self,
+        sql: &'static str,
+        id: PaymentId,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
         // In the publication, the event's JSON is a text, so its quotes are escaped.
         let subject = format!("payments/{id}\\\"");
         let parameters = [id.0.into(), subject.into()];
-        let found: Vec<Tried<OutboxRecord>> = self.read(OUTBOX_ABOUT, &parameters).await?;
+        let found: Vec<Tried<OutboxRecord>> = self.read(sql, &parameters).await?;
         let mut left_out = Vec::new();
         let rows = each(found, &mut left_out);
         left_out.iter().for_each(SetAside::report);

@@ -28,7 +28,7 @@ use crate::vault::SealedCard;
 const FEW_ALIKE: usize = 8;
 
 /// Later than every payment: the start of a list without a cursor.
-const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
+pub(super) const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
 
 /// Maximum number of rows remembered as reported.
 const MOST_REPORTED: usize = 10_000;
@@ -63,6 +63,18 @@ SELECT * FROM payments
 WHERE client = ? AND order_id = ? AND user_id = COALESCE(?, user_id)
   AND created_at <= ? AND (created_at < ? OR id < ?) AND COALESCE(stage, status) = COALESCE(?, stage, status)
 ORDER BY created_at DESC, id DESC LIMIT ?";
+
+/// (client, earliest `created_at` twice, id after which the first ones begin, limit) → ids and times, the oldest first.
+/// Reads only the index of the lists.
+const PAYMENTS_SINCE: &str = "
+SELECT id, created_at FROM payments
+WHERE client = ? AND created_at >= ? AND (created_at > ? OR id > ?)
+ORDER BY created_at, id LIMIT ?";
+
+/// (limit) → ids of payments that are processing. Those whose attempt or try began last come first, unless a try is
+/// delayed. Reads only the index of the rescue.
+const PAYMENTS_IN_PROGRESS: &str =
+    "SELECT id FROM payments WHERE check_at IS NOT NULL ORDER BY check_at DESC LIMIT ?";
 
 /// (client) → the next client by name that has a payment, or null
 const CLIENT_AFTER: &str = "SELECT MIN(client) FROM payments WHERE client > ?";
@@ -462,6 +474,21 @@ impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
             return_url: row.text_or_null("return_url")?,
             method: row.text_or_null("method")?,
             funds: FundsRecord::from_row(row)?,
+        })
+    }
+}
+
+/// When a payment was created.
+struct Created {
+    id: i64,
+    created_at: PrimitiveDateTime,
+}
+
+impl<'r, R: Columns> FromRow<'r, R> for Created {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.number("id")?,
+            created_at: row.moment("created_at")?,
         })
     }
 }
@@ -1046,6 +1073,47 @@ impl Store {
         }
         page.truncate(limit);
         Ok(page)
+    }
+
+    /// Payments of any client, without a transaction; unknown ids, and rows that are set aside or cannot be read, are left
+    /// out.
+    pub async fn payments_by_id(
+        &self,
+        ids: &[PaymentId],
+    ) -> Result<Vec<StoredPayment>, StoreError> {
+        let keys = payment_ids(ids);
+        let found = self.read_many::<Tried<PaymentRecord>>(&READ_PAYMENTS, keys);
+        let mut left_out = Vec::new();
+        let rows = each(found.await?, &mut left_out);
+        self.report_once(&left_out);
+        Ok(rows)
+    }
+
+    /// The ids of a client's payments from this time on that come after the given one, the oldest first, at most `limit`.
+    pub async fn payments_since(
+        &self,
+        client: &ClientName,
+        (since, after): (Timestamp, PaymentId),
+        limit: u32,
+    ) -> Result<Vec<(PaymentId, Timestamp)>, StoreError> {
+        let parameters = [
+            client.as_str().into(),
+            since.into(),
+            since.into(),
+            after.0.into(),
+            limit.into(),
+        ];
+        let found: Vec<Created> = self.read(PAYMENTS_SINCE, &parameters).await?;
+        let found = found.into_iter();
+        Ok(found
+            .map(|row| (PaymentId(row.id), utc(row.created_at)))
+            .collect())
+    }
+
+    /// The ids of payments that are processing, at most `limit`.
+    pub async fn payments_in_progress(&self, limit: u32) -> Result<Vec<PaymentId>, StoreError> {
+        let found: Vec<(i64,)> = self.read(PAYMENTS_IN_PROGRESS, &[limit.into()]).await?;
+        Ok(found.into_iter().map(|(id,)| PaymentId(id)).collect())
     }
 
     /// The clients that have payments, by name.

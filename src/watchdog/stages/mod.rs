@@ -15,6 +15,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use crate::metric;
+
 /// Default limit: how long a stage may have work without any item leaving.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -337,18 +339,15 @@ impl Stage {
     fn measure(&self) {
         let now = self.snapshot();
         let stage = self.name().as_str();
-        if let Some(ago) = now.last_success_ago {
+        let last_success = now.last_success_ago.map_or(0.0, |ago| {
             let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-            let at = since_1970.unwrap_or_default().as_secs_f64() - ago;
-            metrics::gauge!("payment_service_stage_last_success", "stage" => stage).set(at);
-        }
-        metrics::gauge!("payment_service_stage_oldest_age", "stage" => stage).set(now.oldest_age);
-        metrics::gauge!("payment_service_stage_in_progress", "stage" => stage)
-            .set(now.in_progress as f64);
-        metrics::gauge!("payment_service_stage_stuck", "stage" => stage)
-            .set(f64::from(u8::from(now.stuck)));
-        metrics::counter!("payment_service_stage_failures", "stage" => stage)
-            .absolute(now.failures);
+            since_1970.unwrap_or_default().as_secs_f64() - ago
+        });
+        metrics::gauge!(metric::STAGE_LAST_SUCCESS, "stage" => stage).set(last_success);
+        metrics::gauge!(metric::STAGE_OLDEST_AGE, "stage" => stage).set(now.oldest_age);
+        metrics::gauge!(metric::STAGE_IN_PROGRESS, "stage" => stage).set(now.in_progress as f64);
+        metrics::gauge!(metric::STAGE_STUCK, "stage" => stage).set(f64::from(u8::from(now.stuck)));
+        metrics::counter!(metric::STAGE_FAILURES, "stage" => stage).absolute(now.failures);
     }
 
     fn now(&self) -> u64 {
@@ -433,6 +432,11 @@ impl Stages {
             }
             stage.measure();
         }
+    }
+
+    /// Updates the metrics.
+    pub fn measure(&self) {
+        self.0.iter().for_each(Stage::measure);
     }
 
     /// All stages by name, for `ready`.

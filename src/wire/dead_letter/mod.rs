@@ -26,6 +26,9 @@ const REFUSED: &str = "payment.request_refused";
 const UNDELIVERED: &str = "payment.callback_undelivered";
 
 /// The `type` property of a reply that could not be delivered.
+/// The reason of a dead letter that was a reply.
+pub const UNDELIVERABLE: &str = "reply_undeliverable";
+
 const UNANSWERABLE: &str = "payment.reply_undeliverable";
 
 /// The types of all of the service's own dead letters.
@@ -97,7 +100,7 @@ pub fn undelivered(
 pub fn unanswerable(error: &str, reply: &Publication, id: Uuid) -> Publication {
     let (properties, masked) = event_properties(&reply.properties);
     let event: Value = serde_json::from_str(&reply.body).unwrap_or_default();
-    let reason = "reply_undeliverable";
+    let reason = UNDELIVERABLE;
     let body = json!({
         "reason": reason,
         "error": error,

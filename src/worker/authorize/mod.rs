@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
+use super::processor_calls::{Call, ProcessorCalls};
 use crate::domain::{Answer, MethodSummary, Phase, ReversalAnswer, Trigger};
 use crate::processors::{
     AttemptKey, Authorization, MethodSource, MethodUnreadable, OpenedMethod, Processor,
@@ -12,7 +13,6 @@ use crate::processors::{
 use crate::retry::RetrySchedule;
 use crate::store::rows::StoredPayment;
 use crate::vault::{Owner, SealKeys};
-use crate::watchdog::vital::caught;
 
 /// Calls the processor for one payment at a time.
 pub struct Authorizer {
@@ -24,6 +24,8 @@ pub struct Authorizer {
     pub schedule: RetrySchedule,
     /// After this long without an answer the outcome of the call is unknown.
     pub timeout: Duration,
+    /// Counts and times the calls.
+    pub calls: ProcessorCalls,
 }
 
 impl Authorizer {
@@ -33,9 +35,7 @@ impl Authorizer {
         let span = tracing::debug_span!("authorize", payment.id = stored.payment.id.0, phase = ?stored.phase);
         let trigger = match stored.phase {
             Phase::Authorize => {
-                let asking = self.authorize(stored).instrument(span);
-                // A call that panicked may have reached the processor.
-                let answer = caught("authorize", asking).await.unwrap_or(Answer::Unknown);
+                let answer = self.authorize(stored).instrument(span).await;
                 Trigger::Answered {
                     asked,
                     answer,
@@ -43,10 +43,7 @@ impl Authorizer {
                 }
             }
             Phase::Reverse => {
-                let asking = self.reverse(stored).instrument(span);
-                let answer = caught("reverse", asking)
-                    .await
-                    .unwrap_or(ReversalAnswer::Unknown);
+                let answer = self.reverse(stored).instrument(span).await;
                 Trigger::Reversal { asked, answer }
             }
         };
@@ -69,18 +66,18 @@ impl Authorizer {
             capture: stored.payment.funds.capture_method,
             method: &method,
         };
-        tokio::time::timeout(self.timeout, self.processor.authorize(&authorization))
-            .await
-            .unwrap_or(Answer::Unknown)
+        let calling = self.processor.authorize(&authorization);
+        let answer = self
+            .calls
+            .make(Call::Authorize, self.timeout, calling)
+            .await;
+        answer.unwrap_or(Answer::Unknown)
     }
 
     async fn reverse(&self, stored: &StoredPayment) -> ReversalAnswer {
-        tokio::time::timeout(
-            self.timeout,
-            self.processor.reverse(key(stored), stored.payment.amount),
-        )
-        .await
-        .unwrap_or(ReversalAnswer::Unknown)
+        let calling = self.processor.reverse(key(stored), stored.payment.amount);
+        let answer = self.calls.make(Call::Reverse, self.timeout, calling).await;
+        answer.unwrap_or(ReversalAnswer::Unknown)
     }
 }
 

@@ -92,6 +92,7 @@ async fn a_panic_in_a_call_counts_as_no_answer_and_ends_no_worker() {
         seal: Arc::clone(&seal),
         schedule: RetrySchedule::default(),
         timeout: Duration::from_secs(1),
+        calls: ProcessorCalls::new(),
     };
     let (trigger, _) = authorizer.ask(&processing(&seal, Phase::Authorize)).await;
     assert!(

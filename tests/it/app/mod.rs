@@ -62,6 +62,8 @@ where
 pub struct TestApp {
     /// Its REST interface.
     pub api: Api,
+    /// The operators' address.
+    pub admin: Api,
     pub broker: Arc<dyn Broker>,
     pub database: Store,
     instances: Mutex<Vec<Instance>>,
@@ -216,6 +218,7 @@ impl TestApp {
 /// One instance, like a separate process.
 struct Instance {
     api: Api,
+    admin: Api,
     broker: Arc<dyn Broker>,
     database: Store,
     stop: CancellationToken,
@@ -243,6 +246,7 @@ impl Instance {
         .await;
         Self {
             api,
+            admin: admin.beyond_the_description(),
             broker,
             database,
             stop,

@@ -143,6 +143,7 @@ impl Setup {
         let first = Instance::start(role, &variables, &self.methods).await;
         TestApp {
             api: first.api.clone(),
+            admin: first.admin.clone(),
             broker: Arc::clone(&first.broker),
             database: first.database.clone(),
             instances: Mutex::new(vec![first]),

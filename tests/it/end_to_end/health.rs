@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use payment_service::config::Role;
+use payment_service::metric;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use tempfile::TempDir;
@@ -262,10 +263,7 @@ async fn a_silent_issuer_and_waiting_tries_raise_no_alarm() {
     let stages = body["stages"].as_object().unwrap();
     assert_eq!(stages.len(), 10, "{body}");
     assert!(stages["accept"]["last_success_ago"].is_f64(), "{body}");
-    let seen = service
-        .process
-        .counter("payment_service_stage_last_success")
-        .await;
+    let seen = service.process.counter(metric::STAGE_LAST_SUCCESS).await;
     assert!(seen > 0.0);
 }
 

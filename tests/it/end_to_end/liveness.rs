@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use payment_service::metric;
 use serde_json::json;
 
 use super::processes::PROGRAM;
@@ -34,7 +35,7 @@ async fn liveness_holds_during_a_database_outage_and_a_running_try() {
     });
     let id = api.post("/payments", order).await.is(202).id();
     eventually("the worker has its message", || async {
-        service.counter("relay_published").await >= 1.0
+        service.counter(metric::RELAY_PUBLISHED).await >= 1.0
     })
     .await;
     server.kill().unwrap();

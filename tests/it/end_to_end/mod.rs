@@ -14,6 +14,7 @@ mod hostile_messages;
 mod idempotency;
 mod isolation;
 mod liveness;
+mod logs;
 mod messages;
 mod methods;
 mod mixed_operations;

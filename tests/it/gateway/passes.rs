@@ -151,6 +151,7 @@ async fn only_the_headers_that_matter_are_forwarded() {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         ),
         ("tracestate", "a=b"),
+        ("X-Request-Id", "checkout-7"),
     ];
     let kept_back = [
         ("Authorization", "Bearer stolen"),

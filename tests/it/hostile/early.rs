@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use payment_service::metric;
+
 use super::*;
 
 /// One answer as it was received.
@@ -277,7 +279,10 @@ async fn a_body_above_4_mib_gets_an_answer_and_ends_the_connection() {
     }
     let cut = victim
         .api
-        .counter("http_bodies_discarded{result=\"cut\"}")
+        .counter(&format!(
+            "{}{{result=\"cut\"}}",
+            metric::HTTP_BODIES_DISCARDED
+        ))
         .await;
     assert!(cut >= 18.0, "{cut}");
 }
@@ -439,7 +444,10 @@ async fn callers_that_never_finish_sending_are_disconnected_and_block_no_other()
     crowd.abort_all();
     let cut = victim
         .api
-        .counter("http_bodies_discarded{result=\"cut\"}")
+        .counter(&format!(
+            "{}{{result=\"cut\"}}",
+            metric::HTTP_BODIES_DISCARDED
+        ))
         .await;
     assert!(cut >= 3.0, "{cut}");
 }

@@ -138,6 +138,23 @@ impl Browser {
         width.as_u64().unwrap().try_into().unwrap()
     }
 
+    /// Errors that the page or the browser has written to the console since the last call.
+    pub async fn console_errors(&self) -> Vec<Value> {
+        let mut written = self.post("/se/log", json!({ "type": "browser" })).await;
+        let entries = written.as_array_mut().map(std::mem::take);
+        let mut entries = entries.unwrap_or_default();
+        entries.retain(|entry| entry["level"] == "SEVERE");
+        entries
+    }
+
+    /// Makes the browser ask for dark pages.
+    pub async fn prefer_dark(&self) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": "dark" }]);
+        let command =
+            json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        self.post("/goog/cdp/execute", command).await;
+    }
+
     pub async fn click(&self, selector: &str) {
         let element = self.element(selector).await;
         self.post(&format!("/element/{element}/click"), json!({}))
@@ -285,7 +302,7 @@ fn capabilities(wish: Wish) -> Value {
     let phone = json!({ "width": width, "height": height, "pixelRatio": 1.0, "touch": false });
     json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": {
         "args": arguments, "prefs": preferences, "mobileEmulation": { "deviceMetrics": phone },
-    }}}})
+    }, "goog:loggingPrefs": { "browser": "ALL" } }}})
 }
 
 /// On a port that it chooses and prints.

@@ -3,6 +3,8 @@
 pub mod browser;
 mod docs;
 mod front;
+mod operators;
+mod operators_data;
 mod shopper;
 
 pub use front::Front;

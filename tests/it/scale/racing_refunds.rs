@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use payment_service::metric;
 use serde_json::{Value, json};
 use sqlx::{MySqlPool, query_as};
 use tokio::time::{sleep, timeout};
@@ -106,6 +107,6 @@ async fn racing_refunds_return_exactly_what_was_charged_while_workers_die_and_an
     .unwrap();
     assert_eq!(carried_out, [(100,); 100]);
     assert!(kills > 0, "all refunds ended before a worker was killed");
-    let survivor = steady.counter("operations_tried").await;
+    let survivor = steady.counter(metric::OPERATION_TRIES).await;
     println!("{kills} workers killed; the one that lived through it did {survivor} tries");
 }

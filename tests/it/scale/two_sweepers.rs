@@ -1,5 +1,7 @@
 //! Two processes that find the same rows in the outbox.
 
+use payment_service::metric;
+
 use super::books::Books;
 use super::fleet::Fleet;
 use super::outcomes::Outcomes;
@@ -20,8 +22,8 @@ async fn two_processes_share_the_due_rows_and_lose_none() {
     outcomes.until(PAYMENTS).await;
 
     let swept = [
-        first.counter("relay_swept").await,
-        second.counter("relay_swept").await,
+        first.counter(metric::RELAY_SWEPT).await,
+        second.counter(metric::RELAY_SWEPT).await,
     ];
     println!("rows published by the two sweepers: {swept:?}");
     assert!(swept.iter().all(|rows| *rows > 0.0), "{swept:?}");

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use payment_service::metric;
+
 use super::books::Books;
 use super::fleet::Fleet;
 use super::outcomes::Outcomes;
@@ -24,8 +26,8 @@ async fn two_workers_share_five_thousand_payments_and_each_is_charged_once() {
     let took = began.elapsed().as_secs_f64();
 
     let tried = [
-        first.counter("payments_tried").await,
-        second.counter("payments_tried").await,
+        first.counter(metric::PAYMENT_TRIES).await,
+        second.counter(metric::PAYMENT_TRIES).await,
     ];
     println!("5000 payments ended in {took:.1} s; tries of the two workers: {tried:?}");
     Books::open(&fleet.database)
@@ -91,7 +93,7 @@ async fn a_worker_killed_under_load_loses_nothing_and_charges_nothing_twice() {
     });
     outcomes.until(PAYMENTS).await;
 
-    let by_survivor = survivor.counter("payments_tried").await;
+    let by_survivor = survivor.counter(metric::PAYMENT_TRIES).await;
     println!("the surviving worker did {by_survivor} tries of {PAYMENTS} payments");
     Books::open(&fleet.database)
         .await

@@ -2,6 +2,7 @@
 
 mod contract_ids;
 mod contract_lists;
+mod contract_minutes;
 mod contract_outbox;
 mod contract_payments;
 mod contract_tokens;

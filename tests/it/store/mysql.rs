@@ -1,9 +1,13 @@
 //! The contract on a server: MySQL or MariaDB, whichever the run has.
 
-use payment_service::store::Store;
 use payment_service::store::mysql::parse_url;
+use payment_service::store::{MinuteCounts, Store};
+use sqlx::Connection;
 
-use super::{contract_ids, contract_lists, contract_outbox, contract_payments, contract_tokens};
+use super::{
+    contract_ids, contract_lists, contract_minutes, contract_outbox, contract_payments,
+    contract_tokens,
+};
 use crate::support::servers::fresh_database;
 
 /// A database without a schema.
@@ -165,4 +169,29 @@ async fn blocks_of_ids_that_many_tasks_reserve_are_disjoint() {
 #[tokio::test]
 async fn migrating_repeatedly_creates_the_schema_once() {
     contract_ids::migrating_repeatedly_creates_the_schema_once(bare().await).await;
+}
+
+#[tokio::test]
+async fn counts_of_a_minute_are_summed_over_processes() {
+    contract_minutes::counts_of_a_minute_are_summed_over_processes(ready().await).await;
+}
+
+#[tokio::test]
+async fn counts_are_deleted_after_two_days() {
+    let url = fresh_database().await.unwrap();
+    let database = Store::mysql(parse_url(&url).unwrap(), 2);
+    database.migrate().await.unwrap();
+    let mut connection = sqlx::MySqlConnection::connect(&url).await.unwrap();
+    let old = "INSERT INTO metric_minutes (minute, id, counts) VALUES (1, 'old', '{}')";
+    sqlx::query(old).execute(&mut connection).await.unwrap();
+    database
+        .write_minute(&MinuteCounts::default())
+        .await
+        .unwrap();
+    let kept = "SELECT COUNT(*) FROM metric_minutes";
+    let kept: i64 = sqlx::query_scalar(kept)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(kept, 1);
 }

@@ -1,11 +1,14 @@
 //! The contract with a file, and tests that only a file allows.
 
-use payment_service::store::Store;
+use payment_service::store::{MinuteCounts, Store};
 use sqlx::Connection;
 use tempfile::TempDir;
 
 use super::samples::{keep, payment, read};
-use super::{contract_ids, contract_lists, contract_outbox, contract_payments, contract_tokens};
+use super::{
+    contract_ids, contract_lists, contract_minutes, contract_outbox, contract_payments,
+    contract_tokens,
+};
 
 /// A file that is removed with its folder.
 fn bare() -> (TempDir, Store) {
@@ -223,4 +226,29 @@ async fn a_file_changed_by_a_later_release_is_accepted() {
     let checked = database.check().await.unwrap();
     assert_eq!(checked.later_migration, Some(9999));
     database.migrate().await.unwrap();
+}
+
+#[tokio::test]
+async fn counts_of_a_minute_are_summed_over_processes() {
+    let (_folder, database) = ready().await;
+    contract_minutes::counts_of_a_minute_are_summed_over_processes(database).await;
+}
+
+#[tokio::test]
+async fn counts_are_deleted_after_two_days() {
+    let (folder, database) = ready().await;
+    let url = format!("sqlite://{}", folder.path().join("payments.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let old = "INSERT INTO metric_minutes (minute, id, counts) VALUES (1, 'old', '{}')";
+    sqlx::query(old).execute(&mut connection).await.unwrap();
+    database
+        .write_minute(&MinuteCounts::default())
+        .await
+        .unwrap();
+    let kept = "SELECT COUNT(*) FROM metric_minutes";
+    let kept: i64 = sqlx::query_scalar(kept)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(kept, 1);
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cli::check::live;
+use crate::cli::output::{self, Paint};
 use crate::cli::{open, reach};
 use crate::config::{Backend, Config, Fault, Role};
 
@@ -176,12 +177,13 @@ fn clients(config: &Config) -> Finding {
 }
 
 fn print(finding: &Finding) {
-    let level = match finding.level {
-        Level::Ok => "ok",
-        Level::Warn => "warn",
-        Level::Fail => "FAIL",
+    let (level, paint) = match finding.level {
+        Level::Ok => ("ok   ", Paint::Green),
+        Level::Warn => ("warn ", Paint::Yellow),
+        Level::Fail => ("FAIL ", Paint::Red),
     };
-    crate::outln!("{level:<5} {:<15} {}", finding.name, finding.message);
+    let level = output::painted(level, Some(paint));
+    crate::outln!("{level} {:<15} {}", finding.name, finding.message);
     if let Some(remedy) = &finding.remedy {
         crate::outln!("{:22}what to do: {remedy}", "");
     }

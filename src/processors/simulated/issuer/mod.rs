@@ -60,6 +60,9 @@ pub struct SimulatedIssuer {
 }
 
 impl SimulatedIssuer {
+    /// How the service names it to callers.
+    pub const NAME: &'static str = "simulated";
+
     /// Maximum number of attempts that the process remembers: reversals that are not answered, and calls.
     const MAX_REMEMBERED: usize = 10_000;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lapin::options::QueueDeleteOptions;
 use lapin::{Connection, ConnectionProperties};
+use payment_service::metric;
 use tokio::time::{Instant, sleep};
 
 use super::Ground;
@@ -92,7 +93,7 @@ pub async fn fill_work_queue(ground: &Ground, random: &mut Random) -> Result<(),
     ];
     let queues = ["--apply-to", "queues"];
     let fleet = &ground.fleet;
-    let refused = "relay_failures";
+    let refused = metric::RELAY_FAILURES;
     let before = fleet.counted("api", refused).await;
     let filled = async {
         control(ground, &[&set[..], &queues[..]].concat()).await?;
@@ -129,7 +130,7 @@ pub async fn stick_subscriber(ground: &Ground) -> Result<(), String> {
 /// Once the first confirms are overdue, payments go on being tried, and the service says of itself that it can work.
 async fn work_flows_meanwhile(ground: &Ground) -> Result<(), String> {
     sleep(CONFIRM_TIMEOUT + Duration::from_secs(1)).await;
-    let tried = || ground.fleet.counted("worker", "payments_tried");
+    let tried = || ground.fleet.counted("worker", metric::PAYMENT_TRIES);
     let before = tried().await;
     sleep(Duration::from_secs(2)).await;
     if tried().await <= before {

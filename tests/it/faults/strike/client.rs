@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use payment_service::metric;
 use tokio::time::sleep;
 
 use super::Ground;
@@ -42,7 +43,10 @@ pub async fn flood(ground: &Ground) -> Result<(), String> {
             flows = Err("one client's flood holds up another client's payments".to_owned());
         }
     }
-    let postponed = ground.fleet.counted("worker", "tries_postponed").await;
+    let postponed = ground
+        .fleet
+        .counted("worker", metric::TRIES_POSTPONED)
+        .await;
     restart_workers(ground, &[]).await?;
     struck?;
     flows?;

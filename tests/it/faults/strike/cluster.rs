@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use payment_service::metric;
 use sqlx::{Connection, Executor, MySqlConnection};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -171,7 +172,7 @@ pub async fn conflict(ground: &Ground) -> Result<(), String> {
 
 /// Transactions that the service has run again.
 async fn repeats(ground: &Ground) -> f64 {
-    let counter = "store_batch_repeats";
+    let counter = metric::STORE_BATCH_REPEATS;
     ground.fleet.counted("api", counter).await + ground.fleet.counted("worker", counter).await
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use payment_service::metric;
 use tokio::time::{Instant, sleep};
 
 use super::Ground;
@@ -76,7 +77,11 @@ async fn replace(ground: &Ground, releases: &[(&str, &str)]) -> Result<(), Strin
 /// The workers that run now try payments.
 async fn works(ground: &Ground) -> Result<(), String> {
     let deadline = Instant::now() + TRIED;
-    let tried = || ground.fleet.counted("worker", "payments_tried");
+    let tried = async || {
+        // The release before this one has other names.
+        let [now, before] = [metric::PAYMENT_TRIES, "payments_tried"];
+        ground.fleet.counted("worker", now).await + ground.fleet.counted("worker", before).await
+    };
     let before = tried().await;
     while tried().await <= before {
         if Instant::now() > deadline {

@@ -41,10 +41,14 @@ async fn dead_letters_of_the_embedded_service_outlive_it_and_can_be_replayed_wit
         (&kept[0]["id"], &kept[0]["reason"]),
         (&json!("0190-1"), &json!("data_refused"))
     );
-    fixture
-        .run(&["dead-letters", "replay", "0190-1"])
-        .await
-        .with(0);
+    let replayed = fixture.run(&["dead-letters", "replay", "0190-1", "--json"]);
+    let said = replayed.await.with(0).out;
+    let first: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["id"], &first["done"]),
+        (&json!("0190-1"), &json!(true))
+    );
+    assert!(said.contains("replayed: payment 1 of default"), "{said}");
     assert_eq!(letters(&fixture).await, Vec::<Value>::new());
     fixture
         .run(&["dead-letters", "discard", "0190-1"])

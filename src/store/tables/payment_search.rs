@@ -1,0 +1,224 @@
+//! Searches for operators, over the payments of every client. Each reads at most [`MOST_READ`] rows in the order of an
+//! index, and reports where it stopped.
+
+use time::PrimitiveDateTime;
+
+use super::payments::{END_OF_TIME, PaymentRecord};
+use crate::domain::{PaymentId, Timestamp};
+use crate::store::quarantine::{Key, SetAside};
+use crate::store::records::{Tried, each, utc};
+use crate::store::rows::{PaymentSearch, StoredPayment};
+use crate::store::sql_values::SqlValue;
+use crate::store::{Store, StoreError};
+
+/// How many rows a search reads at most; the number in the statements.
+pub const MOST_READ: usize = 10_000;
+
+/// The result of a search.
+#[derive(Debug)]
+pub struct FoundPayments {
+    /// The newest first, at most as many as were wanted.
+    pub payments: Vec<StoredPayment>,
+    /// Matching rows that are set aside or cannot be read.
+    pub left_out: Vec<SetAside>,
+    /// Where the search stopped after [`MOST_READ`] rows; none if it reached the end, or found as many as were wanted.
+    pub stopped_at: Option<(Timestamp, PaymentId)>,
+}
+
+/// A search: the statement for its rows, and the one for the last row that it may read.
+struct Statements {
+    found: &'static str,
+    last: &'static str,
+}
+
+/// From the condition and the order that an index serves. The parameters of the condition are followed by the order, the
+/// shopper, the status (each may be null) and the limit.
+macro_rules! statements {
+    ($condition:literal, $order:literal) => {
+        Statements {
+            found: concat!(
+                "SELECT payments.* FROM (SELECT id AS found_id FROM (",
+                "SELECT id, created_at, order_id, user_id, COALESCE(stage, status) AS shown_status FROM payments WHERE ",
+                $condition,
+                " ORDER BY ",
+                $order,
+                " LIMIT 10000) AS newest WHERE order_id = COALESCE(?, order_id) AND user_id = COALESCE(?, user_id)",
+                " AND shown_status = COALESCE(?, shown_status) ORDER BY ",
+                $order,
+                " LIMIT ?) AS found JOIN payments ON payments.id = found.found_id ORDER BY ",
+                $order
+            ),
+            last: concat!(
+                "SELECT created_at, id FROM payments WHERE ",
+                $condition,
+                " ORDER BY ",
+                $order,
+                " LIMIT 1 OFFSET 9999"
+            ),
+        }
+    };
+}
+
+/// (id)
+const OF_ALL: Statements = statements!("id < ?", "id DESC");
+
+/// (client, time twice, id)
+const OF_CLIENT: Statements = statements!(
+    "client = ? AND created_at <= ? AND (created_at < ? OR id < ?)",
+    "created_at DESC, id DESC"
+);
+
+/// (client, shopper, time twice, id)
+const OF_USER: Statements = statements!(
+    "client = ? AND user_id = ? AND created_at <= ? AND (created_at < ? OR id < ?)",
+    "created_at DESC, id DESC"
+);
+
+/// (client, order, time twice, id)
+const OF_ORDER: Statements = statements!(
+    "client = ? AND order_id = ? AND created_at <= ? AND (created_at < ? OR id < ?)",
+    "created_at DESC, id DESC"
+);
+
+/// The statements of the best index, and the parameters of their condition.
+fn choose(search: &PaymentSearch) -> (&'static Statements, Vec<SqlValue<'_>>) {
+    let (before, id) = search.before.unwrap_or((END_OF_TIME, PaymentId(i64::MAX)));
+    let Some(client) = &search.client else {
+        return (&OF_ALL, vec![id.0.into()]);
+    };
+    let mut parameters: Vec<SqlValue<'_>> = vec![client.as_str().into()];
+    let statements = match (search.order_id, search.user_id) {
+        (Some(order), _) => {
+            parameters.push(order.0.into());
+            &OF_ORDER
+        }
+        (None, Some(user)) => {
+            parameters.push(user.0.into());
+            &OF_USER
+        }
+        (None, None) => &OF_CLIENT,
+    };
+    parameters.extend([before.into(), before.into(), id.0.into()]);
+    (statements, parameters)
+}
+
+impl Store {
+    /// Searches the payments of one client or of all, the newest first: by `created_at` and id with a client, by id
+    /// without.
+    pub async fn search_payments(
+        &self,
+        search: &PaymentSearch,
+    ) -> Result<FoundPayments, StoreError> {
+        let (statements, condition) = choose(search);
+        let mut parameters = condition.clone();
+        parameters.extend([
+            search.order_id.map(|order| order.0).into(),
+            search.user_id.map(|user| user.0).into(),
+            search.status.map(|status| status.as_str()).into(),
+            search.limit.into(),
+        ]);
+        let found: Vec<Tried<PaymentRecord>> = self.read(statements.found, &parameters).await?;
+        let is_full = found.len() >= search.limit as usize;
+        let mut left_out = Vec::new();
+        let payments = each(found, &mut left_out);
+        let stopped_at = if is_full {
+            None
+        } else {
+            let last: Vec<(PrimitiveDateTime, i64)> =
+                self.read(statements.last, &condition).await?;
+            last.first().map(|(at, id)| (utc(*at), PaymentId(*id)))
+        };
+        Ok(FoundPayments {
+            payments,
+            left_out,
+            stopped_at,
+        })
+    }
+
+    /// Rows that are set aside: payments and operations among the newest [`MOST_READ`] of each, and rows of the outbox; at
+    /// most 100 of each.
+    pub async fn rows_set_aside(&self) -> Result<Vec<RowSetAside>, StoreError> {
+        let payments: Vec<(i64, String)> = self.read(PAYMENTS_SET_ASIDE, &[]).await?;
+        let payments = payments
+            .into_iter()
+            .map(|(id, reason)| RowSetAside::new(("payments", id.to_string()), Some(id), reason));
+        let operations: Vec<(Vec<u8>, i64, String)> = self.read(OPERATIONS_SET_ASIDE, &[]).await?;
+        let operations = operations.into_iter().map(|(id, payment, reason)| {
+            RowSetAside::new(("operations", hex::encode(id)), Some(payment), reason)
+        });
+        let outbox: Vec<(Vec<u8>, Option<i64>, String)> = self.read(OUTBOX_SET_ASIDE, &[]).await?;
+        let outbox = outbox.into_iter().map(|(id, payment, reason)| {
+            RowSetAside::new(("outbox", hex::encode(id)), payment, reason)
+        });
+        Ok(payments.chain(operations).chain(outbox).collect())
+    }
+}
+
+/// A row that is set aside, without any of its values.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RowSetAside {
+    /// The table.
+    pub table: &'static str,
+    /// The row's id, in hexadecimal digits if it is a UUID.
+    pub id: String,
+    /// The payment that it is about, if there is one.
+    pub payment_id: Option<i64>,
+    /// Why.
+    pub reason: String,
+}
+
+impl RowSetAside {
+    fn new((table, id): (&'static str, String), payment_id: Option<i64>, reason: String) -> Self {
+        Self {
+            table,
+            id,
+            payment_id,
+            reason,
+        }
+    }
+}
+
+impl From<&SetAside> for RowSetAside {
+    fn from(row: &SetAside) -> Self {
+        let (table, id, payment) = match &row.key {
+            Key::Payment(id) => ("payments", id.to_string(), Some(id.0)),
+            Key::Outbox(id) => ("outbox", id.0.simple().to_string(), None),
+            Key::Operation(id) => ("operations", id.0.simple().to_string(), None),
+            Key::Unmarked(table) => (*table, String::new(), None),
+        };
+        Self::new((table, id), payment, row.reason.clone())
+    }
+}
+
+/// () → id, reason
+const PAYMENTS_SET_ASIDE: &str = "
+SELECT id, quarantined FROM (SELECT id, quarantined FROM payments ORDER BY id DESC LIMIT 10000) AS newest
+WHERE quarantined IS NOT NULL LIMIT 100";
+
+/// () → id, payment, reason
+const OPERATIONS_SET_ASIDE: &str = "
+SELECT id, payment_id, quarantined
+FROM (SELECT id, payment_id, quarantined FROM operations ORDER BY id DESC LIMIT 10000) AS newest
+WHERE quarantined IS NOT NULL LIMIT 100";
+
+/// () → id, payment, reason. Rows that are set aside have a lane of their own.
+const OUTBOX_SET_ASIDE: &str = "
+SELECT id, payment_id, COALESCE(quarantined, '') FROM outbox WHERE lane = 'aside' ORDER BY due_at LIMIT 100";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statements_read_as_many_rows_as_is_said() {
+        let limit = format!("LIMIT {MOST_READ})");
+        let offset = format!("LIMIT 1 OFFSET {}", MOST_READ - 1);
+        for statements in [OF_ALL, OF_CLIENT, OF_USER, OF_ORDER] {
+            assert!(statements.found.contains(&limit), "{}", statements.found);
+            assert!(statements.last.ends_with(&offset), "{}", statements.last);
+        }
+        for statement in [PAYMENTS_SET_ASIDE, OPERATIONS_SET_ASIDE] {
+            assert!(statement.contains(&limit), "{statement}");
+        }
+    }
+}
