@@ -2,7 +2,7 @@
 //!
 //! Every page is HTML that the server renders in the reader's language; a small script (`assets/admin.js`) fetches the same
 //! page again and replaces what has changed. The same data is at `/api/…` as JSON. Nothing here changes a payment, except
-//! that [`try_it`] creates new ones with test cards. ADR 030 has the decisions.
+//! that `try_it` creates new ones with test cards. ADR 030 has the decisions.
 
 pub mod access;
 mod assets;
