@@ -1,4 +1,5 @@
-# newman, which runs the Postman collection in the tests (tests/newman/package-lock.json). Sourced by scripts/test, after
+# newman, which runs the Postman collection in the tests, and axe-core, with which they check that pages are accessible
+# (tests/newman/package-lock.json). Sourced by scripts/test, after
 # servers.sh.
 
 newman_folder=$HOME/.cache/payment-service/newman
@@ -16,7 +17,7 @@ require_newman() {
     if ! command -v npm >/dev/null; then
         install_packages "Node.js with npm" nodejs npm
     fi
-    echo "Installing newman into $newman_folder"
+    echo "Installing newman and axe-core into $newman_folder"
     local part=$newman_folder.part.$$
     rm -rf "$part"
     mkdir -p "$part"

@@ -2,6 +2,6 @@
 //! separate processes, on real servers.
 
 mod clients;
-mod fixture;
+pub mod fixture;
 mod generated;
 mod guide;

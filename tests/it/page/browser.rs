@@ -10,6 +10,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::examples::fixture::tool;
+
 /// The page's width and height in CSS pixels.
 pub const PHONE: (u32, u32) = (390, 844);
 const LIMIT: Duration = Duration::from_secs(20);
@@ -34,6 +36,16 @@ impl Default for Wish {
         }
     }
 }
+
+/// Behind axe-core: its serious and critical findings.
+const FIND_SERIOUS: &str = r#"
+const done = arguments[arguments.length - 1];
+const isSerious = (it) => ["serious", "critical"].includes(it.impact);
+const told = (it) => `${it.id}: ${it.nodes.map((node) => node.target.join(" ")).join(", ")}`;
+axe.run(document, { resultTypes: ["violations"] }).then(
+  (found) => done(found.violations.filter(isSerious).map(told)),
+  (error) => done([`axe-core failed: ${error}`]),
+);"#;
 
 /// A browser with one window. [`Self::close`] ends it; if a test fails before, it ends with its driver.
 pub struct Browser {
@@ -136,6 +148,19 @@ impl Browser {
             .post("/execute/sync", json!({ "script": script, "args": [] }))
             .await;
         width.as_u64().unwrap().try_into().unwrap()
+    }
+
+    /// What axe-core finds on the page that keeps people out: rule and elements.
+    pub async fn accessibility_findings(&self) -> Vec<String> {
+        let axe = "newman/node_modules/axe-core/axe.min.js";
+        let axe = tool("TEST_AXE", axe, "axe.min.js of axe-core");
+        let axe = std::fs::read_to_string(axe).expect("axe-core");
+        let script = format!("{axe}\n{FIND_SERIOUS}");
+        let found = self
+            .post("/execute/async", json!({ "script": script, "args": [] }))
+            .await;
+        let found = found.as_array().expect("a list").iter();
+        found.map(|it| it.as_str().unwrap().to_owned()).collect()
     }
 
     /// Errors that the page or the browser has written to the console since the last call.

@@ -13,7 +13,7 @@ fn address(app: &TestApp, path: &str) -> String {
     format!("http://{}{path}", app.admin.address())
 }
 
-/// The browser has found nothing wrong, and the page is not wider than the window.
+/// The browser has found nothing wrong, the page is not wider than the window, and keeps nobody out.
 async fn is_clean(browser: &Browser, size: (u32, u32)) {
     assert_eq!(browser.console_errors().await, [Value::Null; 0]);
     let width = browser.scroll_width().await;
@@ -23,6 +23,18 @@ async fn is_clean(browser: &Browser, size: (u32, u32)) {
         size.0,
         browser.address().await
     );
+    let findings = browser.accessibility_findings().await;
+    assert_eq!(findings, [""; 0], "{}", browser.address().await);
+}
+
+#[tokio::test]
+async fn the_check_of_accessibility_finds_a_picture_without_a_text() {
+    let browser = Browser::start(Wish::default()).await;
+    let page = "data:text/html,<html lang='en'><title>a</title><img src='x.png'>";
+    browser.open(page).await;
+    let findings = browser.accessibility_findings().await;
+    assert_eq!(findings, ["image-alt: img"]);
+    browser.close().await;
 }
 
 #[tokio::test]

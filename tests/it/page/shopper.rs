@@ -78,11 +78,12 @@ async fn fill(browser: &Browser, number: &str, expiry: &str, code: &str) {
     }
 }
 
-/// The policy allows the style, nothing overflows at the side, and buttons are large enough.
+/// The policy allows the style, nothing overflows at the side, buttons are large enough, and nobody is kept out.
 async fn is_usable_on_a_phone(browser: &Browser) {
     assert_eq!(browser.css("main", "max-width").await, "448px");
     assert!(browser.scroll_width().await <= PHONE.0);
     if browser.find("form").await.is_some() {
         assert!(browser.height("button").await >= 44.0);
     }
+    assert_eq!(browser.accessibility_findings().await, [""; 0]);
 }
