@@ -87,9 +87,11 @@ async fn demonstrate(
         Backend::Embedded { .. } => "embedded, in a temporary folder, with no servers",
         Backend::Servers { .. } => "on MySQL and RabbitMQ, from DATABASE_URL and AMQP_URL",
     };
+    let is_embedded = matches!(config.backend, Backend::Embedded { .. });
     let max_tries = config.retry.max_tries;
     let app = App::build(config, render_metrics).await?;
     let api = app.api_addr().ok_or("the service has no REST address")?;
+    let page = app.admin_addr().filter(|_| is_embedded);
     let (broker, database) = (app.broker(), app.database());
     let stop = CancellationToken::new();
     let service = tokio::spawn(app.run(stop.clone()));
@@ -116,7 +118,7 @@ async fn demonstrate(
         report::print(&ended, spans)
     };
     if !options.json {
-        print_next_lines(api, options.keep);
+        print_next_lines(api, page.filter(|_| options.keep), options.keep);
     }
     if options.keep {
         tokio::spawn(serve::stop_on_signal(stop.clone()));
@@ -127,7 +129,8 @@ async fn demonstrate(
     Ok(kept)
 }
 
-fn print_next_lines(api: SocketAddr, keep: bool) {
+/// `page` is the address of the operators' page, if it is open to everyone on this machine.
+fn print_next_lines(api: SocketAddr, page: Option<SocketAddr>, keep: bool) {
     let address = if keep {
         api.to_string()
     } else {
@@ -143,6 +146,11 @@ fn print_next_lines(api: SocketAddr, keep: bool) {
          -d '{{\"order_id\": 1, \"user_id\": 1, \"total_amount\": 99.53, \"card_token\": \"tok_visa\"}}'"
     );
     crate::outln!("  less src/lib.rs    # the map of the source, in the order of the steps above");
+    if let Some(page) = page {
+        crate::outln!(
+            "  http://{page}/    # in a browser: these payments, and a button for each test card"
+        );
+    }
 }
 
 /// `12.3 ms`
