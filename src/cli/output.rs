@@ -18,6 +18,20 @@ const BROKEN: u8 = 2;
 /// The state of standard output; once it is closed or broken, nothing more is written to it.
 static STANDARD_OUTPUT: AtomicU8 = AtomicU8::new(OPEN);
 
+/// A caller's text for a terminal: characters that would move the cursor, end the line or change its direction are escaped.
+pub fn printable(text: &str) -> String {
+    let is_direction = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_direction(c) {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}
+
 /// Writes to standard output. Use the macros [`out`](crate::out) and [`outln`](crate::outln).
 pub fn write(text: Arguments<'_>) {
     if STANDARD_OUTPUT.load(Ordering::Relaxed) == OPEN {

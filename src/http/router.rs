@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tokio::sync::Mutex;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::health::{self, Health};
@@ -18,7 +19,7 @@ use super::measure::{Measures, measure};
 use super::observed::observed;
 use super::problem::{Kind, Problem};
 use super::{
-    Api, about, body, card_tokens, docs, events, list, operations, page, payments, process,
+    Api, about, admin, body, card_tokens, docs, events, list, operations, page, payments, process,
 };
 use crate::watchdog::vital::count_panics;
 
@@ -67,10 +68,15 @@ pub fn admin_router(
     render: Arc<dyn Fn() -> String + Send + Sync>,
     pages: Router,
 ) -> Router {
+    // One at a time: whoever asks without a pause uses one thread at most, and probes have the others.
+    let rendering = Arc::new(Mutex::new(()));
     let metrics = move || {
-        let text = render();
-        let text_form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        async move { ([(CONTENT_TYPE, text_form)], text) }
+        let (render, rendering) = (Arc::clone(&render), Arc::clone(&rendering));
+        async move {
+            let _turn = rendering.lock().await;
+            let text_form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            ([(CONTENT_TYPE, text_form)], render())
+        }
     };
     let routes = Router::new()
         .route("/metrics", get(metrics))
@@ -79,6 +85,7 @@ pub fn admin_router(
     guarded(routes)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(not_stored))
+        .layer(middleware::map_response(admin::guard::guard_unknown))
 }
 
 fn health_routes(health: Health) -> Router {

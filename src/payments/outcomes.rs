@@ -101,10 +101,10 @@ fn milliseconds(from: Timestamp, to: Timestamp) -> i64 {
 /// Counts a payment that has an outcome.
 fn count(payment: &Payment) {
     let method = payment.method.as_ref().map_or(NONE, MethodSummary::name);
-    let code = payment
-        .decline_code
-        .as_ref()
-        .map_or(NONE, DeclineCode::as_str);
+    // A canceled payment may have been declined before: that outcome has the code.
+    let code = payment.decline_code.as_ref();
+    let code = code.filter(|_| payment.status != PaymentStatus::Canceled);
+    let code = code.map_or(NONE, DeclineCode::as_str);
     metrics::counter!(
         metric::PAYMENT_OUTCOMES,
         "status" => payment.status.as_str(),

@@ -133,8 +133,9 @@ fn values(name: &str, label: &str, role: Role, known: &Known) -> Vec<String> {
 fn outcomes(role: Role, known: &Known) -> Vec<Labels> {
     let none = DeclineCode::from_static(NONE);
     let mut kinds = Vec::new();
-    if is_of(role, metric::Role::Api) {
-        kinds.push((PaymentStatus::Canceled, NONE, none.clone()));
+    // Before a card was presented, or after it.
+    for method in [NONE, "card"] {
+        kinds.push((PaymentStatus::Canceled, method, none.clone()));
     }
     if is_of(role, metric::Role::Worker) {
         let card = |status, code| (status, "card", code);

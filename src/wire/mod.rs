@@ -48,9 +48,10 @@ pub fn is_traceparent(text: &str) -> bool {
     valid && text.len() <= 128 && !holds_card_number(text)
 }
 
-/// The trace id in a `traceparent`.
+/// The trace id in a `traceparent`; none if it holds a card number, since it is logged.
 pub fn trace_id(traceparent: &str) -> Option<&str> {
-    traceparent.split('-').nth(1)
+    let id = traceparent.split('-').nth(1)?;
+    (!holds_card_number(id)).then_some(id)
 }
 
 /// A message as JSON. Cannot fail: messages consist of texts, numbers, and objects whose keys are texts.

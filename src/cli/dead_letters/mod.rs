@@ -189,7 +189,7 @@ fn list(letters: &[Held], json: bool) -> String {
         "id", "age", "times", "from", "reason", "message id"
     );
     for letter in letters {
-        let message_id = letter.message_id.as_deref().unwrap_or("-");
+        let message_id = output::printable(letter.message_id.as_deref().unwrap_or("-"));
         let masked = if letter.masked { " (masked)" } else { "" };
         let _ = writeln!(
             text,
@@ -197,8 +197,8 @@ fn list(letters: &[Held], json: bool) -> String {
             letter.id,
             age(letter, now),
             letter.count,
-            letter.queue,
-            letter.reason,
+            output::printable(&letter.queue),
+            output::printable(&letter.reason),
         );
     }
     text

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::broker::{Exchange, Queue};
 use crate::callbacks::event::{ERROR_HEADER, REASON_HEADER, TRIES_HEADER};
+use crate::cli::output::printable;
 use crate::domain::rfc3339;
 use crate::domain::{Event, MethodSummary, Timestamp};
 use crate::store::rows::{
@@ -108,7 +109,7 @@ impl About {
             match value {
                 Value::Null | Value::Array(_) => {}
                 Value::String(words) => {
-                    let _ = writeln!(text, "{name:<18} {words}");
+                    let _ = writeln!(text, "{name:<18} {}", printable(words));
                 }
                 other => {
                     let _ = writeln!(text, "{name:<18} {other}");

@@ -159,12 +159,16 @@ impl Service {
         let deadline = Instant::now() + self.patience;
         loop {
             let request = self.request(Method::GET, &format!("/payments/{id}"));
-            let request = request.header("Prefer", "wait=20");
+            let left = deadline.saturating_duration_since(Instant::now());
+            let request = request.header("Prefer", format!("wait={}", left.as_secs().min(20)));
             let payment: PaymentObject = read(self.answer(request).await?)?;
             if payment.status != PaymentStatus::Processing {
                 return Ok(payment);
             }
             self.still_waiting(deadline, &format!("payment {id}"))?;
+            if left < Duration::from_secs(1) {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 

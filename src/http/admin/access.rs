@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::header::{COOKIE, HOST, HeaderName, ORIGIN};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, Uri};
+use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use super::sessions::Sessions;
@@ -35,7 +36,7 @@ const NOBODY: &str = "local";
 /// Pages that are remembered as logged.
 const MOST_LOGGED: usize = 10_000;
 
-/// At most one refusal is logged within this time; all are counted.
+/// For each reason at most one refusal is logged within this time; all are counted.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether somebody has to log in.
@@ -64,12 +65,12 @@ pub struct Access {
     pub throttle: Throttle,
     /// Who read which page, and when that was logged.
     logged: Mutex<HashMap<(Arc<str>, String), Instant>>,
-    /// When a refusal was last logged, and how many were not logged since.
-    refusals: Mutex<(Option<Instant>, u64)>,
+    /// For each reason when a refusal was last logged, and how many were not logged since.
+    refusals: Mutex<HashMap<Refused, (Option<Instant>, u64)>>,
 }
 
 /// Why a request is refused. [`Self::as_str`] is its name in the log and in the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refused {
     /// Under a name that is not allowed.
     Host,
@@ -121,18 +122,22 @@ impl Access {
 
     /// Checks where a request comes from. A page of another site cannot choose `Host` and `Origin`: a name that leads here
     /// by DNS (rebinding) has the wrong `Host`, and a page on another port the wrong `Origin`.
-    pub fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refused> {
+    pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+        let path = uri.path();
         let mut given = headers.get_all(HOST).iter();
         let (host, another) = (given.next(), given.next());
         let host = host.filter(|_| another.is_none());
         let host = host.and_then(|host| host.to_str().ok());
         let host = host.ok_or(Refused::Host)?.to_ascii_lowercase();
-        if !self.hosts.contains(&host) {
+        // A request may name the host twice: `GET http://host/ HTTP/1.1`.
+        let target = uri.authority().map(|it| it.as_str().to_ascii_lowercase());
+        if !self.hosts.contains(&host) || target.is_some_and(|target| target != host) {
             return Err(Refused::Host);
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        let same = match headers.get(ORIGIN) {
-            Some(origin) => is_of(origin.as_bytes(), &host),
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let same = match origins.next() {
+            Some(origin) => is_of(origin.as_bytes(), &host) && origins.next().is_none(),
             // Browsers send it with every other method.
             None => reads,
         };
@@ -156,7 +161,7 @@ impl Access {
         match &self.entry {
             Entry::Closed => None,
             Entry::Open => Some("".into()),
-            Entry::Login(_) => self.sessions.operator(session_id(headers)?),
+            Entry::Login(_) => session_ids(headers).find_map(|id| self.sessions.operator(id)),
         }
     }
 
@@ -164,7 +169,7 @@ impl Access {
     pub fn refuse(&self, why: Refused, address: Option<IpAddr>) {
         metrics::counter!(ADMIN_REQUESTS_REFUSED, "reason" => why.as_str()).increment(1);
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, unlogged) = &mut *refusals;
+        let (last, unlogged) = refusals.entry(why).or_default();
         if last.is_some_and(|last| last.elapsed() < REFUSALS_LOGGED_EVERY) {
             *unlogged += 1;
             return;
@@ -173,16 +178,17 @@ impl Access {
             reason = why.as_str(),
             address = address.map(tracing::field::display),
             before = *unlogged,
-            "a request for the operators' page was refused; `before` counts those that were not logged"
+            "a request for the operators' page was refused; `before` counts those with the same reason that were not logged"
         );
-        *refusals = (Some(Instant::now()), 0);
+        (*last, *unlogged) = (Some(Instant::now()), 0);
     }
 
     /// Logs that an operator reads a page, unless that was logged in the last ten minutes. Without the query, and masked: a
     /// card number may have been typed into the address.
     pub fn log_reading(&self, operator: &Arc<str>, path: &str) {
         let path: String = path.chars().take(LONGEST_PATH).collect();
-        let path = masked_text(&path);
+        // `%20` between digits is a space.
+        let path = masked_text(&percent_decode_str(&path).decode_utf8_lossy());
         let key = (Arc::clone(operator), path.clone());
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -221,15 +227,15 @@ fn is_of(origin: &[u8], host: &str) -> bool {
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
-/// The id in the session's cookie.
-pub fn session_id(headers: &HeaderMap) -> Option<&str> {
+/// The ids in the session's cookies: a page on another port of the host can add one, but not replace ours.
+pub fn session_ids(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
+        .filter_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
 }
 
 #[cfg(test)]
@@ -244,7 +250,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, value.parse().expect("a header"));
         }
-        access.check(&method, path, &headers)
+        access.check(&method, &path.parse().expect("an address"), &headers)
     }
 
     #[test]
@@ -338,11 +344,12 @@ mod tests {
     #[test]
     fn the_sessions_cookie_is_found_among_others() {
         let mut headers = HeaderMap::new();
-        assert_eq!(session_id(&headers), None);
+        assert_eq!(session_ids(&headers).next(), None);
         headers.append(
             COOKIE,
             "a=b; operator_session=12; c=d".parse().expect("text"),
         );
-        assert_eq!(session_id(&headers), Some("12"));
+        headers.append(COOKIE, "operator_session=34".parse().expect("text"));
+        assert!(session_ids(&headers).eq(["12", "34"]));
     }
 }

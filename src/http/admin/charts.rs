@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -91,10 +92,10 @@ struct Line {
 pub async fn page(
     State(admin): State<Arc<Admin>>,
     visitor: Visitor,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let l = visitor.language;
-    let minutes = asked.minutes();
+    let minutes = minutes(asked);
     let (now, counted) = match soon(admin.database.minutes(minutes)).await {
         Ok(read) => read,
         Err(away) => return away.page(&admin, &visitor, "/charts"),
@@ -116,12 +117,20 @@ pub async fn page(
 }
 
 /// The same data.
-pub async fn json(State(admin): State<Arc<Admin>>, Query(asked): Query<Asked>) -> Response {
-    let minutes = asked.minutes();
+pub async fn json(
+    State(admin): State<Arc<Admin>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let minutes = minutes(asked);
     match soon(admin.database.minutes(minutes)).await {
         Ok((now, counted)) => Json(Data::new(now, minutes, &counted)).into_response(),
         Err(away) => away.json(),
     }
+}
+
+/// The time to show; an hour if the query cannot be read.
+fn minutes(asked: Result<Query<Asked>, QueryRejection>) -> u32 {
+    asked.map_or(60, |Query(asked)| asked.minutes())
 }
 
 impl Asked {

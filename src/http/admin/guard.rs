@@ -1,4 +1,4 @@
-//! Applies [`access`](super::access) to every request, and adds the headers that every answer has.
+//! Applies [`access`](super::access) to every request for a page, and adds the headers that every answer has.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,13 +33,25 @@ const HEADERS: [(HeaderName, &str); 4] = [
 
 /// The check before every page.
 pub async fn guard(State(admin): State<Arc<Admin>>, mut request: Request, next: Next) -> Response {
-    let mut response = match admitted(&admin.access, &request) {
+    let response = match admitted(&admin.access, &request) {
         Ok(visitor) => {
             request.extensions_mut().insert(visitor);
             next.run(request).await
         }
         Err(answer) => *answer,
     };
+    protected(response)
+}
+
+/// The same headers for addresses and methods that no page has.
+pub async fn guard_unknown(response: Response) -> Response {
+    match response.status() {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => protected(response),
+        _ => response,
+    }
+}
+
+fn protected(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);
@@ -53,7 +65,7 @@ fn admitted(access: &Access, request: &Request) -> Result<Visitor, Box<Response>
     let (path, peer) = (request.uri().path(), peer(request));
     let language = language(headers);
     let is_data = path.starts_with("/api/");
-    if let Err(why) = access.check(method, path, headers) {
+    if let Err(why) = access.check(method, request.uri(), headers) {
         access.refuse(why, peer);
         return Err(Box::new(foreign(why).into_response()));
     }

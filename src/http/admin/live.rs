@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -172,12 +173,13 @@ impl Live {
         self.0.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new stream, unless there are too many.
-    fn stream(&self) -> Option<Body> {
+    /// A new stream, unless there are too many. It ends when its reader may not read any more.
+    fn stream(&self, may_read: impl Fn() -> bool + Send + 'static) -> Option<Body> {
         let permit = Arc::clone(&self.0.streams).try_acquire_owned().ok()?;
         let open = Open {
             events: self.0.events.subscribe(),
             stop: self.0.stop.clone(),
+            may_read: Box::new(may_read),
             _permit: permit,
         };
         self.0.watched.notify_one();
@@ -189,6 +191,7 @@ impl Live {
 struct Open {
     events: broadcast::Receiver<Bytes>,
     stop: CancellationToken,
+    may_read: Box<dyn Fn() -> bool + Send>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -201,6 +204,8 @@ async fn next(open: Option<Open>) -> Option<(Result<Bytes, Infallible>, Option<O
         received = open.events.recv() => received,
     };
     match received {
+        // Logged out, or the session has ended.
+        Ok(_) if !(open.may_read)() => None,
         Ok(event) => Some((Ok(event), Some(open))),
         Err(RecvError::Lagged(missed)) => {
             let dropped = event("dropped", &json!({ "missed": missed }));
@@ -216,8 +221,10 @@ fn event(name: &str, data: &serde_json::Value) -> Bytes {
 }
 
 /// The stream; 503 if there are too many.
-pub async fn events(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.live.stream() {
+pub async fn events(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let reader = Arc::clone(&admin);
+    let may_read = move || reader.access.operator(&headers).is_some();
+    match admin.live.stream(may_read) {
         Some(body) => ([(CONTENT_TYPE, "text/event-stream")], body).into_response(),
         None => {
             let sentence = "Too many pages are open; close some.";
@@ -258,7 +265,7 @@ mod tests {
         let live = Live::new(CancellationToken::new());
         let broker = Arc::new(Embedded::new().expect("a broker"));
         tokio::spawn(live.clone().run(Arc::clone(&broker) as Arc<dyn Broker>));
-        let mut body = live.stream().expect("a stream").into_data_stream();
+        let mut body = live.stream(|| true).expect("a stream").into_data_stream();
         // The first event is sent when the subscription exists.
         let first = text(&mut body).await.expect("an event");
         assert!(first.starts_with("event: quiet\n"), "{first}");
@@ -280,8 +287,8 @@ mod tests {
     #[tokio::test]
     async fn a_slow_reader_is_told_and_dropped_and_others_are_not_delayed() {
         let live = Live::with_limits(CancellationToken::new(), 2, 4);
-        let mut slow = live.stream().expect("a stream").into_data_stream();
-        let mut quick = live.stream().expect("a stream").into_data_stream();
+        let mut slow = live.stream(|| true).expect("a stream").into_data_stream();
+        let mut quick = live.stream(|| true).expect("a stream").into_data_stream();
         for _ in 0..9 {
             live.send("passed");
             assert!(text(&mut quick).await.expect("an event").contains("passed"));
@@ -292,14 +299,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stream_ends_when_its_reader_has_logged_out() {
+        let live = Live::new(CancellationToken::new());
+        let session = CancellationToken::new();
+        let is_open = session.clone();
+        let body = live.stream(move || !is_open.is_cancelled());
+        let mut body = body.expect("a stream").into_data_stream();
+        live.send("passed");
+        assert!(text(&mut body).await.is_some());
+        session.cancel();
+        live.send("passed");
+        assert_eq!(text(&mut body).await, None);
+    }
+
+    #[tokio::test]
     async fn streams_are_bounded_and_end_with_the_process() {
         let stop = CancellationToken::new();
         let live = Live::with_limits(stop.clone(), 1, 4);
-        let mut only = live.stream().expect("a stream").into_data_stream();
-        assert!(live.stream().is_none());
+        let mut only = live.stream(|| true).expect("a stream").into_data_stream();
+        assert!(live.stream(|| true).is_none());
         stop.cancel();
         assert_eq!(text(&mut only).await, None);
         drop(only);
-        assert!(live.stream().is_some());
+        assert!(live.stream(|| true).is_some());
     }
 }

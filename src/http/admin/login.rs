@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::Admin;
-use super::access::{COOKIE_NAME, Entry, Refused, session_id};
+use super::access::{COOKIE_NAME, Entry, Refused, session_ids};
 use super::sessions::LASTS;
 use super::shell::Visitor;
 use super::throttle::{TooMany, WINDOW};
@@ -36,7 +36,7 @@ pub async fn log_in(
     let address = peer.map(|Extension(Peer(ip))| ip);
     let token = body["token"].as_str().unwrap_or_default();
     let check = || {
-        let token = Some(token).filter(|token| token.len() <= LONGEST_TOKEN)?;
+        let token = Some(token).filter(|token| (1..=LONGEST_TOKEN).contains(&token.len()))?;
         operators.by_token(token)
     };
     let from = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -70,7 +70,7 @@ pub async fn log_in(
 /// Ends the session: 204.
 pub async fn log_out(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let access = &admin.access;
-    if let Some(id) = session_id(&headers).filter(|_| access.entry.has_sessions()) {
+    for id in session_ids(&headers).filter(|_| access.entry.has_sessions()) {
         if let Some(operator) = access.sessions.operator(id) {
             tracing::info!(operator = &*operator, "an operator has logged out");
         }

@@ -9,7 +9,7 @@ mod assets;
 mod charts;
 mod clients;
 pub mod dead_letters;
-mod guard;
+pub(super) mod guard;
 pub mod live;
 mod login;
 mod overview;

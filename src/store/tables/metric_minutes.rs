@@ -75,7 +75,7 @@ impl Store {
         &self,
         minutes: u32,
     ) -> Result<(i64, BTreeMap<i64, MinuteCounts>), StoreError> {
-        let now = minute_of(self.begin().await?.now());
+        let now = minute_of(self.0.engine.reader().await?.now().await?);
         let first = now - i64::from(minutes) + 1;
         let rows: Vec<(i64, String)> = self.read(SINCE, &[first.into()]).await?;
         let mut counted: BTreeMap<i64, MinuteCounts> = BTreeMap::new();
