@@ -153,6 +153,15 @@ impl Entry {
     }
 
     /// Operations that have been requested, or are about to be, and have no result.
+    /// Operations that have not all of their results yet: a refund that fails afterwards has two.
+    fn awaited_operations(&self) -> usize {
+        let is_awaited = |operation: &&Operation| {
+            let promised = operations::promised(self.card, operation.kind).len();
+            operation.heard.is_none() || (promised > 1 && operation.results.len() < promised)
+        };
+        self.operations.iter().filter(is_awaited).count()
+    }
+
     fn open_operations(&self) -> impl Iterator<Item = (usize, &Operation)> {
         let numbered = self.operations.iter().enumerate();
         numbered.filter(|(_, operation)| operation.heard.is_none())
@@ -330,11 +339,12 @@ impl Notes {
         all.collect()
     }
 
-    /// Sent, or about to be, and without an outcome: payments, and operations that a payment's outcome lets the client request.
+    /// Sent, or about to be, and without all of their outcomes: payments, and operations that a payment's outcome lets the client
+    /// request.
     pub fn in_flight(&self) -> usize {
         let entries = self.lock();
         let open = |entry: &Entry| match entry.heard {
-            Some(_) => entry.open_operations().count(),
+            Some(_) => entry.awaited_operations(),
             None => 1,
         };
         entries.values().map(open).sum()

@@ -141,6 +141,8 @@ async fn operators_search_every_clients_payments_and_read_one_on_both_databases(
             .await
             .is(400);
 
+        // Published rows are deleted a moment later.
+        app.until_settled().await;
         let story = operator
             .get(&format!("/api/payments/{declined}"))
             .await

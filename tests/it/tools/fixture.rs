@@ -115,11 +115,11 @@ impl Fixture {
             Data::File(folder) => {
                 let url = format!("sqlite://{}", folder.path().join("payments.db").display());
                 let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-                sqlx::query(sql).execute(&mut connection).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
             }
             Data::Server(url, _) => {
                 let mut connection = sqlx::MySqlConnection::connect(url).await.unwrap();
-                sqlx::query(sql).execute(&mut connection).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
             }
         }
     }

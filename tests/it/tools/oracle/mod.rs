@@ -3,6 +3,7 @@
 
 mod history;
 mod money;
+mod operations;
 mod time_and_cards;
 
 use std::time::Duration;
