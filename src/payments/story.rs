@@ -27,15 +27,31 @@ pub struct Story {
     pub operations: Vec<StoredOperation>,
 }
 
+/// How much of the outbox is searched for what is due.
+#[derive(Debug, Clone, Copy)]
+pub enum Searched {
+    /// The newest rows, so that it can be read often ([`Store::newest_outbox_about`]).
+    Newest,
+    /// All of it ([`Store::outbox_about`]).
+    All,
+}
+
 impl Story {
-    /// Reads it. Of the outbox only the newest rows are searched, see [`Store::newest_outbox_about`].
-    pub async fn read(database: &Store, id: PaymentId) -> Result<Option<Self>, StoreError> {
+    /// Reads it.
+    pub async fn read(
+        database: &Store,
+        id: PaymentId,
+        outbox: Searched,
+    ) -> Result<Option<Self>, StoreError> {
         let Some(row) = database.payment(id).await? else {
             return Ok(None);
         };
         Ok(Some(Self {
             events: database.events(id).await?,
-            due: database.newest_outbox_about(id).await?,
+            due: match outbox {
+                Searched::Newest => database.newest_outbox_about(id).await?,
+                Searched::All => database.outbox_about(id).await?,
+            },
             ledger: database.ledger(id).await?,
             operations: database.operations_of(id, None, MOST_OPERATIONS).await?,
             row,
@@ -87,7 +103,8 @@ pub fn payment(row: &StoredPayment) -> Value {
     })
 }
 
-fn event(event: &Event) -> Value {
+/// An entry of a payment's history.
+pub fn event(event: &Event) -> Value {
     json!({
         "sequence": event.sequence,
         "at": rfc3339(event.at),

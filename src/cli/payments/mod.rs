@@ -13,6 +13,7 @@ use super::open;
 use crate::cli::{configuration, output};
 use crate::config::{Config, Role};
 use crate::domain::{ClientName, OrderId, PaymentId, PaymentStatus};
+use crate::payments::story::{self, Searched, Story};
 use crate::store::rows::{PaymentFilter, StoredPayment};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -141,7 +142,7 @@ async fn list(database: &Store, filter: Filter) -> Result<ExitCode, StoreError> 
     payments.sort_by_key(|row| std::cmp::Reverse((row.payment.created_at, row.payment.id)));
     payments.truncate(filter.limit as usize);
     if filter.json {
-        let payments: Vec<Value> = payments.iter().map(view::payment).collect();
+        let payments: Vec<Value> = payments.iter().map(story::payment).collect();
         crate::outln!("{:#}", Value::Array(payments));
     } else {
         crate::out!("{}", view::lines(&payments));
@@ -156,24 +157,14 @@ fn not_found(id: PaymentId) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// How many operations of a payment are shown: more than a person reads.
-const MOST_OPERATIONS: u32 = 1000;
-
 async fn show(database: &Store, id: PaymentId, json: bool) -> Result<ExitCode, StoreError> {
-    let Some(row) = database.payment(id).await? else {
+    let Some(story) = Story::read(database, id, Searched::All).await? else {
         return Ok(not_found(id));
     };
-    let about = view::About {
-        events: database.events(id).await?,
-        due: database.outbox_about(id).await?,
-        ledger: database.ledger(id).await?,
-        operations: database.operations_of(id, None, MOST_OPERATIONS).await?,
-        row,
-    };
     if json {
-        crate::outln!("{:#}", about.as_json());
+        crate::outln!("{:#}", story.to_json());
     } else {
-        crate::out!("{}", about.as_text());
+        crate::out!("{}", view::story(&story));
     }
     Ok(ExitCode::SUCCESS)
 }

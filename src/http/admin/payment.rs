@@ -14,7 +14,7 @@ use super::timeline::{Line, lines, moment, operation_word, status_word};
 use crate::domain::{OperationStatus, PaymentId, PaymentStatus};
 use crate::http::page::{Language, amount};
 use crate::http::problem::{Kind, Problem};
-use crate::payments::story::Story;
+use crate::payments::story::{Searched, Story};
 use crate::store::rows::StoredOperation;
 use crate::store::{RowSetAside, StoreError};
 
@@ -60,7 +60,7 @@ enum Found {
 
 async fn find(admin: &Admin, id: i64) -> Result<Found, Away> {
     let reading = async {
-        match Story::read(&admin.database, PaymentId(id)).await {
+        match Story::read(&admin.database, PaymentId(id), Searched::Newest).await {
             Ok(Some(story)) => Ok(Found::Story(Box::new(story))),
             Ok(None) => Ok(Found::Nothing),
             Err(StoreError::Quarantined(payment)) => Ok(Found::SetAside(payment.reason)),

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::view;
 use crate::cli::output;
 use crate::cli::serve;
 use crate::domain::{Event, PaymentId, PaymentStatus, rfc3339};
+use crate::payments::story;
 use crate::store::rows::StoredOperation;
 use crate::store::{Store, StoreError};
 use changes::{Change, Changes};
@@ -183,7 +183,7 @@ fn as_json(change: &Change) -> Value {
 }
 
 fn event_as_json(event: &Event) -> Value {
-    let mut value = view::event(event);
+    let mut value = story::event(event);
     value["payment_id"] = event.payment.0.into();
     value
 }
