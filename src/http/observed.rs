@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::domain::card::without_card_number;
 use crate::domain::{ClientName, PaymentId};
-use crate::wire::{TRACEPARENT, is_traceparent, trace_id};
+use crate::wire::{TRACEPARENT, callers_trace_id};
 
 /// Request and response header.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -123,8 +123,7 @@ fn log(
 /// The trace id that the caller names, if any.
 fn trace_of(headers: &HeaderMap) -> Option<String> {
     let traceparent = headers.get(TRACEPARENT)?.to_str().ok()?;
-    let valid = is_traceparent(traceparent).then_some(traceparent);
-    valid.and_then(trace_id).map(str::to_owned)
+    callers_trace_id(traceparent).map(str::to_owned)
 }
 
 /// The caller's id, if it has up to 128 characters that are safe in logs; masked if it contains a card number. Otherwise

@@ -24,7 +24,7 @@ use crate::payments::{AcceptError, Acceptor};
 use crate::store::StoreError;
 use crate::watchdog::pulse::Pulse;
 use crate::wire::order::Refusal;
-use crate::wire::{TRACEPARENT, dead_letter, is_traceparent, result, trace_id};
+use crate::wire::{TRACEPARENT, callers_trace_id, dead_letter, result};
 
 /// Messages worked on at the same time: about one group commit.
 const UNDER_WAY: u16 = 256;
@@ -155,9 +155,7 @@ fn shown_id(delivery: &Delivery) -> Option<&str> {
 /// The trace id of the message, if it has a valid one.
 fn trace_of(delivery: &Delivery) -> Option<&str> {
     let traceparent = delivery.properties.headers.get(TRACEPARENT)?;
-    is_traceparent(traceparent)
-        .then(|| trace_id(traceparent))
-        .flatten()
+    callers_trace_id(traceparent)
 }
 
 /// The refusal of a message that can never be accepted; none if it can be tried again, because only the store or the

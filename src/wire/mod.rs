@@ -48,10 +48,14 @@ pub fn is_traceparent(text: &str) -> bool {
     valid && text.len() <= 128 && !holds_card_number(text)
 }
 
-/// The trace id in a `traceparent`; none if it holds a card number, since it is logged.
+/// The trace id in a valid `traceparent`.
 pub fn trace_id(traceparent: &str) -> Option<&str> {
-    let id = traceparent.split('-').nth(1)?;
-    (!holds_card_number(id)).then_some(id)
+    traceparent.split('-').nth(1)
+}
+
+/// The trace id in what a caller sent as `traceparent`; none if that is invalid.
+pub fn callers_trace_id(text: &str) -> Option<&str> {
+    is_traceparent(text).then(|| trace_id(text)).flatten()
 }
 
 /// A message as JSON. Cannot fail: messages consist of texts, numbers, and objects whose keys are texts.
