@@ -76,7 +76,7 @@ const SHOWN_AGAIN: Duration = Duration::from_secs(3);
 pub struct FromQueue {
     broker: Arc<dyn Broker>,
     /// The last reading. Locked while the queue is read, so that there is one reading at a time.
-    last: Mutex<Option<(Instant, SomeDeadLetters)>>,
+    last: Mutex<Option<(Instant, Result<SomeDeadLetters, String>)>>,
 }
 
 #[async_trait]
@@ -84,12 +84,13 @@ impl ReadDeadLetters for FromQueue {
     async fn read(&self, at_most: u16) -> Result<SomeDeadLetters, String> {
         let mut last = self.last.lock().await;
         match &*last {
-            Some((at, found)) if at.elapsed() < SHOWN_AGAIN => return Ok(found.clone()),
+            Some((at, found)) if at.elapsed() < SHOWN_AGAIN => return found.clone(),
             _ => {}
         }
-        let found = self.take_and_give_back(at_most).await?;
+        // A failure counts, too: readers that waited for this one do not wait for another.
+        let found = self.take_and_give_back(at_most).await;
         *last = Some((Instant::now(), found.clone()));
-        Ok(found)
+        found
     }
 }
 

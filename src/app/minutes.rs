@@ -20,6 +20,7 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Writes until `stop`, and then once more.
 pub(super) async fn write_minutes(render: RenderMetrics, database: Store, stop: CancellationToken) {
     let mut written = Totals::default();
+    let mut is_failing = false;
     let mut minutes = interval(EVERY);
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -31,8 +32,17 @@ pub(super) async fn write_minutes(render: RenderMetrics, database: Store, stop: 
         let counts = totals.since(&written);
         if !counts.is_empty() {
             match database.write_minute(&counts).await {
-                Ok(()) => written = totals,
-                Err(error) => tracing::debug!(%error, "the counts of a minute were not written"),
+                Ok(()) => {
+                    written = totals;
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("the counts for the charts are written again");
+                    }
+                }
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    tracing::warn!(%error, "the counts for the charts cannot be written; trying again every minute");
+                }
+                Err(_) => {}
             }
         }
         if last {

@@ -18,7 +18,6 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
     telemetry::create_series(role, &clients);
     let render = telemetry::renderer(metrics.clone());
     let app = App::build(config, render).await?;
-    let maintained = tokio::spawn(telemetry::maintain(metrics, role, clients));
     if let Some(address) = app.api_addr() {
         tracing::info!("REST on http://{address}");
         tracing::info!("documentation on http://{address}/docs");
@@ -41,9 +40,12 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), AppErr
     );
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
-    let ended = app.run(stop).await;
+    // In this task: a panic ends the process.
+    let ended = tokio::select! {
+        ended = app.run(stop) => ended,
+        never = telemetry::maintain(metrics, role, clients) => match never {},
+    };
     ignored.abort();
-    maintained.abort();
     ended
 }
 

@@ -3,6 +3,7 @@
 mod json;
 mod series;
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,7 @@ pub fn renderer(handle: PrometheusHandle) -> Arc<dyn Fn() -> String + Send + Syn
 
 /// Creates the series of every known client, also of those that are added later, and adds up recorded values, for as long
 /// as the process runs.
-pub async fn maintain(handle: PrometheusHandle, role: Role, clients: Clients) {
+pub async fn maintain(handle: PrometheusHandle, role: Role, clients: Clients) -> Infallible {
     let mut known = clients.callbacks();
     loop {
         tokio::time::sleep(ADD_UP_EVERY).await;
