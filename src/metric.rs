@@ -184,7 +184,7 @@ catalogue! {
 }
 
 impl Metric {
-    /// What the names of its lines in `/metrics` begin with: those of a histogram have an end of their own.
+    /// Whether a line of `/metrics` with this name belongs to the metric: lines of a histogram have a suffix.
     pub fn is_line(&self, line_name: &str) -> bool {
         let Some(end) = line_name.strip_prefix(self.name) else {
             return false;

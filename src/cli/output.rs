@@ -154,3 +154,19 @@ macro_rules! outln {
 macro_rules! errln {
     ($($text:tt)*) => { $crate::cli::output::write_error(format_args!($($text)*)) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_that_act_on_a_terminal_are_escaped() {
+        assert_eq!(printable("réf-1 ✓"), "réf-1 ✓");
+        assert_eq!(printable("a\u{1b}[31m\u{7}"), "a\\u{1b}[31m\\u{7}");
+        assert_eq!(printable("a\nINFO\r"), "a\\nINFO\\r");
+        assert_eq!(
+            printable("\u{202e}x\u{85}\u{2028}"),
+            "\\u{202e}x\\u{85}\\u{2028}"
+        );
+    }
+}

@@ -68,7 +68,7 @@ pub fn admin_router(
     render: Arc<dyn Fn() -> String + Send + Sync>,
     pages: Router,
 ) -> Router {
-    // One at a time: whoever asks without a pause uses one thread at most, and probes have the others.
+    // One at a time, so that a flood of requests for metrics uses one thread and leaves the others to the health probes.
     let rendering = Arc::new(Mutex::new(()));
     let metrics = move || {
         let (render, rendering) = (Arc::clone(&render), Arc::clone(&rendering));

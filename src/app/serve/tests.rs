@@ -45,6 +45,21 @@ async fn liveness_fails_when_a_task_hangs_longer_than_allowed() {
     assert_eq!(ask(&router).await, live);
 }
 
+#[tokio::test]
+async fn addresses_and_methods_that_the_operators_page_does_not_have_get_its_policy() {
+    let health = Health::new(|| Liveness::Live, || Readiness::Ready);
+    let router = admin_router(health, Arc::new(String::new), axum::Router::new());
+    for (method, path, status) in [("GET", "/nope", 404), ("PUT", "/metrics", 405)] {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::empty()).expect("a request");
+        let answer = router.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status(), status, "{method} {path}");
+        let policy = answer.headers()["content-security-policy"].to_str();
+        assert!(policy.expect("text").starts_with("default-src 'none'"));
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn readiness_depends_on_what_the_role_needs() {
     use crate::watchdog::stages::Stage;

@@ -30,7 +30,7 @@ const LOGGED_FOR: Duration = Duration::from_secs(600);
 /// The part of a path that is logged, in characters.
 const LONGEST_PATH: usize = 100;
 
-/// The name in the log where nobody has to log in.
+/// The name in the log if no login is needed.
 const NOBODY: &str = "local";
 
 /// Pages that are remembered as logged.
@@ -39,7 +39,7 @@ const MOST_LOGGED: usize = 10_000;
 /// For each reason at most one refusal is logged within this time; all are counted.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(1);
 
-/// Whether somebody has to log in.
+/// Whether a login is needed.
 pub enum Entry {
     /// The page is off.
     Closed,
@@ -156,7 +156,7 @@ impl Access {
         }
     }
 
-    /// The operator whose session a request belongs to; an empty name if nobody has to log in.
+    /// The operator whose session a request belongs to; an empty name if no login is needed.
     pub fn operator(&self, headers: &HeaderMap) -> Option<Arc<str>> {
         match &self.entry {
             Entry::Closed => None,
@@ -186,9 +186,7 @@ impl Access {
     /// Logs that an operator reads a page, unless that was logged in the last ten minutes. Without the query, and masked: a
     /// card number may have been typed into the address.
     pub fn log_reading(&self, operator: &Arc<str>, path: &str) {
-        let path: String = path.chars().take(LONGEST_PATH).collect();
-        // `%20` between digits is a space.
-        let path = masked_text(&percent_decode_str(&path).decode_utf8_lossy());
+        let path = loggable(path);
         let key = (Arc::clone(operator), path.clone());
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -214,6 +212,12 @@ impl fmt::Debug for Access {
         let mut shown = f.debug_struct("Access");
         shown.field("hosts", &self.hosts).finish_non_exhaustive()
     }
+}
+
+/// The beginning of a path, decoded, since `%20` between digits is a space, and then masked.
+fn loggable(path: &str) -> String {
+    let path: String = path.chars().take(LONGEST_PATH).collect();
+    masked_text(&percent_decode_str(&path).decode_utf8_lossy())
 }
 
 /// Whether an origin is that of a page under this host and port.
@@ -339,6 +343,41 @@ mod tests {
         ] {
             assert_eq!(from(site, mode, path), Err(Refused::Origin), "{path}");
         }
+    }
+
+    #[test]
+    fn a_second_origin_and_another_host_in_the_target_are_refused() {
+        let host = ("host", "localhost:9009");
+        let good = ("origin", "http://localhost:9009");
+        let foreign = ("origin", "http://evil.example");
+        for origins in [[good, foreign], [foreign, good], [good, good]] {
+            let headers = [host, origins[0], origins[1]];
+            let checked = checked(Method::POST, "/api/try", &headers);
+            assert_eq!(checked, Err(Refused::Origin), "{origins:?}");
+        }
+        for (target, expected) in [
+            ("http://localhost:9009/", Ok(())),
+            ("http://LOCALHOST:9009/", Ok(())),
+            ("http://evil.example/", Err(Refused::Host)),
+            ("http://evil@localhost:9009/", Err(Refused::Host)),
+            ("http://127.0.0.1:9009/", Err(Refused::Host)),
+        ] {
+            assert_eq!(checked(Method::GET, target, &[host]), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_card_number_in_a_path_is_masked_however_it_is_encoded() {
+        for written in [
+            "4242424242424242",
+            "4242%204242%204242%204242",
+            "%34242424242424242",
+            "4242%2D4242%2D4242%2D4242",
+        ] {
+            let logged = loggable(&format!("/payments/{written}"));
+            assert_eq!(logged, "[masked]", "{written}");
+        }
+        assert_eq!(loggable("/payments/42"), "/payments/42");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub async fn log_in(
 ) -> Response {
     let access = &admin.access;
     let Entry::Login(operators) = &access.entry else {
-        let sentence = "Nobody has to log in here.";
+        let sentence = "No login is needed here.";
         return Problem::new(Kind::NotFound, sentence).into_response();
     };
     let address = peer.map(|Extension(Peer(ip))| ip);

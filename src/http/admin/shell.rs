@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Visitor {
     pub language: Language,
-    /// The name; empty if nobody has to log in, none on the page to log in.
+    /// The name; empty if no login is needed, none on the login page.
     pub operator: Option<Arc<str>>,
 }
 
@@ -47,7 +47,7 @@ impl FromRequestParts<Arc<Admin>> for Visitor {
 #[derive(Debug, Clone)]
 pub struct Shell {
     pub l: Language,
-    /// Shown with the button to log out; empty if nobody has to log in.
+    /// Shown with the button to log out; empty if no login is needed.
     pub operator: Option<Arc<str>>,
     /// The path of the current page's entry in the navigation.
     pub here: &'static str,

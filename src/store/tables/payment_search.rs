@@ -201,7 +201,7 @@ SELECT id, payment_id, quarantined
 FROM (SELECT id, payment_id, quarantined FROM operations ORDER BY id DESC LIMIT 10000) AS newest
 WHERE quarantined IS NOT NULL LIMIT 100";
 
-/// () → id, payment, reason. Rows that are set aside have a lane of their own.
+/// () → id, payment, reason. Rows that are set aside are in a separate lane.
 const OUTBOX_SET_ASIDE: &str = "
 SELECT id, payment_id, COALESCE(quarantined, '') FROM outbox WHERE lane = 'aside' ORDER BY due_at LIMIT 100";
 

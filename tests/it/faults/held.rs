@@ -14,7 +14,7 @@ pub struct Held {
     pub standing_charges: i64,
     /// Its operations: status by key.
     pub operations: BTreeMap<String, String>,
-    /// Kind and amount of what the issuer has carried out and nobody has returned since, sorted.
+    /// Kind and amount of what the issuer has carried out, without refunds that were returned since, sorted.
     pub carried_out: Vec<(String, i64)>,
 }
 

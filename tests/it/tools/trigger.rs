@@ -73,6 +73,20 @@ async fn every_scenario_of_the_embedded_service_ends_as_promised() {
 }
 
 #[tokio::test]
+async fn a_scenario_that_takes_too_long_ends_with_1_when_the_patience_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = short(Settings::embedded(folder.path())).with("PROCESSOR_TIMEOUT", "30s");
+    let service = Process::start(PROGRAM, "", &settings).await;
+    for (patience, told) in [("1s", "within 1 s"), ("100ms", "did not end")] {
+        let began = std::time::Instant::now();
+        let arguments = ["trigger", "issuer-silent", "--patience", patience];
+        let ended = run_with(&arguments, &address(&service)).await.with(1);
+        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+        assert!(ended.err.contains(told), "{}", ended.err);
+    }
+}
+
+#[tokio::test]
 async fn scenarios_end_as_promised_over_servers_and_need_the_clients_key() {
     let (database, broker) = fresh_servers().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
