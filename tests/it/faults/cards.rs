@@ -8,7 +8,7 @@ use super::drill::AFTERMATH;
 use super::fleet::{PROCESSOR_TIMEOUT, TRIES};
 use super::random::Random;
 
-/// The outcome that the card promises, with five tries. Two are possible if it depends on whether a worker is delayed in its
+/// The outcome that the card promises, with as many tries as the processes have. Two are possible if it depends on whether a worker is delayed in its
 /// call, or if the card needs all the tries: a worker that is killed in its call has used up one.
 pub fn promised(card: &TestCard) -> &'static [&'static str] {
     match card.behaviour {

@@ -5,13 +5,15 @@ use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::fixture::Fixture;
 use super::load::Apis;
-use crate::app::{STORE, clients_file};
+use crate::app::{KIOSK, STORE, clients_file};
+use crate::callbacks::SECRET;
+use crate::callbacks::receiver::Receiver;
 use crate::support::process::{Process, Settings};
 
 pub const ROLES: [&str; 4] = ["api", "api", "worker", "worker"];
@@ -20,12 +22,12 @@ pub const ROLES: [&str; 4] = ["api", "api", "worker", "worker"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Short enough that everything is decided within the time that a fault's aftermath may take, and with enough tries
-/// that the issuer's own faults end as their cards promise even when one try is lost to another fault.
+/// that the issuer's own faults end as their cards promise even when other faults take some tries.
 const SETTINGS: &[(&str, &str)] = &[
     ("LOG", "warn"),
     ("ISSUER_LATENCY", "150ms"),
     ("PROCESSOR_TIMEOUT", "4s"),
-    ("MAX_TRIES", "5"),
+    ("MAX_TRIES", "6"),
     ("RETRY_INITIAL", "100ms"),
     ("RETRY_MAX_INTERVAL", "1s"),
     ("OUTBOX_LEASE", "3s"),
@@ -35,7 +37,7 @@ const SETTINGS: &[(&str, &str)] = &[
 
 /// As in [`SETTINGS`].
 pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(4);
-pub const TRIES: u32 = 5;
+pub const TRIES: u32 = 6;
 
 /// The claim on a try: twice `PROCESSOR_TIMEOUT` and two seconds more.
 pub const CLAIM: Duration = Duration::from_secs(10);
@@ -56,6 +58,8 @@ pub struct Fleet {
     pub apis: Apis,
     /// Where each process tells its health now.
     pub admins: Apis,
+    /// Is called for the kiosk's payments.
+    pub receiver: Receiver,
     /// The processes' logs.
     pub log: PathBuf,
     /// For what the processes say, unless `FAULT_LOG` names a file.
@@ -73,7 +77,11 @@ impl Fleet {
         let log = std::env::var("FAULT_LOG").ok();
         let log = log.map(|log| PathBuf::from(format!("{log}-{}", name.replace(' ', "-"))));
         let log = log.unwrap_or_else(|| folder.path().join("log"));
-        let clients = clients_file(folder.path(), &[]);
+        let receiver = Receiver::start().await;
+        let called = json!({
+            "url": receiver.url("/orders"), "secrets": [SECRET], "allow_private_addresses": true,
+        });
+        let clients = clients_file(folder.path(), &[(KIOSK.0, called)]);
         // Messages are published by hand, too: without `user-id`.
         let clients = [("CLIENTS_FILE", &*clients), ("DEFAULT_CLIENT", STORE.0)];
         let settings_of = |number| {
@@ -98,6 +106,7 @@ impl Fleet {
             processes: tokio::sync::Mutex::new(processes),
             apis,
             admins,
+            receiver,
             log,
             _folder: folder,
             odd: Mutex::default(),
@@ -114,6 +123,15 @@ impl Fleet {
         let mut processes = self.processes.lock().await;
         processes[number].kill();
         self.replace(&mut processes, number).await;
+    }
+
+    /// Kills all processes at the same moment, and starts them again.
+    pub async fn kill_all(&self) {
+        let mut processes = self.processes.lock().await;
+        processes.iter_mut().for_each(Process::kill);
+        for number in 0..processes.len() {
+            self.replace(&mut processes, number).await;
+        }
     }
 
     /// Tells it to stop, waits until it has, and starts it again.

@@ -84,7 +84,7 @@ pub fn parse_key(key: &str) -> Option<(i64, usize)> {
     Some((order.parse().ok()?, number.parse().ok()?))
 }
 
-/// The statuses that the results of an operation report, with at least five tries.
+/// The statuses that the results of an operation report, with as many tries as the processes have.
 pub fn promised(card: &TestCard, kind: OperationKind) -> &'static [&'static str] {
     let Behaviour::ApproveThen(fault) = card.behaviour else {
         return &["succeeded"];

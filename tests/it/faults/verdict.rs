@@ -138,7 +138,9 @@ impl Verdict {
         };
         // Afterwards no load is left that could stop.
         let loaded = |last: Instant| drill.load_ended.is_none_or(|end| last + STOP < end);
-        for stop in watch::stops(&outcomes) {
+        let usual = entries.values().filter(|it| is_answered_at_once(it.card));
+        let payments: Vec<_> = usual.map(|it| (it.submitted, it.heard)).collect();
+        for stop in watch::stops(&outcomes, &payments) {
             if !loaded(stop.0) {
                 continue;
             }
@@ -148,14 +150,14 @@ impl Verdict {
                 row.told += 1;
             } else {
                 row.untold += 1;
+                let log = watch::log_around(stop, &drill.ground.fleet.log);
+                println!("the log of a stop that no process reported:\n{log}");
                 let (name, seconds) = (kind.map_or("no fault", Kind::name), stop.1 - stop.0);
                 self.faults.push(format!(
                     "{name}: no payment ended for {seconds:.1?}, and no process said so"
                 ));
             }
         }
-        let usual = entries.values().filter(|it| is_answered_at_once(it.card));
-        let payments: Vec<_> = usual.map(|it| (it.submitted, it.heard)).collect();
         for alarm in watch::false_alarms(&outcomes, &payments, &alarms) {
             println!("an alarm while payments end: {}", alarm.words);
             self.rows.entry(of(alarm.at)).or_default().false_alarms += 1;

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -117,11 +119,39 @@ fn new_lines(log: &Path, read: &mut u64) -> Vec<String> {
     text.lines().filter(ours).map(str::to_owned).collect()
 }
 
-/// Times between two outcomes that are stops. `outcomes` in the order of time.
-pub fn stops(outcomes: &[Instant]) -> Vec<(Instant, Instant)> {
+/// Times between two outcomes that are stops: one of the payments, whose issuers answer at once, waited for as long.
+/// `outcomes` in the order of time.
+pub fn stops(outcomes: &[Instant], payments: &[InProgress]) -> Vec<(Instant, Instant)> {
     let pairs = outcomes.windows(2).map(|pair| (pair[0], pair[1]));
-    pairs.filter(|(last, next)| *next - *last > STOP).collect()
+    let is_stop = |(last, next): &(Instant, Instant)| {
+        let waited = |(from, to): &InProgress| {
+            *next - *last.max(from) > STOP && to.is_none_or(|to| to >= *next)
+        };
+        *next - *last > STOP && payments.iter().any(waited)
+    };
+    pairs.filter(is_stop).collect()
 }
+
+/// What the processes have logged from a second before it to a second after it.
+pub fn log_around((last, next): (Instant, Instant), log: &Path) -> String {
+    let (now, here) = (Instant::now(), OffsetDateTime::now_utc());
+    let time = |at: Instant| {
+        let text = (here - (now - at)).format(&Rfc3339).unwrap_or_default();
+        text.get(..SECONDS).unwrap_or_default().to_owned()
+    };
+    let from = time(last.checked_sub(Duration::from_secs(1)).unwrap_or(last));
+    let to = time(next + Duration::from_secs(1));
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let within = text.lines().filter(|line| {
+        let at = line.get(..SECONDS).unwrap_or_default();
+        at >= from.as_str() && at <= to.as_str()
+    });
+    within.collect::<Vec<_>>().join("\n")
+}
+
+/// The length of `2026-01-31T23:59:59`.
+const SECONDS: usize = 19;
 
 /// Whether it was reported in time.
 pub fn is_told((last, _): (Instant, Instant), alarms: &[Alarm]) -> bool {
@@ -173,11 +203,22 @@ mod tests {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let outcomes = [at(0), at(1), at(20), at(25)];
-        let stops = stops(&outcomes);
+        let waiting = [(at(5), Some(at(20)))];
+        let stops = stops(&outcomes, &waiting);
         assert_eq!(stops, [(at(1), at(20))]);
         assert!(is_told(stops[0], &[alarm(at(9), "not_ready")]));
         assert!(!is_told(stops[0], &[alarm(at(0), "not_ready")]));
         assert!(!is_told(stops[0], &[alarm(at(13), "not_ready")]));
+    }
+
+    #[test]
+    fn a_time_in_which_no_payment_waited_is_no_stop() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let outcomes = [at(0), at(1), at(20), at(25)];
+        let (ended, begun_late) = ((at(0), Some(at(1))), (at(11), Some(at(20))));
+        assert!(stops(&outcomes, &[ended, begun_late]).is_empty());
+        assert_eq!(stops(&outcomes, &[(at(9), None)]).len(), 1);
     }
 
     #[test]

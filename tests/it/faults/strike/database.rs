@@ -122,6 +122,48 @@ pub async fn read_only(ground: &Ground, random: &mut Random) -> Result<(), Strin
     ground.fixture.sql("SET GLOBAL read_only = 0").await
 }
 
+/// Somebody's open transaction has the rows of all payments in progress, for longer than the service waits for a lock.
+pub async fn lock_rows(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    let open = "SELECT id FROM payments WHERE status = 'processing' FOR UPDATE";
+    hold(ground, &["BEGIN", open], random.millis(4_000, 7_000)).await
+}
+
+/// As by somebody's ALTER TABLE: whatever needs the table waits.
+pub async fn lock_table(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    let table = random.pick(&["payments", "outbox", "payment_events"]);
+    let lock = format!("LOCK TABLES {table} WRITE");
+    hold(ground, &[&lock], random.millis(2_000, 6_000)).await
+}
+
+/// Whatever the statements have locked is free when their connection ends.
+async fn hold(ground: &Ground, statements: &[&str], time: Duration) -> Result<(), String> {
+    let held = async {
+        let mut somebody = ground.fixture.administrator().await?;
+        for statement in statements {
+            somebody
+                .execute(AssertSqlSafe((*statement).to_owned()))
+                .await?;
+        }
+        sleep(time).await;
+        somebody.close().await
+    };
+    held.await.map_err(|error: sqlx::Error| error.to_string())
+}
+
+/// As by an administrator's mistake: open connections are closed, and new ones refused.
+pub async fn lock_account(ground: &Ground, random: &mut Random) -> Result<(), String> {
+    let fixture = &ground.fixture;
+    fixture
+        .sql("ALTER USER payments@'127.0.0.1' ACCOUNT LOCK")
+        .await?;
+    let killed = fixture.kill_service_connections().await;
+    sleep(random.millis(1_000, 4_000)).await;
+    fixture
+        .sql("ALTER USER payments@'127.0.0.1' ACCOUNT UNLOCK")
+        .await?;
+    killed
+}
+
 /// Takes every connection that the server gives, then has the service's closed, and takes those as well.
 pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Result<(), String> {
     ground
@@ -132,6 +174,8 @@ pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Resul
     let until = Instant::now() + random.millis(2_000, 4_000);
     // A busy machine takes longer to fill the places.
     let at_most = until + Duration::from_secs(20);
+    // When the server is full, the service's own attempts take the one place that it keeps for administrators.
+    let mut administrator = ground.fixture.administrator().await;
     let mut taken = Vec::new();
     let mut refused = 0;
     let mut killed = false;
@@ -140,8 +184,9 @@ pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Resul
             Ok(connection) => taken.push(connection),
             Err(_) if !killed => {
                 killed = true;
-                // The administrator has one connection more than everybody else.
-                ground.fixture.kill_service_connections().await?;
+                let administrator = administrator.as_mut().map_err(|error| error.to_string())?;
+                let done = administrator.execute("KILL USER payments").await;
+                done.map_err(|error| format!("KILL USER payments: {error}"))?;
             }
             Err(_) => {
                 refused += 1;

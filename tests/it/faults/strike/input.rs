@@ -1,21 +1,32 @@
 //! What others write into the database and into the queues, and a `setup` that is broken off.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::Ground;
 use crate::broker::rabbitmq_replies::foreign_address;
+use crate::faults::drill::AFTERMATH;
 use crate::faults::random::Random;
 use crate::raw_amqp::{MESSAGE_ID, RawPublisher, short};
 
 const REQUESTS: (&str, &str) = ("payments.requests", "order.payment");
 /// Beyond the client's own order numbers: nobody counts these.
 const FIRST_ORDER: i64 = 1_000_000_000;
+/// To each api.
+const HALF_REQUESTS: usize = 150;
+const HALVES: [&str; 3] = [
+    "POST /payments HTTP/1.1\r\nHost: a\r\nContent-Le",
+    "POST /payments HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{\"order_id\": ",
+    "GET /pay",
+];
 /// Rows that cannot be read are set aside by the next sweep.
 const SET_ASIDE: Duration = Duration::from_secs(20);
 
@@ -152,6 +163,27 @@ impl Sender {
         self.channel.close(200, "done".into()).await?;
         self.connection.close(200, "done".into()).await
     }
+}
+
+/// As many connections to each api as a careless caller opens, none of which ever completes its request.
+pub async fn send_half_requests(ground: &Ground) -> Result<(), String> {
+    let apis = ground.fleet.apis.lock();
+    let apis = apis.unwrap_or_else(PoisonError::into_inner).clone();
+    let mut halves = Vec::new();
+    for api in apis {
+        for half in HALVES.iter().cycle().take(HALF_REQUESTS) {
+            let connected = TcpStream::connect(api).await;
+            let mut connection = connected.map_err(|error| error.to_string())?;
+            let sent = connection.write_all(half.as_bytes()).await;
+            sent.map_err(|error| error.to_string())?;
+            halves.push(connection);
+        }
+    }
+    let flows = ground.until_flowing(AFTERMATH).await;
+    sleep(Duration::from_secs(2)).await;
+    drop(halves);
+    let flows = flows.ok_or("no work flows beside half requests");
+    flows.map(drop).map_err(str::to_owned)
 }
 
 /// Five times, each at another moment; then it must complete.

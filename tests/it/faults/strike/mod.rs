@@ -1,6 +1,7 @@
 //! How each fault is caused and ended. A strike returns when the cause is gone; its effects may last longer.
 
 mod broker;
+mod callbacks;
 mod client;
 mod cluster;
 mod database;
@@ -67,13 +68,16 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
     match kind {
         K::ApiKilled => processes::kill(ground, "api", random).await,
         K::WorkerKilled => processes::kill(ground, "worker", random).await,
+        K::AllKilled => processes::kill_all(ground).await,
         K::ApiStopped => processes::stop(ground, "api", random).await,
         K::WorkerStopped => processes::stop(ground, "worker", random).await,
         K::RollingRestart => processes::restart_all(ground).await,
         K::WorkerHeldUp => processes::hold_up(ground, random).await,
-        K::WorkerAhead => processes::set_clock_ahead(ground, random).await,
+        K::WorkerAhead => processes::set_clock(ground, "+1d", random).await,
+        K::WorkerBehind => processes::set_clock(ground, "-1h", random).await,
         K::WorkerPanics => processes::panic(ground, random).await,
-        K::WorkerFrozen => processes::freeze(ground, random).await,
+        K::ApiFrozen => processes::freeze(ground, "api", random).await,
+        K::WorkerFrozen => processes::freeze(ground, "worker", random).await,
         K::BrokerStopped => broker::stop_and_start(ground, random).await,
         K::BrokerKilled => broker::kill_and_start(ground, random).await,
         K::BrokerClosesConnections => broker::close_connections(ground).await,
@@ -88,6 +92,9 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::Deadlocks => database::deadlocks(ground).await,
         K::ReadOnly => database::read_only(ground, random).await,
         K::TooManyConnections => database::too_many_connections(ground, random).await,
+        K::RowsLocked => database::lock_rows(ground, random).await,
+        K::TableLocked => database::lock_table(ground, random).await,
+        K::AccountLocked => database::lock_account(ground, random).await,
         K::DatabaseClockBack => database_server::set_clock_back(ground).await,
         K::DatabaseDiskFull => database_server::fill_disk(ground, random).await,
         K::FailOver => database_server::fail_over_and_back(ground).await,
@@ -106,6 +113,8 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::BrokenRows => input::break_rows(ground, random).await,
         K::BadMessages => input::send_bad_messages(ground).await,
         K::ForeignReplies => input::ask_for_foreign_replies(ground).await,
+        K::HalfRequests => input::send_half_requests(ground).await,
+        K::UnknownOrders => callbacks::refuse_orders(ground).await,
         K::SetupKilled => input::kill_setup(ground, random).await,
         K::LeaderKilled => cluster::kill_leader(ground).await,
         K::WriterKilled => cluster::kill_writer(ground).await,

@@ -23,6 +23,12 @@ pub async fn kill(ground: &Ground, role: &str, random: &mut Random) -> Result<()
     Ok(())
 }
 
+/// What was in their memory, such as commits whose messages were not published yet, is gone in all of them.
+pub async fn kill_all(ground: &Ground) -> Result<(), String> {
+    ground.fleet.kill_all().await;
+    Ok(())
+}
+
 pub async fn stop(ground: &Ground, role: &str, random: &mut Random) -> Result<(), String> {
     ground.fleet.stop(any(role, random)).await
 }
@@ -41,28 +47,28 @@ pub async fn restart_all(ground: &Ground) -> Result<(), String> {
 pub async fn hold_up(ground: &Ground, random: &mut Random) -> Result<(), String> {
     issuer::burst(ground, Kind::WorkerHeldUp);
     sleep(random.millis(500, 1_500)).await;
-    freeze(ground, random).await
+    freeze(ground, "worker", random).await
 }
 
-/// Its tries are given to the other worker meanwhile; then it goes on as if nothing had happened.
-pub async fn freeze(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    let number = any("worker", random);
+/// The other process of its role does its work meanwhile; then it goes on as if nothing had happened.
+pub async fn freeze(ground: &Ground, role: &str, random: &mut Random) -> Result<(), String> {
+    let number = any(role, random);
     ground.fleet.signal(number, "STOP").await;
     sleep(CLAIM + random.millis(500, 2_000)).await;
     ground.fleet.signal(number, "CONT").await;
     Ok(())
 }
 
-/// One worker believes that it is tomorrow. It says so, and works as before.
-pub async fn set_clock_ahead(ground: &Ground, random: &mut Random) -> Result<(), String> {
+/// One worker's clock is off by so much. It says so, and works as before.
+pub async fn set_clock(ground: &Ground, off: &str, random: &mut Random) -> Result<(), String> {
     let number = any("worker", random);
-    let ahead = [
+    let variables = [
         ("LD_PRELOAD", faketime::library()?),
-        ("FAKETIME", "+1d"),
+        ("FAKETIME", off),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ];
     let before = clocks_told(ground);
-    ground.fleet.restart_with(number, &ahead).await?;
+    ground.fleet.restart_with(number, &variables).await?;
     let deadline = Instant::now() + Duration::from_secs(20);
     while clocks_told(ground) == before && Instant::now() < deadline {
         sleep(Duration::from_millis(100)).await;
