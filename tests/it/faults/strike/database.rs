@@ -166,16 +166,15 @@ pub async fn lock_account(ground: &Ground, random: &mut Random) -> Result<(), St
 
 /// Takes every connection that the server gives, then has the service's closed, and takes those as well.
 pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Result<(), String> {
-    ground
-        .fixture
-        .sql("SET GLOBAL max_connections = 60")
-        .await?;
+    // When the server is full, the service's own attempts take the one place that it keeps for administrators.
+    let administrator = ground.fixture.administrator().await;
+    let mut administrator = administrator.map_err(|error| error.to_string())?;
+    let fewer = administrator.execute("SET GLOBAL max_connections = 60");
+    fewer.await.map_err(|error| error.to_string())?;
     let url = ground.fixture.crowd_url();
     let until = Instant::now() + random.millis(2_000, 4_000);
     // A busy machine takes longer to fill the places.
     let at_most = until + Duration::from_secs(20);
-    // When the server is full, the service's own attempts take the one place that it keeps for administrators.
-    let mut administrator = ground.fixture.administrator().await;
     let mut taken = Vec::new();
     let mut refused = 0;
     let mut killed = false;
@@ -184,7 +183,6 @@ pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Resul
             Ok(connection) => taken.push(connection),
             Err(_) if !killed => {
                 killed = true;
-                let administrator = administrator.as_mut().map_err(|error| error.to_string())?;
                 let done = administrator.execute("KILL USER payments").await;
                 done.map_err(|error| format!("KILL USER payments: {error}"))?;
             }
@@ -195,10 +193,8 @@ pub async fn too_many_connections(ground: &Ground, random: &mut Random) -> Resul
         }
     }
     drop(taken);
-    ground
-        .fixture
-        .sql("SET GLOBAL max_connections = 500")
-        .await?;
+    let more = administrator.execute("SET GLOBAL max_connections = 500");
+    more.await.map_err(|error| error.to_string())?;
     if refused == 0 {
         return Err("the server never refused a connection".to_owned());
     }
