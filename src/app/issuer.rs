@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use crate::config::IssuerSettings;
 use crate::processors::Processor;
-use crate::processors::simulated::{Latency, Ledger, Options, SimulatedIssuer};
+use crate::processors::simulated::{Latency, Ledger, Options, Shoppers, SimulatedIssuer};
 use crate::store::Store;
 use crate::store::batch::Limits;
 use crate::watchdog::vital::Vital;
 
-/// The issuer, and the tasks that write its ledger, if it has one.
+/// The issuer, its shoppers' side, and the tasks that write its ledger, if it has one.
 pub(super) fn simulated_issuer(
     settings: IssuerSettings,
+    public_url: Option<String>,
     database: &Store,
-) -> (Arc<dyn Processor>, Vec<Vital>) {
+) -> (Arc<dyn Processor>, Option<Shoppers>, Vec<Vital>) {
     let options = Options {
         latency: Latency {
             mean: settings.latency,
@@ -32,5 +33,18 @@ pub(super) fn simulated_issuer(
         .ledger
         .then(|| Ledger::spawn(database.clone(), limits));
     let vitals = ledger.iter().flat_map(Ledger::vitals).collect();
-    (Arc::new(SimulatedIssuer::new(options, ledger)), vitals)
+    // What a shopper approves has to be noted somewhere.
+    let shoppers = ledger.clone().map(|ledger| Shoppers {
+        database: database.clone(),
+        ledger,
+        public_url,
+        life: settings.action_life,
+        now: options.now,
+    });
+    let issuer = SimulatedIssuer::new(options, ledger);
+    let issuer = match shoppers.clone() {
+        Some(shoppers) => issuer.with_shoppers(shoppers),
+        None => issuer,
+    };
+    (Arc::new(issuer), shoppers, vitals)
 }

@@ -84,12 +84,18 @@ pub struct App {
 
 impl App {
     /// Opens the store, starts connecting to the broker, and binds. The servers need not be up.
-    pub async fn build(config: Config, render_metrics: RenderMetrics) -> Result<Self, AppError> {
-        let (parts, relay_tasks) = Parts::make(&config).await?;
+    pub async fn build(
+        mut config: Config,
+        render_metrics: RenderMetrics,
+    ) -> Result<Self, AppError> {
         let api = match config.role {
             Role::All | Role::Api => Some(listen(config.listen_addr, "LISTEN_ADDR").await?),
             Role::Worker => None,
         };
+        if let Some(Ok(address)) = api.as_ref().map(TcpListener::local_addr) {
+            config.listen_on(address);
+        }
+        let (parts, relay_tasks) = Parts::make(&config).await?;
         let admin = match listen(config.admin_addr.0, "ADMIN_ADDR").await {
             Err(AppError::Listen { address, .. }) if config.admin_addr.1 => {
                 listen(SocketAddr::new(address.ip(), 0), "ADMIN_ADDR").await?

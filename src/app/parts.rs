@@ -18,7 +18,7 @@ use crate::payments::Acceptor;
 use crate::payments::backlog::Backlog;
 use crate::payments::commands::Commands;
 use crate::processors::Processor;
-use crate::processors::simulated::TestTokens;
+use crate::processors::simulated::{Shoppers, TestTokens};
 use crate::relay::{RelayTasks, relay};
 use crate::store::Store;
 use crate::vault::SealKeys;
@@ -36,6 +36,8 @@ pub(super) struct Parts {
     pub commands: Commands,
     pub acceptor: Arc<Acceptor>,
     pub processor: Arc<dyn Processor>,
+    /// The shoppers' side of the simulated issuer.
+    pub shoppers: Option<Shoppers>,
     pub seal: Arc<SealKeys>,
     pub backlog: Backlog,
     pub waiters: Arc<Waiters>,
@@ -66,7 +68,9 @@ impl Parts {
             config.relay,
         );
         let backlog = relay.backlog();
-        let (processor, ledger) = simulated_issuer(config.issuer, &database);
+        let public_url = config.public_url.clone();
+        let (processor, shoppers, ledger) =
+            simulated_issuer(config.issuer, public_url.clone(), &database);
         let seal = Arc::new(config.seal_keys.clone());
         let acceptor = Arc::new(Acceptor {
             commands: commands.clone(),
@@ -75,6 +79,7 @@ impl Parts {
             test_tokens: Some(TestTokens {
                 now: time::OffsetDateTime::now_utc,
             }),
+            has_public_url: public_url.is_some(),
             clients: config.clients.clone(),
             backlog: backlog.clone(),
         });
@@ -85,6 +90,7 @@ impl Parts {
             commands,
             acceptor,
             processor,
+            shoppers,
             seal,
             backlog,
             waiters,
@@ -117,6 +123,7 @@ impl Parts {
                 schedule: config.retry,
                 timeout: config.processor_timeout,
                 calls: ProcessorCalls::new(),
+                public_url: config.public_url.clone(),
             },
             backlog: self.backlog.clone(),
             clients: config.clients.clone(),

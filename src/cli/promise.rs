@@ -1,7 +1,7 @@
 //! What a test card promises: the outcome, its reason, and how many calls to the issuer it takes.
 
 use crate::domain::{DeclineCode, PaymentStatus};
-use crate::processors::simulated::cards::Behaviour;
+use crate::processors::simulated::{AfterApproval, Behaviour};
 
 /// The outcome that a card promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,19 @@ impl Promise {
             Behaviour::DownFor(_) | Behaviour::AlwaysDown => {
                 failed(DeclineCode::ISSUER_UNAVAILABLE, max_tries)
             }
+            // If the shopper approves.
+            Behaviour::NeedsShopper(AfterApproval::Decline(code)) => Self {
+                status: PaymentStatus::Declined,
+                reason: Some(code.to_owned()),
+                tries: 2,
+            },
+            // Until the shopper's time is over.
+            Behaviour::NeedsShopper(AfterApproval::ChargeTooLate) => Self {
+                status: PaymentStatus::RequiresAction,
+                reason: None,
+                tries: 2,
+            },
+            Behaviour::NeedsShopper(_) => succeeded(2),
             Behaviour::LoseFirstAnswer => succeeded(2),
             // One more call: the reversal.
             Behaviour::LoseEveryAnswer | Behaviour::StaySilent => {

@@ -16,7 +16,7 @@ use super::secret::Secret;
 use crate::wire::fields::{Faults, Object};
 
 /// The events that a client can subscribe to: the types of results.
-pub const EVENTS: [&str; 9] = [
+pub const EVENTS: [&str; 10] = [
     "payment.succeeded",
     "payment.declined",
     "payment.failed",
@@ -24,6 +24,7 @@ pub const EVENTS: [&str; 9] = [
     "payment.requires_payment_method",
     "payment.request_rejected",
     "payment.requires_capture",
+    "payment.requires_action",
     "refund.succeeded",
     "refund.failed",
 ];

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 
 use super::Role;
 use super::reader::{Fault, Reader};
+use crate::domain::ReturnUrl;
 
 /// Limits for callers.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +37,33 @@ impl HttpLimits {
             client_requests: reader.number("CLIENT_REQUESTS", 1024, 1..=1_000_000),
         }
     }
+}
+
+/// `PUBLIC_URL`. By default the address that only this machine can reach, if this process listens there.
+pub(super) fn public_url(
+    role: Role,
+    listen_addr: Option<SocketAddr>,
+    reader: &mut Reader<'_>,
+) -> Option<String> {
+    let url = reader.optional(
+        "PUBLIC_URL",
+        "the address at which shoppers reach this service, such as https://pay.example/payments-api: https, or http on \
+         this machine; without query and fragment",
+        |text| {
+            let url = ReturnUrl::parse(text.trim_end_matches('/')).ok()?;
+            (!url.as_str().contains('?')).then_some(url)
+        },
+    );
+    let own = || {
+        let address = listen_addr.filter(|address| address.ip().is_loopback())?;
+        (role != Role::Worker).then(|| own_url(address))
+    };
+    url.map(|url| url.as_str().to_owned()).or_else(own)
+}
+
+/// Where this machine reaches a listener of its own.
+pub(super) fn own_url(address: SocketAddr) -> String {
+    format!("http://{address}")
 }
 
 /// Reads only `LISTEN_ADDR`, for commands that call the service.

@@ -55,6 +55,8 @@ pub struct Config {
     pub backend: Backend,
     /// `LISTEN_ADDR`
     pub listen_addr: SocketAddr,
+    /// `PUBLIC_URL`, without a slash at its end: where shoppers reach this service. None if they cannot.
+    pub public_url: Option<String>,
     /// `ADMIN_ADDR`, and whether another free port may be used instead (it was not set).
     pub admin_addr: (SocketAddr, bool),
     /// `ADMIN_HOSTS`, `ADMIN_FILE`: who may open the operators' page.
@@ -120,6 +122,8 @@ pub struct IssuerSettings {
     pub latency: Duration,
     /// Another seed gives other latencies.
     pub seed: u64,
+    /// `ISSUER_ACTION_LIFE`: how long its shoppers can approve.
+    pub action_life: Duration,
     /// `ISSUER_LEDGER`: whether charges and reversals are recorded.
     pub ledger: bool,
 }
@@ -141,6 +145,14 @@ impl Config {
         reader.finish(config)
     }
 
+    /// The REST interface listens there: a free port, if `LISTEN_ADDR` leaves the choice to the system.
+    pub fn listen_on(&mut self, address: SocketAddr) {
+        let chosen = http::own_url(self.listen_addr);
+        if self.public_url.as_ref() == Some(&chosen) {
+            self.public_url = Some(http::own_url(address));
+        }
+    }
+
     /// How far ahead anything can be due.
     pub fn horizons(&self) -> Horizons {
         let retry = self.retry.backoff.longest_delay();
@@ -155,6 +167,7 @@ impl Config {
         let seal_keys = seal_keys(backend.as_ref(), reader);
         let clients_file = reader.text("CLIENTS_FILE").map(PathBuf::from);
         let listen_addr = http::checked_listen_addr(role, clients_file.is_some(), reader);
+        let public_url = http::public_url(role, listen_addr, reader);
         let clients = match clients_file.as_deref() {
             Some(path) => Clients::load_with(path, methods),
             None => Ok(Clients::single_with(methods)),
@@ -204,6 +217,7 @@ impl Config {
         let issuer = IssuerSettings {
             latency: reader.duration("ISSUER_LATENCY", Duration::from_millis(25)),
             seed: reader.number("ISSUER_SEED", 0, 0..=u64::MAX),
+            action_life: reader.duration("ISSUER_ACTION_LIFE", Duration::from_secs(15 * 60)),
             ledger: reader.switch("ISSUER_LEDGER", true),
         };
         let callbacks = callbacks::read(reader);
@@ -213,6 +227,7 @@ impl Config {
             role,
             backend: backend?,
             listen_addr: listen_addr?,
+            public_url,
             admin_addr: (admin_addr?, !admin_set),
             admin,
             default_client: default_client.or_else(|| clients.as_ref()?.default_client()),

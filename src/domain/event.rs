@@ -47,6 +47,13 @@ pub enum EventKind {
     /// The attempt will be declined or fail, for the event's reason, but one of its calls has not answered and may have
     /// charged: from now on any charge is being reversed.
     ReversalStarted,
+    /// The shopper has to approve on a page of the processor.
+    RequiresAction,
+    /// Another card was presented, the client canceled, or the shopper's time is over, while the shopper could still
+    /// approve: the processor closes the attempt, or says that it was charged.
+    CloseStarted,
+    /// The shopper approved an attempt that was closed already: nothing was charged.
+    LateApproval,
     /// Authorized for a later capture, or still authorized because a capture or void failed.
     RequiresCapture,
     /// A capture was requested.
@@ -79,6 +86,9 @@ impl EventKind {
             Self::AttemptStarted => "attempt_started",
             Self::TryFailed => "try_failed",
             Self::ReversalStarted => "reversal_started",
+            Self::RequiresAction => "requires_action",
+            Self::CloseStarted => "close_started",
+            Self::LateApproval => "late_approval",
             Self::RequiresCapture => "requires_capture",
             Self::CaptureStarted => "capture_started",
             Self::VoidStarted => "void_started",
@@ -97,9 +107,11 @@ impl EventKind {
     pub fn status(self) -> Option<PaymentStatus> {
         match self {
             Self::Accepted => Some(PaymentStatus::RequiresPaymentMethod),
-            Self::AttemptStarted | Self::CaptureStarted | Self::VoidStarted => {
-                Some(PaymentStatus::Processing)
-            }
+            Self::AttemptStarted
+            | Self::CloseStarted
+            | Self::CaptureStarted
+            | Self::VoidStarted => Some(PaymentStatus::Processing),
+            Self::RequiresAction => Some(PaymentStatus::RequiresAction),
             Self::RequiresCapture => Some(PaymentStatus::RequiresCapture),
             Self::Succeeded => Some(PaymentStatus::Succeeded),
             Self::Declined => Some(PaymentStatus::Declined),
@@ -107,6 +119,7 @@ impl EventKind {
             Self::Canceled => Some(PaymentStatus::Canceled),
             Self::TryFailed
             | Self::ReversalStarted
+            | Self::LateApproval
             | Self::OperationTryFailed
             | Self::RefundStarted
             | Self::RefundSucceeded
@@ -121,6 +134,9 @@ impl EventKind {
             Self::AttemptStarted,
             Self::TryFailed,
             Self::ReversalStarted,
+            Self::RequiresAction,
+            Self::CloseStarted,
+            Self::LateApproval,
             Self::RequiresCapture,
             Self::CaptureStarted,
             Self::VoidStarted,

@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 use super::CardSummary;
 use super::card::holds_card_number;
 
+/// The `type` of an electronic wallet: its shopper approves on the wallet's own page.
+pub const WALLET: &str = "wallet";
+
 /// What may be stored in clear and shown of a payment method.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,6 +2,7 @@
 //!
 //! No code here does I/O, reads a clock or generates random numbers; the caller passes those in.
 
+pub mod action;
 pub mod card;
 pub mod client;
 pub mod event;
@@ -18,12 +19,13 @@ pub mod return_url;
 pub mod timestamp;
 pub mod transition;
 
+pub use action::{Action, ActionAnswer, ActionState, AttemptCloseAnswer};
 pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration, Funding};
 pub use client::ClientName;
 pub use event::{Event, EventId, EventKind};
 pub use funds::{CancellationReason, CaptureMethod, Funds};
 pub use metadata::Metadata;
-pub use method::{MethodSummary, OtherMethod, OtherSummary};
+pub use method::{MethodSummary, OtherMethod, OtherSummary, WALLET};
 pub use money::{Currency, Money};
 pub use operation::{
     CloseAnswer, Operation, OperationAnswer, OperationId, OperationKind, OperationNext,

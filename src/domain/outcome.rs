@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Timestamp;
+
 /// Why a payment was declined or failed, in snake case: `insufficient_funds`, `issuer_no_answer`.
 /// Processors bring their own codes, so this is an open set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,6 +20,13 @@ pub enum Answer {
     Approved {
         /// The issuer's authorization code.
         authorization_code: String,
+    },
+    /// The shopper has to approve on a page of the processor. Nothing is charged before.
+    ActionRequired {
+        /// The page.
+        url: String,
+        /// How long the shopper can approve.
+        expires_at: Timestamp,
     },
     /// The issuer permanently refused the card in this call. This says nothing about other calls under the same key.
     Declined {
@@ -43,9 +52,13 @@ pub enum ReversalAnswer {
     Unknown,
 }
 
-/// How an attempt will end once its reversal is confirmed.
+/// How an attempt will end once its reversal is confirmed, or once it is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PendingOutcome {
+    /// The client has canceled the payment.
+    Canceled,
+    /// Another card was presented; its attempt follows.
+    Replaced,
     /// The issuer refused the card in one call, while another call of the attempt may still charge.
     Declined {
         /// Its reason.
@@ -59,20 +72,13 @@ pub enum PendingOutcome {
 }
 
 impl PendingOutcome {
-    /// The code that the attempt will end with.
-    pub fn code(&self) -> &DeclineCode {
+    /// Why the attempt is being reversed or closed: the code that it will end with, if it ends with one.
+    pub fn code(&self) -> DeclineCode {
         match self {
-            Self::Declined { code } => code,
-            Self::Failed { reason } => reason,
-        }
-    }
-}
-
-impl From<PendingOutcome> for Outcome {
-    fn from(pending: PendingOutcome) -> Self {
-        match pending {
-            PendingOutcome::Declined { code } => Self::Declined { code },
-            PendingOutcome::Failed { reason } => Self::Failed { reason },
+            Self::Declined { code } => code.clone(),
+            Self::Failed { reason } => reason.clone(),
+            Self::Canceled => DeclineCode::from_static("requested_by_client"),
+            Self::Replaced => DeclineCode::from_static("replaced"),
         }
     }
 }
@@ -107,6 +113,12 @@ impl DeclineCode {
     pub const ISSUER_UNAVAILABLE: Self = Self(Cow::Borrowed("issuer_unavailable"));
     /// The processor never answered; any possible charge has been reversed.
     pub const ISSUER_NO_ANSWER: Self = Self(Cow::Borrowed("issuer_no_answer"));
+    /// The shopper did not approve.
+    pub const AUTHENTICATION_FAILED: Self = Self(Cow::Borrowed("authentication_failed"));
+    /// The shopper did not act in time.
+    pub const ACTION_EXPIRED: Self = Self(Cow::Borrowed("action_expired"));
+    /// The issuer wants the shopper to approve, and the operator has not set `PUBLIC_URL`.
+    pub const AUTHENTICATION_REQUIRED: Self = Self(Cow::Borrowed("authentication_required"));
     /// The sealed card could not be opened (its key is missing, or the row was changed).
     pub const CARD_UNREADABLE: Self = Self(Cow::Borrowed("card_unreadable"));
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CardSummary, ClientName, DeclineCode, Funds, Metadata, MethodSummary, Money, ReturnUrl,
+    Action, CardSummary, ClientName, DeclineCode, Funds, Metadata, MethodSummary, Money, ReturnUrl,
     Timestamp,
 };
 
@@ -36,6 +36,8 @@ pub enum PaymentStatus {
     RequiresPaymentMethod,
     /// A card was presented, or a capture or void is running; the processor has not decided yet.
     Processing,
+    /// The shopper has to approve on a page of the processor.
+    RequiresAction,
     /// Authorized: the client has to capture the amount, or cancel.
     RequiresCapture,
     /// Charged exactly once.
@@ -73,6 +75,8 @@ pub struct Payment {
     pub attempt: u32,
     /// The client's metadata.
     pub metadata: Metadata,
+    /// The last attempt that needed its shopper, if there was one.
+    pub action: Option<Action>,
     /// Where the payment page sends the shopper back to.
     pub return_url: Option<ReturnUrl>,
     /// What was captured and refunded.
@@ -91,6 +95,12 @@ impl Payment {
         self.method.as_ref().and_then(MethodSummary::card)
     }
 
+    /// What its shopper has to do now.
+    pub fn next_action(&self) -> Option<&Action> {
+        let action = self.action.as_ref();
+        action.filter(|_| self.status == PaymentStatus::RequiresAction)
+    }
+
     /// Whether its status is `succeeded`.
     pub fn is_paid(&self) -> bool {
         self.status == PaymentStatus::Succeeded
@@ -99,9 +109,10 @@ impl Payment {
 
 impl PaymentStatus {
     /// All statuses, in the order of a payment's life.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RequiresPaymentMethod,
         Self::Processing,
+        Self::RequiresAction,
         Self::RequiresCapture,
         Self::Succeeded,
         Self::Declined,
@@ -109,11 +120,17 @@ impl PaymentStatus {
         Self::Canceled,
     ];
 
+    /// Whether a try of the current attempt is under way or due, unless a capture or void runs.
+    pub fn has_a_try(self) -> bool {
+        matches!(self, Self::Processing | Self::RequiresAction)
+    }
+
     /// The name in rows, answers and routing keys: `requires_payment_method`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RequiresPaymentMethod => "requires_payment_method",
             Self::Processing => "processing",
+            Self::RequiresAction => "requires_action",
             Self::RequiresCapture => "requires_capture",
             Self::Succeeded => "succeeded",
             Self::Declined => "declined",

@@ -215,6 +215,7 @@ mod tests {
             method: None,
             attempt: 0,
             metadata: Metadata::default(),
+            action: None,
             return_url: None,
             funds: crate::domain::Funds::default(),
             sequence: 1,

@@ -36,7 +36,7 @@ use axum::http::StatusCode;
 use crate::clients::Clients;
 use crate::domain::{Currency, Timestamp};
 use crate::payments::Acceptor;
-use crate::processors::simulated::TestCard;
+use crate::processors::simulated::{Shoppers, TestCard};
 use crate::store::queries::Queries;
 use crate::wire::rules::{CardsAllowed, ClientRules, Rules};
 use admission::Admission;
@@ -71,6 +71,8 @@ pub struct Api {
     pub processor: &'static str,
     /// The test cards shown on the page; empty where cards are real.
     pub test_cards: &'static [TestCard],
+    /// The shoppers' side of the simulated issuer, where payments are simulated.
+    pub shoppers: Option<Shoppers>,
     /// The operators' page, where it can be opened from this machine without a token.
     pub operators_page: Option<std::net::SocketAddr>,
     /// The clock, to check how far ahead a card expires and how old a form is.

@@ -41,6 +41,10 @@ pub fn router(api: Api) -> Router {
             "/payments/process/{payment_id}",
             get(page::show).post(page::present),
         )
+        .route(
+            "/simulator/actions/{secret}",
+            get(page::shopper::show).post(page::shopper::choose),
+        )
         .route("/payments/{payment_id}/events", get(events::list))
         .route("/payments/{payment_id}/cancel", post(operations::cancel))
         .route("/payments/{payment_id}/capture", post(operations::capture))

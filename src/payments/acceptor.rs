@@ -24,6 +24,8 @@ pub struct Acceptor {
     pub seal: Arc<SealKeys>,
     /// The reusable test tokens, where cards are simulated.
     pub test_tokens: Option<TestTokens>,
+    /// Whether shoppers can reach this service (`PUBLIC_URL`): methods that need them are refused otherwise.
+    pub has_public_url: bool,
     /// Knows which payment methods and cards each client may use.
     pub clients: Clients,
     /// Knows how many rows wait to be published.

@@ -1,6 +1,7 @@
 //! Moving payments: a presented card, an answer, a reversal, a cancellation. The domain decides; the payment's row, its
 //! history and its messages are written in one transaction.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
@@ -10,9 +11,7 @@ use super::leases::Leases;
 use super::outgoing::{NewMessage, Outgoing};
 use super::tokens::{self, TokenFault};
 use super::writer::Writer;
-use crate::domain::{
-    Event, EventId, Next, Payment, PaymentId, PaymentStatus, Refusal, Timestamp, next,
-};
+use crate::domain::{Event, EventId, Next, Payment, PaymentId, Refusal, Timestamp, Trigger, next};
 use crate::store::batch::Batch;
 use crate::store::quarantine::{Quarantined, SetAside, payment_of};
 use crate::store::rows::{CardToken, OutboxRow, StoredPayment, TokenId};
@@ -168,12 +167,18 @@ impl Moving<'_> {
         {
             return Advanced::NotFound;
         }
-        let moved = match next(row.progress(), &item.trigger) {
+        let trigger = by_the_time(row, &item.trigger, self.now);
+        let moved = match next(row.progress(), &trigger) {
             Err(refusal) => return Advanced::Refused(refusal, row.payment.clone()),
             Ok(moved) => moved,
         };
-        if let (Next::Attempt(progress), Some((_, attempt))) = (&moved, &item.card)
-            && progress.attempt != *attempt
+        let of_the_card = match &moved {
+            Next::Attempt(progress) => Some(progress.attempt),
+            Next::Closing(progress) => Some(progress.attempt + 1),
+            _ => None,
+        };
+        if let (Some(expected), Some((_, attempt))) = (of_the_card, &item.card)
+            && expected != *attempt
         {
             return Advanced::AnotherAttempt(row.payment.clone());
         }
@@ -187,19 +192,28 @@ impl Moving<'_> {
             }
             writes.token_uses.push((token.clone(), row.payment.id));
         }
-        let (event, messages) = apply::apply(row, item, moved, self.now, self.leases);
+        let applied = apply::apply(row, item, moved, self.now, self.leases);
         writes.moved.insert(row.payment.id);
-        writes.events.push(event);
-        let rows = messages.iter().map(|message| message.row.clone());
-        writes.outbox.extend(rows);
-        // Another try is due later: the sweep will find it.
-        let later = row.payment.status == PaymentStatus::Processing && row.try_number > 1;
-        if !later {
-            let due = messages.into_iter().map(NewMessage::outgoing);
-            writes.due.extend(due);
-        }
+        writes.events.extend(applied.event);
+        let all = applied.messages.iter().chain(&applied.later);
+        writes.outbox.extend(all.map(|message| message.row.clone()));
+        let due = applied.messages.into_iter().map(NewMessage::outgoing);
+        writes.due.extend(due);
         Advanced::Moved(row.payment.clone())
     }
+}
+
+/// The trigger, with what the database's clock says about it.
+fn by_the_time<'t>(row: &StoredPayment, trigger: &'t Trigger, now: Timestamp) -> Cow<'t, Trigger> {
+    let Trigger::ActionAnswered { asked, answer, .. } = trigger else {
+        return Cow::Borrowed(trigger);
+    };
+    let action = row.payment.action.as_ref();
+    Cow::Owned(Trigger::ActionAnswered {
+        asked: *asked,
+        answer: answer.clone(),
+        expired: action.is_none_or(|action| action.expires_at <= now),
+    })
 }
 
 async fn write(
@@ -208,11 +222,15 @@ async fn write(
     writes: Writes,
 ) -> Result<(), StoreError> {
     if !moved.is_empty() {
-        let is_under_way = |row: &StoredPayment| row.payment.status == PaymentStatus::Processing;
-        let (under_way, ended): (Vec<_>, Vec<_>) = moved.into_iter().partition(is_under_way);
-        tx.update_payments(&under_way).await?;
+        // An action may end with another payment method than the one that was presented last.
+        let is_ordinary_end =
+            |row: &StoredPayment| !row.payment.status.has_a_try() && row.payment.action.is_none();
+        let (ended, others): (Vec<_>, Vec<_>) = moved.into_iter().partition(is_ordinary_end);
+        tx.update_payments(&others).await?;
         tx.end_payments(&ended).await?;
-        tx.insert_events(&writes.events).await?;
+        if !writes.events.is_empty() {
+            tx.insert_events(&writes.events).await?;
+        }
     }
     if !writes.outbox.is_empty() {
         tx.insert_outbox(&writes.outbox).await?;

@@ -8,8 +8,9 @@ use super::outgoing::{self, NewMessage};
 use super::presented_card::PresentedCard;
 use super::row_ids::RowIds;
 use crate::domain::{
-    CancellationReason, ClientName, DeclineCode, Event, EventId, EventKind, Next, OperationKind,
-    Outcome, Payment, PaymentId, PaymentStatus, Phase, Progress, Timestamp, Trigger,
+    Action, ActionState, CancellationReason, ClientName, DeclineCode, Event, EventId, EventKind,
+    MethodSummary, Next, OperationKind, Outcome, Payment, PaymentId, PaymentStatus, PendingOutcome,
+    Phase, Progress, Timestamp, Trigger,
 };
 use crate::store::rows::{StoredPayment, TokenId};
 
@@ -42,6 +43,16 @@ struct Change {
     delay: Option<Duration>,
 }
 
+/// The other rows of a move.
+pub(super) struct Applied {
+    /// None if only time has passed.
+    pub event: Option<Event>,
+    /// To be published as soon as they are committed.
+    pub messages: Vec<NewMessage>,
+    /// To be published when they are due.
+    pub later: Vec<NewMessage>,
+}
+
 /// Changes the row; returns its event and its messages.
 pub(super) fn apply(
     row: &mut StoredPayment,
@@ -49,7 +60,10 @@ pub(super) fn apply(
     moved: Next,
     now: Timestamp,
     leases: Leases,
-) -> (Event, Vec<NewMessage>) {
+) -> Applied {
+    if let Next::AskAgain(progress) = moved {
+        return ask_again(row, item, progress, now + item.delay, leases);
+    }
     // If the clock was set back, for example by a fail-over, the history must stay in order.
     let at = now.max(row.payment.updated_at);
     let tried = row.try_number;
@@ -58,10 +72,10 @@ pub(super) fn apply(
     if is_authorized {
         row.payment.funds.capture_before = Some(now + item.capture_within);
     }
-    let processing = row.payment.status == PaymentStatus::Processing;
     let due_at = now + change.delay.unwrap_or(leases.outbox);
     row.claimed_until = None;
-    row.check_at = processing.then(|| due_at + leases.check);
+    let has_a_try = row.payment.status.has_a_try();
+    row.check_at = has_a_try.then(|| due_at + leases.check);
     row.payment.updated_at = at;
     row.payment.sequence += 1;
     let event = Event {
@@ -78,8 +92,39 @@ pub(super) fn apply(
         },
         reason: change.reason.map(|reason| reason.to_string()),
     };
-    let messages = outgoing::messages(row, &event, &item.ids, due_at);
-    (event, messages)
+    let (mut messages, mut later) = (Vec::new(), Vec::new());
+    match (row.payment.status, change.delay) {
+        (PaymentStatus::RequiresAction, _) => {
+            let results = (now + leases.outbox, None);
+            messages = outgoing::results(row, &event, &item.ids, results);
+            later.push(NewMessage::of_try(row, due_at));
+        }
+        (PaymentStatus::Processing, Some(_)) => later = outgoing::work(row, &item.ids, due_at),
+        _ => messages = outgoing::messages(row, &event, &item.ids, due_at),
+    }
+    Applied {
+        event: Some(event),
+        messages,
+        later,
+    }
+}
+
+/// The shopper has not acted yet: nothing has happened that anybody is told.
+fn ask_again(
+    row: &mut StoredPayment,
+    item: &Advance,
+    progress: Progress,
+    due_at: Timestamp,
+    leases: Leases,
+) -> Applied {
+    place(row, progress);
+    row.claimed_until = None;
+    row.check_at = Some(due_at + leases.check);
+    Applied {
+        event: None,
+        messages: Vec::new(),
+        later: outgoing::work(row, &item.ids, due_at),
+    }
 }
 
 fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
@@ -100,7 +145,10 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
         Next::TryAgain { progress, reason } => {
             place(row, progress);
             let kind = match (phase, row.phase) {
-                (Phase::Authorize, Phase::Reverse) => EventKind::ReversalStarted,
+                (Phase::Authorize | Phase::Ask, Phase::Reverse) => {
+                    end_action(row);
+                    EventKind::ReversalStarted
+                }
                 _ => EventKind::TryFailed,
             };
             Change {
@@ -109,9 +157,60 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
                 delay: Some(item.delay),
             }
         }
+        Next::ActionRequired {
+            progress,
+            url,
+            expires_at,
+        } => {
+            place(row, progress);
+            row.sealed_card = None;
+            row.payment.action = Some(Action {
+                url,
+                expires_at,
+                state: ActionState::Open,
+                replaced: None,
+            });
+            Change {
+                kind: EventKind::RequiresAction,
+                reason: None,
+                delay: Some(item.delay),
+            }
+        }
+        Next::Closing(progress) => {
+            let reason = progress.pending.as_ref().map(PendingOutcome::code);
+            place(row, progress);
+            start_closing(row, item);
+            Change {
+                kind: EventKind::CloseStarted,
+                reason,
+                delay: None,
+            }
+        }
+        Next::Replaced(progress) => {
+            place(row, progress);
+            end_action(row);
+            row.payment.decline_code = None;
+            Change {
+                kind: EventKind::AttemptStarted,
+                reason: None,
+                delay: None,
+            }
+        }
+        Next::AskAgain(progress) => {
+            place(row, progress);
+            Change {
+                kind: EventKind::RequiresAction,
+                reason: None,
+                delay: Some(item.delay),
+            }
+        }
         Next::Ended(progress, outcome) => {
             place(row, progress);
             row.sealed_card = None;
+            if let Some(charged) = end_action(row) {
+                // Not the method that was presented meanwhile.
+                row.payment.method = Some(charged);
+            }
             let (kind, reason) = conclude(&mut row.payment, outcome);
             Change {
                 kind,
@@ -121,6 +220,7 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
         }
         Next::Canceled(progress) => {
             place(row, progress);
+            end_action(row);
             row.sealed_card = None;
             let reason = CancellationReason::RequestedByClient;
             row.payment.funds.cancellation_reason = Some(reason);
@@ -141,6 +241,25 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
     }
 }
 
+/// The attempt is being closed. A card that was presented waits until it is.
+fn start_closing(row: &mut StoredPayment, item: &Advance) {
+    let Some(action) = &mut row.payment.action else {
+        return;
+    };
+    action.state = ActionState::Closing;
+    if let Some((card, _)) = &item.card {
+        action.replaced = row.payment.method.replace(card.summary.clone());
+        row.sealed_card = Some(card.sealed.clone());
+    }
+}
+
+/// The attempt is closed or over; returns its payment method if another one was presented meanwhile.
+fn end_action(row: &mut StoredPayment) -> Option<MethodSummary> {
+    let action = row.payment.action.as_mut()?;
+    action.state = ActionState::Over;
+    action.replaced.take()
+}
+
 /// Changes the row of a payment whose capture or void starts or ends; returns its event.
 pub(super) fn apply_operation(
     row: &mut StoredPayment,
@@ -153,6 +272,10 @@ pub(super) fn apply_operation(
     | Next::StillAuthorized(progress)
     | Next::Canceled(progress)
     | Next::Attempt(progress)
+    | Next::ActionRequired { progress, .. }
+    | Next::AskAgain(progress)
+    | Next::Closing(progress)
+    | Next::Replaced(progress)
     | Next::TryAgain { progress, .. }
     | Next::Ended(progress, _)) = moved;
     place(row, progress);

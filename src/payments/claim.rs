@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::{PaymentId, Timestamp};
+use crate::domain::{PaymentId, Phase, Timestamp};
 use crate::payments::leases::Leases;
 use crate::payments::outgoing;
 use crate::store::batch::Batch;
@@ -131,7 +131,10 @@ pub(super) fn claim(
     }
     let retaken = row.claimed_until.replace(until).is_some();
     if retaken {
-        row.uncertain = row.progress().unanswered().uncertain;
+        // A question about an action charges nothing, however late it is answered.
+        row.uncertain |= row.phase != Phase::Ask;
+        // The row does not hold the check of a payment that is kept apart.
+        row.check_at = row.check_at.max(Some(until));
         writes.retaken.push(row.clone());
     } else {
         writes.taken.push(row.payment.id);

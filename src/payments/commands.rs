@@ -11,7 +11,7 @@ use super::advance::{self, Advanced};
 use super::apply::Advance;
 use super::claim::{self, Claim};
 use super::draft::NewPayment;
-use super::hand_over::{HandedOver, hand_over};
+use super::hand_over::{HandOver, HandedOver, hand_over};
 use super::leases::Leases;
 use super::operations::claim::{OperationClaim, PostponeOperation};
 use super::operations::record::{OperationAnswered, OperationRecorded};
@@ -22,7 +22,7 @@ use super::postpone::{self, Postpone, Postponed};
 use super::tokens::{self, NewToken};
 use super::writer::Writer;
 use crate::broker::{Lane, Publication};
-use crate::domain::PaymentId;
+use crate::domain::{EventId, PaymentId};
 use crate::store::batch::{Batcher, Limits};
 use crate::store::ids::{IdSpace, PaymentIds};
 use crate::store::quarantine::SetAside;
@@ -50,6 +50,7 @@ pub struct Commands {
     database: Store,
     ids: Arc<PaymentIds>,
     leases: Leases,
+    hand_over: HandOver,
     stages: CommandStages,
     accept: Batcher<accept::AcceptPayments>,
     advance: Batcher<advance::AdvancePayments>,
@@ -94,7 +95,7 @@ impl Commands {
         let writer = Writer {
             database: database.clone(),
             leases,
-            hand_over,
+            hand_over: hand_over.clone(),
         };
         let db = || database.clone();
         let stages = CommandStages {
@@ -106,6 +107,7 @@ impl Commands {
         let commands = Self {
             ids: Arc::new(PaymentIds::new(db(), space)),
             leases,
+            hand_over,
             accept: Batcher::spawn_for(
                 accept::AcceptPayments(writer.clone()),
                 limits,
@@ -324,6 +326,19 @@ impl Commands {
         limit: u32,
     ) -> Result<Taken, StoreError> {
         operations::rescue::dispatch_forgotten(&self.database, self.leases, overdue, limit).await
+    }
+
+    /// Asks the processor now whether the shopper has approved an attempt. `late`: they did, after it was closed.
+    pub async fn shopper_returned(
+        &self,
+        of: (PaymentId, u32),
+        late: bool,
+    ) -> Result<(), StoreError> {
+        let event = EventId(Uuid::now_v7());
+        let (database, leases) = (&self.database, self.leases);
+        let messages = operations::rescue::shopper_returned(database, leases, of, (late, event));
+        self.hand_over.messages(messages.await?);
+        Ok(())
     }
 
     /// Starts a void for up to `limit` payments whose authorization has expired; returns how many were found.

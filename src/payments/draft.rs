@@ -63,6 +63,7 @@ impl Draft {
             phase: progress.phase,
             uncertain: progress.uncertain,
             pending: progress.pending,
+            staged: false,
             sealed_card: item.card.as_ref().map(|card| card.sealed.clone()),
             claimed_until: None,
             check_at: item.card.as_ref().map(|_| now + leases.check),
@@ -132,6 +133,7 @@ fn payment(item: &NewPayment, progress: &Progress, events: &[Event], now: Timest
         method: item.card.as_ref().map(|card| card.summary.clone()),
         attempt: progress.attempt,
         metadata: item.metadata.clone(),
+        action: None,
         return_url: item.return_url.clone(),
         funds: Funds {
             capture_method: item.capture_method,

@@ -4,7 +4,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, Submission};
-use crate::domain::{Card, ClientName, PaymentMethod};
+use crate::domain::{Card, ClientName, PaymentMethod, WALLET};
 use crate::payments::leases::TOKEN_LIFE;
 use crate::payments::presented_card::Clear;
 use crate::payments::tokens::NewToken;
@@ -67,7 +67,12 @@ impl Acceptor {
         let rules = self.clients.rules(client);
         let (card, token, by_token) = match method {
             PaymentMethod::Other(other) => {
-                not_allowed(rules.check_method(&other.summary().name), false)?;
+                let name = &other.summary().name;
+                not_allowed(rules.check_method(name), false)?;
+                if name == WALLET && !self.has_public_url {
+                    let method = name.clone();
+                    not_allowed(Err(NotAllowed::Unreachable { method }), false)?;
+                }
                 return Ok(Resolved {
                     card: Some(Clear::Other(other)),
                     token: None,

@@ -165,7 +165,9 @@ impl AcceptError {
             ),
             Self::NotAllowed { what, by_token } => {
                 let field = match what {
-                    NotAllowed::Method { .. } => form.method(*by_token),
+                    NotAllowed::Method { .. } | NotAllowed::Unreachable { .. } => {
+                        form.method(*by_token)
+                    }
                     NotAllowed::Funding { .. } => form.card(*by_token),
                 };
                 (field, what.code(), what.to_string())

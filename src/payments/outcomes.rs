@@ -79,7 +79,9 @@ fn report_payment(payment: &Payment, reason: Option<&str>, origin: &Origin) {
 
 fn is_open(status: PaymentStatus) -> bool {
     match status {
-        PaymentStatus::RequiresPaymentMethod | PaymentStatus::Processing => true,
+        PaymentStatus::RequiresPaymentMethod
+        | PaymentStatus::Processing
+        | PaymentStatus::RequiresAction => true,
         PaymentStatus::RequiresCapture
         | PaymentStatus::Succeeded
         | PaymentStatus::Declined

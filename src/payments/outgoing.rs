@@ -80,10 +80,10 @@ pub(super) fn current_try(row: &StoredPayment, postponed: u32) -> Fact {
     }
 }
 
-/// What the outbox stores of a fact about a payment: releases without captures must not see those of payments that are
-/// captured later.
+/// What the outbox stores of a fact about a payment: releases without captures and actions must not see those of payments
+/// that are kept apart.
 pub(super) fn content(row: &StoredPayment, fact: Fact) -> Content {
-    match row.is_captured_later() {
+    match row.is_apart() {
         false => Content::Fact(fact),
         true => Content::LaterFact(LaterFact::Payment {
             about: fact,
@@ -115,7 +115,7 @@ pub(super) fn work_of(row: &StoredPayment) -> Publication {
 fn work_publication(row: &StoredPayment, work: WorkMessage, postponed: u32) -> Publication {
     let (client, traceparent) = (&row.payment.client, row.origin.traceparent.as_deref());
     let publication = work.postponed_publication(client, traceparent, postponed);
-    match row.is_captured_later() {
+    match row.is_apart() {
         false => publication,
         true => WorkMessage::for_operations(publication),
     }
@@ -238,6 +238,11 @@ pub(super) fn messages(
     if row.payment.status != PaymentStatus::Processing {
         return results(row, event, ids, (due_at, None));
     }
+    work(row, ids, due_at)
+}
+
+/// The next try's work message.
+pub(super) fn work(row: &StoredPayment, ids: &RowIds, due_at: Timestamp) -> Vec<NewMessage> {
     vec![NewMessage {
         row: OutboxRow {
             id: ids.outbox[0],
@@ -473,7 +478,10 @@ fn at_the_moment(
         EventKind::Failed => PaymentStatus::Failed,
         EventKind::Canceled => PaymentStatus::Canceled,
         EventKind::RequiresCapture => PaymentStatus::RequiresCapture,
-        EventKind::AttemptStarted
+        EventKind::RequiresAction => PaymentStatus::RequiresAction,
+        EventKind::CloseStarted
+        | EventKind::LateApproval
+        | EventKind::AttemptStarted
         | EventKind::TryFailed
         | EventKind::ReversalStarted
         | EventKind::CaptureStarted
@@ -508,6 +516,11 @@ fn at_the_moment(
             ..Funds::default()
         },
         method: method.cloned(),
+        // The page of another attempt is another one.
+        action: payment
+            .action
+            .clone()
+            .filter(|_| payment.attempt == event.attempt),
         attempt: event.attempt,
         sequence: event.sequence,
         updated_at: event.at,

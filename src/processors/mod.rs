@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use crate::domain::{
-    Answer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money, OperationAnswer, OperationId,
-    OperationKind, PaymentId, ReversalAnswer,
+    ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
+    OperationAnswer, OperationId, OperationKind, PaymentId, ReversalAnswer,
 };
 
 /// A call that charges a payment method, or holds an amount on it.
@@ -20,6 +20,8 @@ pub struct Authorization<'a> {
     pub capture: CaptureMethod,
     /// The payment method.
     pub method: &'a dyn MethodSource,
+    /// Where the shopper goes after approving on a page of the processor; none if that is not possible here.
+    pub return_to: Option<&'a str>,
 }
 
 /// A payment method that only a processor that needs it in clear opens.
@@ -84,6 +86,21 @@ pub trait Processor: Send + Sync + 'static {
     /// Reverses any charge under a key and refuses any later charge under it. Idempotent. Confirmed only when that is
     /// certain for every call under the key, including calls that have not arrived yet.
     async fn reverse(&self, key: AttemptKey, amount: Money) -> ReversalAnswer;
+
+    /// Says whether the shopper has approved an attempt for which [`Answer::ActionRequired`] was the answer. Changes nothing.
+    async fn ask(&self, key: AttemptKey) -> ActionAnswer {
+        let _ = key;
+        ActionAnswer::Unknown
+    }
+
+    /// Makes sure that an attempt is charged already, or never will be, whatever its shopper does. Idempotent. By default
+    /// reverses it, for processors that never need a shopper.
+    async fn close_attempt(&self, key: AttemptKey, amount: Money) -> AttemptCloseAnswer {
+        match self.reverse(key, amount).await {
+            ReversalAnswer::Confirmed => AttemptCloseAnswer::Closed,
+            ReversalAnswer::Unknown => AttemptCloseAnswer::Unknown,
+        }
+    }
 
     /// Captures a held amount, or a part of it; the rest is released. The same key captures once.
     async fn capture(&self, call: &OperationCall) -> OperationAnswer;

@@ -94,6 +94,16 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "metric minutes",
             include_str!("../../migrations/mysql/0022_metric_minutes.sql"),
         ),
+        (
+            23,
+            "payment action",
+            include_str!("../../migrations/mysql/0023_payment_action.sql"),
+        ),
+        (
+            24,
+            "issuer actions",
+            include_str!("../../migrations/mysql/0024_issuer_actions.sql"),
+        ),
     ])
 });
 
@@ -254,6 +264,16 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             38,
             "metric minutes",
             include_str!("../../migrations/sqlite/0038_metric_minutes.sql"),
+        ),
+        (
+            39,
+            "payment action",
+            include_str!("../../migrations/sqlite/0039_payment_action.sql"),
+        ),
+        (
+            40,
+            "issuer actions",
+            include_str!("../../migrations/sqlite/0040_issuer_actions.sql"),
         ),
         (
             16,

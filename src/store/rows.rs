@@ -27,7 +27,10 @@ pub struct StoredPayment {
     pub uncertain: bool,
     /// How the current attempt ends once its reversal is confirmed. Not shown to clients.
     pub pending: Option<PendingOutcome>,
-    /// The card of the current attempt; erased with its outcome.
+    /// It had been kept apart when it was read, see [`Self::is_apart`]: that lasts until it succeeds or is canceled.
+    pub staged: bool,
+    /// The card of the current attempt, or of the one that follows when the current one is closed; erased with the
+    /// processor's first definite answer.
     pub sealed_card: Option<SealedCard>,
     /// Until when a worker has claimed it, by the database's clock.
     pub claimed_until: Option<Timestamp>,
@@ -59,9 +62,11 @@ impl StoredPayment {
         }
     }
 
-    /// Whether releases that capture every payment at once must leave it alone.
-    pub fn is_captured_later(&self) -> bool {
-        self.payment.funds.is_manual()
+    /// Whether a payment must be left alone by releases that capture every payment at once and know only cards: it is
+    /// captured later, pays by another method, or needed its shopper.
+    pub fn is_apart(&self) -> bool {
+        let is_other = matches!(self.payment.method, Some(MethodSummary::Other(_)));
+        self.staged || self.payment.funds.is_manual() || is_other || self.payment.action.is_some()
     }
 }
 
@@ -294,6 +299,29 @@ pub struct CardToken {
     pub expires_at: Timestamp,
     /// The payment that used it.
     pub used_by: Option<PaymentId>,
+}
+
+/// A page on which a shopper approves an attempt at the simulated issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerAction {
+    /// In the address of the page: whoever knows it can act.
+    pub secret: String,
+    /// The processor's idempotency key of the attempt.
+    pub key: String,
+    /// The payment.
+    pub payment: PaymentId,
+    /// The amount, with its currency.
+    pub amount: Money,
+    /// It is only held until it is captured.
+    pub held: bool,
+    /// The token of the test card; none for a wallet.
+    pub test_card: Option<String>,
+    /// Where the page sends the shopper afterwards.
+    pub return_to: String,
+    /// How long the shopper can act.
+    pub expires_at: Timestamp,
+    /// `approved`, `expired`, or the code with which the attempt was declined.
+    pub answer: Option<String>,
 }
 
 /// A charge or reversal for the simulated issuer's ledger.

@@ -113,6 +113,7 @@ fn values(name: &str, label: &str, role: Role, known: &Known) -> Vec<String> {
         (metric::PAYMENT_TRIES, "status") => {
             let after_a_try = [
                 PaymentStatus::Processing,
+                PaymentStatus::RequiresAction,
                 PaymentStatus::RequiresCapture,
                 PaymentStatus::Succeeded,
                 PaymentStatus::Declined,
@@ -147,6 +148,7 @@ fn outcomes(role: Role, known: &Known) -> Vec<Labels> {
             DeclineCode::ISSUER_UNAVAILABLE,
             DeclineCode::ISSUER_NO_ANSWER,
             DeclineCode::CARD_UNREADABLE,
+            DeclineCode::ACTION_EXPIRED,
         ];
         kinds.extend(failures.map(|code| card(PaymentStatus::Failed, code)));
     }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Brand, CancellationReason, CaptureMethod, Expiration, Funding, Metadata, MethodSummary, Money,
-    OperationKind, Payment, PaymentId, PaymentStatus, rfc3339,
+    Action, Brand, CancellationReason, CaptureMethod, Expiration, Funding, Metadata, MethodSummary,
+    Money, OperationKind, Payment, PaymentId, PaymentStatus, rfc3339,
 };
 
 /// A payment as JSON. Absent values are null; no field is ever left out.
@@ -35,10 +35,12 @@ pub struct PaymentObject {
     pub decline_code: Option<String>,
     /// The issuer's proof of the charge.
     pub authorization_code: Option<String>,
-    /// The payment method of the current attempt. `type` names it, `card` unless the operator has added others, which have
-    /// fields of their own.
-    #[schemars(with = "Option<CardObject>")]
+    /// The payment method of the current attempt. `type` names it: `card`, `wallet`, or one that the operator has added;
+    /// others than cards have fields of their own.
+    #[schemars(with = "Option<ShownMethod>")]
     pub payment_method: Option<PaymentMethodObject>,
+    /// What the shopper has to do now: exactly while `status` is `requires_action`.
+    pub next_action: Option<NextActionObject>,
     /// Cards presented so far.
     pub attempt: u32,
     /// When the amount is captured.
@@ -66,6 +68,22 @@ pub struct PaymentObject {
     pub updated_at: String,
 }
 
+/// What a shopper has to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NextAction")]
+pub struct NextActionObject {
+    /// `redirect`: send the shopper to `url`.
+    #[serde(rename = "type")]
+    #[schemars(extend("const" = "redirect"))]
+    pub kind: String,
+    /// The page on which the shopper approves. Afterwards it sends the shopper to the payment's `return_url`, with
+    /// `payment_id` appended.
+    pub url: String,
+    /// Until when the shopper can approve: RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
+    pub expires_at: String,
+}
+
 /// The parts of a payment method that are shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -84,23 +102,45 @@ pub enum PaymentMethodObject {
 }
 
 /// The parts of a card that are shown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "PaymentMethod")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardObject {
     /// `card`
     #[serde(rename = "type")]
-    #[schemars(extend("const" = "card"))]
     pub kind: String,
     /// The scheme.
     pub brand: Brand,
     /// The last four digits.
-    #[schemars(regex(pattern = "^[0-9]{4}$"))]
     pub last4: String,
     /// `YYYY-MM`
-    #[schemars(with = "String", regex(pattern = "^[0-9]{4}-[0-9]{2}$"))]
     pub expiration: Expiration,
     /// What stands behind the card, by its number range; `unknown` for most.
     pub funding: Funding,
+}
+
+/// The parts of a payment method that are shown; all but `type` only of a card.
+// For the description: one object, which every client generator can read.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PaymentMethod")]
+struct ShownMethod {
+    /// `card`, `wallet`, or a method that the operator has added.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Brand")]
+    brand: Option<Brand>,
+    /// The last four digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", regex(pattern = "^[0-9]{4}$"))]
+    last4: Option<String>,
+    /// `YYYY-MM`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", regex(pattern = "^[0-9]{4}-[0-9]{2}$"))]
+    expiration: Option<Expiration>,
+    /// What stands behind the card, by its number range; `unknown` for most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Funding")]
+    funding: Option<Funding>,
 }
 
 impl From<&Payment> for PaymentObject {
@@ -117,6 +157,7 @@ impl From<&Payment> for PaymentObject {
             decline_code: payment.decline_code.as_ref().map(ToString::to_string),
             authorization_code: payment.authorization_code.clone(),
             payment_method: payment.method.as_ref().map(PaymentMethodObject::from),
+            next_action: payment.next_action().map(NextActionObject::from),
             attempt: payment.attempt,
             capture_method: payment.funds.capture_method,
             amount_captured: major(payment, payment.funds.captured),
@@ -131,6 +172,16 @@ impl From<&Payment> for PaymentObject {
                 .map(|url| url.as_str().to_owned()),
             created_at: rfc3339(payment.created_at),
             updated_at: rfc3339(payment.updated_at),
+        }
+    }
+}
+
+impl From<&Action> for NextActionObject {
+    fn from(action: &Action) -> Self {
+        Self {
+            kind: "redirect".to_owned(),
+            url: action.url.clone(),
+            expires_at: rfc3339(action.expires_at),
         }
     }
 }

@@ -55,6 +55,14 @@ pub enum NotAllowed {
         /// Those that are listed.
         allowed: Vec<String>,
     },
+    /// Shoppers cannot reach this service.
+    #[error(
+        "is the payment method {method}, which needs the shopper, and the operator has not set PUBLIC_URL"
+    )]
+    Unreachable {
+        /// Its name.
+        method: String,
+    },
     /// `card_funding` does not list it.
     #[error("is of a card whose funding is {funding}, which this client may not use: it may use {}", listed(.allowed))]
     Funding {
@@ -75,6 +83,7 @@ impl NotAllowed {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Method { .. } => "method_not_allowed",
+            Self::Unreachable { .. } => "method_not_available",
             Self::Funding { .. } => "funding_not_allowed",
         }
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use metrics::{Counter, Histogram};
 use tokio::time::Instant;
 
-use crate::domain::{Answer, CloseAnswer, OperationAnswer, ReversalAnswer};
+use crate::domain::{
+    ActionAnswer, Answer, AttemptCloseAnswer, CloseAnswer, OperationAnswer, ReversalAnswer,
+};
 use crate::metric;
 use crate::watchdog::vital::{caught, count_panics};
 
@@ -19,6 +21,8 @@ pub(super) enum Call {
     Refund,
     Query,
     Close,
+    Ask,
+    CloseAttempt,
 }
 
 /// How a call ended, for metrics.
@@ -53,7 +57,7 @@ struct CallMetrics {
     seconds: Histogram,
 }
 
-const CALLS: [(Call, &str); 7] = [
+const CALLS: [(Call, &str); 9] = [
     (Call::Authorize, "authorize"),
     (Call::Reverse, "reverse"),
     (Call::Capture, "capture"),
@@ -61,6 +65,8 @@ const CALLS: [(Call, &str); 7] = [
     (Call::Refund, "refund"),
     (Call::Query, "query"),
     (Call::Close, "close"),
+    (Call::Ask, "ask"),
+    (Call::CloseAttempt, "close_attempt"),
 ];
 
 const RESULTS: [(CallResult, &str); 7] = [
@@ -131,8 +137,30 @@ impl CallAnswer for Answer {
     fn result(&self) -> CallResult {
         match self {
             Self::Approved { .. } => CallResult::Done,
+            Self::ActionRequired { .. } => CallResult::Accepted,
             Self::Declined { .. } => CallResult::Refused,
             Self::NotCharged { .. } => CallResult::NotExecuted,
+            Self::Unknown => CallResult::Unknown,
+        }
+    }
+}
+
+impl CallAnswer for ActionAnswer {
+    fn result(&self) -> CallResult {
+        match self {
+            Self::Approved { .. } => CallResult::Done,
+            Self::Waiting => CallResult::Accepted,
+            Self::Declined { .. } | Self::Expired => CallResult::Refused,
+            Self::Unknown => CallResult::Unknown,
+        }
+    }
+}
+
+impl CallAnswer for AttemptCloseAnswer {
+    fn result(&self) -> CallResult {
+        match self {
+            // Both are definite, and that is what closing is for.
+            Self::Charged { .. } | Self::Closed => CallResult::Done,
             Self::Unknown => CallResult::Unknown,
         }
     }

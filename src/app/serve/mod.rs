@@ -78,6 +78,7 @@ pub(super) fn api(
         // The only processor so far, see `issuer`.
         processor: SimulatedIssuer::NAME,
         test_cards: TEST_CARDS,
+        shoppers: parts.shoppers.clone(),
         operators_page,
         now: time::OffsetDateTime::now_utc,
     }

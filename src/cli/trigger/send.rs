@@ -99,6 +99,10 @@ impl Service {
         let created = self.create(scenario).await?;
         let id = created.payment_id.0;
         let mut payment = self.outcome(id).await?;
+        if let Some(action) = payment.next_action.take() {
+            self.approve(&action.url).await?;
+            payment = self.approved(id, scenario).await?;
+        }
         let tries = self.tries(id).await?;
         let promised = scenario.authorized(tries);
         let mut broken = (promised != (payment.status, payment.decline_code.clone()))
@@ -142,6 +146,37 @@ impl Service {
         }
         let request = self.request(Method::POST, "/payments");
         read(self.answer(keyed(request).json(&body)).await?)
+    }
+
+    /// Approves the payment on the page of the simulated issuer, as its shopper.
+    async fn approve(&self, url: &str) -> Result<(), NotSent> {
+        let approve = self.http.post(url);
+        let approve = approve.header("Content-Type", "application/x-www-form-urlencoded");
+        let answer = approve.body("choice=approve").send().await?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let status = answer.status().as_u16();
+        Err(NotSent::Refused(
+            url.to_owned(),
+            status,
+            "no reason given".to_owned(),
+        ))
+    }
+
+    /// The payment once the service has found out what its shopper did. Not one that stays as it is until the shopper's time
+    /// is over.
+    async fn approved(&self, id: i64, scenario: &Scenario) -> Result<PaymentObject, NotSent> {
+        let deadline = Instant::now() + self.patience;
+        let stays = scenario.authorized(1).0 == PaymentStatus::RequiresAction;
+        loop {
+            let payment = self.outcome(id).await?;
+            if stays || payment.status != PaymentStatus::RequiresAction {
+                return Ok(payment);
+            }
+            self.still_waiting(deadline, &format!("payment {id}"))?;
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Captures or voids the payment.

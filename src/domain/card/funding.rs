@@ -23,9 +23,13 @@ pub enum Funding {
 
 /// First eight digits (ISO/IEC 7812-1:2017) and what stands behind their cards. Only ranges of test cards: the tables of
 /// the card schemes are not public.
-const RANGES: [(RangeInclusive<u32>, Funding); 10] = [
+const RANGES: [(RangeInclusive<u32>, Funding); 14] = [
     (37_828_224..=37_828_224, Funding::Credit),
     (40_000_000..=40_000_000, Funding::Credit),
+    (40_000_025..=40_000_025, Funding::Credit),
+    (40_000_027..=40_000_027, Funding::Credit),
+    (40_000_082..=40_000_082, Funding::Credit),
+    (40_000_084..=40_000_084, Funding::Credit),
     (40_000_099..=40_000_099, Funding::Credit),
     (40_000_566..=40_000_566, Funding::Debit),
     (41_000_000..=41_000_000, Funding::Credit),

@@ -1,8 +1,8 @@
 //! The function that decides how a payment moves. Every write to a payment goes through [`next`].
 
 use super::{
-    Answer, CaptureMethod, DeclineCode, OperationKind, Outcome, PaymentStatus, PendingOutcome,
-    ReversalAnswer,
+    ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, DeclineCode, OperationKind, Outcome,
+    PaymentStatus, PendingOutcome, ReversalAnswer, Timestamp,
 };
 
 /// The exact state of a payment, including its current try.
@@ -19,7 +19,7 @@ pub struct Progress {
     /// A call of this attempt has not answered: it timed out, or its claim was taken over. It may have charged, or may still
     /// charge.
     pub uncertain: bool,
-    /// While the attempt is being reversed: how it ends when the reversal is confirmed.
+    /// While the attempt is being reversed or closed: how it ends when that is confirmed.
     pub pending: Option<PendingOutcome>,
     /// When an authorized amount is captured.
     pub capture_method: CaptureMethod,
@@ -34,6 +34,10 @@ pub enum Phase {
     Authorize,
     /// Reverse any charge, and refuse any later charge, under the attempt's key.
     Reverse,
+    /// Say whether the shopper has approved.
+    Ask,
+    /// Say whether the shopper has approved, and refuse any later approval.
+    Close,
 }
 
 /// What happened to a payment.
@@ -58,6 +62,22 @@ pub enum Trigger {
         asked: (u32, u32),
         /// The processor's answer.
         answer: ReversalAnswer,
+    },
+    /// The processor answered whether the shopper has approved.
+    ActionAnswered {
+        /// Attempt and try of the call.
+        asked: (u32, u32),
+        /// The processor's answer.
+        answer: ActionAnswer,
+        /// Whether the shopper's time was over before the call.
+        expired: bool,
+    },
+    /// The processor answered the request to close an attempt.
+    AttemptClosed {
+        /// Attempt and try of the call.
+        asked: (u32, u32),
+        /// The processor's answer.
+        answer: AttemptCloseAnswer,
     },
     /// A capture or void of the authorized amount begins.
     OperationStarted(OperationKind),
@@ -88,6 +108,21 @@ pub enum Next {
         /// The result of the last try.
         reason: DeclineCode,
     },
+    /// The shopper has to approve on this page, until this time.
+    ActionRequired {
+        /// The new position.
+        progress: Progress,
+        /// The page.
+        url: String,
+        /// How long.
+        expires_at: Timestamp,
+    },
+    /// The shopper has not approved yet: the processor is asked again later. Nothing has happened.
+    AskAgain(Progress),
+    /// The attempt is being closed.
+    Closing(Progress),
+    /// The attempt is closed, and the one of the card that was presented meanwhile begins.
+    Replaced(Progress),
     /// The attempt is over.
     Ended(Progress, Outcome),
     /// The payment is canceled.
@@ -125,24 +160,22 @@ pub enum Refusal {
 
 /// Decides how a payment moves when something happens to it.
 ///
+/// At most one attempt can still charge: while the shopper can approve one, another card, a cancellation or the end of the
+/// shopper's time first closes it. If it turns out to be charged, that is the outcome.
+///
 /// An approval ends an attempt, because a processor charges a key at most once. A decline or a failure ends it only if
 /// every call of the attempt has answered. Otherwise another call may still charge, whatever this one returned: the
 /// attempt is reversed, and ends with that code when the reversal is confirmed.
 pub fn next(now: Progress, trigger: &Trigger) -> Result<Next, Refusal> {
     match trigger {
-        Trigger::PresentCard => {
-            let progress = Progress {
-                attempt: now.attempt + 1,
-                ..open(now)?.moved_to(PaymentStatus::Processing)
+        Trigger::PresentCard | Trigger::Cancel if now.status == PaymentStatus::RequiresAction => {
+            let pending = match trigger {
+                Trigger::Cancel => PendingOutcome::Canceled,
+                _ => PendingOutcome::Replaced,
             };
-            Ok(Next::Attempt(Progress {
-                try_number: 1,
-                phase: Phase::Authorize,
-                uncertain: false,
-                pending: None,
-                ..progress
-            }))
+            Ok(closing(now, pending))
         }
+        Trigger::PresentCard => Ok(Next::Attempt(next_attempt(open(now)?))),
         Trigger::Cancel => Ok(Next::Canceled(open(now)?.moved_to(PaymentStatus::Canceled))),
         Trigger::Answered {
             asked,
@@ -159,8 +192,72 @@ pub fn next(now: Progress, trigger: &Trigger) -> Result<Next, Refusal> {
                 ReversalAnswer::Unknown => again(current, DeclineCode::ISSUER_NO_ANSWER),
             })
         }
+        Trigger::ActionAnswered {
+            asked,
+            answer,
+            expired,
+        } => {
+            let current = awaiting(now, *asked, Phase::Ask)?;
+            Ok(after_action(current, answer, *expired))
+        }
+        Trigger::AttemptClosed { asked, answer } => {
+            let current = awaiting(now, *asked, Phase::Close)?;
+            Ok(after_closing(current, answer))
+        }
         Trigger::OperationStarted(kind) => authorized(now, *kind),
         Trigger::OperationEnded(end) => operation_ended(now, *end),
+    }
+}
+
+/// The first try of another attempt.
+fn next_attempt(now: Progress) -> Progress {
+    Progress {
+        attempt: now.attempt + 1,
+        try_number: 1,
+        phase: Phase::Authorize,
+        uncertain: false,
+        pending: None,
+        ..now.moved_to(PaymentStatus::Processing)
+    }
+}
+
+/// The processor is to close the attempt; then it ends like this, unless it was charged.
+fn closing(now: Progress, pending: PendingOutcome) -> Next {
+    Next::Closing(Progress {
+        try_number: now.try_number + 1,
+        phase: Phase::Close,
+        pending: Some(pending),
+        ..now.moved_to(PaymentStatus::Processing)
+    })
+}
+
+fn after_action(now: Progress, answer: &ActionAnswer, expired: bool) -> Next {
+    match answer {
+        ActionAnswer::Approved { authorization_code } => charged(now, authorization_code),
+        ActionAnswer::Declined { code } => end_or_reverse(
+            now.moved_to(PaymentStatus::Processing),
+            PendingOutcome::Declined { code: code.clone() },
+        ),
+        ActionAnswer::Expired => {
+            let reason = DeclineCode::ACTION_EXPIRED;
+            closing(now, PendingOutcome::Failed { reason })
+        }
+        ActionAnswer::Waiting | ActionAnswer::Unknown if expired => {
+            let reason = DeclineCode::ACTION_EXPIRED;
+            closing(now, PendingOutcome::Failed { reason })
+        }
+        ActionAnswer::Waiting | ActionAnswer::Unknown => Next::AskAgain(Progress {
+            try_number: now.try_number + 1,
+            ..now
+        }),
+    }
+}
+
+fn after_closing(now: Progress, answer: &AttemptCloseAnswer) -> Next {
+    match answer {
+        AttemptCloseAnswer::Charged { authorization_code } => charged(now, authorization_code),
+        AttemptCloseAnswer::Closed => closed(now),
+        AttemptCloseAnswer::Unknown => again(now, DeclineCode::ISSUER_NO_ANSWER),
     }
 }
 
@@ -174,9 +271,10 @@ fn authorized(now: Progress, kind: OperationKind) -> Result<Next, Refusal> {
         PaymentStatus::Processing => Err(Refusal::Processing),
         PaymentStatus::Succeeded => Err(Refusal::Succeeded),
         PaymentStatus::Canceled => Err(Refusal::Canceled),
-        PaymentStatus::RequiresPaymentMethod | PaymentStatus::Declined | PaymentStatus::Failed => {
-            Err(Refusal::NotAuthorized)
-        }
+        PaymentStatus::RequiresPaymentMethod
+        | PaymentStatus::RequiresAction
+        | PaymentStatus::Declined
+        | PaymentStatus::Failed => Err(Refusal::NotAuthorized),
     }
 }
 
@@ -199,14 +297,16 @@ fn operation_ended(now: Progress, end: OperationEnd) -> Result<Next, Refusal> {
 
 fn after_answer(now: Progress, answer: &Answer, max_tries: u32) -> Next {
     match answer {
-        Answer::Approved { authorization_code } => {
-            let authorization_code = authorization_code.clone();
-            let outcome = match now.capture_method {
-                CaptureMethod::Automatic => Outcome::Succeeded { authorization_code },
-                CaptureMethod::Manual => Outcome::Authorized { authorization_code },
-            };
-            ended(now, outcome)
-        }
+        Answer::Approved { authorization_code } => charged(now, authorization_code),
+        Answer::ActionRequired { url, expires_at } => Next::ActionRequired {
+            progress: Progress {
+                try_number: now.try_number + 1,
+                phase: Phase::Ask,
+                ..now.moved_to(PaymentStatus::RequiresAction)
+            },
+            url: url.clone(),
+            expires_at: *expires_at,
+        },
         Answer::Declined { code } => {
             end_or_reverse(now, PendingOutcome::Declined { code: code.clone() })
         }
@@ -230,12 +330,22 @@ fn after_answer(now: Progress, answer: &Answer, max_tries: u32) -> Next {
     }
 }
 
+/// Ends an attempt that is charged or authorized.
+fn charged(now: Progress, authorization_code: &str) -> Next {
+    let authorization_code = authorization_code.to_owned();
+    let outcome = match now.capture_method {
+        CaptureMethod::Automatic => Outcome::Succeeded { authorization_code },
+        CaptureMethod::Manual => Outcome::Authorized { authorization_code },
+    };
+    ended(now, outcome)
+}
+
 /// Ends an attempt if all of its calls have answered, and reverses it otherwise.
 fn end_or_reverse(now: Progress, pending: PendingOutcome) -> Next {
     if !now.uncertain {
-        return ended(now, pending.into());
+        return ended_with(now, pending);
     }
-    let reason = pending.code().clone();
+    let reason = pending.code();
     let reversing = Progress {
         phase: Phase::Reverse,
         pending: Some(pending),
@@ -251,7 +361,31 @@ fn reversed(now: Progress) -> Next {
         reason: DeclineCode::ISSUER_NO_ANSWER,
     };
     let pending = now.pending.clone().unwrap_or(no_answer);
-    ended(now, pending.into())
+    ended_with(now, pending)
+}
+
+/// The state after an attempt was closed: nothing is or will be charged under its key.
+fn closed(now: Progress) -> Next {
+    let expired = PendingOutcome::Failed {
+        reason: DeclineCode::ACTION_EXPIRED,
+    };
+    let pending = now.pending.clone().unwrap_or(expired);
+    ended_with(now, pending)
+}
+
+fn ended_with(now: Progress, pending: PendingOutcome) -> Next {
+    match pending {
+        PendingOutcome::Declined { code } => ended(now, Outcome::Declined { code }),
+        PendingOutcome::Failed { reason } => ended(now, Outcome::Failed { reason }),
+        PendingOutcome::Canceled => {
+            let over = Progress {
+                pending: None,
+                ..now
+            };
+            Next::Canceled(over.moved_to(PaymentStatus::Canceled))
+        }
+        PendingOutcome::Replaced => Next::Replaced(next_attempt(now)),
+    }
 }
 
 /// A payment that its client may still move: it waits for a card.
@@ -260,7 +394,7 @@ fn open(now: Progress) -> Result<Progress, Refusal> {
         PaymentStatus::RequiresPaymentMethod | PaymentStatus::Declined | PaymentStatus::Failed => {
             Ok(now)
         }
-        PaymentStatus::Processing => Err(Refusal::Processing),
+        PaymentStatus::Processing | PaymentStatus::RequiresAction => Err(Refusal::Processing),
         PaymentStatus::RequiresCapture => Err(Refusal::RequiresCapture),
         PaymentStatus::Succeeded => Err(Refusal::Succeeded),
         PaymentStatus::Canceled => Err(Refusal::Canceled),
@@ -315,7 +449,7 @@ impl Progress {
 
     /// Whether the payment waits for the answer to this attempt and try. While a capture or void runs, it does not.
     pub fn awaits(&self, asked: (u32, u32)) -> bool {
-        self.status == PaymentStatus::Processing
+        self.status.has_a_try()
             && self.operation.is_none()
             && (self.attempt, self.try_number) == asked
     }

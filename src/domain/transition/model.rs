@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use PaymentStatus::{
-    Canceled, Declined, Failed, Processing, RequiresCapture, RequiresPaymentMethod as Waiting,
-    Succeeded,
+    Canceled, Declined, Failed, Processing, RequiresAction, RequiresCapture,
+    RequiresPaymentMethod as Waiting, Succeeded,
 };
 
 /// One thing that can happen, even if it makes no sense in the current state.
@@ -15,6 +15,8 @@ use PaymentStatus::{
 pub enum Step {
     PresentCard {
         good: bool,
+        /// The issuer asks the shopper to approve.
+        asks: bool,
     },
     Cancel,
     Ask(Way),
@@ -23,6 +25,13 @@ pub enum Step {
     /// A call that timed out reaches the issuer after all.
     LateCall,
     Reverse(Way),
+    /// The shopper of any attempt approves, in whichever tab is still open.
+    Approve(prop::sample::Index),
+    AskAboutAction {
+        way: Way,
+        expired: bool,
+    },
+    CloseAttempt(Way),
     /// The client captures or voids an authorized amount.
     StartOperation(OperationKind),
     EndOperation(OperationEnd),
@@ -45,6 +54,9 @@ pub enum Way {
 #[derive(Debug, Default)]
 pub struct Account {
     good: bool,
+    asks: bool,
+    /// The issuer has asked the shopper.
+    asked: bool,
     charged: bool,
     reversed: bool,
     calls_on_their_way: u32,
@@ -57,15 +69,49 @@ impl Account {
                 code: DeclineCode::from_static("generic_decline"),
             };
         }
+        if self.asks && !self.charged {
+            self.asked = true;
+            return Answer::ActionRequired {
+                url: "https://issuer.example/".to_owned(),
+                expires_at: time::macros::datetime!(2026-11-26 12:00 UTC),
+            };
+        }
         self.charged = true;
         Answer::Approved {
-            authorization_code: "A1B2C3".to_owned(),
+            authorization_code: code(),
         }
+    }
+
+    fn approve(&mut self) {
+        self.charged |= self.asked && !self.reversed;
+    }
+
+    fn ask(&self) -> ActionAnswer {
+        match self.charged {
+            true => ActionAnswer::Approved {
+                authorization_code: code(),
+            },
+            false => ActionAnswer::Waiting,
+        }
+    }
+
+    fn close(&mut self) -> AttemptCloseAnswer {
+        if self.charged {
+            return AttemptCloseAnswer::Charged {
+                authorization_code: code(),
+            };
+        }
+        self.reversed = true;
+        AttemptCloseAnswer::Closed
     }
 
     fn holds_money(&self) -> bool {
         self.charged && !self.reversed
     }
+}
+
+fn code() -> String {
+    "A1B2C3".to_owned()
 }
 
 pub struct World {
@@ -132,16 +178,21 @@ impl World {
     }
 
     pub fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
-        let trying = self.now.status == Processing && self.now.operation.is_none();
+        let trying = self.now.status.has_a_try() && self.now.operation.is_none();
+        let asking = trying && self.now.phase == Phase::Ask;
+        let closing = trying && self.now.phase == Phase::Close;
         let authorizing = trying && self.now.phase == Phase::Authorize;
         let reversing = trying && self.now.phase == Phase::Reverse;
         let asked = self.asked();
         match step {
-            Step::PresentCard { good } => {
+            Step::PresentCard { good, asks } => {
                 let before = self.now.attempt;
                 self.deliver(Trigger::PresentCard)?;
-                if self.now.attempt > before {
-                    self.account().good = *good;
+                let replaces = self.now.pending == Some(PendingOutcome::Replaced);
+                if self.now.attempt > before || replaces {
+                    let attempt = self.now.attempt + u32::from(replaces);
+                    let account = self.accounts.entry(attempt).or_default();
+                    (account.good, account.asks) = (*good, *asks);
                 }
                 Ok(())
             }
@@ -182,6 +233,36 @@ impl World {
                 };
                 self.deliver(Trigger::Reversal { asked, answer })
             }
+            Step::Approve(_) if self.accounts.is_empty() => Ok(()),
+            Step::Approve(index) => {
+                let attempts: Vec<u32> = self.accounts.keys().copied().collect();
+                let account = self.accounts.get_mut(index.get(&attempts));
+                account.into_iter().for_each(Account::approve);
+                Ok(())
+            }
+            Step::AskAboutAction { way, expired } => {
+                let answer = match way {
+                    Way::Answered if asking => self.account().ask(),
+                    _ => ActionAnswer::Unknown,
+                };
+                let expired = *expired;
+                self.deliver(Trigger::ActionAnswered {
+                    asked,
+                    answer,
+                    expired,
+                })
+            }
+            Step::CloseAttempt(way) => {
+                let answer = match way {
+                    Way::Answered if closing => self.account().close(),
+                    Way::AnswerLost if closing => {
+                        self.account().close();
+                        AttemptCloseAnswer::Unknown
+                    }
+                    _ => AttemptCloseAnswer::Unknown,
+                };
+                self.deliver(Trigger::AttemptClosed { asked, answer })
+            }
             Step::StartOperation(kind) => self.deliver(Trigger::OperationStarted(*kind)),
             Step::EndOperation(end) => {
                 if *end == OperationEnd::Released && self.now.operation.is_some() {
@@ -202,7 +283,13 @@ impl World {
     fn deliver(&mut self, trigger: Trigger) -> Result<(), TestCaseError> {
         let before = self.now.clone();
         let moved = next(before.clone(), &trigger);
-        let asks_processor = matches!(trigger, Trigger::Answered { .. } | Trigger::Reversal { .. });
+        let asks_processor = matches!(
+            trigger,
+            Trigger::Answered { .. }
+                | Trigger::Reversal { .. }
+                | Trigger::ActionAnswered { .. }
+                | Trigger::AttemptClosed { .. }
+        );
         let Ok(moved) = moved else {
             // Only triggers that do not fit the current state are refused.
             prop_assert!(!asks_processor || moved == Err(Refusal::Stale));
@@ -210,6 +297,10 @@ impl World {
         };
         let after = match &moved {
             Next::Attempt(progress)
+            | Next::ActionRequired { progress, .. }
+            | Next::AskAgain(progress)
+            | Next::Closing(progress)
+            | Next::Replaced(progress)
             | Next::TryAgain { progress, .. }
             | Next::Ended(progress, _)
             | Next::Canceled(progress)
@@ -219,13 +310,35 @@ impl World {
         };
         let edge = (before.status, after.status);
         let legal = match trigger {
-            Trigger::PresentCard => matches!(edge, (Waiting | Declined | Failed, Processing)),
-            Trigger::Cancel => matches!(edge, (Waiting | Declined | Failed, Canceled)),
+            Trigger::PresentCard => {
+                matches!(
+                    edge,
+                    (Waiting | RequiresAction | Declined | Failed, Processing)
+                )
+            }
+            Trigger::Cancel => matches!(
+                edge,
+                (Waiting | Declined | Failed, Canceled) | (RequiresAction, Processing)
+            ),
             Trigger::Answered { .. } => matches!(
                 edge,
                 (
                     Processing,
-                    Processing | RequiresCapture | Succeeded | Declined | Failed
+                    Processing | RequiresAction | RequiresCapture | Succeeded | Declined | Failed
+                )
+            ),
+            Trigger::ActionAnswered { .. } => matches!(
+                edge,
+                (
+                    RequiresAction,
+                    Processing | RequiresAction | RequiresCapture | Succeeded | Declined
+                )
+            ),
+            Trigger::AttemptClosed { .. } => matches!(
+                edge,
+                (
+                    Processing,
+                    Processing | RequiresCapture | Succeeded | Failed | Canceled
                 )
             ),
             Trigger::OperationStarted(_) => edge == (RequiresCapture, Processing),
@@ -242,15 +355,17 @@ impl World {
             }
         };
         prop_assert!(legal, "{:?} led from {:?} to {:?}", trigger, before, after);
-        let new_card = u32::from(trigger == Trigger::PresentCard);
-        prop_assert_eq!(after.attempt, before.attempt + new_card);
-        // There is a pending code exactly while a reversal is under way.
-        let reversing = after.status == Processing && after.phase == Phase::Reverse;
-        prop_assert_eq!(after.pending.is_some(), reversing);
+        let new = matches!(moved, Next::Attempt(_) | Next::Replaced(_));
+        prop_assert_eq!(after.attempt, before.attempt + u32::from(new));
+        // There is a pending outcome exactly while a reversal or a closing is under way.
+        let pends =
+            after.status == Processing && matches!(after.phase, Phase::Reverse | Phase::Close);
+        prop_assert_eq!(after.pending.is_some(), pends && after.operation.is_none());
         if matches!(moved, Next::TryAgain { .. }) {
             prop_assert_eq!(after.try_number, before.try_number + 1);
-            prop_assert!(after.phase == Phase::Reverse || after.try_number <= self.max_tries);
-            prop_assert!(before.phase == Phase::Authorize || after.phase == Phase::Reverse);
+            let endless = matches!(after.phase, Phase::Reverse | Phase::Close);
+            prop_assert!(endless || after.try_number <= self.max_tries);
+            prop_assert!(before.phase == Phase::Authorize || endless);
         }
         // While a capture or void runs, no try is awaited.
         let operating = matches!(trigger, Trigger::OperationStarted(_));
@@ -276,7 +391,9 @@ impl World {
                 prop_assert_eq!(holding, vec![self.now.attempt]);
             }
             Waiting | Declined | Failed | Canceled => prop_assert_eq!(holding, Vec::<u32>::new()),
-            Processing => prop_assert!(holding.iter().all(|attempt| *attempt == self.now.attempt)),
+            Processing | RequiresAction => {
+                prop_assert!(holding.iter().all(|attempt| *attempt == self.now.attempt));
+            }
         }
         Ok(())
     }

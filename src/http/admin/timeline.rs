@@ -113,9 +113,10 @@ fn class(kind: EventKind) -> &'static str {
     match kind {
         E::Succeeded | E::RefundSucceeded | E::RequiresCapture => "good",
         E::Declined | E::Failed | E::TryFailed | E::OperationTryFailed | E::RefundFailed => "bad",
-        E::ReversalStarted => "waiting",
+        E::ReversalStarted | E::RequiresAction | E::CloseStarted => "waiting",
         E::Accepted
         | E::AttemptStarted
+        | E::LateApproval
         | E::CaptureStarted
         | E::VoidStarted
         | E::RefundStarted
@@ -133,6 +134,15 @@ pub fn event_title(kind: EventKind, l: Language) -> &'static str {
         E::ReversalStarted => (
             "Any charge is being reversed",
             "Tout débit est en cours d’annulation",
+        ),
+        E::RequiresAction => ("The shopper has to approve", "Le client doit approuver"),
+        E::CloseStarted => (
+            "The attempt is being closed",
+            "La tentative est en cours de clôture",
+        ),
+        E::LateApproval => (
+            "Approved too late: nothing charged",
+            "Approuvé trop tard : rien de débité",
         ),
         E::RequiresCapture => ("Authorized, to be captured", "Autorisé, à encaisser"),
         E::CaptureStarted => ("A capture was requested", "Un encaissement a été demandé"),
@@ -158,6 +168,7 @@ pub fn status_word(status: PaymentStatus, l: Language) -> &'static str {
     let (english, french) = match status {
         S::RequiresPaymentMethod => ("To be paid", "À payer"),
         S::Processing => ("Processing", "En cours"),
+        S::RequiresAction => ("To be approved", "À approuver"),
         S::RequiresCapture => ("Authorized", "Autorisé"),
         S::Succeeded => ("Succeeded", "Réussi"),
         S::Declined => ("Declined", "Refusé"),

@@ -66,6 +66,10 @@ pub async fn page(State(admin): State<Arc<Admin>>, visitor: Visitor, uri: Uri) -
             group(l.pick("Declined", "Refusées"), |it| {
                 matches!(it, Behaviour::Decline(_))
             }),
+            group(
+                l.pick("The shopper has to approve", "Le client doit approuver"),
+                |it| matches!(it, Behaviour::NeedsShopper(_)),
+            ),
             group(l.pick("The issuer fails", "L’émetteur défaille"), fails),
             group(
                 l.pick("Something fails later", "Quelque chose échoue plus tard"),
@@ -78,7 +82,10 @@ pub async fn page(State(admin): State<Arc<Admin>>, visitor: Visitor, uri: Uri) -
 
 fn fails(behaviour: &Behaviour) -> bool {
     use Behaviour as B;
-    !matches!(behaviour, B::Approve | B::Decline(_) | B::ApproveThen(_))
+    !matches!(
+        behaviour,
+        B::Approve | B::Decline(_) | B::ApproveThen(_) | B::NeedsShopper(_)
+    )
 }
 
 /// `{"card": "tok_visa", "client": "…"}`: 201 and `{"payment_id": 1}`. Without a client it is the first one.

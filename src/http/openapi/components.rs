@@ -62,6 +62,7 @@ fn schemas() -> Value {
         ("PresentedToken", schema::presented_token()),
         ("RefundRequest", schema::refund_request()),
         ("TokenMethod", schema::token_method()),
+        ("WalletMethod", schema::wallet_method()),
     ] {
         schemas.insert(name.to_owned(), schema);
     }

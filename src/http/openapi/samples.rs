@@ -13,7 +13,7 @@ fn payment(status: &str, changes: Value) -> Value {
         "payment_id": 42, "id": 42, "order_id": 1, "user_id": 1, "total_amount": 99.53, "currency": "CAD",
         "status": status, "is_paid": status == "succeeded", "decline_code": null, "authorization_code": null,
         "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01", "funding": "credit"},
-        "attempt": 1, "capture_method": "automatic", "amount_captured": if status == "succeeded" { 99.53 } else { 0.0 },
+        "next_action": null, "attempt": 1, "capture_method": "automatic", "amount_captured": if status == "succeeded" { 99.53 } else { 0.0 },
         "amount_refunded": 0.0, "capture_before": null, "operation": null, "cancellation_reason": null,
         "metadata": {}, "return_url": null, "created_at": CREATED, "updated_at": CHANGED,
     });
@@ -64,6 +64,21 @@ pub(super) fn canceled() -> Sample {
     });
     let value = payment("canceled", changes);
     ("canceled", "Canceled by the client.", value)
+}
+
+pub(super) fn requires_action() -> Sample {
+    let action = json!({
+        "type": "redirect", "url": "https://pay.example/simulator/actions/yMH5EZY3QDepe0xmwQxqSKEG5aQAyAMv",
+        "expires_at": "2026-11-01T10:15:00.234567Z",
+    });
+    let changes = json!({"payment_method": null, "next_action": action});
+    let mut value = payment("requires_action", changes);
+    value["payment_method"] = json!({"type": "wallet"});
+    (
+        "to_be_approved",
+        "The shopper has to approve on the page of `next_action`.",
+        value,
+    )
 }
 
 pub(super) fn requires_capture() -> Sample {
@@ -159,7 +174,13 @@ pub(super) fn outcomes() -> Vec<Sample> {
         "The same Idempotency-Key again: the same payment, in its current state.",
         paid,
     );
-    vec![succeeded(), declined(), failed(), replayed]
+    vec![
+        succeeded(),
+        declined(),
+        failed(),
+        requires_action(),
+        replayed,
+    ]
 }
 
 /// A payment in every state.
@@ -167,6 +188,7 @@ pub(super) fn every_state() -> Vec<Sample> {
     vec![
         requires_payment_method(),
         processing(),
+        requires_action(),
         requires_capture(),
         succeeded(),
         declined(),
@@ -201,6 +223,11 @@ pub(super) fn payment_requests() -> Vec<Sample> {
             "with_method",
             "With a payment method that names its type.",
             order(json!({"payment_method": {"type": "card", "card_token": "tok_visa_debit"}})),
+        ),
+        (
+            "with_wallet",
+            "With an electronic wallet, and where its shopper comes back to.",
+            order(json!({"payment_method": {"type": "wallet"}})),
         ),
         (
             "everything",

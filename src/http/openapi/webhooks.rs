@@ -60,6 +60,12 @@ fn events() -> Vec<Event> {
             "Tell a client that a payment is authorized and waits to be captured",
             samples::requires_capture().2,
         ),
+        of_payment(
+            "payment.requires_action",
+            "paymentRequiresActionCallback",
+            "Tell a client that the shopper has to approve a payment",
+            samples::requires_action().2,
+        ),
         of_refund(
             "refund.succeeded",
             "refundSucceededCallback",

@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 
+use crate::domain::WALLET;
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::wire::card_fields::CARD_FIELDS;
@@ -11,11 +12,15 @@ use crate::wire::card_fields::CARD_FIELDS;
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 /// The hidden field with the token.
 const TOKEN: &str = "form";
+/// The name of the wallet's button.
+const METHOD: &str = "method";
 
 /// A posted form. It holds a card in clear, so it has no `Debug`.
 pub struct Form {
     /// Empty if it was not sent.
     pub token: String,
+    /// Whether the wallet's button was pressed.
+    pub wallet: bool,
     /// The card's fields, as they would come in JSON.
     pub card: Value,
 }
@@ -42,6 +47,7 @@ impl Form {
     fn parse(bytes: &[u8]) -> Self {
         let mut token = String::new();
         let mut card = Map::new();
+        let mut wallet = false;
         for (name, value) in form_urlencoded::parse(bytes) {
             let value = value.trim();
             if value.is_empty() {
@@ -49,12 +55,15 @@ impl Form {
             }
             if name == TOKEN && token.is_empty() {
                 value.clone_into(&mut token);
+            } else if name == METHOD {
+                wallet = value == WALLET;
             } else if CARD_FIELDS.contains(&&*name) && !card.contains_key(&*name) {
                 card.insert(name.into_owned(), value.into());
             }
         }
         Self {
             token,
+            wallet,
             card: Value::Object(card),
         }
     }

@@ -9,6 +9,7 @@ mod form;
 mod form_token;
 mod negotiation;
 mod origin;
+pub(super) mod shopper;
 mod test_cards;
 mod texts;
 mod view;
@@ -24,6 +25,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::header::VARY;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
 
 use self::form::Form;
 use self::texts::Words;
@@ -33,10 +35,11 @@ use super::body::JsonBody;
 use super::headers::PathId;
 use super::problem::{Kind, Problem};
 use super::{Api, payments, process};
-use crate::domain::PaymentMethod;
-use crate::domain::{ClientName, Payment, PaymentId, PaymentStatus, Refusal};
+use crate::domain::{
+    ClientName, Payment, PaymentId, PaymentMethod, PaymentStatus, Refusal, WALLET,
+};
 use crate::payments::{AcceptError, Presented};
-use crate::wire::request::parse_card;
+use crate::wire::request::{parse_card, parse_method};
 
 /// The page for callers that prefer HTML; for others the payment, as `GET /payments/{payment_id}` answers it.
 pub async fn show(
@@ -137,9 +140,13 @@ impl<'a> Page<'a> {
             return Ok(view.into_response(StatusCode::FORBIDDEN));
         };
         let rules = self.api.clients.rules(&client);
-        match parse_card(&form.card, &self.api.rules(&rules)) {
-            Ok(card) => {
-                let (acceptor, method) = (&self.api.acceptor, PaymentMethod::Card(card));
+        let read = match form.wallet {
+            true => parse_method(&wallet(), &self.api.rules(&rules)),
+            false => parse_card(&form.card, &self.api.rules(&rules)).map(PaymentMethod::Card),
+        };
+        match read {
+            Ok(method) => {
+                let acceptor = &self.api.acceptor;
                 let presented = acceptor.present_card_after(attempt, &client, id, method);
                 match presented.await {
                     Err(AcceptError::NotAllowed { what, .. }) => {
@@ -196,6 +203,11 @@ impl<'a> Page<'a> {
         payment.ok_or_else(|| Problem::no_payment(id))
     }
 
+    fn takes_wallets(&self, client: &ClientName) -> bool {
+        let rules = self.api.clients.rules(client);
+        self.api.acceptor.has_public_url && rules.check_method(WALLET).is_ok()
+    }
+
     fn form(&self, payment: &Payment) -> FormView {
         FormView {
             token: form_token::sign(&self.api.acceptor.seal, payment, (self.api.now)()),
@@ -206,14 +218,20 @@ impl<'a> Page<'a> {
             expiry: None,
             code: None,
             test_cards: test_cards::rows(self.api.test_cards, self.words.language),
+            wallet: self.takes_wallets(&payment.client),
         }
     }
+}
+
+/// As `process` takes it.
+fn wallet() -> Value {
+    json!({"payment_method": {"type": WALLET}})
 }
 
 fn takes_card(payment: &Payment) -> bool {
     use PaymentStatus as S;
     matches!(
         payment.status,
-        S::RequiresPaymentMethod | S::Declined | S::Failed
+        S::RequiresPaymentMethod | S::RequiresAction | S::Declined | S::Failed
     )
 }

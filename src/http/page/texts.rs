@@ -43,6 +43,10 @@ pub struct Words {
     pub reference: &'static str,
     pub back_to: &'static str,
     pub back_to_shop: &'static str,
+    pub approve: &'static str,
+    pub wallet: &'static str,
+    pub other_method: &'static str,
+    pub refunded: &'static str,
 }
 
 const ENGLISH: Words = Words {
@@ -71,6 +75,10 @@ const ENGLISH: Words = Words {
     reference: "Reference",
     back_to: "Back to",
     back_to_shop: "Back to the shop",
+    approve: "Approve the payment",
+    wallet: "Pay with a wallet",
+    other_method: "Or pay in another way:",
+    refunded: "Refunded",
 };
 
 const FRENCH: Words = Words {
@@ -99,6 +107,10 @@ const FRENCH: Words = Words {
     reference: "Référence",
     back_to: "Retour à",
     back_to_shop: "Retour à la boutique",
+    approve: "Approuver le paiement",
+    wallet: "Payer avec un portefeuille",
+    other_method: "Ou payez autrement :",
+    refunded: "Remboursé",
 };
 
 impl Language {
@@ -139,7 +151,8 @@ impl Words {
         let (english, french) = match status {
             S::RequiresPaymentMethod => ("To be paid", "À payer"),
             S::Processing => ("Being processed", "En cours"),
-            S::RequiresCapture => ("Authorized", "Autorisé"),
+            S::RequiresAction => ("To be approved", "À approuver"),
+            S::RequiresCapture => ("Authorized, not yet charged", "Autorisé, pas encore débité"),
             S::Succeeded => ("Paid", "Payé"),
             S::Declined => ("Declined", "Refusé"),
             S::Failed => ("Failed", "Échoué"),
@@ -161,6 +174,10 @@ impl Words {
             (S::Processing, _) => (
                 "The card is being checked. This page renews itself; you do not have to pay again.",
                 "La carte est en cours de vérification. Cette page se met à jour ; ne payez pas une seconde fois.",
+            ),
+            (S::RequiresAction, _) => (
+                "You have to approve this payment on another page. Nothing is charged before.",
+                "Vous devez approuver ce paiement sur une autre page. Rien n’est débité avant.",
             ),
             (S::RequiresCapture, _) => (
                 "Thank you: the amount is reserved on your card. It is charged when your order is completed.",
@@ -189,6 +206,14 @@ impl Words {
             (_, Some("incorrect_cvc")) => (
                 "The security code is wrong. Nothing has been charged: please check it.",
                 "Le code de sécurité est incorrect. Rien n’a été débité : veuillez le vérifier.",
+            ),
+            (_, Some("action_expired")) => (
+                "The payment was not approved in time. Nothing has been charged: you can try again.",
+                "Le paiement n’a pas été approuvé à temps. Rien n’a été débité : vous pouvez réessayer.",
+            ),
+            (_, Some("authentication_failed" | "abandoned_by_shopper")) => (
+                "The payment was not approved. Nothing has been charged: you can pay in another way.",
+                "Le paiement n’a pas été approuvé. Rien n’a été débité : vous pouvez payer autrement.",
             ),
             (S::Failed, _) => (
                 "The bank could not be reached. Nothing has been charged: you can try again.",

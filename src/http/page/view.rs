@@ -15,7 +15,7 @@ use super::form::Form;
 use super::test_cards::Row;
 use super::texts::Words;
 use super::{amount, date};
-use crate::domain::{Payment, PaymentStatus};
+use crate::domain::{Money, Payment, PaymentStatus};
 use crate::http::problem::Problem;
 use crate::wire::fields::FieldError;
 use crate::wire::rules::NotAllowed;
@@ -42,6 +42,10 @@ pub struct PaymentView {
     state: &'static str,
     explanation: Option<&'static str>,
     card: Option<(String, String)>,
+    /// Where the shopper approves.
+    action: Option<String>,
+    /// What was refunded, if anything was.
+    refunded: Option<String>,
     form: Option<FormView>,
 }
 
@@ -57,6 +61,8 @@ pub struct FormView {
     pub expiry: Option<&'static str>,
     pub code: Option<&'static str>,
     pub test_cards: Vec<Row>,
+    /// Whether the shop takes wallets.
+    pub wallet: bool,
 }
 
 /// An answer without a payment.
@@ -83,11 +89,15 @@ impl PaymentView {
             let date = date::written(payment.updated_at, words.language);
             (date, reference.unwrap_or_else(|| payment.id.to_string()))
         });
-        let processing = payment.status == PaymentStatus::Processing;
+        // A shopper who has approved in another tab sees it here.
+        let processing = payment.status.has_a_try();
         Self {
             words,
             nonce: nonce(),
-            refresh: processing.then(|| "2".to_owned()),
+            refresh: match payment.status {
+                PaymentStatus::RequiresAction => Some("10".to_owned()),
+                _ => processing.then(|| "2".to_owned()),
+            },
             id: payment.id.0,
             shop,
             return_url: payment
@@ -103,15 +113,21 @@ impl PaymentView {
             card: payment
                 .card()
                 .map(|card| (card.brand.to_string(), card.last4.clone())),
+            action: payment.next_action().map(|action| action.url.clone()),
+            refunded: Money::from_minor(payment.funds.refunded, payment.amount.currency())
+                .ok()
+                .map(|refunded| amount::written(refunded, words.language)),
             form,
         }
     }
 
     /// The answer to a form: shows the payment's state, and sends the browser to the same address by `GET` at once, so
     /// that a reload does not post again. Not a 303: the gateway would follow it itself and answer the `POST` with the
-    /// result. The address is relative to the last slash, so it works with any prefix.
+    /// result. The address is relative to the last slash, so it works with any prefix. If the shopper has to approve, the
+    /// browser is sent there.
     pub fn after_post(mut self) -> Self {
-        self.refresh = Some(format!("0; url={}", self.id));
+        let next = self.action.clone().unwrap_or_else(|| self.id.to_string());
+        self.refresh = Some(format!("0; url={next}"));
         self
     }
 
@@ -168,7 +184,7 @@ pub fn problem(problem: Problem, words: &'static Words) -> Response {
     response
 }
 
-fn respond(status: StatusCode, view: &impl Template, nonce: &str) -> Response {
+pub fn respond(status: StatusCode, view: &impl Template, nonce: &str) -> Response {
     let html = match view.render() {
         Ok(html) => html,
         Err(error) => {
@@ -203,6 +219,6 @@ fn policy(nonce: &str) -> String {
 }
 
 /// 131 random bits, new for each answer.
-fn nonce() -> String {
+pub fn nonce() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 22)
 }

@@ -95,6 +95,7 @@ impl Served {
                 test_tokens: Some(TestTokens {
                     now: || OffsetDateTime::UNIX_EPOCH,
                 }),
+                has_public_url: false,
                 clients: clients.clone(),
                 backlog: never_run.backlog(),
             }),
@@ -112,6 +113,7 @@ impl Served {
             process_wait: Duration::from_millis(200),
             processor: "simulated",
             test_cards: TEST_CARDS,
+            shoppers: None,
             operators_page: None,
             now,
         });

@@ -22,6 +22,7 @@ fn payment(status: PaymentStatus) -> Payment {
         method: None,
         attempt: 1,
         metadata: Metadata::default(),
+        action: None,
         return_url: None,
         funds: Funds::default(),
         sequence: 2,

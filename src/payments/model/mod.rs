@@ -12,9 +12,10 @@ use time::macros::datetime;
 use super::advance::{Moving, Writes};
 use super::claim::{self, claim};
 use crate::domain::{
-    Answer,
+    ActionAnswer, Answer, AttemptCloseAnswer,
     PaymentStatus::{
-        Canceled, Declined, Failed, Processing, RequiresCapture, RequiresPaymentMethod, Succeeded,
+        Canceled, Declined, Failed, Processing, RequiresAction, RequiresCapture,
+        RequiresPaymentMethod, Succeeded,
     },
     Phase, Progress, ReversalAnswer, Timestamp, Trigger,
 };
@@ -48,6 +49,12 @@ pub enum Step {
     ClaimsEnd,
     PresentCard,
     Cancel,
+    /// The shopper of the current attempt, or of one before it, approves.
+    Approve {
+        attempts_ago: u32,
+    },
+    /// The shopper is back: the processor is asked at once.
+    ShopperReturns,
 }
 
 /// A call to the processor.
@@ -75,6 +82,8 @@ impl Call {
 enum Outcome {
     Authorized(Answer),
     Reversed(ReversalAnswer),
+    Asked(ActionAnswer),
+    Closed(AttemptCloseAnswer),
 }
 
 /// A payment, the messages about it, its workers' calls, and the processor.
@@ -124,6 +133,17 @@ impl World {
             Step::ClaimsEnd => self.now += LEASES.claim * 2,
             Step::PresentCard => drop(self.record(Trigger::PresentCard)),
             Step::Cancel => drop(self.record(Trigger::Cancel)),
+            Step::Approve { attempts_ago } => {
+                let attempt = self.row.payment.attempt.saturating_sub(*attempts_ago);
+                self.processor.approve(attempt);
+            }
+            Step::ShopperReturns => {
+                if self.row.payment.status == RequiresAction {
+                    self.row.try_number += 1;
+                    self.row.claimed_until = None;
+                    self.messages.push(self.current());
+                }
+            }
         }
     }
 
@@ -171,6 +191,8 @@ impl World {
         call.came_to = Some(match call.phase {
             Phase::Authorize => Outcome::Authorized(self.processor.authorize(attempt, verdict)),
             Phase::Reverse => Outcome::Reversed(self.processor.reverse(attempt, verdict)),
+            Phase::Ask => Outcome::Asked(self.processor.ask(attempt, verdict)),
+            Phase::Close => Outcome::Closed(self.processor.close(attempt, verdict)),
         });
     }
 
@@ -182,6 +204,21 @@ impl World {
             (Phase::Reverse, Some(Outcome::Reversed(answer))) => Trigger::Reversal {
                 asked: call.asked,
                 answer,
+            },
+            (Phase::Ask, came_to) => Trigger::ActionAnswered {
+                asked: call.asked,
+                answer: match came_to {
+                    Some(Outcome::Asked(answer)) => answer,
+                    _ => ActionAnswer::Unknown,
+                },
+                expired: false,
+            },
+            (Phase::Close, came_to) => Trigger::AttemptClosed {
+                asked: call.asked,
+                answer: match came_to {
+                    Some(Outcome::Closed(answer)) => answer,
+                    _ => AttemptCloseAnswer::Unknown,
+                },
             },
             (Phase::Authorize, _) => self.answered(number, Answer::Unknown),
             (Phase::Reverse, _) => Trigger::Reversal {
@@ -222,7 +259,7 @@ impl World {
             writes: Writes::default(),
         };
         let advanced = moving.advance(&mut self.row, &item);
-        if self.row.payment.status == Processing {
+        if self.row.payment.status.has_a_try() {
             self.messages.push(self.current());
         }
         advanced
@@ -236,7 +273,7 @@ impl World {
                 self.execute(open, verdict);
             } else if let Some(waiting) = self.calls.iter().position(Call::is_waiting) {
                 self.answer(waiting);
-            } else if self.row.payment.status == Processing {
+            } else if self.row.payment.status.has_a_try() {
                 self.now += LEASES.claim * 2;
                 self.deliver(None);
             } else {
@@ -253,7 +290,7 @@ impl World {
         let expected = match self.row.payment.status {
             Succeeded | RequiresCapture => vec![attempt],
             RequiresPaymentMethod | Declined | Failed | Canceled => Vec::new(),
-            Processing => {
+            Processing | RequiresAction => {
                 prop_assert!(standing.iter().all(|charged| *charged == attempt));
                 return Ok(());
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Answer, DeclineCode, ReversalAnswer};
+use crate::domain::{ActionAnswer, Answer, AttemptCloseAnswer, DeclineCode, ReversalAnswer};
 
 /// What the processor does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Verdict {
     /// Possible even under a key that is charged: a decline says nothing about other calls.
     Decline,
     NotCharged,
+    /// The shopper has to approve.
+    NeedsShopper,
     /// Executed, but the answer is lost.
     UnknownDone,
     /// Neither executed nor answered.
@@ -21,6 +23,8 @@ pub enum Verdict {
 struct Account {
     charged: bool,
     reversed: bool,
+    /// Its shopper has a page.
+    asks: bool,
 }
 
 /// Accounts by attempt, that is, by key.
@@ -38,11 +42,19 @@ impl Processor {
             Verdict::Approve if account.reversed => declined,
             Verdict::Approve => {
                 account.charged = true;
-                Answer::Approved {
-                    authorization_code: "A1B2C3".to_owned(),
-                }
+                approved()
             }
             Verdict::Decline => declined,
+            // A charge is never forgotten, and a closed attempt asks nobody any more.
+            Verdict::NeedsShopper if account.charged => approved(),
+            Verdict::NeedsShopper if account.reversed => declined,
+            Verdict::NeedsShopper => {
+                account.asks = true;
+                Answer::ActionRequired {
+                    url: "https://issuer.example/".to_owned(),
+                    expires_at: time::macros::datetime!(2026-11-26 12:05 UTC),
+                }
+            }
             Verdict::NotCharged => Answer::NotCharged {
                 reason: DeclineCode::ISSUER_UNAVAILABLE,
             },
@@ -58,11 +70,50 @@ impl Processor {
         let account = self.0.entry(attempt).or_default();
         match verdict {
             Verdict::Approve | Verdict::UnknownDone => account.reversed = true,
-            Verdict::Decline | Verdict::NotCharged | Verdict::UnknownNotDone => {}
+            _ => {}
         }
         match verdict {
             Verdict::Approve => ReversalAnswer::Confirmed,
             _ => ReversalAnswer::Unknown,
+        }
+    }
+
+    /// The shopper of an attempt approves.
+    pub fn approve(&mut self, attempt: u32) {
+        let account = self.0.entry(attempt).or_default();
+        account.charged |= account.asks && !account.reversed;
+    }
+
+    /// Says whether the shopper has approved.
+    pub fn ask(&mut self, attempt: u32, verdict: Verdict) -> ActionAnswer {
+        let account = self.0.entry(attempt).or_default();
+        match verdict {
+            Verdict::UnknownDone | Verdict::UnknownNotDone => ActionAnswer::Unknown,
+            _ if account.charged => ActionAnswer::Approved {
+                authorization_code: code(),
+            },
+            // The shopper declines, or the time is over: nothing is charged any more.
+            Verdict::Decline => {
+                account.reversed = true;
+                ActionAnswer::Declined {
+                    code: DeclineCode::AUTHENTICATION_FAILED,
+                }
+            }
+            Verdict::NotCharged => ActionAnswer::Expired,
+            Verdict::Approve | Verdict::NeedsShopper => ActionAnswer::Waiting,
+        }
+    }
+
+    pub fn close(&mut self, attempt: u32, verdict: Verdict) -> AttemptCloseAnswer {
+        let account = self.0.entry(attempt).or_default();
+        let executed = matches!(verdict, Verdict::Approve | Verdict::UnknownDone);
+        account.reversed |= executed && !account.charged;
+        match verdict {
+            Verdict::Approve if account.charged => AttemptCloseAnswer::Charged {
+                authorization_code: code(),
+            },
+            Verdict::Approve => AttemptCloseAnswer::Closed,
+            _ => AttemptCloseAnswer::Unknown,
         }
     }
 
@@ -73,5 +124,15 @@ impl Processor {
             .filter(|(_, account)| account.charged && !account.reversed)
             .map(|(attempt, _)| *attempt)
             .collect()
+    }
+}
+
+fn code() -> String {
+    "A1B2C3".to_owned()
+}
+
+fn approved() -> Answer {
+    Answer::Approved {
+        authorization_code: code(),
     }
 }

@@ -17,6 +17,8 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
         Verdict::Decline,
         Verdict::Decline,
         Verdict::NotCharged,
+        Verdict::NeedsShopper,
+        Verdict::NeedsShopper,
         Verdict::UnknownDone,
         Verdict::UnknownNotDone,
     ])
@@ -33,6 +35,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         3 => Just(Step::ClaimsEnd),
         3 => Just(Step::PresentCard),
         1 => Just(Step::Cancel),
+        3 => (0_u32..3).prop_map(|attempts_ago| Step::Approve { attempts_ago }),
+        1 => Just(Step::ShopperReturns),
     ]
 }
 
@@ -78,6 +82,7 @@ pub fn payment() -> StoredPayment {
             method: None,
             attempt: 0,
             metadata: Metadata::default(),
+            action: None,
             return_url: None,
             funds: Funds::default(),
             sequence: 1,
@@ -88,6 +93,7 @@ pub fn payment() -> StoredPayment {
         phase: Phase::Authorize,
         uncertain: false,
         pending: None,
+        staged: false,
         sealed_card: None,
         claimed_until: None,
         check_at: None,

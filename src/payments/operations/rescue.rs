@@ -1,15 +1,16 @@
-//! Operations whose message seems lost, payments that are captured later and whose message seems lost, and authorizations
-//! that have expired.
+//! Operations whose message seems lost, payments that are kept apart and whose message seems lost, authorizations that
+//! have expired, and actions whose shopper has returned.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::Locked;
-use crate::domain::{PaymentId, PaymentStatus, Timestamp};
+use crate::domain::{Event, EventId, EventKind, PaymentId, PaymentStatus, Phase, Timestamp};
+use crate::payments::apply::next_event;
 use crate::payments::leases::Leases;
 use crate::payments::outbox::Taken;
-use crate::payments::outgoing::{self, NewMessage};
+use crate::payments::outgoing::{self, NewMessage, Outgoing};
 use crate::store::rows::{OutboxId, StoredPayment};
 use crate::store::{Store, StoreError};
 
@@ -93,5 +94,34 @@ impl Locked {
 }
 
 fn is_being_authorized(row: &StoredPayment) -> bool {
-    row.payment.status == PaymentStatus::Processing && row.payment.funds.operation.is_none()
+    row.payment.status.has_a_try() && row.payment.funds.operation.is_none()
+}
+
+/// Asks the processor now what became of an action, instead of at the next of the growing intervals: its shopper may have
+/// acted. One who approved `late`, when the attempt was closed already, is noted in the history. Returns the messages to
+/// publish.
+pub(in crate::payments) async fn shopper_returned(
+    database: &Store,
+    leases: Leases,
+    (payment, attempt): (PaymentId, u32),
+    (late, event): (bool, EventId),
+) -> Result<Vec<Outgoing>, StoreError> {
+    let mut tx = database.begin().await?;
+    let mut locked = Locked::lock(&mut tx, leases, std::iter::once(payment), &[]).await?;
+    let Some(row) = locked.payments.get_mut(&payment) else {
+        return Ok(Vec::new());
+    };
+    let is_open = row.phase == Phase::Ask && row.payment.status == PaymentStatus::RequiresAction;
+    if is_open && row.payment.attempt == attempt {
+        // Whoever is asking now may have had the answer of before.
+        row.try_number += 1;
+        row.claimed_until = None;
+        locked.dispatch_authorization(payment);
+    } else if late {
+        let at = (event, locked.now);
+        let noted = next_event(row, EventKind::LateApproval, None, at);
+        locked.events.push(Event { attempt, ..noted });
+        locked.moved_payments.push(payment);
+    }
+    locked.write(tx, &[]).await
 }

@@ -345,6 +345,7 @@ fn begin(
                 PaymentStatus::RequiresCapture => return Err(OperationRefusal::CancelInstead),
                 PaymentStatus::Canceled => return Err(Refusal::Canceled.into()),
                 PaymentStatus::RequiresPaymentMethod
+                | PaymentStatus::RequiresAction
                 | PaymentStatus::Declined
                 | PaymentStatus::Failed => return Err(OperationRefusal::NothingCharged),
             }

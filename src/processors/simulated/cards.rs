@@ -47,6 +47,23 @@ pub enum Behaviour {
     OnlyFirstCallCharges(LaterCalls),
     /// Charges and approves; what goes wrong is a later operation.
     ApproveThen(OperationFault),
+    /// Asks the shopper to approve (3-D Secure).
+    NeedsShopper(AfterApproval),
+}
+
+/// What happens once the shopper has approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterApproval {
+    /// Charged.
+    Charge,
+    /// Refused with this decline code.
+    Decline(&'static str),
+    /// Charged, but the shopper closes the tab: the service is not told, and has to ask.
+    ChargeUntold,
+    /// Charged, and the service is told twice.
+    ChargeToldTwice,
+    /// The approval reaches the issuer only when the shopper's time is over and the attempt is closed.
+    ChargeTooLate,
 }
 
 /// What goes wrong with a capture, void or refund.
@@ -202,6 +219,19 @@ pub const TEST_CARDS: &[TestCard] = &[
     faulty("4000009900006209", "tok_later_calls_silent", Behaviour::OnlyFirstCallCharges(LaterCalls::Silent),
         "Approved after two seconds; if it is called again in the meantime, no answer comes: the charge is reversed, failed."),
 
+    faulty("4000002500003155", "tok_3ds", Behaviour::NeedsShopper(AfterApproval::Charge), "The shopper has to approve (3-D Secure); then approved."),
+    faulty("4000002760003184", "tok_3ds_always", Behaviour::NeedsShopper(AfterApproval::Charge), "The shopper has to approve (3-D Secure), for every payment; then approved."),
+    faulty("4000008260003178", "tok_3ds_insufficient_funds", Behaviour::NeedsShopper(AfterApproval::Decline("insufficient_funds")),
+        "The shopper has to approve (3-D Secure); then declined: not enough money."),
+    faulty("4000008400001629", "tok_3ds_declined", Behaviour::NeedsShopper(AfterApproval::Decline("generic_decline")),
+        "The shopper has to approve (3-D Secure); then declined without a reason."),
+    faulty("4000009900081103", "tok_3ds_tab_closed", Behaviour::NeedsShopper(AfterApproval::ChargeUntold),
+        "The shopper approves (3-D Secure) and closes the tab: the service finds out by asking: approved."),
+    faulty("4000009900081202", "tok_3ds_told_twice", Behaviour::NeedsShopper(AfterApproval::ChargeToldTwice),
+        "The shopper approves (3-D Secure), and the issuer says so twice: approved, one charge."),
+    faulty("4000009900081301", "tok_3ds_too_late", Behaviour::NeedsShopper(AfterApproval::ChargeTooLate),
+        "The approval (3-D Secure) arrives when the time is over: failed, nothing charged."),
+
     faulty_later("4000000000007726", "tok_refund_pending", OperationFault::RefundSucceedsLate,
         "Approved; its refunds are pending for two seconds, then they succeed."),
     faulty_later("4000000000005126", "tok_refund_fails", OperationFault::RefundFailsAfterwards,
@@ -262,9 +292,16 @@ mod tests {
     fn every_decline_code_of_a_card_is_listed() {
         let codes = TEST_CARDS.iter().filter_map(|card| match card.behaviour {
             Behaviour::Decline(code)
-            | Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(code)) => Some(code),
+            | Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(code))
+            | Behaviour::NeedsShopper(AfterApproval::Decline(code)) => Some(code),
             _ => None,
         });
+        // What shoppers cause.
+        let codes = codes.chain([
+            "abandoned_by_shopper",
+            "authentication_failed",
+            "authentication_required",
+        ]);
         let known: HashSet<&str> = super::super::DECLINE_CODES.into();
         assert_eq!(codes.collect::<HashSet<_>>(), known);
     }
@@ -289,7 +326,15 @@ mod tests {
         for card in TEST_CARDS {
             let fault = !matches!(card.behaviour, Behaviour::Approve | Behaviour::Decline(_));
             // Known from other test systems.
-            if ["tok_refund_pending", "tok_refund_fails"].contains(&card.token) {
+            let known = [
+                "tok_refund_pending",
+                "tok_refund_fails",
+                "tok_3ds",
+                "tok_3ds_always",
+                "tok_3ds_insufficient_funds",
+                "tok_3ds_declined",
+            ];
+            if known.contains(&card.token) {
                 continue;
             }
             assert_eq!(card.number.starts_with("40000099"), fault, "{}", card.token);

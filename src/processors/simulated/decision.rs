@@ -22,6 +22,8 @@ pub enum Decision {
     Expired,
     /// Reports that it is down, and certainly charges nothing.
     Unavailable,
+    /// Asks the shopper to approve.
+    NeedsShopper,
     /// Neither charges nor answers, for as long as the caller waits.
     Silence,
 }
@@ -48,6 +50,7 @@ pub fn decide(card: &Card, now: Timestamp, call: u32) -> Decision {
         _ if card.expiration.is_past(now) => Decision::Expired,
         Behaviour::DownFor(tries) if call <= tries => Decision::Unavailable,
         Behaviour::AlwaysDown => Decision::Unavailable,
+        Behaviour::NeedsShopper(_) => Decision::NeedsShopper,
         Behaviour::StaySilent => Decision::Silence,
         Behaviour::OnlyFirstCallCharges(_) if call == 1 => Decision::LATE_CHARGE,
         Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(code)) => Decision::Decline(code),
@@ -76,7 +79,8 @@ pub fn depends_on_call(card: &Card) -> bool {
         | Behaviour::LoseEveryAnswer
         | Behaviour::StaySilent
         | Behaviour::LoseReversals(_)
-        | Behaviour::ApproveThen(_) => false,
+        | Behaviour::ApproveThen(_)
+        | Behaviour::NeedsShopper(_) => false,
     }
 }
 
@@ -98,7 +102,11 @@ impl Decision {
     pub fn extra_delay(self) -> Duration {
         match self {
             Self::Charge { extra_delay, .. } => extra_delay,
-            Self::Decline(_) | Self::Expired | Self::Unavailable | Self::Silence => Duration::ZERO,
+            Self::Decline(_)
+            | Self::Expired
+            | Self::Unavailable
+            | Self::NeedsShopper
+            | Self::Silence => Duration::ZERO,
         }
     }
 }
@@ -137,6 +145,7 @@ mod tests {
         const LOST: Decision = charge(true);
         const LATE: Decision = Decision::Charge { extra_delay: SLOW, answer_lost: false };
         const DOWN: Decision = Decision::Unavailable;
+        const ASK: Decision = Decision::NeedsShopper;
         const fn first(first: Decision, later: Decision) -> [Decision; 5] { [first, later, later, later, later] }
         const fn no(code: &'static str) -> [Decision; 5] { [Decision::Decline(code); 5] }
         &[
@@ -156,6 +165,9 @@ mod tests {
             ("4000009900000319", [LOST; 5]),
             ("4000009900006001", first(LATE, Decision::Decline("do_not_honor"))),
             ("4000009900006100", first(LATE, DOWN)), ("4000009900006209", first(LATE, Decision::Silence)),
+            ("4000002500003155", [ASK; 5]), ("4000002760003184", [ASK; 5]), ("4000008260003178", [ASK; 5]),
+            ("4000008400001629", [ASK; 5]), ("4000009900081103", [ASK; 5]), ("4000009900081202", [ASK; 5]),
+            ("4000009900081301", [ASK; 5]),
             ("4000000000007726", [OK; 5]),
             ("4000000000005126", [OK; 5]),
             ("4000009900071104", [OK; 5]),

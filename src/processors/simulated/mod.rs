@@ -4,10 +4,14 @@ pub mod cards;
 pub mod decision;
 pub mod issuer;
 pub mod ledger;
+pub mod shopper;
 pub mod test_tokens;
 
 /// The codes with which it declines.
-pub const DECLINE_CODES: [&str; 11] = [
+pub const DECLINE_CODES: [&str; 14] = [
+    "abandoned_by_shopper",
+    "authentication_failed",
+    "authentication_required",
     "card_velocity_exceeded",
     "do_not_honor",
     "expired_card",
@@ -21,7 +25,8 @@ pub const DECLINE_CODES: [&str; 11] = [
     "stolen_card",
 ];
 
-pub use cards::{Behaviour, LaterCalls, OperationFault, TEST_CARDS, TestCard};
+pub use cards::{AfterApproval, Behaviour, LaterCalls, OperationFault, TEST_CARDS, TestCard};
 pub use issuer::{Latency, Options, SimulatedIssuer};
 pub use ledger::Ledger;
+pub use shopper::{Choice, PageState, ShopperPage, Shoppers, Told};
 pub use test_tokens::TestTokens;

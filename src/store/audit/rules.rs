@@ -63,11 +63,11 @@ pub const RULES: &[Rule] = &[
 SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
 FROM payments p
 LEFT JOIN payment_events e ON e.payment_id = p.id AND e.kind IN ('succeeded', 'declined', 'failed')
-WHERE p.capture_method IS NULL
-GROUP BY p.id, p.status, p.attempt
-HAVING COUNT(e.id) <> p.attempt - CASE WHEN p.status = 'processing' THEN 1 ELSE 0 END
+WHERE p.capture_method IS NULL AND p.action IS NULL
+GROUP BY p.id, p.stage, p.status, p.attempt
+HAVING COUNT(e.id) <> p.attempt - CASE WHEN COALESCE(p.stage, p.status) = 'processing' THEN 1 ELSE 0 END
     OR COUNT(DISTINCT e.attempt) <> COUNT(e.id)
-    OR MAX(e.attempt) > p.attempt - CASE WHEN p.status = 'processing' THEN 1 ELSE 0 END
+    OR MAX(e.attempt) > p.attempt - CASE WHEN COALESCE(p.stage, p.status) = 'processing' THEN 1 ELSE 0 END
 ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
     },
@@ -83,10 +83,32 @@ SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
 FROM payments p
 LEFT JOIN payment_events e ON e.payment_id = p.id
     AND e.kind IN ('requires_capture', 'succeeded', 'declined', 'failed')
-WHERE p.capture_method IS NOT NULL
+WHERE p.capture_method IS NOT NULL AND p.action IS NULL
 GROUP BY p.id, p.stage, p.operation, p.attempt
 HAVING COUNT(DISTINCT e.attempt)
     <> p.attempt - CASE WHEN p.stage = 'processing' AND p.operation IS NULL THEN 1 ELSE 0 END
+ORDER BY p.id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "outcome_events_of_actions",
+        promise: "every ended attempt of a payment that needed its shopper has one outcome event, unless another card replaced it",
+        severity: Severity::Breach,
+        remedy: "read the payment's history (`payments show ID`); rows were changed from outside, or this is a fault of the \
+                 service",
+        ledger: false,
+        sql: "
+SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
+FROM payments p
+LEFT JOIN payment_events e ON e.payment_id = p.id
+    AND (e.kind IN ('requires_capture', 'succeeded', 'declined', 'failed')
+        OR (e.kind = 'close_started' AND e.reason = 'replaced' AND e.attempt < p.attempt)
+        OR (e.kind = 'canceled' AND e.attempt > 0))
+WHERE p.action IS NOT NULL
+GROUP BY p.id, p.stage, p.status, p.operation, p.attempt
+HAVING COUNT(DISTINCT e.attempt) < p.attempt
+    - CASE WHEN COALESCE(p.stage, p.status) = 'requires_action'
+        OR (COALESCE(p.stage, p.status) = 'processing' AND p.operation IS NULL) THEN 1 ELSE 0 END
 ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
     },
@@ -104,7 +126,8 @@ WHERE e.id IS NULL OR NOT (
     e.kind = COALESCE(p.stage, p.status)
     OR (COALESCE(p.stage, p.status) = 'requires_payment_method' AND e.kind = 'accepted')
     OR (COALESCE(p.stage, p.status) = 'processing' AND p.operation IS NULL
-        AND e.kind IN ('attempt_started', 'try_failed', 'reversal_started'))
+        AND e.kind IN ('attempt_started', 'try_failed', 'reversal_started', 'close_started'))
+    OR (p.action IS NOT NULL AND e.kind = 'late_approval')
     OR (p.stage = 'processing' AND p.operation IS NOT NULL
         AND e.kind IN ('capture_started', 'void_started', 'operation_try_failed'))
     OR (p.status = 'succeeded'
@@ -185,7 +208,7 @@ LEFT JOIN (
     WHERE charged_at IS NOT NULL AND reversed_at IS NULL GROUP BY payment_id
 ) l ON l.payment_id = p.id
 WHERE p.capture_method IS NULL AND (COALESCE(l.charges, 0) > 1
-    OR (p.status <> 'processing'
+    OR (COALESCE(p.stage, p.status) NOT IN ('processing', 'requires_action')
         AND COALESCE(l.charges, 0) <> CASE WHEN p.status = 'succeeded' THEN 1 ELSE 0 END))
 ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
@@ -207,7 +230,7 @@ LEFT JOIN (
     GROUP BY l.payment_id
 ) l ON l.payment_id = p.id
 WHERE p.capture_method IS NOT NULL AND (COALESCE(l.holds, 0) > 1
-    OR (COALESCE(p.stage, p.status) <> 'processing' AND COALESCE(p.cancellation_reason, '') <> 'authorization_gone'
+    OR (COALESCE(p.stage, p.status) NOT IN ('processing', 'requires_action') AND COALESCE(p.cancellation_reason, '') <> 'authorization_gone'
         AND COALESCE(l.holds, 0)
             <> CASE WHEN COALESCE(p.stage, p.status) IN ('requires_capture', 'succeeded') THEN 1 ELSE 0 END))
 ORDER BY p.id LIMIT 10",
@@ -377,7 +400,7 @@ ORDER BY id LIMIT 10",
     },
     Rule {
         name: "rescue",
-        promise: "the rescue watches every payment that is processing, and no other",
+        promise: "the rescue watches every payment that is processing or waits for its shopper, and no other",
         severity: Severity::Breach,
         remedy: "set check_at of the payments that are processing to now: the rescue dispatches them",
         ledger: false,
@@ -385,7 +408,7 @@ ORDER BY id LIMIT 10",
 SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()
 FROM payments p
 LEFT JOIN capture_schedule s ON s.payment_id = p.id
-WHERE CASE WHEN COALESCE(p.stage, p.status) = 'processing' AND p.operation IS NULL THEN 1 ELSE 0 END
+WHERE CASE WHEN COALESCE(p.stage, p.status) IN ('processing', 'requires_action') AND p.operation IS NULL THEN 1 ELSE 0 END
    <> CASE WHEN COALESCE(p.check_at, s.check_at) IS NULL THEN 0 ELSE 1 END
 ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],
@@ -480,7 +503,8 @@ ORDER BY expires_at LIMIT 10",
     },
     Rule {
         name: "tokens_used_once",
-        promise: "a used card token names its payment, and no payment used more tokens than it had attempts",
+        promise: "a used card token names its payment, and no payment used more tokens than it had attempts, but for a card that \
+                  was presented while the shopper approved another",
         severity: Severity::Breach,
         remedy: "a payment is missing, or rows were changed from outside: look for a lost payment, for example because of an \
                  old backup",
@@ -490,8 +514,8 @@ SELECT CONCAT('payment ', t.used_by), COUNT(*) OVER ()
 FROM card_tokens t
 LEFT JOIN payments p ON p.id = t.used_by
 WHERE t.used_by IS NOT NULL
-GROUP BY t.used_by, p.id, p.attempt
-HAVING p.id IS NULL OR COUNT(*) > p.attempt
+GROUP BY t.used_by, p.id, p.attempt, p.action
+HAVING p.id IS NULL OR COUNT(*) > p.attempt + CASE WHEN p.action IS NULL THEN 0 ELSE 1 END
 ORDER BY t.used_by LIMIT 10",
         parameters: |_, _| vec![],
     },

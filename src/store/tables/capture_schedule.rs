@@ -1,5 +1,5 @@
-//! Table `capture_schedule`: when payments that are captured later are looked at again. Releases without captures do not
-//! know it, so they leave these payments alone.
+//! Table `capture_schedule`: when payments that are kept apart ([`StoredPayment::is_apart`]) are looked at again. Releases
+//! without captures do not know it, so they leave these payments alone.
 
 use super::sorted;
 use crate::domain::{PaymentId, PaymentStatus, Timestamp};
@@ -68,12 +68,12 @@ WHERE payment_id IN (SELECT value ->> '$[0]' FROM json_each(?1))",
 };
 
 impl Transaction {
-    /// Notes when payments that are captured later are looked at again; the others are ignored.
+    /// Notes when payments that are kept apart are looked at again; the others are ignored.
     pub(super) async fn schedule_captures(
         &mut self,
         payments: &[StoredPayment],
     ) -> Result<(), StoreError> {
-        let later = payments.iter().filter(|row| row.is_captured_later());
+        let later = payments.iter().filter(|row| row.is_apart());
         let (over, open): (Vec<_>, Vec<_>) = later.partition(|row| is_over(row));
         if !open.is_empty() {
             let rows = sorted(open.into_iter().map(scheduled));
@@ -88,7 +88,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Up to `limit` payments that are captured later and whose check is due.
+    /// Up to `limit` payments that are kept apart and whose check is due.
     pub async fn due_capture_checks(
         &mut self,
         now: Timestamp,

@@ -85,6 +85,25 @@ FROM json_each(?1) WHERE true
 ON CONFLICT (idempotency_key) DO UPDATE SET reversed_at = coalesce(reversed_at, excluded.reversed_at)"),
 };
 
+/// (rows with the time of the reversal): a key that is already charged or reversed stays unchanged
+static LEDGER_CLOSE: Both<ManyRows> = Both {
+    mysql: ManyRows::values(
+        "INSERT INTO issuer_ledger (idempotency_key, payment_id, amount_minor, reversed_at, currency) VALUES ",
+        "(?, ?, ?, ?, ?)",
+        " ON DUPLICATE KEY UPDATE idempotency_key = issuer_ledger.idempotency_key",
+    ),
+    sqlite: Json(
+        "
+INSERT INTO issuer_ledger (
+    idempotency_key, payment_id, amount_minor, reversed_at, currency
+)
+SELECT
+    value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]'
+FROM json_each(?1) WHERE true
+ON CONFLICT DO NOTHING",
+    ),
+};
+
 /// (rows of key) → ledger entries
 static LEDGER_ENTRIES: Both<ManyRows> = Both {
     mysql: ManyRows::keys(
@@ -201,6 +220,17 @@ impl Transaction {
     ) -> Result<(), StoreError> {
         let rows = ledger_rows(lines, now);
         self.write(self.connection.choose(&LEDGER_REVERSE), rows, &[])
+            .await
+    }
+
+    /// Closes keys: those that are not charged never will be. A key that is charged stays so.
+    pub async fn ledger_close(
+        &mut self,
+        lines: &[LedgerLine],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let rows = ledger_rows(lines, now);
+        self.write(self.connection.choose(&LEDGER_CLOSE), rows, &[])
             .await
     }
 

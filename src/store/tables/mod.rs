@@ -23,11 +23,13 @@
 //! - `ON DUPLICATE KEY UPDATE id = id` instead of `INSERT IGNORE`, which turns every error into a warning.
 //! - The derived table in locking reads: MySQL refuses a lock over `JSON_TABLE` itself (error 3569).
 
+mod action_column;
 pub(super) mod capture_schedule;
 mod card_columns;
 pub(super) mod card_tokens;
 mod events;
 mod id_blocks;
+mod issuer_actions;
 mod issuer_calls;
 mod issuer_ledger;
 mod issuer_operations;

@@ -8,11 +8,11 @@ use time::PrimitiveDateTime;
 use time::macros::datetime;
 
 use super::card_columns::{CardRecord, card};
-use super::{capture_schedule, method_column, operations, sorted};
+use super::{action_column, capture_schedule, method_column, operations, sorted};
 use crate::domain::{
-    CancellationReason, CaptureMethod, ClientName, Currency, DeclineCode, Funds, Money,
-    OperationKind, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase, ReturnUrl,
-    Timestamp, UserId,
+    Action, ActionState, CancellationReason, CaptureMethod, ClientName, Currency, DeclineCode,
+    Funds, Money, OperationKind, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase,
+    ReturnUrl, Timestamp, UserId,
 };
 use crate::store::bulk::ManyRows::Json;
 use crate::store::bulk::{Both, ManyRows};
@@ -292,7 +292,7 @@ UPDATE payments SET
 FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
 };
 
-/// (rows of id and the columns about captures and refunds)
+/// (rows of id and the columns about captures, refunds and actions)
 static SET_FUNDS: Both<ManyRows> = Both {
     mysql: Json(
         "
@@ -305,19 +305,22 @@ UPDATE (SELECT given.* FROM JSON_TABLE(?, '$[*]' COLUMNS (
     refunded_minor BIGINT PATH '$[5]' ERROR ON ERROR,
     reserved_minor BIGINT PATH '$[6]' ERROR ON ERROR,
     capture_before VARCHAR(27) CHARACTER SET utf8mb4 PATH '$[7]' ERROR ON ERROR,
-    cancellation_reason VARCHAR(65) CHARACTER SET ascii PATH '$[8]' ERROR ON ERROR
+    cancellation_reason VARCHAR(65) CHARACTER SET ascii PATH '$[8]' ERROR ON ERROR,
+    action LONGTEXT CHARACTER SET utf8mb4 PATH '$[9]' ERROR ON ERROR
 )) AS given) AS wanted
 STRAIGHT_JOIN payments FORCE INDEX (PRIMARY) ON payments.id = wanted.id
 SET payments.capture_method = wanted.capture_method, payments.stage = wanted.stage,
     payments.operation = wanted.operation, payments.captured_minor = wanted.captured_minor,
     payments.refunded_minor = wanted.refunded_minor, payments.reserved_minor = wanted.reserved_minor,
-    payments.capture_before = wanted.capture_before, payments.cancellation_reason = wanted.cancellation_reason",
+    payments.capture_before = wanted.capture_before, payments.cancellation_reason = wanted.cancellation_reason,
+    payments.action = wanted.action",
     ),
     sqlite: Json("
 UPDATE payments SET
     capture_method = value ->> '$[1]', stage = value ->> '$[2]', operation = value ->> '$[3]',
     captured_minor = value ->> '$[4]', refunded_minor = value ->> '$[5]', reserved_minor = value ->> '$[6]',
-    capture_before = value ->> '$[7]', cancellation_reason = value ->> '$[8]'
+    capture_before = value ->> '$[7]', cancellation_reason = value ->> '$[8]',
+    action = value ->> '$[9]'
 FROM json_each(?1) WHERE payments.id = value ->> '$[0]'"),
 };
 
@@ -384,14 +387,15 @@ pub(in crate::store) struct PaymentRecord {
     origin: String,
     return_url: Option<String>,
     method: Option<String>,
+    action: Option<String>,
     funds: FundsRecord,
 }
 
 /// The columns about captures and refunds. All are null for a payment that is captured at once and was never refunded.
 struct FundsRecord {
     capture_method: Option<String>,
-    /// The status of a payment that is captured later, while it may still change. `status` is `processing` until then, so
-    /// that releases without captures leave it alone.
+    /// The status of a payment that is kept apart, while it may still change. `status` is `processing` until then, so that
+    /// releases without captures and actions leave it alone.
     stage: Option<String>,
     operation: Option<String>,
     captured_minor: Option<i64>,
@@ -473,6 +477,7 @@ impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
             origin: row.text("origin")?,
             return_url: row.text_or_null("return_url")?,
             method: row.text_or_null("method")?,
+            action: row.text_or_null("action")?,
             funds: FundsRecord::from_row(row)?,
         })
     }
@@ -524,11 +529,15 @@ impl TryFrom<PaymentRecord> for StoredPayment {
         let id = record.id;
         let broken = |column: &str| StoreError::Corrupt(unreadable(column));
         let currency = Currency::parse(&record.currency).map_err(|_| broken("currency"))?;
+        let staged = record.funds.stage.is_some();
         let status = record.funds.stage.as_ref().unwrap_or(&record.status);
         let status = PaymentStatus::parse(status).ok_or_else(|| broken("status"))?;
         let funds = record.funds.funds(status, record.amount_minor);
         let card = record.card.summary().map_err(|()| broken("card"))?;
         let method = method_column::read(card, record.method.as_deref(), record.attempt);
+        let action = action_column::read(record.action.as_deref());
+        let action = action.map_err(|()| broken("action"))?;
+        let phase = phase(&record.phase, action.as_ref()).ok_or_else(|| broken("phase"))?;
         let payment = Payment {
             id: PaymentId(id),
             client: ClientName::parse(&record.client).map_err(|_| broken("client"))?,
@@ -542,6 +551,7 @@ impl TryFrom<PaymentRecord> for StoredPayment {
             method: method.map_err(|()| broken("method"))?,
             attempt: u32::try_from(record.attempt).map_err(|_| broken("attempt"))?,
             metadata: serde_json::from_str(&record.metadata).map_err(|_| broken("metadata"))?,
+            action,
             return_url: record
                 .return_url
                 .map(|text| ReturnUrl::parse(&text))
@@ -555,11 +565,12 @@ impl TryFrom<PaymentRecord> for StoredPayment {
         Ok(Self {
             payment,
             try_number: u32::try_from(record.try_number).map_err(|_| broken("try_number"))?,
-            phase: Phase::parse(&record.phase).ok_or_else(|| broken("phase"))?,
+            phase,
             uncertain: record.uncertain,
             pending: record
                 .pending_code
                 .and_then(|text| PendingOutcome::parse(&text, record.attempt)),
+            staged,
             sealed_card: record.sealed_card.map(SealedCard),
             claimed_until: record.claimed_until.map(utc),
             check_at: record.check_at.map(utc),
@@ -600,7 +611,7 @@ fn payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
         payment.user_id.0.into(),
         payment.amount.minor().into(),
         payment.amount.currency().code().into(),
-        status(payment).into(),
+        status(row).into(),
         decline_code(payment),
         payment.authorization_code.as_deref().into(),
         brand,
@@ -637,7 +648,7 @@ fn moved_payment(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
     let [brand, last4, expiration] = card(payment);
     Ok(vec![
         payment.id.0.into(),
-        status(payment).into(),
+        status(row).into(),
         decline_code(payment),
         payment.authorization_code.as_deref().into(),
         brand,
@@ -670,7 +681,7 @@ fn ended_alike(rows: &[StoredPayment]) -> BTreeMap<Row<'_>, Vec<&StoredPayment>>
 fn end(row: &StoredPayment) -> Row<'_> {
     let payment = &row.payment;
     vec![
-        status(payment).into(),
+        status(row).into(),
         decline_code(payment),
         payment.attempt.into(),
         payment.sequence.into(),
@@ -694,46 +705,45 @@ fn authorization_codes<'a>(rows: &[&'a StoredPayment]) -> Vec<Row<'a>> {
     rows.iter().map(row).collect()
 }
 
-/// The column `status`: releases without captures leave a payment alone that is processing and has no check.
-fn status(payment: &Payment) -> &'static str {
-    match stage(payment) {
+/// The column `status`: releases without captures and actions leave a payment alone that is processing and has no check.
+fn status(row: &StoredPayment) -> &'static str {
+    match stage(row) {
         Some(_) => PaymentStatus::Processing.as_str(),
-        None => payment.status.as_str(),
+        None => row.payment.status.as_str(),
     }
 }
 
 /// The column `stage`.
-fn stage(payment: &Payment) -> Option<&'static str> {
-    let is_final = matches!(
-        payment.status,
-        PaymentStatus::Succeeded | PaymentStatus::Canceled
-    );
-    (payment.funds.is_manual() && !is_final).then(|| payment.status.as_str())
+fn stage(row: &StoredPayment) -> Option<&'static str> {
+    let status = row.payment.status;
+    let is_final = matches!(status, PaymentStatus::Succeeded | PaymentStatus::Canceled);
+    (row.is_apart() && !is_final).then(|| status.as_str())
 }
 
-/// The column `check_at`; payments that are captured later have theirs in `capture_schedule`.
+/// The column `check_at`; payments that are kept apart have theirs in `capture_schedule`.
 fn check_at(row: &StoredPayment) -> SqlValue<'static> {
-    let check_at = row.check_at.filter(|_| !row.is_captured_later());
+    let check_at = row.check_at.filter(|_| !row.is_apart());
     check_at.into()
 }
 
-/// The columns about captures and refunds, after the id.
-fn funds_row(row: &StoredPayment) -> Row<'_> {
+/// The columns about captures, refunds and actions, after the id.
+fn funds_row(row: &StoredPayment) -> Result<Row<'_>, StoreError> {
     let (payment, funds) = (&row.payment, &row.payment.funds);
     let operation = funds.operation.map(OperationKind::as_str);
     let reason = funds.cancellation_reason.map(CancellationReason::as_str);
     let method = funds.is_manual().then(|| funds.capture_method.as_str());
-    vec![
+    Ok(vec![
         payment.id.0.into(),
         method.into(),
-        stage(payment).into(),
+        stage(row).into(),
         operation.into(),
         funds.captured.into(),
         funds.refunded.into(),
         funds.reserved.into(),
         funds.capture_before.into(),
         reason.into(),
-    ]
+        action_column::written(payment.action.as_ref())?,
+    ])
 }
 
 fn pending_code(row: &StoredPayment) -> SqlValue<'_> {
@@ -765,19 +775,23 @@ fn key_rows(keys: &[(ClientName, String)]) -> Vec<Row<'_>> {
 }
 
 impl Phase {
-    /// As in rows: `authorize`.
+    /// As in rows: `authorize`. An action's state tells the rest, because releases without actions cannot read other words.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Authorize => "authorize",
-            Self::Reverse => "reverse",
+            Self::Authorize | Self::Ask => "authorize",
+            Self::Reverse | Self::Close => "reverse",
         }
     }
+}
 
-    /// The inverse of [`Self::as_str`].
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Authorize, Self::Reverse]
-            .into_iter()
-            .find(|phase| phase.as_str() == text)
+/// The phase of an attempt with this action.
+fn phase(column: &str, action: Option<&Action>) -> Option<Phase> {
+    match (action.map(|action| action.state), column) {
+        (Some(ActionState::Open), _) => Some(Phase::Ask),
+        (Some(ActionState::Closing), _) => Some(Phase::Close),
+        (_, "authorize") => Some(Phase::Authorize),
+        (_, "reverse") => Some(Phase::Reverse),
+        _ => None,
     }
 }
 
@@ -788,6 +802,8 @@ impl PendingOutcome {
         let status = match self {
             Self::Declined { .. } => PaymentStatus::Declined,
             Self::Failed { .. } => PaymentStatus::Failed,
+            Self::Canceled => PaymentStatus::Canceled,
+            Self::Replaced => PaymentStatus::RequiresPaymentMethod,
         };
         format!("{attempt} {status} {}", self.code())
     }
@@ -806,6 +822,8 @@ impl PendingOutcome {
             (PaymentStatus::Failed, reason) => Some(Self::Failed {
                 reason: DeclineCode::new(reason.to_owned()),
             }),
+            (PaymentStatus::Canceled, _) => Some(Self::Canceled),
+            (PaymentStatus::RequiresPaymentMethod, _) => Some(Self::Replaced),
             _ => None,
         }
     }
@@ -899,12 +917,12 @@ impl Transaction {
         self.write_funds(rows).await
     }
 
-    /// Writes the columns about captures and refunds of payments that are captured later or canceled. A payment that is
+    /// Writes the columns about captures, refunds and actions of payments that are kept apart or canceled. A payment that is
     /// captured at once leaves them null until its first refund, see [`Self::set_funds`].
     async fn write_funds(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
         let is_special = |row: &&StoredPayment| {
             let funds = &row.payment.funds;
-            funds.is_manual() || funds.cancellation_reason.is_some()
+            row.is_apart() || funds.cancellation_reason.is_some()
         };
         if !rows.iter().any(|row| is_special(&row)) {
             return Ok(());
@@ -915,7 +933,8 @@ impl Transaction {
 
     /// Writes the columns about captures and refunds of locked payments.
     pub async fn set_funds(&mut self, rows: &[StoredPayment]) -> Result<(), StoreError> {
-        let funds = sorted(rows.iter().map(funds_row));
+        let funds: Result<Vec<Row<'_>>, StoreError> = rows.iter().map(funds_row).collect();
+        let funds = sorted(funds?.into_iter());
         self.write(self.connection.choose(&SET_FUNDS), funds, &[])
             .await?;
         self.schedule_captures(rows).await

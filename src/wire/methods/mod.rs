@@ -3,6 +3,7 @@
 //! A method is one file with an implementation of [`Method`], and its registration in [`Methods`].
 
 mod card;
+mod wallet;
 
 use std::fmt;
 use std::sync::Arc;
@@ -60,9 +61,9 @@ pub trait Method: Send + Sync + 'static {
 pub struct Methods(Arc<[Arc<dyn Method>]>);
 
 impl Default for Methods {
-    /// Cards.
+    /// Cards and electronic wallets.
     fn default() -> Self {
-        Self(Arc::new([Arc::new(card::Cards)]))
+        Self(Arc::new([Arc::new(card::Cards), Arc::new(wallet::Wallets)]))
     }
 }
 

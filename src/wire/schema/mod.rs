@@ -52,7 +52,7 @@ pub fn order_payment() -> Value {
             },
             "payment_method": {
                 "description": "The payment method to pay with.",
-                "anyOf": [token_method(), {"type": "null"}],
+                "anyOf": [token_method(), wallet_method(), {"type": "null"}],
             },
             "card_token": card_token(json!(["string", "null"])),
             "capture_method": {
@@ -74,7 +74,22 @@ pub fn order_payment() -> Value {
 pub fn given_method() -> Value {
     json!({
         "description": "How the payment is paid; `type` names the method and decides which other fields there are.",
-        "anyOf": [{"$ref": "#/components/schemas/CardMethod"}, {"$ref": "#/components/schemas/TokenMethod"}],
+        "anyOf": [
+            {"$ref": "#/components/schemas/CardMethod"},
+            {"$ref": "#/components/schemas/TokenMethod"},
+            {"$ref": "#/components/schemas/WalletMethod"},
+        ],
+    })
+}
+
+/// A `payment_method` that is an electronic wallet.
+pub fn wallet_method() -> Value {
+    json!({
+        "type": "object",
+        "description": "Pay with an electronic wallet: the shopper approves on its page, see `next_action` of the answer.",
+        "properties": {"type": {"const": "wallet"}},
+        "required": ["type"],
+        "additionalProperties": false,
     })
 }
 

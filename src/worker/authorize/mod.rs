@@ -6,7 +6,9 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::processor_calls::{Call, ProcessorCalls};
-use crate::domain::{Answer, MethodSummary, Phase, ReversalAnswer, Trigger};
+use crate::domain::{
+    ActionAnswer, Answer, AttemptCloseAnswer, MethodSummary, Phase, ReversalAnswer, Trigger,
+};
 use crate::processors::{
     AttemptKey, Authorization, MethodSource, MethodUnreadable, OpenedMethod, Processor,
 };
@@ -26,6 +28,8 @@ pub struct Authorizer {
     pub timeout: Duration,
     /// Counts and times the calls.
     pub calls: ProcessorCalls,
+    /// `PUBLIC_URL`: where shoppers reach this service.
+    pub public_url: Option<String>,
 }
 
 impl Authorizer {
@@ -46,11 +50,50 @@ impl Authorizer {
                 let answer = self.reverse(stored).instrument(span).await;
                 Trigger::Reversal { asked, answer }
             }
+            Phase::Ask => {
+                let answer = self.ask_about_action(stored).instrument(span).await;
+                // Whether the time is over is decided by the database's clock.
+                Trigger::ActionAnswered {
+                    asked,
+                    answer,
+                    expired: false,
+                }
+            }
+            Phase::Close => {
+                let answer = self.close(stored).instrument(span).await;
+                Trigger::AttemptClosed { asked, answer }
+            }
         };
-        (
-            trigger,
-            self.schedule.backoff.delay_after(stored.try_number),
-        )
+        (trigger, self.delay_after(stored))
+    }
+
+    /// Before the next try. A shopper is not waited for beyond the end of the action.
+    fn delay_after(&self, stored: &StoredPayment) -> Duration {
+        let delay = self.schedule.backoff.delay_after(stored.try_number);
+        match stored.payment.next_action() {
+            None => delay,
+            Some(action) => {
+                let left = action.expires_at - time::OffsetDateTime::now_utc();
+                let left = Duration::try_from(left).unwrap_or_default();
+                delay.min(left.max(self.schedule.backoff.initial))
+            }
+        }
+    }
+
+    async fn ask_about_action(&self, stored: &StoredPayment) -> ActionAnswer {
+        let calling = self.processor.ask(key(stored));
+        let answer = self.calls.make(Call::Ask, self.timeout, calling).await;
+        answer.unwrap_or(ActionAnswer::Unknown)
+    }
+
+    async fn close(&self, stored: &StoredPayment) -> AttemptCloseAnswer {
+        let amount = stored.payment.amount;
+        let calling = self.processor.close_attempt(key(stored), amount);
+        let answer = self
+            .calls
+            .make(Call::CloseAttempt, self.timeout, calling)
+            .await;
+        answer.unwrap_or(AttemptCloseAnswer::Unknown)
     }
 
     async fn authorize(&self, stored: &StoredPayment) -> Answer {
@@ -60,7 +103,9 @@ impl Authorizer {
             seal: &self.seal,
             key,
         };
+        let return_to = return_to(stored, self.public_url.as_deref());
         let authorization = Authorization {
+            return_to: return_to.as_deref(),
             key,
             amount: stored.payment.amount,
             capture: stored.payment.funds.capture_method,
@@ -115,6 +160,20 @@ impl MethodSource for SealedForAttempt<'_> {
             tracing::error!(payment.id = payment.0, %error, "the sealed payment method cannot be opened");
             MethodUnreadable
         })
+    }
+}
+
+/// Where the shopper goes after approving: the client's own address with the payment's id, otherwise the payment page. Never
+/// with a status, which anybody could forge.
+fn return_to(stored: &StoredPayment, public_url: Option<&str>) -> Option<String> {
+    let id = stored.payment.id;
+    match &stored.payment.return_url {
+        Some(url) => {
+            let url = url.as_str();
+            let separator = if url.contains('?') { '&' } else { '?' };
+            Some(format!("{url}{separator}payment_id={id}"))
+        }
+        None => public_url.map(|base| format!("{base}/payments/process/{id}")),
     }
 }
 

@@ -66,6 +66,7 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
             method: Some(card.summary().into()),
             attempt: 1,
             metadata: Metadata::default(),
+            action: None,
             return_url: None,
             funds: Funds::default(),
             sequence: 2,
@@ -76,6 +77,7 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
         phase,
         uncertain: false,
         pending: None,
+        staged: false,
         sealed_card: Some(seal.seal(&card, owner).expect("sealed")),
         claimed_until: None,
         check_at: Some(now),
@@ -93,6 +95,7 @@ async fn a_panic_in_a_call_counts_as_no_answer_and_ends_no_worker() {
         schedule: RetrySchedule::default(),
         timeout: Duration::from_secs(1),
         calls: ProcessorCalls::new(),
+        public_url: None,
     };
     let (trigger, _) = authorizer.ask(&processing(&seal, Phase::Authorize)).await;
     assert!(

@@ -26,6 +26,7 @@ mod refused_messages;
 mod rescue;
 mod rest;
 mod secrets;
+mod shoppers;
 mod start;
 mod tokens;
 mod wrong_database;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use payment_service::processors::simulated::{Behaviour, LaterCalls, TEST_CARDS, TestCard};
+use payment_service::processors::simulated::{
+    AfterApproval, Behaviour, LaterCalls, TEST_CARDS, TestCard,
+};
 
 use super::drill::AFTERMATH;
 use super::fleet::{PROCESSOR_TIMEOUT, TRIES};
@@ -15,7 +17,10 @@ pub fn promised(card: &TestCard) -> &'static [&'static str] {
         Behaviour::OnlyFirstCallCharges(LaterCalls::Declined(_)) => &["succeeded", "declined"],
         Behaviour::OnlyFirstCallCharges(_) => &["succeeded", "failed"],
         Behaviour::DownFor(calls) if calls + 1 >= TRIES => &["succeeded", "failed"],
-        Behaviour::Approve
+        Behaviour::NeedsShopper(AfterApproval::Decline(_)) => &["declined"],
+        Behaviour::NeedsShopper(AfterApproval::ChargeTooLate) => &["failed"],
+        Behaviour::NeedsShopper(_)
+        | Behaviour::Approve
         | Behaviour::ApproveThen(_)
         | Behaviour::ApproveSlowly
         | Behaviour::DownFor(_)
@@ -38,6 +43,11 @@ pub fn patience(card: &TestCard) -> Duration {
     }
 }
 
+/// Whether its shopper has to approve.
+pub fn needs_shopper(card: &TestCard) -> bool {
+    matches!(card.behaviour, Behaviour::NeedsShopper(_))
+}
+
 /// Approved or declined by the first call.
 pub fn is_answered_at_once(card: &TestCard) -> bool {
     matches!(card.behaviour, Behaviour::Approve | Behaviour::Decline(_))
@@ -55,7 +65,8 @@ const ADDED: [&str; 3] = [
     "tok_mastercard_prepaid",
 ];
 
-/// A card of the steady load: most are approved, one in ten is declined, one in ten has trouble with its issuer. Beside the
+/// A card of the steady load: most are approved, one in ten is declined, one in ten has trouble with its issuer, one in twelve
+/// needs its shopper. Beside the
 /// previous release only cards that it has, too.
 pub fn any(random: &mut Random, beside_previous: bool) -> &'static TestCard {
     const TROUBLE: [&str; 6] = [
@@ -66,6 +77,16 @@ pub fn any(random: &mut Random, beside_previous: bool) -> &'static TestCard {
         "tok_issuer_down",
         "tok_issuer_slow",
     ];
+    const SHOPPER: [&str; 5] = [
+        "tok_3ds",
+        "tok_3ds_always",
+        "tok_3ds_declined",
+        "tok_3ds_tab_closed",
+        "tok_3ds_told_twice",
+    ];
+    if random.below(12) == 0 && !beside_previous {
+        return by_token(random.pick(&SHOPPER));
+    }
     let fits: fn(&TestCard) -> bool = match random.below(10) {
         0 => |card| matches!(card.behaviour, Behaviour::Decline(_)),
         1 => return by_token(random.pick(&TROUBLE)),

@@ -33,7 +33,11 @@ const SETTINGS: &[(&str, &str)] = &[
     ("OUTBOX_LEASE", "3s"),
     ("CHECK_AFTER", "5s"),
     ("CHECK_EVERY", "2s"),
+    ("PUBLIC_URL", PUBLIC_URL),
 ];
+
+/// Where nobody listens: the harness knows where the processes do.
+pub const PUBLIC_URL: &str = "http://127.0.0.1:9";
 
 /// As in [`SETTINGS`].
 pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(4);

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cards;
+use super::fleet::PUBLIC_URL;
 use super::notes::{Notes, Payer, Way};
 use super::operations::{self, Operation};
 use super::orders::{Orders, RequestMessage};
@@ -91,6 +92,9 @@ impl Client {
                 client.sending.spawn(async move {
                     sender.send(way, order, card).await;
                     drop(permit);
+                    if cards::needs_shopper(card) {
+                        sender.approve(order).await;
+                    }
                     sender.request_operations(order).await;
                 });
             }
@@ -155,6 +159,29 @@ impl Client {
                     self.notes.accepted(order, payment);
                 };
                 self.post_until_taken(order, &request, accepted).await;
+            }
+        }
+    }
+
+    /// Approves a payment as its shopper, as soon as the page is known, until an api has taken it.
+    async fn approve(&self, order: i64) {
+        until(|| self.notes.page(order).is_some() || self.notes.is_heard(order)).await;
+        let Some(page) = self.notes.page(order) else {
+            return;
+        };
+        // Every process listens somewhere else, and again somewhere else when it is started again.
+        let path = page.strip_prefix(PUBLIC_URL).unwrap_or_default();
+        for turn in first_turn(order).. {
+            let post = self.http.post(format!("http://{}{path}", self.api(turn)));
+            let post = post.header("Content-Type", "application/x-www-form-urlencoded");
+            let answer = post.body("choice=approve").send().await;
+            match answer.map(|answer| answer.status().as_u16()) {
+                Ok(200) => return,
+                Ok(503) | Err(_) => sleep(PAUSE).await,
+                Ok(status) => {
+                    let what = format!("its shopper gets {status} from {page}");
+                    return self.notes.odd(order, what);
+                }
             }
         }
     }

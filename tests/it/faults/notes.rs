@@ -78,6 +78,8 @@ pub struct Entry {
     pub outcomes: BTreeMap<String, String>,
     /// When the first outcome came.
     pub heard: Option<Instant>,
+    /// The page on which its shopper approves, once somebody has named it.
+    pub page: Option<String>,
     /// What the client requests once the payment is authorized or paid.
     pub operations: Vec<Operation>,
     /// Answers that a caller must never get.
@@ -219,6 +221,7 @@ impl Notes {
             ids: BTreeSet::new(),
             outcomes: BTreeMap::new(),
             heard: None,
+            page: None,
             operations: Vec::new(),
             odd: Vec::new(),
         };
@@ -280,6 +283,19 @@ impl Notes {
                 entry.outcomes.insert(event, status);
             }
         });
+    }
+
+    /// An event or an answer that names the page for the shopper.
+    pub fn shopper_is_asked(&self, order: i64, payment: i64, page: &str) {
+        self.change(order, |entry| {
+            entry.ids.insert(payment);
+            entry.page.get_or_insert_with(|| page.to_owned());
+        });
+    }
+
+    /// The page for the shopper of an order.
+    pub fn page(&self, order: i64) -> Option<String> {
+        self.lock()[&order].page.clone()
     }
 
     /// An event of a refund.

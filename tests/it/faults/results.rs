@@ -119,6 +119,10 @@ fn note(event: &Value, notes: &Notes) {
         return notes.refund_result(order, number, id, status);
     }
     match (data["order_id"].as_i64(), data["payment_id"].as_i64()) {
+        (Some(order), Some(payment)) if status == "requires_action" => {
+            let page = data["next_action"]["url"].as_str().unwrap_or_default();
+            notes.shopper_is_asked(order, payment, page);
+        }
         (Some(order), Some(payment)) if OUTCOMES.contains(&status) => {
             notes.outcome(order, payment, id, status);
         }

@@ -282,6 +282,7 @@ fn is_idle(status: PaymentStatus) -> bool {
             true
         }
         PaymentStatus::Processing
+        | PaymentStatus::RequiresAction
         | PaymentStatus::RequiresCapture
         | PaymentStatus::Succeeded
         | PaymentStatus::Canceled => false,

@@ -35,6 +35,7 @@ fn paint(status: PaymentStatus) -> Option<Paint> {
         PaymentStatus::Failed => Some(Paint::Red),
         PaymentStatus::RequiresPaymentMethod
         | PaymentStatus::Processing
+        | PaymentStatus::RequiresAction
         | PaymentStatus::RequiresCapture => None,
     }
 }

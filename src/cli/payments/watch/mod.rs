@@ -116,6 +116,7 @@ fn has_outcome(status: PaymentStatus) -> bool {
         | PaymentStatus::Canceled => true,
         PaymentStatus::RequiresPaymentMethod
         | PaymentStatus::Processing
+        | PaymentStatus::RequiresAction
         | PaymentStatus::RequiresCapture => false,
     }
 }

@@ -12,11 +12,12 @@ use sha2::{Digest, Sha256};
 use super::cards::{self, Behaviour};
 use super::decision::{Decision, decide, depends_on_call};
 use super::ledger::{Ledger, Standing};
-use crate::domain::ReversalAnswer;
+use super::shopper::{Shoppers, Wanted};
 use crate::domain::{
-    Answer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money, OperationAnswer, Timestamp,
+    ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
+    OperationAnswer, ReversalAnswer, Timestamp, WALLET,
 };
-use crate::processors::{AttemptKey, Authorization, OperationCall, Processor};
+use crate::processors::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor};
 use crate::store::StoreError;
 use crate::store::rows::LedgerLine;
 
@@ -52,6 +53,8 @@ impl Default for Latency {
 pub struct SimulatedIssuer {
     options: Options,
     ledger: Option<Ledger>,
+    /// Its pages for shoppers; without them it declines what needs one.
+    shoppers: Option<Shoppers>,
     /// Attempts whose reversal will still not be answered, and how often. Only in the memory of this process: another
     /// process answers the reversal at once.
     unanswered_reversals: Mutex<HashMap<AttemptKey, u32>>,
@@ -71,8 +74,18 @@ impl SimulatedIssuer {
         Self {
             options,
             ledger,
+            shoppers: None,
             unanswered_reversals: Mutex::default(),
             calls: Mutex::default(),
+        }
+    }
+
+    /// With pages for shoppers.
+    #[must_use]
+    pub fn with_shoppers(self, shoppers: Shoppers) -> Self {
+        Self {
+            shoppers: Some(shoppers),
+            ..self
         }
     }
 
@@ -103,10 +116,30 @@ impl SimulatedIssuer {
     async fn answer_after_charge(&self, authorization: &Authorization<'_>, card: &Card) -> Answer {
         match self.charge(authorization, card).await {
             Ok(Standing::Charged) => approved(authorization.key),
-            Ok(Standing::Reversed) => declined("attempt_reversed"),
+            Ok(Standing::Reversed) => declined(DeclineCode::from_static("attempt_reversed")),
             Ok(Standing::Blank) => Answer::Unknown,
             Err(error) => not_recorded(&error),
         }
+    }
+
+    /// Asks the shopper, on a page for this card or, without one, on the wallet's.
+    async fn need_shopper(&self, authorization: &Authorization<'_>, card: Option<&Card>) -> Answer {
+        let Some(shoppers) = &self.shoppers else {
+            return declined(DeclineCode::AUTHENTICATION_REQUIRED);
+        };
+        let listed = card.and_then(|card| cards::by_number(card.number.expose()));
+        let wanted = Wanted {
+            key: authorization.key,
+            amount: authorization.amount,
+            held: authorization.capture == CaptureMethod::Manual,
+            test_card: listed.map(|card| card.token),
+            return_to: authorization.return_to,
+        };
+        // Nothing is charged by opening a page.
+        let opened = shoppers.open(wanted).await;
+        opened.unwrap_or(Answer::NotCharged {
+            reason: DeclineCode::ISSUER_UNAVAILABLE,
+        })
     }
 
     /// The card's month has ended since it was presented, perhaps since an earlier try charged it.
@@ -117,7 +150,9 @@ impl SimulatedIssuer {
         };
         match standing {
             Ok(Standing::Charged) => approved(key),
-            Ok(Standing::Blank | Standing::Reversed) => declined("expired_card"),
+            Ok(Standing::Blank | Standing::Reversed) => {
+                declined(DeclineCode::from_static("expired_card"))
+            }
             Err(_) => Answer::Unknown,
         }
     }
@@ -170,9 +205,14 @@ impl SimulatedIssuer {
 impl Processor for SimulatedIssuer {
     async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {
         let key = authorization.key;
-        let card = match authorization.card() {
-            Ok(card) => card,
-            Err(answer) => return answer,
+        let card = match authorization.method.open() {
+            Ok(OpenedMethod::Card(card)) => card,
+            Ok(OpenedMethod::Other { name, .. }) if name == WALLET => {
+                self.take_time(key, Duration::ZERO).await;
+                return self.need_shopper(authorization, None).await;
+            }
+            Ok(OpenedMethod::Other { .. }) => return declined(DeclineCode::METHOD_NOT_SUPPORTED),
+            Err(unreadable) => return unreadable.into(),
         };
         self.expect_reversal(key, &card);
         let call = match self.count_call(key, &card).await {
@@ -186,7 +226,8 @@ impl Processor for SimulatedIssuer {
                 let answer = self.answer_after_charge(authorization, &card).await;
                 if answer_lost { Answer::Unknown } else { answer }
             }
-            Decision::Decline(code) => declined(code),
+            Decision::Decline(code) => declined(DeclineCode::from_static(code)),
+            Decision::NeedsShopper => self.need_shopper(authorization, Some(&card)).await,
             Decision::Expired => self.answer_expired(key).await,
             Decision::Unavailable => Answer::NotCharged {
                 reason: DeclineCode::ISSUER_UNAVAILABLE,
@@ -207,6 +248,29 @@ impl Processor for SimulatedIssuer {
                 Ok(Standing::Reversed) => ReversalAnswer::Confirmed,
                 Ok(_) | Err(_) => ReversalAnswer::Unknown,
             },
+        }
+    }
+
+    async fn ask(&self, key: AttemptKey) -> ActionAnswer {
+        self.take_time(key, Duration::ZERO).await;
+        let Some(shoppers) = &self.shoppers else {
+            return ActionAnswer::Unknown;
+        };
+        let answer = shoppers.answer(key, || authorization_code(key)).await;
+        answer.unwrap_or(ActionAnswer::Unknown)
+    }
+
+    async fn close_attempt(&self, key: AttemptKey, amount: Money) -> AttemptCloseAnswer {
+        self.take_time(key, Duration::ZERO).await;
+        let Some(ledger) = &self.ledger else {
+            return AttemptCloseAnswer::Closed;
+        };
+        match ledger.close(line(key, amount)).await {
+            Ok(Standing::Charged) => AttemptCloseAnswer::Charged {
+                authorization_code: authorization_code(key),
+            },
+            Ok(Standing::Reversed) => AttemptCloseAnswer::Closed,
+            Ok(Standing::Blank) | Err(_) => AttemptCloseAnswer::Unknown,
         }
     }
 
@@ -280,10 +344,8 @@ fn approved(key: AttemptKey) -> Answer {
     }
 }
 
-fn declined(code: &'static str) -> Answer {
-    Answer::Declined {
-        code: DeclineCode::from_static(code),
-    }
+fn declined(code: DeclineCode) -> Answer {
+    Answer::Declined { code }
 }
 
 /// The answer if the ledger fails. Only a row that the database refused is certainly not in it: a batch that ended with

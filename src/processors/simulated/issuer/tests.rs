@@ -35,6 +35,7 @@ fn attempt(card: &Card) -> Authorization<'_> {
         amount: amount(),
         capture: CaptureMethod::Automatic,
         method: card,
+        return_to: None,
     }
 }
 

@@ -69,6 +69,13 @@ impl Records for Memory {
             };
             entries.entry(line.key.clone()).or_insert(charged);
         }
+        for line in lines.closings {
+            let closed = LedgerEntry {
+                reversed_at: Some(NOW),
+                ..blank(line)
+            };
+            entries.entry(line.key.clone()).or_insert(closed);
+        }
         for line in lines.reversals {
             let entry = entries.entry(line.key.clone());
             let entry = entry.or_insert_with(|| blank(line));

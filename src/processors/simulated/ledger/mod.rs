@@ -77,6 +77,11 @@ impl Ledger {
         self.standing_after(Entry::Reverse(line)).await
     }
 
+    /// Closes a key: unless it is charged, it never will be.
+    pub async fn close(&self, line: LedgerLine) -> Result<Standing, StoreError> {
+        self.standing_after(Entry::Close(line)).await
+    }
+
     /// The state of a key.
     pub async fn standing(&self, key: String) -> Result<Standing, StoreError> {
         self.standing_after(Entry::Look(key)).await
@@ -104,6 +109,7 @@ impl fmt::Debug for Ledger {
 enum Entry {
     Charge(LedgerLine),
     Reverse(LedgerLine),
+    Close(LedgerLine),
     Look(String),
     Call(String),
 }
@@ -119,7 +125,7 @@ struct Told {
 impl Entry {
     fn key(&self) -> &String {
         match self {
-            Self::Charge(line) | Self::Reverse(line) => &line.key,
+            Self::Charge(line) | Self::Reverse(line) | Self::Close(line) => &line.key,
             Self::Look(key) | Self::Call(key) => key,
         }
     }
@@ -128,6 +134,7 @@ impl Entry {
 /// What is recorded in one transaction. Charges and reversals have one line for each key, calls one for each call.
 struct Lines<'a> {
     charges: &'a [LedgerLine],
+    closings: &'a [LedgerLine],
     reversals: &'a [LedgerLine],
     calls: &'a [String],
 }
@@ -138,7 +145,7 @@ type Calls = BTreeMap<String, u32>;
 /// Where charges and reversals are recorded.
 #[async_trait]
 trait Records: Send + Sync {
-    /// Records charges, then reversals, then calls, and reads the entries of the keys, in one transaction. Also returns how
+    /// Records charges, then closings, then reversals, then calls, and reads the entries of the keys, in one transaction. Also returns how
     /// many calls each of the called keys has now.
     async fn note(
         &self,
@@ -221,6 +228,9 @@ impl Records for Store {
         let now = transaction.now();
         if !lines.charges.is_empty() {
             transaction.ledger_charge(lines.charges, now).await?;
+        }
+        if !lines.closings.is_empty() {
+            transaction.ledger_close(lines.closings, now).await?;
         }
         if !lines.reversals.is_empty() {
             transaction.ledger_reverse(lines.reversals, now).await?;
@@ -307,17 +317,21 @@ impl Batch for Book {
     async fn run(&self, items: &[Entry]) -> Result<Vec<Told>, StoreError> {
         let charges = lines(items, |item| match item {
             Entry::Charge(line) => Some(line),
-            Entry::Reverse(_) | Entry::Look(_) | Entry::Call(_) => None,
+            _ => None,
+        });
+        let closings = lines(items, |item| match item {
+            Entry::Close(line) => Some(line),
+            _ => None,
         });
         let reversals = lines(items, |item| match item {
             Entry::Reverse(line) => Some(line),
-            Entry::Charge(_) | Entry::Look(_) | Entry::Call(_) => None,
+            _ => None,
         });
         let calls: Vec<String> = items
             .iter()
             .filter_map(|item| match item {
                 Entry::Call(key) => Some(key.clone()),
-                Entry::Charge(_) | Entry::Reverse(_) | Entry::Look(_) => None,
+                _ => None,
             })
             .collect();
         let mut keys: Vec<String> = items.iter().map(|item| item.key().clone()).collect();
@@ -326,6 +340,7 @@ impl Batch for Book {
 
         let recorded = Lines {
             charges: &charges,
+            closings: &closings,
             reversals: &reversals,
             calls: &calls,
         };

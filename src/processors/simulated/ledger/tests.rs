@@ -73,6 +73,7 @@ fn authorization(card: &Card) -> Authorization<'_> {
         amount: amount(),
         capture: CaptureMethod::Automatic,
         method: card,
+        return_to: None,
     }
 }
 
