@@ -54,6 +54,8 @@ struct StageView {
     snapshot: Option<Snapshot>,
     /// Seconds with one decimal.
     oldest: String,
+    /// Items per second with one decimal.
+    rate: String,
     remedy: Option<&'static str>,
 }
 
@@ -125,16 +127,19 @@ impl StageView {
             what,
             class,
             state,
-            oldest: snapshot.as_ref().map_or_else(String::new, |now| {
-                let seconds = format!("{:.1}", now.oldest_age);
-                match l {
-                    Language::English => seconds,
-                    Language::French => seconds.replace('.', ","),
-                }
-            }),
+            oldest: decimal(snapshot.as_ref().map(|now| now.oldest_age), l),
+            rate: decimal(snapshot.as_ref().map(|now| now.per_second), l),
             remedy: (class == "stuck").then(|| name.remedy()),
             snapshot,
         }
+    }
+}
+
+fn decimal(number: Option<f64>, l: Language) -> String {
+    let text = number.map_or_else(String::new, |number| format!("{number:.1}"));
+    match l {
+        Language::English => text,
+        Language::French => text.replace('.', ","),
     }
 }
 

@@ -10,7 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::Admin;
 use super::shell::{self, Shell, Visitor, soon};
@@ -20,7 +21,7 @@ use crate::http::page::{Language, amount};
 use crate::http::problem::{Kind, Problem};
 use crate::payments::story;
 use crate::store::rows::{PaymentSearch, StoredPayment};
-use crate::store::{FoundPayments, MOST_READ, RowSetAside};
+use crate::store::{FoundPayments, MOST_READ, RowSetAside, StoreError};
 
 /// Payments on one page.
 const ON_A_PAGE: u32 = 50;
@@ -37,6 +38,8 @@ pub struct Fields {
     user: String,
     client: String,
     status: String,
+    /// Only payments created before this minute, in UTC: `2026-11-26T12:30`, as browsers send it.
+    until: String,
     /// Where the page begins.
     before: String,
 }
@@ -44,6 +47,8 @@ pub struct Fields {
 /// A search that can be run; or the names of the fields that cannot be read.
 struct Read {
     payment: Option<PaymentId>,
+    /// Only payments created before that time.
+    until: Option<Timestamp>,
     search: PaymentSearch,
 }
 
@@ -75,6 +80,13 @@ impl Fields {
             }
             status
         });
+        let until = checked("until", &self.until, &mut faults).and_then(|text| {
+            let until = minute(text);
+            if until.is_none() {
+                faults.push("until");
+            }
+            until
+        });
         let before = checked("before", &self.before, &mut faults).and_then(|text| {
             let position = position(text);
             if position.is_none() {
@@ -87,6 +99,7 @@ impl Fields {
         }
         Ok(Read {
             payment,
+            until,
             search: PaymentSearch {
                 client,
                 order_id,
@@ -107,6 +120,7 @@ impl Fields {
             ("user", &self.user),
             ("client", &self.client),
             ("status", &self.status),
+            ("until", &self.until),
         ] {
             if !value.is_empty() {
                 query.append_pair(name, value);
@@ -129,6 +143,32 @@ fn checked<'t>(
         return None;
     }
     (!text.is_empty()).then_some(text)
+}
+
+/// A minute in UTC, as `<input type="datetime-local">` writes it.
+fn minute(text: &str) -> Option<Timestamp> {
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]");
+    let minute = PrimitiveDateTime::parse(text, form).ok()?;
+    Some(minute.assume_utc())
+}
+
+/// The search, beginning at the last payment before the wanted time. Without a client the list is in the order of the ids,
+/// which is nearly that of the times: what was created later all the same is left out by [`is_wanted`].
+async fn beginning_at(admin: &Admin, read: &Read) -> Result<PaymentSearch, StoreError> {
+    let mut search = read.search.clone();
+    if let (Some(until), None) = (read.until, search.before) {
+        let id = match search.client {
+            Some(_) => PaymentId(0),
+            None => admin.database.first_payment_since(until).await?,
+        };
+        search.before = Some((until, id));
+    }
+    Ok(search)
+}
+
+/// Whether a payment is one of the wanted time.
+fn is_wanted(row: &StoredPayment, until: Option<Timestamp>) -> bool {
+    until.is_none_or(|until| row.payment.created_at < until)
 }
 
 /// A position in the list: microseconds since 1970 and a payment's id.
@@ -191,9 +231,15 @@ impl ListPage {
     fn new(admin: &Admin, visitor: &Visitor, fields: Fields) -> Self {
         let l = visitor.language;
         let status = |status: PaymentStatus| (status.as_str(), status_word(status, l));
-        let filters = [&fields.order, &fields.user, &fields.client, &fields.status];
+        let filters = [
+            &fields.order,
+            &fields.user,
+            &fields.client,
+            &fields.status,
+            &fields.until,
+        ];
         let is_filtered = filters.iter().any(|text| !text.trim().is_empty());
-        let is_first = fields.before.is_empty();
+        let is_first = fields.before.is_empty() && fields.until.is_empty();
         let shell = Shell::new(admin, visitor, "/payments");
         Self {
             // Older pages do not change by themselves.
@@ -209,9 +255,15 @@ impl ListPage {
         }
     }
 
-    fn with(mut self, found: &FoundPayments, search: &PaymentSearch) -> Self {
+    fn with(
+        mut self,
+        found: &FoundPayments,
+        search: &PaymentSearch,
+        until: Option<Timestamp>,
+    ) -> Self {
         let l = self.shell.l;
-        self.rows = found.payments.iter().map(|row| Row::of(row, l)).collect();
+        let wanted = found.payments.iter().filter(|row| is_wanted(row, until));
+        self.rows = wanted.map(|row| Row::of(row, l)).collect();
         self.set_aside = found.left_out.iter().map(Into::into).collect();
         self.rest = rest(found, search).map(|from| self.fields.rest(from));
         self.stopped_after = found.stopped_at.map(|_| MOST_READ);
@@ -261,9 +313,14 @@ pub async fn page(
     if let Some(PaymentId(id)) = read.payment {
         return Redirect::to(&format!("/payments/{id}")).into_response();
     }
-    match soon(admin.database.search_payments(&read.search)).await {
-        Ok(found) => {
-            let page = ListPage::new(&admin, &visitor, fields).with(&found, &read.search);
+    let searching = async {
+        let search = beginning_at(&admin, &read).await?;
+        Ok((admin.database.search_payments(&search).await?, search))
+    };
+    match soon(searching).await {
+        Ok((found, search)) => {
+            let page = ListPage::new(&admin, &visitor, fields);
+            let page = page.with(&found, &search, read.until);
             shell::html(StatusCode::OK, &page)
         }
         Err(away) => away.page(&admin, &visitor, "/payments"),
@@ -287,15 +344,20 @@ pub async fn json(
         read.search.client = None;
         read.search.limit = 1;
     }
-    match soon(admin.database.search_payments(&read.search)).await {
-        Ok(found) => {
-            let is_wanted = |id: i64| read.payment.is_none_or(|wanted| wanted.0 == id);
+    let searching = async {
+        let search = beginning_at(&admin, &read).await?;
+        Ok((admin.database.search_payments(&search).await?, search))
+    };
+    match soon(searching).await {
+        Ok((found, search)) => {
+            let is_it = |id: i64| read.payment.is_none_or(|wanted| wanted.0 == id);
             let payments = found.payments.iter();
-            let payments = payments.filter(|row| is_wanted(row.payment.id.0));
+            let payments =
+                payments.filter(|row| is_it(row.payment.id.0) && is_wanted(row, read.until));
             let set_aside = found.left_out.iter().map(RowSetAside::from);
-            let set_aside = set_aside.filter(|row| row.payment_id.is_none_or(is_wanted));
+            let set_aside = set_aside.filter(|row| row.payment_id.is_none_or(is_it));
             let set_aside: Vec<RowSetAside> = set_aside.collect();
-            let next = rest(&found, &read.search).filter(|_| read.payment.is_none());
+            let next = rest(&found, &search).filter(|_| read.payment.is_none());
             Json(json!({
                 "payments": payments.map(story::payment).collect::<Vec<Value>>(),
                 "set_aside": set_aside,
@@ -309,13 +371,15 @@ pub async fn json(
 }
 
 fn unreadable() -> Problem {
-    let sentence = "The search cannot be read: payment, order and user are whole numbers, client is a name, and status a \
-                    status.";
+    let sentence = "The search cannot be read: payment, order and user are whole numbers, client is a name, status a \
+                    status, and until a minute such as 2026-11-26T12:30.";
     Problem::new(Kind::BadRequest, sentence)
 }
 
 #[cfg(test)]
 mod tests {
+    use time::macros::datetime;
+
     use super::*;
 
     #[test]
@@ -324,21 +388,26 @@ mod tests {
             order: " 7 ".to_owned(),
             client: "shop".to_owned(),
             status: "declined".to_owned(),
+            until: "2026-11-26T12:30".to_owned(),
             ..Fields::default()
         };
         let read = fields.read().unwrap_or_else(|faults| panic!("{faults:?}"));
         assert_eq!(read.search.order_id, Some(OrderId(7)));
         assert_eq!(read.search.status, Some(PaymentStatus::Declined));
+        assert_eq!(read.until, Some(datetime!(2026-11-26 12:30 UTC)));
         let wrong = Fields {
             payment: "-1".to_owned(),
             order: "x".to_owned(),
             user: "9".repeat(LONGEST_FIELD + 1),
             client: "A b".to_owned(),
             status: "paid".to_owned(),
+            until: "yesterday".to_owned(),
             before: "1".to_owned(),
         };
         let faults = wrong.read().map(|_| ()).unwrap_err();
-        let expected = ["payment", "order", "user", "client", "status", "before"];
+        let expected = [
+            "payment", "order", "user", "client", "status", "until", "before",
+        ];
         assert_eq!(faults, expected);
     }
 

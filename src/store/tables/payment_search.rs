@@ -102,7 +102,32 @@ fn choose(search: &PaymentSearch) -> (&'static Statements, Vec<SqlValue<'_>>) {
     (statements, parameters)
 }
 
+/// () → the largest id
+const LAST_ID: &str = "SELECT id FROM payments ORDER BY id DESC LIMIT 1";
+
+/// (id) → id and time of the payment with this id, or the next one
+const FROM_ID: &str = "SELECT id, created_at FROM payments WHERE id >= ? ORDER BY id LIMIT 1";
+
 impl Store {
+    /// The first payment that was created at this time or later, by halving the range of ids; beyond all, if there is none. Ids
+    /// are nearly in the order of time: every process has blocks of its own.
+    pub async fn first_payment_since(&self, since: Timestamp) -> Result<PaymentId, StoreError> {
+        let last: Vec<(i64,)> = self.read(LAST_ID, &[]).await?;
+        let Some((last,)) = last.into_iter().next() else {
+            return Ok(PaymentId(0));
+        };
+        let (mut earlier, mut later) = (0, last.saturating_add(1));
+        while earlier < later {
+            let middle = earlier + (later - earlier) / 2;
+            let found: Vec<(i64, PrimitiveDateTime)> = self.read(FROM_ID, &[middle.into()]).await?;
+            match found.first() {
+                Some((id, at)) if utc(*at) < since => earlier = id.saturating_add(1),
+                _ => later = middle,
+            }
+        }
+        Ok(PaymentId(earlier))
+    }
+
     /// Searches the payments of one client or of all, the newest first: by `created_at` and id with a client, by id
     /// without.
     pub async fn search_payments(

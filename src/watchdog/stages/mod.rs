@@ -8,7 +8,7 @@
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -115,7 +115,37 @@ struct State {
     failures: AtomicU64,
     error: Mutex<Option<String>>,
     stuck: AtomicBool,
+    /// Items that have left.
+    left: AtomicU64,
+    /// How many had left at the last check, and the rate since the one before.
+    rate: Mutex<Rate>,
 }
+
+/// How fast items leave a stage, from check to check.
+#[derive(Debug, Default)]
+struct Rate {
+    /// When it was checked last, in milliseconds, and how many items had left by then.
+    last: (u64, u64),
+    per_second: f64,
+}
+
+impl Rate {
+    /// The newer half of it counts as much as everything before.
+    fn note(&mut self, now: u64, left: u64) {
+        let (before, had_left) = std::mem::replace(&mut self.last, (now, left));
+        let seconds = now.saturating_sub(before) as f64 / 1000.0;
+        if seconds > 0.0 {
+            let rate = left.saturating_sub(had_left) as f64 / seconds;
+            self.per_second = f64::midpoint(self.per_second, rate);
+        }
+        if self.per_second < LEAST_RATE {
+            self.per_second = 0.0;
+        }
+    }
+}
+
+/// A lower rate counts as none.
+const LEAST_RATE: f64 = 0.05;
 
 /// An item in a stage.
 #[derive(Debug)]
@@ -146,6 +176,8 @@ pub struct Snapshot {
     pub oldest_age: f64,
     /// How long ago the last item left, in seconds; none if no item has left since the start of the process.
     pub last_success_ago: Option<f64>,
+    /// How many items left per second lately.
+    pub per_second: f64,
     /// Number of failures since the start.
     pub failures: u64,
     /// The last failure, if no item has left since.
@@ -174,6 +206,8 @@ impl Stage {
             failures: AtomicU64::new(0),
             error: Mutex::default(),
             stuck: AtomicBool::new(false),
+            left: AtomicU64::new(0),
+            rate: Mutex::default(),
         };
         Self(Arc::new(stage))
     }
@@ -232,7 +266,7 @@ impl Stage {
         result
     }
 
-    /// An item has left.
+    /// Whatever is in it makes progress. Items that leave are counted by [`Entered::left`].
     pub fn moved(&self) {
         self.0.last_left.store(self.now(), Ordering::Relaxed);
         // Usually it is 0; only reading keeps the value in every processor's cache.
@@ -300,6 +334,8 @@ impl Stage {
     /// Checks whether it is stuck, and returns what has changed since the last check. `awake` is how long this process has
     /// been running without being stopped: earlier time proves nothing.
     pub fn look(&self, awake: Duration) -> Option<Change> {
+        let left = self.0.left.load(Ordering::Relaxed);
+        self.rate().note(self.now(), left);
         let limit = Duration::from_millis(self.0.limit.load(Ordering::Relaxed));
         let still_for = self.still_for().map(|time| time.min(awake));
         let stuck = still_for.filter(|time| *time > limit);
@@ -330,9 +366,14 @@ impl Stage {
             in_progress: state.in_progress.load(Ordering::Relaxed),
             oldest_age: self.still_for().unwrap_or_default().as_secs_f64(),
             last_success_ago: (last_left > 0).then_some(ago.as_secs_f64()),
+            per_second: self.rate().per_second,
             failures: state.failures.load(Ordering::Relaxed),
             error: self.error(),
         }
+    }
+
+    fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.0.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Updates its metrics.
@@ -364,6 +405,10 @@ impl Entered {
     pub fn left(mut self) {
         self.settled = true;
         if self.items > 0 {
+            self.stage
+                .0
+                .left
+                .fetch_add(self.items as u64, Ordering::Relaxed);
             self.stage.moved();
         }
     }

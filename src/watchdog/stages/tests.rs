@@ -137,3 +137,20 @@ async fn the_registry_reports_every_stage_by_name() {
     assert_eq!(json["accept"]["error"], "full disk");
     assert_eq!(json["erase"]["in_progress"], 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_is_that_of_the_last_seconds() {
+    let stage = Stage::new(Name::Accept);
+    for _ in 0..20 {
+        stage.enter_many(50).left();
+        after(SECOND).await;
+        stage.look(ALWAYS);
+    }
+    let rate = stage.snapshot().per_second;
+    assert!((49.0..=51.0).contains(&rate), "{rate}");
+    for _ in 0..20 {
+        after(SECOND).await;
+        stage.look(ALWAYS);
+    }
+    assert!(stage.snapshot().per_second.abs() < f64::EPSILON);
+}

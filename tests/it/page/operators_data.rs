@@ -225,6 +225,49 @@ async fn a_list_is_read_page_by_page_without_gaps() {
     .await;
 }
 
+#[tokio::test]
+async fn a_list_can_begin_at_an_earlier_time() {
+    let file = admin_file();
+    on_both(with_login(&file), |app| async move {
+        let operator = Operator::log_in(&app).await;
+        assert_eq!(operator.found("until=2026-01-01T10:00").await, [0_i64; 0]);
+        let mut ids = Vec::new();
+        for hour in 10..13 {
+            let id = app.api.create(5).await;
+            let earlier = format!(
+                "UPDATE payments SET created_at = '2026-01-01 {hour}:00:00.000000' WHERE id = {id}"
+            );
+            assert_eq!(app.execute(&earlier).await, 1);
+            ids.push(id);
+        }
+        // Its process had the id long before.
+        let late = format!(
+            "UPDATE payments SET created_at = '2026-02-01 10:00:00.000000' WHERE id = {}",
+            ids[0]
+        );
+        for (until, found) in [
+            ("2026-01-01T13:00", &[ids[2], ids[1], ids[0]][..]),
+            ("2026-01-01T12:00", &[ids[1], ids[0]]),
+            ("2026-01-01T10:01", &[ids[0]]),
+            ("2026-01-01T10:00", &[]),
+        ] {
+            for filter in ["", "&client=default", "&client=default&order=5", "&order=5"] {
+                let query = format!("until={until}{filter}");
+                assert_eq!(operator.found(&query).await, found, "{query}");
+            }
+        }
+        assert_eq!(app.execute(&late).await, 1);
+        let found = operator.found("until=2026-01-01T12:30").await;
+        assert_eq!(found, [ids[2], ids[1]]);
+        operator.get("/api/payments?until=noon").await.is(400);
+        let page = operator.get("/payments?until=2026-01-01T11:00").await;
+        page.is(200);
+        let overview = operator.get("/api/overview").await.is(200);
+        assert!(overview["stages"]["accept"]["per_second"].is_number());
+    })
+    .await;
+}
+
 /// Copies a payment 10,000 times, with higher ids.
 async fn copied_ten_thousand_times(app: &TestApp, id: i64) {
     let columns = "client, order_id, user_id, amount_minor, currency, status, attempt, metadata, sequence, created_at, \
