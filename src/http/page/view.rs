@@ -181,6 +181,8 @@ pub fn problem(problem: Problem, words: &'static Words) -> Response {
     let mut response = respond(said.status, &view, &view.nonce);
     said.headers.remove(CONTENT_TYPE);
     response.headers_mut().extend(said.headers);
+    // With what the log says of it.
+    response.extensions_mut().extend(said.extensions);
     response
 }
 

@@ -78,7 +78,16 @@ const CASES: &[Case] = &[
     case("tok_void_answer_lost", &[Cancel], "canceled", &[("void", ALL)]),
     case("tok_void_silent", &[Cancel], "requires_capture", &[]),
     case("tok_void_refused", &[Cancel], "requires_capture", &[]),
+    case("tok_3ds", &[Refund(Some(1_111)), Refund(None)], "succeeded", &[("refund", 1_111), ("refund", 8_889)]),
+    case("tok_3ds_insufficient_funds", &[], "declined", &[]),
+    case("tok_3ds_tab_closed", &[Capture(Some(6_001))], "succeeded", &[("capture", 6_001)]),
+    case("tok_3ds_told_twice", &[Cancel], "canceled", &[("void", ALL)]),
+    case(WALLET, &[], "succeeded", &[]),
+    case(WALLET, &[Capture(None), Refund(Some(7))], "succeeded", &[("capture", ALL), ("refund", 7)]),
 ];
+
+/// In place of a token: pays with an electronic wallet.
+const WALLET: &str = "wallet";
 
 impl Case {
     fn is_manual(&self) -> bool {
@@ -89,14 +98,19 @@ impl Case {
     /// Requests everything in its order, the refunds at the same time; the payment's id.
     async fn run(&self, api: &Api, order: usize) -> i64 {
         let mut body = json!({
-            "order_id": order, "user_id": 1, "total_amount": 100, "card_token": self.token,
+            "order_id": order, "user_id": 1, "total_amount": 100,
         });
+        match self.token {
+            WALLET => body["payment_method"] = json!({"type": WALLET}),
+            token => body["card_token"] = token.into(),
+        }
         if self.is_manual() {
             body["capture_method"] = "manual".into();
         }
         let key = format!("payment-{order}");
         let id = accepted(api, "/payments", &key, body).await.id();
         ended(api, id).await;
+        approved(api, id).await;
         let mut refunds = Vec::new();
         for (number, request) in self.requests.iter().enumerate() {
             let key = format!("operation-{order}-{number}");
@@ -168,6 +182,24 @@ async fn ended(api: &Api, id: i64) {
         let request = api.request(Method::GET, &path);
         let answer = api.send(request.header("Prefer", "wait=20")).await;
         answer.status == 200 && answer["status"] != "processing"
+    })
+    .await;
+}
+
+/// If the shopper has to approve, does so, and waits until the service knows.
+async fn approved(api: &Api, id: i64) {
+    let path = format!("/payments/{id}");
+    let shown = api.get(&path).await.is(200).body;
+    if shown["status"] != "requires_action" {
+        return;
+    }
+    let url = field(&shown["next_action"], "url");
+    let page = url.rfind("/simulator/").map(|at| &url[at..]).unwrap();
+    let form = api.request(Method::POST, page).body("choice=approve");
+    let form = form.header("Content-Type", "application/x-www-form-urlencoded");
+    api.send(form).await.is(200);
+    eventually("the service knows", || async {
+        api.get(&path).await["status"] != "requires_action"
     })
     .await;
 }

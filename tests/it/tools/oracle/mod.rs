@@ -1,6 +1,7 @@
 //! `check --payments` finds every broken promise: each is broken on purpose, in both databases, and only
 //! its rule reports it (or rules that break with it).
 
+mod actions;
 mod history;
 mod money;
 mod operations;
