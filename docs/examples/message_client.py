@@ -94,7 +94,10 @@ def follow(channel, options: argparse.Namespace, results: str, replies: str) -> 
             seen.add((queue, event["id"]))
             kind = event["type"].split(".")[1]
             print(f"{queue}: {event.get('subject') or 'no payment'} {kind}")
-            if kind != "requires_payment_method":
+            if kind == "requires_action":
+                action = event["data"]["next_action"]  # the outcome follows when the shopper has approved
+                print(f"approve before {action['expires_at']}: {action['url']}", flush=True)
+            elif kind != "requires_payment_method":
                 ended[queue] = kind
                 break
         channel.cancel()

@@ -7,6 +7,7 @@
     python rest_client.py --order 1 --amount 99.53 --card 4242424242424242
     python rest_client.py --order 2 --amount 99.53 --capture 60.00   # authorizes 99.53, then captures 60.00 of it
     python rest_client.py --refund 42 --amount 5.00 --key refund-1   # returns 5.00 of payment 42
+    python rest_client.py --order 3 --wallet   # prints the page on which the shopper approves, and waits for the shopper
 
 Exit code: 0 paid or refunded, 2 declined, failed or not ended in time, 1 a request that was refused.
 """
@@ -33,13 +34,18 @@ def pay(session: requests.Session, options: argparse.Namespace) -> int:
         "order_id": options.order,
         "user_id": options.user,
         "total_amount": options.amount or "99.53",  # as text it is exact
-        "card": {"cardNumber": options.card, "cardCode": "123", "expirationDate": "01/30"},
         "capture_method": "manual" if options.capture else "automatic",
     }
+    if options.wallet:
+        order["payment_method"] = {"type": "wallet"}
+    else:
+        order["card"] = {"cardNumber": options.card, "cardCode": "123", "expirationDate": "01/30"}
     payment = post(session, f"{options.url}/payments", order, options.key)
     print(f"payment {payment['payment_id']} accepted: {payment['status']}")
     address = f"{options.url}/payments/{payment['payment_id']}"
     payment = outcome(session, address, options.seconds)
+    if payment["status"] == "requires_action":  # of a wallet, and of some cards: 3-D Secure
+        payment = approved(session, address, payment, options.seconds)
     if payment["status"] == "requires_capture":
         print(f"payment {payment['payment_id']} authorized until {payment['capture_before']}")
         post(session, f"{address}/capture", {"amount": options.capture}, f"{options.key}-capture")
@@ -49,6 +55,17 @@ def pay(session: requests.Session, options: argparse.Namespace) -> int:
         print(f"  {event['sequence']}. {event['type']}, attempt {event['attempt']}, try {event['try']}")
     print(f"captured: {payment['amount_captured']} of {payment['total_amount']} {payment['currency']}")
     return 0 if payment["is_paid"] else 2
+
+
+def approved(session: requests.Session, address: str, payment: dict, seconds: int) -> dict:
+    """Waits for the shopper. A shop redirects the shopper to this page, and reads the payment when they come back."""
+    action = payment["next_action"]
+    print(f"approve before {action['expires_at']}: {action['url']}", flush=True)
+    deadline = time.monotonic() + seconds
+    while payment["status"] == "requires_action" and time.monotonic() < deadline:
+        time.sleep(0.5)
+        payment = outcome(session, address, seconds)
+    return payment
 
 
 def refund(session: requests.Session, options: argparse.Namespace) -> int:
@@ -103,6 +120,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--user", type=int, default=1, help="your number of the shopper")
     parser.add_argument("--amount", help="99.53 by default; of a refund, all that is left")
     parser.add_argument("--card", default="4242424242424242", help="a test card")
+    parser.add_argument("--wallet", action="store_true", help="pay with an electronic wallet instead of a card")
     parser.add_argument("--capture", metavar="AMOUNT", help="only authorize, then capture this amount")
     parser.add_argument("--key", default=str(uuid.uuid4()), help="idempotency key; a fresh one by default")
     parser.add_argument("--seconds", type=int, default=20, help="how long to wait for the outcome")

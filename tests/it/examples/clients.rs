@@ -1,6 +1,7 @@
 //! Clients in Python, and the Postman collection.
 
 use super::fixture::{Fixture, KEY, tool};
+use crate::app::{eventually, field};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples");
 
@@ -94,6 +95,46 @@ async fn the_python_client_captures_a_part_and_refunds_by_rest() {
     assert_eq!(refunds().await, [(5.0, done.clone()), (55.0, done)]);
     assert_eq!(payment().await["amount_refunded"], 60.0);
     assert_eq!(payment().await["is_paid"], true);
+}
+
+#[tokio::test]
+async fn the_python_client_waits_for_the_shopper() {
+    let fixture = Fixture::start(&[]).await;
+    let script = format!("{EXAMPLES}/rest_client.py");
+    let api = fixture.client();
+    let newest = async || api.get("/payments?limit=1").await.is(200)["data"][0].clone();
+    for (order, choice, code, ends) in [
+        (1, "approve", 0, "succeeded, decline code: none"),
+        (
+            2,
+            "decline",
+            2,
+            "declined, decline code: authentication_failed",
+        ),
+    ] {
+        let number = order.to_string();
+        let arguments = [script.as_str(), "--order", &number, "--wallet"];
+        let python = python();
+        let shopper = async {
+            eventually("the shopper is asked", || async {
+                let payment = newest().await;
+                payment["order_id"] == order && payment["status"] == "requires_action"
+            })
+            .await;
+            let payment = newest().await;
+            let page = field(&payment["next_action"], "url").to_owned();
+            let browser = reqwest::Client::builder().no_proxy().build().unwrap();
+            let form = browser.post(&page).body(format!("choice={choice}"));
+            let form_type = "application/x-www-form-urlencoded";
+            let answer = form.header("Content-Type", form_type).send().await;
+            assert_eq!(answer.unwrap().status().as_u16(), 200);
+            page
+        };
+        let (ran, page) = tokio::join!(fixture.run(&python, &arguments, &[]), shopper);
+        let said = ran.ended(code);
+        assert!(said.contains(&page), "{said}");
+        assert!(said.contains(ends), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -203,7 +244,7 @@ async fn the_postman_collection_passes() {
     // It has sent its requests.
     let api = fixture.client();
     let payments = api.get("/payments?limit=100").await.is(200);
-    assert_eq!(payments["data"].as_array().unwrap().len(), 6, "{said}");
+    assert_eq!(payments["data"].as_array().unwrap().len(), 8, "{said}");
     let of_order = async |order: u32| {
         let listed = api.get(&format!("/payments?order_id={order}")).await;
         listed.is(200)["data"][0].clone()
@@ -217,4 +258,7 @@ async fn the_postman_collection_passes() {
     let canceled = of_order(1008).await;
     assert_eq!(canceled["status"], "canceled", "{said}");
     assert_eq!(canceled["cancellation_reason"], "requested_by_client");
+    for approved in [1009, 1010] {
+        assert_eq!(of_order(approved).await["status"], "succeeded", "{said}");
+    }
 }

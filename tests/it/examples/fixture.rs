@@ -37,10 +37,10 @@ impl Fixture {
         });
         let mut setup = Process::spawn(PROGRAM, "setup", &settings);
         assert!(setup.wait(), "setup fails");
-        let (api, worker) = tokio::join!(
-            Process::start(PROGRAM, "api", &settings),
-            Process::start(PROGRAM, "worker", &settings)
-        );
+        let api = Process::start(PROGRAM, "api", &settings).await;
+        // The pages on which shoppers approve are at the api, which takes its own address by default.
+        let settings = settings.with("PUBLIC_URL", &api.url(""));
+        let worker = Process::start(PROGRAM, "worker", &settings).await;
         Self {
             api,
             _worker: worker,
@@ -115,9 +115,14 @@ pub fn tool(variable: &str, installed: &str, how: &str) -> String {
 
 fn clients_file(folder: &Path) -> String {
     let digest = hex::encode(Sha256::digest(KEY));
-    // The RabbitMQ user of the tests.
-    let client =
-        json!({ "name": "store-manager", "api_key_sha256": [digest], "rabbitmq_user": "guest" });
+    let client = json!({
+        "name": "store-manager",
+        "api_key_sha256": [digest],
+        // The RabbitMQ user of the tests.
+        "rabbitmq_user": "guest",
+        // Of the shop in the guide.
+        "return_origins": ["https://shop.example"],
+    });
     let file = folder.join("clients.json");
     std::fs::write(&file, json!({ "clients": [client] }).to_string()).unwrap();
     file.display().to_string()

@@ -35,11 +35,12 @@ impl Fixture {
             .with("LOG", "error");
         let mut setup = Process::spawn(PROGRAM, "setup", &settings);
         assert!(setup.wait(), "setup fails");
-        let (api, worker) = tokio::join!(
-            Process::start(PROGRAM, "api", &settings),
-            Process::start(PROGRAM, "worker", &settings)
-        );
+        let api = Process::start(PROGRAM, "api", &settings).await;
         let krakend = Krakend::start(api.api, &[]).await;
+        // Shoppers come through the gateway; the api itself needs only some address.
+        let public_url = format!("http://{}/payments-api", krakend.address);
+        let settings = settings.with("PUBLIC_URL", &public_url);
+        let worker = Process::start(PROGRAM, "worker", &settings).await;
         Self {
             gateway: Caller::new(krakend.address),
             service: Caller::new(api.api),

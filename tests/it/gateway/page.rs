@@ -1,8 +1,10 @@
 //! The payment page through the real gateway: what makes it a page, and safe, has to arrive.
 
 use reqwest::{Method, RequestBuilder};
+use serde_json::json;
 
 use super::fixture::{Answer, Fixture, order};
+use crate::app::eventually;
 use crate::page::browser::{Browser, Wish};
 use crate::page::{declined_then_paid, pays_in_french};
 
@@ -71,6 +73,39 @@ async fn a_form_from_another_site_is_refused_behind_the_gateway_too() {
         Answer::to(posted.header(name, value)).await.is(403);
     }
     assert_eq!(fixture.gateway.get(&link).await.is(200).body["attempt"], 0);
+}
+
+#[tokio::test]
+async fn a_shopper_approves_on_the_issuers_page_behind_the_gateway() {
+    let fixture = Fixture::start().await;
+    let link = created(&fixture).await;
+    let wallet = json!({"payment_method": {"type": "wallet"}});
+    let asked = fixture.gateway.post(&link, &wallet).await.is(200);
+    assert_eq!(asked.body["status"], "requires_action");
+    let url = asked.body["next_action"]["url"].as_str().unwrap();
+    let (base, page) = url.split_once("/payments-api/").expect("the prefix");
+    assert_eq!(base, fixture.gateway.url(""));
+    let page = format!("/payments-api/{page}");
+    let shown = Answer::to(opened(&fixture, Method::GET, &page)).await;
+    let shown = shown.is(200);
+    assert_eq!(shown.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(shown.header("cache-control"), "no-store");
+    let choose = |origin: String| {
+        let form = opened(&fixture, Method::POST, &page)
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .header("Origin", origin);
+        Answer::to(form.body("choice=approve"))
+    };
+    choose("https://elsewhere.example".to_owned()).await.is(403);
+    assert_eq!(
+        fixture.gateway.get(&link).await.is(200).body["status"],
+        "requires_action"
+    );
+    choose(base.to_owned()).await.is(200);
+    eventually("it is paid", || async {
+        fixture.gateway.get(&link).await.is(200).body["is_paid"] == true
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -79,6 +79,16 @@ async fn every_route_reaches_its_endpoint() {
         ),
         (Method::GET, "/payments/7", "/payments/7"),
         (Method::POST, "/payments-api/card-tokens", "/card-tokens"),
+        (
+            Method::POST,
+            "/payments-api/simulator/actions/yMH5",
+            "/simulator/actions/yMH5",
+        ),
+        (
+            Method::GET,
+            "/payments-api/simulator/actions/yMH5",
+            "/simulator/actions/yMH5",
+        ),
         (Method::GET, "/payments-api/health", "/health/ready"),
     ];
     for (method, at_the_gateway, _) in &routes {
@@ -87,11 +97,13 @@ async fn every_route_reaches_its_endpoint() {
             .is(200);
     }
     let expected = routes.map(|(method, _, at_the_service)| format!("{method} {at_the_service}"));
-    let seen: Vec<_> = service.seen().into_iter().map(|seen| seen.line).collect();
-    assert_eq!(seen, expected);
-    // Health checks need no key.
-    let health = service.seen().pop().unwrap();
-    assert_eq!(health.header("authorization"), None);
+    let lines: Vec<_> = service.seen().into_iter().map(|seen| seen.line).collect();
+    assert_eq!(lines, expected);
+    // Health checks and the pages on which shoppers approve need no key.
+    for seen in service.seen() {
+        let is_open = seen.line.contains(" /health/") || seen.line.contains(" /simulator/");
+        assert_eq!(seen.header("authorization").is_none(), is_open, "{seen:?}");
+    }
 }
 
 #[tokio::test]
@@ -105,6 +117,7 @@ async fn lists_histories_and_cancellations_are_not_available_through_the_gateway
         (Method::DELETE, "/payments-api/payments/7", 405),
         (Method::GET, "/payments-api/card-tokens", 405),
         (Method::POST, "/payments/7", 405),
+        (Method::GET, "/payments-api/simulator/actions", 404),
         (Method::GET, "/payments-api/payments/7/events", 404),
         (Method::POST, "/payments-api/payments/7/cancel", 404),
         (Method::POST, "/payments-api/payments/7/process", 404),
