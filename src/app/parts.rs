@@ -79,7 +79,7 @@ impl Parts {
             test_tokens: Some(TestTokens {
                 now: time::OffsetDateTime::now_utc,
             }),
-            has_public_url: public_url.is_some(),
+            reaches_shoppers: public_url.is_some() && shoppers.is_some(),
             clients: config.clients.clone(),
             backlog: backlog.clone(),
         });

@@ -13,6 +13,8 @@ pub struct Action {
     pub state: ActionState,
     /// The payment method of the attempt, while another one that was presented meanwhile waits for its end.
     pub replaced: Option<MethodSummary>,
+    /// The shopper approved when it was over: that is in the history.
+    pub late: bool,
 }
 
 /// Where an action stands.

@@ -117,7 +117,7 @@ impl DeclineCode {
     pub const AUTHENTICATION_FAILED: Self = Self(Cow::Borrowed("authentication_failed"));
     /// The shopper did not act in time.
     pub const ACTION_EXPIRED: Self = Self(Cow::Borrowed("action_expired"));
-    /// The issuer wants the shopper to approve, and the operator has not set `PUBLIC_URL`.
+    /// The issuer wants the shopper to approve, who cannot reach this service (`PUBLIC_URL`, `ISSUER_LEDGER`).
     pub const AUTHENTICATION_REQUIRED: Self = Self(Cow::Borrowed("authentication_required"));
     /// The sealed card could not be opened (its key is missing, or the row was changed).
     pub const CARD_UNREADABLE: Self = Self(Cow::Borrowed("card_unreadable"));

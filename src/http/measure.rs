@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::metric;
 
 /// Every route with its methods. Requests to anything else are counted together: their paths have no limit.
-const ROUTES: [(&str, &[&str]); 17] = [
+const ROUTES: [(&str, &[&str]); 18] = [
     ("/", &["GET"]),
     ("/payments", &["GET", "POST"]),
     ("/payments/{payment_id}", &["GET"]),
@@ -23,6 +23,7 @@ const ROUTES: [(&str, &[&str]); 17] = [
     ("/payments/{payment_id}/capture", &["POST"]),
     ("/payments/{payment_id}/refunds", &["GET", "POST"]),
     ("/refunds/{refund_id}", &["GET"]),
+    ("/simulator/actions/{secret}", &["GET", "POST"]),
     ("/card-tokens", &["POST"]),
     ("/health/live", &["GET"]),
     ("/health/ready", &["GET"]),

@@ -24,8 +24,9 @@ pub struct Acceptor {
     pub seal: Arc<SealKeys>,
     /// The reusable test tokens, where cards are simulated.
     pub test_tokens: Option<TestTokens>,
-    /// Whether shoppers can reach this service (`PUBLIC_URL`): methods that need them are refused otherwise.
-    pub has_public_url: bool,
+    /// Whether shoppers can approve payments here: `PUBLIC_URL` is set, and the issuer can note what they do. Methods that need
+    /// them are refused otherwise.
+    pub reaches_shoppers: bool,
     /// Knows which payment methods and cards each client may use.
     pub clients: Clients,
     /// Knows how many rows wait to be published.

@@ -169,6 +169,7 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
                 expires_at,
                 state: ActionState::Open,
                 replaced: None,
+                late: false,
             });
             Change {
                 kind: EventKind::RequiresAction,

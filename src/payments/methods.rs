@@ -69,7 +69,7 @@ impl Acceptor {
             PaymentMethod::Other(other) => {
                 let name = &other.summary().name;
                 not_allowed(rules.check_method(name), false)?;
-                if name == WALLET && !self.has_public_url {
+                if name == WALLET && !self.reaches_shoppers {
                     let method = name.clone();
                     not_allowed(Err(NotAllowed::Unreachable { method }), false)?;
                 }

@@ -39,7 +39,8 @@ pub struct PaymentObject {
     /// others than cards have fields of their own.
     #[schemars(with = "Option<ShownMethod>")]
     pub payment_method: Option<PaymentMethodObject>,
-    /// What the shopper has to do now: exactly while `status` is `requires_action`.
+    /// What the shopper has to do now: only while `status` is `requires_action`. Null also in an event that is published when
+    /// another attempt has begun.
     pub next_action: Option<NextActionObject>,
     /// Cards presented so far.
     pub attempt: u32,
@@ -58,7 +59,7 @@ pub struct PaymentObject {
     pub cancellation_reason: Option<CancellationReason>,
     /// The client's metadata.
     pub metadata: Metadata,
-    /// Where the payment page sends the shopper back to.
+    /// Where the shopper is sent back to from the payment page, and from the page of `next_action` with `payment_id` appended.
     pub return_url: Option<String>,
     /// When it was accepted: RFC 3339, UTC.
     #[schemars(extend("format" = "date-time"))]

@@ -57,7 +57,7 @@ pub enum NotAllowed {
     },
     /// Shoppers cannot reach this service.
     #[error(
-        "is the payment method {method}, which needs the shopper, and the operator has not set PUBLIC_URL"
+        "is the payment method {method}, which needs the shopper, who cannot reach this service: its operator has to set PUBLIC_URL, and not ISSUER_LEDGER=off"
     )]
     Unreachable {
         /// Its name.

@@ -1,7 +1,7 @@
 //! Reports recorded answers and outcomes, and measures how long a shopper waited for the outcome.
 
 use super::Worker;
-use crate::domain::{EventKind, Payment, PaymentStatus, Phase, Timestamp};
+use crate::domain::{EventKind, Payment, Phase, Timestamp};
 use crate::metric;
 use crate::payments::outcomes;
 use crate::store::rows::StoredPayment;
@@ -12,10 +12,14 @@ impl Worker {
         let status = payment.status.as_str();
         metrics::counter!(metric::PAYMENT_TRIES, "status" => status).increment(1);
         tracing::debug!(payment.id = payment.id.0, status, "recorded");
-        if payment.status == PaymentStatus::Processing {
+        if payment.status.has_a_try() {
             return;
         }
         outcomes::of_payment(payment, &claimed.origin);
+        // How long a shopper takes says nothing about the service.
+        if payment.action.is_some() {
+            return;
+        }
         if let Some(presented) = self.presented(claimed).await {
             let took = payment.updated_at - presented;
             metrics::histogram!(metric::PAYMENT_OUTCOME_SECONDS)

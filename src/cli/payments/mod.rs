@@ -61,7 +61,7 @@ struct Filter {
     /// Only payments of this order
     #[arg(long)]
     order: Option<i64>,
-    /// Only payments in this status: requires_payment_method, processing, requires_capture, succeeded, declined, failed, canceled
+    /// Only payments in this status: requires_payment_method, processing, requires_action, requires_capture, succeeded, declined, failed, canceled
     #[arg(long, value_parser = status)]
     status: Option<PaymentStatus>,
     /// Only payments of this client

@@ -18,7 +18,8 @@ pub(super) fn cancel() -> Operation {
         .about(
             "A payment that waits for a card is canceled at once: 200. One that is authorized is voided: 202, then it is `processing` \
              with `operation: \"void\"` until the processor has released the amount. Takes no body; one with fields is \
-             refused. Canceling at once \
+             refused. If the shopper can still approve: 202 until the processor has closed the attempt, then `canceled`, or \
+             `succeeded` if it was charged already. Canceling at once \
              uses up no `Idempotency-Key`: repeating it changes nothing.",
         )
         .takes(&["payment_id", "Idempotency-Key", "Prefer", "traceparent"])
@@ -30,7 +31,7 @@ pub(super) fn cancel() -> Operation {
         )
         .answers(
             202,
-            "The authorization is being voided.",
+            "The authorization is being voided, or the attempt closed.",
             &[ACCEPTED.as_slice(), &["Idempotent-Replayed"]].concat(),
             (reference("Payment"), &[samples::operating("void")]),
         )

@@ -67,7 +67,12 @@ pub(super) fn process_link() -> Operation {
 }
 
 fn presented(path: &'static str, id: &str) -> Operation {
-    let outcomes = [samples::succeeded(), samples::declined(), samples::failed()];
+    let outcomes = [
+        samples::succeeded(),
+        samples::declined(),
+        samples::failed(),
+        samples::requires_action(),
+    ];
     Operation::post(path, id, "Pay with a card")
         .tag("payments")
         .about(
@@ -75,7 +80,9 @@ fn presented(path: &'static str, id: &str) -> Operation {
              outcome, four seconds unless configured otherwise or set by `Prefer`. A payment that has succeeded \
              is answered with 200 and its current state; one that is being processed with 202, with the card that it already has. A card \
              token that was already used for this payment is answered with the payment's current state: a repeated request \
-             starts no second attempt.",
+             starts no second attempt. If the shopper has to approve, it answers 200 with `is_paid: false` and `next_action`. Another card \
+             meanwhile first closes the attempt that can still be approved; if that turns out to be charged, the payment has \
+             succeeded, and the new card is not used.",
         )
         .takes(&["payment_id", "Prefer"])
         .body("CardOrToken", &samples::methods())
@@ -119,7 +126,10 @@ fn shown(path: &'static str, id: &str, summary: &str) -> Operation {
     let headers = ["ETag", "Retry-After", "Preference-Applied", "Cache-Control"];
     Operation::get(path, id, summary)
         .tag("payments")
-        .about("Its current state; with `Prefer: wait=N` answers when its outcome is there, after N seconds at most.")
+        .about(
+            "Its current state; with `Prefer: wait=N` answers when its outcome is there or the shopper has to act, after N \
+             seconds at most.",
+        )
         .takes(&["payment_id", "Prefer", "If-None-Match"])
         .answers(
             200,

@@ -205,7 +205,7 @@ impl<'a> Page<'a> {
 
     fn takes_wallets(&self, client: &ClientName) -> bool {
         let rules = self.api.clients.rules(client);
-        self.api.acceptor.has_public_url && rules.check_method(WALLET).is_ok()
+        self.api.acceptor.reaches_shoppers && rules.check_method(WALLET).is_ok()
     }
 
     fn form(&self, payment: &Payment) -> FormView {

@@ -95,7 +95,7 @@ impl Served {
                 test_tokens: Some(TestTokens {
                     now: || OffsetDateTime::UNIX_EPOCH,
                 }),
-                has_public_url: false,
+                reaches_shoppers: false,
                 clients: clients.clone(),
                 backlog: never_run.backlog(),
             }),

@@ -118,10 +118,26 @@ pub(in crate::payments) async fn shopper_returned(
         row.claimed_until = None;
         locked.dispatch_authorization(payment);
     } else if late {
-        let at = (event, locked.now);
-        let noted = next_event(row, EventKind::LateApproval, None, at);
-        locked.events.push(Event { attempt, ..noted });
-        locked.moved_payments.push(payment);
+        if let Some(noted) = late_approval(row, attempt, (event, locked.now)) {
+            locked.events.push(noted);
+            locked.moved_payments.push(payment);
+        }
     }
     locked.write(tx, &[]).await
+}
+
+/// The event of an approval that came too late, once for a payment. The payment itself does not change.
+fn late_approval(
+    row: &mut StoredPayment,
+    attempt: u32,
+    (id, now): (EventId, Timestamp),
+) -> Option<Event> {
+    let changed_at = row.payment.updated_at;
+    let action = row.payment.action.as_mut()?;
+    if std::mem::replace(&mut action.late, true) {
+        return None;
+    }
+    let noted = next_event(row, EventKind::LateApproval, None, (id, now));
+    row.payment.updated_at = changed_at;
+    Some(Event { attempt, ..noted })
 }

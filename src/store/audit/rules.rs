@@ -402,7 +402,8 @@ ORDER BY id LIMIT 10",
         name: "rescue",
         promise: "the rescue watches every payment that is processing or waits for its shopper, and no other",
         severity: Severity::Breach,
-        remedy: "set check_at of the payments that are processing to now: the rescue dispatches them",
+        remedy: "set check_at of these payments to now: the rescue dispatches them. Where `stage` is not null it is in the row of \
+                 capture_schedule",
         ledger: false,
         sql: "
 SELECT CAST(p.id AS CHAR), COUNT(*) OVER ()

@@ -15,6 +15,8 @@ struct ActionRecord {
     expires_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<MethodSummary>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
 }
 
 /// The column's value.
@@ -27,6 +29,7 @@ pub(super) fn written(action: Option<&Action>) -> Result<SqlValue<'static>, Stor
         url: action.url.clone(),
         expires_at: action.expires_at,
         replaced: action.replaced.clone(),
+        late: action.late,
     })
 }
 
@@ -41,6 +44,7 @@ pub(super) fn read(column: Option<&str>) -> Result<Option<Action>, ()> {
         expires_at: record.expires_at,
         state: ActionState::parse(&record.state).ok_or(())?,
         replaced: record.replaced,
+        late: record.late,
     }))
 }
 
@@ -64,6 +68,7 @@ mod tests {
                     expires_at: datetime!(2026-11-26 12:00:00.123456 UTC),
                     state,
                     replaced,
+                    late: state == ActionState::Over,
                 };
                 let Ok(SqlValue::Text(text)) = written(Some(&action)) else {
                     panic!("not a text");

@@ -139,7 +139,13 @@ impl Methods {
     }
 
     fn listed(&self) -> String {
-        self.names().collect::<Vec<_>>().join(" or ")
+        let names: Vec<&str> = self.names().collect();
+        match names.split_last() {
+            Some((last, others)) if !others.is_empty() => {
+                format!("{} or {last}", others.join(", "))
+            }
+            _ => names.concat(),
+        }
     }
 }
 

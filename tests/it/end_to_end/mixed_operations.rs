@@ -78,7 +78,7 @@ const CASES: &[Case] = &[
     case("tok_void_answer_lost", &[Cancel], "canceled", &[("void", ALL)]),
     case("tok_void_silent", &[Cancel], "requires_capture", &[]),
     case("tok_void_refused", &[Cancel], "requires_capture", &[]),
-    case("tok_3ds", &[Refund(Some(1_111)), Refund(None)], "succeeded", &[("refund", 1_111), ("refund", 8_889)]),
+    case("tok_3ds", &[Refund(Some(1_111)), Refund(Some(8_889))], "succeeded", &[("refund", 1_111), ("refund", 8_889)]),
     case("tok_3ds_insufficient_funds", &[], "declined", &[]),
     case("tok_3ds_tab_closed", &[Capture(Some(6_001))], "succeeded", &[("capture", 6_001)]),
     case("tok_3ds_told_twice", &[Cancel], "canceled", &[("void", ALL)]),

@@ -53,7 +53,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
         test_tokens: Some(TestTokens {
             now: OffsetDateTime::now_utc,
         }),
-        has_public_url: true,
+        reaches_shoppers: true,
         clients: Clients::single(),
         backlog,
     };

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde_json::{Value, json};
 
-use crate::app::{Api, Backend, Order, STORE, Setup, eventually, field, on_both, run_on};
+use crate::app::{Api, Backend, Order, STORE, Setup, TestApp, eventually, field, on_both, run_on};
 
 fn setup() -> Setup {
     // A busy machine must not take a try.
@@ -115,52 +115,111 @@ async fn becomes(api: &Api, id: i64, status: &str) -> Value {
     api.get(&path).await.body
 }
 
+/// A payment method, what the shopper chooses, and how the payment ends: status and code.
+type Case = (Value, &'static str, &'static str, Option<&'static str>);
+
+/// All of them at the same time.
+async fn each_ends_as_promised(app: &TestApp, cases: Vec<Case>) {
+    let (api, shopper) = (&app.api, &Shopper::new());
+    let checked = cases
+        .into_iter()
+        .map(|(method, choice, status, code)| async move {
+            let (id, url) = asked(api, method.clone()).await;
+            // The card is erased, although nothing is decided.
+            let sealed = format!(
+                "UPDATE payments SET sealed_card = NULL WHERE id = {id} AND sealed_card IS NOT NULL"
+            );
+            assert_eq!(app.execute(&sealed).await, 0, "the card is still there");
+            if choice != "nothing" {
+                assert_eq!(shopper.open(&url).await.state(), "open");
+                assert_eq!(shopper.choose(&url, choice).await.status, 200);
+            }
+            let ended = becomes(api, id, status).await;
+            assert_eq!(ended["decline_code"], json!(code), "{method} {choice}");
+            assert_eq!(ended["next_action"], Value::Null);
+            let charges = usize::from(status == "succeeded");
+            assert_eq!(app.standing_charges(id).await, charges, "{method} {choice}");
+            // Opened next week, the link changes nothing.
+            let state = shopper.open(&url).await.state().to_owned();
+            assert_eq!(
+                state == "approved",
+                charges == 1,
+                "{method} {choice}: {state}"
+            );
+            assert_ne!(state, "open");
+        });
+    join_all(checked).await;
+}
+
 #[tokio::test]
 async fn each_card_and_choice_ends_as_its_description_says() {
-    on_both(setup().with("ISSUER_ACTION_LIFE", "5s"), |app| async move {
-        let shopper = &Shopper::new();
-        let api = &app.api;
-        let approve = ["tok_3ds", "tok_3ds_always", "tok_3ds_told_twice"];
-        let charged = approve.map(|token| (card(token), "approve", "succeeded", Value::Null));
-        let refused = |choice, status, code: &str| (card("tok_3ds"), choice, status, json!(code));
-        let cases = charged.into_iter().chain([
-            (card("tok_3ds_insufficient_funds"), "approve", "declined", json!("insufficient_funds")),
-            (card("tok_3ds_declined"), "approve", "declined", json!("generic_decline")),
-            (card("tok_3ds_tab_closed"), "approve", "succeeded", Value::Null),
-            (card("tok_3ds_too_late"), "approve", "failed", json!("action_expired")),
-            refused("decline", "declined", "authentication_failed"),
-            refused("expire", "failed", "action_expired"),
-            refused("nothing", "failed", "action_expired"),
-            (wallet(), "approve", "succeeded", Value::Null),
-            (wallet(), "decline", "declined", json!("authentication_failed")),
-            (wallet(), "another", "declined", json!("abandoned_by_shopper")),
-            (wallet(), "expire", "failed", json!("action_expired")),
-        ]);
-        let checked = cases.map(|(method, choice, status, code)| {
-            let app = &app;
-            async move {
-                let (id, url) = asked(api, method.clone()).await;
-                // The card is erased, although nothing is decided.
-                let sealed = format!(
-                    "UPDATE payments SET sealed_card = NULL WHERE id = {id} AND sealed_card IS NOT NULL"
-                );
-                assert_eq!(app.execute(&sealed).await, 0, "the card is still there");
-                assert_eq!(shopper.open(&url).await.state(), "open");
-                if choice != "nothing" {
-                    assert_eq!(shopper.choose(&url, choice).await.status, 200);
-                }
-                let ended = becomes(api, id, status).await;
-                assert_eq!(ended["decline_code"], code, "{method} {choice}");
-                assert_eq!(ended["next_action"], Value::Null);
-                let charges = usize::from(status == "succeeded");
-                assert_eq!(app.standing_charges(id).await, charges, "{method} {choice}");
-                // Opened next week, the link changes nothing.
-                let state = shopper.open(&url).await.state().to_owned();
-                assert_eq!(state == "approved", charges == 1, "{method} {choice}: {state}");
-                assert_ne!(state, "open");
-            }
-        });
-        join_all(checked).await;
+    on_both(setup(), |app| async move {
+        let cases: Vec<Case> = vec![
+            (card("tok_3ds"), "approve", "succeeded", None),
+            (card("tok_3ds_always"), "approve", "succeeded", None),
+            (card("tok_3ds_told_twice"), "approve", "succeeded", None),
+            (card("tok_3ds_tab_closed"), "approve", "succeeded", None),
+            (
+                card("tok_3ds_insufficient_funds"),
+                "approve",
+                "declined",
+                Some("insufficient_funds"),
+            ),
+            (
+                card("tok_3ds_declined"),
+                "approve",
+                "declined",
+                Some("generic_decline"),
+            ),
+            (
+                card("tok_3ds"),
+                "decline",
+                "declined",
+                Some("authentication_failed"),
+            ),
+            (card("tok_3ds"), "expire", "failed", Some("action_expired")),
+            (wallet(), "approve", "succeeded", None),
+            (
+                wallet(),
+                "decline",
+                "declined",
+                Some("authentication_failed"),
+            ),
+            (
+                wallet(),
+                "another",
+                "declined",
+                Some("abandoned_by_shopper"),
+            ),
+            (wallet(), "expire", "failed", Some("action_expired")),
+        ];
+        each_ends_as_promised(&app, cases).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shopper_who_does_not_come_or_comes_too_late_pays_nothing() {
+    on_both(setup().with("ISSUER_ACTION_LIFE", "4s"), |app| async move {
+        let expired =
+            |method, choice| -> Case { (method, choice, "failed", Some("action_expired")) };
+        let cases = vec![
+            expired(card("tok_3ds"), "nothing"),
+            expired(wallet(), "nothing"),
+        ];
+        each_ends_as_promised(&app, cases).await;
+        let (id, url) = asked(&app.api, card("tok_3ds_too_late")).await;
+        Shopper::new().choose(&url, "approve").await;
+        becomes(&app.api, id, "failed").await;
+        assert_eq!(app.standing_charges(id).await, 0);
+        eventually("the late approval is noted", || async {
+            app.api
+                .history(id)
+                .await
+                .last()
+                .is_some_and(|last| last == "late_approval")
+        })
+        .await;
     })
     .await;
 }
@@ -178,9 +237,13 @@ async fn a_new_card_first_closes_the_attempt_that_can_still_be_approved() {
             (&json!("succeeded"), &json!(2))
         );
         assert_eq!(paid["payment_method"]["last4"], "4242");
-        // The other tab approves now: it is too late.
-        let late = shopper.choose(&url, "approve").await;
-        assert_eq!(late.state(), "over");
+        // The other tab approves now, again and again: it is too late.
+        for _ in 0..3 {
+            let late = shopper.choose(&url, "approve").await;
+            assert_eq!(late.state(), "over");
+        }
+        let now = api.get(&format!("/payments/{id}")).await;
+        assert_eq!(now["updated_at"], paid["updated_at"]);
         assert_eq!(app.standing_charges(id).await, 1);
         let expected = [
             "accepted",

@@ -28,7 +28,7 @@ async fn an_attempt_that_another_card_replaced_needs_no_outcome() {
 
 #[tokio::test]
 async fn a_payment_that_waits_for_its_shopper_is_watched_and_has_no_card() {
-    let waits = "UPDATE payments SET status = 'processing', stage = 'requires_action', sealed_card = 'x',
+    let waits = "UPDATE payments SET status = 'processing', stage = 'requires_action', sealed_card = X'00',
                  authorization_code = NULL WHERE id = 3;
                  UPDATE payment_events SET kind = 'requires_action' WHERE payment_id = 3 AND kind = 'succeeded';";
     let expected = [("rescue", "3"), ("cards_erased", "3")];
