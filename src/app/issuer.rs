@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::config::IssuerSettings;
 use crate::processors::Processor;
+use crate::processors::simulated::shopper::TURNS;
 use crate::processors::simulated::{Latency, Ledger, Options, Shoppers, SimulatedIssuer};
 use crate::store::Store;
 use crate::store::batch::Limits;
@@ -40,6 +43,7 @@ pub(super) fn simulated_issuer(
         public_url,
         life: settings.action_life,
         now: options.now,
+        turns: Arc::new(Semaphore::new(TURNS)),
     });
     let issuer = SimulatedIssuer::new(options, ledger);
     let issuer = match shoppers.clone() {

@@ -56,6 +56,7 @@ pub async fn show(
     let words = negotiation::language(&headers).words();
     let shown = async {
         let shoppers = shoppers(&api, &secret)?;
+        let _turn = shoppers.turn().await.ok_or_else(too_many)?;
         let page = shoppers.page(&secret).await.map_err(unavailable)?;
         let page = page.ok_or_else(unknown)?;
         Ok(ShopperView::new(&page, words).into_response())
@@ -88,6 +89,7 @@ pub async fn choose(
             let sentence = "choice must be approve, decline, another or expire.";
             return Err(Problem::new(Kind::BadRequest, sentence));
         };
+        let _turn = shoppers.turn().await.ok_or_else(too_many)?;
         let done = shoppers.choose(&secret, choice).await;
         let (page, told) = done.map_err(unavailable)?.ok_or_else(unknown)?;
         tell(&api, &page, told).await;
@@ -137,6 +139,11 @@ fn shoppers<'a>(api: &'a Api, secret: &str) -> Result<&'a Shoppers, Problem> {
 
 fn unknown() -> Problem {
     Problem::new(Kind::NotFound, "There is no such page.")
+}
+
+fn too_many() -> Problem {
+    let sentence = "Too many of these pages are requested at the same time; try again in a moment.";
+    Problem::new(Kind::Overloaded, sentence)
 }
 
 fn unavailable(error: StoreError) -> Problem {

@@ -4,9 +4,11 @@
 //! two tabs, a double click, or a link that is opened next week never charge twice, and never after the attempt was closed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::distr::{Alphanumeric, SampleString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cards::{self, AfterApproval, Behaviour};
 use super::ledger::{Ledger, Standing};
@@ -14,6 +16,12 @@ use crate::domain::{ActionAnswer, Answer, DeclineCode, Timestamp};
 use crate::processors::AttemptKey;
 use crate::store::rows::{IssuerAction, LedgerLine};
 use crate::store::{Store, StoreError};
+
+/// How many requests for pages are answered at the same time.
+pub const TURNS: usize = 16;
+
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the pages are, below `PUBLIC_URL`.
 pub const PAGES: &str = "simulator/actions";
@@ -35,6 +43,9 @@ pub struct Shoppers {
     pub life: Duration,
     /// The clock.
     pub now: fn() -> Timestamp,
+    /// One for each request that is answered at the same time: the pages need no key, and a flood of requests must not take
+    /// the database from payments.
+    pub turns: Arc<Semaphore>,
 }
 
 /// What a shopper chooses.
@@ -145,6 +156,12 @@ impl Shoppers {
             },
             _ => ActionAnswer::Waiting,
         })
+    }
+
+    /// A turn for a request; none if there are too many.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        tokio::time::timeout(PATIENCE, turn).await.ok()?.ok()
     }
 
     /// The page with this secret.
