@@ -8,6 +8,7 @@ use futures::future::join_all;
 use super::accept::AcceptOutcome;
 use super::advance::Advanced;
 use super::apply::Advance;
+use super::claim::Claim;
 use super::commands::Commands;
 use super::draft::NewPayment;
 use super::hand_over::HandedOver;
@@ -21,8 +22,8 @@ use crate::broker::{Exchange, Properties};
 use crate::domain::CaptureMethod;
 use crate::domain::Origin;
 use crate::domain::{
-    Answer, Brand, ClientName, Currency, Expiration, Funding, Metadata, Money, OrderId, Trigger,
-    UserId,
+    ActionAnswer, Answer, AttemptCloseAnswer, Brand, ClientName, Currency, EventKind, Expiration,
+    Funding, Metadata, Money, OrderId, Trigger, UserId,
 };
 use crate::domain::{CardSummary, PaymentId};
 use crate::payments::outgoing::Outgoing;
@@ -31,6 +32,7 @@ use crate::store::ids::IdSpace;
 use crate::store::rows::OutboxId;
 use crate::store::rows::{Idempotency, TokenId};
 use crate::vault::SealedCard;
+use crate::wire::work::WorkMessage;
 use uuid::Uuid;
 
 struct Place {
@@ -274,4 +276,70 @@ async fn duplicates_in_one_batch_get_the_first_payment_and_use_no_token() {
         let row = place.database.card_token(&token).await.unwrap().unwrap();
         assert_eq!(row.used_by, Some(PaymentId(user)));
     }
+}
+
+/// The rescue of a payment that needs its shopper: whether it would find it in two hours.
+async fn is_watched(place: &Place, id: i64) -> bool {
+    let mut tx = place.database.begin().await.unwrap();
+    let later = tx.now() + Duration::from_secs(7200);
+    let due = tx.due_capture_checks(later, 10).await.unwrap();
+    due.contains(&PaymentId(id))
+}
+
+#[tokio::test]
+async fn a_payment_that_needs_its_shopper_stays_watched_whatever_happens() {
+    let place = Place::new().await;
+    let commands = place.commands.clone();
+    commands.accept(payment(1, None, None)).await.unwrap();
+    let required = Trigger::Answered {
+        asked: (1, 1),
+        answer: Answer::ActionRequired {
+            url: "https://issuer.example/".to_owned(),
+            expires_at: time::macros::datetime!(2099-01-01 00:00 UTC),
+        },
+        max_tries: 5,
+    };
+    commands.record(advance(1, required)).await.unwrap();
+    assert!(is_watched(&place, 1).await, "asked");
+    let waiting = Trigger::ActionAnswered {
+        asked: (1, 2),
+        answer: ActionAnswer::Waiting,
+        expired: false,
+    };
+    commands.record(advance(1, waiting)).await.unwrap();
+    assert!(is_watched(&place, 1).await, "asked again");
+    commands
+        .shopper_returned((PaymentId(1), 1), false)
+        .await
+        .unwrap();
+    assert!(is_watched(&place, 1).await, "the shopper is back");
+    commands.advance(advance(1, Trigger::Cancel)).await.unwrap();
+    assert!(is_watched(&place, 1).await, "being closed");
+    let work = WorkMessage {
+        payment_id: PaymentId(1),
+        attempt: 1,
+        try_number: 5,
+    };
+    let claimed = commands.claim(work).await.unwrap();
+    assert!(matches!(claimed, Claim::Taken(_)), "{claimed:?}");
+    for _ in 0..2 {
+        commands
+            .shopper_returned((PaymentId(1), 1), true)
+            .await
+            .unwrap();
+        assert!(is_watched(&place, 1).await, "approved too late");
+    }
+    let closed = Trigger::AttemptClosed {
+        asked: (1, 5),
+        answer: AttemptCloseAnswer::Closed,
+    };
+    let moved = commands.record(advance(1, closed)).await.unwrap();
+    assert!(matches!(moved, Advanced::Moved(_)), "{moved:?}");
+    assert!(!is_watched(&place, 1).await, "canceled");
+    let history = place.database.events(PaymentId(1)).await.unwrap();
+    let late = history
+        .iter()
+        .filter(|event| event.kind == EventKind::LateApproval);
+    assert_eq!(late.count(), 1);
+    assert!(history.is_sorted_by_key(|event| event.at));
 }

@@ -12,9 +12,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::texts::Words;
-use super::{amount, date, negotiation, origin, varied, view};
-use crate::http::Api;
+use super::{amount, date, form, negotiation, origin, varied, view};
+use crate::domain::Payment;
 use crate::http::problem::{Kind, Problem};
+use crate::http::{Api, wait};
 use crate::processors::simulated::{Choice, PageState, ShopperPage, Shoppers, Told};
 use crate::store::StoreError;
 
@@ -82,6 +83,10 @@ pub async fn choose(
             return Err(Problem::new(Kind::CrossSite, sentence));
         }
         let shoppers = shoppers(&api, &secret)?;
+        if !form::is_form(&headers) {
+            let sentence = "The choice must be sent as application/x-www-form-urlencoded.";
+            return Err(Problem::new(Kind::UnsupportedMediaType, sentence));
+        }
         let mut fields = form_urlencoded::parse(&body);
         let choice = fields.find(|(name, _)| name == "choice");
         let choice = choice.and_then(|(_, value)| Choice::parse(&value));
@@ -89,10 +94,14 @@ pub async fn choose(
             let sentence = "choice must be approve, decline, another or expire.";
             return Err(Problem::new(Kind::BadRequest, sentence));
         };
-        let _turn = shoppers.turn().await.ok_or_else(too_many)?;
+        let turn = shoppers.turn().await.ok_or_else(too_many)?;
         let done = shoppers.choose(&secret, choice).await;
         let (page, told) = done.map_err(unavailable)?.ok_or_else(unknown)?;
         tell(&api, &page, told).await;
+        drop(turn);
+        if let Told::Times(_) = told {
+            settle(&api, shoppers, &page).await;
+        }
         Ok(ShopperView::new(&page, words).after_post().into_response())
     };
     varied(
@@ -128,6 +137,21 @@ async fn tell(api: &Arc<Api>, page: &ShopperPage, told: Told) {
             tracing::warn!(payment.id = of.0.0, %error, "a shopper is back, and the processor will be asked later");
         }
     }
+}
+
+/// Waits for what the choice led to, so that the payment page, to which the browser goes next, shows it.
+async fn settle(api: &Api, shoppers: &Shoppers, page: &ShopperPage) {
+    let id = page.action.payment;
+    let read = async || {
+        let stored = shoppers.database.payment(id).await?;
+        Ok::<_, StoreError>(stored.map(|stored| stored.payment))
+    };
+    let Ok(Some(payment)) = read().await else {
+        return;
+    };
+    let is_over =
+        |payment: &Payment| Some(payment.attempt) != page.attempt() || !payment.status.has_a_try();
+    wait::until(&api.waiters, payment, (api.process_wait, is_over), read).await;
 }
 
 fn shoppers<'a>(api: &'a Api, secret: &str) -> Result<&'a Shoppers, Problem> {

@@ -45,6 +45,7 @@ pub struct Words {
     pub back_to_shop: &'static str,
     pub approve: &'static str,
     pub wallet: &'static str,
+    pub update: &'static str,
     pub other_method: &'static str,
     pub refunded: &'static str,
 }
@@ -77,6 +78,7 @@ const ENGLISH: Words = Words {
     back_to_shop: "Back to the shop",
     approve: "Approve the payment",
     wallet: "Pay with a wallet",
+    update: "Already approved? Update this page",
     other_method: "Or pay in another way:",
     refunded: "Refunded",
 };
@@ -109,6 +111,7 @@ const FRENCH: Words = Words {
     back_to_shop: "Retour à la boutique",
     approve: "Approuver le paiement",
     wallet: "Payer avec un portefeuille",
+    update: "Déjà approuvé ? Mettre cette page à jour",
     other_method: "Ou payez autrement :",
     refunded: "Remboursé",
 };
@@ -172,16 +175,16 @@ impl Words {
         let (english, french) = match (status, why.map(DeclineCode::as_str)) {
             (S::RequiresPaymentMethod, _) => return None,
             (S::Processing, _) => (
-                "The card is being checked. This page renews itself; you do not have to pay again.",
-                "La carte est en cours de vérification. Cette page se met à jour ; ne payez pas une seconde fois.",
+                "The payment is being checked. This page renews itself; you do not have to pay again.",
+                "Le paiement est en cours de vérification. Cette page se met à jour ; ne payez pas une seconde fois.",
             ),
             (S::RequiresAction, _) => (
                 "You have to approve this payment on another page. Nothing is charged before.",
                 "Vous devez approuver ce paiement sur une autre page. Rien n’est débité avant.",
             ),
             (S::RequiresCapture, _) => (
-                "Thank you: the amount is reserved on your card. It is charged when your order is completed.",
-                "Merci : le montant est réservé sur votre carte. Il sera débité lorsque votre commande sera finalisée.",
+                "Thank you: the amount is reserved. It is charged when your order is completed.",
+                "Merci : le montant est réservé. Il sera débité lorsque votre commande sera finalisée.",
             ),
             (S::Succeeded, _) => (
                 "Thank you: the payment has been made.",

@@ -89,15 +89,12 @@ impl PaymentView {
             let date = date::written(payment.updated_at, words.language);
             (date, reference.unwrap_or_else(|| payment.id.to_string()))
         });
-        // A shopper who has approved in another tab sees it here.
-        let processing = payment.status.has_a_try();
+        // While there is a form, the page does not renew itself: what is typed would be lost.
+        let processing = payment.status == PaymentStatus::Processing;
         Self {
             words,
             nonce: nonce(),
-            refresh: match payment.status {
-                PaymentStatus::RequiresAction => Some("10".to_owned()),
-                _ => processing.then(|| "2".to_owned()),
-            },
+            refresh: processing.then(|| "2".to_owned()),
             id: payment.id.0,
             shop,
             return_url: payment

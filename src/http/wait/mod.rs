@@ -170,14 +170,28 @@ impl Drop for Waiter {
 /// wait ends: the caller can still be told that the payment was accepted.
 pub async fn for_outcome<E, R>(
     waiters: &Arc<Waiters>,
-    mut payment: Payment,
+    payment: Payment,
     longest: Duration,
     read: impl Fn() -> R,
 ) -> Payment
 where
     R: Future<Output = Result<Option<Payment>, E>>,
 {
-    if payment.status != PaymentStatus::Processing || longest.is_zero() {
+    let is_over = |payment: &Payment| payment.status != PaymentStatus::Processing;
+    until(waiters, payment, (longest, is_over), read).await
+}
+
+/// The same, until a condition holds.
+pub async fn until<E, R>(
+    waiters: &Arc<Waiters>,
+    mut payment: Payment,
+    (longest, is_over): (Duration, impl Fn(&Payment) -> bool),
+    read: impl Fn() -> R,
+) -> Payment
+where
+    R: Future<Output = Result<Option<Payment>, E>>,
+{
+    if is_over(&payment) || longest.is_zero() {
         return payment;
     }
     let deadline = Instant::now() + longest;
@@ -192,7 +206,7 @@ where
                 Ok(Some(read)) => payment = read,
                 Ok(None) | Err(_) => return payment,
             }
-            if payment.status != PaymentStatus::Processing || !time_is_left {
+            if is_over(&payment) || !time_is_left {
                 return payment;
             }
             time_is_left = matches!(timeout_at(deadline, waiter.woken()).await, Ok(Woken::Hint));

@@ -118,6 +118,10 @@ pub(in crate::payments) async fn shopper_returned(
         row.claimed_until = None;
         locked.dispatch_authorization(payment);
     } else if late {
+        if row.payment.status.has_a_try() && row.payment.funds.operation.is_none() {
+            // The row does not hold the check of a payment that is kept apart: it must stay watched.
+            row.check_at = Some(locked.now + leases.check);
+        }
         if let Some(noted) = late_approval(row, attempt, (event, locked.now)) {
             locked.events.push(noted);
             locked.moved_payments.push(payment);
@@ -126,18 +130,16 @@ pub(in crate::payments) async fn shopper_returned(
     locked.write(tx, &[]).await
 }
 
-/// The event of an approval that came too late, once for a payment. The payment itself does not change.
+/// The event of an approval that came too late, once for an action.
 fn late_approval(
     row: &mut StoredPayment,
     attempt: u32,
     (id, now): (EventId, Timestamp),
 ) -> Option<Event> {
-    let changed_at = row.payment.updated_at;
     let action = row.payment.action.as_mut()?;
     if std::mem::replace(&mut action.late, true) {
         return None;
     }
     let noted = next_event(row, EventKind::LateApproval, None, (id, now));
-    row.payment.updated_at = changed_at;
     Some(Event { attempt, ..noted })
 }

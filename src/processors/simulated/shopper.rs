@@ -127,10 +127,11 @@ impl Shoppers {
             held: wanted.held,
             test_card: wanted.test_card.map(str::to_owned),
             return_to: return_to.to_owned(),
-            expires_at: (self.now)() + self.life,
+            expires_at: (self.now)(),
             answer: None,
         };
-        let opened = self.database.open_issuer_action(&action).await?;
+        let opened = self.database.open_issuer_action(&action, self.life);
+        let opened = opened.await?;
         Ok(Answer::ActionRequired {
             url: format!("{base}/{PAGES}/{}", opened.secret),
             expires_at: opened.expires_at,

@@ -1,5 +1,7 @@
 //! Table `issuer_actions`: the pages on which shoppers approve attempts at the simulated issuer.
 
+use std::time::Duration;
+
 use sqlx::FromRow;
 use time::PrimitiveDateTime;
 
@@ -83,10 +85,12 @@ impl TryFrom<Record> for IssuerAction {
 }
 
 impl Store {
-    /// Adds an action, unless its key has one already; returns the one that it has.
+    /// Adds an action that can be used for so long by the database's clock, unless its key has one already; returns the one
+    /// that it has.
     pub async fn open_issuer_action(
         &self,
         action: &IssuerAction,
+        life: Duration,
     ) -> Result<IssuerAction, StoreError> {
         if let Some(existing) = self.issuer_action_of(&action.key).await? {
             return Ok(existing);
@@ -101,7 +105,7 @@ impl Store {
             action.held.into(),
             action.test_card.as_deref().into(),
             action.return_to.as_str().into(),
-            action.expires_at.into(),
+            (tx.now() + life).into(),
             action.key.as_str().into(),
         ];
         // Two calls at the same moment: the second finds the first one's row, or fails and is repeated.

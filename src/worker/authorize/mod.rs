@@ -169,9 +169,12 @@ fn return_to(stored: &StoredPayment, public_url: Option<&str>) -> Option<String>
     let id = stored.payment.id;
     match &stored.payment.return_url {
         Some(url) => {
-            let url = url.as_str();
-            let separator = if url.contains('?') { '&' } else { '?' };
-            Some(format!("{url}{separator}payment_id={id}"))
+            let (address, query) = url.as_str().split_once('?').unwrap_or((url.as_str(), ""));
+            // Whoever reads the first one gets ours, too.
+            let own = |pair: &&str| !pair.is_empty() && !pair.starts_with("payment_id=");
+            let id = format!("payment_id={id}");
+            let pairs: Vec<&str> = query.split('&').filter(own).chain([&*id]).collect();
+            Some(format!("{address}?{}", pairs.join("&")))
         }
         None => public_url.map(|base| format!("{base}/payments/process/{id}")),
     }

@@ -111,6 +111,14 @@ impl Api {
         }
     }
 
+    /// The same instance, called without a key.
+    pub fn without_key(&self) -> Self {
+        Self {
+            key: None,
+            ..self.clone()
+        }
+    }
+
     /// The host and port that it listens on.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")

@@ -242,8 +242,6 @@ async fn a_new_card_first_closes_the_attempt_that_can_still_be_approved() {
             let late = shopper.choose(&url, "approve").await;
             assert_eq!(late.state(), "over");
         }
-        let now = api.get(&format!("/payments/{id}")).await;
-        assert_eq!(now["updated_at"], paid["updated_at"]);
         assert_eq!(app.standing_charges(id).await, 1);
         let expected = [
             "accepted",
@@ -413,6 +411,7 @@ async fn the_shopper_comes_back_to_the_shop_with_the_payments_id_and_no_status()
         for (given, separator) in [
             ("https://shop.example/done", '?'),
             ("https://shop.example/done?lang=fr", '&'),
+            ("https://shop.example/done?payment_id=7&payment_id=8", '?'),
         ] {
             let mut order = card("tok_3ds");
             order["return_url"] = given.into();
@@ -420,7 +419,8 @@ async fn the_shopper_comes_back_to_the_shop_with_the_payments_id_and_no_status()
             let page = shopper.choose(&url, "approve").await;
             // Askama escapes the ampersand.
             let leads_to = page.leads_to().unwrap().replace("&#38;", "&");
-            assert_eq!(leads_to, format!("{given}{separator}payment_id={id}"));
+            let kept = given.split("?payment_id").next().unwrap();
+            assert_eq!(leads_to, format!("{kept}{separator}payment_id={id}"));
         }
         let (id, url) = asked(api, wallet()).await;
         let page = shopper.choose(&url, "approve").await;
@@ -471,6 +471,9 @@ async fn forged_links_and_foreign_forms_are_refused() {
             );
         }
         assert_eq!(shopper.choose(&url, "refund").await.status, 400);
+        let typed = shopper.0.post(&url).header(CONTENT_TYPE, "text/plain");
+        let typed = typed.body("choice=approve").send().await.unwrap();
+        assert_eq!(typed.status().as_u16(), 415);
         for header in [
             ("sec-fetch-site", "cross-site"),
             ("origin", "https://evil.example"),

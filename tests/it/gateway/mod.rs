@@ -9,3 +9,5 @@ mod page;
 mod passes;
 mod routes;
 mod stand_in;
+
+pub use stand_in::StandIn;

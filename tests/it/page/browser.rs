@@ -107,6 +107,31 @@ impl Browser {
         self.post("/refresh", json!({})).await;
     }
 
+    /// The browser's own button.
+    pub async fn back(&self) {
+        self.post("/back", json!({})).await;
+    }
+
+    /// Opens a tab and goes to it. Returns the one that was open before, for [`Self::go_to_tab`].
+    pub async fn open_tab(&self) -> String {
+        let before = text(self.get("/window").await);
+        let opened = self.post("/window/new", json!({ "type": "tab" })).await;
+        self.go_to_tab(&text(opened["handle"].clone())).await;
+        before
+    }
+
+    pub async fn go_to_tab(&self, handle: &str) {
+        self.post("/window", json!({ "handle": handle })).await;
+    }
+
+    /// Closes this tab and goes to another.
+    pub async fn close_tab(&self, other: &str) {
+        self.ask(Method::DELETE, "/window", &Value::Null)
+            .await
+            .unwrap();
+        self.go_to_tab(other).await;
+    }
+
     pub async fn address(&self) -> String {
         text(self.get("/url").await)
     }
@@ -220,6 +245,14 @@ impl Browser {
         .await;
     }
 
+    /// Presses a key of the standard's own range, such as Tab, wherever the keyboard is.
+    pub async fn press(&self, key: &str) {
+        let strokes = ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key }));
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.post("/actions", json!({ "actions": [keyboard] }))
+            .await;
+    }
+
     /// Waits until an element says this; the page may change meanwhile.
     pub async fn until(&self, selector: &str, expected: &str) {
         let deadline = Instant::now() + LIMIT;
@@ -251,6 +284,22 @@ impl Browser {
         let deadline = Instant::now() + LIMIT;
         while self.find(selector).await.is_some() != there {
             assert!(Instant::now() < deadline, "{selector} there: {}", !there);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the browser is at this address.
+    pub async fn until_at(&self, expected: &str) {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let address = self.address().await;
+            if address == expected {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it is not at {expected} but at {address}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

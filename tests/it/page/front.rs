@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
-use axum::http::{HeaderMap, Method, Response};
+use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::routing::{MethodFilter, on};
 use tokio::net::TcpListener;
 
@@ -19,7 +18,8 @@ const CONFIGURATION: &str = include_str!("../../../krakend.json");
 
 pub struct Front {
     address: SocketAddr,
-    posts: Arc<AtomicU32>,
+    /// The requests so far, as `GET /path`.
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 /// One endpoint of krakend.json with the service behind it.
@@ -30,28 +30,37 @@ struct Route {
     path: String,
     /// Those that are let through.
     headers: Vec<String>,
+    /// Whether the service gets the client's key.
+    has_key: bool,
 }
 
 impl Front {
     pub async fn start(service: &Api) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(listener, service)
+    }
+
+    /// On an address that the service has to know before it starts, see [`public_url`].
+    pub fn start_on(listener: TcpListener, service: &Api) -> Self {
         let address = listener.local_addr().unwrap();
-        let posts = Arc::new(AtomicU32::new(0));
+        let lines = Arc::new(Mutex::new(Vec::new()));
         let mut router = Router::new();
         for route in routes() {
-            let (service, counted) = (service.clone(), Arc::clone(&posts));
+            let (service, noted) = (service.clone(), Arc::clone(&lines));
             let filter = MethodFilter::try_from(route.method.clone()).unwrap();
             let endpoint = route.endpoint.clone();
             let forward = async move |Path(values): Path<HashMap<String, String>>,
+                                      uri: Uri,
                                       headers: HeaderMap,
                                       body: Bytes| {
-                counted.fetch_add(u32::from(route.method == Method::POST), Ordering::SeqCst);
+                let line = format!("{} {uri}", route.method);
+                noted.lock().unwrap().push(line);
                 route.forward(&service, &values, &headers, body).await
             };
             router = router.route(&endpoint, on(filter, forward));
         }
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, posts }
+        Self { address, lines }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -64,9 +73,26 @@ impl Front {
     }
 
     /// What was posted so far.
-    pub fn posts(&self) -> u32 {
-        self.posts.load(Ordering::SeqCst)
+    pub fn posts(&self) -> usize {
+        self.count(|line| line.starts_with("POST "))
     }
+
+    /// How often the page of this payment was loaded, not counting forms.
+    pub fn views(&self, id: i64) -> usize {
+        let view = format!("GET /payments-api/payments/process/{id}");
+        self.count(|line| line == view)
+    }
+
+    fn count(&self, fits: impl Fn(&str) -> bool) -> usize {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().filter(|line| fits(line)).count()
+    }
+}
+
+/// `PUBLIC_URL` of a service behind a gateway that listens there.
+pub fn public_url(listener: &TcpListener) -> String {
+    let address = listener.local_addr().unwrap();
+    format!("http://{address}/payments-api")
 }
 
 impl Route {
@@ -82,6 +108,10 @@ impl Route {
             .fold(self.path.clone(), |path, (name, value)| {
                 path.replace(&format!("{{{name}}}"), value)
             });
+        let service = match self.has_key {
+            true => service.clone(),
+            false => service.without_key(),
+        };
         let mut request = service.request(self.method.clone(), &path).body(body);
         for name in &self.headers {
             if let Some(value) = headers.get(name) {
@@ -121,6 +151,7 @@ fn routes() -> Vec<Route> {
                 headers: headers
                     .map(|name| name.trim().trim_matches('"').to_owned())
                     .collect(),
+                has_key: text.contains("STORE_MANAGER_API_KEY"),
             }
         });
     routes.collect()

@@ -6,6 +6,7 @@ mod front;
 mod operators;
 mod operators_data;
 mod shopper;
+mod shoppers;
 
 pub use front::Front;
 pub use shopper::{declined_then_paid, pays_in_french};
@@ -51,7 +52,7 @@ async fn a_shopper_who_has_paid_gets_a_receipt_and_a_link_back_to_the_shop() {
     ] {
         browser.write(field, text).await;
     }
-    browser.click("button").await;
+    browser.click("#pay").await;
     browser.until("#state", "Paid").await;
     assert_eq!(browser.text("#back").await, "Back to The Store");
     assert_eq!(

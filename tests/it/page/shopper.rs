@@ -19,7 +19,7 @@ pub async fn declined_then_paid(browser: &Browser, link: &str) {
     browser.picture("payment-page-en.png").await;
 
     fill(browser, "4242 4242", "01/30", "123").await;
-    browser.click("button").await;
+    browser.click("#pay").await;
     browser
         .until("#number-fault", "The card number has 12 to 19 digits.")
         .await;
@@ -39,14 +39,14 @@ pub async fn declined_then_paid(browser: &Browser, link: &str) {
         browser.clear(field).await;
     }
     fill(browser, "4000 0000 0000 9995", "01 / 30", "123").await;
-    browser.click("button").await;
+    browser.click("#pay").await;
     browser.until("#state", "Declined").await;
     browser.until("[role=status]", "There is not enough money on the card. Nothing has been charged: you can use another one.").await;
 
     // The answer to the form goes on to the payment's page, which has a form again.
     browser.until_there("#number", true).await;
     fill(browser, "4242 4242 4242 4242", "01/2030", "123").await;
-    browser.click("button").await;
+    browser.click("#pay").await;
     browser.until("#state", "Paid").await;
     browser.until_there("a", false).await;
     assert!(browser.find("form").await.is_none());
@@ -64,7 +64,7 @@ pub async fn pays_in_french(browser: &Browser, link: &str) {
     browser.click("summary").await;
     browser.picture("payment-page-fr.png").await;
     fill(browser, "5555 5555 5555 4444", "01/30", "123").await;
-    browser.double_click("button").await;
+    browser.double_click("#pay").await;
     browser.until("#state", "Payé").await;
     browser
         .until("[role=status]", "Merci : le paiement est effectué.")
@@ -83,7 +83,7 @@ async fn is_usable_on_a_phone(browser: &Browser) {
     assert_eq!(browser.css("main", "max-width").await, "448px");
     assert!(browser.scroll_width().await <= PHONE.0);
     if browser.find("form").await.is_some() {
-        assert!(browser.height("button").await >= 44.0);
+        assert!(browser.height("#pay").await >= 44.0);
     }
     assert_eq!(browser.accessibility_findings().await, [""; 0]);
 }
