@@ -1,6 +1,6 @@
 //! Every test card that needs its shopper ends as its description promises.
 
-use payment_service::processors::simulated::{AfterApproval, Behaviour, TEST_CARDS, TestCard};
+use payment_service::processors::simulated::{Behaviour, TEST_CARDS, TestCard};
 
 use super::Checkout;
 use super::walk::{ENGLISH, Method, Walk};
@@ -13,46 +13,57 @@ const NO_REASON: &str =
     "The bank has declined the card. Nothing has been charged: you can use another one.";
 const CLOSE_IT: &str = "You have approved. You can close this page; the shop will find out.";
 
-/// The cards, each with what follows the approval.
-fn cards() -> impl Iterator<Item = (&'static TestCard, AfterApproval)> {
-    TEST_CARDS.iter().filter_map(|card| match card.behaviour {
-        Behaviour::NeedsShopper(after) => Some((card, after)),
-        _ => None,
-    })
+/// What the payment page says after the approval, and how many charges stand.
+type End = (&'static str, &'static str, usize);
+
+const PAID: End = (ENGLISH.paid, ENGLISH.thanks, 1);
+
+const ENDS: [(&str, End); 7] = [
+    ("tok_3ds", PAID),
+    ("tok_3ds_always", PAID),
+    ("tok_3ds_insufficient_funds", ("Declined", NO_MONEY, 0)),
+    ("tok_3ds_declined", ("Declined", NO_REASON, 0)),
+    (TAB_CLOSED, PAID),
+    ("tok_3ds_told_twice", PAID),
+    (TOO_LATE, (ENGLISH.failed, ENGLISH.too_late, 0)),
+];
+
+const TAB_CLOSED: &str = "tok_3ds_tab_closed";
+/// Has a test of its own.
+const TOO_LATE: &str = "tok_3ds_too_late";
+
+fn card(token: &str) -> &'static TestCard {
+    let card = TEST_CARDS.iter().find(|card| card.token == token);
+    card.expect("a test card")
+}
+
+#[test]
+fn the_end_of_every_card_that_needs_its_shopper_is_known() {
+    let needs = |card: &&TestCard| matches!(card.behaviour, Behaviour::NeedsShopper(_));
+    let cards = TEST_CARDS.iter().filter(needs).map(|card| card.token);
+    let known = ENDS.map(|(token, _)| token);
+    assert_eq!(cards.collect::<Vec<_>>(), known);
 }
 
 #[tokio::test]
 async fn each_card_that_needs_its_shopper_ends_as_promised() {
     let checkout = Checkout::start().await;
     let walk = Walk::start(&checkout, &ENGLISH, PHONE).await;
-    let mut walked = 0;
-    for (card, after) in cards() {
-        let (state, explanation, charges) = match after {
-            // Has a test of its own.
-            AfterApproval::ChargeTooLate => continue,
-            AfterApproval::Decline("insufficient_funds") => ("Declined", NO_MONEY, 0),
-            AfterApproval::Decline(_) => ("Declined", NO_REASON, 0),
-            AfterApproval::Charge
-            | AfterApproval::ChargeToldTwice
-            | AfterApproval::ChargeUntold => ("Paid", ENGLISH.thanks, 1),
-        };
+    for (token, (state, explanation, charges)) in ENDS {
+        if token == TOO_LATE {
+            continue;
+        }
         let id = checkout.api.create(7).await;
-        walk.to_the_issuer(id, Method::Card(card.number)).await;
+        walk.to_the_issuer(id, Method::Card(card(token).number))
+            .await;
         walk.choose("approve").await;
-        if after == AfterApproval::ChargeUntold {
+        if token == TAB_CLOSED {
             closes_the_tab(&walk, id).await;
         }
         let payable = walk.comes_back(id, state, explanation).await;
-        assert_eq!(payable, charges == 0, "{}", card.token);
-        assert_eq!(
-            checkout.app.standing_charges(id).await,
-            charges,
-            "{}",
-            card.token
-        );
-        walked += 1;
+        assert_eq!(payable, charges == 0, "{token}");
+        assert_eq!(checkout.app.standing_charges(id).await, charges, "{token}");
     }
-    assert_eq!(walked, 6);
     walk.browser.close().await;
     checkout.finish().await;
 }
@@ -75,10 +86,9 @@ async fn an_approval_that_arrives_too_late_charges_nothing() {
     let setup = Setup::new().with("ISSUER_ACTION_LIFE", "8s");
     let checkout = Checkout::start_with(setup).await;
     let walk = Walk::start(&checkout, &ENGLISH, PHONE).await;
-    let late = cards().find(|(_, after)| *after == AfterApproval::ChargeTooLate);
-    let (card, _) = late.expect("the card");
     let id = checkout.api.create(7).await;
-    walk.to_the_issuer(id, Method::Card(card.number)).await;
+    walk.to_the_issuer(id, Method::Card(card(TOO_LATE).number))
+        .await;
     walk.choose("approve").await;
     // The approval is under way.
     let browser = &walk.browser;
