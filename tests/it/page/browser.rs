@@ -206,9 +206,7 @@ impl Browser {
     }
 
     pub async fn click(&self, selector: &str) {
-        let element = self.element(selector).await;
-        self.post(&format!("/element/{element}/click"), json!({}))
-            .await;
+        self.on(selector, Method::POST, "click", &json!({})).await;
     }
 
     pub async fn double_click(&self, selector: &str) {
@@ -225,9 +223,7 @@ impl Browser {
 
     /// Empties a field.
     pub async fn clear(&self, selector: &str) {
-        let element = self.element(selector).await;
-        self.post(&format!("/element/{element}/clear"), json!({}))
-            .await;
+        self.on(selector, Method::POST, "clear", &json!({})).await;
     }
 
     /// What is in a field now, whoever wrote it.
@@ -237,12 +233,8 @@ impl Browser {
     }
 
     pub async fn write(&self, selector: &str, keys: &str) {
-        let element = self.element(selector).await;
-        self.post(
-            &format!("/element/{element}/value"),
-            json!({ "text": keys }),
-        )
-        .await;
+        let typed = json!({ "text": keys });
+        self.on(selector, Method::POST, "value", &typed).await;
     }
 
     /// Presses a key of the standard's own range, such as Tab, wherever the keyboard is.
@@ -323,8 +315,21 @@ impl Browser {
     }
 
     async fn of(&self, selector: &str, what: &str) -> Value {
-        let element = self.element(selector).await;
-        self.get(&format!("/element/{element}/{what}")).await
+        self.on(selector, Method::GET, what, &Value::Null).await
+    }
+
+    /// A command about an element. If the page replaces it after it was found, nothing was done, and the new one is found.
+    async fn on(&self, selector: &str, method: Method, what: &str, body: &Value) -> Value {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let element = self.element(selector).await;
+            let path = format!("/element/{element}/{what}");
+            match self.ask(method.clone(), &path, body).await {
+                Ok(value) => return value,
+                Err(error) if error.contains("stale element") && Instant::now() < deadline => {}
+                Err(error) => panic!("{selector}: {error}"),
+            }
+        }
     }
 
     async fn get(&self, path: &str) -> Value {
