@@ -9,7 +9,7 @@ fn order(order_id: i64, card: Value) -> Value {
 }
 
 /// The fields of a payment, which are always present.
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 23] = [
     "amount_captured",
     "amount_refunded",
     "attempt",
@@ -23,6 +23,7 @@ const FIELDS: [&str; 22] = [
     "id",
     "is_paid",
     "metadata",
+    "next_action",
     "operation",
     "order_id",
     "payment_id",
