@@ -6,7 +6,9 @@ use payment_service::broker::rabbitmq::{RabbitMq, RabbitMqOptions, parse_urls};
 use payment_service::broker::{Broker as _, ConnectionState};
 use payment_service::store::mysql::parse_url;
 use payment_service::store::{Store, StoreError};
+use tokio::net::TcpStream;
 
+use crate::app::eventually;
 use crate::support::certificates::Certificates;
 use crate::support::servers::{Broker, BrokerOptions, Database, DatabaseOptions};
 
@@ -59,6 +61,11 @@ async fn the_broker_is_trusted_by_its_ca_and_host_name() {
     let server = tokio::task::spawn_blocking(move || Broker::start(&with_tls));
     let server = server.await.unwrap().unwrap();
     let (tls, plain) = (server.tls_port(), server.port());
+    // It listens there a moment after it listens without TLS.
+    eventually("it listens with TLS", || async {
+        TcpStream::connect(("127.0.0.1", tls)).await.is_ok()
+    })
+    .await;
     let reached = async |scheme: &str, host: &str, port: u16, authority: Option<&str>| {
         let url = format!("{scheme}://guest:guest@{host}:{port}/test-0");
         let hosts = parse_urls(&url).unwrap();
