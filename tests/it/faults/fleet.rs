@@ -34,6 +34,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("CHECK_AFTER", "5s"),
     ("CHECK_EVERY", "2s"),
     ("PUBLIC_URL", PUBLIC_URL),
+    // Shoppers who have an hour less from one moment to the next must still be in time.
+    ("ISSUER_ACTION_LIFE", "2h"),
 ];
 
 /// Where nobody listens: the harness knows where the processes do.
