@@ -144,18 +144,26 @@ impl Shoppers {
         key: AttemptKey,
         charged: impl FnOnce() -> String,
     ) -> Result<ActionAnswer, StoreError> {
-        let key = key.to_string();
-        if self.ledger.standing(key.clone()).await? == Standing::Charged {
+        let action = self.database.issuer_action_of(&key.to_string()).await?;
+        let refused = action.filter(|action| {
+            let answer = action.answer.as_deref();
+            answer.is_some_and(|answer| answer != APPROVED)
+        });
+        let standing = match &refused {
+            // Whoever noted the refusal may not have got to the closing.
+            Some(action) => self.ledger.close(line(action)).await?,
+            None => self.ledger.standing(key.to_string()).await?,
+        };
+        if standing == Standing::Charged {
             let authorization_code = charged();
             return Ok(ActionAnswer::Approved { authorization_code });
         }
-        let action = self.database.issuer_action_of(&key).await?;
-        Ok(match action.and_then(|action| action.answer) {
+        Ok(match refused.and_then(|action| action.answer) {
             Some(answer) if answer == EXPIRED => ActionAnswer::Expired,
-            Some(answer) if answer != APPROVED => ActionAnswer::Declined {
+            Some(answer) => ActionAnswer::Declined {
                 code: DeclineCode::new(answer),
             },
-            _ => ActionAnswer::Waiting,
+            None => ActionAnswer::Waiting,
         })
     }
 
@@ -243,11 +251,11 @@ impl Shoppers {
         })
     }
 
-    /// Refuses the attempt for good, unless it is charged.
+    /// Refuses the attempt for good, unless it is charged. The answer is noted before the key is closed: a closed key without
+    /// an answer would leave the service waiting, and an answer without a closed key is closed by [`Self::answer`].
     async fn close(&self, action: &IssuerAction, answer: &str) -> Result<Told, StoreError> {
-        if self.ledger.close(line(action)).await? != Standing::Charged {
-            self.note(action, answer).await?;
-        }
+        self.note(action, answer).await?;
+        self.ledger.close(line(action)).await?;
         Ok(Told::Times(1))
     }
 

@@ -334,6 +334,38 @@ async fn of_many_tabs_one_choice_counts() {
     .await;
 }
 
+/// Table and column that cannot be written, and what the shopper chooses meanwhile.
+const UNWRITABLE: [(&str, &str, &str); 2] = [
+    ("issuer_actions", "answer", "decline"),
+    ("issuer_ledger", "reversed_at", "another"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_is_half_written_is_none_or_is_completed() {
+    run_on(setup(), Backend::Servers, |app| async move {
+        let (api, shopper) = (&app.api, Shopper::new());
+        for (table, column, choice) in UNWRITABLE {
+            let (id, url) = asked(api, wallet()).await;
+            let full = format!(
+                "ALTER TABLE {table} ADD CONSTRAINT full_disk CHECK ({column} IS NULL OR payment_id <> {id})"
+            );
+            app.execute(&full).await;
+            assert!(shopper.choose(&url, choice).await.status >= 500, "{table}");
+            app.execute(&format!("ALTER TABLE {table} DROP CONSTRAINT full_disk"))
+                .await;
+            // Who tried in vain tries again, or does not need to.
+            shopper.choose(&url, choice).await;
+            let refused = becomes(api, id, "declined").await;
+            let code = ["authentication_failed", "abandoned_by_shopper"];
+            let code = code[usize::from(choice == "another")];
+            assert_eq!(refused["decline_code"], code, "{table}");
+            shopper.choose(&url, "approve").await;
+            assert_eq!(app.standing_charges(id).await, 0, "{table}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_approved_payment_can_be_captured_later() {
     on_both(setup(), |app| async move {

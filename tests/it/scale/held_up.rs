@@ -35,7 +35,8 @@ impl Scene {
         let common = [
             PROCESSOR_TIMEOUT,
             ("ISSUER_LATENCY", "0ms"),
-            ("MAX_TRIES", "2"),
+            // A call that a busy machine makes too slow is repeated.
+            ("MAX_TRIES", "4"),
             ("RETRY_INITIAL", "200ms"),
             ("OUTBOX_LEASE", "1s"),
             ("CHECK_AFTER", "1s"),
