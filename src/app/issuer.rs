@@ -1,14 +1,17 @@
-//! Creates the simulated issuer from its settings.
+//! Creates the processors: the simulated issuer, and the platforms of `PROCESSORS_FILE`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::config::IssuerSettings;
+use super::AppError;
+use crate::config::{Config, IssuerSettings};
 use crate::processors::Processor;
+use crate::processors::named::Processors;
 use crate::processors::simulated::shopper::TURNS;
 use crate::processors::simulated::{Latency, Ledger, Options, Shoppers, SimulatedIssuer};
+use crate::processors::stripe::Stripe;
 use crate::store::Store;
 use crate::store::batch::Limits;
 use crate::watchdog::vital::Vital;
@@ -19,13 +22,7 @@ pub(super) fn simulated_issuer(
     public_url: Option<String>,
     database: &Store,
 ) -> (Arc<dyn Processor>, Option<Shoppers>, Vec<Vital>) {
-    let options = Options {
-        latency: Latency {
-            mean: settings.latency,
-            seed: settings.seed,
-        },
-        now: time::OffsetDateTime::now_utc,
-    };
+    let options = options(settings);
     // The ledger's rows are written in groups: otherwise they would be a third of all transactions under load.
     let limits = Limits {
         linger: Duration::from_millis(5),
@@ -51,4 +48,34 @@ pub(super) fn simulated_issuer(
         None => issuer,
     };
     (Arc::new(issuer), shoppers, vitals)
+}
+
+fn options(settings: IssuerSettings) -> Options {
+    Options {
+        latency: Latency {
+            mean: settings.latency,
+            seed: settings.seed,
+        },
+        now: time::OffsetDateTime::now_utc,
+    }
+}
+
+/// All processors, for a command that calls none of them.
+pub(super) fn to_check_with(config: &Config, database: &Store) -> Result<Processors, AppError> {
+    let issuer = SimulatedIssuer::new(options(config.issuer), None);
+    platforms(config, database, Arc::new(issuer))
+}
+
+/// The simulated issuer, and the platforms of `PROCESSORS_FILE`.
+pub(super) fn platforms(
+    config: &Config,
+    database: &Store,
+    cards: Arc<dyn Processor>,
+) -> Result<Processors, AppError> {
+    let mut processors = Processors::new(cards);
+    for account in &config.platforms {
+        let stripe = Stripe::new(account, database.clone()).map_err(AppError::Tls)?;
+        processors = processors.with(&account.name, Arc::new(stripe));
+    }
+    Ok(processors)
 }

@@ -61,6 +61,9 @@ pub enum AppError {
     /// The broker's options cannot be used.
     #[error(transparent)]
     Broker(#[from] crate::broker::BrokerError),
+    /// TLS towards payment platforms cannot be set up.
+    #[error("TLS cannot be used: {0}")]
+    Tls(rustls::Error),
     /// A task that should run until shutdown has ended.
     #[error("the task `{0}` has ended")]
     TaskEnded(&'static str),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::dead_letters::{DeadLettersInDatabase, FromQueue, FromTable};
-use super::issuer::simulated_issuer;
+use super::issuer::{platforms, simulated_issuer};
 use super::{AppError, requests};
 use crate::broker::embedded::Embedded;
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
@@ -17,7 +17,7 @@ use crate::intake::consumer::Orders;
 use crate::payments::Acceptor;
 use crate::payments::backlog::Backlog;
 use crate::payments::commands::Commands;
-use crate::processors::Processor;
+use crate::processors::named::Processors;
 use crate::processors::simulated::{Shoppers, TestTokens};
 use crate::relay::{RelayTasks, relay};
 use crate::store::Store;
@@ -35,7 +35,7 @@ pub(super) struct Parts {
     pub broker: Arc<dyn Broker>,
     pub commands: Commands,
     pub acceptor: Arc<Acceptor>,
-    pub processor: Arc<dyn Processor>,
+    pub processors: Processors,
     /// The shoppers' side of the simulated issuer.
     pub shoppers: Option<Shoppers>,
     pub seal: Arc<SealKeys>,
@@ -71,6 +71,7 @@ impl Parts {
         let public_url = config.public_url.clone();
         let (processor, shoppers, ledger) =
             simulated_issuer(config.issuer, public_url.clone(), &database);
+        let processors = platforms(config, &database, processor)?;
         let seal = Arc::new(config.seal_keys.clone());
         let acceptor = Arc::new(Acceptor {
             commands: commands.clone(),
@@ -80,6 +81,7 @@ impl Parts {
                 now: time::OffsetDateTime::now_utc,
             }),
             reaches_shoppers: public_url.is_some() && shoppers.is_some(),
+            processors: processors.clone(),
             clients: config.clients.clone(),
             backlog: backlog.clone(),
         });
@@ -89,7 +91,7 @@ impl Parts {
             broker,
             commands,
             acceptor,
-            processor,
+            processors,
             shoppers,
             seal,
             backlog,
@@ -118,7 +120,7 @@ impl Parts {
             database: self.database.clone(),
             commands: self.commands.clone(),
             authorizer: Authorizer {
-                processor: Arc::clone(&self.processor),
+                processors: self.processors.clone(),
                 seal: Arc::clone(&self.seal),
                 schedule: config.retry,
                 timeout: config.processor_timeout,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{AppError, issuer};
 use crate::config::Config;
 use crate::intake::order_reader::OrderReader;
 use crate::payments::commands::Commands;
 use crate::payments::leases::Leases;
 use crate::payments::{Acceptor, Backlog};
 use crate::processors::simulated::TestTokens;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Reads requests by message.
 pub fn order_reader(config: &Config) -> OrderReader {
@@ -23,7 +24,7 @@ pub fn order_reader(config: &Config) -> OrderReader {
 
 /// Accepts requests in a process without a relay: the rows that it writes are due at once, and the next sweep of a running
 /// service publishes them.
-pub async fn acceptor(config: &Config, database: Store) -> Result<Acceptor, StoreError> {
+pub async fn acceptor(config: &Config, database: Store) -> Result<Acceptor, AppError> {
     let leases = Leases {
         outbox: Duration::ZERO,
         ..config.leases
@@ -32,6 +33,7 @@ pub async fn acceptor(config: &Config, database: Store) -> Result<Acceptor, Stor
     let backlog = Backlog::default();
     backlog.note(&database.outbox_depth().await?, config.relay.backlog_limit);
     Ok(Acceptor {
+        processors: issuer::to_check_with(config, &database)?,
         commands,
         database,
         seal: Arc::new(config.seal_keys.clone()),

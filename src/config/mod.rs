@@ -6,6 +6,7 @@ mod admin;
 mod callbacks;
 mod http;
 mod log;
+mod processors;
 mod reader;
 mod retry;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::callbacks::settings::CallbackSettings;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency};
 use crate::payments::leases::Leases;
+use crate::processors::stripe::StripeAccount;
 use crate::relay::RelaySettings;
 use crate::retry::RetrySchedule;
 use crate::store::ids::IdSpace;
@@ -93,6 +95,8 @@ pub struct Config {
     pub callbacks: CallbackSettings,
     /// `ISSUER_LATENCY`, `ISSUER_SEED`, `ISSUER_LEDGER`
     pub issuer: IssuerSettings,
+    /// `PROCESSORS_FILE`: the payment platforms beside the simulated issuer.
+    pub platforms: Vec<StripeAccount>,
     /// `LOG`, `LOG_FORMAT`
     pub log: LogSettings,
 }
@@ -220,6 +224,7 @@ impl Config {
             action_life: reader.duration("ISSUER_ACTION_LIFE", Duration::from_secs(15 * 60)),
             ledger: reader.switch("ISSUER_LEDGER", true),
         };
+        let platforms = processors::read(reader, issuer.action_life);
         let callbacks = callbacks::read(reader);
         let log = LogSettings::read(reader);
         // Return only now, after all faults are collected.
@@ -246,6 +251,7 @@ impl Config {
             shutdown_timeout,
             callbacks,
             issuer,
+            platforms: platforms?,
             log,
         })
     }

@@ -12,6 +12,12 @@ use super::card::holds_card_number;
 /// The `type` of an electronic wallet: its shopper approves on the wallet's own page.
 pub const WALLET: &str = "wallet";
 
+/// The `type` of a payment method that a platform keeps: only the platform can open its token.
+pub const TOKEN: &str = "token";
+
+/// The shown field that names the platform of a payment method, if it is not the processor of cards.
+pub const PROCESSOR: &str = "processor";
+
 /// What may be stored in clear and shown of a payment method.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,6 +75,14 @@ impl MethodSummary {
         match self {
             Self::Card(card) => Some(card),
             Self::Other(_) => None,
+        }
+    }
+
+    /// The platform that keeps it, if one does.
+    pub fn processor(&self) -> Option<&str> {
+        match self {
+            Self::Card(_) => None,
+            Self::Other(other) => other.shown.get(PROCESSOR).map(String::as_str),
         }
     }
 

@@ -8,6 +8,7 @@ use super::commands::Commands;
 use super::presented_card::{Clear, PresentedCard};
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency, MethodSummary, PaymentId};
+use crate::processors::named::Processors;
 use crate::processors::simulated::TestTokens;
 use crate::store::quarantine::Quarantined;
 use crate::store::rows::StoredPayment;
@@ -27,6 +28,8 @@ pub struct Acceptor {
     /// Whether shoppers can approve payments here: `PUBLIC_URL` is set, and the issuer can note what they do. Methods that need
     /// them are refused otherwise.
     pub reaches_shoppers: bool,
+    /// Know which amounts they take.
+    pub processors: Processors,
     /// Knows which payment methods and cards each client may use.
     pub clients: Clients,
     /// Knows how many rows wait to be published.

@@ -4,7 +4,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, Submission};
-use crate::domain::{Card, ClientName, PaymentMethod, WALLET};
+use crate::domain::{CaptureMethod, Card, ClientName, MethodSummary, Money, PaymentMethod, WALLET};
 use crate::payments::leases::TOKEN_LIFE;
 use crate::payments::presented_card::Clear;
 use crate::payments::tokens::NewToken;
@@ -53,16 +53,22 @@ impl Acceptor {
 
     pub(super) async fn resolve(&self, submission: &Submission) -> Result<Resolved, AcceptError> {
         match submission.request.method.clone() {
-            Some(method) => self.resolve_method(&submission.client, method).await,
+            Some(method) => {
+                let request = &submission.request;
+                let wanted = (request.amount, request.capture_method);
+                self.resolve_method(&submission.client, method, wanted)
+                    .await
+            }
             None => Ok(Resolved::default()),
         }
     }
 
-    /// The method, or the card behind its token, if the client may use it.
+    /// The method, or the card behind its token, if the client may use it and its processor takes this amount.
     pub(super) async fn resolve_method(
         &self,
         client: &ClientName,
         method: PaymentMethod,
+        (amount, capture): (Money, CaptureMethod),
     ) -> Result<Resolved, AcceptError> {
         let rules = self.clients.rules(client);
         let (card, token, by_token) = match method {
@@ -72,6 +78,15 @@ impl Acceptor {
                 if name == WALLET && !self.reaches_shoppers {
                     let method = name.clone();
                     not_allowed(Err(NotAllowed::Unreachable { method }), false)?;
+                }
+                let summary = MethodSummary::Other(other.summary().clone());
+                if let Some(processor) = summary.processor() {
+                    let checked = self.processors.check(processor, amount, capture);
+                    let refused = checked.map_err(|why| NotAllowed::Platform {
+                        processor: processor.to_owned(),
+                        why: why.to_string(),
+                    });
+                    not_allowed(refused, false)?;
                 }
                 return Ok(Resolved {
                     card: Some(Clear::Other(other)),

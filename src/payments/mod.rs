@@ -168,6 +168,8 @@ impl AcceptError {
                     NotAllowed::Method { .. } | NotAllowed::Unreachable { .. } => {
                         form.method(*by_token)
                     }
+                    // Only `payment_method` can name one.
+                    NotAllowed::Platform { .. } => "payment_method.processor",
                     NotAllowed::Funding { .. } => form.card(*by_token),
                 };
                 (field, what.code(), what.to_string())

@@ -1,6 +1,9 @@
-//! The interface to payment processors. The simulated issuer is the only implementation so far; real platforms come next.
+//! The interface to payment processors, and its implementations: the simulated issuer, and Stripe.
 
+pub mod named;
+pub mod references;
 pub mod simulated;
+pub mod stripe;
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
@@ -49,6 +52,32 @@ pub enum OpenedMethod {
 #[error("the payment method cannot be opened")]
 pub struct MethodUnreadable;
 
+/// What a processor cannot do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsupported {
+    /// It is not configured.
+    #[error("{}", no_such_processor(.known))]
+    Processor {
+        /// Those that are.
+        known: Vec<String>,
+    },
+    /// Its amounts in this currency are coarser.
+    #[error("takes amounts in {currency} only in steps of {step}")]
+    Precision {
+        /// ISO 4217 code.
+        currency: &'static str,
+        /// The smallest step: `0.010`.
+        step: &'static str,
+    },
+}
+
+fn no_such_processor(known: &[String]) -> String {
+    match known {
+        [] => "is not configured: no processor takes tokens here until its operator lists one in PROCESSORS_FILE".to_owned(),
+        known => format!("is not configured: send one of {}", known.join(", ")),
+    }
+}
+
 /// `{payment_id}-{attempt}`: every call of an attempt has the same key, so that a processor charges it at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
@@ -78,6 +107,12 @@ pub struct OperationCall {
 /// must hold even then.
 #[async_trait]
 pub trait Processor: Send + Sync + 'static {
+    /// Whether it can take this amount at all: checked before a payment is accepted. By default everything.
+    fn check(&self, amount: Money, capture: CaptureMethod) -> Result<(), Unsupported> {
+        let _ = (amount, capture);
+        Ok(())
+    }
+
     /// Charges a payment method, or returns why not. The same key never charges twice, and never after its reversal was confirmed, not
     /// even by an earlier call. [`Answer::NotCharged`] only if this call provably was not executed; a server error (HTTP
     /// 5xx) and an answer that cannot be read are [`Answer::Unknown`]. A decline need not be remembered.

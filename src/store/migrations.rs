@@ -104,6 +104,16 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "issuer actions",
             include_str!("../../migrations/mysql/0024_issuer_actions.sql"),
         ),
+        (
+            25,
+            "installation",
+            include_str!("../../migrations/mysql/0025_installation.sql"),
+        ),
+        (
+            26,
+            "processor references",
+            include_str!("../../migrations/mysql/0026_processor_references.sql"),
+        ),
     ])
 });
 
@@ -274,6 +284,16 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             40,
             "issuer actions",
             include_str!("../../migrations/sqlite/0040_issuer_actions.sql"),
+        ),
+        (
+            41,
+            "installation",
+            include_str!("../../migrations/sqlite/0041_installation.sql"),
+        ),
+        (
+            42,
+            "processor references",
+            include_str!("../../migrations/sqlite/0042_processor_references.sql"),
         ),
         (
             16,

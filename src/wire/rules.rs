@@ -63,6 +63,14 @@ pub enum NotAllowed {
         /// Its name.
         method: String,
     },
+    /// The platform does not take it.
+    #[error("names the processor {processor}, which {why}")]
+    Platform {
+        /// The platform's name.
+        processor: String,
+        /// What it does not take.
+        why: String,
+    },
     /// `card_funding` does not list it.
     #[error("is of a card whose funding is {funding}, which this client may not use: it may use {}", listed(.allowed))]
     Funding {
@@ -84,6 +92,7 @@ impl NotAllowed {
         match self {
             Self::Method { .. } => "method_not_allowed",
             Self::Unreachable { .. } => "method_not_available",
+            Self::Platform { .. } => "processor_not_available",
             Self::Funding { .. } => "funding_not_allowed",
         }
     }

@@ -16,7 +16,7 @@ use crate::payments::operations::claim::OperationClaim;
 use crate::payments::operations::record::{OperationAnswered, OperationRecorded};
 use crate::payments::outcomes;
 use crate::payments::row_ids::RowIds;
-use crate::processors::{AttemptKey, OperationCall};
+use crate::processors::{AttemptKey, OperationCall, Processor};
 use crate::store::StoreError;
 use crate::store::rows::{StoredOperation, StoredPayment};
 use crate::wire::work::OperationWork;
@@ -87,14 +87,17 @@ impl Authorizer {
             authorized: payment.payment.amount,
             amount: operation.operation.amount,
         };
+        let processor = self.processors.of(payment.payment.method.as_ref());
+        let processor = &*processor;
         let span = tracing::debug_span!("operate", payment.id = payment.payment.id.0, phase = ?operation.phase);
         let trigger = if operation.phase == OperationPhase::Close {
-            let closing = self.processor.close(&call).instrument(span);
+            let closing = processor.close(&call).instrument(span);
             let answer = self.calls.make(Call::Close, self.timeout, closing).await;
             let answer = answer.unwrap_or(CloseAnswer::Unknown);
             OperationTrigger::Closed { asked, answer }
         } else {
-            let answer = self.call(operation.phase, &call).instrument(span).await;
+            let answer = self.call(processor, operation.phase, &call);
+            let answer = answer.instrument(span).await;
             let answer = answer.unwrap_or(OperationAnswer::Unknown);
             OperationTrigger::Answered {
                 asked,
@@ -105,8 +108,12 @@ impl Authorizer {
         (trigger, self.schedule.backoff.delay_after(asked))
     }
 
-    async fn call(&self, phase: OperationPhase, about: &OperationCall) -> Option<OperationAnswer> {
-        let processor = &self.processor;
+    async fn call(
+        &self,
+        processor: &dyn Processor,
+        phase: OperationPhase,
+        about: &OperationCall,
+    ) -> Option<OperationAnswer> {
         let (call, calling) = match (phase, about.kind) {
             (OperationPhase::Query | OperationPhase::Confirm, _) => {
                 (Call::Query, processor.query(about))

@@ -25,6 +25,7 @@ mod gateway;
 mod hostile;
 mod monitoring;
 mod page;
+mod platforms;
 mod proxy;
 mod raw_amqp;
 mod relay;

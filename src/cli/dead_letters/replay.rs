@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::Lines;
 use super::store::{DeadLetterStore, DeadLetterStoreError, Held};
-use crate::app::requests;
+use crate::app::{AppError, requests};
 use crate::broker::Publication;
 use crate::cli::open;
 use crate::config::Config;
@@ -194,7 +194,7 @@ async fn open(config: &Config) -> Result<Acceptor, Box<dyn Error>> {
     let database = open::database(config)?;
     let opened = match database.check().await {
         Ok(_) => requests::acceptor(config, database.clone()).await,
-        Err(error) => Err(error),
+        Err(error) => Err(AppError::Store(error)),
     };
     if opened.is_err() {
         database.close().await;

@@ -63,6 +63,7 @@ fn schemas() -> Value {
         ("RefundRequest", schema::refund_request()),
         ("TokenMethod", schema::token_method()),
         ("WalletMethod", schema::wallet_method()),
+        ("PlatformMethod", schema::platform_method()),
     ] {
         schemas.insert(name.to_owned(), schema);
     }

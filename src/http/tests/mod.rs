@@ -21,7 +21,8 @@ use crate::payments::apply::Advance;
 use crate::payments::commands::Commands;
 use crate::payments::leases::Leases;
 use crate::payments::row_ids::RowIds;
-use crate::processors::simulated::{TEST_CARDS, TestTokens};
+use crate::processors::named::Processors;
+use crate::processors::simulated::{Latency, Options, SimulatedIssuer, TEST_CARDS, TestTokens};
 use crate::relay::{RelaySettings, relay};
 use crate::store::Store;
 use crate::store::ids::IdSpace;
@@ -87,6 +88,13 @@ impl Served {
             settings,
         );
         let waiters = Waiters::new(100);
+        let options = Options {
+            latency: Latency {
+                mean: Duration::ZERO,
+                seed: 0,
+            },
+            now: || OffsetDateTime::UNIX_EPOCH,
+        };
         let router = router(Api {
             acceptor: Arc::new(Acceptor {
                 commands: commands.clone(),
@@ -96,6 +104,7 @@ impl Served {
                     now: || OffsetDateTime::UNIX_EPOCH,
                 }),
                 reaches_shoppers: false,
+                processors: Processors::new(Arc::new(SimulatedIssuer::new(options, None))),
                 clients: clients.clone(),
                 backlog: never_run.backlog(),
             }),

@@ -29,6 +29,7 @@ mod card_columns;
 pub(super) mod card_tokens;
 mod events;
 mod id_blocks;
+mod installation;
 mod issuer_actions;
 mod issuer_calls;
 mod issuer_ledger;
@@ -39,6 +40,7 @@ pub(super) mod operations;
 pub(super) mod outbox;
 pub mod payment_search;
 pub(super) mod payments;
+mod processor_references;
 
 use super::quarantine::{Key, SetAside};
 use super::sql_values::{Row, SqlValue};

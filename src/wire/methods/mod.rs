@@ -3,6 +3,7 @@
 //! A method is one file with an implementation of [`Method`], and its registration in [`Methods`].
 
 mod card;
+mod token;
 mod wallet;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use super::fields::{Faults, Object, UnknownFields};
 use crate::domain::{PaymentMethod, Timestamp};
 
 pub(super) use card::refuse_cards_in_clear;
+pub use token::is_name as is_processor_name;
 
 /// The field with the payment method, and the one in it that names the method.
 pub(super) const PAYMENT_METHOD: &str = "payment_method";
@@ -61,9 +63,13 @@ pub trait Method: Send + Sync + 'static {
 pub struct Methods(Arc<[Arc<dyn Method>]>);
 
 impl Default for Methods {
-    /// Cards and electronic wallets.
+    /// Cards, electronic wallets, and tokens of platforms.
     fn default() -> Self {
-        Self(Arc::new([Arc::new(card::Cards), Arc::new(wallet::Wallets)]))
+        Self(Arc::new([
+            Arc::new(card::Cards),
+            Arc::new(wallet::Wallets),
+            Arc::new(token::Tokens),
+        ]))
     }
 }
 

@@ -302,7 +302,7 @@ fn faults_of_a_payment_method_have_its_path() {
         found[0].message.clone()
     };
     assert!(hint("cards").ends_with("did you mean card?"));
-    assert!(hint("paypal").ends_with("is not a known payment method: send card or wallet."));
+    assert!(hint("paypal").ends_with("is not a known payment method: send card, wallet or token."));
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub fn order_payment() -> Value {
             },
             "payment_method": {
                 "description": "The payment method to pay with.",
-                "anyOf": [token_method(), wallet_method(), {"type": "null"}],
+                "anyOf": [token_method(), wallet_method(), platform_method(), {"type": "null"}],
             },
             "card_token": card_token(json!(["string", "null"])),
             "capture_method": {
@@ -78,6 +78,7 @@ pub fn given_method() -> Value {
             {"$ref": "#/components/schemas/CardMethod"},
             {"$ref": "#/components/schemas/TokenMethod"},
             {"$ref": "#/components/schemas/WalletMethod"},
+            {"$ref": "#/components/schemas/PlatformMethod"},
         ],
     })
 }
@@ -89,6 +90,21 @@ pub fn wallet_method() -> Value {
         "description": "Pay with an electronic wallet: the shopper approves on its page, see `next_action` of the answer.",
         "properties": {"type": {"const": "wallet"}},
         "required": ["type"],
+        "additionalProperties": false,
+    })
+}
+
+/// A `payment_method` that a payment platform keeps.
+pub fn platform_method() -> Value {
+    json!({
+        "type": "object",
+        "description": "Pay with what a payment platform keeps, by its token: the platform has to be listed in PROCESSORS_FILE.",
+        "properties": {
+            "type": {"const": "token"},
+            "processor": {"type": "string", "description": "The name of the platform: `stripe`.", "pattern": "^[a-z][a-z0-9_-]{0,31}$"},
+            "token": {"type": "string", "description": "The platform's token: `pm_card_visa`.", "pattern": "^[!-~]{1,255}$", "not": {"pattern": "^[0-9]+$"}},
+        },
+        "required": ["type", "processor", "token"],
         "additionalProperties": false,
     })
 }

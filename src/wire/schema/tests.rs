@@ -45,7 +45,7 @@ fn validator(mut schema: Value) -> Validator {
     schema["components"] = json!({"schemas": {
         "Card": card(), "PresentedCard": presented_card(), "PresentedToken": presented_token(), "PresentedMethod": presented_method(),
         "GivenMethod": given_method(), "CardMethod": card_method(), "TokenMethod": token_method(),
-        "WalletMethod": wallet_method(),
+        "WalletMethod": wallet_method(), "PlatformMethod": platform_method(),
     }});
     jsonschema::draft202012::new(&schema).expect("a schema")
 }

@@ -9,6 +9,7 @@ use super::processor_calls::{Call, ProcessorCalls};
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, MethodSummary, Phase, ReversalAnswer, Trigger,
 };
+use crate::processors::named::Processors;
 use crate::processors::{
     AttemptKey, Authorization, MethodSource, MethodUnreadable, OpenedMethod, Processor,
 };
@@ -18,8 +19,8 @@ use crate::vault::{Owner, SealKeys};
 
 /// Calls the processor for one payment at a time.
 pub struct Authorizer {
-    /// Authorizes cards.
-    pub processor: Arc<dyn Processor>,
+    /// Authorize.
+    pub processors: Processors,
     /// Opens the card.
     pub seal: Arc<SealKeys>,
     /// When to try again.
@@ -80,15 +81,25 @@ impl Authorizer {
         }
     }
 
+    /// The processor of the current attempt. While the attempt is being closed, another method may be waiting already.
+    fn processor(&self, stored: &StoredPayment) -> Arc<dyn Processor> {
+        let action = stored.payment.action.as_ref();
+        let replaced = action.and_then(|action| action.replaced.as_ref());
+        self.processors
+            .of(replaced.or(stored.payment.method.as_ref()))
+    }
+
     async fn ask_about_action(&self, stored: &StoredPayment) -> ActionAnswer {
-        let calling = self.processor.ask(key(stored));
+        let processor = self.processor(stored);
+        let calling = processor.ask(key(stored));
         let answer = self.calls.make(Call::Ask, self.timeout, calling).await;
         answer.unwrap_or(ActionAnswer::Unknown)
     }
 
     async fn close(&self, stored: &StoredPayment) -> AttemptCloseAnswer {
         let amount = stored.payment.amount;
-        let calling = self.processor.close_attempt(key(stored), amount);
+        let processor = self.processor(stored);
+        let calling = processor.close_attempt(key(stored), amount);
         let answer = self
             .calls
             .make(Call::CloseAttempt, self.timeout, calling)
@@ -111,7 +122,8 @@ impl Authorizer {
             capture: stored.payment.funds.capture_method,
             method: &method,
         };
-        let calling = self.processor.authorize(&authorization);
+        let processor = self.processor(stored);
+        let calling = processor.authorize(&authorization);
         let answer = self
             .calls
             .make(Call::Authorize, self.timeout, calling)
@@ -120,7 +132,8 @@ impl Authorizer {
     }
 
     async fn reverse(&self, stored: &StoredPayment) -> ReversalAnswer {
-        let calling = self.processor.reverse(key(stored), stored.payment.amount);
+        let processor = self.processor(stored);
+        let calling = processor.reverse(key(stored), stored.payment.amount);
         let answer = self.calls.make(Call::Reverse, self.timeout, calling).await;
         answer.unwrap_or(ReversalAnswer::Unknown)
     }

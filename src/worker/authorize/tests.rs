@@ -90,7 +90,7 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
 async fn a_panic_in_a_call_counts_as_no_answer_and_ends_no_worker() {
     let seal = Arc::new(SealKeys::generate());
     let authorizer = Authorizer {
-        processor: Arc::new(Panics),
+        processors: Processors::new(Arc::new(Panics)),
         seal: Arc::clone(&seal),
         schedule: RetrySchedule::default(),
         timeout: Duration::from_secs(1),

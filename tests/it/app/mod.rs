@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::process::Settings;
 
 /// Where [`on_both`] runs a test: on current servers only there, because the embedded service is the same as with older ones.
-fn backends() -> Vec<Backend> {
+pub fn backends() -> Vec<Backend> {
     match std::env::var("TEST_SERVERS") {
         Ok(servers) if servers == "new" => vec![Backend::Servers],
         _ => vec![Backend::Embedded, Backend::Servers],

@@ -12,7 +12,8 @@ use payment_service::domain::{ClientName, Currency};
 use payment_service::payments::commands::Commands;
 use payment_service::payments::leases::Leases;
 use payment_service::payments::{Acceptor, Submission, WayIn};
-use payment_service::processors::simulated::TestTokens;
+use payment_service::processors::named::Processors;
+use payment_service::processors::simulated::{Latency, Options, SimulatedIssuer, TestTokens};
 use payment_service::relay::{RelaySettings, relay};
 use payment_service::store::ids::IdSpace;
 use payment_service::vault::SealKeys;
@@ -46,6 +47,13 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
     let tasks = relay(broker, database, (commands.clone(), handed_over), settings);
     let backlog = tasks.backlog();
     drop(tasks);
+    let options = Options {
+        latency: Latency {
+            mean: Duration::ZERO,
+            seed: 0,
+        },
+        now: OffsetDateTime::now_utc,
+    };
     let acceptor = Acceptor {
         commands,
         database: app.database.clone(),
@@ -54,6 +62,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
             now: OffsetDateTime::now_utc,
         }),
         reaches_shoppers: true,
+        processors: Processors::new(Arc::new(SimulatedIssuer::new(options, None))),
         clients: Clients::single(),
         backlog,
     };

@@ -1,0 +1,60 @@
+//! Amounts as Stripe counts them. Most currencies are counted in their minor units, as here.
+
+use crate::domain::Money;
+use crate::processors::Unsupported;
+
+/// No decimals here, but counted in hundredths by Stripe.
+const IN_HUNDREDTHS: [&str; 2] = ["ISK", "UGX"];
+
+/// Two decimals here, none at Stripe.
+const WHOLE: [&str; 1] = ["MGA"];
+
+/// Stripe's number for an amount, or why it cannot be expressed.
+pub(super) fn counted(amount: Money) -> Result<i64, Unsupported> {
+    let (minor, currency) = (amount.minor(), amount.currency());
+    let code = currency.code();
+    let in_steps = |minor: i64, of: i64, step| match minor % of {
+        0 => Ok(minor),
+        _ => Err(Unsupported::Precision {
+            currency: code,
+            step,
+        }),
+    };
+    if IN_HUNDREDTHS.contains(&code) {
+        return Ok(minor * 100);
+    }
+    if WHOLE.contains(&code) {
+        return in_steps(minor, 100, "1").map(|minor| minor / 100);
+    }
+    match currency.exponent() {
+        3 => in_steps(minor, 10, "0.010"),
+        _ => Ok(minor),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Currency;
+
+    fn of(minor: i64, currency: &str) -> Result<i64, &'static str> {
+        let currency = Currency::parse(currency).unwrap();
+        let counted = counted(Money::from_minor(minor, currency).unwrap());
+        counted.map_err(|unsupported| match unsupported {
+            Unsupported::Precision { step, .. } => step,
+            Unsupported::Processor { .. } => panic!("not about the amount"),
+        })
+    }
+
+    #[test]
+    fn amounts_are_counted_as_stripe_counts_them() {
+        assert_eq!(of(9953, "CAD"), Ok(9953));
+        assert_eq!(of(500, "JPY"), Ok(500));
+        assert_eq!(of(5, "ISK"), Ok(500));
+        assert_eq!(of(5, "UGX"), Ok(500));
+        assert_eq!(of(500, "MGA"), Ok(5));
+        assert_eq!(of(550, "MGA"), Err("1"));
+        assert_eq!(of(5120, "KWD"), Ok(5120));
+        assert_eq!(of(5124, "KWD"), Err("0.010"));
+    }
+}

@@ -1,0 +1,213 @@
+//! Calls of Stripe's API: forms in, JSON out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+/// The version of the API that this code was written for: an account's own version may differ.
+const VERSION: &str = "2024-06-20";
+
+/// The most that is read of an answer, in bytes.
+const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// An idle connection is closed after this time.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long a connection may take. A call that has no connection by then was not sent.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// The API of one account.
+pub(super) struct Api {
+    http: Client<HttpsConnector<HttpConnector>, Body>,
+    base: String,
+    key: SecretString,
+}
+
+/// Why there is no object in the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum NoObject {
+    /// The request was provably not executed: there was no connection, or there are too many requests.
+    NotExecuted(&'static str),
+    /// Stripe has refused the request: its `error` object.
+    Refused(Value),
+    /// Anything may have happened.
+    Unknown(String),
+}
+
+/// A form's fields.
+pub(super) type Fields<'a> = [(&'a str, &'a str)];
+
+impl Api {
+    /// `base` is `https://api.stripe.com`, or another server with the same API.
+    pub(super) fn new(base: &str, key: SecretString) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            key,
+        })
+    }
+
+    /// Reads an object: `payment_intents/pi_…`.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, NoObject> {
+        let request = self.request(Method::GET, path, Body::empty())?;
+        self.send(request).await
+    }
+
+    /// Changes an object, which its state allows only once.
+    pub(super) async fn change(&self, path: &str, fields: &Fields<'_>) -> Result<Value, NoObject> {
+        let request = self.form(path, fields)?;
+        self.send(request).await
+    }
+
+    /// Creates an object, at most once under an idempotency key.
+    pub(super) async fn create(
+        &self,
+        path: &str,
+        fields: &Fields<'_>,
+        idempotency_key: &str,
+    ) -> Result<Value, NoObject> {
+        let mut request = self.form(path, fields)?;
+        let headers = request.headers_mut();
+        headers.insert("idempotency-key", value(idempotency_key)?);
+        self.send(request).await
+    }
+
+    fn form(&self, path: &str, fields: &Fields<'_>) -> Result<Request<Body>, NoObject> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
+        let mut request = self.request(Method::POST, path, Body::from(form.finish()))?;
+        let headers = request.headers_mut();
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(header::CONTENT_TYPE, form);
+        Ok(request)
+    }
+
+    fn request(&self, method: Method, path: &str, body: Body) -> Result<Request<Body>, NoObject> {
+        let address = format!("{}/v1/{path}", self.base);
+        let address = address.parse::<Uri>().map_err(|_| NOT_SENT)?;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = address;
+        let mut authorization = value(&format!("Bearer {}", self.key.expose_secret()))?;
+        authorization.set_sensitive(true);
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, authorization);
+        headers.insert("stripe-version", HeaderValue::from_static(VERSION));
+        Ok(request)
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Value, NoObject> {
+        let answer = self.http.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                NoObject::NotExecuted("processor_unreachable")
+            } else {
+                NoObject::Unknown(error.to_string())
+            }
+        })?;
+        let status = answer.status();
+        let body = to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER).await;
+        let body = body.map_err(|error| NoObject::Unknown(error.to_string()))?;
+        judge(status, &body)
+    }
+}
+
+/// Nothing was sent, because the request could not be made.
+const NOT_SENT: NoObject = NoObject::NotExecuted("request_impossible");
+
+fn value(text: &str) -> Result<HeaderValue, NoObject> {
+    HeaderValue::from_str(text).map_err(|_| NOT_SENT)
+}
+
+/// What an answer means. A server error is unknown even when it is a stored one: Stripe repeats a 500 under its key, whatever
+/// became of the request.
+fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    let unknown = |what: &str| NoObject::Unknown(format!("{} {what}", status.as_u16()));
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Err(NoObject::NotExecuted("processor_busy")),
+        _ if status.is_success() => match object["id"].is_string() || object["data"].is_array() {
+            true => Ok(object),
+            false => Err(unknown("without an object")),
+        },
+        StatusCode::BAD_REQUEST | StatusCode::PAYMENT_REQUIRED | StatusCode::NOT_FOUND => {
+            let error = &object["error"];
+            match error["type"].as_str() {
+                // The key was used with other fields, or is in use: that says nothing about the first request.
+                None | Some("idempotency_error" | "api_error") => {
+                    Err(unknown("that decides nothing"))
+                }
+                Some(_) => Err(NoObject::Refused(error.clone())),
+            }
+        }
+        // A wrong key, too (401): whether an earlier call was carried out is not known either.
+        _ => Err(unknown("")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, body: &str) -> Result<Value, NoObject> {
+        judge(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+    }
+
+    #[test]
+    fn only_an_object_or_a_clear_refusal_is_an_answer() {
+        assert!(judged(200, r#"{"id": "pi_1"}"#).is_ok());
+        assert!(judged(200, r#"{"data": []}"#).is_ok());
+        let refused = r#"{"error": {"type": "card_error", "code": "card_declined"}}"#;
+        assert!(matches!(judged(402, refused), Err(NoObject::Refused(_))));
+        assert!(matches!(judged(400, refused), Err(NoObject::Refused(_))));
+        let busy = Err(NoObject::NotExecuted("processor_busy"));
+        assert_eq!(judged(429, refused), busy);
+        for (status, body) in [
+            (200, "<html>"),
+            (200, r#"{"id": "#),
+            (200, "{}"),
+            (302, ""),
+            (400, "<html>"),
+            (400, r#"{"error": {"type": "idempotency_error"}}"#),
+            (401, refused),
+            (403, refused),
+            (409, refused),
+            (500, refused),
+            (503, ""),
+        ] {
+            let judged = judged(status, body);
+            assert!(
+                matches!(judged, Err(NoObject::Unknown(_))),
+                "{status} {body}"
+            );
+        }
+    }
+}

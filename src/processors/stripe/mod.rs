@@ -1,0 +1,381 @@
+//! Stripe: an attempt is a PaymentIntent.
+//!
+//! An intent is created first, which charges nothing, and its id is stored; only then is it confirmed. So whoever takes an
+//! attempt over asks about its intent instead of repeating what may have been executed. An attempt is closed by canceling
+//! its intent, or, before there is one, by closing its key, so that nobody confirms an intent that is created later.
+//!
+//! Creating intents and refunds needs an idempotency key. Confirming, capturing and canceling do not: an intent's state allows
+//! each once. Under a key, Stripe would repeat a 500 for a day, whatever became of the request.
+
+mod amount;
+mod api;
+mod intent;
+mod operations;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use tokio::sync::OnceCell;
+
+use super::references::{Known, References};
+use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
+use crate::domain::{
+    ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, CloseAnswer, DeclineCode, Money,
+    OperationAnswer, ReversalAnswer, TOKEN, Timestamp,
+};
+use crate::store::{Store, StoreError};
+use api::{Api, NoObject};
+use intent::{CANCELED_THERE, Intent, Status, decline_code};
+
+/// An account at Stripe.
+#[derive(Debug, Clone)]
+pub struct StripeAccount {
+    /// The processor's name here.
+    pub name: String,
+    /// The secret key: `sk_test_…`.
+    pub secret_key: SecretString,
+    /// Where its API is: `https://api.stripe.com`.
+    pub api: String,
+    /// How long a shopper can approve.
+    pub action_life: Duration,
+}
+
+/// The processor for one account.
+pub struct Stripe {
+    api: Api,
+    references: References,
+    database: Store,
+    action_life: Duration,
+    /// Read once.
+    installation: OnceCell<String>,
+}
+
+/// No definite result: the caller asks again.
+enum Unclear {
+    /// Provably nothing was executed.
+    NotExecuted(DeclineCode),
+    /// Anything may have happened.
+    Unknown,
+}
+
+impl Stripe {
+    /// Keeps its references in the database.
+    pub fn new(account: &StripeAccount, database: Store) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            api: Api::new(&account.api, account.secret_key.clone())?,
+            references: References::new(database.clone(), &account.name),
+            database,
+            action_life: account.action_life,
+            installation: OnceCell::new(),
+        })
+    }
+
+    /// An idempotency key that no other installation uses.
+    async fn unique(&self, key: &str) -> Result<String, StoreError> {
+        let installation = self.installation().await?;
+        Ok(format!("{installation}-{key}"))
+    }
+
+    async fn installation(&self) -> Result<&str, StoreError> {
+        let read = || self.database.installation();
+        Ok(self.installation.get_or_try_init(read).await?)
+    }
+
+    async fn authorize_token(
+        &self,
+        authorization: &Authorization<'_>,
+        token: &str,
+    ) -> Result<Answer, Unclear> {
+        let ends = self.database.now().await? + self.action_life;
+        let amount = amount::counted(authorization.amount).map_err(|_| Unclear::Unknown)?;
+        let key = authorization.key.to_string();
+        let intent = match self.references.known(&key).await? {
+            Known::Closed => return Err(Unclear::closed()),
+            Known::As(id) => self.read(&id).await?,
+            Known::Nothing => match self.create(authorization, amount).await? {
+                Created::Intent(intent) => intent,
+                Created::Refused(code) => return Ok(Answer::Declined { code }),
+            },
+        };
+        let currency = authorization.amount.currency().code();
+        if intent.amount != amount || !intent.currency.eq_ignore_ascii_case(currency) {
+            tracing::error!(
+                payment.id = authorization.key.payment.0,
+                intent = intent.id,
+                "Stripe has another amount or currency than was asked for: the payment waits until somebody finds out why"
+            );
+            return Err(Unclear::Unknown);
+        }
+        if let Some(answer) = intent.answer(ends) {
+            return Ok(answer);
+        }
+        self.confirm(&intent, authorization, token, ends).await
+    }
+
+    /// Creates an intent and stores its id. Nothing is charged by that.
+    async fn create(
+        &self,
+        authorization: &Authorization<'_>,
+        amount: i64,
+    ) -> Result<Created, Unclear> {
+        let key = authorization.key.to_string();
+        let capture = match authorization.capture {
+            CaptureMethod::Automatic => "automatic",
+            CaptureMethod::Manual => "manual",
+        };
+        let (payment, attempt) = (authorization.key.payment, authorization.key.attempt);
+        let (payment, attempt) = (payment.to_string(), attempt.to_string());
+        let (amount, currency) = (amount.to_string(), authorization.amount.currency());
+        let currency = currency.code().to_ascii_lowercase();
+        let fields = [
+            ("amount", amount.as_str()),
+            ("currency", &currency),
+            ("capture_method", capture),
+            ("payment_method_types[]", "card"),
+            ("metadata[installation]", self.installation().await?),
+            ("metadata[payment_id]", &payment),
+            ("metadata[attempt]", &attempt),
+        ];
+        let once = self.unique(&format!("{key}-create")).await?;
+        let object = match self.api.create("payment_intents", &fields, &once).await {
+            Err(NoObject::Refused(error)) => {
+                return Ok(Created::Refused(decline_code(&error)));
+            }
+            created => created?,
+        };
+        let intent = Intent::read(&object).ok_or(Unclear::Unknown)?;
+        match self.references.keep(&key, &intent.id).await? {
+            Known::As(id) if id == intent.id => Ok(Created::Intent(intent)),
+            // Another call has created one, too, because the key was too old: this one stays unconfirmed.
+            Known::As(id) => Ok(Created::Intent(self.read(&id).await?)),
+            Known::Closed | Known::Nothing => Err(Unclear::closed()),
+        }
+    }
+
+    async fn confirm(
+        &self,
+        intent: &Intent,
+        authorization: &Authorization<'_>,
+        token: &str,
+        action_ends: Timestamp,
+    ) -> Result<Answer, Unclear> {
+        let back = match authorization.return_to {
+            Some(address) => ("return_url", address),
+            // Nobody can lead the shopper back.
+            None => ("error_on_requires_action", "true"),
+        };
+        let fields = [("payment_method", token), back];
+        let path = format!("payment_intents/{}/confirm", intent.id);
+        match self.api.change(&path, &fields).await {
+            Err(NoObject::Refused(error)) => {
+                // A call that was delayed until the attempt was closed, or that follows another one, is refused, too: what
+                // counts is the intent.
+                let now = self.read(&intent.id).await?;
+                let refused = Answer::Declined {
+                    code: decline_code(&error),
+                };
+                Ok(now.answer(action_ends).unwrap_or(refused))
+            }
+            confirmed => {
+                let intent = Intent::read(&confirmed?).ok_or(Unclear::Unknown)?;
+                intent.answer(action_ends).ok_or(Unclear::Unknown)
+            }
+        }
+    }
+
+    async fn read(&self, id: &str) -> Result<Intent, Unclear> {
+        let object = self.api.get(&format!("payment_intents/{id}")).await?;
+        let intent = Intent::read(&object).filter(|intent| intent.id == id);
+        intent.ok_or(Unclear::Unknown)
+    }
+
+    /// Cancels an intent and reads it back: it may be charged already.
+    async fn canceled(&self, id: &str) -> Result<Intent, Unclear> {
+        let path = format!("payment_intents/{id}/cancel");
+        match self.api.change(&path, &[]).await {
+            Ok(_) | Err(NoObject::Refused(_) | NoObject::Unknown(_)) => self.read(id).await,
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The intent of an attempt that is to be closed; none if there is none and never will be.
+    async fn intent_to_close(&self, key: AttemptKey) -> Result<Option<Intent>, Unclear> {
+        match self.references.close(&key.to_string()).await? {
+            Known::As(id) => self.read(&id).await.map(Some),
+            Known::Closed | Known::Nothing => Ok(None),
+        }
+    }
+
+    async fn reverse_attempt(&self, key: AttemptKey) -> Result<ReversalAnswer, Unclear> {
+        let Some(mut intent) = self.intent_to_close(key).await? else {
+            return Ok(ReversalAnswer::Confirmed);
+        };
+        if !matches!(intent.status, Status::Canceled | Status::Succeeded) {
+            intent = self.canceled(&intent.id).await?;
+        }
+        match intent.status {
+            Status::Canceled => Ok(ReversalAnswer::Confirmed),
+            Status::Succeeded => self.refund_whole(&intent).await,
+            _ => Err(Unclear::Unknown),
+        }
+    }
+
+    /// Returns everything that is left of a charge: no more than that can be returned, so it needs no key.
+    async fn refund_whole(&self, intent: &Intent) -> Result<ReversalAnswer, Unclear> {
+        let fields = [("payment_intent", intent.id.as_str())];
+        match self.api.change("refunds", &fields).await {
+            Ok(refund) if refund["status"] == "succeeded" => Ok(ReversalAnswer::Confirmed),
+            Err(NoObject::Refused(error)) if error["code"] == "charge_already_refunded" => {
+                Ok(ReversalAnswer::Confirmed)
+            }
+            // Pending: it can still fail.
+            Ok(_) | Err(NoObject::Refused(_)) => Err(Unclear::Unknown),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    async fn ask_about(&self, key: AttemptKey) -> Result<ActionAnswer, Unclear> {
+        let id = match self.references.known(&key.to_string()).await? {
+            Known::As(id) => id,
+            Known::Closed | Known::Nothing => return Err(Unclear::Unknown),
+        };
+        let intent = self.read(&id).await?;
+        Ok(match intent.status {
+            Status::Succeeded | Status::RequiresCapture => ActionAnswer::Approved {
+                authorization_code: intent.code(),
+            },
+            Status::RequiresAction | Status::Processing => ActionAnswer::Waiting,
+            Status::Unconfirmed => ActionAnswer::Declined {
+                code: intent
+                    .declined
+                    .unwrap_or(DeclineCode::AUTHENTICATION_FAILED),
+            },
+            Status::Canceled => ActionAnswer::Declined {
+                code: CANCELED_THERE,
+            },
+        })
+    }
+
+    async fn close_or_find_charged(&self, key: AttemptKey) -> Result<AttemptCloseAnswer, Unclear> {
+        let Some(mut intent) = self.intent_to_close(key).await? else {
+            return Ok(AttemptCloseAnswer::Closed);
+        };
+        // What was approved meanwhile stays approved: an amount that is only held would be released by canceling.
+        if matches!(
+            intent.status,
+            Status::Unconfirmed | Status::RequiresAction | Status::Processing
+        ) {
+            intent = self.canceled(&intent.id).await?;
+        }
+        match intent.status {
+            Status::Canceled => Ok(AttemptCloseAnswer::Closed),
+            Status::Succeeded | Status::RequiresCapture => Ok(AttemptCloseAnswer::Charged {
+                authorization_code: intent.code(),
+            }),
+            _ => Err(Unclear::Unknown),
+        }
+    }
+}
+
+/// The result of creating an intent.
+enum Created {
+    Intent(Intent),
+    /// Stripe does not take such a payment: too small, a currency that it does not know.
+    Refused(DeclineCode),
+}
+
+impl Unclear {
+    /// The attempt was closed while this call was on its way.
+    fn closed() -> Self {
+        Self::NotExecuted(DeclineCode::ISSUER_UNAVAILABLE)
+    }
+}
+
+impl From<StoreError> for Unclear {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "what Stripe calls a payment can be neither read nor stored");
+        Self::Unknown
+    }
+}
+
+impl From<NoObject> for Unclear {
+    fn from(no_object: NoObject) -> Self {
+        match no_object {
+            NoObject::NotExecuted(why) => {
+                tracing::warn!(why, "a call of Stripe was not executed");
+                Self::NotExecuted(DeclineCode::ISSUER_UNAVAILABLE)
+            }
+            NoObject::Unknown(why) => {
+                tracing::warn!(why, "Stripe gave no usable answer");
+                Self::Unknown
+            }
+            NoObject::Refused(error) => {
+                tracing::warn!(code = %error["code"], "Stripe refused a call that it should not refuse");
+                Self::Unknown
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Processor for Stripe {
+    fn check(&self, amount: Money, _: CaptureMethod) -> Result<(), Unsupported> {
+        amount::counted(amount).map(|_| ())
+    }
+
+    async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {
+        let token = match authorization.method.open() {
+            Ok(OpenedMethod::Other { name, secret }) if name == TOKEN => secret,
+            Ok(_) => {
+                return Answer::Declined {
+                    code: DeclineCode::METHOD_NOT_SUPPORTED,
+                };
+            }
+            Err(unreadable) => return unreadable.into(),
+        };
+        let Ok(token) = std::str::from_utf8(&token) else {
+            return super::MethodUnreadable.into();
+        };
+        match self.authorize_token(authorization, token).await {
+            Ok(answer) => answer,
+            Err(Unclear::NotExecuted(reason)) => Answer::NotCharged { reason },
+            Err(Unclear::Unknown) => Answer::Unknown,
+        }
+    }
+
+    async fn reverse(&self, key: AttemptKey, _: Money) -> ReversalAnswer {
+        let reversed = self.reverse_attempt(key).await;
+        reversed.unwrap_or(ReversalAnswer::Unknown)
+    }
+
+    async fn ask(&self, key: AttemptKey) -> ActionAnswer {
+        let asked = self.ask_about(key).await;
+        asked.unwrap_or(ActionAnswer::Unknown)
+    }
+
+    async fn close_attempt(&self, key: AttemptKey, _: Money) -> AttemptCloseAnswer {
+        let closed = self.close_or_find_charged(key).await;
+        closed.unwrap_or(AttemptCloseAnswer::Unknown)
+    }
+
+    async fn capture(&self, call: &OperationCall) -> OperationAnswer {
+        operations::answer(self.capture_held(call).await)
+    }
+
+    async fn void(&self, call: &OperationCall) -> OperationAnswer {
+        operations::answer(self.void_held(call).await)
+    }
+
+    async fn refund(&self, call: &OperationCall) -> OperationAnswer {
+        operations::answer(self.refund_captured(call).await)
+    }
+
+    async fn query(&self, call: &OperationCall) -> OperationAnswer {
+        operations::answer(self.find_out(call).await)
+    }
+
+    async fn close(&self, call: &OperationCall) -> CloseAnswer {
+        self.close_operation(call).await
+    }
+}

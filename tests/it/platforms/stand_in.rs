@@ -1,0 +1,379 @@
+//! A stand-in for Stripe's API: keeps state, idempotency keys with the answers stored under them, and fails on demand.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Response, Uri};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+pub const SECRET_KEY: &str = "sk_test_123";
+
+/// How a request fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// 500, and it was not executed.
+    ErrorBefore,
+    /// 500, although it was executed.
+    ErrorAfter,
+    /// Executed, but there is no answer.
+    Silent,
+    /// 429, not executed.
+    Busy,
+    /// Executed; the answer is a page for people.
+    Html,
+    /// Executed; the answer is about another amount.
+    OtherAmount,
+}
+
+/// A stand-in on a free port.
+#[derive(Clone)]
+pub struct StandIn {
+    pub address: SocketAddr,
+    state: Arc<Mutex<Account>>,
+}
+
+#[derive(Default)]
+struct Account {
+    intents: BTreeMap<String, Value>,
+    /// What the shopper decides of an intent leads to.
+    refunds: Vec<Value>,
+    /// The answers stored under idempotency keys, with the request's body.
+    keys: HashMap<String, (String, (u16, Value))>,
+    faults: VecDeque<(&'static str, Fault)>,
+    requests: Vec<String>,
+    created: usize,
+}
+
+impl StandIn {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stand_in = Self {
+            address: listener.local_addr().unwrap(),
+            state: Arc::default(),
+        };
+        let router = Router::new().fallback(serve).with_state(stand_in.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        stand_in
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.state.lock().unwrap()
+    }
+
+    /// The next request whose path ends like this fails.
+    pub fn fail(&self, path: &'static str, fault: Fault) {
+        self.account().faults.push_back((path, fault));
+    }
+
+    /// The intents of a payment, in the order of their creation.
+    pub fn intents(&self, payment: i64) -> Vec<Value> {
+        let payment = payment.to_string();
+        let account = self.account();
+        let intents = account.intents.values();
+        intents
+            .filter(|intent| intent["metadata"]["payment_id"] == payment)
+            .cloned()
+            .collect()
+    }
+
+    /// What a payment has moved, in Stripe's units: captured and refunded.
+    pub fn moved(&self, payment: i64) -> (i64, i64) {
+        let intents = self.intents(payment);
+        let sum = |field: &str| intents.iter().map(|it| it[field].as_i64().unwrap()).sum();
+        (sum("amount_received"), sum("refunded"))
+    }
+
+    /// Requests whose path ends like this.
+    pub fn requests(&self, path: &str) -> usize {
+        let account = self.account();
+        let requests = account.requests.iter();
+        requests.filter(|request| request.ends_with(path)).count()
+    }
+
+    /// The shopper of a payment's only intent approves, or does not.
+    pub fn shopper(&self, payment: i64, approves: bool) {
+        let id = self.intents(payment)[0]["id"].as_str().unwrap().to_owned();
+        let mut account = self.account();
+        let intent = account.intents.get_mut(&id).unwrap();
+        assert_eq!(intent["status"], "requires_action", "too late");
+        match approves {
+            true => authorize(intent),
+            false => {
+                let code = "payment_intent_authentication_failure";
+                intent["status"] = json!("requires_payment_method");
+                intent["last_payment_error"] =
+                    json!({"type": "invalid_request_error", "code": code});
+            }
+        }
+    }
+
+    /// Refunds that are pending succeed or fail.
+    pub fn decide_refunds(&self, status: &str) {
+        let mut account = self.account();
+        let Account {
+            refunds, intents, ..
+        } = &mut *account;
+        for refund in refunds.iter_mut().filter(|it| it["status"] == "pending") {
+            refund["status"] = json!(status);
+            if status == "failed" {
+                refund["failure_reason"] = json!("expired_or_canceled_card");
+                let id = refund["payment_intent"].as_str().unwrap();
+                let intent = intents.get_mut(id).unwrap();
+                let rest =
+                    intent["refunded"].as_i64().unwrap() - refund["amount"].as_i64().unwrap();
+                intent["refunded"] = json!(rest);
+            }
+        }
+    }
+}
+
+async fn serve(
+    State(stand_in): State<StandIn>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let text = |name: &str| headers.get(name).map(|it| it.to_str().unwrap().to_owned());
+    assert_eq!(
+        text("authorization").unwrap(),
+        format!("Bearer {SECRET_KEY}")
+    );
+    assert!(text("stripe-version").is_some());
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let (fault, (status, answer)) = {
+        let mut account = stand_in.account();
+        account.requests.push(format!("{method} {}", uri.path()));
+        let fault = account.fault(uri.path());
+        let key = text("idempotency-key");
+        (fault, account.answer(&uri, &body, (method, key), fault))
+    };
+    if fault == Some(Fault::Silent) {
+        std::future::pending::<()>().await;
+    }
+    let answer = match fault {
+        Some(Fault::Html) => "<html>Have a nice day</html>".to_owned(),
+        _ => answer.to_string(),
+    };
+    let response = Response::builder().status(status);
+    response.body(Body::from(answer)).unwrap()
+}
+
+type Reply = (u16, Value);
+
+impl Account {
+    fn fault(&mut self, path: &str) -> Option<Fault> {
+        let found = self
+            .faults
+            .iter()
+            .position(|(end, _)| path.ends_with(end))?;
+        self.faults.remove(found).map(|(_, fault)| fault)
+    }
+
+    fn answer(
+        &mut self,
+        uri: &Uri,
+        body: &str,
+        (method, key): (Method, Option<String>),
+        fault: Option<Fault>,
+    ) -> Reply {
+        if fault == Some(Fault::Busy) {
+            return refused(429, "rate_limit_error", "rate_limit");
+        }
+        if let Some((first, reply)) = key.as_ref().and_then(|key| self.keys.get(key)) {
+            // Whatever it was: also a 500.
+            return match first == body {
+                true => reply.clone(),
+                false => refused(400, "idempotency_error", "idempotency_key_reused"),
+            };
+        }
+        let executed = match fault {
+            Some(Fault::ErrorBefore) => refused(500, "api_error", "unknown"),
+            _ => self.execute(uri, body, &method),
+        };
+        let mut reply = match fault {
+            Some(Fault::ErrorAfter) => refused(500, "api_error", "unknown"),
+            _ => executed,
+        };
+        if let Some(key) = key {
+            self.keys.insert(key, (body.to_owned(), reply.clone()));
+        }
+        if fault == Some(Fault::OtherAmount) {
+            reply.1["amount"] = json!(1);
+        }
+        reply
+    }
+
+    fn execute(&mut self, uri: &Uri, body: &str, method: &Method) -> Reply {
+        let form: HashMap<String, String> = form_urlencoded::parse(body.as_bytes())
+            .into_owned()
+            .collect();
+        let path = uri.path().strip_prefix("/v1/").expect("a version");
+        let words: Vec<&str> = path.split('/').collect();
+        match (method.as_str(), words.as_slice()) {
+            ("POST", ["payment_intents"]) => self.create(&form),
+            ("GET", ["payment_intents", id]) => self.with(id, |intent| (200, intent.clone())),
+            ("POST", ["payment_intents", id, "confirm"]) => {
+                self.with(id, |intent| confirm(intent, &form))
+            }
+            ("POST", ["payment_intents", id, "capture"]) => {
+                self.with(id, |intent| capture(intent, &form))
+            }
+            ("POST", ["payment_intents", id, "cancel"]) => self.with(id, cancel),
+            ("POST", ["refunds"]) => self.refund(&form),
+            ("GET", ["refunds"]) => {
+                let query = uri.query().unwrap_or_default().as_bytes();
+                let query: HashMap<String, String> =
+                    form_urlencoded::parse(query).into_owned().collect();
+                let refunds = self.refunds.iter();
+                let data: Vec<&Value> = refunds
+                    .filter(|refund| refund["payment_intent"] == query["payment_intent"])
+                    .collect();
+                (200, json!({"object": "list", "data": data}))
+            }
+            ("GET", ["refunds", id]) => {
+                let found = self.refunds.iter().find(|refund| refund["id"] == *id);
+                found.map_or_else(missing, |refund| (200, refund.clone()))
+            }
+            other => panic!("the stand-in does not know {other:?}"),
+        }
+    }
+
+    fn with(&mut self, id: &str, change: impl FnOnce(&mut Value) -> Reply) -> Reply {
+        self.intents.get_mut(id).map_or_else(missing, change)
+    }
+
+    fn create(&mut self, form: &HashMap<String, String>) -> Reply {
+        self.created += 1;
+        let id = format!("pi_{:06}", self.created);
+        let amount: i64 = form["amount"].parse().unwrap();
+        if amount < 50 {
+            return refused(400, "invalid_request_error", "amount_too_small");
+        }
+        let metadata = |name: &str| form[&format!("metadata[{name}]")].clone();
+        let intent = json!({
+            "id": id, "object": "payment_intent", "status": "requires_payment_method",
+            "amount": amount, "amount_received": 0, "refunded": 0, "currency": form["currency"],
+            "capture_method": form["capture_method"], "latest_charge": null, "next_action": null,
+            "last_payment_error": null,
+            "metadata": {"payment_id": metadata("payment_id"), "installation": metadata("installation")},
+        });
+        self.intents.insert(id, intent.clone());
+        (200, intent)
+    }
+
+    fn refund(&mut self, form: &HashMap<String, String>) -> Reply {
+        let id = format!("re_{}", self.refunds.len() + 1);
+        let Some(intent) = self.intents.get_mut(&form["payment_intent"]) else {
+            return missing();
+        };
+        let of = |field: &str| intent[field].as_i64().unwrap();
+        let rest = of("amount_received") - of("refunded");
+        let amount = form.get("amount").map_or(rest, |it| it.parse().unwrap());
+        if rest == 0 {
+            return refused(400, "invalid_request_error", "charge_already_refunded");
+        }
+        if amount > rest {
+            return refused(400, "invalid_request_error", "amount_too_large");
+        }
+        intent["refunded"] = json!(of("refunded") + amount);
+        let pending = intent["payment_method"] == "pm_card_pendingRefund";
+        let refund = json!({
+            "id": id, "object": "refund", "amount": amount, "payment_intent": intent["id"],
+            "status": if pending { "pending" } else { "succeeded" },
+            "metadata": {"refund_id": form.get("metadata[refund_id]")},
+        });
+        self.refunds.push(refund.clone());
+        (200, refund)
+    }
+}
+
+fn confirm(intent: &mut Value, form: &HashMap<String, String>) -> Reply {
+    if intent["status"] != "requires_payment_method" {
+        return unexpected(intent);
+    }
+    let decline = |intent: &mut Value, code: &str, decline_code: Option<&str>| {
+        let error = json!({"type": "card_error", "code": code, "decline_code": decline_code});
+        intent["last_payment_error"] = error.clone();
+        (402, json!({ "error": error }))
+    };
+    let token = form["payment_method"].as_str();
+    intent["payment_method"] = json!(token);
+    match token {
+        "pm_card_visa" | "pm_card_pendingRefund" => authorize(intent),
+        "pm_card_chargeDeclinedInsufficientFunds" => {
+            return decline(intent, "card_declined", Some("insufficient_funds"));
+        }
+        "pm_card_chargeDeclinedExpiredCard" => return decline(intent, "expired_card", None),
+        "pm_card_authenticationRequired" => {
+            let Some(back) = form.get("return_url") else {
+                assert_eq!(form["error_on_requires_action"], "true");
+                return decline(intent, "authentication_required", None);
+            };
+            intent["status"] = json!("requires_action");
+            let page = json!({"url": "https://hooks.stripe.example/3d", "return_url": back});
+            intent["next_action"] = json!({"type": "redirect_to_url", "redirect_to_url": page});
+        }
+        _ => return refused(400, "invalid_request_error", "resource_missing"),
+    }
+    (200, intent.clone())
+}
+
+/// The issuer approves.
+fn authorize(intent: &mut Value) {
+    let charge = intent["id"].as_str().unwrap().replace("pi_", "ch_");
+    intent["latest_charge"] = json!(charge);
+    intent["next_action"] = Value::Null;
+    if intent["capture_method"] == "manual" {
+        intent["status"] = json!("requires_capture");
+    } else {
+        intent["status"] = json!("succeeded");
+        intent["amount_received"] = intent["amount"].clone();
+    }
+}
+
+fn capture(intent: &mut Value, form: &HashMap<String, String>) -> Reply {
+    if intent["status"] != "requires_capture" {
+        return unexpected(intent);
+    }
+    let amount: i64 = form["amount_to_capture"].parse().unwrap();
+    assert!(amount <= intent["amount"].as_i64().unwrap());
+    intent["status"] = json!("succeeded");
+    intent["amount_received"] = json!(amount);
+    (200, intent.clone())
+}
+
+fn cancel(intent: &mut Value) -> Reply {
+    if ["succeeded", "canceled"]
+        .iter()
+        .any(|it| intent["status"] == *it)
+    {
+        return unexpected(intent);
+    }
+    intent["status"] = json!("canceled");
+    intent["next_action"] = Value::Null;
+    (200, intent.clone())
+}
+
+fn unexpected(intent: &Value) -> Reply {
+    let (status, mut answer) = refused(
+        400,
+        "invalid_request_error",
+        "payment_intent_unexpected_state",
+    );
+    answer["error"]["payment_intent"] = intent.clone();
+    (status, answer)
+}
+
+fn missing() -> Reply {
+    refused(404, "invalid_request_error", "resource_missing")
+}
+
+fn refused(status: u16, kind: &str, code: &str) -> Reply {
+    (status, json!({"error": {"type": kind, "code": code}}))
+}
