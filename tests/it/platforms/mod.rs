@@ -1,5 +1,6 @@
 //! Payments through Stripe, against a stand-in that keeps state.
 
+mod agree;
 mod described;
 mod stand_in;
 

@@ -8,6 +8,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -47,6 +49,9 @@ struct Account {
     faults: VecDeque<(&'static str, Fault)>,
     requests: Vec<String>,
     created: usize,
+    /// One request in so many fails.
+    random: Option<(StdRng, u32)>,
+    failed: usize,
 }
 
 impl StandIn {
@@ -68,6 +73,16 @@ impl StandIn {
     /// The next request whose path ends like this fails.
     pub fn fail(&self, path: &'static str, fault: Fault) {
         self.account().faults.push_back((path, fault));
+    }
+
+    /// From now on one request in so many fails, as the seed decides.
+    pub fn fail_at_random(&self, seed: u64, one_in: u32) {
+        self.account().random = Some((StdRng::seed_from_u64(seed), one_in));
+    }
+
+    /// How many requests have failed.
+    pub fn faults_so_far(&self) -> usize {
+        self.account().failed
     }
 
     /// The intents of a payment, in the order of their creation.
@@ -168,11 +183,32 @@ type Reply = (u16, Value);
 
 impl Account {
     fn fault(&mut self, path: &str) -> Option<Fault> {
-        let found = self
-            .faults
-            .iter()
-            .position(|(end, _)| path.ends_with(end))?;
-        self.faults.remove(found).map(|(_, fault)| fault)
+        let mut found = self.faults.iter();
+        let found = found.position(|(end, _)| path.ends_with(end));
+        let fault = match found {
+            Some(place) => self.faults.remove(place).map(|(_, fault)| fault),
+            None => self.random_fault(path),
+        };
+        self.failed += usize::from(fault.is_some());
+        fault
+    }
+
+    fn random_fault(&mut self, path: &str) -> Option<Fault> {
+        let (random, one_in) = self.random.as_mut()?;
+        if random.random_range(0..*one_in) > 0 {
+            return None;
+        }
+        let faults = [
+            Fault::ErrorAfter,
+            Fault::Silent,
+            Fault::Busy,
+            Fault::Html,
+            Fault::OtherAmount,
+            Fault::ErrorBefore,
+        ];
+        // A refund whose key has a stored 500 stays undecided for ever, which is documented.
+        let possible = if path.ends_with("/refunds") { 4 } else { 6 };
+        faults.get(random.random_range(0..possible)).copied()
     }
 
     fn answer(
