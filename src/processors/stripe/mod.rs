@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::references::{Known, References};
@@ -93,7 +94,7 @@ impl Stripe {
         let intent = match self.references.known(&key).await? {
             Known::Closed => return Err(Unclear::closed()),
             Known::As(id) => self.read(&id).await?,
-            Known::Nothing => match self.create(authorization, amount).await? {
+            Known::Nothing => match self.create(authorization, amount, token).await? {
                 Created::Intent(intent) => intent,
                 Created::Refused(code) => return Ok(Answer::Declined { code }),
             },
@@ -110,7 +111,7 @@ impl Stripe {
         if let Some(answer) = intent.answer(ends) {
             return Ok(answer);
         }
-        self.confirm(&intent, authorization, token, ends).await
+        self.confirm(&intent, authorization, ends).await
     }
 
     /// Creates an intent and stores its id. Nothing is charged by that.
@@ -118,6 +119,7 @@ impl Stripe {
         &self,
         authorization: &Authorization<'_>,
         amount: i64,
+        token: &str,
     ) -> Result<Created, Unclear> {
         let key = authorization.key.to_string();
         let capture = match authorization.capture {
@@ -133,6 +135,7 @@ impl Stripe {
             ("currency", &currency),
             ("capture_method", capture),
             ("payment_method_types[]", "card"),
+            ("payment_method", token),
             ("metadata[installation]", self.installation().await?),
             ("metadata[payment_id]", &payment),
             ("metadata[attempt]", &attempt),
@@ -140,6 +143,7 @@ impl Stripe {
         let once = self.unique(&format!("{key}-create")).await?;
         let object = match self.api.create("payment_intents", &fields, &once).await {
             Err(NoObject::Refused(error)) => {
+                tell_refusal(authorization.key, &error);
                 return Ok(Created::Refused(decline_code(&error)));
             }
             created => created?,
@@ -157,7 +161,6 @@ impl Stripe {
         &self,
         intent: &Intent,
         authorization: &Authorization<'_>,
-        token: &str,
         action_ends: Timestamp,
     ) -> Result<Answer, Unclear> {
         let back = match authorization.return_to {
@@ -165,10 +168,10 @@ impl Stripe {
             // Nobody can lead the shopper back.
             None => ("error_on_requires_action", "true"),
         };
-        let fields = [("payment_method", token), back];
         let path = format!("payment_intents/{}/confirm", intent.id);
-        match self.api.change(&path, &fields).await {
+        match self.api.change(&path, &[back]).await {
             Err(NoObject::Refused(error)) => {
+                tell_refusal(authorization.key, &error);
                 // A call that was delayed until the attempt was closed, or that follows another one, is refused, too: what
                 // counts is the intent.
                 let now = self.read(&intent.id).await?;
@@ -283,6 +286,15 @@ enum Created {
     Intent(Intent),
     /// Stripe does not take such a payment: too small, a currency that it does not know.
     Refused(DeclineCode),
+}
+
+/// A refusal that is not the issuer's: somebody has to change the request, the account or the token.
+fn tell_refusal(key: AttemptKey, error: &Value) {
+    if error["type"] == "card_error" {
+        return;
+    }
+    let (code, message) = (&error["code"], &error["message"]);
+    tracing::warn!(payment.id = key.payment.0, %code, %message, "Stripe refused a payment, for another reason than its issuer's");
 }
 
 impl Unclear {

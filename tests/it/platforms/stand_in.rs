@@ -291,12 +291,15 @@ impl Account {
         if amount < 50 {
             return refused(400, "invalid_request_error", "amount_too_small");
         }
+        if !form["payment_method"].starts_with("pm_card_") {
+            return refused(400, "invalid_request_error", "resource_missing");
+        }
         let metadata = |name: &str| form[&format!("metadata[{name}]")].clone();
         let intent = json!({
-            "id": id, "object": "payment_intent", "status": "requires_payment_method",
+            "id": id, "object": "payment_intent", "status": "requires_confirmation",
             "amount": amount, "amount_received": 0, "refunded": 0, "currency": form["currency"],
             "capture_method": form["capture_method"], "latest_charge": null, "next_action": null,
-            "last_payment_error": null,
+            "last_payment_error": null, "payment_method": form["payment_method"],
             "metadata": {"payment_id": metadata("payment_id"), "installation": metadata("installation")},
         });
         self.intents.insert(id, intent.clone());
@@ -330,17 +333,17 @@ impl Account {
 }
 
 fn confirm(intent: &mut Value, form: &HashMap<String, String>) -> Reply {
-    if intent["status"] != "requires_payment_method" {
+    if intent["status"] != "requires_confirmation" {
         return unexpected(intent);
     }
     let decline = |intent: &mut Value, code: &str, decline_code: Option<&str>| {
         let error = json!({"type": "card_error", "code": code, "decline_code": decline_code});
+        intent["status"] = json!("requires_payment_method");
         intent["last_payment_error"] = error.clone();
         (402, json!({ "error": error }))
     };
-    let token = form["payment_method"].as_str();
-    intent["payment_method"] = json!(token);
-    match token {
+    let token = intent["payment_method"].as_str().unwrap().to_owned();
+    match token.as_str() {
         "pm_card_visa" | "pm_card_pendingRefund" => authorize(intent),
         "pm_card_chargeDeclinedInsufficientFunds" => {
             return decline(intent, "card_declined", Some("insufficient_funds"));
