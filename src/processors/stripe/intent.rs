@@ -14,7 +14,7 @@ pub(super) struct Intent {
     /// In lower case.
     pub currency: String,
     /// What was captured, as Stripe counts it.
-    pub received: i64,
+    pub received: Option<i64>,
     /// Identifies the charge.
     pub charge: Option<String>,
     /// The page where the shopper approves.
@@ -63,7 +63,7 @@ impl Intent {
             status,
             amount: object["amount"].as_i64()?,
             currency: object["currency"].as_str()?.to_ascii_lowercase(),
-            received: object["amount_received"].as_i64().unwrap_or(0),
+            received: object["amount_received"].as_i64(),
             charge: charge.map(str::to_owned),
             redirect: redirect.as_str().map(str::to_owned),
             declined: failure.is_object().then(|| decline_code(failure)),
@@ -137,7 +137,10 @@ mod tests {
             "currency": "cad", "latest_charge": "ch_1", "last_payment_error": null, "next_action": null
         });
         let intent = Intent::read(&object).unwrap();
-        assert_eq!((intent.status, intent.received), (Status::Succeeded, 2000));
+        assert_eq!(
+            (intent.status, intent.received),
+            (Status::Succeeded, Some(2000))
+        );
         assert_eq!(intent.code(), "ch_1");
         object["latest_charge"] = json!({"id": "ch_2"});
         assert_eq!(Intent::read(&object).unwrap().code(), "ch_2");

@@ -200,11 +200,17 @@ impl Stripe {
 /// What an intent says of a capture; none if it is not decided.
 fn captured(intent: &Intent, amount: i64) -> Option<OperationAnswer> {
     match intent.status {
-        Status::Succeeded if intent.received == amount => Some(DONE),
-        Status::Succeeded => Some(OperationAnswer::Refused {
-            code: DeclineCode::from_static("captured_at_processor"),
-            authorization_gone: true,
-        }),
+        Status::Succeeded if intent.received == Some(amount) => Some(DONE),
+        Status::Succeeded => {
+            // Neither paid as asked nor unpaid.
+            tracing::error!(
+                intent = intent.id,
+                received = ?intent.received,
+                wanted = amount,
+                "another amount was captured at Stripe: the payment waits until somebody finds out why"
+            );
+            None
+        }
         Status::Canceled => Some(gone()),
         _ => None,
     }
@@ -246,5 +252,24 @@ fn refunded(refund: &Value) -> Result<OperationAnswer, Unclear> {
         }),
         Some("failed" | "canceled") => Ok(refused(&json!({ "code": refund["failure_reason"] }))),
         _ => Err(Unclear::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_of_another_amount_is_neither_done_nor_refused() {
+        let intent = |received| {
+            Intent::read(&json!({
+                "id": "pi_1", "object": "payment_intent", "status": "succeeded", "amount": 2000, "currency": "cad",
+                "amount_received": received,
+            }))
+            .unwrap()
+        };
+        assert_eq!(captured(&intent(json!(1500)), 1500), Some(DONE));
+        assert_eq!(captured(&intent(json!(2000)), 1500), None);
+        assert_eq!(captured(&intent(Value::Null), 1500), None);
     }
 }

@@ -114,7 +114,11 @@ async fn left(api: &Api, id: i64, moving: &[&str]) -> Value {
 }
 
 fn agrees(payment: &Value, (received, refunded): (i64, i64)) {
-    let minor = |name: &str| (payment[name].as_f64().unwrap_or(0.0) * 100.0).round() as i64;
+    let minor = |name: &str| -> i64 {
+        let amount = payment[name].as_f64().unwrap_or(0.0);
+        let digits = format!("{amount:.2}").replace('.', "");
+        digits.parse().unwrap()
+    };
     match field(payment, "status") {
         "succeeded" => {
             assert_eq!(minor("amount_captured"), received, "{payment}");
