@@ -10,6 +10,8 @@
 //! - `BENCH_PROGRAM` is the program of another build, measured in turns with this one.
 //! - `BENCH_SERVER=default` leaves out what docs/deployment.md advises for the database; `BENCH_SERVER_ARGS` are further
 //!   arguments of it. Several lists, separated by `|` (one of them may be empty), are servers that are measured in turns.
+//! - `BENCH_PAGE=20` measures in turns with so many open operators' pages (120 at most): each reads the events and fetches the
+//!   overview as often as a browser does. At the end there is the ratio to the rows without pages.
 //! - `BENCH_BASELINES=off` leaves out what one connection can do without group commit on the same server, right before
 //!   and right after: payments with their outbox row, one a transaction, and single rows.
 
@@ -31,6 +33,7 @@ mod support;
 mod latency;
 mod load;
 mod measure;
+mod pages;
 mod probe;
 mod report;
 mod rows;
@@ -82,6 +85,7 @@ async fn main() {
         table.extend(bench.rows(&rows).await);
     }
     report::table(&table);
+    report::ratios(&table, arguments.pages);
     assert!(
         table
             .iter()
@@ -142,9 +146,9 @@ impl Bench<'_> {
                 .iter()
                 .flat_map(|row| self.servers.iter().map(move |server| (row, server)))
             {
-                for (suffix, program) in &self.arguments.programs {
+                for (suffix, program, pages) in self.arguments.turns() {
                     let name = format!("{}{}{suffix}", row.name, server.name);
-                    let measured = self.row(row, server, program).await;
+                    let measured = self.row(row, server, (program, pages)).await;
                     report::details(&name, &measured);
                     table.push((name, measured));
                 }
@@ -158,7 +162,12 @@ impl Bench<'_> {
     }
 
     /// On empty tables and queues.
-    async fn row(&self, row: &Row, server: &Server, program: &str) -> measure::Measured {
+    async fn row(
+        &self,
+        row: &Row,
+        server: &Server,
+        (program, pages): (&str, usize),
+    ) -> measure::Measured {
         server.probe.make_database().await;
         let vhost = self.broker.vhost().expect("a virtual host");
         let [mut database_port, mut broker_port] = [
@@ -179,7 +188,9 @@ impl Bench<'_> {
         let database_url = format!("mysql://root@127.0.0.1:{database_port}/bench{ssl_mode}");
         let scheme = if row.amqps { "amqps" } else { "amqp" };
         let far_url = format!("{scheme}://guest:guest@localhost:{broker_port}/{vhost}");
+        let operators = self.arguments.operators.path().display().to_string();
         let mut settings = settings::of_the_service(&database_url, &far_url);
+        settings = settings.with("ADMIN_FILE", &operators);
         if row.amqps {
             settings = settings.with("AMQP_CA_FILE", &self.certificates.file("right"));
         }
@@ -188,7 +199,8 @@ impl Bench<'_> {
             amqp_url: &self.broker.url(&vhost),
             pids: [server.database.pid(), self.broker.pid()],
         };
-        measure(program, self.arguments, &servers, &server.probe).await
+        let turn = (program, pages);
+        measure(turn, self.arguments, &servers, &server.probe).await
     }
 
     /// Durable transactions per second on one connection: of one row, and of one payment with its outbox row.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::load::{self, Sent};
+use crate::pages::Pages;
 use crate::probe::{self, Probe};
 use crate::settings::Arguments;
 use crate::support::process::{Process, Settings};
@@ -31,6 +32,8 @@ pub struct Measured {
     pub drained_after: Option<Duration>,
     pub transactions: i64,
     pub memory_mib: (u64, u64),
+    /// How often open pages were fetched.
+    pub fetched: u64,
 }
 
 impl Measured {
@@ -46,7 +49,7 @@ impl Measured {
 
 /// Starts the service, loads it, and waits until everything has ended.
 pub async fn measure(
-    program: &str,
+    (program, pages): (&str, usize),
     arguments: &Arguments,
     servers: &Servers<'_>,
     probe: &Probe,
@@ -66,6 +69,7 @@ pub async fn measure(
     let cpu_of_all = || pids.map(|pid| pid.map_or(0.0, probe::cpu_seconds));
 
     let results = load::Results::subscribe(servers.amqp_url).await;
+    let pages = Pages::open(api.admin, pages).await;
     let commits = probe.commits().await;
     let (cpu_before, machine_before) = (cpu_of_all(), probe::machine_cpu_seconds());
     let began = Instant::now();
@@ -73,6 +77,7 @@ pub async fn measure(
     let sent = load::run(api.api, arguments.connections, longest, &results).await;
     let (ended, took) = (results.ended(), began.elapsed());
     let (cpu_after, machine_after) = (cpu_of_all(), probe::machine_cpu_seconds());
+    let fetched = pages.close();
     let left = (
         probe::queue_depth(servers.amqp_url).await,
         probe.outbox_depth().await,
@@ -92,5 +97,6 @@ pub async fn measure(
             worker.map_or(0, probe::memory_mib),
         ),
         sent,
+        fetched,
     }
 }

@@ -1,6 +1,12 @@
 //! What the environment says of a run.
 
+use tempfile::NamedTempFile;
+
+use crate::support::operator;
 use crate::support::process::Settings;
+
+/// Each needs two of the 256 connections of the operators' address.
+const MOST_PAGES: u64 = 120;
 
 /// How to measure.
 pub struct Arguments {
@@ -10,6 +16,10 @@ pub struct Arguments {
     pub workers: u64,
     /// The service's programs: this build, and another one to compare with, in turns.
     pub programs: Vec<(&'static str, String)>,
+    /// Open operators' pages, in every second turn.
+    pub pages: usize,
+    /// Who may open them.
+    pub operators: NamedTempFile,
 }
 
 impl Arguments {
@@ -24,7 +34,30 @@ impl Arguments {
             connections: number("BENCH_CONNECTIONS", 256) as usize,
             workers: number("BENCH_WORKERS", 1),
             programs,
+            pages: number("BENCH_PAGE", 0).min(MOST_PAGES) as usize,
+            operators: operator::admin_file(),
         }
+    }
+
+    /// What is measured in turns: the end of the row's name, the program, the number of open pages.
+    pub fn turns(&self) -> Vec<(String, &str, usize)> {
+        let mut turns = Vec::new();
+        for (suffix, program) in &self.programs {
+            for pages in [0, self.pages] {
+                let name = format!("{suffix}{}", with_pages(pages));
+                turns.push((name, program.as_str(), pages));
+            }
+        }
+        turns.dedup();
+        turns
+    }
+}
+
+/// The end of the name of a row with open pages.
+pub fn with_pages(pages: usize) -> String {
+    match pages {
+        0 => String::new(),
+        _ => format!(", {pages} open pages"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod faketime;
+pub mod operator;
 pub mod process;
 pub mod proxy;
 pub mod python;
