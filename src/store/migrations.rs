@@ -114,6 +114,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "processor references",
             include_str!("../../migrations/mysql/0026_processor_references.sql"),
         ),
+        (
+            27,
+            "payments by status",
+            include_str!("../../migrations/mysql/0027_payments_by_status.sql"),
+        ),
     ])
 });
 
@@ -294,6 +299,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             42,
             "processor references",
             include_str!("../../migrations/sqlite/0042_processor_references.sql"),
+        ),
+        (
+            43,
+            "payments by status",
+            include_str!("../../migrations/sqlite/0043_payments_by_status.sql"),
         ),
         (
             16,

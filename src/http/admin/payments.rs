@@ -192,7 +192,7 @@ struct ListPage {
     /// The address of the rest.
     rest: Option<String>,
     /// How many rows were read before the search stopped, if it did.
-    stopped_after: Option<usize>,
+    stopped_after: Option<u32>,
     is_filtered: bool,
 }
 

@@ -43,21 +43,43 @@ const PAYMENT_BY_KEY: &str =
 /// Refused by a server that accepts no changes.
 const CHANGE_NOTHING: &str = "UPDATE id_blocks SET next_id = next_id WHERE id < 0";
 
-/// (client, latest `created_at` twice, id, status or null twice, limit) → payments. The row comparison is spelled
-/// out, with a plain bound before it, because neither MySQL nor MariaDB reads an index by `(a, b) < (?, ?)`.
+/// (client, latest `created_at` twice, id, limit) → payments. The row comparison is spelled out, with a plain bound before it,
+/// because neither MySQL nor MariaDB reads an index by `(a, b) < (?, ?)`. The inner part reads only the index, which is named
+/// (SQLite reads a comment) so that MariaDB begins at the bound: left alone it reads the client's newer payments as well.
 const PAYMENTS_BY_CLIENT: &str = "
-SELECT * FROM payments
-WHERE client = ? AND created_at <= ? AND (created_at < ? OR id < ?) AND COALESCE(stage, status) = COALESCE(?, stage, status)
-ORDER BY created_at DESC, id DESC LIMIT ?";
+SELECT payments.* FROM (
+    SELECT id AS found_id, created_at AS found_at FROM payments /*! FORCE INDEX (payments_by_client) */
+    WHERE client = ? AND created_at <= ? AND (created_at < ? OR id < ?)
+    ORDER BY created_at DESC, id DESC LIMIT ?
+) AS found JOIN payments ON payments.id = found.found_id
+ORDER BY found.found_at DESC, found.found_id DESC";
 
-/// As [`PAYMENTS_BY_CLIENT`], with the user after the client.
+/// (client, status, latest `created_at` twice, id, limit; the same again; limit) → payments. The first part finds payments whose
+/// status is in `status`, the second those that are kept apart, whose status is in `stage`.
+const PAYMENTS_BY_STATUS: &str = "
+SELECT payments.* FROM (
+    SELECT id AS found_id, created_at AS found_at FROM (
+        SELECT id, created_at FROM payments /*! FORCE INDEX (payments_by_status) */
+        WHERE client = ? AND stage IS NULL AND status = ? AND created_at <= ? AND (created_at < ? OR id < ?)
+        ORDER BY created_at DESC, id DESC LIMIT ?
+    ) AS usual
+    UNION ALL
+    SELECT id, created_at FROM (
+        SELECT id, created_at FROM payments /*! FORCE INDEX (payments_by_status) */
+        WHERE client = ? AND stage = ? AND status = 'processing' AND created_at <= ? AND (created_at < ? OR id < ?)
+        ORDER BY created_at DESC, id DESC LIMIT ?
+    ) AS apart
+) AS found JOIN payments ON payments.id = found.found_id
+ORDER BY found.found_at DESC, found.found_id DESC LIMIT ?";
+
+/// (client, user, latest `created_at` twice, id, status or null, limit) → payments
 const PAYMENTS_BY_USER: &str = "
 SELECT * FROM payments
 WHERE client = ? AND user_id = ?
   AND created_at <= ? AND (created_at < ? OR id < ?) AND COALESCE(stage, status) = COALESCE(?, stage, status)
 ORDER BY created_at DESC, id DESC LIMIT ?";
 
-/// As [`PAYMENTS_BY_CLIENT`], with the order and the user (or null) after the client.
+/// (client, order, user or null, latest `created_at` twice, id, status or null, limit) → payments
 const PAYMENTS_BY_ORDER: &str = "
 SELECT * FROM payments
 WHERE client = ? AND order_id = ? AND user_id = COALESCE(?, user_id)
@@ -840,13 +862,36 @@ fn readable(
     }
 }
 
+/// The statement for all payments of a client, or those with a status, and its parameters. `before`: where the list begins.
+pub(super) fn of_client(
+    client: &ClientName,
+    status: Option<PaymentStatus>,
+    before: Option<(Timestamp, PaymentId)>,
+    limit: u32,
+) -> (&'static str, Vec<SqlValue<'_>>) {
+    let (before, id) = before.unwrap_or((END_OF_TIME, PaymentId(i64::MAX)));
+    let place: [SqlValue<'_>; 4] = [before.into(), before.into(), id.0.into(), limit.into()];
+    let mut parameters = vec![client.as_str().into()];
+    let Some(status) = status else {
+        parameters.extend(place);
+        return (PAYMENTS_BY_CLIENT, parameters);
+    };
+    parameters.push(status.as_str().into());
+    parameters.extend(place);
+    parameters.extend_from_within(..);
+    parameters.push(limit.into());
+    (PAYMENTS_BY_STATUS, parameters)
+}
+
 /// The statement for a list, which uses the best index, and its parameters.
 fn list(filter: &PaymentFilter) -> (&'static str, Vec<SqlValue<'_>>) {
     let user = filter.user_id.map(|user| user.0);
     let (sql, mut parameters): (_, Vec<SqlValue<'_>>) = match (filter.order_id, user) {
         (Some(order), user) => (PAYMENTS_BY_ORDER, vec![order.0.into(), user.into()]),
         (None, Some(user)) => (PAYMENTS_BY_USER, vec![user.into()]),
-        (None, None) => (PAYMENTS_BY_CLIENT, vec![]),
+        (None, None) => {
+            return of_client(&filter.client, filter.status, filter.before, filter.limit);
+        }
     };
     let (before, id) = filter.before.unwrap_or((END_OF_TIME, PaymentId(i64::MAX)));
     parameters.insert(0, filter.client.as_str().into());

@@ -268,8 +268,8 @@ async fn a_list_can_begin_at_an_earlier_time() {
     .await;
 }
 
-/// Copies a payment 10,000 times, with higher ids.
-async fn copied_ten_thousand_times(app: &TestApp, id: i64) {
+/// Copies a payment 5,000 times, with higher ids.
+async fn copied_five_thousand_times(app: &TestApp, id: i64) {
     let columns = "client, order_id, user_id, amount_minor, currency, status, attempt, metadata, sequence, created_at, \
                    updated_at, try_number, phase, uncertain, origin";
     let digit = |name: &str| {
@@ -282,23 +282,19 @@ async fn copied_ten_thousand_times(app: &TestApp, id: i64) {
     let copy = format!(
         "INSERT INTO payments (id, {columns}) SELECT 1000000 + a + 10 * b + 100 * c + 1000 * d, {columns} \
          FROM payments CROSS JOIN {a} AS ones CROSS JOIN {b} AS tens CROSS JOIN {c} AS hundreds \
-         CROSS JOIN {d} AS thousands WHERE payments.id = {id}"
+         CROSS JOIN {d} AS thousands WHERE payments.id = {id} AND d < 5"
     );
-    assert_eq!(app.execute(&copy).await, 10_000);
+    assert_eq!(app.execute(&copy).await, 5_000);
 }
 
 #[tokio::test]
-async fn a_search_that_has_read_ten_thousand_rows_says_so_and_continues() {
+async fn a_search_that_has_read_five_thousand_rows_says_so_and_continues() {
     let file = admin_file();
     on_both(with_login(&file), |app| async move {
         let operator = Operator::log_in(&app).await;
         let (wanted, other) = (app.api.create(999).await, app.api.create(5).await);
-        copied_ten_thousand_times(&app, other).await;
-        for query in [
-            "order=999",
-            "client=default&status=succeeded",
-            "client=default&user=1&status=succeeded",
-        ] {
+        copied_five_thousand_times(&app, other).await;
+        for query in ["order=999", "client=default&user=1&status=succeeded"] {
             let answer = operator
                 .get(&format!("/api/payments?{query}"))
                 .await
@@ -315,6 +311,10 @@ async fn a_search_that_has_read_ten_thousand_rows_says_so_and_continues() {
         assert_eq!(answer["searched_all"], true);
         // An index leads to it at once.
         assert_eq!(operator.found("client=default&order=999").await, [wanted]);
+        let query = "/api/payments?client=default&status=succeeded";
+        let answer = operator.get(query).await.is(200);
+        assert_eq!(answer["payments"], json!([]));
+        assert_eq!(answer["searched_all"], true);
     })
     .await;
 }

@@ -1,6 +1,6 @@
 //! The contract of both databases for lists.
 
-use payment_service::domain::{OrderId, PaymentStatus, UserId};
+use payment_service::domain::{CaptureMethod, OrderId, PaymentStatus, UserId};
 use payment_service::store::Store;
 use payment_service::store::rows::{PaymentFilter, StoredPayment};
 
@@ -74,6 +74,27 @@ pub async fn lists_are_filtered_and_sorted_newest_first(database: Store) {
     );
     let client = client("nobody");
     assert!(list(PaymentFilter { client, ..all() }).await.is_empty());
+}
+
+pub async fn payments_that_are_kept_apart_are_listed_by_status_with_all_others(database: Store) {
+    let mut rows = sixty();
+    for row in rows.iter_mut().filter(|row| row.payment.id.0 % 2 == 0) {
+        row.payment.funds.capture_method = CaptureMethod::Manual;
+    }
+    keep(&database, &rows).await;
+    let mut filter = PaymentFilter {
+        status: Some(PaymentStatus::Declined),
+        limit: 3,
+        ..everything()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = database.payments(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.before = Some((last.payment.created_at, last.payment.id));
+        seen.extend(ids(&page));
+    }
+    assert_eq!(seen, expected(|id| id % 5 == 0));
 }
 
 pub async fn pages_have_no_gaps_and_no_repeats(database: Store) {

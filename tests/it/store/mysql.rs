@@ -142,6 +142,14 @@ async fn lists_are_filtered_and_sorted_newest_first() {
 }
 
 #[tokio::test]
+async fn payments_that_are_kept_apart_are_listed_by_status_with_all_others() {
+    contract_lists::payments_that_are_kept_apart_are_listed_by_status_with_all_others(
+        ready().await,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn pages_have_no_gaps_and_no_repeats() {
     contract_lists::pages_have_no_gaps_and_no_repeats(ready().await).await;
 }

@@ -164,6 +164,13 @@ async fn lists_are_filtered_and_sorted_newest_first() {
 }
 
 #[tokio::test]
+async fn payments_that_are_kept_apart_are_listed_by_status_with_all_others() {
+    let (_folder, database) = ready().await;
+    contract_lists::payments_that_are_kept_apart_are_listed_by_status_with_all_others(database)
+        .await;
+}
+
+#[tokio::test]
 async fn pages_have_no_gaps_and_no_repeats() {
     let (_folder, database) = ready().await;
     contract_lists::pages_have_no_gaps_and_no_repeats(database).await;

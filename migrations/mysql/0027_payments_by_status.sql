@@ -1,0 +1,3 @@
+-- The lists of one status, newest first: status of most payments, stage of those that are kept apart. Without it a list of a
+-- rare status reads all payments of the client.
+ALTER TABLE payments ADD KEY /*M! IF NOT EXISTS */ payments_by_status (client, stage, status, created_at, id);
