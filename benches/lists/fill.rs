@@ -172,9 +172,9 @@ impl Keys {
     }
 }
 
-/// A year of payments, until now. A fifth of the orders have two, and one in a hundred is that of a guest; all guests are shopper
-/// 1. Of ten thousand payments 9,000 succeeded, 180 of them with a refund; those of the last week may also be authorized, and
-/// the last ones are processing or wait for their shopper. The limits only make the server compute the inner values once.
+/// A year of payments, until now. A fifth of the orders have two, and one in a hundred is that of a guest; all guests are the
+/// same shopper. Of ten thousand payments 9,000 succeeded, 180 of them with a refund; those of the last week may also be
+/// authorized, and the last ones are processing or wait for their shopper. The limits only make the server compute the inner values once.
 const PAYMENTS: &str = "
 INSERT INTO payments (
     id, client, order_id, user_id, amount_minor, currency, status, decline_code, authorization_code, card_brand,
