@@ -4,7 +4,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, Submission};
-use crate::domain::{CaptureMethod, Card, ClientName, MethodSummary, Money, PaymentMethod, WALLET};
+use crate::domain::{Card, ClientName, MethodSummary, Money, PaymentMethod, WALLET};
 use crate::payments::leases::TOKEN_LIFE;
 use crate::payments::presented_card::Clear;
 use crate::payments::tokens::NewToken;
@@ -54,9 +54,8 @@ impl Acceptor {
     pub(super) async fn resolve(&self, submission: &Submission) -> Result<Resolved, AcceptError> {
         match submission.request.method.clone() {
             Some(method) => {
-                let request = &submission.request;
-                let wanted = (request.amount, request.capture_method);
-                self.resolve_method(&submission.client, method, wanted)
+                let amount = submission.request.amount;
+                self.resolve_method(&submission.client, method, amount)
                     .await
             }
             None => Ok(Resolved::default()),
@@ -68,7 +67,7 @@ impl Acceptor {
         &self,
         client: &ClientName,
         method: PaymentMethod,
-        (amount, capture): (Money, CaptureMethod),
+        amount: Money,
     ) -> Result<Resolved, AcceptError> {
         let rules = self.clients.rules(client);
         let (card, token, by_token) = match method {
@@ -81,7 +80,7 @@ impl Acceptor {
                 }
                 let summary = MethodSummary::Other(other.summary().clone());
                 if let Some(processor) = summary.processor() {
-                    let checked = self.processors.check(processor, amount, capture);
+                    let checked = self.processors.check(processor, amount);
                     let refused = checked.map_err(|why| NotAllowed::Platform {
                         processor: processor.to_owned(),
                         why: why.to_string(),

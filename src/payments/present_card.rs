@@ -52,8 +52,8 @@ impl Acceptor {
             PaymentMethod::Token(token) => Some(TokenId(token.clone())),
             PaymentMethod::Card(_) | PaymentMethod::Other(_) => None,
         };
-        let wanted = (stored.payment.amount, stored.payment.funds.capture_method);
-        let resolved = match self.resolve_method(client, method, wanted).await {
+        let amount = stored.payment.amount;
+        let resolved = match self.resolve_method(client, method, amount).await {
             Err(refusal) if refusal.is_about_the_card() => {
                 return self.presented_already(stored, token, refusal).await;
             }

@@ -108,8 +108,8 @@ pub struct OperationCall {
 #[async_trait]
 pub trait Processor: Send + Sync + 'static {
     /// Whether it can take this amount at all: checked before a payment is accepted. By default everything.
-    fn check(&self, amount: Money, capture: CaptureMethod) -> Result<(), Unsupported> {
-        let _ = (amount, capture);
+    fn check(&self, amount: Money) -> Result<(), Unsupported> {
+        let _ = amount;
         Ok(())
     }
 

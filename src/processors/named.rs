@@ -7,9 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{AttemptKey, Authorization, OperationCall, Processor, Unsupported};
-use crate::domain::{
-    Answer, CaptureMethod, CloseAnswer, MethodSummary, Money, OperationAnswer, ReversalAnswer,
-};
+use crate::domain::{Answer, CloseAnswer, MethodSummary, Money, OperationAnswer, ReversalAnswer};
 
 /// The processors: the one that takes cards and wallets, and the platforms of `PROCESSORS_FILE`, which take their own
 /// tokens.
@@ -41,14 +39,9 @@ impl Processors {
     }
 
     /// Whether a platform takes this amount; an error says what is wrong.
-    pub fn check(
-        &self,
-        platform: &str,
-        amount: Money,
-        capture: CaptureMethod,
-    ) -> Result<(), Unsupported> {
+    pub fn check(&self, platform: &str, amount: Money) -> Result<(), Unsupported> {
         match self.platforms.get(platform) {
-            Some(processor) => processor.check(amount, capture),
+            Some(processor) => processor.check(amount),
             None => Err(Unsupported::Processor {
                 known: self.platforms().map(str::to_owned).collect(),
             }),

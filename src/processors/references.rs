@@ -1,4 +1,4 @@
-//! What a platform calls our attempts and refunds, so that whoever takes over knows what to ask about.
+//! What a platform calls our attempts and refunds, so that the next worker knows what to ask about.
 
 use crate::store::{Store, StoreError};
 

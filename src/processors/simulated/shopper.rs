@@ -150,7 +150,7 @@ impl Shoppers {
             answer.is_some_and(|answer| answer != APPROVED)
         });
         let standing = match &refused {
-            // Whoever noted the refusal may not have got to the closing.
+            // The process that noted the refusal may have ended before it closed the key.
             Some(action) => self.ledger.close(line(action)).await?,
             None => self.ledger.standing(key.to_string()).await?,
         };

@@ -332,7 +332,7 @@ impl From<NoObject> for Unclear {
 
 #[async_trait]
 impl Processor for Stripe {
-    fn check(&self, amount: Money, _: CaptureMethod) -> Result<(), Unsupported> {
+    fn check(&self, amount: Money) -> Result<(), Unsupported> {
         amount::counted(amount).map(|_| ())
     }
 

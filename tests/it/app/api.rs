@@ -238,3 +238,13 @@ pub async fn eventually_within<F: Future<Output = bool>>(
         .await
         .unwrap_or_else(|_| panic!("not in time: {what}"));
 }
+
+/// The payment once it has this status.
+pub async fn becomes(api: &Api, id: i64, status: &str) -> Value {
+    let path = format!("/payments/{id}");
+    eventually(&format!("it is {status}"), || async {
+        api.get(&path).await.is(200)["status"] == status
+    })
+    .await;
+    api.get(&path).await.body
+}

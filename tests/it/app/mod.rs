@@ -5,7 +5,7 @@ mod api;
 mod caller;
 mod setup;
 
-pub use api::{Answer, Api, card, eventually, eventually_within, field};
+pub use api::{Answer, Api, becomes, card, eventually, eventually_within, field};
 pub use caller::{Heard, Order, Results};
 pub use setup::{Backend, KIOSK, RABBITMQ_USER, STORE, Setup, clients_file};
 

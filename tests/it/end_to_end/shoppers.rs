@@ -4,7 +4,9 @@ use futures::future::join_all;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde_json::{Value, json};
 
-use crate::app::{Api, Backend, Order, STORE, Setup, TestApp, eventually, field, on_both, run_on};
+use crate::app::{
+    Api, Backend, Order, STORE, Setup, TestApp, becomes, eventually, field, on_both, run_on,
+};
 
 fn setup() -> Setup {
     // A busy machine must not take a try.
@@ -103,16 +105,6 @@ async fn cancel(api: &Api, id: i64) {
     let canceled = api.post(&format!("/payments/{id}/cancel"), json!({})).await;
     canceled.is(202);
     becomes(api, id, "canceled").await;
-}
-
-/// The payment once it has this status.
-async fn becomes(api: &Api, id: i64, status: &str) -> Value {
-    let path = format!("/payments/{id}");
-    eventually(&format!("it is {status}"), || async {
-        api.get(&path).await.is(200)["status"] == status
-    })
-    .await;
-    api.get(&path).await.body
 }
 
 /// A payment method, what the shopper chooses, and how the payment ends: status and code.

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::app::{Api, Backend, Setup, TestApp, backends, eventually};
+use crate::app::{Api, Backend, Setup, TestApp, backends, becomes, eventually};
 
 /// One stand-in for all applications of a test; the file lasts as long as they do.
 struct Platform {
@@ -62,15 +62,6 @@ fn order(token_: &str) -> Value {
 
 async fn pay(api: &Api, token: &str) -> i64 {
     api.post("/payments", order(token)).await.is(202).id()
-}
-
-async fn becomes(api: &Api, id: i64, status: &str) -> Value {
-    let path = format!("/payments/{id}");
-    eventually(&format!("it is {status}"), || async {
-        api.get(&path).await.is(200)["status"] == status
-    })
-    .await;
-    api.get(&path).await.body
 }
 
 /// Each application has an account of its own, so that the payments of one are not those of the other.
