@@ -224,17 +224,22 @@ impl Stripe {
         }
     }
 
-    /// Returns everything that is left of a charge: no more than that can be returned, so it needs no key.
+    /// Returns everything that is left of a charge: no more than that can be returned, so it needs no key. Confirmed when all
+    /// of it has been returned: a refund can be pending, and then fail.
     async fn refund_whole(&self, intent: &Intent) -> Result<ReversalAnswer, Unclear> {
         let fields = [("payment_intent", intent.id.as_str())];
         match self.api.change("refunds", &fields).await {
-            Ok(refund) if refund["status"] == "succeeded" => Ok(ReversalAnswer::Confirmed),
-            Err(NoObject::Refused(error)) if error["code"] == "charge_already_refunded" => {
-                Ok(ReversalAnswer::Confirmed)
-            }
-            // Pending: it can still fail.
-            Ok(_) | Err(NoObject::Refused(_)) => Err(Unclear::Unknown),
-            Err(other) => Err(other.into()),
+            Ok(_) | Err(NoObject::Refused(_) | NoObject::Unknown(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
+        let refunds = self.refunds_of(&intent.id).await?;
+        let returned = refunds
+            .iter()
+            .filter(|refund| refund["status"] == "succeeded");
+        let returned: i64 = returned.filter_map(|it| it["amount"].as_i64()).sum();
+        match intent.received {
+            Some(received) if returned >= received => Ok(ReversalAnswer::Confirmed),
+            _ => Err(Unclear::Unknown),
         }
     }
 

@@ -118,11 +118,19 @@ impl Stripe {
         Ok(age < KEY_LIFE.as_secs() / 2)
     }
 
+    /// The refunds of an intent.
+    pub(super) async fn refunds_of(&self, intent: &str) -> Result<Vec<Value>, Unclear> {
+        let list = format!("refunds?payment_intent={intent}&limit=100");
+        let mut list = self.api.get(&list).await?;
+        match list["data"].take() {
+            Value::Array(refunds) => Ok(refunds),
+            _ => Err(Unclear::Unknown),
+        }
+    }
+
     /// Finds a refund by our id among those of its intent. If it is not there, it may still be on its way.
     async fn refund_in_list(&self, intent: &str, key: &str) -> Result<OperationAnswer, Unclear> {
-        let list = format!("refunds?payment_intent={intent}&limit=100");
-        let list = self.api.get(&list).await?;
-        let refunds = list["data"].as_array().ok_or(Unclear::Unknown)?;
+        let refunds = self.refunds_of(intent).await?;
         let ours = refunds
             .iter()
             .find(|refund| refund["metadata"]["refund_id"] == key);

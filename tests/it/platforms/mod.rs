@@ -448,6 +448,30 @@ async fn a_pending_refund_ends_as_stripe_decides_later() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reversal_is_confirmed_only_when_the_amount_has_been_returned() {
+    on_each(
+        |setup| setup,
+        |app, stripe| async move {
+            let id = pay(&app.api, "pm_card_pendingRefund").await;
+            becomes(&app.api, id, "succeeded").await;
+            let processor = processor(&app, &stripe);
+            for decided in ["failed", "succeeded"] {
+                // Asked twice: the second refund is refused, because the first one has taken all of the amount.
+                for _ in 0..2 {
+                    let pending = processor.reverse(attempt(id), money(2000)).await;
+                    assert_eq!(pending, ReversalAnswer::Unknown);
+                }
+                stripe.decide_refunds(decided);
+            }
+            let reversed = processor.reverse(attempt(id), money(2000)).await;
+            assert_eq!(reversed, ReversalAnswer::Confirmed);
+            assert_eq!(stripe.moved(id), (2000, 2000));
+        },
+    )
+    .await;
+}
+
 fn attempt(payment: i64) -> AttemptKey {
     AttemptKey {
         payment: PaymentId(payment),
