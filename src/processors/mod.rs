@@ -1,5 +1,6 @@
 //! The interface to payment processors, and its implementations: the simulated issuer, and Stripe.
 
+pub mod availability;
 pub mod named;
 pub mod references;
 pub mod simulated;
@@ -8,6 +9,7 @@ pub mod stripe;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
+use self::availability::Availability;
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
     OperationAnswer, OperationId, OperationKind, PaymentId, ReversalAnswer,
@@ -111,6 +113,12 @@ pub trait Processor: Send + Sync + 'static {
     fn check(&self, amount: Money) -> Result<(), Unsupported> {
         let _ = amount;
         Ok(())
+    }
+
+    /// Whether its platform can be called, as this process sees it. None if that is not watched: nothing is called that could
+    /// be away.
+    fn availability(&self) -> Option<&Availability> {
+        None
     }
 
     /// Charges a payment method, or returns why not. The same key never charges twice, and never after its reversal was confirmed, not

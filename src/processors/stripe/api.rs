@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,6 +13,8 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+
+use crate::processors::availability::{Availability, UnderWay};
 
 /// The version of the API that this code was written for: an account's own version may differ.
 const VERSION: &str = "2024-06-20";
@@ -31,12 +33,13 @@ pub(super) struct Api {
     http: Client<HttpsConnector<HttpConnector>, Body>,
     base: String,
     key: SecretString,
+    availability: Arc<Availability>,
 }
 
 /// Why there is no object in the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum NoObject {
-    /// The request was provably not executed: there was no connection, or there are too many requests.
+    /// The request was provably not executed: there was no connection, there are too many requests, or the key is refused.
     NotExecuted(&'static str),
     /// Stripe has refused the request: its `error` object.
     Refused(Value),
@@ -49,7 +52,11 @@ pub(super) type Fields<'a> = [(&'a str, &'a str)];
 
 impl Api {
     /// `base` is `https://api.stripe.com`, or another server with the same API.
-    pub(super) fn new(base: &str, key: SecretString) -> Result<Self, rustls::Error> {
+    pub(super) fn new(
+        base: &str,
+        key: SecretString,
+        availability: Arc<Availability>,
+    ) -> Result<Self, rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -73,6 +80,7 @@ impl Api {
             http,
             base: base.trim_end_matches('/').to_owned(),
             key,
+            availability,
         })
     }
 
@@ -126,18 +134,52 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Value, NoObject> {
-        let answer = self.http.request(request).await.map_err(|error| {
-            if error.is_connect() {
-                NoObject::NotExecuted("processor_unreachable")
-            } else {
-                NoObject::Unknown(error.to_string())
+        let call = self.availability.call();
+        let call = call.map_err(|_| NoObject::NotExecuted("processor_not_called"))?;
+        let answer = match self.http.request(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                call.failed();
+                return Err(if error.is_connect() {
+                    NoObject::NotExecuted("processor_unreachable")
+                } else {
+                    NoObject::Unknown(error.to_string())
+                });
             }
-        })?;
+        };
         let status = answer.status();
-        let body = to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER).await;
-        let body = body.map_err(|error| NoObject::Unknown(error.to_string()))?;
-        judge(status, &body)
+        let retry_after = retry_after(answer.headers());
+        let body = match to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER).await {
+            Ok(body) => body,
+            Err(error) => {
+                call.failed();
+                return Err(NoObject::Unknown(error.to_string()));
+            }
+        };
+        let judged = judge(status, &body);
+        note(call, &judged, (status, retry_after));
+        judged
     }
+}
+
+/// What an answer shows about the platform.
+fn note(
+    call: UnderWay<'_>,
+    judged: &Result<Value, NoObject>,
+    (status, retry_after): (StatusCode, Option<Duration>),
+) {
+    match (status, judged) {
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => call.key_refused(),
+        (StatusCode::TOO_MANY_REQUESTS, _) => call.busy(retry_after),
+        (_, Err(NoObject::Unknown(_))) if !status.is_client_error() => call.failed(),
+        _ => call.answered(),
+    }
+}
+
+/// In seconds, as platforms send it.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Nothing was sent, because the request could not be made.
@@ -154,6 +196,9 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     match status {
         StatusCode::TOO_MANY_REQUESTS => Err(NoObject::NotExecuted("processor_busy")),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(NoObject::NotExecuted("processor_refuses_key"))
+        }
         _ if status.is_success() => match object["id"].is_string() || object["data"].is_array() {
             true => Ok(object),
             false => Err(unknown("without an object")),
@@ -168,7 +213,6 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
                 Some(_) => Err(NoObject::Refused(error.clone())),
             }
         }
-        // A wrong key, too (401): whether an earlier call was carried out is not known either.
         _ => Err(unknown("")),
     }
 }
@@ -190,6 +234,9 @@ mod tests {
         assert!(matches!(judged(400, refused), Err(NoObject::Refused(_))));
         let busy = Err(NoObject::NotExecuted("processor_busy"));
         assert_eq!(judged(429, refused), busy);
+        let no_key = Err(NoObject::NotExecuted("processor_refuses_key"));
+        assert_eq!(judged(401, refused), no_key);
+        assert_eq!(judged(403, ""), no_key);
         for (status, body) in [
             (200, "<html>"),
             (200, r#"{"id": "#),
@@ -197,8 +244,6 @@ mod tests {
             (302, ""),
             (400, "<html>"),
             (400, r#"{"error": {"type": "idempotency_error"}}"#),
-            (401, refused),
-            (403, refused),
             (409, refused),
             (500, refused),
             (503, ""),
