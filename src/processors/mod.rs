@@ -1,5 +1,6 @@
 //! The interface to payment processors, and its implementations: the simulated issuer, and Stripe.
 
+mod http;
 pub mod named;
 pub mod references;
 pub mod simulated;
