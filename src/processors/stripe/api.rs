@@ -1,50 +1,23 @@
 //! Calls of Stripe's API: forms in, JSON out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::processors::availability::{Availability, UnderWay};
+use crate::processors::availability::Availability;
+pub(super) use crate::processors::http::NoObject;
+use crate::processors::http::{BUSY, Http, KEY_REFUSED, NOT_SENT, secret, value};
 
 /// The version of the API that this code was written for: an account's own version may differ.
 const VERSION: &str = "2024-06-20";
 
-/// The most that is read of an answer, in bytes.
-const LONGEST_ANSWER: usize = 256 * 1024;
-
-/// An idle connection is closed after this time.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// How long a connection may take. A call that has no connection by then was not sent.
-const CONNECT: Duration = Duration::from_secs(2);
-
 /// The API of one account.
 pub(super) struct Api {
-    http: Client<HttpsConnector<HttpConnector>, Body>,
-    base: String,
+    http: Http,
     key: SecretString,
-    availability: Arc<Availability>,
-}
-
-/// Why there is no object in the answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum NoObject {
-    /// The request was provably not executed: there was no connection, there are too many requests, or the key is refused.
-    NotExecuted(&'static str),
-    /// Stripe has refused the request: its `error` object.
-    Refused(Value),
-    /// Anything may have happened.
-    Unknown(String),
 }
 
 /// A form's fields.
@@ -57,31 +30,8 @@ impl Api {
         key: SecretString,
         availability: Arc<Availability>,
     ) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let http = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
-        Ok(Self {
-            http,
-            base: base.trim_end_matches('/').to_owned(),
-            key,
-            availability,
-        })
+        let http = Http::new(base, availability)?;
+        Ok(Self { http, key })
     }
 
     /// Reads an object: `payment_intents/pi_…`.
@@ -120,13 +70,12 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str, body: Body) -> Result<Request<Body>, NoObject> {
-        let address = format!("{}/v1/{path}", self.base);
+        let address = self.http.address(&format!("/v1/{path}"));
         let address = address.parse::<Uri>().map_err(|_| NOT_SENT)?;
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = address;
-        let mut authorization = value(&format!("Bearer {}", self.key.expose_secret()))?;
-        authorization.set_sensitive(true);
+        let authorization = secret(&format!("Bearer {}", self.key.expose_secret()))?;
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, authorization);
         headers.insert("stripe-version", HeaderValue::from_static(VERSION));
@@ -134,59 +83,8 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Value, NoObject> {
-        let call = self.availability.call();
-        let call = call.map_err(|_| NoObject::NotExecuted("processor_not_called"))?;
-        let answer = match self.http.request(request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                call.failed();
-                return Err(if error.is_connect() {
-                    NoObject::NotExecuted("processor_unreachable")
-                } else {
-                    NoObject::Unknown(error.to_string())
-                });
-            }
-        };
-        let status = answer.status();
-        let retry_after = retry_after(answer.headers());
-        let body = match to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER).await {
-            Ok(body) => body,
-            Err(error) => {
-                call.failed();
-                return Err(NoObject::Unknown(error.to_string()));
-            }
-        };
-        let judged = judge(status, &body);
-        note(call, &judged, (status, retry_after));
-        judged
+        self.http.send(request, judge).await
     }
-}
-
-/// What an answer shows about the platform.
-fn note(
-    call: UnderWay<'_>,
-    judged: &Result<Value, NoObject>,
-    (status, retry_after): (StatusCode, Option<Duration>),
-) {
-    match (status, judged) {
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => call.key_refused(),
-        (StatusCode::TOO_MANY_REQUESTS, _) => call.busy(retry_after),
-        (_, Err(NoObject::Unknown(_))) if !status.is_client_error() => call.failed(),
-        _ => call.answered(),
-    }
-}
-
-/// In seconds, as platforms send it.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// Nothing was sent, because the request could not be made.
-const NOT_SENT: NoObject = NoObject::NotExecuted("request_impossible");
-
-fn value(text: &str) -> Result<HeaderValue, NoObject> {
-    HeaderValue::from_str(text).map_err(|_| NOT_SENT)
 }
 
 /// What an answer means. A server error is unknown even when it is a stored one: Stripe repeats a 500 under its key, whatever
@@ -195,10 +93,8 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
     let unknown = |what: &str| NoObject::Unknown(format!("{} {what}", status.as_u16()));
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     match status {
-        StatusCode::TOO_MANY_REQUESTS => Err(NoObject::NotExecuted("processor_busy")),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(NoObject::NotExecuted("processor_refuses_key"))
-        }
+        StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(KEY_REFUSED),
         _ if status.is_success() => match object["id"].is_string() || object["data"].is_array() {
             true => Ok(object),
             false => Err(unknown("without an object")),
@@ -234,9 +130,8 @@ mod tests {
         assert!(matches!(judged(400, refused), Err(NoObject::Refused(_))));
         let busy = Err(NoObject::NotExecuted("processor_busy"));
         assert_eq!(judged(429, refused), busy);
-        let no_key = Err(NoObject::NotExecuted("processor_refuses_key"));
-        assert_eq!(judged(401, refused), no_key);
-        assert_eq!(judged(403, ""), no_key);
+        assert_eq!(judged(401, refused), Err(KEY_REFUSED));
+        assert_eq!(judged(403, ""), Err(KEY_REFUSED));
         for (status, body) in [
             (200, "<html>"),
             (200, r#"{"id": "#),
