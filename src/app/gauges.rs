@@ -46,7 +46,7 @@ impl Gauges {
         flag(metric::BROKER_UP, is_up);
         for (name, fault) in self.processors.iter().flat_map(Processors::faults) {
             let is_up = f64::from(u8::from(fault.is_none()));
-            metrics::gauge!(metric::PROCESSOR_UP, "processor" => name.to_owned()).set(is_up);
+            metrics::gauge!(metric::PROCESSOR_UP, "processor" => name).set(is_up);
         }
         for pool in self.database.connections() {
             let connections = |state, number: usize| {

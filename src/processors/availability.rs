@@ -22,6 +22,9 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// A platform that asks for a longer pause is called again after this time all the same.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
+/// When to look whether a processor that is switched off or not listed can be called now.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// The pause after "too many requests" that says nothing of a time.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -29,6 +32,8 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Availability {
     processor: String,
+    /// It is never called, for this reason.
+    off: Option<Why>,
     state: Mutex<State>,
 }
 
@@ -50,6 +55,10 @@ pub enum Why {
     Busy,
     /// It refuses the account's key.
     KeyRefused,
+    /// The operator has switched it off.
+    Off,
+    /// `PROCESSORS_FILE` does not list it any more.
+    NotListed,
 }
 
 /// A platform is not called now.
@@ -73,17 +82,26 @@ impl Availability {
     pub fn new(processor: &str) -> Self {
         Self {
             processor: processor.to_owned(),
+            off: None,
             state: Mutex::default(),
+        }
+    }
+
+    /// Of a processor that is never called.
+    pub fn never(processor: &str, why: Why) -> Self {
+        Self {
+            off: Some(why),
+            ..Self::new(processor)
         }
     }
 
     /// Begins a call, unless the platform is not to be called now.
     pub fn call(&self) -> Result<UnderWay<'_>, Pause> {
-        let now = Instant::now();
-        let mut state = self.state();
-        if let Some(pause) = state.pause(now) {
+        if let Some(pause) = self.pause() {
             return Err(pause);
         }
+        let now = Instant::now();
+        let mut state = self.state();
         if let Some(test_at) = &mut state.refused {
             *test_at = now + REFUSED_PAUSE;
         }
@@ -101,11 +119,18 @@ impl Availability {
 
     /// Why it is not called now, if so.
     pub fn pause(&self) -> Option<Pause> {
-        self.state().pause(Instant::now())
+        let off = self.off.map(|why| Pause {
+            why,
+            left: LOOK_AGAIN,
+        });
+        off.or_else(|| self.state().pause(Instant::now()))
     }
 
     /// What is wrong, also while a call may test whether it still is.
     pub fn fault(&self) -> Option<Why> {
+        if self.off.is_some() {
+            return self.off;
+        }
         let state = self.state();
         if state.refused.is_some() {
             return Some(Why::KeyRefused);
@@ -130,6 +155,13 @@ impl Availability {
                 "the processor does not answer: it is not called for a while"
             );
         }
+    }
+}
+
+impl Why {
+    /// Whether only the operator can end it.
+    pub fn is_for_the_operator(self) -> bool {
+        matches!(self, Self::KeyRefused | Self::NotListed)
     }
 }
 
@@ -202,6 +234,8 @@ impl fmt::Display for Why {
             Self::NoAnswer => "does not answer",
             Self::Busy => "has asked for a pause",
             Self::KeyRefused => "refuses the account's key",
+            Self::Off => "is switched off",
+            Self::NotListed => "is not listed in PROCESSORS_FILE",
         })
     }
 }

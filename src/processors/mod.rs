@@ -4,6 +4,7 @@ pub mod availability;
 mod http;
 pub mod named;
 pub mod references;
+pub mod routes;
 pub mod simulated;
 pub mod stripe;
 

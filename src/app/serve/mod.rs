@@ -149,7 +149,7 @@ pub(super) fn health(
 
 /// The platforms whose payments wait. Those of the others go on, so the process stays ready.
 fn platforms_fault(processors: &Processors) -> Option<String> {
-    let faults = processors.faults();
+    let faults = processors.faults().into_iter();
     let faults = faults.filter_map(|(name, fault)| Some(format!("{name} {}", fault?)));
     let faults: Vec<String> = faults.collect();
     (!faults.is_empty()).then(|| format!("payments wait for a processor: {}", faults.join(", ")))

@@ -358,7 +358,7 @@ fn after_answer(now: Progress, answer: &Answer, max_tries: u32) -> Next {
 /// Another processor gets a new attempt only if nothing can be charged under this one.
 fn fall_back(now: Progress, reason: DeclineCode) -> Next {
     if now.uncertain {
-        return again(now, reason);
+        return Next::AskAgain(now);
     }
     let progress = next_attempt(now);
     Next::FellBack { progress, reason }

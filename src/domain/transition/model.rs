@@ -305,8 +305,7 @@ impl World {
                 | Trigger::Reversal { .. }
                 | Trigger::ActionAnswered { .. }
                 | Trigger::AttemptClosed { .. }
-                | Trigger::FallBack { .. }
-        );
+        ) || matches!(&moved, Ok(Next::FellBack { .. }));
         let Ok(moved) = moved else {
             // Only triggers that do not fit the current state are refused.
             prop_assert!(!asks_processor || moved == Err(Refusal::Stale));

@@ -1,5 +1,6 @@
 //! One call to the processor: calls with a time-out, and decides when to try again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,18 +8,20 @@ use tracing::Instrument;
 
 use super::processor_calls::{Call, CallAnswer, ProcessorCalls};
 use crate::domain::{
-    ActionAnswer, Answer, AttemptCloseAnswer, DeclineCode, MethodSummary, Phase, ReversalAnswer,
-    Trigger,
+    ActionAnswer, Answer, AttemptCloseAnswer, DeclineCode, MethodSummary, OtherMethod, Phase,
+    ReversalAnswer, Trigger,
 };
 use crate::payments::presented_card::PresentedCard;
-use crate::processors::availability::{Availability, Pause, Why};
+use crate::processors::availability::{Availability, Pause};
 use crate::processors::named::Processors;
+use crate::processors::simulated::SimulatedIssuer;
 use crate::processors::{
     AttemptKey, Authorization, MethodSource, MethodUnreadable, OpenedMethod, Processor,
 };
 use crate::retry::RetrySchedule;
 use crate::store::rows::StoredPayment;
-use crate::vault::{Owner, SealKeys};
+use crate::vault::{Owner, SealKeys, SealedCard};
+use crate::wire::methods::may_change_processor;
 
 /// A payment fails if its platform cannot be called for this long. If the platform only refuses the key, the payment waits
 /// until the operator has mended that.
@@ -50,29 +53,96 @@ pub struct Asked {
     pub card: Option<(PresentedCard, u32)>,
 }
 
+impl Asked {
+    /// Whether the processor provably was not able to do anything.
+    fn is_unavailable(&self) -> bool {
+        match &self.trigger {
+            Trigger::Answered {
+                answer: Answer::NotCharged { reason },
+                ..
+            } => *reason == DeclineCode::ISSUER_UNAVAILABLE,
+            _ => false,
+        }
+    }
+}
+
 impl Authorizer {
     /// Makes the call that the payment's phase requires, unless its processor cannot be called.
     pub async fn ask(&self, stored: &StoredPayment) -> Asked {
         let processor = self.processor(stored);
         if let Some(pause) = pause(&*processor) {
-            return self.without_a_call(stored, pause);
+            let falls_back = self.fall_back(stored);
+            return falls_back.unwrap_or_else(|| self.without_a_call(stored, pause));
         }
         let (trigger, delay) = self.call_processor(stored).await;
-        let not_executed = matches!(
+        let asked = Asked {
             trigger,
-            Trigger::Answered {
-                answer: Answer::NotCharged { .. },
-                ..
-            }
-        );
-        match pause(&*processor).filter(|_| not_executed) {
-            Some(pause) => self.without_a_call(stored, pause),
-            None => Asked {
-                trigger,
-                delay,
-                card: None,
-            },
+            delay,
+            card: None,
+        };
+        if !asked.is_unavailable() {
+            return asked;
         }
+        if let Some(falls_back) = self.fall_back(stored) {
+            return falls_back;
+        }
+        match pause(&*processor) {
+            Some(pause) => self.without_a_call(stored, pause),
+            None => asked,
+        }
+    }
+
+    /// A new attempt at the next processor of the route, if nothing can be charged under this one.
+    fn fall_back(&self, stored: &StoredPayment) -> Option<Asked> {
+        let payment = &stored.payment;
+        if stored.phase != Phase::Authorize || stored.uncertain {
+            return None;
+        }
+        let summary = payment.method.as_ref()?;
+        let processors = &self.processors;
+        let processor = processors.stand_in(&payment.client, summary, payment.amount)?;
+        let attempt = payment.attempt + 1;
+        let sealed = self.seal_again(stored, attempt)?;
+        let (id, instead) = (payment.id.0, &*processor);
+        let of = summary.processor().unwrap_or(SimulatedIssuer::NAME);
+        tracing::info!(
+            payment.id = id,
+            processor = of,
+            instead,
+            "another processor stands in"
+        );
+        let routed = (processor != SimulatedIssuer::NAME).then_some(processor);
+        let summary = summary.clone().at(routed);
+        Some(Asked {
+            trigger: Trigger::FallBack {
+                asked: (payment.attempt, stored.try_number),
+                reason: DeclineCode::ISSUER_UNAVAILABLE,
+            },
+            delay: Duration::ZERO,
+            card: Some((PresentedCard { summary, sealed }, attempt)),
+        })
+    }
+
+    /// The payment method, sealed for another attempt; none if it may not change its processor.
+    fn seal_again(&self, stored: &StoredPayment, attempt: u32) -> Option<SealedCard> {
+        let key = key(stored);
+        let method = SealedForAttempt {
+            stored,
+            seal: &self.seal,
+            key,
+        };
+        let owner = Owner::Payment(key.payment, attempt);
+        let sealed = match method.open().ok()? {
+            OpenedMethod::Card(card) => self.seal.seal(&card, owner),
+            OpenedMethod::Other { name, secret } => {
+                if !may_change_processor(&name, &secret) {
+                    return None;
+                }
+                let other = OtherMethod::new(&name, secret, BTreeMap::new()).ok()?;
+                self.seal.seal_other(&other, owner)
+            }
+        };
+        sealed.ok()
     }
 
     /// Nothing was executed, and the processor cannot be called: that uses up no try. But nobody waits for ever for a platform
@@ -80,7 +150,7 @@ impl Authorizer {
     fn without_a_call(&self, stored: &StoredPayment, pause: Pause) -> Asked {
         let asked = (stored.payment.attempt, stored.try_number);
         let waited = time::OffsetDateTime::now_utc() - stored.payment.updated_at;
-        let is_too_long = pause.why != Why::KeyRefused && waited > LONGEST_OUTAGE;
+        let is_too_long = !pause.why.is_for_the_operator() && waited > LONGEST_OUTAGE;
         let trigger = if stored.phase == Phase::Authorize && is_too_long {
             Trigger::Answered {
                 asked,
