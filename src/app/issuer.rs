@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::AppError;
-use crate::config::{Config, IssuerSettings};
+use crate::config::{Config, IssuerSettings, PlatformAccount};
 use crate::processors::Processor;
 use crate::processors::named::Processors;
+use crate::processors::paypal::PayPal;
 use crate::processors::simulated::shopper::TURNS;
 use crate::processors::simulated::{Latency, Ledger, Options, Shoppers, SimulatedIssuer};
 use crate::processors::stripe::Stripe;
@@ -66,6 +67,16 @@ pub(super) fn to_check_with(config: &Config, database: &Store) -> Result<Process
     platforms(config, database, Arc::new(issuer))
 }
 
+fn platform(
+    account: &PlatformAccount,
+    database: Store,
+) -> Result<Arc<dyn Processor>, rustls::Error> {
+    Ok(match account {
+        PlatformAccount::Stripe(account) => Arc::new(Stripe::new(account, database)?),
+        PlatformAccount::PayPal(account) => Arc::new(PayPal::new(account, database)?),
+    })
+}
+
 /// The simulated issuer, and the platforms of `PROCESSORS_FILE`.
 pub(super) fn platforms(
     config: &Config,
@@ -74,8 +85,8 @@ pub(super) fn platforms(
 ) -> Result<Processors, AppError> {
     let mut processors = Processors::new(cards);
     for account in &config.platforms {
-        let stripe = Stripe::new(account, database.clone()).map_err(AppError::Tls)?;
-        processors = processors.with(&account.name, Arc::new(stripe));
+        let platform = platform(account, database.clone()).map_err(AppError::Tls)?;
+        processors = processors.with(account.name(), platform);
     }
     Ok(processors)
 }

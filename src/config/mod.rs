@@ -21,6 +21,7 @@ use std::time::Duration;
 pub use admin::{AdminSettings, admin_addr};
 pub use http::{HttpLimits, listen_addr};
 pub use log::{LogFormat, LogSettings};
+pub use processors::PlatformAccount;
 pub use reader::Fault;
 use reader::Reader;
 
@@ -29,7 +30,6 @@ use crate::callbacks::settings::CallbackSettings;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency};
 use crate::payments::leases::Leases;
-use crate::processors::stripe::StripeAccount;
 use crate::relay::RelaySettings;
 use crate::retry::RetrySchedule;
 use crate::store::ids::IdSpace;
@@ -96,7 +96,7 @@ pub struct Config {
     /// `ISSUER_LATENCY`, `ISSUER_SEED`, `ISSUER_LEDGER`
     pub issuer: IssuerSettings,
     /// `PROCESSORS_FILE`: the payment platforms beside the simulated issuer.
-    pub platforms: Vec<StripeAccount>,
+    pub platforms: Vec<PlatformAccount>,
     /// `LOG`, `LOG_FORMAT`
     pub log: LogSettings,
 }
