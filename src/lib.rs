@@ -29,7 +29,7 @@
 //! | 9 | [`config`] | settings from the environment |
 //! | 8 | [`http`], [`intake`], [`worker`], [`callbacks`], [`relay`] | the edges: REST, request messages, work messages, webhooks, publishing |
 //! | 7 | [`payments`] | the use cases |
-//! | 6 | [`processors`] | what authorizes: the simulated issuer, and Stripe |
+//! | 6 | [`processors`] | what authorizes: the simulated issuer, Stripe, and PayPal |
 //! | 5 | [`clients`] | who may use the service, and how |
 //! | 4 | [`store`], [`wire`] | the tables; JSON of requests, answers and messages |
 //! | 3 | [`vault`] | seals cards |

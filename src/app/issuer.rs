@@ -1,4 +1,4 @@
-//! Creates the processors: the simulated issuer, and the platforms of `PROCESSORS_FILE`.
+//! Creates the processors: the simulated issuer, and those of `PROCESSORS_FILE`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::AppError;
-use crate::config::{Config, IssuerSettings};
+use crate::config::{Config, IssuerSettings, ListedProcessor, ProcessorsFile};
 use crate::processors::Processor;
+use crate::processors::availability::{Availability, Why};
 use crate::processors::named::{Listed, Processors};
+use crate::processors::paypal::PayPal;
 use crate::processors::simulated::shopper::TURNS;
 use crate::processors::simulated::{Latency, Ledger, Options, Shoppers, SimulatedIssuer};
 use crate::processors::stripe::Stripe;
@@ -16,38 +18,94 @@ use crate::store::Store;
 use crate::store::batch::Limits;
 use crate::watchdog::vital::Vital;
 
-/// The issuer, its shoppers' side, and the tasks that write its ledger, if it has one.
-pub(super) fn simulated_issuer(
-    settings: IssuerSettings,
-    public_url: Option<String>,
-    database: &Store,
-) -> (Arc<dyn Processor>, Option<Shoppers>, Vec<Vital>) {
-    let options = options(settings);
-    // The ledger's rows are written in groups: otherwise they would be a third of all transactions under load.
-    let limits = Limits {
-        linger: Duration::from_millis(5),
-        lanes: database.lanes(),
-        ..Limits::default()
-    };
-    let ledger = settings
-        .ledger
-        .then(|| Ledger::spawn(database.clone(), limits));
-    let vitals = ledger.iter().flat_map(Ledger::vitals).collect();
-    // What a shopper approves has to be noted somewhere.
-    let shoppers = ledger.clone().map(|ledger| Shoppers {
-        database: database.clone(),
-        ledger,
-        public_url,
-        life: settings.action_life,
-        now: options.now,
-        turns: Arc::new(Semaphore::new(TURNS)),
-    });
-    let issuer = SimulatedIssuer::new(options, ledger);
-    let issuer = match shoppers.clone() {
-        Some(shoppers) => issuer.with_shoppers(shoppers),
-        None => issuer,
-    };
-    (Arc::new(issuer), shoppers, vitals)
+/// What every processor is made of.
+#[derive(Clone)]
+pub(super) struct Makers {
+    options: Options,
+    ledger: Option<Ledger>,
+    /// The shoppers' side of the simulated issuer.
+    pub shoppers: Option<Shoppers>,
+    database: Store,
+}
+
+impl Makers {
+    /// Also returns the tasks that write the simulated issuer's ledger, if it has one.
+    pub(super) fn new(
+        settings: IssuerSettings,
+        public_url: Option<String>,
+        database: &Store,
+    ) -> (Self, Vec<Vital>) {
+        let options = options(settings);
+        // The ledger's rows are written in groups: otherwise they would be a third of all transactions under load.
+        let limits = Limits {
+            linger: Duration::from_millis(5),
+            lanes: database.lanes(),
+            ..Limits::default()
+        };
+        let ledger = settings
+            .ledger
+            .then(|| Ledger::spawn(database.clone(), limits));
+        let vitals = ledger.iter().flat_map(Ledger::vitals).collect();
+        // What a shopper approves has to be noted somewhere.
+        let shoppers = ledger.clone().map(|ledger| Shoppers {
+            database: database.clone(),
+            ledger,
+            public_url,
+            life: settings.action_life,
+            now: options.now,
+            turns: Arc::new(Semaphore::new(TURNS)),
+        });
+        let makers = Self {
+            options,
+            ledger,
+            shoppers,
+            database: database.clone(),
+        };
+        (makers, vitals)
+    }
+
+    /// All processors.
+    pub(super) fn processors(&self, file: &ProcessorsFile) -> Result<Processors, AppError> {
+        let processors = Processors::new(Arc::new(self.simulated()));
+        processors.list(self.listed(file)?);
+        Ok(processors)
+    }
+
+    /// Those that the file lists.
+    pub(super) fn listed(&self, file: &ProcessorsFile) -> Result<Listed, AppError> {
+        let one = |listed: &ListedProcessor| {
+            let made = self.one(listed).map_err(AppError::Tls)?;
+            Ok((listed.name().to_owned(), made))
+        };
+        let processors = file.processors.iter().map(one);
+        Ok(Listed {
+            processors: processors.collect::<Result<_, AppError>>()?,
+            routes: file.routes.clone(),
+        })
+    }
+
+    fn one(&self, listed: &ListedProcessor) -> Result<Arc<dyn Processor>, rustls::Error> {
+        let database = self.database.clone();
+        Ok(match listed {
+            ListedProcessor::Stripe(account) => Arc::new(Stripe::new(account, database)?),
+            ListedProcessor::PayPal(account) => Arc::new(PayPal::new(account, database)?),
+            ListedProcessor::Simulated { name, down } => {
+                let availability = match down {
+                    true => Availability::never(name, Why::Off),
+                    false => Availability::new(name),
+                };
+                Arc::new(self.simulated().with_availability(availability))
+            }
+        })
+    }
+
+    fn simulated(&self) -> SimulatedIssuer {
+        let issuer = SimulatedIssuer::new(self.options, self.ledger.clone());
+        match self.shoppers.clone() {
+            Some(shoppers) => issuer.with_shoppers(shoppers),
+            None => issuer,
+        }
+    }
 }
 
 fn options(settings: IssuerSettings) -> Options {
@@ -62,23 +120,11 @@ fn options(settings: IssuerSettings) -> Options {
 
 /// All processors, for a command that calls none of them.
 pub(super) fn to_check_with(config: &Config, database: &Store) -> Result<Processors, AppError> {
-    let issuer = SimulatedIssuer::new(options(config.issuer), None);
-    platforms(config, database, Arc::new(issuer))
-}
-
-/// The simulated issuer, and the platforms of `PROCESSORS_FILE`.
-pub(super) fn platforms(
-    config: &Config,
-    database: &Store,
-    cards: Arc<dyn Processor>,
-) -> Result<Processors, AppError> {
-    let mut listed = Listed::default();
-    for account in &config.platforms {
-        let stripe = Stripe::new(account, database.clone()).map_err(AppError::Tls)?;
-        let name = account.name.clone();
-        listed.processors.insert(name, Arc::new(stripe));
-    }
-    let processors = Processors::new(cards);
-    processors.list(listed);
-    Ok(processors)
+    let makers = Makers {
+        options: options(config.issuer),
+        ledger: None,
+        shoppers: None,
+        database: database.clone(),
+    };
+    makers.processors(&config.processors.file)
 }

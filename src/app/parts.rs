@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::dead_letters::{DeadLettersInDatabase, FromQueue, FromTable};
-use super::issuer::{platforms, simulated_issuer};
+use super::issuer::Makers;
 use super::{AppError, requests};
 use crate::broker::embedded::Embedded;
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
@@ -36,6 +36,8 @@ pub(super) struct Parts {
     pub commands: Commands,
     pub acceptor: Arc<Acceptor>,
     pub processors: Processors,
+    /// Makes them again when their file changes.
+    pub makers: Makers,
     /// The shoppers' side of the simulated issuer.
     pub shoppers: Option<Shoppers>,
     pub seal: Arc<SealKeys>,
@@ -69,9 +71,9 @@ impl Parts {
         );
         let backlog = relay.backlog();
         let public_url = config.public_url.clone();
-        let (processor, shoppers, ledger) =
-            simulated_issuer(config.issuer, public_url.clone(), &database);
-        let processors = platforms(config, &database, processor)?;
+        let (makers, ledger) = Makers::new(config.issuer, public_url.clone(), &database);
+        let processors = makers.processors(&config.processors.file)?;
+        let shoppers = makers.shoppers.clone();
         let seal = Arc::new(config.seal_keys.clone());
         let acceptor = Arc::new(Acceptor {
             commands: commands.clone(),
@@ -93,6 +95,7 @@ impl Parts {
             commands,
             acceptor,
             processors,
+            makers,
             shoppers,
             seal,
             backlog,

@@ -9,6 +9,7 @@ mod log;
 mod processors;
 mod reader;
 mod retry;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use admin::{AdminSettings, admin_addr};
 pub use http::{HttpLimits, listen_addr};
 pub use log::{LogFormat, LogSettings};
+pub use processors::{ListedProcessor, ProcessorSettings, ProcessorsFile};
 pub use reader::Fault;
 use reader::Reader;
 
@@ -29,7 +31,6 @@ use crate::callbacks::settings::CallbackSettings;
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency};
 use crate::payments::leases::Leases;
-use crate::processors::stripe::StripeAccount;
 use crate::relay::RelaySettings;
 use crate::retry::RetrySchedule;
 use crate::store::ids::IdSpace;
@@ -95,8 +96,8 @@ pub struct Config {
     pub callbacks: CallbackSettings,
     /// `ISSUER_LATENCY`, `ISSUER_SEED`, `ISSUER_LEDGER`
     pub issuer: IssuerSettings,
-    /// `PROCESSORS_FILE`: the payment platforms beside the simulated issuer.
-    pub platforms: Vec<StripeAccount>,
+    /// `PROCESSORS_FILE`: the processors beside the simulated issuer, and the routes to them.
+    pub processors: ProcessorSettings,
     /// `LOG`, `LOG_FORMAT`
     pub log: LogSettings,
 }
@@ -224,7 +225,7 @@ impl Config {
             action_life: reader.duration("ISSUER_ACTION_LIFE", Duration::from_secs(15 * 60)),
             ledger: reader.switch("ISSUER_LEDGER", true),
         };
-        let platforms = processors::read(reader, issuer.action_life);
+        let processors = processors::read(reader, issuer.action_life);
         let callbacks = callbacks::read(reader);
         let log = LogSettings::read(reader);
         // Return only now, after all faults are collected.
@@ -251,7 +252,7 @@ impl Config {
             shutdown_timeout,
             callbacks,
             issuer,
-            platforms: platforms?,
+            processors: processors?,
             log,
         })
     }

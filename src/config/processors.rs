@@ -1,6 +1,7 @@
-//! `PROCESSORS_FILE`: the payment platforms beside the simulated issuer, and `ALLOW_LIVE_PAYMENTS`.
+//! `PROCESSORS_FILE`: the processors beside the simulated issuer and the routes to them, and `ALLOW_LIVE_PAYMENTS`.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::Uri;
@@ -8,13 +9,14 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::reader::Reader;
+use super::routes;
+use crate::processors::paypal::PayPalAccount;
+use crate::processors::routes::Routes;
 use crate::processors::simulated::SimulatedIssuer;
 use crate::processors::stripe::StripeAccount;
 use crate::wire::fields::{Faults, FieldError, Object};
 use crate::wire::json;
 use crate::wire::methods::is_processor_name;
-
-const FIELDS: [&str; 4] = ["name", "type", "secret_key", "api"];
 
 /// The name of the simulated issuer.
 const SIMULATED: &str = SimulatedIssuer::NAME;
@@ -22,29 +24,109 @@ const SIMULATED: &str = SimulatedIssuer::NAME;
 /// Stripe's own servers.
 const STRIPE: &str = "https://api.stripe.com";
 
-pub(super) fn read(reader: &mut Reader<'_>, action_life: Duration) -> Option<Vec<StripeAccount>> {
+/// What a listed processor can be.
+const KINDS: &str = "stripe, paypal or simulated";
+
+/// PayPal's servers for tests, and those that move real money.
+const PAYPAL: &str = "https://api-m.sandbox.paypal.com";
+const PAYPAL_LIVE: [&str; 2] = ["api-m.paypal.com", "api.paypal.com"];
+
+/// What the file lists.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessorsFile {
+    /// The processors.
+    pub processors: Vec<ListedProcessor>,
+    /// Which payments that name no processor use which.
+    pub routes: Routes,
+}
+
+/// Where the file is, and what it lists.
+#[derive(Debug, Clone)]
+pub struct ProcessorSettings {
+    /// None without a file.
+    path: Option<PathBuf>,
+    settings: Settings,
+    /// As it was read at the start.
+    pub file: ProcessorsFile,
+}
+
+impl ProcessorSettings {
+    /// Where the file is, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Reads the file; an error says everything that is wrong with it.
+    pub fn read_again(&self) -> Result<ProcessorsFile, String> {
+        match self.path() {
+            Some(path) => load(path, self.settings),
+            None => Ok(ProcessorsFile::default()),
+        }
+    }
+}
+
+/// A processor that the file lists.
+#[derive(Debug, Clone)]
+pub enum ListedProcessor {
+    /// At Stripe.
+    Stripe(StripeAccount),
+    /// At PayPal.
+    PayPal(PayPalAccount),
+    /// A further simulated issuer.
+    Simulated {
+        /// Its name.
+        name: String,
+        /// It is not called: for trying out what stands in for it.
+        down: bool,
+    },
+}
+
+impl ListedProcessor {
+    /// The processor's name here.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stripe(account) => &account.name,
+            Self::PayPal(account) => &account.name,
+            Self::Simulated { name, .. } => name,
+        }
+    }
+}
+
+/// What holds for every account.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    /// `ALLOW_LIVE_PAYMENTS`.
+    live: bool,
+    /// `ISSUER_ACTION_LIFE`.
+    action_life: Duration,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, action_life: Duration) -> Option<ProcessorSettings> {
     let live = reader.optional("ALLOW_LIVE_PAYMENTS", "true or false", |text| {
         text.parse::<bool>().ok()
     });
     let live = live.unwrap_or(false);
-    let Some(file) = reader.text("PROCESSORS_FILE") else {
-        return Some(Vec::new());
+    let read = ProcessorSettings {
+        path: reader.text("PROCESSORS_FILE").map(PathBuf::from),
+        settings: Settings { live, action_life },
+        file: ProcessorsFile::default(),
     };
-    let content = std::fs::read(&file).map_err(|error| format!("{file} cannot be read: {error}"));
-    let content = reader.checked("PROCESSORS_FILE", content)?;
-    let parsed = parse(&content, live, action_life).map_err(|faults| {
+    let file = reader.checked("PROCESSORS_FILE", read.read_again())?;
+    Some(ProcessorSettings { file, ..read })
+}
+
+fn load(path: &Path, settings: Settings) -> Result<ProcessorsFile, String> {
+    let shown = path.display();
+    let content =
+        std::fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    parse(&content, settings).map_err(|faults| {
         let sentences: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
-        format!("{file} is invalid: {}", sentences.join(" "))
-    });
-    reader.checked("PROCESSORS_FILE", parsed)
+        format!("{shown} is invalid: {}", sentences.join(" "))
+    })
 }
 
 /// Reads the file's content, and reports every fault.
-fn parse(
-    content: &[u8],
-    live: bool,
-    action_life: Duration,
-) -> Result<Vec<StripeAccount>, Vec<FieldError>> {
+fn parse(content: &[u8], settings: Settings) -> Result<ProcessorsFile, Vec<FieldError>> {
     let document = json::parse(content).map_err(|unreadable| {
         vec![FieldError {
             field: String::new(),
@@ -53,17 +135,25 @@ fn parse(
         }]
     })?;
     let mut faults = Faults::default();
-    let read = Object::root(&document, &mut faults)
-        .and_then(|fields| accounts(&fields, (live, action_life), &mut faults));
+    let read = Object::root(&document, &mut faults).and_then(|fields| {
+        fields.refuse_unknown(&["processors", "routes"], &[], &mut faults);
+        let processors = processors(&fields, settings, &mut faults);
+        let mut names = vec![SIMULATED];
+        names.extend(processors.iter().flatten().map(ListedProcessor::name));
+        let routes = routes::read(&fields, &names, &mut faults);
+        Some(ProcessorsFile {
+            routes: routes?,
+            processors: processors?,
+        })
+    });
     faults.settle(read)
 }
 
-fn accounts(
+fn processors(
     fields: &Object<'_>,
-    settings: (bool, Duration),
+    settings: Settings,
     faults: &mut Faults,
-) -> Option<Vec<StripeAccount>> {
-    fields.refuse_unknown(&["processors"], &[], faults);
+) -> Option<Vec<ListedProcessor>> {
     let listed = fields.required("processors", "a list of processors", faults)?;
     let Some(listed) = listed.as_array() else {
         let message = "must be a list of processors";
@@ -74,71 +164,151 @@ fn accounts(
     let read = |(place, value): (usize, &Value)| {
         let fields = Object::of(value, format!("processors[{place}]"), faults)?;
         let account = account(&fields, settings, faults)?;
-        if !names.insert(account.name.clone()) {
+        if !names.insert(account.name().to_owned()) {
             let message = "is the name of another processor in this file";
             faults.add(fields.path("name"), "duplicate_name", message);
             return None;
         }
         Some(account)
     };
-    let read: Vec<Option<StripeAccount>> = listed.iter().enumerate().map(read).collect();
+    let read: Vec<Option<ListedProcessor>> = listed.iter().enumerate().map(read).collect();
     read.into_iter().collect()
 }
 
 fn account(
     fields: &Object<'_>,
-    (live, action_life): (bool, Duration),
+    settings: Settings,
     faults: &mut Faults,
-) -> Option<StripeAccount> {
-    fields.refuse_unknown(&FIELDS, &[], faults);
+) -> Option<ListedProcessor> {
     let name = fields.text("name", "its name, such as stripe", faults);
-    let kind = fields.text("type", "stripe", faults);
-    let secret_key = fields.text("secret_key", "the account's secret key", faults);
-    let api = match fields.get("api") {
-        Some(_) => fields.text("api", "an address such as https://api.stripe.com", faults),
-        None => Some(STRIPE),
-    };
-    let mut refuse = |field: &str, code, message: &str| {
-        faults.add(fields.path(field), code, message);
-    };
     if name.is_some_and(|name| !is_processor_name(name) || name == SIMULATED) {
         let message =
             "must be a lower-case letter, then up to 31 of a-z, 0-9, - and _, and not simulated";
-        refuse("name", "invalid_name", message);
+        faults.add(fields.path("name"), "invalid_name", message);
     }
-    if kind.is_some_and(|kind| kind != "stripe") {
-        refuse("type", "unknown_type", "must be stripe");
+    match fields.text("type", KINDS, faults)? {
+        "simulated" => simulated(name, fields, faults),
+        "stripe" => stripe(name, fields, settings, faults).map(ListedProcessor::Stripe),
+        "paypal" => paypal(name, fields, settings, faults).map(ListedProcessor::PayPal),
+        _ => {
+            let message = format!("must be {KINDS}");
+            faults.add(fields.path("type"), "unknown_type", message);
+            None
+        }
     }
+}
+
+fn simulated(
+    name: Option<&str>,
+    fields: &Object<'_>,
+    faults: &mut Faults,
+) -> Option<ListedProcessor> {
+    fields.refuse_unknown(&["name", "type", "down"], &[], faults);
+    let down = match fields.get("down") {
+        None => false,
+        Some(value) => value.as_bool().or_else(|| {
+            faults.add(fields.path("down"), "wrong_type", "must be true or false");
+            None
+        })?,
+    };
+    let name = name?.to_owned();
+    Some(ListedProcessor::Simulated { name, down })
+}
+
+fn stripe(
+    name: Option<&str>,
+    fields: &Object<'_>,
+    settings: Settings,
+    faults: &mut Faults,
+) -> Option<StripeAccount> {
+    fields.refuse_unknown(&["name", "type", "secret_key", "api"], &[], faults);
+    let secret_key = fields.text("secret_key", "the account's secret key", faults);
     let is_live = |key: &str| key.starts_with("sk_live_") || key.starts_with("rk_live_");
     let is_key = |key: &str| {
         let known = ["sk_test_", "rk_test_"];
         is_live(key) || known.iter().any(|start| key.starts_with(start))
     };
     match secret_key {
-        Some(key) if !is_key(key) || key.bytes().any(|byte| !byte.is_ascii_graphic()) => {
+        Some(key) if !is_key(key) || !is_graphic(key) => {
             let message = "must be a secret or restricted key of Stripe's: sk_test_… or rk_test_…";
-            refuse("secret_key", "invalid_key", message);
+            faults.add(fields.path("secret_key"), "invalid_key", message);
         }
-        Some(key) if is_live(key) && !live => {
+        Some(key) if is_live(key) && !settings.live => {
             let message =
                 "moves real money: use a test key (sk_test_…), or set ALLOW_LIVE_PAYMENTS=true";
-            refuse("secret_key", "live_key", message);
+            faults.add(fields.path("secret_key"), "live_key", message);
         }
         _ => {}
     }
-    if api.is_some_and(|api| !is_address(api)) {
-        let message = "must be an https address without a path, or http on this machine";
-        refuse("api", "invalid_address", message);
-    }
+    let api = address(fields, STRIPE, faults);
     Some(StripeAccount {
         name: name?.to_owned(),
         secret_key: SecretString::from(secret_key?),
         api: api?.to_owned(),
-        action_life,
+        action_life: settings.action_life,
     })
 }
 
-/// The secret key goes there.
+fn paypal(
+    name: Option<&str>,
+    fields: &Object<'_>,
+    settings: Settings,
+    faults: &mut Faults,
+) -> Option<PayPalAccount> {
+    let known = ["name", "type", "client_id", "client_secret", "api"];
+    fields.refuse_unknown(&known, &[], faults);
+    let client_id = fields.text("client_id", "the app's client id", faults);
+    let client_secret = fields.text("client_secret", "the app's secret", faults);
+    // The two are joined by a colon when they are sent.
+    if client_id.is_some_and(|id| !is_graphic(id) || id.contains(':')) {
+        let message = "must be visible ASCII characters without colons";
+        faults.add(fields.path("client_id"), "invalid_client_id", message);
+    }
+    if client_secret.is_some_and(|secret| !is_graphic(secret)) {
+        let message = "must be visible ASCII characters";
+        faults.add(fields.path("client_secret"), "invalid_key", message);
+    }
+    let api = address(fields, PAYPAL, faults);
+    if api.is_some_and(is_paypal_live) && !settings.live {
+        let message = "moves real money: leave it out, or set ALLOW_LIVE_PAYMENTS=true";
+        faults.add(fields.path("api"), "live_address", message);
+    }
+    Some(PayPalAccount {
+        name: name?.to_owned(),
+        client_id: client_id?.to_owned(),
+        client_secret: SecretString::from(client_secret?),
+        api: api?.to_owned(),
+        action_life: settings.action_life,
+    })
+}
+
+fn is_graphic(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_paypal_live(api: &str) -> bool {
+    let address = api.parse::<Uri>().ok();
+    let host = address.as_ref().and_then(Uri::host).unwrap_or_default();
+    let host = host.trim_end_matches('.');
+    PAYPAL_LIVE
+        .iter()
+        .any(|live| host.eq_ignore_ascii_case(live))
+}
+
+/// Where the API is.
+fn address<'f>(fields: &Object<'f>, usual: &'static str, faults: &mut Faults) -> Option<&'f str> {
+    if fields.get("api").is_none() {
+        return Some(usual);
+    }
+    let api = fields.text("api", &format!("an address such as {usual}"), faults)?;
+    if !is_address(api) {
+        let message = "must be an https address without a path, or http on this machine";
+        faults.add(fields.path("api"), "invalid_address", message);
+    }
+    Some(api)
+}
+
+/// The secrets go there.
 fn is_address(text: &str) -> bool {
     let Ok(address) = text.parse::<Uri>() else {
         return false;
@@ -160,17 +330,34 @@ mod tests {
 
     use super::*;
 
-    const LIFE: Duration = Duration::from_secs(900);
+    fn parsed(processors: &Value, live: bool) -> Result<Vec<ListedProcessor>, Vec<FieldError>> {
+        let content = json!({ "processors": processors }).to_string();
+        let action_life = Duration::from_secs(900);
+        let parsed = parse(content.as_bytes(), Settings { live, action_life });
+        parsed.map(|file| file.processors)
+    }
 
     fn faults(processors: &Value, live: bool) -> Vec<(String, &'static str)> {
-        let content = json!({ "processors": processors }).to_string();
-        let parsed = parse(content.as_bytes(), live, LIFE);
+        let parsed = parsed(processors, live);
         let faults = parsed.err().unwrap_or_default();
         faults.into_iter().map(|it| (it.field, it.code)).collect()
     }
 
     fn account(changes: &Value) -> Value {
-        let mut account = json!({"name": "stripe", "type": "stripe", "secret_key": "sk_test_1"});
+        changed(
+            json!({"name": "stripe", "type": "stripe", "secret_key": "sk_test_1"}),
+            changes,
+        )
+    }
+
+    fn paypal_account(changes: &Value) -> Value {
+        changed(
+            json!({"name": "paypal", "type": "paypal", "client_id": "AZ-1", "client_secret": "EC_1"}),
+            changes,
+        )
+    }
+
+    fn changed(mut account: Value, changes: &Value) -> Value {
         for (name, value) in changes.as_object().unwrap() {
             account[name] = value.clone();
         }
@@ -179,13 +366,60 @@ mod tests {
 
     #[test]
     fn an_account_is_read_and_its_key_is_not_shown() {
-        let content = json!({ "processors": [account(&json!({}))] }).to_string();
-        let read = parse(content.as_bytes(), false, LIFE).unwrap();
-        assert_eq!(
-            (read[0].name.as_str(), read[0].api.as_str()),
-            ("stripe", STRIPE)
-        );
-        assert!(!format!("{read:?}").contains("sk_test_1"));
+        let both = json!([account(&json!({})), paypal_account(&json!({}))]);
+        let read = parsed(&both, false).unwrap();
+        let shown = read.iter().map(|account| match account {
+            ListedProcessor::Stripe(it) => (account.name(), it.api.as_str()),
+            ListedProcessor::PayPal(it) => (account.name(), it.api.as_str()),
+            ListedProcessor::Simulated { .. } => (account.name(), ""),
+        });
+        let shown: Vec<_> = shown.collect();
+        assert_eq!(shown, [("stripe", STRIPE), ("paypal", PAYPAL)]);
+        let text = format!("{read:?}");
+        assert!(!text.contains("sk_test_1") && !text.contains("EC_1"));
+    }
+
+    #[test]
+    fn every_fault_of_a_paypal_account_names_its_field() {
+        let live = "https://api-m.paypal.com";
+        for (changes, field, code) in [
+            (json!({"client_id": ""}), "client_id", "invalid_client_id"),
+            (
+                json!({"client_id": "a:b"}),
+                "client_id",
+                "invalid_client_id",
+            ),
+            (json!({"client_id": null}), "client_id", "missing"),
+            (
+                json!({"client_secret": "a b"}),
+                "client_secret",
+                "invalid_key",
+            ),
+            (json!({"client_secret": 1}), "client_secret", "wrong_type"),
+            (json!({"client_secret": null}), "client_secret", "missing"),
+            (
+                json!({"secret_key": "sk_test_1"}),
+                "secret_key",
+                "unknown_field",
+            ),
+            (json!({ "api": live }), "api", "live_address"),
+            (
+                json!({"api": "https://API.paypal.com:443/"}),
+                "api",
+                "live_address",
+            ),
+            (
+                json!({"api": "http://paypal.com"}),
+                "api",
+                "invalid_address",
+            ),
+        ] {
+            let found = faults(&json!([paypal_account(&changes)]), false);
+            let field = format!("processors[0].{field}");
+            assert_eq!(found, [(field, code)], "{changes}");
+        }
+        let live = paypal_account(&json!({ "api": live }));
+        assert_eq!(faults(&json!([live]), true), []);
     }
 
     #[test]

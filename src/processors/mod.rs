@@ -1,8 +1,9 @@
-//! The interface to payment processors, and its implementations: the simulated issuer, and Stripe.
+//! The interface to payment processors, and its implementations: the simulated issuer, Stripe, and PayPal.
 
 pub mod availability;
 mod http;
 pub mod named;
+pub mod paypal;
 pub mod references;
 pub mod routes;
 pub mod simulated;
@@ -73,6 +74,12 @@ pub enum Unsupported {
         /// Those that it takes.
         taken: &'static [&'static str],
     },
+    /// It does not take this currency.
+    #[error("does not take the currency {currency}")]
+    Currency {
+        /// ISO 4217 code.
+        currency: &'static str,
+    },
     /// Its amounts in this currency are coarser.
     #[error("takes amounts in {currency} only in steps of {step}")]
     Precision {
@@ -141,7 +148,9 @@ pub trait Processor: Send + Sync + 'static {
     /// certain for every call under the key, including calls that have not arrived yet.
     async fn reverse(&self, key: AttemptKey, amount: Money) -> ReversalAnswer;
 
-    /// Says whether the shopper has approved an attempt for which [`Answer::ActionRequired`] was the answer. Changes nothing.
+    /// Says whether the shopper has approved an attempt for which [`Answer::ActionRequired`] was the answer. If the platform
+    /// leaves it to its caller to charge what the shopper has approved, this charges it, at most once and never after
+    /// [`AttemptCloseAnswer::Closed`]. Otherwise it changes nothing.
     async fn ask(&self, key: AttemptKey) -> ActionAnswer {
         let _ = key;
         ActionAnswer::Unknown

@@ -1,0 +1,127 @@
+//! Access tokens: one for all calls, renewed by one of them before it ends.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::processors::http::{BUSY, Http, KEY_REFUSED, NOT_SENT, NoObject, secret};
+
+/// A token is renewed this long before it ends.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// No token is believed to live longer, whatever PayPal says: it says nine hours.
+const LONGEST: u64 = 24 * 60 * 60;
+
+/// The credentials of an account, and the token that they last got.
+pub(super) struct Access {
+    client_id: String,
+    client_secret: SecretString,
+    token: Mutex<Option<Token>>,
+}
+
+struct Token {
+    text: SecretString,
+    renewed_from: Instant,
+    ends: Instant,
+}
+
+impl Access {
+    pub(super) fn new(client_id: &str, client_secret: SecretString) -> Self {
+        Self {
+            client_id: client_id.to_owned(),
+            client_secret,
+            token: Mutex::default(),
+        }
+    }
+
+    /// The token. Calls that come while it is renewed wait for the new one. A call without a token is not executed.
+    pub(super) async fn token(&self, http: &Http) -> Result<SecretString, NoObject> {
+        let mut known = self.token.lock().await;
+        if let Some(token) = &*known
+            && Instant::now() < token.renewed_from
+        {
+            return Ok(token.text.clone());
+        }
+        match self.renewed(http).await {
+            Ok(token) => {
+                let text = token.text.clone();
+                *known = Some(token);
+                Ok(text)
+            }
+            Err(error) => match &*known {
+                // Whoever is next tries again.
+                Some(token) if Instant::now() < token.ends => Ok(token.text.clone()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// PayPal has refused this token. If it was renewed meanwhile, the new one stays.
+    pub(super) async fn forget(&self, refused: &SecretString) {
+        let mut known = self.token.lock().await;
+        let is_refused = |token: &Token| token.text.expose_secret() == refused.expose_secret();
+        if known.as_ref().is_some_and(is_refused) {
+            *known = None;
+        }
+    }
+
+    async fn renewed(&self, http: &Http) -> Result<Token, NoObject> {
+        let asked = Instant::now();
+        let answer = http.send(self.request(http)?, judge).await;
+        let object = answer.map_err(|error| match error {
+            // The call that needs the token was not sent.
+            NoObject::Unknown(why) => {
+                tracing::warn!(why, "PayPal gave no access token");
+                NoObject::NotExecuted("no_access_token")
+            }
+            other => other,
+        })?;
+        read(&object, asked).ok_or(NoObject::NotExecuted("no_access_token"))
+    }
+
+    fn request(&self, http: &Http) -> Result<Request<Body>, NoObject> {
+        let address = http.address("/v1/oauth2/token").parse::<Uri>();
+        let pair = format!("{}:{}", self.client_id, self.client_secret.expose_secret());
+        let basic = secret(&format!("Basic {}", STANDARD.encode(pair)))?;
+        let mut request = Request::new(Body::from("grant_type=client_credentials"));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = address.map_err(|_| NOT_SENT)?;
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, basic);
+        headers.insert(header::CONTENT_TYPE, form);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        Ok(request)
+    }
+}
+
+/// What the answer to a request for a token means.
+fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => {
+            Err(KEY_REFUSED)
+        }
+        StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
+        _ if status.is_success() => serde_json::from_slice(body)
+            .map_err(|error| NoObject::Unknown(format!("{} {error}", status.as_u16()))),
+        _ => Err(NoObject::Unknown(status.as_u16().to_string())),
+    }
+}
+
+fn read(object: &Value, asked: Instant) -> Option<Token> {
+    let text = object["access_token"].as_str()?;
+    let life = Duration::from_secs(object["expires_in"].as_u64()?.min(LONGEST));
+    let ends = asked + life;
+    Some(Token {
+        text: SecretString::from(text),
+        renewed_from: ends - MARGIN.min(life / 2),
+        ends,
+    })
+}

@@ -1,0 +1,170 @@
+//! Calls of PayPal's API: JSON in, JSON out.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::access::Access;
+use crate::processors::availability::Availability;
+pub(super) use crate::processors::http::NoObject;
+use crate::processors::http::{BUSY, Http, NOT_SENT, secret, value};
+
+/// A call with this access token was not executed.
+const TOKEN_REFUSED: NoObject = NoObject::NotExecuted("access_token_refused");
+
+/// The API of one account.
+pub(super) struct Api {
+    http: Http,
+    access: Access,
+}
+
+/// A call, which can be sent twice.
+struct Call<'a> {
+    path: &'a str,
+    /// With its request id.
+    change: Option<(&'a str, String)>,
+}
+
+impl Api {
+    /// `base` is `https://api-m.sandbox.paypal.com`, or another server with the same API.
+    pub(super) fn new(
+        base: &str,
+        access: Access,
+        availability: Arc<Availability>,
+    ) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            http: Http::new(base, availability)?,
+            access,
+        })
+    }
+
+    /// Reads an object: `/v2/checkout/orders/…`.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, NoObject> {
+        let change = None;
+        self.call(Call { path, change }).await
+    }
+
+    /// Creates or changes an object, at most once under a request id.
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        request_id: &str,
+        body: &Value,
+    ) -> Result<Value, NoObject> {
+        let change = Some((request_id, body.to_string()));
+        self.call(Call { path, change }).await
+    }
+
+    async fn call(&self, call: Call<'_>) -> Result<Value, NoObject> {
+        let token = self.access.token(&self.http).await?;
+        let answer = self.http.send(self.request(&call, &token)?, judge).await;
+        if answer != Err(TOKEN_REFUSED) {
+            return answer;
+        }
+        // It ended earlier than announced, or somebody has ended it.
+        self.access.forget(&token).await;
+        let token = self.access.token(&self.http).await?;
+        self.http.send(self.request(&call, &token)?, judge).await
+    }
+
+    fn request(&self, call: &Call<'_>, token: &SecretString) -> Result<Request<Body>, NoObject> {
+        let address = self.http.address(call.path).parse::<Uri>();
+        let bearer = secret(&format!("Bearer {}", token.expose_secret()))?;
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = address.map_err(|_| NOT_SENT)?;
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, bearer);
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::ACCEPT, json.clone());
+        if let Some((request_id, body)) = &call.change {
+            headers.insert(header::CONTENT_TYPE, json);
+            headers.insert("paypal-request-id", value(request_id)?);
+            // Otherwise amounts are missing in the answer.
+            let whole = HeaderValue::from_static("return=representation");
+            headers.insert("prefer", whole);
+            *request.method_mut() = Method::POST;
+            *request.body_mut() = Body::from(body.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// What an answer means. A server error is unknown even when it is a stored one. So is 404: with the credentials of another
+/// account everything is missing.
+fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    let unknown = |what: &str| NoObject::Unknown(format!("{} {what}", status.as_u16()));
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
+        StatusCode::UNAUTHORIZED => Err(TOKEN_REFUSED),
+        StatusCode::NO_CONTENT => Ok(Value::Null),
+        _ if status.is_success() => match object["id"].is_string() {
+            true => Ok(object),
+            false => Err(unknown("without an object")),
+        },
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => match issue(&object) {
+            Some(issue) if !decides_nothing(issue) => Err(NoObject::Refused(object)),
+            Some(issue) => Err(unknown(issue)),
+            None => Err(unknown("that decides nothing")),
+        },
+        _ => Err(unknown("")),
+    }
+}
+
+/// PayPal's word for what is wrong: `INSTRUMENT_DECLINED`.
+pub(super) fn issue(error: &Value) -> Option<&str> {
+    error["details"][0]["issue"].as_str()
+}
+
+/// The request id or invoice number was used, or is in use: that says nothing about the first request.
+fn decides_nothing(issue: &str) -> bool {
+    let started = ["DUPLICATE_", "PREVIOUS_REQUEST"];
+    issue == "ORDER_COMPLETION_IN_PROGRESS" || started.iter().any(|start| issue.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, body: &str) -> Result<Value, NoObject> {
+        judge(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+    }
+
+    #[test]
+    fn only_an_object_or_a_clear_refusal_is_an_answer() {
+        assert!(judged(201, r#"{"id": "5O1"}"#).is_ok());
+        assert_eq!(judged(204, ""), Ok(Value::Null));
+        let refused = |issue: &str| {
+            format!(r#"{{"name": "UNPROCESSABLE_ENTITY", "details": [{{"issue": "{issue}"}}]}}"#)
+        };
+        let declined = refused("INSTRUMENT_DECLINED");
+        assert!(matches!(judged(422, &declined), Err(NoObject::Refused(_))));
+        assert!(matches!(judged(400, &declined), Err(NoObject::Refused(_))));
+        assert_eq!(judged(429, &declined), Err(BUSY));
+        assert_eq!(judged(401, &declined), Err(TOKEN_REFUSED));
+        for (status, body) in [
+            (200, "<html>"),
+            (200, r#"{"id": "#),
+            (200, "{}"),
+            (302, ""),
+            (400, "<html>"),
+            (422, r#"{"details": []}"#),
+            (422, &refused("DUPLICATE_REQUEST_ID")),
+            (422, &refused("DUPLICATE_INVOICE_ID")),
+            (422, &refused("PREVIOUS_REQUEST_IN_PROGRESS")),
+            (422, &refused("ORDER_COMPLETION_IN_PROGRESS")),
+            (403, &declined),
+            (404, &declined),
+            (409, &declined),
+            (500, &declined),
+            (503, ""),
+        ] {
+            let judged = judged(status, body);
+            let unknown = matches!(judged, Err(NoObject::Unknown(_)));
+            assert!(unknown, "{status} {body}");
+        }
+    }
+}
