@@ -6,6 +6,7 @@ mod issuer;
 mod minutes;
 mod open_files;
 mod parts;
+mod processors_file;
 pub mod requests;
 mod serve;
 mod tasks;
@@ -297,6 +298,13 @@ impl App {
             );
         }
         tasks.take("clients", config.clients.watch(stop.clone()));
+        let processors = processors_file::Watch {
+            settings: config.processors.clone(),
+            makers: parts.makers.clone(),
+            processors: parts.processors.clone(),
+            database: parts.database.clone(),
+        };
+        tasks.take("processors", processors.run(stop.clone()));
         if let Some((consumer, orders)) = orders {
             tasks.take("orders", orders.run(consumer, stop.clone()));
         }

@@ -3,6 +3,7 @@
 mod agree;
 mod availability;
 mod described;
+mod routes;
 mod stand_in;
 
 use std::net::SocketAddr;

@@ -1,0 +1,100 @@
+//! Reads `PROCESSORS_FILE` again when it changes.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use super::issuer::Makers;
+use crate::config::{ProcessorSettings, ProcessorsFile};
+use crate::processors::named::Processors;
+use crate::store::Store;
+
+/// How often to look.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What is needed to use a new file.
+pub(super) struct Watch {
+    pub settings: ProcessorSettings,
+    pub makers: Makers,
+    pub processors: Processors,
+    pub database: Store,
+}
+
+impl Watch {
+    /// Looks every second until `stop`. A file that cannot be used changes nothing.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let Some(path) = self.settings.path().map(Path::to_owned) else {
+            return stop.cancelled().await;
+        };
+        // It is read again at the start: it may have changed since it was loaded.
+        let mut seen = None;
+        let mut told = None;
+        loop {
+            let now = stamp(&path).await;
+            if now != seen {
+                match self.reload().await {
+                    Ok(()) => (seen, told) = (now, None),
+                    // Payments that use a removed processor will end, and the database will be back.
+                    Err(why) if told.as_ref() != Some(&why) => {
+                        tracing::error!(
+                            why,
+                            "PROCESSORS_FILE cannot be used; the processors stay unchanged"
+                        );
+                        told = Some(why);
+                    }
+                    Err(_) => {}
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        let settings = self.settings.clone();
+        let read = tokio::task::spawn_blocking(move || settings.read_again()).await;
+        let file = read.map_err(|error| error.to_string())??;
+        self.keeps_what_is_needed(&file).await?;
+        self.use_file(&file)
+    }
+
+    fn use_file(&self, file: &ProcessorsFile) -> Result<(), String> {
+        let listed = self
+            .makers
+            .listed(file)
+            .map_err(|error| error.to_string())?;
+        let number = listed.processors.len();
+        self.processors.list(listed);
+        tracing::info!(processors = number, "PROCESSORS_FILE is in use");
+        Ok(())
+    }
+
+    /// The file must not lack a processor that payments need.
+    async fn keeps_what_is_needed(&self, file: &ProcessorsFile) -> Result<(), String> {
+        let is_listed = |name: &String| file.processors.iter().any(|it| it.name() == name);
+        for name in self
+            .processors
+            .names()
+            .into_iter()
+            .filter(|it| !is_listed(it))
+        {
+            let open = self.database.payments_open_at(&name).await;
+            let open = open.map_err(|error| error.to_string())?;
+            if open > 0 {
+                return Err(format!(
+                    "it lacks the processor {name}, which {open} payments still need: list it until they have ended"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value that changes when the file changes, without reading it.
+async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = tokio::fs::metadata(path).await.ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
