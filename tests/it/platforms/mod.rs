@@ -1,7 +1,8 @@
-//! Payments through Stripe, against a stand-in that keeps state.
+//! Payments through platforms, against stand-ins that keep state: Stripe here, PayPal in its own folder.
 
 mod agree;
 mod described;
+mod paypal;
 mod stand_in;
 
 use std::net::SocketAddr;
