@@ -1,5 +1,6 @@
 //! The interface to payment processors, and its implementations: the simulated issuer, Stripe, and PayPal.
 
+pub mod availability;
 mod http;
 pub mod named;
 pub mod paypal;
@@ -10,6 +11,7 @@ pub mod stripe;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
+use self::availability::Availability;
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
     OperationAnswer, OperationId, OperationKind, PaymentId, ReversalAnswer,
@@ -128,6 +130,12 @@ pub trait Processor: Send + Sync + 'static {
     fn check(&self, method: &str, amount: Money) -> Result<(), Unsupported> {
         let _ = (method, amount);
         Ok(())
+    }
+
+    /// Whether its platform can be called, as this process sees it. None if that is not watched: nothing is called that could
+    /// be away.
+    fn availability(&self) -> Option<&Availability> {
+        None
     }
 
     /// Charges a payment method, or returns why not. The same key never charges twice, and never after its reversal was confirmed, not

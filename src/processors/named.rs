@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::availability::{Availability, Why};
 use super::{AttemptKey, Authorization, OperationCall, Processor, Unsupported};
 use crate::domain::{Answer, CloseAnswer, MethodSummary, Money, OperationAnswer, ReversalAnswer};
 
@@ -36,6 +37,14 @@ impl Processors {
     /// The names of the platforms.
     pub fn platforms(&self) -> impl Iterator<Item = &str> {
         self.platforms.keys().map(String::as_str)
+    }
+
+    /// What is wrong with each platform, as this process sees it.
+    pub fn faults(&self) -> impl Iterator<Item = (&str, Option<Why>)> {
+        self.platforms.iter().map(|(name, platform)| {
+            let fault = platform.availability().and_then(Availability::fault);
+            (name.as_str(), fault)
+        })
     }
 
     /// Whether a platform takes this amount by this payment method; an error says what is wrong.

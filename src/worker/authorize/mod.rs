@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::processor_calls::{Call, ProcessorCalls};
+use super::processor_calls::{Call, CallAnswer, ProcessorCalls};
 use crate::domain::{
-    ActionAnswer, Answer, AttemptCloseAnswer, MethodSummary, Phase, ReversalAnswer, Trigger,
+    ActionAnswer, Answer, AttemptCloseAnswer, DeclineCode, MethodSummary, Phase, ReversalAnswer,
+    Trigger,
 };
+use crate::payments::presented_card::PresentedCard;
+use crate::processors::availability::{Availability, Pause, Why};
 use crate::processors::named::Processors;
 use crate::processors::{
     AttemptKey, Authorization, MethodSource, MethodUnreadable, OpenedMethod, Processor,
@@ -16,6 +19,10 @@ use crate::processors::{
 use crate::retry::RetrySchedule;
 use crate::store::rows::StoredPayment;
 use crate::vault::{Owner, SealKeys};
+
+/// A payment fails if its platform cannot be called for this long. If the platform only refuses the key, the payment waits
+/// until the operator has mended that.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(15 * 60);
 
 /// Calls the processor for one payment at a time.
 pub struct Authorizer {
@@ -33,9 +40,66 @@ pub struct Authorizer {
     pub public_url: Option<String>,
 }
 
+/// What a call came to.
+pub struct Asked {
+    /// What has happened.
+    pub trigger: Trigger,
+    /// The delay before another try.
+    pub delay: Duration,
+    /// The payment method, sealed for a new attempt with another processor.
+    pub card: Option<(PresentedCard, u32)>,
+}
+
 impl Authorizer {
-    /// Makes the call that the payment's phase requires; also returns the delay before another try.
-    pub async fn ask(&self, stored: &StoredPayment) -> (Trigger, Duration) {
+    /// Makes the call that the payment's phase requires, unless its processor cannot be called.
+    pub async fn ask(&self, stored: &StoredPayment) -> Asked {
+        let processor = self.processor(stored);
+        if let Some(pause) = pause(&*processor) {
+            return self.without_a_call(stored, pause);
+        }
+        let (trigger, delay) = self.call_processor(stored).await;
+        let not_executed = matches!(
+            trigger,
+            Trigger::Answered {
+                answer: Answer::NotCharged { .. },
+                ..
+            }
+        );
+        match pause(&*processor).filter(|_| not_executed) {
+            Some(pause) => self.without_a_call(stored, pause),
+            None => Asked {
+                trigger,
+                delay,
+                card: None,
+            },
+        }
+    }
+
+    /// Nothing was executed, and the processor cannot be called: that uses up no try. But nobody waits for ever for a platform
+    /// that is down.
+    fn without_a_call(&self, stored: &StoredPayment, pause: Pause) -> Asked {
+        let asked = (stored.payment.attempt, stored.try_number);
+        let waited = time::OffsetDateTime::now_utc() - stored.payment.updated_at;
+        let is_too_long = pause.why != Why::KeyRefused && waited > LONGEST_OUTAGE;
+        let trigger = if stored.phase == Phase::Authorize && is_too_long {
+            Trigger::Answered {
+                asked,
+                answer: Answer::NotCharged {
+                    reason: DeclineCode::ISSUER_UNAVAILABLE,
+                },
+                max_tries: stored.try_number,
+            }
+        } else {
+            Trigger::NotCalled { asked }
+        };
+        Asked {
+            trigger,
+            delay: self.schedule.delay_of_pause(pause.left),
+            card: None,
+        }
+    }
+
+    async fn call_processor(&self, stored: &StoredPayment) -> (Trigger, Duration) {
         let asked = (stored.payment.attempt, stored.try_number);
         let span = tracing::debug_span!("authorize", payment.id = stored.payment.id.0, phase = ?stored.phase);
         let trigger = match stored.phase {
@@ -81,18 +145,15 @@ impl Authorizer {
         }
     }
 
-    /// The processor of the current attempt. While the attempt is being closed, another method may be waiting already.
+    /// The processor of the current attempt.
     fn processor(&self, stored: &StoredPayment) -> Arc<dyn Processor> {
-        let action = stored.payment.action.as_ref();
-        let replaced = action.and_then(|action| action.replaced.as_ref());
-        self.processors
-            .of(replaced.or(stored.payment.method.as_ref()))
+        self.processors.of(method(stored))
     }
 
     async fn ask_about_action(&self, stored: &StoredPayment) -> ActionAnswer {
         let processor = self.processor(stored);
         let calling = processor.ask(key(stored));
-        let answer = self.calls.make(Call::Ask, self.timeout, calling).await;
+        let answer = self.make(Call::Ask, stored, calling).await;
         answer.unwrap_or(ActionAnswer::Unknown)
     }
 
@@ -100,10 +161,7 @@ impl Authorizer {
         let amount = stored.payment.amount;
         let processor = self.processor(stored);
         let calling = processor.close_attempt(key(stored), amount);
-        let answer = self
-            .calls
-            .make(Call::CloseAttempt, self.timeout, calling)
-            .await;
+        let answer = self.make(Call::CloseAttempt, stored, calling).await;
         answer.unwrap_or(AttemptCloseAnswer::Unknown)
     }
 
@@ -124,19 +182,40 @@ impl Authorizer {
         };
         let processor = self.processor(stored);
         let calling = processor.authorize(&authorization);
-        let answer = self
-            .calls
-            .make(Call::Authorize, self.timeout, calling)
-            .await;
+        let answer = self.make(Call::Authorize, stored, calling).await;
         answer.unwrap_or(Answer::Unknown)
     }
 
     async fn reverse(&self, stored: &StoredPayment) -> ReversalAnswer {
         let processor = self.processor(stored);
         let calling = processor.reverse(key(stored), stored.payment.amount);
-        let answer = self.calls.make(Call::Reverse, self.timeout, calling).await;
+        let answer = self.make(Call::Reverse, stored, calling).await;
         answer.unwrap_or(ReversalAnswer::Unknown)
     }
+
+    async fn make<A: CallAnswer>(
+        &self,
+        call: Call,
+        stored: &StoredPayment,
+        calling: impl Future<Output = A> + Send,
+    ) -> Option<A> {
+        let platform = method(stored).and_then(MethodSummary::processor);
+        self.calls
+            .make((platform, call), self.timeout, calling)
+            .await
+    }
+}
+
+/// The method of the current attempt. While the attempt is being closed, another one may be waiting already.
+fn method(stored: &StoredPayment) -> Option<&MethodSummary> {
+    let action = stored.payment.action.as_ref();
+    let replaced = action.and_then(|action| action.replaced.as_ref());
+    replaced.or(stored.payment.method.as_ref())
+}
+
+/// Why this processor is not called now, if so.
+pub(super) fn pause(processor: &dyn Processor) -> Option<Pause> {
+    processor.availability().and_then(Availability::pause)
 }
 
 /// The payment method of an attempt, as it is stored.

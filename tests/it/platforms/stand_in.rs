@@ -26,6 +26,8 @@ pub enum Fault {
     Silent,
     /// 429, not executed.
     Busy,
+    /// 429 with `Retry-After`, in seconds.
+    BusyFor(u32),
     /// Executed; the answer is a page for people.
     Html,
     /// Executed; the answer is about another amount.
@@ -52,11 +54,17 @@ struct Account {
     /// One request in so many fails.
     random: Option<(StdRng, u32)>,
     failed: usize,
+    /// The account's key is not accepted.
+    refuses_key: bool,
 }
 
 impl StandIn {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let stand_in = Self {
             address: listener.local_addr().unwrap(),
             state: Arc::default(),
@@ -73,6 +81,11 @@ impl StandIn {
     /// The next request whose path ends like this fails.
     pub fn fail(&self, path: &'static str, fault: Fault) {
         self.account().faults.push_back((path, fault));
+    }
+
+    /// Whether the account's key is refused from now on.
+    pub fn refuse_key(&self, refuses: bool) {
+        self.account().refuses_key = refuses;
     }
 
     /// From now on one request in so many fails, as the seed decides.
@@ -175,7 +188,10 @@ async fn serve(
         Some(Fault::Html) => "<html>Have a nice day</html>".to_owned(),
         _ => answer.to_string(),
     };
-    let response = Response::builder().status(status);
+    let mut response = Response::builder().status(status);
+    if let Some(Fault::BusyFor(seconds)) = fault {
+        response = response.header("retry-after", seconds);
+    }
     response.body(Body::from(answer)).unwrap()
 }
 
@@ -218,7 +234,10 @@ impl Account {
         (method, key): (Method, Option<String>),
         fault: Option<Fault>,
     ) -> Reply {
-        if fault == Some(Fault::Busy) {
+        if self.refuses_key {
+            return refused(401, "invalid_request_error", "api_key_expired");
+        }
+        if matches!(fault, Some(Fault::Busy | Fault::BusyFor(_))) {
             return refused(429, "rate_limit_error", "rate_limit");
         }
         if let Some((first, reply)) = key.as_ref().and_then(|key| self.keys.get(key)) {
