@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::processors::http::{Http, NOT_SENT, NoObject, secret};
+use crate::processors::http::{BUSY, Http, KEY_REFUSED, NOT_SENT, NoObject, secret};
 
 /// A token is renewed this long before it ends.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -74,27 +74,16 @@ impl Access {
 
     async fn renewed(&self, http: &Http) -> Result<Token, NoObject> {
         let asked = Instant::now();
-        let answer = http.send(self.request(http)?).await;
-        let (status, body) = answer.map_err(|error| match error {
+        let answer = http.send(self.request(http)?, judge).await;
+        let object = answer.map_err(|error| match error {
             // The call that needs the token was not sent.
             NoObject::Unknown(why) => {
                 tracing::warn!(why, "PayPal's answer with an access token is missing");
-                NoObject::NotExecuted("processor_unreachable")
+                NoObject::NotExecuted("no_access_token")
             }
             other => other,
         })?;
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => {
-                tracing::error!(
-                    status = status.as_u16(),
-                    "PayPal refuses client_id and client_secret in PROCESSORS_FILE: its payments wait until they are right"
-                );
-                Err(NoObject::Unknown("the credentials are refused".to_owned()))
-            }
-            _ => read(&body, asked)
-                .filter(|_| status.is_success())
-                .ok_or(NoObject::NotExecuted("no_access_token")),
-        }
+        read(&object, asked).ok_or(NoObject::NotExecuted("no_access_token"))
     }
 
     fn request(&self, http: &Http) -> Result<Request<Body>, NoObject> {
@@ -113,8 +102,22 @@ impl Access {
     }
 }
 
-fn read(body: &[u8], asked: Instant) -> Option<Token> {
-    let object: Value = serde_json::from_slice(body).ok()?;
+fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
+        StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => {
+            Err(KEY_REFUSED)
+        }
+        _ if status.is_success() && object["access_token"].is_string() => Ok(object),
+        _ => Err(NoObject::Unknown(format!(
+            "{} without a token",
+            status.as_u16()
+        ))),
+    }
+}
+
+fn read(object: &Value, asked: Instant) -> Option<Token> {
     let text = object["access_token"].as_str()?;
     let life = Duration::from_secs(object["expires_in"].as_u64()?.min(LONGEST));
     let ends = asked + life;

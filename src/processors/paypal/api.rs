@@ -1,11 +1,14 @@
 //! Calls of PayPal's API: JSON in, JSON out.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::access::Access;
+use crate::processors::availability::Availability;
 pub(super) use crate::processors::http::NoObject;
 use crate::processors::http::{BUSY, Http, NOT_SENT, secret, value};
 
@@ -28,9 +31,10 @@ impl Api {
         base: &str,
         client_id: &str,
         client_secret: SecretString,
+        availability: Arc<Availability>,
     ) -> Result<Self, rustls::Error> {
         Ok(Self {
-            http: Http::new(base)?,
+            http: Http::new(base, availability)?,
             access: Access::new(client_id, client_secret),
         })
     }
@@ -54,15 +58,15 @@ impl Api {
 
     async fn call(&self, call: Call<'_>) -> Result<Value, NoObject> {
         let token = self.access.token(&self.http).await?;
-        let (status, body) = self.http.send(self.request(&call, &token)?).await?;
-        if status != StatusCode::UNAUTHORIZED {
-            return judge(status, &body);
+        let request = self.request(&call, &token)?;
+        match self.http.send(request, judge).await {
+            Err(no_object) if no_object == TOKEN_ENDED => {}
+            answered => return answered,
         }
         // It ended earlier than announced, or somebody has ended it.
         self.access.forget(&token).await;
         let token = self.access.token(&self.http).await?;
-        let (status, body) = self.http.send(self.request(&call, &token)?).await?;
-        judge(status, &body)
+        self.http.send(self.request(&call, &token)?, judge).await
     }
 
     fn request(&self, call: &Call<'_>, token: &SecretString) -> Result<Request<Body>, NoObject> {
@@ -87,6 +91,9 @@ impl Api {
     }
 }
 
+/// PayPal refuses the access token.
+const TOKEN_ENDED: NoObject = NoObject::NotExecuted("access_token_ended");
+
 /// What an answer means. A server error is unknown even when it is a stored one. So is 404: with the credentials of another
 /// account everything is missing.
 fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
@@ -94,6 +101,7 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     match status {
         StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
+        StatusCode::UNAUTHORIZED => Err(TOKEN_ENDED),
         StatusCode::NO_CONTENT => Ok(Value::Null),
         _ if status.is_success() => match object["id"].is_string() {
             true => Ok(object),
@@ -138,6 +146,7 @@ mod tests {
         assert!(matches!(judged(422, &declined), Err(NoObject::Refused(_))));
         assert!(matches!(judged(400, &declined), Err(NoObject::Refused(_))));
         assert_eq!(judged(429, &declined), Err(BUSY));
+        assert_eq!(judged(401, &declined), Err(TOKEN_ENDED));
         for (status, body) in [
             (200, "<html>"),
             (200, r#"{"id": "#),
@@ -149,7 +158,6 @@ mod tests {
             (422, &refused("DUPLICATE_INVOICE_ID")),
             (422, &refused("PREVIOUS_REQUEST_IN_PROGRESS")),
             (422, &refused("ORDER_COMPLETION_IN_PROGRESS")),
-            (401, &declined),
             (403, &declined),
             (404, &declined),
             (409, &declined),

@@ -14,6 +14,7 @@ mod order;
 mod reversal;
 mod rounds;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use super::availability::Availability;
 use super::references::{Known, References};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
@@ -52,6 +54,7 @@ pub struct PayPal {
     references: References,
     database: Store,
     action_life: Duration,
+    availability: Arc<Availability>,
     /// Read once.
     installation: OnceCell<String>,
 }
@@ -67,12 +70,14 @@ enum Unclear {
 impl PayPal {
     /// Keeps its references in the database.
     pub fn new(account: &PayPalAccount, database: Store) -> Result<Self, rustls::Error> {
-        let secret = account.client_secret.clone();
+        let availability = Arc::new(Availability::new(&account.name));
+        let (id, secret) = (&account.client_id, account.client_secret.clone());
         Ok(Self {
-            api: Api::new(&account.api, &account.client_id, secret)?,
+            api: Api::new(&account.api, id, secret, Arc::clone(&availability))?,
             references: References::new(database.clone(), &account.name),
             database,
             action_life: account.action_life,
+            availability,
             installation: OnceCell::new(),
         })
     }
@@ -322,6 +327,10 @@ impl Processor for PayPal {
     fn check(&self, method: &str, amount: Money) -> Result<(), Unsupported> {
         Unsupported::unless_taken(method, &[REDIRECT])?;
         amount::written(amount).map(|_| ())
+    }
+
+    fn availability(&self) -> Option<&Availability> {
+        Some(&self.availability)
     }
 
     async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {

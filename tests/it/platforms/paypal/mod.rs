@@ -1,6 +1,7 @@
 //! Payments through PayPal, against a stand-in that keeps state.
 
 mod agree;
+mod sdk;
 mod stand_in;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use stand_in::{CLIENT_ID, CLIENT_SECRET, Fault, Pays, StandIn};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -148,7 +150,7 @@ async fn after_a_declined_instrument_the_shopper_can_pay_in_another_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_paypal_refuses_for_good_is_declined_and_what_is_pending_waits() {
     on_each(
-        |setup| setup.with("ISSUER_ACTION_LIFE", "1s"),
+        |setup| setup.with("ISSUER_ACTION_LIFE", "3s"),
         |app, paypal| async move {
             let api = &app.api;
             let id = asked(api, order()).await;
@@ -422,12 +424,20 @@ async fn close(processor: &PayPal, key: AttemptKey) -> AttemptCloseAnswer {
     processor.close_attempt(key, money(2000)).await
 }
 
-/// As many captures as this have arrived.
-async fn arrived(paypal: &StandIn, captures: usize) {
+/// Asks, and returns when the capture has arrived.
+async fn asks(
+    paypal: &StandIn,
+    processor: &Arc<PayPal>,
+    key: AttemptKey,
+) -> JoinHandle<ActionAnswer> {
+    let before = paypal.requests("/capture").len();
+    let processor = Arc::clone(processor);
+    let asking = tokio::spawn(async move { processor.ask(key).await });
     eventually("a capture is on its way", || async {
-        paypal.requests("/capture").len() == captures
+        paypal.requests("/capture").len() > before
     })
     .await;
+    asking
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -436,15 +446,10 @@ async fn an_attempt_is_closed_while_its_capture_is_on_its_way() {
         |setup| setup,
         |app, paypal| async move {
             let processor = processor(&app, &paypal);
-            let asks = |key| {
-                let processor = Arc::clone(&processor);
-                tokio::spawn(async move { processor.ask(key).await })
-            };
             // PayPal has begun: it refuses the repeated call, so nobody knows yet.
             let key = approved(&paypal, &processor, 9001).await;
             paypal.fail("/capture", Fault::InProgress);
-            let asking = asks(key);
-            arrived(&paypal, 1).await;
+            let asking = asks(&paypal, &processor, key).await;
             assert_eq!(close(&processor, key).await, AttemptCloseAnswer::Unknown);
             paypal.release();
             assert!(is_approved(&asking.await.unwrap()));
@@ -454,8 +459,7 @@ async fn an_attempt_is_closed_while_its_capture_is_on_its_way() {
             // The call has not arrived: the repeated one is executed, and the late one changes nothing.
             let key = approved(&paypal, &processor, 9002).await;
             paypal.fail("/capture", Fault::Delayed);
-            let asking = asks(key);
-            arrived(&paypal, 3).await;
+            let asking = asks(&paypal, &processor, key).await;
             assert!(is_charged(&close(&processor, key).await));
             paypal.release();
             assert!(is_approved(&asking.await.unwrap()));
@@ -464,8 +468,7 @@ async fn an_attempt_is_closed_while_its_capture_is_on_its_way() {
             // It is late, and was declined before: the next round is closed.
             let key = approved(&paypal, &processor, 9003).await;
             paypal.fail("/capture", Fault::Delayed);
-            let asking = asks(key);
-            arrived(&paypal, 5).await;
+            let asking = asks(&paypal, &processor, key).await;
             paypal.declines(9003);
             assert_eq!(close(&processor, key).await, AttemptCloseAnswer::Closed);
             assert!(paypal.shopper(9003, Pays::Well));
