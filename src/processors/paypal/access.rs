@@ -78,7 +78,7 @@ impl Access {
         let object = answer.map_err(|error| match error {
             // The call that needs the token was not sent.
             NoObject::Unknown(why) => {
-                tracing::warn!(why, "PayPal gave no access token");
+                tracing::warn!(why, "PayPal's answer with an access token is missing");
                 NoObject::NotExecuted("no_access_token")
             }
             other => other,
@@ -102,16 +102,18 @@ impl Access {
     }
 }
 
-/// What the answer to a request for a token means.
 fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
     match status {
+        StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
         StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => {
             Err(KEY_REFUSED)
         }
-        StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
-        _ if status.is_success() => serde_json::from_slice(body)
-            .map_err(|error| NoObject::Unknown(format!("{} {error}", status.as_u16()))),
-        _ => Err(NoObject::Unknown(status.as_u16().to_string())),
+        _ if status.is_success() && object["access_token"].is_string() => Ok(object),
+        _ => Err(NoObject::Unknown(format!(
+            "{} without a token",
+            status.as_u16()
+        ))),
     }
 }
 

@@ -12,9 +12,6 @@ use crate::processors::availability::Availability;
 pub(super) use crate::processors::http::NoObject;
 use crate::processors::http::{BUSY, Http, NOT_SENT, secret, value};
 
-/// A call with this access token was not executed.
-const TOKEN_REFUSED: NoObject = NoObject::NotExecuted("access_token_refused");
-
 /// The API of one account.
 pub(super) struct Api {
     http: Http,
@@ -32,12 +29,13 @@ impl Api {
     /// `base` is `https://api-m.sandbox.paypal.com`, or another server with the same API.
     pub(super) fn new(
         base: &str,
-        access: Access,
+        client_id: &str,
+        client_secret: SecretString,
         availability: Arc<Availability>,
     ) -> Result<Self, rustls::Error> {
         Ok(Self {
             http: Http::new(base, availability)?,
-            access,
+            access: Access::new(client_id, client_secret),
         })
     }
 
@@ -60,9 +58,10 @@ impl Api {
 
     async fn call(&self, call: Call<'_>) -> Result<Value, NoObject> {
         let token = self.access.token(&self.http).await?;
-        let answer = self.http.send(self.request(&call, &token)?, judge).await;
-        if answer != Err(TOKEN_REFUSED) {
-            return answer;
+        let request = self.request(&call, &token)?;
+        match self.http.send(request, judge).await {
+            Err(no_object) if no_object == TOKEN_ENDED => {}
+            answered => return answered,
         }
         // It ended earlier than announced, or somebody has ended it.
         self.access.forget(&token).await;
@@ -92,6 +91,9 @@ impl Api {
     }
 }
 
+/// PayPal refuses the access token.
+const TOKEN_ENDED: NoObject = NoObject::NotExecuted("access_token_ended");
+
 /// What an answer means. A server error is unknown even when it is a stored one. So is 404: with the credentials of another
 /// account everything is missing.
 fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
@@ -99,7 +101,7 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     match status {
         StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
-        StatusCode::UNAUTHORIZED => Err(TOKEN_REFUSED),
+        StatusCode::UNAUTHORIZED => Err(TOKEN_ENDED),
         StatusCode::NO_CONTENT => Ok(Value::Null),
         _ if status.is_success() => match object["id"].is_string() {
             true => Ok(object),
@@ -144,7 +146,7 @@ mod tests {
         assert!(matches!(judged(422, &declined), Err(NoObject::Refused(_))));
         assert!(matches!(judged(400, &declined), Err(NoObject::Refused(_))));
         assert_eq!(judged(429, &declined), Err(BUSY));
-        assert_eq!(judged(401, &declined), Err(TOKEN_REFUSED));
+        assert_eq!(judged(401, &declined), Err(TOKEN_ENDED));
         for (status, body) in [
             (200, "<html>"),
             (200, r#"{"id": "#),

@@ -30,7 +30,6 @@ use crate::domain::{
     OperationAnswer, REDIRECT, ReversalAnswer,
 };
 use crate::store::{Store, StoreError};
-use access::Access;
 use api::{Api, NoObject};
 use order::{Asked, CANCELED_THERE, Charge, Order, Status};
 
@@ -72,9 +71,9 @@ impl PayPal {
     /// Keeps its references in the database.
     pub fn new(account: &PayPalAccount, database: Store) -> Result<Self, rustls::Error> {
         let availability = Arc::new(Availability::new(&account.name));
-        let access = Access::new(&account.client_id, account.client_secret.clone());
+        let (id, secret) = (&account.client_id, account.client_secret.clone());
         Ok(Self {
-            api: Api::new(&account.api, access, Arc::clone(&availability))?,
+            api: Api::new(&account.api, id, secret, Arc::clone(&availability))?,
             references: References::new(database.clone(), &account.name),
             database,
             action_life: account.action_life,

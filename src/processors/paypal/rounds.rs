@@ -22,8 +22,8 @@ use crate::processors::references::Known;
 /// How long PayPal keeps the request ids of orders. Afterwards a repeated request is a new one.
 const REQUEST_LIFE: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// PayPal itself allows about as many.
-const MOST_ROUNDS: u32 = 10;
+/// PayPal allows fewer, and then refuses for good: this only bounds the loops.
+const MOST_ROUNDS: u32 = 30;
 
 /// The shopper can choose another way to pay.
 const SHOPPER_CAN_GO_ON: [&str; 4] = [
@@ -179,8 +179,9 @@ impl PayPal {
             Ok(object) => {
                 let order = Order::read(&object).filter(|order| order.id == asked.order);
                 match order.and_then(|order| order.charge(asked)) {
+                    // A stored answer may be older than what the order says.
+                    Some(Charge::Pending) | None => self.look(asked).await,
                     Some(charge) => Ok(Ended::Charge(charge)),
-                    None => self.look(asked).await,
                 }
             }
             Err(NoObject::Refused(error)) => {

@@ -12,13 +12,13 @@ use super::{on_each, order, refund};
 use crate::app::{Api, field};
 
 /// `PLATFORM_PAYMENTS`: how many.
-fn payments() -> u64 {
+pub fn payments() -> u64 {
     let given = std::env::var("PLATFORM_PAYMENTS");
     given.map_or(150, |text| text.parse().expect("a number"))
 }
 
 /// `FAULT_SEED` repeats the choices of a run.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let given = std::env::var("FAULT_SEED");
     given.map_or_else(
         |_| rand::random_range(0..1_000_000),
@@ -91,7 +91,7 @@ async fn life(api: &Api, stripe: &StandIn, token: &str, kind: &str) -> i64 {
 }
 
 /// The payment once it has one of the statuses that are not listed here, and no refund is pending.
-async fn left(api: &Api, id: i64, moving: &[&str]) -> Value {
+pub async fn left(api: &Api, id: i64, moving: &[&str]) -> Value {
     let path = format!("/payments/{id}");
     let mut last = Value::Null;
     let deadline = Instant::now() + Duration::from_secs(120);
@@ -113,7 +113,7 @@ async fn left(api: &Api, id: i64, moving: &[&str]) -> Value {
     panic!("not in time: {last}");
 }
 
-fn agrees(payment: &Value, (received, refunded): (i64, i64)) {
+pub fn agrees(payment: &Value, (received, refunded): (i64, i64)) {
     let minor = |name: &str| -> i64 {
         let amount = payment[name].as_f64().unwrap_or(0.0);
         let digits = format!("{amount:.2}").replace('.', "");

@@ -1,8 +1,9 @@
-//! Payments through Stripe, against a stand-in that keeps state.
+//! Payments through platforms, against stand-ins that keep state: Stripe here, PayPal in its own folder.
 
 mod agree;
 mod availability;
 mod described;
+mod paypal;
 mod routes;
 mod stand_in;
 
