@@ -1,12 +1,15 @@
 //! The interface to payment processors, and its implementations: the simulated issuer, and Stripe.
 
 pub mod named;
+pub mod notifications;
 pub mod references;
 pub mod simulated;
 pub mod stripe;
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
+
+use notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
@@ -153,6 +156,22 @@ pub trait Processor: Send + Sync + 'static {
     /// Makes sure that an operation is carried out, or never will be, whatever calls about it are still on their way.
     /// Idempotent.
     async fn close(&self, call: &OperationCall) -> CloseAnswer;
+
+    /// Verifies the signature of a webhook over its raw body, and only then reads which event it reports. Changes nothing,
+    /// and decides nothing about payments: the platform is asked about the event's subject later.
+    async fn notified(
+        &self,
+        notification: &Notification<'_>,
+    ) -> Result<PlatformEvent, NotificationRefused> {
+        let _ = notification;
+        Err(NotificationRefused::NotConfigured)
+    }
+
+    /// Asks the platform what an event was about. Changes nothing.
+    async fn look_up(&self, subject: &Subject) -> Found {
+        let _ = subject;
+        Found::Unknown
+    }
 }
 
 impl Authorization<'_> {
