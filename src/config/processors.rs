@@ -14,7 +14,7 @@ use crate::wire::fields::{Faults, FieldError, Object};
 use crate::wire::json;
 use crate::wire::methods::is_processor_name;
 
-const FIELDS: [&str; 4] = ["name", "type", "secret_key", "api"];
+const FIELDS: [&str; 5] = ["name", "type", "secret_key", "api", "webhook_secret"];
 
 /// The name of the simulated issuer.
 const SIMULATED: &str = SimulatedIssuer::NAME;
@@ -98,6 +98,7 @@ fn account(
         Some(_) => fields.text("api", "an address such as https://api.stripe.com", faults),
         None => Some(STRIPE),
     };
+    let webhook_secrets = webhook_secrets(fields, faults);
     let mut refuse = |field: &str, code, message: &str| {
         faults.add(fields.path(field), code, message);
     };
@@ -135,7 +136,31 @@ fn account(
         secret_key: SecretString::from(secret_key?),
         api: api?.to_owned(),
         action_life,
+        webhook_secrets: webhook_secrets?,
     })
+}
+
+/// A secret, or a list of two while one is being replaced.
+fn webhook_secrets(fields: &Object<'_>, faults: &mut Faults) -> Option<Vec<SecretString>> {
+    let listed = match fields.get("webhook_secret") {
+        None => return Some(Vec::new()),
+        Some(Value::Array(listed)) => listed.iter().map(Value::as_str).collect(),
+        Some(one) => vec![one.as_str()],
+    };
+    let secrets: Vec<&str> = listed.iter().copied().flatten().collect();
+    let is_secret = |text: &&str| {
+        let rest = text.strip_prefix("whsec_").unwrap_or_default();
+        rest.len() >= 8 && rest.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if secrets.len() != listed.len()
+        || !(1..=2).contains(&secrets.len())
+        || !secrets.iter().all(is_secret)
+    {
+        let message = "must be the signing secret of the webhook, whsec_…, or a list of two while it is being replaced";
+        faults.add(fields.path("webhook_secret"), "invalid_secret", message);
+        return None;
+    }
+    Some(secrets.into_iter().map(SecretString::from).collect())
 }
 
 /// The secret key goes there.
@@ -189,6 +214,20 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_secret_can_be_replaced_without_a_gap() {
+        for (given, number) in [
+            (json!("whsec_12345678"), 1),
+            (json!(["whsec_12345678", "whsec_87654321"]), 2),
+        ] {
+            let account = account(&json!({ "webhook_secret": given }));
+            let content = json!({ "processors": [account] }).to_string();
+            let read = parse(content.as_bytes(), false, LIFE).unwrap();
+            assert_eq!(read[0].webhook_secrets.len(), number);
+            assert!(!format!("{read:?}").contains("12345678"));
+        }
+    }
+
+    #[test]
     fn every_fault_names_its_field() {
         for (changes, field, code) in [
             (json!({"name": "Stripe"}), "name", "invalid_name"),
@@ -223,6 +262,21 @@ mod tests {
                 "invalid_address",
             ),
             (json!({"secret": "x"}), "secret", "unknown_field"),
+            (
+                json!({"webhook_secret": "sk_test_123456"}),
+                "webhook_secret",
+                "invalid_secret",
+            ),
+            (
+                json!({"webhook_secret": []}),
+                "webhook_secret",
+                "invalid_secret",
+            ),
+            (
+                json!({"webhook_secret": ["whsec_12345678", 1]}),
+                "webhook_secret",
+                "invalid_secret",
+            ),
         ] {
             let found = faults(&json!([account(&changes)]), false);
             let field = format!("processors[0].{field}");

@@ -73,6 +73,8 @@ pub enum Found {
         payment: PaymentId,
         /// Its id here.
         refund: OperationId,
+        /// How it stands there.
+        state: RefundState,
     },
     /// A refund of one of our payments that somebody made at the platform.
     RefundThere(RefundThere),
@@ -99,7 +101,7 @@ pub struct RefundThere {
     pub state: RefundState,
 }
 
-/// How a refund that somebody made at the platform stands.
+/// How a refund stands at the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefundState {
     /// Not decided yet.

@@ -10,7 +10,10 @@
 mod amount;
 mod api;
 mod intent;
+mod lookup;
 mod operations;
+mod signature;
+mod webhook;
 
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 use super::references::{Known, References};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
@@ -40,6 +44,8 @@ pub struct StripeAccount {
     pub api: String,
     /// How long a shopper can approve.
     pub action_life: Duration,
+    /// The secrets of its webhooks, `whsec_…`, two while one is replaced; none if it sends no webhooks.
+    pub webhook_secrets: Vec<SecretString>,
 }
 
 /// The processor for one account.
@@ -48,6 +54,7 @@ pub struct Stripe {
     references: References,
     database: Store,
     action_life: Duration,
+    webhook_secrets: Vec<SecretString>,
     /// Read once.
     installation: OnceCell<String>,
 }
@@ -68,6 +75,7 @@ impl Stripe {
             references: References::new(database.clone(), &account.name),
             database,
             action_life: account.action_life,
+            webhook_secrets: account.webhook_secrets.clone(),
             installation: OnceCell::new(),
         })
     }
@@ -394,5 +402,16 @@ impl Processor for Stripe {
 
     async fn close(&self, call: &OperationCall) -> CloseAnswer {
         self.close_operation(call).await
+    }
+
+    async fn notified(
+        &self,
+        notification: &Notification<'_>,
+    ) -> Result<PlatformEvent, NotificationRefused> {
+        self.take_webhook(notification).await
+    }
+
+    async fn look_up(&self, subject: &Subject) -> Found {
+        self.find(subject).await.unwrap_or(Found::Unknown)
     }
 }
