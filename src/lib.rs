@@ -12,7 +12,7 @@
 //! 7. [`relay`] publishes the result to the topic, and to the reply queue that the request named.
 //! 8. A waiting request is woken and reads the outcome ([`http::wait`]).
 //!
-//! Clients can also be called by HTTP, see [`callbacks`].
+//! Clients can also be called by HTTP, see [`callbacks`]. Payment platforms call this service, see [`platform_events`].
 //!
 //! One pure function, [`domain::next`], decides what may happen to a payment. [`app`] starts and stops the tasks that
 //! a role needs, [`config`] holds the settings, [`cli`] has the commands.
@@ -51,6 +51,7 @@ pub mod http;
 pub mod intake;
 pub mod metric;
 pub mod payments;
+pub mod platform_events;
 pub mod processors;
 pub mod relay;
 pub mod retry;

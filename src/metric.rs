@@ -121,6 +121,8 @@ catalogue! {
     PROCESSOR_CALL_SECONDS: Histogram(CALL_SECONDS), Worker, "payment_service_processor_call_duration_seconds",
         ["operation"],
         "Time until a processor answered, or until the time limit.";
+    PLATFORM_EVENTS: Counter, Api, "payment_service_platform_events_total", ["result"],
+        "Webhooks of payment platforms, by what became of them.";
     TRIES_LEFT_GROUP: Counter, Worker, "payment_service_tries_left_group_total", [],
         "Slow tries that got an outbox row, so that the message of their group could be acknowledged.";
     TRIES_POSTPONED: Counter, Worker, "payment_service_tries_postponed_total", ["client"],

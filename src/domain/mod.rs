@@ -29,7 +29,8 @@ pub use method::{MethodSummary, OtherMethod, OtherSummary, PROCESSOR, TOKEN, WAL
 pub use money::{Currency, Money};
 pub use operation::{
     CloseAnswer, Operation, OperationAnswer, OperationId, OperationKind, OperationNext,
-    OperationPhase, OperationProgress, OperationStatus, OperationTrigger, next_operation,
+    OperationPhase, OperationProgress, OperationSource, OperationStatus, OperationTrigger,
+    next_operation,
 };
 pub use origin::Origin;
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};

@@ -138,6 +138,7 @@ fn operation(row: &StoredOperation) -> Value {
         "looked_at_again": row.check_at.map(rfc3339),
         "reason": operation.reason,
         "client_reference": operation.client_reference,
+        "source": operation.source,
         "created_at": rfc3339(operation.created_at),
         "updated_at": rfc3339(operation.updated_at),
     })

@@ -3,9 +3,16 @@
 //! An event is only a hint that something may have changed. What counts is what the platform answers, asked with our own key.
 
 use axum::http::HeaderMap;
+use sha2::{Digest, Sha256};
+use uuid::Builder;
 
 use super::AttemptKey;
 use crate::domain::{DeclineCode, Money, OperationId, PaymentId, Timestamp};
+use crate::store::EventSubject;
+
+const ATTEMPT: &str = "attempt";
+const REFUND: &str = "refund";
+const DISPUTE: &str = "dispute";
 
 /// A webhook as it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +50,39 @@ pub enum Subject {
     OtherInstallation,
     /// Something that does not matter here: the event is dropped.
     Unused,
+}
+
+impl Subject {
+    /// As columns of a row; none if the event is dropped.
+    pub fn columns(&self) -> Option<EventSubject> {
+        let (kind, reference) = match self {
+            Self::Attempt(key) => (ATTEMPT, key.to_string()),
+            Self::Refund(reference) => (REFUND, reference.clone()),
+            Self::Dispute(reference) => (DISPUTE, reference.clone()),
+            Self::OtherInstallation | Self::Unused => return None,
+        };
+        Some(EventSubject {
+            kind: kind.to_owned(),
+            reference,
+        })
+    }
+
+    /// The inverse of [`Self::columns`]; none if it cannot be read.
+    pub fn from_columns(columns: &EventSubject) -> Option<Self> {
+        let reference = columns.reference.clone();
+        match columns.kind.as_str() {
+            ATTEMPT => {
+                let (payment, attempt) = reference.split_once('-')?;
+                Some(Self::Attempt(AttemptKey {
+                    payment: PaymentId(payment.parse().ok()?),
+                    attempt: attempt.parse().ok()?,
+                }))
+            }
+            REFUND => Some(Self::Refund(reference)),
+            DISPUTE => Some(Self::Dispute(reference)),
+            _ => None,
+        }
+    }
 }
 
 /// Why a webhook is not taken.
@@ -101,6 +141,18 @@ pub struct RefundThere {
     pub state: RefundState,
 }
 
+impl RefundThere {
+    /// Its id here: made of the processor's name and the reference, so that it is the same each time.
+    pub fn id(&self, processor: &str) -> OperationId {
+        let digest = Sha256::digest(format!("{processor}\n{}", self.reference));
+        let mut random = [0; 10];
+        random.copy_from_slice(&digest[..10]);
+        let millis = self.made_at.unix_timestamp().saturating_mul(1000);
+        let millis = u64::try_from(millis).unwrap_or(0);
+        OperationId(Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+}
+
 /// How a refund stands at the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefundState {
@@ -123,4 +175,57 @@ pub struct DisputeThere {
     pub reason: DeclineCode,
     /// How it ended, in snake case, such as `won` or `lost`; none while it is open.
     pub ended: Option<DeclineCode>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Currency;
+
+    #[test]
+    fn a_subject_is_the_same_after_it_was_stored() {
+        let key = AttemptKey {
+            payment: PaymentId(7),
+            attempt: 2,
+        };
+        for about in [
+            Subject::Attempt(key),
+            Subject::Refund("re_1".to_owned()),
+            Subject::Dispute("du_1".to_owned()),
+        ] {
+            let columns = about.columns().unwrap();
+            assert_eq!(Subject::from_columns(&columns), Some(about));
+        }
+        assert_eq!(Subject::Unused.columns(), None);
+        for (kind, reference) in [("attempt", "7"), ("attempt", "x-1"), ("card", "7-1")] {
+            let columns = EventSubject {
+                kind: kind.to_owned(),
+                reference: reference.to_owned(),
+            };
+            assert_eq!(Subject::from_columns(&columns), None, "{columns:?}");
+        }
+    }
+
+    #[test]
+    fn a_refund_made_there_has_the_same_id_each_time_and_no_other_has_it() {
+        let made = |reference: &str, seconds| RefundThere {
+            reference: reference.to_owned(),
+            authorization: AttemptKey {
+                payment: PaymentId(7),
+                attempt: 1,
+            },
+            amount: Money::from_minor(500, Currency::parse("CAD").unwrap()).unwrap(),
+            made_at: Timestamp::from_unix_timestamp(seconds).unwrap(),
+            state: RefundState::Pending,
+        };
+        let id = made("re_1", 1_700_000_000).id("stripe");
+        assert_eq!(id, made("re_1", 1_700_000_000).id("stripe"));
+        assert_ne!(id, made("re_2", 1_700_000_000).id("stripe"));
+        assert_ne!(id, made("re_1", 1_700_000_000).id("other"));
+        assert_eq!(id.0.get_version_num(), 7);
+        assert!(
+            id < made("re_1", 1_700_000_001).id("stripe"),
+            "sorted by time"
+        );
+    }
 }
