@@ -27,7 +27,7 @@
 //! | 11 | [`cli`] | the commands |
 //! | 10 | [`app`], [`telemetry`] | starts and stops the tasks of a role; logs and metrics |
 //! | 9 | [`config`] | settings from the environment |
-//! | 8 | [`http`], [`intake`], [`worker`], [`callbacks`], [`relay`] | the edges: REST, request messages, work messages, webhooks, publishing |
+//! | 8 | [`http`], [`intake`], [`worker`], [`callbacks`], [`relay`], [`platform_events`] | the edges: REST, request messages, work messages, webhooks, publishing, events of platforms |
 //! | 7 | [`payments`] | the use cases |
 //! | 6 | [`processors`] | what authorizes: the simulated issuer, and Stripe |
 //! | 5 | [`clients`] | who may use the service, and how |

@@ -24,7 +24,8 @@ use super::tokens::{self, NewToken};
 use super::writer::Writer;
 use crate::broker::{Lane, Publication};
 use crate::domain::{EventId, OperationId, PaymentId};
-use crate::processors::notifications::RefundState;
+use crate::metric;
+use crate::processors::notifications::{DisputeThere, RefundState};
 use crate::store::batch::{Batcher, Limits};
 use crate::store::ids::{IdSpace, PaymentIds};
 use crate::store::quarantine::SetAside;
@@ -352,6 +353,22 @@ impl Commands {
         let (database, leases) = (&self.database, self.leases);
         let (hinted, messages) = hinted::refund_changed(database, leases, refund, there).await?;
         self.hand_over.messages(messages);
+        Ok(hinted)
+    }
+
+    /// Notes a dispute that a platform has reported.
+    pub async fn disputed(
+        &self,
+        processor: &str,
+        there: &DisputeThere,
+    ) -> Result<Hinted, StoreError> {
+        let (database, leases) = (&self.database, self.leases);
+        let noting = operations::disputes::disputed(database, leases, processor, there);
+        let (hinted, noted, messages) = noting.await?;
+        self.hand_over.messages(messages);
+        for kind in noted {
+            metrics::counter!(metric::DISPUTES, "event" => kind.as_str()).increment(1);
+        }
         Ok(hinted)
     }
 

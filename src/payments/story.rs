@@ -92,6 +92,7 @@ pub fn payment(row: &StoredPayment) -> Value {
         "capture_before": moment(payment.funds.capture_before),
         "operation": payment.funds.operation,
         "cancellation_reason": payment.funds.cancellation_reason,
+        "disputes": payment.disputes,
         "attempt": payment.attempt,
         "try": row.try_number,
         "phase": row.phase.as_str(),

@@ -173,7 +173,14 @@ impl PlatformEvents {
                 state,
             } => self.refund((payment, refund), &state).await,
             Found::RefundThere(refund) => self.refund_there(&event.processor, &refund).await,
-            Found::Dispute(_) | Found::NotOurs => Ok(Handled::Done),
+            Found::Dispute(dispute) => {
+                let noting = self.commands.disputed(&event.processor, &dispute);
+                Ok(match noting.await? {
+                    Hinted::Done => Handled::Done,
+                    Hinted::TooEarly => Handled::TooEarly,
+                })
+            }
+            Found::NotOurs => Ok(Handled::Done),
             Found::Unknown => Ok(Handled::TooEarly),
         }
     }

@@ -129,6 +129,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "operation source",
             include_str!("../../migrations/mysql/0030_operation_source.sql"),
         ),
+        (
+            39,
+            "payment disputes",
+            include_str!("../../migrations/mysql/0039_payment_disputes.sql"),
+        ),
     ])
 });
 
@@ -324,6 +329,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             46,
             "operation source",
             include_str!("../../migrations/sqlite/0046_operation_source.sql"),
+        ),
+        (
+            55,
+            "payment disputes",
+            include_str!("../../migrations/sqlite/0055_payment_disputes.sql"),
         ),
         (
             16,

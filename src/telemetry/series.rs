@@ -8,7 +8,9 @@ use metrics::Label;
 use crate::callbacks::failure;
 use crate::clients::Clients;
 use crate::config::Role;
-use crate::domain::{ClientName, DeclineCode, OperationKind, OperationStatus, PaymentStatus};
+use crate::domain::{
+    ClientName, DeclineCode, EventKind, OperationKind, OperationStatus, PaymentStatus,
+};
 use crate::http::admin::access;
 use crate::http::webhooks;
 use crate::metric::{self, CATALOGUE, Kind, Metric};
@@ -99,6 +101,9 @@ fn values(name: &str, label: &str, role: Role, known: &Known) -> Vec<String> {
         }
         (_, "client") => names(&known.all),
         (metric::ADMIN_REQUESTS_REFUSED, "reason") => texts(&access::REASONS),
+        (metric::DISPUTES, "event") => {
+            texts(&[EventKind::DisputeOpened, EventKind::DisputeClosed].map(EventKind::as_str))
+        }
         (metric::PLATFORM_EVENTS, "result") => texts(&webhooks::RESULTS),
         (metric::HTTP_BODIES_DISCARDED, "result") => texts(&["whole", "cut"]),
         (metric::MESSAGES_REFUSED, "reason") => texts(&order::REASONS),

@@ -3,6 +3,7 @@
 //! to refund, however many requests arrive at once.
 
 pub mod claim;
+pub(super) mod disputes;
 pub mod hinted;
 pub mod record;
 pub mod rescue;

@@ -3,6 +3,7 @@
 mod agree;
 mod described;
 mod stand_in;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use payment_service::processors::{
     Processor,
 };
 use serde_json::{Value, json};
-use stand_in::{Fault, SECRET_KEY, StandIn};
+use stand_in::{Fault, OLD_WEBHOOK_SECRET, SECRET_KEY, StandIn, WEBHOOK_SECRET};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -37,8 +38,10 @@ impl Platform {
         let stripe = StandIn::start().await;
         let file = NamedTempFile::new().unwrap();
         let api = format!("http://{}", stripe.address);
-        let processor =
-            json!({"name": "stripe", "type": "stripe", "secret_key": SECRET_KEY, "api": api});
+        let processor = json!({
+            "name": "stripe", "type": "stripe", "secret_key": SECRET_KEY, "api": api,
+            "webhook_secret": [OLD_WEBHOOK_SECRET, WEBHOOK_SECRET],
+        });
         let listed = json!({ "processors": [processor] });
         std::fs::write(file.path(), listed.to_string()).unwrap();
         Self { stripe, file }
@@ -404,6 +407,7 @@ fn connector(app: &TestApp, api: SocketAddr) -> Stripe {
         secret_key: SECRET_KEY.to_owned().into(),
         api: format!("http://{api}"),
         action_life: Duration::from_secs(60),
+        webhook_secrets: Vec::new(),
     };
     Stripe::new(&account, app.database.clone()).unwrap()
 }

@@ -49,6 +49,7 @@ pub fn payment(id: i64) -> StoredPayment {
             metadata: Metadata::default(),
             action: None,
             return_url: None,
+            disputes: Vec::new(),
             funds: Funds::default(),
             sequence: 1,
             created_at: NOON,
