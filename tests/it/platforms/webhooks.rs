@@ -1,6 +1,7 @@
 //! Webhooks of Stripe's: who may send them, and what follows from them, whenever and however often they come.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,6 +21,23 @@ fn slow(setup: crate::app::Setup) -> crate::app::Setup {
     setup
         .with("RETRY_INITIAL", "60s")
         .with("RETRY_MAX_INTERVAL", "60s")
+}
+
+/// Runs a test with such intervals. What would be asked after a minute becomes due at its end.
+async fn on_each_slowly<T: Future<Output = ()>>(test: impl Fn(Arc<TestApp>, StandIn) -> T) {
+    on_each(slow, |app, stripe| {
+        let running = test(Arc::clone(&app), stripe);
+        async move {
+            running.await;
+            all_is_due(&app).await;
+        }
+    })
+    .await;
+}
+
+async fn all_is_due(app: &TestApp) {
+    app.execute("UPDATE outbox SET due_at = '2020-01-01 00:00:00.000000'")
+        .await;
 }
 
 fn now() -> u64 {
@@ -71,7 +89,7 @@ async fn waiting(api: &Api) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_approval_is_noticed_when_its_webhook_comes() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let id = waiting(&app.api).await;
         let event = approved(&stripe, id);
         assert_eq!(send(&app.api, &event).await, 200);
@@ -85,7 +103,7 @@ async fn an_approval_is_noticed_when_its_webhook_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_webhook_claims_is_not_believed() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let id = waiting(&app.api).await;
         let mut claim = stripe.intents(id)[0].clone();
         claim["status"] = json!("succeeded");
@@ -109,7 +127,7 @@ async fn what_a_webhook_claims_is_not_believed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_that_is_not_genuine_changes_nothing() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let api = &app.api;
         let id = waiting(api).await;
         let event = approved(&stripe, id);
@@ -177,7 +195,7 @@ async fn a_webhook_that_is_not_genuine_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_of_other_installations_and_of_unused_kinds_are_dropped() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let id = waiting(&app.api).await;
         let event = approved(&stripe, id);
         let intent = &stripe.intents(id)[0];
@@ -199,7 +217,7 @@ async fn events_of_other_installations_and_of_unused_kinds_are_dropped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_comes_before_its_payment_waits_is_kept() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let api = &app.api;
         let next = waiting(api).await + 1;
         let mut intent = stripe.intents(next - 1)[0].clone();
@@ -218,6 +236,10 @@ async fn an_event_that_comes_before_its_payment_waits_is_kept() {
             waiting_events(&app).await == 0
         })
         .await;
+        for id in [next - 1, next] {
+            assert_eq!(send(api, &approved(&stripe, id)).await, 200);
+            becomes(api, id, "succeeded").await;
+        }
     })
     .await;
 }
@@ -230,7 +252,7 @@ async fn waiting_events(app: &TestApp) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refund_that_a_bank_returns_weeks_later_fails_and_its_amount_can_be_refunded_again() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let api = &app.api;
         let id = pay(api, "pm_card_visa").await;
         becomes(api, id, "succeeded").await;
@@ -246,7 +268,7 @@ async fn a_refund_that_a_bank_returns_weeks_later_fails_and_its_amount_can_be_re
         }
         refunded(api, id, 0.0).await;
         let listed = api.get(&format!("/payments/{id}/refunds")).await.is(200);
-        let failed = &listed["refunds"][0];
+        let failed = &listed["data"][0];
         assert_eq!(failed["status"], "failed");
         assert_eq!(failed["failure_code"], "expired_or_canceled_card");
         assert_eq!(failed["source"], "client");
@@ -268,7 +290,7 @@ async fn a_refund_that_a_bank_returns_weeks_later_fails_and_its_amount_can_be_re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refund_made_in_the_dashboard_becomes_one_here_once() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let api = &app.api;
         let id = pay(api, "pm_card_visa").await;
         becomes(api, id, "succeeded").await;
@@ -280,7 +302,7 @@ async fn a_refund_made_in_the_dashboard_becomes_one_here_once() {
         refunded(api, id, 7.0).await;
         let path = format!("/payments/{id}/refunds");
         let listed = api.get(&path).await.is(200);
-        let refunds = listed["refunds"].as_array().unwrap();
+        let refunds = listed["data"].as_array().unwrap();
         assert_eq!(refunds.len(), 1, "{refunds:?}");
         assert_eq!(refunds[0]["source"], "processor");
         assert_eq!(refunds[0]["status"], "succeeded");
@@ -301,7 +323,7 @@ async fn a_refund_made_in_the_dashboard_becomes_one_here_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pending_refund_of_the_dashboard_is_followed_to_its_end() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let api = &app.api;
         for (end, amount) in [("succeeded", 7.0), ("failed", 0.0)] {
             let id = pay(api, "pm_card_pendingRefund").await;
@@ -312,7 +334,7 @@ async fn a_pending_refund_of_the_dashboard_is_followed_to_its_end() {
             let path = format!("/payments/{id}/refunds");
             eventually("the refund is listed", || async {
                 let listed = api.get(&path).await.is(200);
-                listed["refunds"][0]["status"] == "pending"
+                listed["data"][0]["status"] == "pending"
             })
             .await;
             stripe.decide_refunds(end);
@@ -320,7 +342,7 @@ async fn a_pending_refund_of_the_dashboard_is_followed_to_its_end() {
             assert_eq!(send(api, &event).await, 200);
             eventually_within(std::time::Duration::from_secs(30), "it ends", || async {
                 let listed = api.get(&path).await.is(200);
-                listed["refunds"][0]["status"] == end
+                listed["data"][0]["status"] == end
             })
             .await;
             let payment = api.get(&format!("/payments/{id}")).await.is(200);
@@ -332,7 +354,7 @@ async fn a_pending_refund_of_the_dashboard_is_followed_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_platform_that_does_not_answer_is_asked_again() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let api = &app.api;
         let id = pay(api, "pm_card_visa").await;
         becomes(api, id, "succeeded").await;
@@ -349,7 +371,7 @@ async fn a_platform_that_does_not_answer_is_asked_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_cannot_be_read_is_set_aside_and_delays_no_other() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let nonsense = EventSubject {
             kind: "card".to_owned(),
             reference: "7".to_owned(),
@@ -390,7 +412,7 @@ async fn without_a_secret_there_is_no_such_address() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dispute_is_shown_and_published_until_it_has_ended() {
-    on_each(slow, |app, stripe| async move {
+    on_each_slowly(|app, stripe| async move {
         let api = &app.api;
         let mut results = app.results("dispute.*.default").await;
         for (reports, closed) in [
@@ -478,6 +500,7 @@ print(stripe.Webhook.construct_event(body, header, secret).id)";
     let read = stripe_python(VERIFY, &[&event, WEBHOOK_SECRET, &ours]);
     let sent: Value = serde_json::from_str(&event).unwrap();
     assert_eq!(read, field(&sent, "id"));
+    all_is_due(&app).await;
     app.finish().await;
 }
 
