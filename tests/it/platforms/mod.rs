@@ -3,7 +3,7 @@
 mod agree;
 mod described;
 mod stand_in;
-mod webhooks;
+pub mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

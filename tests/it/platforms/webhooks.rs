@@ -2,11 +2,12 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use payment_service::domain::PaymentId;
 use payment_service::store::EventSubject;
+use payment_service::store::audit::Bounds;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -30,9 +31,28 @@ async fn on_each_slowly<T: Future<Output = ()>>(test: impl Fn(Arc<TestApp>, Stan
         async move {
             running.await;
             all_is_due(&app).await;
+            app.until_settled().await;
+            assert_eq!(findings(&app).await, Vec::<String>::new());
         }
     })
     .await;
+}
+
+/// What the audit finds, but for what is late on a slow machine.
+async fn findings(app: &TestApp) -> Vec<String> {
+    let long = Duration::from_secs(600);
+    let bounds = Bounds {
+        first_try: long,
+        processing: long,
+        ahead: long,
+        outbox: long,
+        outbox_age: long,
+        token: long,
+        ledger: true,
+    };
+    let audit = app.database.audit(bounds).await.unwrap();
+    let findings = audit.findings.iter().filter(|finding| finding.count > 0);
+    findings.map(|finding| format!("{finding:?}")).collect()
 }
 
 async fn all_is_due(app: &TestApp) {
@@ -70,7 +90,11 @@ async fn send_as(api: &Api, path: &str, header: Option<&str>, body: &str) -> u16
     request.send().await.unwrap().status().as_u16()
 }
 
-async fn send(api: &Api, body: &str) -> u16 {
+/// The signing secret of [`send`].
+pub const SECRET: &str = WEBHOOK_SECRET;
+
+/// Sends a body with a good signature; returns the status.
+pub async fn send(api: &Api, body: &str) -> u16 {
     let header = signed_at(now(), body);
     send_as(api, "/webhooks/stripe", Some(&header), body).await
 }
@@ -176,7 +200,7 @@ async fn a_webhook_that_is_not_genuine_changes_nothing() {
         }
         let known = app
             .database
-            .take_platform_events("stripe", std::time::Duration::ZERO, 9);
+            .take_platform_events("stripe", Duration::ZERO, 9);
         assert_eq!(known.await.unwrap().events, [], "something was stored");
         // Both secrets are good while one is being replaced.
         let old = format!(
@@ -340,7 +364,7 @@ async fn a_pending_refund_of_the_dashboard_is_followed_to_its_end() {
             stripe.decide_refunds(end);
             let event = stripe.event("refund.updated", &made);
             assert_eq!(send(api, &event).await, 200);
-            eventually_within(std::time::Duration::from_secs(30), "it ends", || async {
+            eventually_within(Duration::from_secs(30), "it ends", || async {
                 let listed = api.get(&path).await.is(200);
                 listed["data"][0]["status"] == end
             })
