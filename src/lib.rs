@@ -12,7 +12,7 @@
 //! 7. [`relay`] publishes the result to the topic, and to the reply queue that the request named.
 //! 8. A waiting request is woken and reads the outcome ([`http::wait`]).
 //!
-//! Clients can also be called by HTTP, see [`callbacks`].
+//! Clients can also be called by HTTP, see [`callbacks`]. Payment platforms call this service, see [`platform_events`].
 //!
 //! One pure function, [`domain::next`], decides what may happen to a payment. [`app`] starts and stops the tasks that
 //! a role needs, [`config`] holds the settings, [`cli`] has the commands.
@@ -27,7 +27,7 @@
 //! | 11 | [`cli`] | the commands |
 //! | 10 | [`app`], [`telemetry`] | starts and stops the tasks of a role; logs and metrics |
 //! | 9 | [`config`] | settings from the environment |
-//! | 8 | [`http`], [`intake`], [`worker`], [`callbacks`], [`relay`] | the edges: REST, request messages, work messages, webhooks, publishing |
+//! | 8 | [`http`], [`intake`], [`worker`], [`callbacks`], [`relay`], [`platform_events`] | the edges: REST, request messages, work messages, webhooks, publishing, events of platforms |
 //! | 7 | [`payments`] | the use cases |
 //! | 6 | [`processors`] | what authorizes: the simulated issuer, Stripe, and PayPal |
 //! | 5 | [`clients`] | who may use the service, and how |
@@ -52,6 +52,7 @@ pub mod http;
 pub mod intake;
 pub mod metric;
 pub mod payments;
+pub mod platform_events;
 pub mod processors;
 pub mod relay;
 pub mod retry;

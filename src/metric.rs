@@ -123,6 +123,10 @@ catalogue! {
         "Time until a processor answered, or until the time limit.";
     PROCESSOR_UP: Gauge, Worker, "payment_service_processor_up", ["processor"],
         "1 if a platform of PROCESSORS_FILE can be called, 0 while it does not answer or refuses the account's key.";
+    PLATFORM_EVENTS: Counter, Api, "payment_service_platform_events_total", ["result"],
+        "Webhooks of payment platforms, by what became of them.";
+    DISPUTES: Counter, Worker, "payment_service_disputes_total", ["event"],
+        "Disputes about payments that platforms have reported: dispute_opened and dispute_closed.";
     TRIES_LEFT_GROUP: Counter, Worker, "payment_service_tries_left_group_total", [],
         "Slow tries that got an outbox row, so that the message of their group could be acknowledged.";
     TRIES_POSTPONED: Counter, Worker, "payment_service_tries_postponed_total", ["client"],

@@ -204,12 +204,17 @@ impl App {
         let callbacks = takes(Role::Worker)
             .then(|| parts.callbacks(&config))
             .map(|it| (it.consume(), it));
+        let platform_events = match takes(Role::Worker) {
+            true => parts.platform_events(&config),
+            false => None,
+        };
         let (watching, waking) = (Pulse::new("store"), Pulse::new("results"));
         let mut pulses = parts.commands.pulses();
         pulses.extend(relay_tasks.pulses());
         pulses.extend([watching.clone(), waking.clone()]);
         pulses.extend(orders.iter().map(|(_, orders)| orders.pulse.clone()));
         pulses.extend(worker.iter().map(|(_, worker)| worker.pulse.clone()));
+        pulses.extend(platform_events.iter().map(|events| events.pulse.clone()));
         let pulses = Pulses::new(pulses, config.stuck_after);
         let commands = parts.commands.stages();
         let mut stages = relay_tasks.stages();
@@ -221,6 +226,7 @@ impl App {
             stages.extend([commands.authorize.clone(), commands.record.clone()]);
             stages.push(callbacks.stage());
         }
+        stages.extend(platform_events.iter().map(|events| events.stage.clone()));
         let stages = Stages::new(stages);
         stages.measure();
         let (store_seen, store_state) = channel::channel(Err("not reached yet".to_owned()));
@@ -310,6 +316,9 @@ impl App {
         }
         if let Some((consumer, callbacks)) = callbacks {
             tasks.take("callbacks", callbacks.run(consumer, stop.clone()));
+        }
+        if let Some(events) = platform_events {
+            tasks.take("platform events", events.run(stop.clone()));
         }
         if let Some((consumers, worker)) = worker {
             tasks.take("worker", worker.run(consumers, stop));

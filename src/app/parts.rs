@@ -17,6 +17,7 @@ use crate::intake::consumer::Orders;
 use crate::payments::Acceptor;
 use crate::payments::backlog::Backlog;
 use crate::payments::commands::Commands;
+use crate::platform_events::PlatformEvents;
 use crate::processors::named::Processors;
 use crate::processors::simulated::{Shoppers, TestTokens};
 use crate::relay::{RelayTasks, relay};
@@ -138,6 +139,19 @@ impl Parts {
             tries_in_group: config.relay.work_tries,
             unknown: UnknownPayments::default(),
         }
+    }
+
+    /// Looks after events of payment platforms; none without `PROCESSORS_FILE`.
+    pub(super) fn platform_events(&self, config: &Config) -> Option<PlatformEvents> {
+        config.processors.path()?;
+        Some(PlatformEvents {
+            database: self.database.clone(),
+            commands: self.commands.clone(),
+            processors: self.processors.clone(),
+            timeout: config.processor_timeout,
+            pulse: Pulse::new("platform events"),
+            stage: PlatformEvents::stage(config.processor_timeout),
+        })
     }
 
     /// Calls clients by HTTP.

@@ -16,7 +16,7 @@ use super::secret::Secret;
 use crate::wire::fields::{Faults, Object};
 
 /// The events that a client can subscribe to: the types of results.
-pub const EVENTS: [&str; 10] = [
+pub const EVENTS: [&str; 12] = [
     "payment.succeeded",
     "payment.declined",
     "payment.failed",
@@ -27,6 +27,8 @@ pub const EVENTS: [&str; 10] = [
     "payment.requires_action",
     "refund.succeeded",
     "refund.failed",
+    "dispute.opened",
+    "dispute.closed",
 ];
 
 /// The final ones: what a client gets by default.

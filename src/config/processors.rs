@@ -221,7 +221,8 @@ fn stripe(
     settings: Settings,
     faults: &mut Faults,
 ) -> Option<StripeAccount> {
-    fields.refuse_unknown(&["name", "type", "secret_key", "api"], &[], faults);
+    let known = ["name", "type", "secret_key", "api", "webhook_secret"];
+    fields.refuse_unknown(&known, &[], faults);
     let secret_key = fields.text("secret_key", "the account's secret key", faults);
     let is_live = |key: &str| key.starts_with("sk_live_") || key.starts_with("rk_live_");
     let is_key = |key: &str| {
@@ -241,11 +242,13 @@ fn stripe(
         _ => {}
     }
     let api = address(fields, STRIPE, faults);
+    let webhook_secrets = webhook_secrets(fields, faults);
     Some(StripeAccount {
         name: name?.to_owned(),
         secret_key: SecretString::from(secret_key?),
         api: api?.to_owned(),
         action_life: settings.action_life,
+        webhook_secrets: webhook_secrets?,
     })
 }
 
@@ -306,6 +309,29 @@ fn address<'f>(fields: &Object<'f>, usual: &'static str, faults: &mut Faults) ->
         faults.add(fields.path("api"), "invalid_address", message);
     }
     Some(api)
+}
+
+/// A secret, or a list of two while one is being replaced.
+fn webhook_secrets(fields: &Object<'_>, faults: &mut Faults) -> Option<Vec<SecretString>> {
+    let listed = match fields.get("webhook_secret") {
+        None => return Some(Vec::new()),
+        Some(Value::Array(listed)) => listed.iter().map(Value::as_str).collect(),
+        Some(one) => vec![one.as_str()],
+    };
+    let secrets: Vec<&str> = listed.iter().copied().flatten().collect();
+    let is_secret = |text: &&str| {
+        let rest = text.strip_prefix("whsec_").unwrap_or_default();
+        rest.len() >= 8 && rest.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if secrets.len() != listed.len()
+        || !(1..=2).contains(&secrets.len())
+        || !secrets.iter().all(is_secret)
+    {
+        let message = "must be the signing secret of the webhook, whsec_…, or a list of two while it is being replaced";
+        faults.add(fields.path("webhook_secret"), "invalid_secret", message);
+        return None;
+    }
+    Some(secrets.into_iter().map(SecretString::from).collect())
 }
 
 /// The secrets go there.
@@ -423,6 +449,22 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_secret_can_be_replaced_without_a_gap() {
+        for (given, number) in [
+            (json!("whsec_12345678"), 1),
+            (json!(["whsec_12345678", "whsec_87654321"]), 2),
+        ] {
+            let account = account(&json!({ "webhook_secret": given }));
+            let read = parsed(&json!([account]), false).unwrap();
+            let ListedProcessor::Stripe(stripe) = &read[0] else {
+                panic!("{read:?}");
+            };
+            assert_eq!(stripe.webhook_secrets.len(), number);
+            assert!(!format!("{read:?}").contains("12345678"));
+        }
+    }
+
+    #[test]
     fn every_fault_names_its_field() {
         for (changes, field, code) in [
             (json!({"name": "Stripe"}), "name", "invalid_name"),
@@ -457,6 +499,21 @@ mod tests {
                 "invalid_address",
             ),
             (json!({"secret": "x"}), "secret", "unknown_field"),
+            (
+                json!({"webhook_secret": "sk_test_123456"}),
+                "webhook_secret",
+                "invalid_secret",
+            ),
+            (
+                json!({"webhook_secret": []}),
+                "webhook_secret",
+                "invalid_secret",
+            ),
+            (
+                json!({"webhook_secret": ["whsec_12345678", 1]}),
+                "webhook_secret",
+                "invalid_secret",
+            ),
         ] {
             let found = faults(&json!([account(&changes)]), false);
             let field = format!("processors[0].{field}");

@@ -68,6 +68,10 @@ pub enum EventKind {
     RefundSucceeded,
     /// A refund was not carried out, or it was returned afterwards.
     RefundFailed,
+    /// The shopper has disputed the payment at their bank.
+    DisputeOpened,
+    /// A dispute has ended; the event's reason says how.
+    DisputeClosed,
     /// Charged.
     Succeeded,
     /// Refused by the issuer.
@@ -96,6 +100,8 @@ impl EventKind {
             Self::RefundStarted => "refund_started",
             Self::RefundSucceeded => "refund_succeeded",
             Self::RefundFailed => "refund_failed",
+            Self::DisputeOpened => "dispute_opened",
+            Self::DisputeClosed => "dispute_closed",
             Self::Succeeded => "succeeded",
             Self::Declined => "declined",
             Self::Failed => "failed",
@@ -123,7 +129,9 @@ impl EventKind {
             | Self::OperationTryFailed
             | Self::RefundStarted
             | Self::RefundSucceeded
-            | Self::RefundFailed => None,
+            | Self::RefundFailed
+            | Self::DisputeOpened
+            | Self::DisputeClosed => None,
         }
     }
 
@@ -144,6 +152,8 @@ impl EventKind {
             Self::RefundStarted,
             Self::RefundSucceeded,
             Self::RefundFailed,
+            Self::DisputeOpened,
+            Self::DisputeClosed,
             Self::Succeeded,
             Self::Declined,
             Self::Failed,

@@ -5,6 +5,7 @@
 pub mod action;
 pub mod card;
 pub mod client;
+pub mod dispute;
 pub mod event;
 pub mod funds;
 pub mod metadata;
@@ -22,6 +23,7 @@ pub mod transition;
 pub use action::{Action, ActionAnswer, ActionState, AttemptCloseAnswer};
 pub use card::{Brand, Card, CardCode, CardNumber, CardSummary, Expiration, Funding};
 pub use client::ClientName;
+pub use dispute::Dispute;
 pub use event::{Event, EventId, EventKind};
 pub use funds::{CancellationReason, CaptureMethod, Funds};
 pub use metadata::Metadata;
@@ -31,7 +33,8 @@ pub use method::{
 pub use money::{Currency, Money};
 pub use operation::{
     CloseAnswer, Operation, OperationAnswer, OperationId, OperationKind, OperationNext,
-    OperationPhase, OperationProgress, OperationStatus, OperationTrigger, next_operation,
+    OperationPhase, OperationProgress, OperationSource, OperationStatus, OperationTrigger,
+    next_operation,
 };
 pub use origin::Origin;
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};

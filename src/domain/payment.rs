@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, CardSummary, ClientName, DeclineCode, Funds, Metadata, MethodSummary, Money, ReturnUrl,
-    Timestamp,
+    Action, CardSummary, ClientName, DeclineCode, Dispute, Funds, Metadata, MethodSummary, Money,
+    ReturnUrl, Timestamp,
 };
 
 /// Fits a signed 32-bit integer by default, because older callers store it in an INT column.
@@ -81,6 +81,8 @@ pub struct Payment {
     pub return_url: Option<ReturnUrl>,
     /// What was captured and refunded.
     pub funds: Funds,
+    /// The disputes about it at its platform.
+    pub disputes: Vec<Dispute>,
     /// Sequence of its last event: grows with every change.
     pub sequence: u32,
     /// When it was accepted.
@@ -99,6 +101,11 @@ impl Payment {
     pub fn next_action(&self) -> Option<&Action> {
         let action = self.action.as_ref();
         action.filter(|_| self.status == PaymentStatus::RequiresAction)
+    }
+
+    /// Whether its shopper disputes it, and the bank has not decided yet.
+    pub fn is_disputed(&self) -> bool {
+        self.disputes.iter().any(|it| it.ended.is_none())
     }
 
     /// Whether its status is `succeeded`.

@@ -60,15 +60,24 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
 
 /// Reads a whole body of any media type.
 pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    read_up_to(LIMIT, request, state).await
+}
+
+/// Reads a whole body of at most so many bytes, which is also the limit of its route.
+pub(super) async fn read_up_to<S: Send + Sync>(
+    limit: usize,
+    request: Request,
+    state: &S,
+) -> Result<Bytes, Problem> {
     refuse_compressed(request.headers())?;
     // A caller that announces a body that is too long need not send it.
-    if request.body().size_hint().lower() > LIMIT as u64 {
-        return Err(too_large());
+    if request.body().size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
     }
     let received = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state)).await;
     received
         .map_err(|_| Problem::new(Kind::Timeout, "The body did not arrive within 10 seconds."))?
-        .map_err(not_received)
+        .map_err(|rejection| not_received(limit, rejection))
 }
 
 /// The declared media type, in lower case and without parameters; empty if none is declared.
@@ -111,13 +120,17 @@ pub(super) fn compressed() -> Problem {
     Problem::new(Kind::ContentCoding, sentence)
 }
 
-fn too_large() -> Problem {
-    Problem::new(Kind::TooLarge, "The body is longer than 64 KiB.")
+/// The answer to a body that is longer than so many bytes.
+pub(super) fn too_large(limit: usize) -> Problem {
+    let sentence = format!("The body is longer than {} KiB.", limit / 1024);
+    Problem::new(Kind::TooLarge, sentence)
 }
 
-fn not_received(rejection: BytesRejection) -> Problem {
+fn not_received(limit: usize, rejection: BytesRejection) -> Problem {
     match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => too_large(),
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            too_large(limit)
+        }
         _ => Problem::new(
             Kind::BadRequest,
             "The connection ended before the body was complete.",

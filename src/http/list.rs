@@ -218,6 +218,7 @@ mod tests {
             action: None,
             return_url: None,
             funds: crate::domain::Funds::default(),
+            disputes: Vec::new(),
             sequence: 1,
             created_at: datetime!(2026-11-01 10:00:00.123456 UTC),
             updated_at: datetime!(2026-11-01 10:00:00.123456 UTC),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::metric;
 
 /// Every route with its methods. Requests to anything else are counted together: their paths have no limit.
-const ROUTES: [(&str, &[&str]); 18] = [
+const ROUTES: [(&str, &[&str]); 19] = [
     ("/", &["GET"]),
     ("/payments", &["GET", "POST"]),
     ("/payments/{payment_id}", &["GET"]),
@@ -25,6 +25,7 @@ const ROUTES: [(&str, &[&str]); 18] = [
     ("/refunds/{refund_id}", &["GET"]),
     ("/simulator/actions/{secret}", &["GET", "POST"]),
     ("/card-tokens", &["POST"]),
+    ("/webhooks/{processor}", &["POST"]),
     ("/health/live", &["GET"]),
     ("/health/ready", &["GET"]),
     ("/openapi.json", &["GET"]),

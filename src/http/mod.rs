@@ -27,6 +27,7 @@ mod process;
 mod router;
 pub mod server;
 pub mod wait;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,6 +20,7 @@ use super::observed::observed;
 use super::problem::{Kind, Problem};
 use super::{
     Api, about, admin, body, card_tokens, docs, events, list, operations, page, payments, process,
+    webhooks,
 };
 use crate::watchdog::vital::count_panics;
 
@@ -54,6 +55,10 @@ pub fn router(api: Api) -> Router {
         )
         .route("/refunds/{refund_id}", get(operations::show))
         .route("/card-tokens", post(card_tokens::create))
+        .route(
+            "/webhooks/{processor}",
+            post(webhooks::receive).layer(DefaultBodyLimit::max(webhooks::LIMIT)),
+        )
         .with_state(Arc::new(api))
         .merge(health)
         .merge(docs::routes());

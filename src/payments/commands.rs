@@ -14,6 +14,7 @@ use super::draft::NewPayment;
 use super::hand_over::{HandOver, HandedOver, hand_over};
 use super::leases::Leases;
 use super::operations::claim::{OperationClaim, PostponeOperation};
+use super::operations::hinted::{self, Hinted};
 use super::operations::record::{OperationAnswered, OperationRecorded};
 use super::operations::start::{NewOperation, StartOutcome};
 use super::operations::{self};
@@ -22,7 +23,9 @@ use super::postpone::{self, Postpone, Postponed};
 use super::tokens::{self, NewToken};
 use super::writer::Writer;
 use crate::broker::{Lane, Publication};
-use crate::domain::{EventId, PaymentId};
+use crate::domain::{EventId, OperationId, PaymentId};
+use crate::metric;
+use crate::processors::notifications::{DisputeThere, RefundState};
 use crate::store::batch::{Batcher, Limits};
 use crate::store::ids::{IdSpace, PaymentIds};
 use crate::store::quarantine::SetAside;
@@ -339,6 +342,34 @@ impl Commands {
         let messages = operations::rescue::shopper_returned(database, leases, of, (late, event));
         self.hand_over.messages(messages.await?);
         Ok(())
+    }
+
+    /// Asks the processor now what became of a refund, if its platform has another state of it than this service.
+    pub async fn refund_changed(
+        &self,
+        refund: (PaymentId, OperationId),
+        there: &RefundState,
+    ) -> Result<Hinted, StoreError> {
+        let (database, leases) = (&self.database, self.leases);
+        let (hinted, messages) = hinted::refund_changed(database, leases, refund, there).await?;
+        self.hand_over.messages(messages);
+        Ok(hinted)
+    }
+
+    /// Notes a dispute that a platform has reported.
+    pub async fn disputed(
+        &self,
+        processor: &str,
+        there: &DisputeThere,
+    ) -> Result<Hinted, StoreError> {
+        let (database, leases) = (&self.database, self.leases);
+        let noting = operations::disputes::disputed(database, leases, processor, there);
+        let (hinted, noted, messages) = noting.await?;
+        self.hand_over.messages(messages);
+        for kind in noted {
+            metrics::counter!(metric::DISPUTES, "event" => kind.as_str()).increment(1);
+        }
+        Ok(hinted)
     }
 
     /// Starts a void for up to `limit` payments whose authorization has expired; returns how many were found.

@@ -139,6 +139,7 @@ fn payment(item: &NewPayment, progress: &Progress, events: &[Event], now: Timest
             capture_method: item.capture_method,
             ..Funds::default()
         },
+        disputes: Vec::new(),
         sequence: events.last().map_or(0, |event| event.sequence),
         created_at: now,
         updated_at: now,

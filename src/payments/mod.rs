@@ -24,6 +24,7 @@ pub mod operations;
 pub mod outbox;
 pub mod outcomes;
 pub mod outgoing;
+pub mod platform_event;
 pub mod postpone;
 mod present_card;
 pub mod presented_card;

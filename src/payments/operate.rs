@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::operations::start::{NewOperation, OperationRefusal, StartOutcome};
 use crate::domain::{
-    CancellationReason, ClientName, Money, Operation, OperationId, OperationKind, Origin, Payment,
-    PaymentId, Refusal,
+    CancellationReason, ClientName, Money, Operation, OperationId, OperationKind, OperationPhase,
+    OperationSource, Origin, Payment, PaymentId, Refusal,
 };
 use crate::payments::AcceptError;
 use crate::payments::acceptor::{Acceptor, quarantined};
@@ -117,6 +117,8 @@ impl Acceptor {
             amount: request.amount,
             reason: request.reason,
             client_reference: request.client_reference,
+            source: OperationSource::Client,
+            phase: OperationPhase::Execute,
             cancellation_reason,
             idempotency: request.idempotency_key.map(|key| Idempotency {
                 key,

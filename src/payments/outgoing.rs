@@ -227,6 +227,24 @@ pub(super) fn refund_results(
     with_ids.zip(publications).map(message).collect()
 }
 
+/// The message about a dispute, to the topic only: the request of the payment is long over. Stored as it is.
+pub(super) fn dispute_result(
+    row: &StoredPayment,
+    event: &Event,
+    (id, due_at): (OutboxId, Timestamp),
+) -> NewMessage {
+    let publication = result::dispute_publication(&row.payment, event);
+    NewMessage {
+        row: OutboxRow {
+            id,
+            payment: Some(row.payment.id),
+            due_at,
+            content: Content::Message(publication.clone()),
+        },
+        publication,
+    }
+}
+
 /// The messages of a payment that has just moved: the next try's work message, or the result and, if the client wants
 /// one, the reply.
 pub(super) fn messages(
@@ -489,7 +507,9 @@ fn at_the_moment(
         | EventKind::OperationTryFailed
         | EventKind::RefundStarted
         | EventKind::RefundSucceeded
-        | EventKind::RefundFailed => return Err("its event is not a result"),
+        | EventKind::RefundFailed
+        | EventKind::DisputeOpened
+        | EventKind::DisputeClosed => return Err("its event is not a result"),
     };
     if !method.is_none_or(MethodSummary::is_showable) {
         return Err("its card cannot be read");

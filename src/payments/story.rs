@@ -92,6 +92,7 @@ pub fn payment(row: &StoredPayment) -> Value {
         "capture_before": moment(payment.funds.capture_before),
         "operation": payment.funds.operation,
         "cancellation_reason": payment.funds.cancellation_reason,
+        "disputes": payment.disputes,
         "attempt": payment.attempt,
         "try": row.try_number,
         "phase": row.phase.as_str(),
@@ -138,6 +139,7 @@ fn operation(row: &StoredOperation) -> Value {
         "looked_at_again": row.check_at.map(rfc3339),
         "reason": operation.reason,
         "client_reference": operation.client_reference,
+        "source": operation.source,
         "created_at": rfc3339(operation.created_at),
         "updated_at": rfc3339(operation.updated_at),
     })

@@ -3,6 +3,7 @@
 pub mod availability;
 mod http;
 pub mod named;
+pub mod notifications;
 pub mod paypal;
 pub mod references;
 pub mod routes;
@@ -17,6 +18,7 @@ use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
     OperationAnswer, OperationId, OperationKind, PaymentId, ReversalAnswer,
 };
+use notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 
 /// A call that charges a payment method, or holds an amount on it.
 pub struct Authorization<'a> {
@@ -181,6 +183,22 @@ pub trait Processor: Send + Sync + 'static {
     /// Makes sure that an operation is carried out, or never will be, whatever calls about it are still on their way.
     /// Idempotent.
     async fn close(&self, call: &OperationCall) -> CloseAnswer;
+
+    /// Verifies the signature of a webhook over its raw body, and only then reads which event it reports. Changes nothing,
+    /// and decides nothing about payments: the platform is asked about the event's subject later.
+    async fn notified(
+        &self,
+        notification: &Notification<'_>,
+    ) -> Result<PlatformEvent, NotificationRefused> {
+        let _ = notification;
+        Err(NotificationRefused::NotConfigured)
+    }
+
+    /// Asks the platform what an event was about. Changes nothing.
+    async fn look_up(&self, subject: &Subject) -> Found {
+        let _ = subject;
+        Found::Unknown
+    }
 }
 
 impl Unsupported {

@@ -61,6 +61,11 @@ impl Processors {
         self.listed.load().processors.keys().cloned().collect()
     }
 
+    /// The listed processor with this name.
+    pub fn listed(&self, name: &str) -> Option<Arc<dyn Processor>> {
+        self.listed.load().processors.get(name).cloned()
+    }
+
     /// What is wrong with each listed processor, as this process sees it.
     pub fn faults(&self) -> Vec<(String, Option<Why>)> {
         let listed = self.listed.load();

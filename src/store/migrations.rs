@@ -119,6 +119,21 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "payments by status",
             include_str!("../../migrations/mysql/0027_payments_by_status.sql"),
         ),
+        (
+            29,
+            "platform events",
+            include_str!("../../migrations/mysql/0029_platform_events.sql"),
+        ),
+        (
+            30,
+            "operation source",
+            include_str!("../../migrations/mysql/0030_operation_source.sql"),
+        ),
+        (
+            39,
+            "payment disputes",
+            include_str!("../../migrations/mysql/0039_payment_disputes.sql"),
+        ),
     ])
 });
 
@@ -304,6 +319,21 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             43,
             "payments by status",
             include_str!("../../migrations/sqlite/0043_payments_by_status.sql"),
+        ),
+        (
+            45,
+            "platform events",
+            include_str!("../../migrations/sqlite/0045_platform_events.sql"),
+        ),
+        (
+            46,
+            "operation source",
+            include_str!("../../migrations/sqlite/0046_operation_source.sql"),
+        ),
+        (
+            55,
+            "payment disputes",
+            include_str!("../../migrations/sqlite/0055_payment_disputes.sql"),
         ),
         (
             16,

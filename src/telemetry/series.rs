@@ -8,8 +8,11 @@ use metrics::Label;
 use crate::callbacks::failure;
 use crate::clients::Clients;
 use crate::config::Role;
-use crate::domain::{ClientName, DeclineCode, OperationKind, OperationStatus, PaymentStatus};
+use crate::domain::{
+    ClientName, DeclineCode, EventKind, OperationKind, OperationStatus, PaymentStatus,
+};
 use crate::http::admin::access;
+use crate::http::webhooks;
 use crate::metric::{self, CATALOGUE, Kind, Metric};
 use crate::payments::outcomes::NONE;
 use crate::processors::simulated::DECLINE_CODES;
@@ -98,6 +101,10 @@ fn values(name: &str, label: &str, role: Role, known: &Known) -> Vec<String> {
         }
         (_, "client") => names(&known.all),
         (metric::ADMIN_REQUESTS_REFUSED, "reason") => texts(&access::REASONS),
+        (metric::DISPUTES, "event") => {
+            texts(&[EventKind::DisputeOpened, EventKind::DisputeClosed].map(EventKind::as_str))
+        }
+        (metric::PLATFORM_EVENTS, "result") => texts(&webhooks::RESULTS),
         (metric::HTTP_BODIES_DISCARDED, "result") => texts(&["whole", "cut"]),
         (metric::MESSAGES_REFUSED, "reason") => texts(&order::REASONS),
         (metric::DEAD_LETTERS, "reason") => {
@@ -125,7 +132,9 @@ fn values(name: &str, label: &str, role: Role, known: &Known) -> Vec<String> {
         (metric::OPERATION_TRIES, "status") => {
             texts(&OperationStatus::ALL.map(OperationStatus::as_str))
         }
-        (metric::ROWS_QUARANTINED, "table") => texts(&["payments", "outbox", "operations"]),
+        (metric::ROWS_QUARANTINED, "table") => {
+            texts(&["payments", "outbox", "operations", "platform_events"])
+        }
         _ => Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use super::request::read_amount;
 use super::rules::UnknownFields;
 use crate::domain::card::holds_card_number;
 use crate::domain::{
-    Currency, Money, Operation, OperationKind, OperationStatus, PaymentId, rfc3339,
+    Currency, Money, Operation, OperationKind, OperationSource, OperationStatus, PaymentId, rfc3339,
 };
 
 /// Longest reason of a refund, in characters; the column has the same width.
@@ -162,6 +162,9 @@ pub struct RefundObject {
     pub reason: Option<String>,
     /// The client's own reference.
     pub client_reference: Option<String>,
+    /// Who asked for it: `client`, or `processor` if somebody made it at the payment platform, such as in its dashboard.
+    #[serde(default)]
+    pub source: OperationSource,
     /// When it was accepted: RFC 3339, UTC.
     #[schemars(extend("format" = "date-time"))]
     pub created_at: String,
@@ -181,6 +184,7 @@ impl From<&Operation> for RefundObject {
             failure_code: refund.failure_code.as_ref().map(ToString::to_string),
             reason: refund.reason.clone(),
             client_reference: refund.client_reference.clone(),
+            source: refund.source,
             created_at: rfc3339(refund.created_at),
             updated_at: rfc3339(refund.updated_at),
         }

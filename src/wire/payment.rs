@@ -57,6 +57,9 @@ pub struct PaymentObject {
     pub operation: Option<OperationKind>,
     /// Why the payment was canceled.
     pub cancellation_reason: Option<CancellationReason>,
+    /// True while the shopper disputes the payment at their bank, until the bank has decided. The history says how it ended.
+    #[serde(default)]
+    pub disputed: bool,
     /// The client's metadata.
     pub metadata: Metadata,
     /// Where the shopper is sent back to from the payment page, and from the page of `next_action` with `payment_id` appended.
@@ -174,6 +177,7 @@ impl From<&Payment> for PaymentObject {
             capture_before: payment.funds.capture_before.map(rfc3339),
             operation: payment.funds.operation,
             cancellation_reason: payment.funds.cancellation_reason,
+            disputed: payment.is_disputed(),
             metadata: payment.metadata.clone(),
             return_url: payment
                 .return_url

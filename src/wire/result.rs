@@ -10,7 +10,7 @@ use super::trace_headers;
 use crate::broker::{Exchange, Properties, Publication};
 use crate::domain::Origin;
 use crate::domain::rfc3339;
-use crate::domain::{ClientName, Event, EventId, Operation, Payment, Timestamp};
+use crate::domain::{ClientName, Event, EventId, EventKind, Operation, Payment, Timestamp};
 
 /// Header with the payment's id, so that a waiting request can be woken without reading the body.
 pub const PAYMENT_ID_HEADER: &str = "payment-id";
@@ -38,7 +38,8 @@ pub struct CloudEvent<'a, D> {
     id: EventId,
     source: &'static str,
     #[serde(rename = "type")]
-    /// `payment.` and the payment's status, `refund.` and the refund's, or `payment.request_rejected`.
+    /// `payment.` and the payment's status, `refund.` and the refund's, `dispute.opened`, `dispute.closed`, or
+    /// `payment.request_rejected`.
     kind: &'a str,
     /// `payments/` and the payment's id, `refunds/` and the refund's, or `requests/` and the message's.
     subject: &'a str,
@@ -61,11 +62,24 @@ pub struct CloudEvent<'a, D> {
 /// The event has the id of the history event; its type is `payment.` and the status.
 pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<Publication> {
     let kind = format!("payment.{}", payment.status);
+    with_reply(about_payment(&kind, payment, event, origin), origin)
+}
+
+/// The message to publish when a dispute about a payment was opened or has ended: the payment as it is now.
+pub fn dispute_publication(payment: &Payment, event: &Event) -> Publication {
+    let kind = match event.kind {
+        EventKind::DisputeClosed => "dispute.closed",
+        _ => "dispute.opened",
+    };
+    about_payment(kind, payment, event.id, &Origin::default())
+}
+
+fn about_payment(kind: &str, payment: &Payment, event: EventId, origin: &Origin) -> Publication {
     let body = super::json(&CloudEvent {
         specversion: "1.0",
         id: event,
         source: "/payment-service",
-        kind: &kind,
+        kind,
         subject: &format!("payments/{}", payment.id),
         time: rfc3339(payment.updated_at),
         datacontenttype: "application/json",
@@ -74,12 +88,12 @@ pub fn publications(payment: &Payment, event: EventId, origin: &Origin) -> Vec<P
         traceparent: origin.traceparent.as_deref(),
         data: PaymentObject::from(payment),
     });
-    let mut topic = on_topic(&kind, &payment.client, event, origin, body);
+    let mut topic = on_topic(kind, &payment.client, event, origin, body);
     topic
         .properties
         .headers
         .insert(PAYMENT_ID_HEADER.to_owned(), payment.id.to_string());
-    with_reply(topic, origin)
+    topic
 }
 
 /// The messages to publish when a refund has succeeded or failed: to the topic, and to `reply_to` if there is one. The event

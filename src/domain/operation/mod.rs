@@ -40,6 +40,17 @@ pub enum OperationStatus {
     Failed,
 }
 
+/// Who asked for an operation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationSource {
+    /// The client, or this service.
+    #[default]
+    Client,
+    /// Somebody at the platform, such as in its dashboard.
+    Processor,
+}
+
 /// An operation as its client may see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
@@ -61,6 +72,8 @@ pub struct Operation {
     pub reason: Option<String>,
     /// The client's own reference of a refund.
     pub client_reference: Option<String>,
+    /// Who asked for it.
+    pub source: OperationSource,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -423,6 +436,23 @@ impl OperationStatus {
     /// The inverse of [`Self::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl OperationSource {
+    /// As in rows and answers: `processor`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Processor => "processor",
+        }
+    }
+
+    /// The inverse of [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Client, Self::Processor]
+            .into_iter()
+            .find(|source| source.as_str() == text)
     }
 }
 

@@ -28,7 +28,7 @@ const WAY: [Name; 7] = [
 ];
 
 /// What repairs in the background.
-const BACKGROUND: [Name; 3] = [Name::Sweep, Name::Rescue, Name::Erase];
+const BACKGROUND: [Name; 4] = [Name::Sweep, Name::Rescue, Name::Erase, Name::PlatformEvent];
 
 #[derive(Template)]
 #[template(path = "admin/overview.html")]
@@ -184,6 +184,13 @@ fn texts(name: Name, l: Language) -> (&'static str, &'static str) {
         Name::Erase => (
             ("Erase", "Effacer"),
             ("erases expired cards", "efface les cartes expirées"),
+        ),
+        Name::PlatformEvent => (
+            ("Platform events", "Événements"),
+            (
+                "looks after what platforms report",
+                "traite ce que signalent les plateformes",
+            ),
         ),
     };
     (l.pick(title.0, title.1), l.pick(what.0, what.1))

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::Admin;
 use super::shell::{self, Away, Shell, Visitor, soon};
 use super::timeline::{Line, lines, moment, operation_word, status_word};
-use crate::domain::{OperationStatus, PaymentId, PaymentStatus};
+use crate::domain::{OperationSource, OperationStatus, Payment, PaymentId, PaymentStatus};
 use crate::http::page::{Language, amount};
 use crate::http::problem::{Kind, Problem};
 use crate::payments::story::{Searched, Story};
@@ -190,6 +190,10 @@ fn details(story: &Story, l: Language) -> Vec<(&'static str, String)> {
             l.pick("Capture before", "À encaisser avant"),
             payment.funds.capture_before.map(moment),
         ),
+        (
+            l.pick("Disputes", "Contestations"),
+            (!payment.disputes.is_empty()).then(|| disputes(payment, l)),
+        ),
         (l.pick("Created", "Créé"), Some(moment(payment.created_at))),
         (
             l.pick("Changed", "Modifié"),
@@ -201,6 +205,15 @@ fn details(story: &Story, l: Language) -> Vec<(&'static str, String)> {
     .collect()
 }
 
+fn disputes(payment: &Payment, l: Language) -> String {
+    let open = l.pick("open", "ouverte");
+    let disputes = payment.disputes.iter().map(|it| {
+        let ended = it.ended.as_deref().unwrap_or(open);
+        format!("{} ({}): {ended}", it.reference, it.reason)
+    });
+    disputes.collect::<Vec<_>>().join(", ")
+}
+
 fn operation(row: &StoredOperation, l: Language) -> OperationRow {
     let operation = &row.operation;
     let (status, class) = match operation.status {
@@ -209,7 +222,10 @@ fn operation(row: &StoredOperation, l: Language) -> OperationRow {
         OperationStatus::Failed => (l.pick("failed", "échoué"), "bad"),
     };
     let code = operation.failure_code.as_ref().map(ToString::to_string);
+    let made_there = l.pick("made at the platform", "fait sur la plateforme");
+    let source = (operation.source == OperationSource::Processor).then(|| made_there.to_owned());
     let detail = [
+        source,
         code,
         operation.reason.clone(),
         operation.client_reference.clone(),

@@ -112,7 +112,12 @@ fn class(kind: EventKind) -> &'static str {
     use EventKind as E;
     match kind {
         E::Succeeded | E::RefundSucceeded | E::RequiresCapture => "good",
-        E::Declined | E::Failed | E::TryFailed | E::OperationTryFailed | E::RefundFailed => "bad",
+        E::Declined
+        | E::Failed
+        | E::TryFailed
+        | E::OperationTryFailed
+        | E::RefundFailed
+        | E::DisputeOpened => "bad",
         E::ReversalStarted | E::RequiresAction | E::CloseStarted => "waiting",
         E::Accepted
         | E::AttemptStarted
@@ -120,6 +125,7 @@ fn class(kind: EventKind) -> &'static str {
         | E::CaptureStarted
         | E::VoidStarted
         | E::RefundStarted
+        | E::DisputeClosed
         | E::Canceled => "",
     }
 }
@@ -154,6 +160,11 @@ pub fn event_title(kind: EventKind, l: Language) -> &'static str {
         E::RefundStarted => ("A refund was requested", "Un remboursement a été demandé"),
         E::RefundSucceeded => ("Refunded", "Remboursé"),
         E::RefundFailed => ("The refund has failed", "Le remboursement a échoué"),
+        E::DisputeOpened => (
+            "The shopper disputes the payment",
+            "Le client conteste le paiement",
+        ),
+        E::DisputeClosed => ("The dispute has ended", "La contestation est close"),
         E::Succeeded => ("Succeeded", "Réussi"),
         E::Declined => ("Declined", "Refusé"),
         E::Failed => ("Failed", "Échoué"),

@@ -122,6 +122,18 @@ fn parameters() -> Value {
             "schema": {"type": "string", "format": "uuid"},
             "example": "019a3f00-0000-7000-8000-000000000009",
         },
+        "processor": {
+            "name": "processor", "in": "path", "required": true,
+            "description": "The platform's name in `PROCESSORS_FILE`.",
+            "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,31}$"},
+            "example": "stripe",
+        },
+        "Stripe-Signature": {
+            "name": "Stripe-Signature", "in": "header",
+            "description": "From Stripe: `t=`, the time in seconds since 1970, and one or more `v1=`, each the HMAC-SHA256 of time, a \
+                            dot and the body. At most 5 minutes old.",
+            "schema": {"type": "string"},
+        },
         "Required-Idempotency-Key": {
             "name": "Idempotency-Key", "in": "header", "required": true,
             "description": "As with `POST /payments`, but required: a refund that is sent twice must not be made twice. One key \

@@ -71,6 +71,13 @@ impl Operation {
         self
     }
 
+    /// Any JSON body of this schema.
+    pub fn takes_json(mut self, schema: Value) -> Self {
+        let content = json!({"application/json": {"schema": schema}});
+        self.description["requestBody"] = json!({"required": true, "content": content});
+        self
+    }
+
     /// The body may be left out.
     pub fn body_is_optional(mut self) -> Self {
         self.description["requestBody"]["required"] = json!(false);

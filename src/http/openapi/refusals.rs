@@ -4,6 +4,7 @@ use crate::domain::{Currency, Funding, Money, PaymentId, Refusal};
 use crate::http::body;
 use crate::http::problem::{Kind, Problem};
 use crate::http::server::{head, socket};
+use crate::http::webhooks;
 use crate::payments::AcceptError;
 use crate::payments::operations::start::OperationRefusal;
 use crate::store::StoreError;
@@ -69,6 +70,19 @@ pub(super) fn of_bodies() -> Vec<Named> {
         ),
         ("compressed", body::compressed()),
         ("key_twice", key_twice()),
+    ]
+}
+
+/// Problems of webhooks.
+pub(super) fn of_webhooks() -> Vec<Named> {
+    let slow = "The body did not arrive within 10 seconds.";
+    vec![
+        ("not_genuine", webhooks::not_genuine()),
+        ("no_event", webhooks::malformed()),
+        ("too_slow", Problem::new(Kind::Timeout, slow)),
+        ("too_large", body::too_large(webhooks::LIMIT)),
+        ("compressed", body::compressed()),
+        ("not_stored", webhooks::unavailable()),
     ]
 }
 

@@ -14,7 +14,7 @@ fn payment(status: &str, changes: Value) -> Value {
         "status": status, "is_paid": status == "succeeded", "decline_code": null, "authorization_code": null,
         "payment_method": {"type": "card", "brand": "visa", "last4": "4242", "expiration": "2030-01", "funding": "credit"},
         "next_action": null, "attempt": 1, "capture_method": "automatic", "amount_captured": if status == "succeeded" { 99.53 } else { 0.0 },
-        "amount_refunded": 0.0, "capture_before": null, "operation": null, "cancellation_reason": null,
+        "amount_refunded": 0.0, "capture_before": null, "operation": null, "cancellation_reason": null, "disputed": false,
         "metadata": {}, "return_url": null, "created_at": CREATED, "updated_at": CHANGED,
     });
     with(payment, changes)
@@ -101,6 +101,11 @@ pub(super) fn captured() -> Sample {
     ("captured", "A part of the amount is captured.", value)
 }
 
+/// A payment that its shopper disputes, or no longer.
+pub(super) fn disputed(is_disputed: bool) -> Value {
+    with(succeeded().2, json!({"disputed": is_disputed}))
+}
+
 /// Fields of a payment that is captured later.
 fn authorized(mut changes: Value) -> Value {
     changes["capture_method"] = json!("manual");
@@ -137,7 +142,7 @@ pub(super) fn refund() -> Sample {
     let value = json!({
         "refund_id": "019a3f00-0000-7000-8000-000000000009", "payment_id": 42, "amount": 25.0, "currency": "CAD",
         "status": "pending", "failure_code": null, "reason": "One of two books was damaged", "client_reference": "R-7",
-        "created_at": CHANGED, "updated_at": CHANGED,
+        "source": "client", "created_at": CHANGED, "updated_at": CHANGED,
     });
     ("pending", "The processor has not answered yet.", value)
 }

@@ -6,6 +6,7 @@ use super::operation::Operation;
 use super::operation::Sample;
 use super::payments::reference;
 use super::{refusals, samples};
+use crate::http::problem::{Kind, Problem};
 
 pub(super) fn create_card_token() -> Operation {
     Operation::post("/card-tokens", "createCardToken", "Create a card token")
@@ -24,6 +25,33 @@ pub(super) fn create_card_token() -> Operation {
         .refuses(&refusals::of_clients())
         .refuses(&refusals::of_bodies())
         .refuses(&[refusals::card()])
+}
+
+pub(super) fn webhook() -> Operation {
+    let body = json!({"type": "object", "description": "The platform's event. It is read only if its signature is valid."});
+    let answer = json!({"type": "object", "properties": {"received": {"type": "boolean", "const": true}}, "required": ["received"]});
+    let received = [("received", "", json!({"received": true}))];
+    let not_configured = "There is nothing at /webhooks/stripe.";
+    Operation::post("/webhooks/{processor}", "receiveWebhook", "Take an event of a payment platform")
+        .tag("platforms")
+        .public()
+        .about(
+            "For a payment platform of `PROCESSORS_FILE`, under its name there: not for clients. The platform signs the raw body; \
+             Stripe in the header `Stripe-Signature`. The event is a hint: the service stores it, answers, and then asks the platform. \
+             200 also for an event that was sent before, or that does not matter here. After any other answer the platform sends it \
+             again.",
+        )
+        .takes(&["processor", "Stripe-Signature"])
+        .takes_json(body)
+        .answers(
+            200,
+            "It is stored, or there is nothing to store.",
+            &["Cache-Control"],
+            (answer, &received),
+        )
+        .refuses(&refusals::of_any())
+        .refuses(&refusals::of_webhooks())
+        .refuses(&[("not_configured", Problem::new(Kind::NotFound, not_configured))])
 }
 
 pub(super) fn about() -> Operation {

@@ -78,6 +78,18 @@ fn events() -> Vec<Event> {
             "Tell a client that a refund has failed, or was returned after it had succeeded",
             samples::refund_failed(),
         ),
+        of_payment(
+            "dispute.opened",
+            "disputeOpenedCallback",
+            "Tell a client that a shopper disputes a payment at their bank",
+            samples::disputed(true),
+        ),
+        of_payment(
+            "dispute.closed",
+            "disputeClosedCallback",
+            "Tell a client that a dispute has ended",
+            samples::disputed(false),
+        ),
         Event {
             kind: "payment.request_rejected",
             operation_id: "requestRejectedCallback",

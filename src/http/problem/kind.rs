@@ -11,6 +11,8 @@ pub enum Kind {
     BadRequest,
     /// No API key, or an unknown one.
     Unauthorized,
+    /// A webhook without a valid signature.
+    NotGenuine,
     /// A form that was posted from another site.
     CrossSite,
     /// No such address, no such payment, or another client's payment.
@@ -53,10 +55,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::MalformedJson,
         Self::BadRequest,
         Self::Unauthorized,
+        Self::NotGenuine,
         Self::CrossSite,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -85,6 +88,11 @@ impl Kind {
             Self::MalformedJson => (S::BAD_REQUEST, "malformed-json", "The body is not JSON"),
             Self::BadRequest => (S::BAD_REQUEST, "bad-request", "The request is malformed"),
             Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "An API key is needed"),
+            Self::NotGenuine => (
+                S::UNAUTHORIZED,
+                "webhook-not-genuine",
+                "The webhook's signature is not valid",
+            ),
             Self::CrossSite => (
                 S::FORBIDDEN,
                 "cross-site",

@@ -271,9 +271,13 @@ impl IntoResponse for Problem {
             // RFC 9110, section 15.5.16: which codings are accepted.
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        if self.kind == Kind::Unauthorized {
-            let challenge = HeaderValue::from_static("Bearer realm=\"payment-service\"");
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        let challenge = match self.kind {
+            Kind::Unauthorized => Some("Bearer realm=\"payment-service\""),
+            Kind::NotGenuine => Some("Signature realm=\"payment-service\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

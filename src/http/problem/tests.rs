@@ -22,6 +22,7 @@ async fn each_kind_has_its_status_and_headers() {
         (400, None),
         (400, None),
         (401, None),
+        (401, None),
         (403, None),
         (404, None),
         (405, None),

@@ -24,6 +24,7 @@ fn payment(status: PaymentStatus) -> Payment {
         metadata: Metadata::default(),
         action: None,
         return_url: None,
+        disputes: Vec::new(),
         funds: Funds::default(),
         sequence: 2,
         created_at: OffsetDateTime::UNIX_EPOCH,

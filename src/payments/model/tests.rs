@@ -84,6 +84,7 @@ pub fn payment() -> StoredPayment {
             metadata: Metadata::default(),
             action: None,
             return_url: None,
+            disputes: Vec::new(),
             funds: Funds::default(),
             sequence: 1,
             created_at: at,

@@ -3,6 +3,8 @@
 //! to refund, however many requests arrive at once.
 
 pub mod claim;
+pub(super) mod disputes;
+pub mod hinted;
 pub mod record;
 pub mod rescue;
 pub mod start;

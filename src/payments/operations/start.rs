@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::Locked;
 use crate::domain::{
     CancellationReason, ClientName, EventKind, Money, Next, Operation, OperationId, OperationKind,
-    OperationStatus, Origin, Payment, PaymentId, PaymentStatus, Refusal, Timestamp, Trigger, next,
+    OperationPhase, OperationSource, OperationStatus, Origin, Payment, PaymentId, PaymentStatus,
+    Refusal, Timestamp, Trigger, next,
 };
 use crate::payments::apply::{apply_operation, next_event};
 use crate::payments::outgoing;
@@ -38,6 +39,10 @@ pub struct NewOperation {
     pub reason: Option<String>,
     /// The client's own reference.
     pub client_reference: Option<String>,
+    /// Who asks for it.
+    pub source: OperationSource,
+    /// What its first try requests: its result, if the platform has it already.
+    pub phase: OperationPhase,
     /// Why a void is requested.
     pub cancellation_reason: Option<CancellationReason>,
     /// The idempotency key of the request.
@@ -59,7 +64,28 @@ impl NewOperation {
             amount: None,
             reason: None,
             client_reference: None,
+            source: OperationSource::Client,
+            phase: OperationPhase::Execute,
             cancellation_reason: Some(CancellationReason::AuthorizationExpired),
+            idempotency: None,
+            origin: Origin::default(),
+            ids: RowIds::draw(),
+        }
+    }
+
+    /// A refund that somebody made at the platform: its first try asks what became of it.
+    pub fn made_there(id: OperationId, payment: PaymentId, amount: Money) -> Self {
+        Self {
+            id,
+            client: None,
+            payment,
+            kind: OperationKind::Refund,
+            amount: Some(amount),
+            reason: None,
+            client_reference: None,
+            source: OperationSource::Processor,
+            phase: OperationPhase::Query,
+            cancellation_reason: None,
             idempotency: None,
             origin: Origin::default(),
             ids: RowIds::draw(),
@@ -277,11 +303,12 @@ impl Locked {
                 failure_code: None,
                 reason: item.reason.clone(),
                 client_reference: item.client_reference.clone(),
+                source: item.source,
                 created_at: event.at,
                 updated_at: event.at,
             },
             try_number: 1,
-            phase: crate::domain::OperationPhase::Execute,
+            phase: item.phase,
             uncertain: false,
             pending_failure: None,
             cancellation_reason: item.cancellation_reason,

@@ -1,6 +1,6 @@
 //! Amounts as Stripe counts them. Most currencies are counted in their minor units, as here.
 
-use crate::domain::Money;
+use crate::domain::{Currency, Money};
 use crate::processors::Unsupported;
 
 /// No decimals here, but counted in hundredths by Stripe.
@@ -32,10 +32,20 @@ pub(super) fn counted(amount: Money) -> Result<i64, Unsupported> {
     }
 }
 
+/// The amount that Stripe means by a number in a currency, in lower case; none if it cannot be expressed here.
+pub(super) fn meant(number: i64, currency: &str) -> Option<Money> {
+    let currency = Currency::parse(&currency.to_ascii_uppercase()).ok()?;
+    let minor = match currency.code() {
+        code if IN_HUNDREDTHS.contains(&code) => (number % 100 == 0).then_some(number / 100)?,
+        code if WHOLE.contains(&code) => number.checked_mul(100)?,
+        _ => number,
+    };
+    Money::from_minor(minor, currency).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Currency;
 
     fn of(minor: i64, currency: &str) -> Result<i64, &'static str> {
         let currency = Currency::parse(currency).unwrap();
@@ -44,6 +54,25 @@ mod tests {
             Unsupported::Precision { step, .. } => step,
             other => panic!("{other} is not about the amount"),
         })
+    }
+
+    #[test]
+    fn what_stripe_counts_is_the_amount_that_was_sent() {
+        for (minor, currency) in [
+            (9953, "CAD"),
+            (500, "JPY"),
+            (5, "ISK"),
+            (500, "MGA"),
+            (5120, "KWD"),
+        ] {
+            let number = of(minor, currency).unwrap();
+            let meant = meant(number, &currency.to_ascii_lowercase()).unwrap();
+            assert_eq!((meant.minor(), meant.currency().code()), (minor, currency));
+        }
+        assert_eq!(meant(550, "isk"), None);
+        assert_eq!(meant(0, "cad"), None);
+        assert_eq!(meant(i64::MAX, "mga"), None);
+        assert_eq!(meant(1, "xyz"), None);
     }
 
     #[test]

@@ -10,7 +10,10 @@
 mod amount;
 mod api;
 mod intent;
+mod lookup;
 mod operations;
+mod signature;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +24,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::availability::Availability;
+use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 use super::references::{Known, References};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
@@ -42,6 +46,8 @@ pub struct StripeAccount {
     pub api: String,
     /// How long a shopper can approve.
     pub action_life: Duration,
+    /// The secrets of its webhooks, `whsec_…`, two while one is replaced; none if it sends no webhooks.
+    pub webhook_secrets: Vec<SecretString>,
 }
 
 /// The processor for one account.
@@ -51,6 +57,7 @@ pub struct Stripe {
     database: Store,
     action_life: Duration,
     availability: Arc<Availability>,
+    webhook_secrets: Vec<SecretString>,
     /// Read once.
     installation: OnceCell<String>,
 }
@@ -74,6 +81,7 @@ impl Stripe {
             database,
             action_life: account.action_life,
             availability,
+            webhook_secrets: account.webhook_secrets.clone(),
             installation: OnceCell::new(),
         })
     }
@@ -405,5 +413,16 @@ impl Processor for Stripe {
 
     async fn close(&self, call: &OperationCall) -> CloseAnswer {
         self.close_operation(call).await
+    }
+
+    async fn notified(
+        &self,
+        notification: &Notification<'_>,
+    ) -> Result<PlatformEvent, NotificationRefused> {
+        self.take_webhook(notification).await
+    }
+
+    async fn look_up(&self, subject: &Subject) -> Found {
+        self.find(subject).await.unwrap_or(Found::Unknown)
     }
 }

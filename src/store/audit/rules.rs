@@ -131,7 +131,8 @@ WHERE e.id IS NULL OR NOT (
     OR (p.stage = 'processing' AND p.operation IS NOT NULL
         AND e.kind IN ('capture_started', 'void_started', 'operation_try_failed'))
     OR (p.status = 'succeeded'
-        AND e.kind IN ('refund_started', 'refund_succeeded', 'refund_failed', 'operation_try_failed'))
+        AND e.kind IN ('refund_started', 'refund_succeeded', 'refund_failed', 'operation_try_failed',
+            'dispute_opened', 'dispute_closed'))
 )
 ORDER BY p.id LIMIT 10",
         parameters: |_, _| vec![],

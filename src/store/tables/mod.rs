@@ -40,6 +40,7 @@ pub(super) mod operations;
 pub(super) mod outbox;
 pub mod payment_search;
 pub(super) mod payments;
+pub(super) mod platform_events;
 mod processor_references;
 mod processor_use;
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{binary_ids, sorted};
 use crate::domain::{
     CancellationReason, ClientName, Currency, DeclineCode, Money, Operation, OperationId,
-    OperationKind, OperationPhase, OperationStatus, PaymentId, Timestamp,
+    OperationKind, OperationPhase, OperationSource, OperationStatus, PaymentId, Timestamp,
 };
 use crate::store::bulk::ManyRows::Json;
 use crate::store::bulk::{Both, ManyRows};
@@ -136,9 +136,9 @@ static INSERT_OPERATIONS: Both<ManyRows> = Both {
 INSERT INTO operations (
     id, payment_id, client, kind, amount_minor, currency, status, failure_code, reason, client_reference, created_at,
     updated_at, try_number, phase, uncertain, pending_failure, cancellation_reason, claimed_until, check_at,
-    idempotency_key, fingerprint, origin
+    idempotency_key, fingerprint, origin, source
 ) VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         " ON DUPLICATE KEY UPDATE id = operations.id",
     ),
     sqlite: Json(
@@ -146,14 +146,14 @@ INSERT INTO operations (
 INSERT INTO operations (
     id, payment_id, client, kind, amount_minor, currency, status, failure_code, reason, client_reference, created_at,
     updated_at, try_number, phase, uncertain, pending_failure, cancellation_reason, claimed_until, check_at,
-    idempotency_key, fingerprint, origin
+    idempotency_key, fingerprint, origin, source
 )
 SELECT
     unhex(value ->> '$[0]'), value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]',
     value ->> '$[5]', value ->> '$[6]', value ->> '$[7]', value ->> '$[8]', value ->> '$[9]', value ->> '$[10]',
     value ->> '$[11]', value ->> '$[12]', value ->> '$[13]', value ->> '$[14]', value ->> '$[15]',
     value ->> '$[16]', value ->> '$[17]', value ->> '$[18]', unhex(value ->> '$[19]'),
-    unhex(value ->> '$[20]'), value ->> '$[21]'
+    unhex(value ->> '$[20]'), value ->> '$[21]', value ->> '$[22]'
 FROM json_each(?1) WHERE true
 ON CONFLICT DO NOTHING",
     ),
@@ -216,6 +216,7 @@ struct OperationRecord {
     idempotency_key: Option<Vec<u8>>,
     fingerprint: Option<Vec<u8>>,
     origin: String,
+    source: Option<String>,
 }
 
 impl<'r, R: Columns> FromRow<'r, R> for OperationRecord {
@@ -243,6 +244,7 @@ impl<'r, R: Columns> FromRow<'r, R> for OperationRecord {
             idempotency_key: row.bytes_or_null("idempotency_key")?,
             fingerprint: row.bytes_or_null("fingerprint")?,
             origin: row.text("origin")?,
+            source: row.text_or_null("source")?,
         })
     }
 }
@@ -275,6 +277,10 @@ impl TryFrom<OperationRecord> for StoredOperation {
             failure_code: record.failure_code.map(DeclineCode::new),
             reason: record.reason,
             client_reference: record.client_reference,
+            source: match record.source.as_deref() {
+                None => OperationSource::Client,
+                Some(source) => OperationSource::parse(source).ok_or_else(|| broken("source"))?,
+            },
             created_at: utc(record.created_at),
             updated_at: utc(record.updated_at),
         };
@@ -316,6 +322,7 @@ fn operation(row: &StoredOperation) -> Result<Row<'_>, StoreError> {
     let operation = &row.operation;
     let key = row.idempotency.as_ref();
     let cancellation_reason = row.cancellation_reason.map(CancellationReason::as_str);
+    let source = Some(operation.source).filter(|source| *source != OperationSource::Client);
     Ok(vec![
         SqlValue::bytes(operation.id.0.as_bytes()),
         operation.payment.0.into(),
@@ -343,6 +350,7 @@ fn operation(row: &StoredOperation) -> Result<Row<'_>, StoreError> {
         key.map(|key| SqlValue::bytes(key.key.as_bytes())).into(),
         key.map(|key| SqlValue::bytes(&key.fingerprint)).into(),
         SqlValue::json(&row.origin)?,
+        source.map(OperationSource::as_str).into(),
     ])
 }
 

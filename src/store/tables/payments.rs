@@ -11,8 +11,8 @@ use super::card_columns::{CardRecord, card};
 use super::{action_column, capture_schedule, method_column, operations, sorted};
 use crate::domain::{
     Action, ActionState, CancellationReason, CaptureMethod, ClientName, Currency, DeclineCode,
-    Funds, Money, OperationKind, OrderId, Payment, PaymentId, PaymentStatus, PendingOutcome, Phase,
-    ReturnUrl, Timestamp, UserId,
+    Dispute, Funds, Money, OperationKind, OrderId, Payment, PaymentId, PaymentStatus,
+    PendingOutcome, Phase, ReturnUrl, Timestamp, UserId,
 };
 use crate::store::bulk::ManyRows::Json;
 use crate::store::bulk::{Both, ManyRows};
@@ -130,6 +130,9 @@ pub(in crate::store) const CHECK_IS_AHEAD: &str =
 /// (now, time)
 pub(in crate::store) const BRING_CHECK_BACK: &str =
     "UPDATE payments SET check_at = ? WHERE check_at > ?";
+
+/// (disputes, id)
+const SET_DISPUTES: &str = "UPDATE payments SET disputes = ? WHERE id = ?";
 
 /// (rows of client, key) → payments
 static PAYMENTS_BY_KEYS: Both<ManyRows> = Both {
@@ -408,6 +411,7 @@ pub(in crate::store) struct PaymentRecord {
     fingerprint: Option<Vec<u8>>,
     origin: String,
     return_url: Option<String>,
+    disputes: Option<String>,
     method: Option<String>,
     action: Option<String>,
     funds: FundsRecord,
@@ -498,6 +502,7 @@ impl<'r, R: Columns> FromRow<'r, R> for PaymentRecord {
             fingerprint: row.bytes_or_null("fingerprint")?,
             origin: row.text("origin")?,
             return_url: row.text_or_null("return_url")?,
+            disputes: row.text_or_null("disputes")?,
             method: row.text_or_null("method")?,
             action: row.text_or_null("action")?,
             funds: FundsRecord::from_row(row)?,
@@ -574,6 +579,10 @@ impl TryFrom<PaymentRecord> for StoredPayment {
             attempt: u32::try_from(record.attempt).map_err(|_| broken("attempt"))?,
             metadata: serde_json::from_str(&record.metadata).map_err(|_| broken("metadata"))?,
             action,
+            disputes: match &record.disputes {
+                None => Vec::new(),
+                Some(disputes) => serde_json::from_str(disputes).map_err(|_| broken("disputes"))?,
+            },
             return_url: record
                 .return_url
                 .map(|text| ReturnUrl::parse(&text))
@@ -983,6 +992,17 @@ impl Transaction {
         self.write(self.connection.choose(&SET_FUNDS), funds, &[])
             .await?;
         self.schedule_captures(rows).await
+    }
+
+    /// Writes the disputes about a locked payment.
+    pub async fn set_disputes(
+        &mut self,
+        payment: PaymentId,
+        disputes: &[Dispute],
+    ) -> Result<(), StoreError> {
+        let parameters = [SqlValue::json(&disputes)?, payment.0.into()];
+        self.connection.execute(SET_DISPUTES, &parameters).await?;
+        Ok(())
     }
 
     /// Updates locked payments: all columns except client, order, user, amount, metadata, origin, idempotency and

@@ -50,6 +50,8 @@ pub enum Name {
     Rescue,
     /// A search for expired cards.
     Erase,
+    /// An event of a payment platform that is due, until it was looked at.
+    PlatformEvent,
 }
 
 impl Name {
@@ -66,6 +68,7 @@ impl Name {
             Self::Sweep => "sweep",
             Self::Rescue => "rescue",
             Self::Erase => "erase",
+            Self::PlatformEvent => "platform_event",
         }
     }
 
@@ -75,7 +78,7 @@ impl Name {
             Self::Accept => {
                 "can the database be written to (payment-service check)? callers get 503 and retry with their key"
             }
-            Self::Record | Self::Sweep | Self::Rescue | Self::Erase => {
+            Self::Record | Self::Sweep | Self::Rescue | Self::Erase | Self::PlatformEvent => {
                 "can the database be written to (payment-service check)? waiting work continues automatically"
             }
             Self::Dispatch => {

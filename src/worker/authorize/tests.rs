@@ -68,6 +68,7 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
             metadata: Metadata::default(),
             action: None,
             return_url: None,
+            disputes: Vec::new(),
             funds: Funds::default(),
             sequence: 2,
             created_at: now,

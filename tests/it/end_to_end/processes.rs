@@ -11,6 +11,7 @@ use sqlx::Connection;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::app::{Api, card, eventually};
+use crate::platforms::webhooks;
 use crate::support::process::{Process, Settings};
 use crate::support::servers::fresh_servers;
 
@@ -251,6 +252,20 @@ fn host_and_port(url: &str) -> String {
     rest.split('/').next().unwrap().to_owned()
 }
 
+const EVENT: &str = r#"{"id": "evt_1", "object": "event", "type": "refund.updated", "data": {"object": {"id": "re_1"}}}"#;
+
+/// `PROCESSORS_FILE` with a platform that sends webhooks, and that cannot be asked.
+fn a_platform(folder: &std::path::Path) -> String {
+    let file = folder.join("processors.json");
+    let processor = serde_json::json!({
+        "name": "stripe", "type": "stripe", "secret_key": "sk_test_1", "api": "http://127.0.0.1:9",
+        "webhook_secret": webhooks::SECRET,
+    });
+    let content = serde_json::json!({ "processors": [processor] });
+    std::fs::write(&file, content.to_string()).unwrap();
+    file.display().to_string()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_reports_missing_servers_and_starts_work_when_they_are_up() {
     let (database_url, amqp_url) = fresh_servers().await.unwrap();
@@ -258,6 +273,7 @@ async fn a_process_reports_missing_servers_and_starts_work_when_they_are_up() {
     let broker = Gate::shut(host_and_port(&amqp_url)).await;
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::servers(&database.url(&database_url), &broker.url(&amqp_url))
+        .with("PROCESSORS_FILE", &a_platform(folder.path()))
         .with_log(&folder.path().join("log"));
     let mut service = Process::spawn(PROGRAM, "", &settings);
     let (api, admin) = (Api::new(service.api), Api::new(service.admin));
@@ -280,6 +296,8 @@ async fn a_process_reports_missing_servers_and_starts_work_when_they_are_up() {
     });
     let refused = api.post("/payments", order.clone()).await.is(503);
     assert_ne!(refused.header("Retry-After"), "");
+    // The platform sends it again.
+    assert_eq!(webhooks::send(&api, EVENT).await, 503);
 
     database.open();
     eventually("it says that the broker is away", || {
@@ -287,7 +305,8 @@ async fn a_process_reports_missing_servers_and_starts_work_when_they_are_up() {
     })
     .await;
     state().await.is(200);
-    // Payments are accepted meanwhile.
+    // Payments and webhooks are accepted meanwhile.
+    assert_eq!(webhooks::send(&api, EVENT).await, 200);
     let id = api.post("/payments", order).await.is(202).id();
     broker.open();
     eventually("it is ready", || is("ready", "")).await;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -89,6 +89,7 @@ async fn every_route_reaches_its_endpoint() {
             "/payments-api/simulator/actions/yMH5",
             "/simulator/actions/yMH5",
         ),
+        (Method::POST, "/webhooks/stripe", "/webhooks/stripe"),
         (Method::GET, "/payments-api/health", "/health/ready"),
     ];
     for (method, at_the_gateway, _) in &routes {
@@ -99,9 +100,10 @@ async fn every_route_reaches_its_endpoint() {
     let expected = routes.map(|(method, _, at_the_service)| format!("{method} {at_the_service}"));
     let lines: Vec<_> = service.seen().into_iter().map(|seen| seen.line).collect();
     assert_eq!(lines, expected);
-    // Health checks and the pages on which shoppers approve need no key.
+    // Health checks, the pages on which shoppers approve, and webhooks need no key.
     for seen in service.seen() {
-        let is_open = seen.line.contains(" /health/") || seen.line.contains(" /simulator/");
+        let open = [" /health/", " /simulator/", " /webhooks/"];
+        let is_open = open.iter().any(|path| seen.line.contains(path));
         assert_eq!(seen.header("authorization").is_none(), is_open, "{seen:?}");
     }
 }
@@ -124,6 +126,10 @@ async fn lists_histories_and_cancellations_are_not_available_through_the_gateway
         (Method::GET, "/payments", 404),
         (Method::GET, "/payments/7/events", 404),
         (Method::GET, "/payments-api/", 404),
+        (Method::GET, "/webhooks/stripe", 405),
+        (Method::POST, "/webhooks", 404),
+        (Method::POST, "/webhooks/stripe/x", 404),
+        (Method::POST, "/payments-api/webhooks/stripe", 404),
         (Method::GET, "/metrics", 404),
         (Method::GET, "/", 404),
     ] {
@@ -172,6 +178,54 @@ async fn a_path_cannot_be_manipulated_to_reach_another_endpoint() {
     assert_eq!(service.seen()[before].line, "GET /payments/7");
 }
 
+/// The configuration with its defaults, as JSON.
+fn configuration() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/krakend.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut parts = text.split("{{");
+    let mut json = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (expression, rest) = part.split_once("}}").unwrap();
+        let default = expression.split_once("default \"");
+        let default = default.map(|(_, rest)| rest.split('"').next().unwrap());
+        match expression.contains("toJson") {
+            true => json.push_str("[]"),
+            false => json.push_str(
+                default
+                    .filter(|_| !expression.starts_with('-'))
+                    .unwrap_or(""),
+            ),
+        }
+        json.push_str(rest);
+    }
+    serde_json::from_str(&json).unwrap()
+}
+
+#[test]
+fn webhooks_pass_unparsed_and_without_a_key() {
+    let configuration = configuration();
+    let endpoints = configuration["endpoints"].as_array().unwrap();
+    let of_webhooks: Vec<_> = endpoints
+        .iter()
+        .filter(|it| it["endpoint"].as_str().unwrap().contains("webhook"))
+        .collect();
+    let [route] = of_webhooks.as_slice() else {
+        panic!("{of_webhooks:?}")
+    };
+    assert_eq!(route["endpoint"], "/webhooks/{processor}");
+    assert_eq!(route["method"], "POST");
+    assert_eq!(route["output_encoding"], "no-op");
+    let headers = route["input_headers"].as_array().unwrap();
+    assert!(headers.contains(&json!("Stripe-Signature")));
+    assert!(!headers.contains(&json!("Authorization")) && !headers.contains(&json!("*")));
+    let limit = &route["extra_config"]["qos/ratelimit/router"];
+    assert_eq!(limit["client_max_rate"], 500);
+    let backend = &route["backend"][0];
+    assert_eq!(backend["encoding"], "no-op");
+    assert_eq!(backend["url_pattern"], "/webhooks/{processor}");
+    assert_eq!(backend["extra_config"], Value::Null, "no key is added");
+}
+
 /// The whole answer to a `GET` of exactly this target.
 async fn raw(gateway: SocketAddr, target: &str) -> String {
     let mut stream = TcpStream::connect(gateway).await.unwrap();
@@ -181,6 +235,27 @@ async fn raw(gateway: SocketAddr, target: &str) -> String {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 "), "{target}: {answer}");
     answer
+}
+
+#[tokio::test]
+async fn a_webhook_arrives_byte_by_byte_with_its_signature_and_without_a_key() {
+    let service = StandIn::start().await;
+    let krakend = Krakend::start(service.address, &[]).await;
+    let caller = Caller::new(krakend.address);
+    let body = "{ \"id\" : \"evt_1\",\n\"amount\": 1e2, \"name\": \"\\u00e9\" }";
+    let sent = caller
+        .request(Method::POST, "/webhooks/stripe")
+        .header("Content-Type", "application/json; charset=utf-8")
+        .header("Stripe-Signature", "t=1,v1=ab,v1=cd")
+        .header("Paypal-Transmission-Sig", "ef==")
+        .bearer_auth("somebody's")
+        .body(body);
+    Answer::to(sent).await.is(200);
+    let seen = &service.seen()[0];
+    assert_eq!(seen.body, body);
+    assert_eq!(seen.header("stripe-signature"), Some("t=1,v1=ab,v1=cd"));
+    assert_eq!(seen.header("paypal-transmission-sig"), Some("ef=="));
+    assert_eq!(seen.header("authorization"), None);
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ struct Early {
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";
-const EARLY: [Early; 9] = [
+const EARLY: [Early; 11] = [
     early(
         401,
         "POST /payments",
@@ -94,6 +94,8 @@ const EARLY: [Early; 9] = [
         "Content-Type: application/json\r\nContent-Encoding: gzip\r\n",
     ),
     early(200, "GET /payments", ""),
+    early(404, "POST /webhooks/nobody", JSON),
+    early(405, "PUT /webhooks/stripe", JSON),
 ];
 
 const fn early(status: u16, line: &'static str, headers: &'static str) -> Early {

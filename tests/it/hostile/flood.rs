@@ -88,3 +88,62 @@ async fn again_and_again(address: SocketAddr, answers: Counted) {
         *answers.lock().unwrap().entry(status).or_insert(0) += 1;
     }
 }
+
+/// A platform that nobody asks.
+fn processors_file(folder: &Path) -> String {
+    let file = folder.join("processors.json");
+    let processor = json!({
+        "name": "stripe", "type": "stripe", "secret_key": "sk_test_1", "api": "http://127.0.0.1:9",
+        "webhook_secret": "whsec_known_to_stripe",
+    });
+    let content = json!({ "processors": [processor] });
+    std::fs::write(&file, content.to_string()).unwrap();
+    file.display().to_string()
+}
+
+#[tokio::test]
+async fn a_flood_of_forged_webhooks_is_refused_and_counted_and_stores_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = processors_file(folder.path());
+    let victim = Victim::on_servers(&[("PROCESSORS_FILE", &file)]).await;
+    let answers = Counted::default();
+    let mut flood = tokio::task::JoinSet::new();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = now.unwrap().as_secs();
+    let zeros = "0".repeat(64);
+    let body = "x".repeat(200 * 1024);
+    let request = format!(
+        "POST /webhooks/stripe HTTP/1.1\r\nHost: localhost\r\nStripe-Signature: t={seconds},v1={zeros}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for _ in 0..50 {
+        let request = request.clone();
+        let answers = Arc::clone(&answers);
+        let address = victim.address();
+        flood.spawn(async move {
+            let mut stream = open(address).await;
+            loop {
+                send(&mut stream, &request).await;
+                let answer = early::Answer::read(&mut stream).await;
+                let status = answer.status.to_string();
+                *answers.lock().unwrap().entry(status).or_insert(0) += 1;
+            }
+        });
+    }
+    let refused = || answers.lock().unwrap().get("401").copied().unwrap_or(0);
+    crate::app::eventually("the flood is refused", async || refused() > 100).await;
+    let neighbor = victim.neighbor();
+    let meanwhile = "50 connections send forged webhooks of 200 KiB without a pause";
+    neighbor
+        .was_served_within(Duration::from_secs(3), meanwhile)
+        .await;
+    flood.abort_all();
+    let answers = answers.lock().unwrap().clone();
+    let _ = writeln!(std::io::stderr(), "the flood was answered {answers:?}");
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    let counter = r#"payment_service_platform_events_total{result="not_genuine"}"#;
+    assert!(victim.api.counter(counter).await >= 100.0);
+    let stored = r#"payment_service_platform_events_total{result="stored"}"#;
+    assert_eq!(victim.api.counter(stored).await.to_string(), "0");
+}

@@ -6,6 +6,7 @@ mod described;
 mod paypal;
 mod routes;
 mod stand_in;
+pub mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use payment_service::processors::{
     Processor,
 };
 use serde_json::{Value, json};
-use stand_in::{Fault, SECRET_KEY, StandIn};
+use stand_in::{Fault, OLD_WEBHOOK_SECRET, SECRET_KEY, StandIn, WEBHOOK_SECRET};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -51,8 +52,10 @@ impl Platform {
 fn list_of_processors(address: SocketAddr) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     let api = format!("http://{address}");
-    let processor =
-        json!({"name": "stripe", "type": "stripe", "secret_key": SECRET_KEY, "api": api});
+    let processor = json!({
+        "name": "stripe", "type": "stripe", "secret_key": SECRET_KEY, "api": api,
+        "webhook_secret": [OLD_WEBHOOK_SECRET, WEBHOOK_SECRET],
+    });
     let listed = json!({ "processors": [processor] });
     std::fs::write(file.path(), listed.to_string()).unwrap();
     file
@@ -397,8 +400,10 @@ async fn without_a_connection_nothing_is_charged_and_another_card_can_pay() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);
-    let processor =
-        json!({"name": "stripe", "type": "stripe", "secret_key": SECRET_KEY, "api": api});
+    let processor = json!({
+        "name": "stripe", "type": "stripe", "secret_key": SECRET_KEY, "api": api,
+        "webhook_secret": [OLD_WEBHOOK_SECRET, WEBHOOK_SECRET],
+    });
     let listed = json!({ "processors": [processor] });
     std::fs::write(platform.file.path(), listed.to_string()).unwrap();
     let app = platform.setup().start(Backend::Embedded).await;
@@ -425,6 +430,7 @@ fn connector(app: &TestApp, api: SocketAddr) -> Stripe {
         secret_key: SECRET_KEY.to_owned().into(),
         api: format!("http://{api}"),
         action_life: Duration::from_secs(60),
+        webhook_secrets: Vec::new(),
     };
     Stripe::new(&account, app.database.clone()).unwrap()
 }

@@ -15,6 +15,10 @@ use tokio::net::TcpListener;
 
 pub const SECRET_KEY: &str = "sk_test_123";
 
+/// The signing secret of its webhooks, and the one before.
+pub const WEBHOOK_SECRET: &str = "whsec_of_the_stand_in";
+pub const OLD_WEBHOOK_SECRET: &str = "whsec_before_the_rotation";
+
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -46,6 +50,9 @@ struct Account {
     intents: BTreeMap<String, Value>,
     /// What the shopper decides of an intent leads to.
     refunds: Vec<Value>,
+    disputes: Vec<Value>,
+    /// Events that were made.
+    events: usize,
     /// The answers stored under idempotency keys, with the request's body.
     keys: HashMap<String, (String, (u16, Value))>,
     faults: VecDeque<(&'static str, Fault)>,
@@ -138,6 +145,82 @@ impl StandIn {
                     json!({"type": "invalid_request_error", "code": code});
             }
         }
+    }
+
+    /// The refunds of a payment, in the order of their creation.
+    pub fn refunds(&self, payment: i64) -> Vec<Value> {
+        let intents = self.intents(payment);
+        let is_of = |refund: &&Value| {
+            intents
+                .iter()
+                .any(|it| it["id"] == refund["payment_intent"])
+        };
+        self.account()
+            .refunds
+            .iter()
+            .filter(is_of)
+            .cloned()
+            .collect()
+    }
+
+    /// Somebody refunds a payment in the dashboard.
+    pub fn refund_in_the_dashboard(&self, payment: i64, amount: i64) -> Value {
+        let intent = self.intents(payment)[0]["id"].as_str().unwrap().to_owned();
+        let form = [("payment_intent", intent), ("amount", amount.to_string())];
+        let form = form.map(|(name, value)| (name.to_owned(), value));
+        let (status, refund) = self.account().refund(&form.into());
+        assert_eq!(status, 200, "{refund}");
+        refund
+    }
+
+    /// A bank returns a refund that had succeeded.
+    pub fn return_refund(&self, id: &str) -> Value {
+        let mut account = self.account();
+        let Account {
+            refunds, intents, ..
+        } = &mut *account;
+        let refund = refunds.iter_mut().find(|it| it["id"] == id).unwrap();
+        assert_ne!(refund["status"], "failed");
+        refund["status"] = json!("failed");
+        refund["failure_reason"] = json!("expired_or_canceled_card");
+        let intent = refund["payment_intent"].as_str().unwrap();
+        let intent = intents.get_mut(intent).unwrap();
+        let left = intent["refunded"].as_i64().unwrap() - refund["amount"].as_i64().unwrap();
+        intent["refunded"] = json!(left);
+        refund.clone()
+    }
+
+    /// The shopper disputes a payment.
+    pub fn dispute(&self, payment: i64) -> Value {
+        let intent = self.intents(payment)[0].clone();
+        let mut account = self.account();
+        let dispute = json!({
+            "id": format!("du_{}", account.disputes.len() + 1), "object": "dispute", "amount": intent["amount"],
+            "currency": intent["currency"], "charge": intent["latest_charge"], "payment_intent": intent["id"],
+            "reason": "fraudulent", "status": "needs_response", "metadata": {},
+        });
+        account.disputes.push(dispute.clone());
+        dispute
+    }
+
+    /// A dispute ends.
+    pub fn end_dispute(&self, id: &str, status: &str) -> Value {
+        let mut account = self.account();
+        let dispute = account.disputes.iter_mut().find(|it| it["id"] == id);
+        let dispute = dispute.unwrap();
+        dispute["status"] = json!(status);
+        dispute.clone()
+    }
+
+    /// A new event about an object, as a webhook's body.
+    pub fn event(&self, kind: &str, object: &Value) -> String {
+        let mut account = self.account();
+        account.events += 1;
+        let event = json!({
+            "id": format!("evt_{}", account.events), "object": "event", "type": kind, "api_version": "2024-06-20",
+            "created": 1_700_000_000, "livemode": false, "data": {"object": object},
+        });
+        event.to_string()
     }
 
     /// Refunds that are pending succeed or fail.
@@ -291,6 +374,10 @@ impl Account {
                     .collect();
                 (200, json!({"object": "list", "data": data}))
             }
+            ("GET", ["disputes", id]) => {
+                let found = self.disputes.iter().find(|dispute| dispute["id"] == *id);
+                found.map_or_else(missing, |dispute| (200, dispute.clone()))
+            }
             ("GET", ["refunds", id]) => {
                 let found = self.refunds.iter().find(|refund| refund["id"] == *id);
                 found.map_or_else(missing, |refund| (200, refund.clone()))
@@ -319,7 +406,10 @@ impl Account {
             "amount": amount, "amount_received": 0, "refunded": 0, "currency": form["currency"],
             "capture_method": form["capture_method"], "latest_charge": null, "next_action": null,
             "last_payment_error": null, "payment_method": form["payment_method"],
-            "metadata": {"payment_id": metadata("payment_id"), "installation": metadata("installation")},
+            "metadata": {
+                "payment_id": metadata("payment_id"), "attempt": metadata("attempt"),
+                "installation": metadata("installation"),
+            },
         });
         self.intents.insert(id, intent.clone());
         (200, intent)
@@ -341,10 +431,13 @@ impl Account {
         }
         intent["refunded"] = json!(of("refunded") + amount);
         let pending = intent["payment_method"] == "pm_card_pendingRefund";
+        let given = ["installation", "payment_id", "refund_id"].into_iter();
+        let given = given.filter_map(|name| Some((name, form.get(&format!("metadata[{name}]"))?)));
+        let metadata: HashMap<&str, &String> = given.collect();
         let refund = json!({
             "id": id, "object": "refund", "amount": amount, "payment_intent": intent["id"],
             "status": if pending { "pending" } else { "succeeded" },
-            "metadata": {"refund_id": form.get("metadata[refund_id]")},
+            "currency": intent["currency"], "created": 1_700_000_000, "metadata": metadata,
         });
         self.refunds.push(refund.clone());
         (200, refund)

@@ -8,8 +8,8 @@ use payment_service::domain::Origin;
 use payment_service::domain::{
     Brand, CardSummary, ClientName, Currency, DeclineCode, Event, EventId, EventKind, Expiration,
     Funding, Metadata, Money, Operation, OperationId, OperationKind, OperationPhase,
-    OperationStatus, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl, Timestamp,
-    UserId,
+    OperationSource, OperationStatus, OrderId, Payment, PaymentId, PaymentStatus, Phase, ReturnUrl,
+    Timestamp, UserId,
 };
 use payment_service::store::rows::{
     CardToken, Content, Fact, Idempotency, LedgerLine, OutboxId, OutboxRow, StoredOperation,
@@ -49,6 +49,7 @@ pub fn payment(id: i64) -> StoredPayment {
             metadata: Metadata::default(),
             action: None,
             return_url: None,
+            disputes: Vec::new(),
             funds: Funds::default(),
             sequence: 1,
             created_at: NOON,
@@ -252,6 +253,7 @@ pub fn refund(of: i64, minor: i64) -> StoredOperation {
             failure_code: None,
             reason: Some("late".to_owned()),
             client_reference: None,
+            source: OperationSource::Client,
             created_at: at,
             updated_at: at,
         },

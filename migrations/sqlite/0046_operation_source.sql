@@ -1,0 +1,2 @@
+-- Who asked for an operation: null for a client or the service itself, `processor` for a refund made at the platform.
+ALTER TABLE operations ADD COLUMN source TEXT NULL CHECK (length(source) <= 16);
