@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use payment_service::domain::PaymentId;
 use payment_service::store::EventSubject;
@@ -325,10 +326,12 @@ async fn a_refund_made_in_the_dashboard_becomes_one_here_once() {
         let id = pay(api, "pm_card_visa").await;
         becomes(api, id, "succeeded").await;
         let made = stripe.refund_in_the_dashboard(id, 700);
-        for kind in ["refund.created", "charge.refund.updated", "refund.updated"] {
-            let event = stripe.event(kind, &made);
-            assert_eq!(send(api, &event).await, 200);
-        }
+        // All at once, so that they are looked at together.
+        let kinds = ["refund.created", "charge.refund.updated", "refund.updated"];
+        let events = kinds.iter().cycle().take(12);
+        let events: Vec<String> = events.map(|kind| stripe.event(kind, &made)).collect();
+        let sent = events.iter().map(|event| send(api, event));
+        assert_eq!(join_all(sent).await, [200; 12]);
         refunded(api, id, 7.0).await;
         let path = format!("/payments/{id}/refunds");
         let listed = api.get(&path).await.is(200);
