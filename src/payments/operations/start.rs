@@ -261,8 +261,10 @@ impl Locked {
         if item.client.as_ref().is_some_and(|client| client != owner) {
             return StartOutcome::NotFound;
         }
-        if let Some(earlier) = self.operations.get(&item.id) {
-            // An earlier run of this batch was committed after all.
+        // Several events of a platform can be about one refund.
+        let in_this_batch = started.iter().find(|it| it.operation.id == item.id);
+        if let Some(earlier) = self.operations.get(&item.id).or(in_this_batch) {
+            // Otherwise an earlier run of this batch was committed after all.
             let started = (row.payment.clone(), earlier.operation.clone());
             return StartOutcome::Started(Box::new(started));
         }

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use payment_service::domain::PaymentId;
 use payment_service::store::EventSubject;
@@ -233,6 +234,7 @@ async fn events_of_other_installations_and_of_unused_kinds_are_dropped() {
         for body in dropped {
             assert_eq!(send(&app.api, &body).await, 200);
         }
+        assert_eq!(rows(&app, "1 = 1").await, 0, "nothing is stored");
         assert_eq!(send(&app.api, &event).await, 200, "its id is not used up");
         becomes(&app.api, id, "succeeded").await;
     })
@@ -248,11 +250,11 @@ async fn an_event_that_comes_before_its_payment_waits_is_kept() {
         intent["metadata"]["payment_id"] = json!(next.to_string());
         let early = stripe.event("payment_intent.succeeded", &intent);
         assert_eq!(send(api, &early).await, 200);
-        assert_eq!(
-            waiting_events(&app).await,
-            1,
-            "there is no such payment yet"
-        );
+        eventually("it is looked at", || async {
+            rows(&app, "tries > 0").await == 1
+        })
+        .await;
+        assert_eq!(waiting_events(&app).await, 1, "it is kept");
         assert_eq!(waiting(api).await, next);
         let intent = stripe.intents(next)[0]["id"].as_str().unwrap().to_owned();
         eventually("Stripe is asked", || async { stripe.requests(&intent) > 0 }).await;
@@ -270,8 +272,13 @@ async fn an_event_that_comes_before_its_payment_waits_is_kept() {
 
 /// Events that are not over.
 async fn waiting_events(app: &TestApp) -> u64 {
-    let done = "UPDATE platform_events SET tries = tries WHERE state = 'waiting'";
-    app.execute(done).await
+    rows(app, "state = 'waiting'").await
+}
+
+/// How many events fit.
+async fn rows(app: &TestApp, condition: &str) -> u64 {
+    let counted = format!("UPDATE platform_events SET tries = tries WHERE {condition}");
+    app.execute(&counted).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -319,10 +326,12 @@ async fn a_refund_made_in_the_dashboard_becomes_one_here_once() {
         let id = pay(api, "pm_card_visa").await;
         becomes(api, id, "succeeded").await;
         let made = stripe.refund_in_the_dashboard(id, 700);
-        for kind in ["refund.created", "charge.refund.updated", "refund.updated"] {
-            let event = stripe.event(kind, &made);
-            assert_eq!(send(api, &event).await, 200);
-        }
+        // All at once, so that they are looked at together.
+        let kinds = ["refund.created", "charge.refund.updated", "refund.updated"];
+        let events = kinds.iter().cycle().take(12);
+        let events: Vec<String> = events.map(|kind| stripe.event(kind, &made)).collect();
+        let sent = events.iter().map(|event| send(api, event));
+        assert_eq!(join_all(sent).await, [200; 12]);
         refunded(api, id, 7.0).await;
         let path = format!("/payments/{id}/refunds");
         let listed = api.get(&path).await.is(200);
