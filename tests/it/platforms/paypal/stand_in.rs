@@ -597,8 +597,8 @@ fn refund(order: &mut Value, place: usize, body: &Value, made: (usize, &str)) ->
         amount => amount.clone(),
     };
     match rest - minor(&amount) {
-        _ if rest == 0 => return error(422, "CAPTURE_FULLY_REFUNDED"),
-        left if left < 0 => return error(422, "REFUND_AMOUNT_EXCEEDED"),
+        _ if rest == 0 => error(422, "CAPTURE_FULLY_REFUNDED"),
+        left if left < 0 => error(422, "REFUND_AMOUNT_EXCEEDED"),
         left => {
             let (number, status) = made;
             let refund = json!({
