@@ -1,9 +1,12 @@
 //! The interface to payment processors, and its implementations: the simulated issuer, and Stripe.
 
+pub mod books;
 pub mod named;
 pub mod references;
 pub mod simulated;
 pub mod stripe;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
@@ -153,6 +156,17 @@ pub trait Processor: Send + Sync + 'static {
     /// Makes sure that an operation is carried out, or never will be, whatever calls about it are still on their way.
     /// Idempotent.
     async fn close(&self, call: &OperationCall) -> CloseAnswer;
+
+    /// Its own record of what it has charged, if it can be read. By default it cannot.
+    fn books(&self) -> Option<&dyn books::Books> {
+        None
+    }
+
+    /// After how long a call without a result will not be found out any more by repeating it or asking about it, so that
+    /// a person has to. By default it always can be.
+    fn finds_out_within(&self) -> Option<Duration> {
+        None
+    }
 }
 
 impl Authorization<'_> {

@@ -38,6 +38,11 @@ impl Processors {
         self.platforms.keys().map(String::as_str)
     }
 
+    /// The platform with this name.
+    pub fn platform(&self, name: &str) -> Option<&Arc<dyn Processor>> {
+        self.platforms.get(name)
+    }
+
     /// Whether a platform takes this amount; an error says what is wrong.
     pub fn check(&self, platform: &str, amount: Money) -> Result<(), Unsupported> {
         match self.platforms.get(platform) {

@@ -35,6 +35,7 @@ pub use connections::Connections;
 pub use database::Store;
 pub use tables::metric_minutes::MinuteCounts;
 pub use tables::payment_search::{FoundPayments, MOST_READ, RowSetAside};
+pub use tables::undecided::Undecided;
 pub use transaction::Transaction;
 
 /// Why an operation of the store failed.

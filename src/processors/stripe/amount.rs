@@ -1,6 +1,6 @@
 //! Amounts as Stripe counts them. Most currencies are counted in their minor units, as here.
 
-use crate::domain::Money;
+use crate::domain::{Currency, Money};
 use crate::processors::Unsupported;
 
 /// No decimals here, but counted in hundredths by Stripe.
@@ -32,10 +32,21 @@ pub(super) fn counted(amount: Money) -> Result<i64, Unsupported> {
     }
 }
 
+/// The inverse: our minor units for Stripe's number; none if it is not a whole number of them.
+pub(super) fn minor(counted: i64, currency: Currency) -> Option<i64> {
+    let code = currency.code();
+    if IN_HUNDREDTHS.contains(&code) {
+        return (counted % 100 == 0).then_some(counted / 100);
+    }
+    if WHOLE.contains(&code) {
+        return counted.checked_mul(100);
+    }
+    Some(counted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Currency;
 
     fn of(minor: i64, currency: &str) -> Result<i64, &'static str> {
         let currency = Currency::parse(currency).unwrap();
@@ -56,5 +67,21 @@ mod tests {
         assert_eq!(of(550, "MGA"), Err("1"));
         assert_eq!(of(5120, "KWD"), Ok(5120));
         assert_eq!(of(5124, "KWD"), Err("0.010"));
+    }
+
+    #[test]
+    fn what_stripe_has_counted_is_read_back() {
+        for (amount, currency) in [
+            (9953, "CAD"),
+            (500, "JPY"),
+            (5, "ISK"),
+            (500, "MGA"),
+            (5120, "KWD"),
+        ] {
+            let counted = of(amount, currency).unwrap();
+            let currency = Currency::parse(currency).unwrap();
+            assert_eq!(minor(counted, currency), Some(amount), "{currency:?}");
+        }
+        assert_eq!(minor(550, Currency::parse("UGX").unwrap()), None);
     }
 }

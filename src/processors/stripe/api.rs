@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header, response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,6 +19,9 @@ const VERSION: &str = "2024-06-20";
 
 /// The most that is read of an answer, in bytes.
 const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// The most that is read of a list, in bytes: a hundred intents with their charges have about 700 kB.
+const LONGEST_LIST: usize = 4 * 1024 * 1024;
 
 /// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
@@ -42,6 +45,15 @@ pub(super) enum NoObject {
     Refused(Value),
     /// Anything may have happened.
     Unknown(String),
+}
+
+/// Why there is no list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum NoPage {
+    /// Too many requests: Stripe may say how long to wait.
+    Busy { retry_after: Option<Duration> },
+    /// As for an object.
+    NoObject(NoObject),
 }
 
 /// A form's fields.
@@ -82,6 +94,22 @@ impl Api {
         self.send(request).await
     }
 
+    /// Reads a list, or an object with expanded parts.
+    pub(super) async fn page(&self, path: &str, query: &Fields<'_>) -> Result<Value, NoPage> {
+        let path = format!("{path}?{}", encoded(query));
+        let request = self.request(Method::GET, &path, Body::empty());
+        let answer = self.call(request.map_err(NoPage::NoObject)?, LONGEST_LIST);
+        let (parts, body) = answer.await.map_err(NoPage::NoObject)?;
+        if parts.status == StatusCode::TOO_MANY_REQUESTS {
+            let seconds = parts.headers.get(header::RETRY_AFTER);
+            let seconds = seconds.and_then(|it| it.to_str().ok()?.trim().parse().ok());
+            return Err(NoPage::Busy {
+                retry_after: seconds.map(Duration::from_secs),
+            });
+        }
+        judge(parts.status, &body).map_err(NoPage::NoObject)
+    }
+
     /// Changes an object, which its state allows only once.
     pub(super) async fn change(&self, path: &str, fields: &Fields<'_>) -> Result<Value, NoObject> {
         let request = self.form(path, fields)?;
@@ -102,9 +130,7 @@ impl Api {
     }
 
     fn form(&self, path: &str, fields: &Fields<'_>) -> Result<Request<Body>, NoObject> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(fields);
-        let mut request = self.request(Method::POST, path, Body::from(form.finish()))?;
+        let mut request = self.request(Method::POST, path, Body::from(encoded(fields)))?;
         let headers = request.headers_mut();
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(header::CONTENT_TYPE, form);
@@ -126,6 +152,15 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Value, NoObject> {
+        let (parts, body) = self.call(request, LONGEST_ANSWER).await?;
+        judge(parts.status, &body)
+    }
+
+    async fn call(
+        &self,
+        request: Request<Body>,
+        longest: usize,
+    ) -> Result<(response::Parts, Bytes), NoObject> {
         let answer = self.http.request(request).await.map_err(|error| {
             if error.is_connect() {
                 NoObject::NotExecuted("processor_unreachable")
@@ -133,15 +168,21 @@ impl Api {
                 NoObject::Unknown(error.to_string())
             }
         })?;
-        let status = answer.status();
-        let body = to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER).await;
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(Body::new(body), longest).await;
         let body = body.map_err(|error| NoObject::Unknown(error.to_string()))?;
-        judge(status, &body)
+        Ok((parts, body))
     }
 }
 
 /// Nothing was sent, because the request could not be made.
 const NOT_SENT: NoObject = NoObject::NotExecuted("request_impossible");
+
+fn encoded(fields: &Fields<'_>) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(fields);
+    form.finish()
+}
 
 fn value(text: &str) -> Result<HeaderValue, NoObject> {
     HeaderValue::from_str(text).map_err(|_| NOT_SENT)

@@ -9,6 +9,7 @@
 
 mod amount;
 mod api;
+mod books;
 mod intent;
 mod operations;
 
@@ -19,6 +20,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::books::Books;
 use super::references::{Known, References};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
@@ -394,5 +396,13 @@ impl Processor for Stripe {
 
     async fn close(&self, call: &OperationCall) -> CloseAnswer {
         self.close_operation(call).await
+    }
+
+    fn books(&self) -> Option<&dyn Books> {
+        Some(self)
+    }
+
+    fn finds_out_within(&self) -> Option<Duration> {
+        Some(operations::KEY_LIFE / 2)
     }
 }

@@ -41,6 +41,7 @@ pub(super) mod outbox;
 pub mod payment_search;
 pub(super) mod payments;
 mod processor_references;
+pub mod undecided;
 
 use super::quarantine::{Key, SetAside};
 use super::sql_values::{Row, SqlValue};

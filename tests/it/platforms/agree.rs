@@ -7,8 +7,9 @@ use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::reconcile::reconciled;
 use super::stand_in::StandIn;
-use super::{on_each, order, refund};
+use super::{on_each, order, processor, refund};
 use crate::app::{Api, field};
 
 /// `PLATFORM_PAYMENTS`: how many.
@@ -55,6 +56,11 @@ async fn our_books_and_theirs_agree_whatever_fails() {
                 *counted.entry(status).or_insert(0) += 1;
             }
             println!("{counted:?}, {} faults", stripe.faults_so_far());
+            stripe.fail_never();
+            let (counts, found) = reconciled(&app, &processor(&app, &stripe)).await;
+            println!("{counts:?}");
+            assert_eq!(found, []);
+            assert!(counts.compared >= payments && counts.under_way == 0);
             assert!(stripe.faults_so_far() > 0, "nothing has failed");
             assert!(counted.contains_key("succeeded") && counted.contains_key("declined"));
         },

@@ -2,6 +2,8 @@
 
 mod agree;
 mod described;
+mod needs_person;
+mod reconcile;
 mod stand_in;
 
 use std::net::SocketAddr;

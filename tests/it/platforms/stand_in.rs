@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Method, Response, Uri};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 pub const SECRET_KEY: &str = "sk_test_123";
@@ -80,6 +81,11 @@ impl StandIn {
         self.account().random = Some((StdRng::seed_from_u64(seed), one_in));
     }
 
+    /// From now on no request fails.
+    pub fn fail_never(&self) {
+        self.account().random = None;
+    }
+
     /// How many requests have failed.
     pub fn faults_so_far(&self) -> usize {
         self.account().failed
@@ -125,6 +131,72 @@ impl StandIn {
                     json!({"type": "invalid_request_error", "code": code});
             }
         }
+    }
+
+    /// Somebody changes a payment's only intent.
+    pub fn change(&self, payment: i64, change: impl FnOnce(&mut Value)) {
+        let id = self.intents(payment)[0]["id"].as_str().unwrap().to_owned();
+        change(self.account().intents.get_mut(&id).unwrap());
+    }
+
+    /// Somebody changes the refunds of a payment's only intent.
+    pub fn change_refunds(&self, payment: i64, change: impl FnMut(&mut Value)) {
+        let id = self.intents(payment)[0]["id"].clone();
+        let mut account = self.account();
+        let refunds = account.refunds.iter_mut();
+        refunds
+            .filter(|it| it["payment_intent"] == id)
+            .for_each(change);
+    }
+
+    /// The intents of a payment and their refunds are gone.
+    pub fn forget(&self, payment: i64) {
+        let intents = self.intents(payment);
+        let mut account = self.account();
+        for intent in intents {
+            account.intents.remove(intent["id"].as_str().unwrap());
+            account
+                .refunds
+                .retain(|it| it["payment_intent"] != intent["id"]);
+        }
+    }
+
+    /// Only the refunds of a payment are gone.
+    pub fn forget_refunds(&self, payment: i64) {
+        let id = self.intents(payment)[0]["id"].clone();
+        self.account()
+            .refunds
+            .retain(|it| it["payment_intent"] != id);
+        self.change(payment, |intent| intent["refunded"] = json!(0));
+    }
+
+    /// Somebody refunds a payment's only intent in the dashboard.
+    pub fn refund_in_dashboard(&self, payment: i64, amount: i64) {
+        let id = self.intents(payment)[0]["id"].as_str().unwrap().to_owned();
+        let form = [("payment_intent", id), ("amount", amount.to_string())];
+        let form = form.map(|(name, value)| (name.to_owned(), value));
+        let (status, _) = self.account().refund(&form.into());
+        assert_eq!(status, 200);
+    }
+
+    /// A charge of an installation's payment, in some currency, without a request.
+    pub fn charge_of(&self, installation: &str, payment: i64) {
+        let id = format!("pi_{payment}");
+        let intent = json!({
+            "id": id, "object": "payment_intent", "status": "succeeded", "amount": 2000, "amount_received": 2000,
+            "created": OffsetDateTime::now_utc().unix_timestamp(), "currency": "cad", "refunded": 0,
+            "latest_charge": format!("ch_{payment}"),
+            "metadata": {"payment_id": payment.to_string(), "attempt": "1", "installation": installation},
+        });
+        self.account().intents.insert(id, intent);
+    }
+
+    /// A copy of an intent with another id and changes.
+    pub fn copy(&self, payment: i64, id: &str, change: impl FnOnce(&mut Value)) {
+        let mut intent = self.intents(payment)[0].clone();
+        intent["id"] = json!(id);
+        change(&mut intent);
+        self.account().intents.insert(id.to_owned(), intent);
     }
 
     /// Refunds that are pending succeed or fail.
@@ -175,7 +247,10 @@ async fn serve(
         Some(Fault::Html) => "<html>Have a nice day</html>".to_owned(),
         _ => answer.to_string(),
     };
-    let response = Response::builder().status(status);
+    let mut response = Response::builder().status(status);
+    if status == 429 {
+        response = response.header("retry-after", "1");
+    }
     response.body(Body::from(answer)).unwrap()
 }
 
@@ -253,7 +328,18 @@ impl Account {
         let words: Vec<&str> = path.split('/').collect();
         match (method.as_str(), words.as_slice()) {
             ("POST", ["payment_intents"]) => self.create(&form),
-            ("GET", ["payment_intents", id]) => self.with(id, |intent| (200, intent.clone())),
+            ("GET", ["payment_intents"]) => self.listed(&fields(uri)),
+            ("GET", ["payment_intents", id]) => {
+                let expand = !fields(uri).is_empty();
+                self.with(id, |intent| {
+                    let intent = if expand {
+                        expanded(intent)
+                    } else {
+                        intent.clone()
+                    };
+                    (200, intent)
+                })
+            }
             ("POST", ["payment_intents", id, "confirm"]) => {
                 self.with(id, |intent| confirm(intent, &form))
             }
@@ -263,14 +349,11 @@ impl Account {
             ("POST", ["payment_intents", id, "cancel"]) => self.with(id, cancel),
             ("POST", ["refunds"]) => self.refund(&form),
             ("GET", ["refunds"]) => {
-                let query = uri.query().unwrap_or_default().as_bytes();
-                let query: HashMap<String, String> =
-                    form_urlencoded::parse(query).into_owned().collect();
-                let refunds = self.refunds.iter();
-                let data: Vec<&Value> = refunds
-                    .filter(|refund| refund["payment_intent"] == query["payment_intent"])
-                    .collect();
-                (200, json!({"object": "list", "data": data}))
+                let query = fields(uri);
+                let refunds = self.refunds.iter().rev();
+                let of_intent =
+                    refunds.filter(|refund| refund["payment_intent"] == query["payment_intent"]);
+                paged(of_intent.cloned().collect(), &query)
             }
             ("GET", ["refunds", id]) => {
                 let found = self.refunds.iter().find(|refund| refund["id"] == *id);
@@ -278,6 +361,19 @@ impl Account {
             }
             other => panic!("the stand-in does not know {other:?}"),
         }
+    }
+
+    /// Newest first.
+    fn listed(&self, query: &HashMap<String, String>) -> Reply {
+        let bound = |name: &str| query.get(name).map(|it| it.parse::<i64>().unwrap());
+        let (from, until) = (bound("created[gte]").unwrap(), bound("created[lt]"));
+        let in_time = |intent: &&Value| {
+            let created = intent["created"].as_i64().unwrap();
+            created >= from && until.is_none_or(|until| created < until)
+        };
+        assert_eq!(query["expand[]"], "data.latest_charge");
+        let intents = self.intents.values().rev().filter(in_time);
+        paged(intents.map(expanded).collect(), query)
     }
 
     fn with(&mut self, id: &str, change: impl FnOnce(&mut Value) -> Reply) -> Reply {
@@ -297,10 +393,14 @@ impl Account {
         let metadata = |name: &str| form[&format!("metadata[{name}]")].clone();
         let intent = json!({
             "id": id, "object": "payment_intent", "status": "requires_confirmation",
-            "amount": amount, "amount_received": 0, "refunded": 0, "currency": form["currency"],
+            "created": OffsetDateTime::now_utc().unix_timestamp(),
+            "amount": amount, "amount_received": 0, "amount_capturable": 0, "refunded": 0, "currency": form["currency"],
             "capture_method": form["capture_method"], "latest_charge": null, "next_action": null,
             "last_payment_error": null, "payment_method": form["payment_method"],
-            "metadata": {"payment_id": metadata("payment_id"), "installation": metadata("installation")},
+            "metadata": {
+                "payment_id": metadata("payment_id"), "attempt": metadata("attempt"),
+                "installation": metadata("installation"),
+            },
         });
         self.intents.insert(id, intent.clone());
         (200, intent)
@@ -324,12 +424,46 @@ impl Account {
         let pending = intent["payment_method"] == "pm_card_pendingRefund";
         let refund = json!({
             "id": id, "object": "refund", "amount": amount, "payment_intent": intent["id"],
+            "currency": intent["currency"],
             "status": if pending { "pending" } else { "succeeded" },
             "metadata": {"refund_id": form.get("metadata[refund_id]")},
         });
         self.refunds.push(refund.clone());
         (200, refund)
     }
+}
+
+fn fields(uri: &Uri) -> HashMap<String, String> {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    form_urlencoded::parse(query).into_owned().collect()
+}
+
+/// An intent with its charge.
+fn expanded(intent: &Value) -> Value {
+    let mut intent = intent.clone();
+    if let Some(id) = intent["latest_charge"].as_str() {
+        let (refunded, received) = (&intent["refunded"], &intent["amount_received"]);
+        intent["latest_charge"] =
+            json!({"id": id, "amount_refunded": refunded, "refunded": refunded == received});
+    }
+    intent
+}
+
+/// The part of a list that was asked for.
+fn paged(all: Vec<Value>, query: &HashMap<String, String>) -> Reply {
+    let limit = query.get("limit").map_or(10, |it| it.parse().unwrap());
+    assert!(limit <= 100, "refused by Stripe");
+    let mut rest = all.into_iter().peekable();
+    if let Some(after) = query.get("starting_after") {
+        let found = rest.find(|it| it["id"] == **after);
+        assert!(found.is_some(), "{after} is not in the list");
+    }
+    let data: Vec<Value> = rest.by_ref().take(limit).collect();
+    let has_more = rest.peek().is_some();
+    (
+        200,
+        json!({"object": "list", "data": data, "has_more": has_more}),
+    )
 }
 
 fn confirm(intent: &mut Value, form: &HashMap<String, String>) -> Reply {
@@ -370,6 +504,7 @@ fn authorize(intent: &mut Value) {
     intent["next_action"] = Value::Null;
     if intent["capture_method"] == "manual" {
         intent["status"] = json!("requires_capture");
+        intent["amount_capturable"] = intent["amount"].clone();
     } else {
         intent["status"] = json!("succeeded");
         intent["amount_received"] = intent["amount"].clone();
@@ -384,17 +519,19 @@ fn capture(intent: &mut Value, form: &HashMap<String, String>) -> Reply {
     assert!(amount <= intent["amount"].as_i64().unwrap());
     intent["status"] = json!("succeeded");
     intent["amount_received"] = json!(amount);
+    intent["amount_capturable"] = json!(0);
     (200, intent.clone())
 }
 
 fn cancel(intent: &mut Value) -> Reply {
-    if ["succeeded", "canceled"]
+    if ["succeeded", "canceled", "processing"]
         .iter()
         .any(|it| intent["status"] == *it)
     {
         return unexpected(intent);
     }
     intent["status"] = json!("canceled");
+    intent["amount_capturable"] = json!(0);
     intent["next_action"] = Value::Null;
     (200, intent.clone())
 }
