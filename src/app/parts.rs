@@ -80,6 +80,7 @@ impl Parts {
             test_tokens: Some(TestTokens {
                 now: time::OffsetDateTime::now_utc,
             }),
+            has_public_url: public_url.is_some(),
             reaches_shoppers: public_url.is_some() && shoppers.is_some(),
             processors: processors.clone(),
             clients: config.clients.clone(),

@@ -46,6 +46,7 @@ pub async fn acceptor(config: &Config, database: Store) -> Result<Acceptor, AppE
         test_tokens: Some(TestTokens {
             now: time::OffsetDateTime::now_utc,
         }),
+        has_public_url: config.public_url.is_some(),
         reaches_shoppers: config.public_url.is_some() && config.issuer.ledger,
         clients: config.clients.clone(),
         backlog,

@@ -15,6 +15,9 @@ pub const WALLET: &str = "wallet";
 /// The `type` of a payment method that a platform keeps: only the platform can open its token.
 pub const TOKEN: &str = "token";
 
+/// The `type` of a payment method that is chosen on a platform's own page, where its shopper pays.
+pub const REDIRECT: &str = "redirect";
+
 /// The shown field that names the platform of a payment method, if it is not the processor of cards.
 pub const PROCESSOR: &str = "processor";
 
@@ -82,13 +85,20 @@ impl MethodSummary {
     pub fn processor(&self) -> Option<&str> {
         match self {
             Self::Card(_) => None,
-            Self::Other(other) => other.shown.get(PROCESSOR).map(String::as_str),
+            Self::Other(other) => other.processor(),
         }
     }
 
     /// Whether it can be shown: a damaged row must not show more of a card than four digits.
     pub fn is_showable(&self) -> bool {
         self.card().is_none_or(CardSummary::has_four_digits)
+    }
+}
+
+impl OtherSummary {
+    /// The platform that keeps it, if one does.
+    pub fn processor(&self) -> Option<&str> {
+        self.shown.get(PROCESSOR).map(String::as_str)
     }
 }
 

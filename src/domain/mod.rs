@@ -25,7 +25,9 @@ pub use client::ClientName;
 pub use event::{Event, EventId, EventKind};
 pub use funds::{CancellationReason, CaptureMethod, Funds};
 pub use metadata::Metadata;
-pub use method::{MethodSummary, OtherMethod, OtherSummary, PROCESSOR, TOKEN, WALLET};
+pub use method::{
+    InvalidMethod, MethodSummary, OtherMethod, OtherSummary, PROCESSOR, REDIRECT, TOKEN, WALLET,
+};
 pub use money::{Currency, Money};
 pub use operation::{
     CloseAnswer, Operation, OperationAnswer, OperationId, OperationKind, OperationNext,

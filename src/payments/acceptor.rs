@@ -25,6 +25,8 @@ pub struct Acceptor {
     pub seal: Arc<SealKeys>,
     /// The reusable test tokens, where cards are simulated.
     pub test_tokens: Option<TestTokens>,
+    /// Whether shoppers can come back from the page of a platform. Methods that send them there are refused otherwise.
+    pub has_public_url: bool,
     /// Whether shoppers can approve payments here: `PUBLIC_URL` is set, and the issuer can note what they do. Methods that need
     /// them are refused otherwise.
     pub reaches_shoppers: bool,

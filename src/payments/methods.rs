@@ -4,7 +4,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, Submission};
-use crate::domain::{Card, ClientName, MethodSummary, Money, PaymentMethod, WALLET};
+use crate::domain::{Card, ClientName, Money, OtherSummary, PaymentMethod, REDIRECT, WALLET};
 use crate::payments::leases::TOKEN_LIFE;
 use crate::payments::presented_card::Clear;
 use crate::payments::tokens::NewToken;
@@ -72,21 +72,8 @@ impl Acceptor {
         let rules = self.clients.rules(client);
         let (card, token, by_token) = match method {
             PaymentMethod::Other(other) => {
-                let name = &other.summary().name;
-                not_allowed(rules.check_method(name), false)?;
-                if name == WALLET && !self.reaches_shoppers {
-                    let method = name.clone();
-                    not_allowed(Err(NotAllowed::Unreachable { method }), false)?;
-                }
-                let summary = MethodSummary::Other(other.summary().clone());
-                if let Some(processor) = summary.processor() {
-                    let checked = self.processors.check(processor, amount);
-                    let refused = checked.map_err(|why| NotAllowed::Platform {
-                        processor: processor.to_owned(),
-                        why: why.to_string(),
-                    });
-                    not_allowed(refused, false)?;
-                }
+                not_allowed(rules.check_method(&other.summary().name), false)?;
+                not_allowed(self.check_other(other.summary(), amount), false)?;
                 return Ok(Resolved {
                     card: Some(Clear::Other(other)),
                     token: None,
@@ -102,6 +89,27 @@ impl Acceptor {
         Ok(Resolved {
             card: Some(Clear::Card(card)),
             token,
+        })
+    }
+
+    /// Whether shoppers can act on their method, and its platform takes this amount.
+    fn check_other(&self, method: &OtherSummary, amount: Money) -> Result<(), NotAllowed> {
+        let name = &method.name;
+        if name == WALLET && !self.reaches_shoppers {
+            let method = name.clone();
+            return Err(NotAllowed::Unreachable { method });
+        }
+        if name == REDIRECT && !self.has_public_url {
+            let method = name.clone();
+            return Err(NotAllowed::NoWayBack { method });
+        }
+        let Some(processor) = method.processor() else {
+            return Ok(());
+        };
+        let checked = self.processors.check(processor, name, amount);
+        checked.map_err(|why| NotAllowed::Platform {
+            processor: processor.to_owned(),
+            why: why.to_string(),
         })
     }
 

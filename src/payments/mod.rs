@@ -167,9 +167,9 @@ impl AcceptError {
             ),
             Self::NotAllowed { what, by_token } => {
                 let field = match what {
-                    NotAllowed::Method { .. } | NotAllowed::Unreachable { .. } => {
-                        form.method(*by_token)
-                    }
+                    NotAllowed::Method { .. }
+                    | NotAllowed::Unreachable { .. }
+                    | NotAllowed::NoWayBack { .. } => form.method(*by_token),
                     // Only `payment_method` can name one.
                     NotAllowed::Platform { .. } => "payment_method.processor",
                     NotAllowed::Funding { .. } => form.card(*by_token),

@@ -1,6 +1,7 @@
 //! The interface to payment processors, and its implementations: the simulated issuer, and Stripe.
 
 pub mod books;
+mod http;
 pub mod named;
 pub mod references;
 pub mod simulated;
@@ -64,6 +65,14 @@ pub enum Unsupported {
         /// Those that are.
         known: Vec<String>,
     },
+    /// It does not take this payment method.
+    #[error("does not take the payment method {method}: it takes {}", .taken.join(", "))]
+    Method {
+        /// The method's name.
+        method: String,
+        /// Those that it takes.
+        taken: &'static [&'static str],
+    },
     /// Its amounts in this currency are coarser.
     #[error("takes amounts in {currency} only in steps of {step}")]
     Precision {
@@ -76,7 +85,7 @@ pub enum Unsupported {
 
 fn no_such_processor(known: &[String]) -> String {
     match known {
-        [] => "is not configured: no processor takes tokens here until its operator lists one in PROCESSORS_FILE".to_owned(),
+        [] => "is not configured: there is no processor here until its operator lists one in PROCESSORS_FILE".to_owned(),
         known => format!("is not configured: send one of {}", known.join(", ")),
     }
 }
@@ -110,9 +119,10 @@ pub struct OperationCall {
 /// must hold even then.
 #[async_trait]
 pub trait Processor: Send + Sync + 'static {
-    /// Whether it can take this amount at all: checked before a payment is accepted. By default everything.
-    fn check(&self, amount: Money) -> Result<(), Unsupported> {
-        let _ = amount;
+    /// Whether it can take this amount by this payment method (its `type`) at all: checked before a payment is accepted. By
+    /// default everything.
+    fn check(&self, method: &str, amount: Money) -> Result<(), Unsupported> {
+        let _ = (method, amount);
         Ok(())
     }
 
@@ -166,6 +176,17 @@ pub trait Processor: Send + Sync + 'static {
     /// a person has to. By default it always can be.
     fn finds_out_within(&self) -> Option<Duration> {
         None
+    }
+}
+
+impl Unsupported {
+    /// Fails unless the method is one of those that a processor takes.
+    pub fn unless_taken(method: &str, taken: &'static [&'static str]) -> Result<(), Self> {
+        if taken.contains(&method) {
+            return Ok(());
+        }
+        let method = method.to_owned();
+        Err(Self::Method { method, taken })
     }
 }
 

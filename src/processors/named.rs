@@ -10,7 +10,7 @@ use super::{AttemptKey, Authorization, OperationCall, Processor, Unsupported};
 use crate::domain::{Answer, CloseAnswer, MethodSummary, Money, OperationAnswer, ReversalAnswer};
 
 /// The processors: the one that takes cards and wallets, and the platforms of `PROCESSORS_FILE`, which take their own
-/// tokens.
+/// tokens, or have pages where a shopper pays.
 #[derive(Clone)]
 pub struct Processors {
     cards: Arc<dyn Processor>,
@@ -43,10 +43,10 @@ impl Processors {
         self.platforms.get(name)
     }
 
-    /// Whether a platform takes this amount; an error says what is wrong.
-    pub fn check(&self, platform: &str, amount: Money) -> Result<(), Unsupported> {
+    /// Whether a platform takes this amount by this payment method; an error says what is wrong.
+    pub fn check(&self, platform: &str, method: &str, amount: Money) -> Result<(), Unsupported> {
         match self.platforms.get(platform) {
-            Some(processor) => processor.check(amount),
+            Some(processor) => processor.check(method, amount),
             None => Err(Unsupported::Processor {
                 known: self.platforms().map(str::to_owned).collect(),
             }),

@@ -35,7 +35,7 @@ pub struct PaymentObject {
     pub decline_code: Option<String>,
     /// The issuer's proof of the charge.
     pub authorization_code: Option<String>,
-    /// The payment method of the current attempt. `type` names it: `card`, `wallet`, `token`, or one that the operator has added;
+    /// The payment method of the current attempt. `type` names it: `card`, `wallet`, `token`, `redirect`, or one that the operator has added;
     /// others than cards have fields of their own.
     #[schemars(with = "Option<ShownMethod>")]
     pub payment_method: Option<PaymentMethodObject>,
@@ -123,10 +123,10 @@ pub struct CardObject {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PaymentMethod")]
 struct ShownMethod {
-    /// `card`, `wallet`, `token`, or a method that the operator has added.
+    /// `card`, `wallet`, `token`, `redirect`, or a method that the operator has added.
     #[serde(rename = "type")]
     kind: String,
-    /// The platform that keeps it: only of a `token`.
+    /// The platform that keeps it: only of a `token` and a `redirect`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     processor: Option<String>,

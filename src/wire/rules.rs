@@ -63,6 +63,14 @@ pub enum NotAllowed {
         /// Its name.
         method: String,
     },
+    /// Shoppers could not come back from the platform's page.
+    #[error(
+        "is the payment method {method}, whose shopper has to come back to this service: its operator has to set PUBLIC_URL"
+    )]
+    NoWayBack {
+        /// Its name.
+        method: String,
+    },
     /// The platform does not take it.
     #[error("names the processor {processor}, which {why}")]
     Platform {
@@ -91,7 +99,7 @@ impl NotAllowed {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Method { .. } => "method_not_allowed",
-            Self::Unreachable { .. } => "method_not_available",
+            Self::Unreachable { .. } | Self::NoWayBack { .. } => "method_not_available",
             Self::Platform { .. } => "processor_not_available",
             Self::Funding { .. } => "funding_not_allowed",
         }

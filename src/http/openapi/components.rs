@@ -64,6 +64,7 @@ fn schemas() -> Value {
         ("TokenMethod", schema::token_method()),
         ("WalletMethod", schema::wallet_method()),
         ("PlatformMethod", schema::platform_method()),
+        ("RedirectMethod", schema::redirect_method()),
     ] {
         schemas.insert(name.to_owned(), schema);
     }

@@ -103,6 +103,7 @@ impl Served {
                 test_tokens: Some(TestTokens {
                     now: || OffsetDateTime::UNIX_EPOCH,
                 }),
+                has_public_url: false,
                 reaches_shoppers: false,
                 processors: Processors::new(Arc::new(SimulatedIssuer::new(options, None))),
                 clients: clients.clone(),

@@ -53,7 +53,7 @@ mod tests {
         let counted = counted(Money::from_minor(minor, currency).unwrap());
         counted.map_err(|unsupported| match unsupported {
             Unsupported::Precision { step, .. } => step,
-            Unsupported::Processor { .. } => panic!("not about the amount"),
+            other => panic!("{other} is not about the amount"),
         })
     }
 

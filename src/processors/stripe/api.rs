@@ -1,50 +1,25 @@
 //! Calls of Stripe's API: forms in, JSON out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
-use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header, response};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+
+pub(super) use crate::processors::http::NoObject;
+use crate::processors::http::{BUSY, Http, NOT_SENT, secret, value};
 
 /// The version of the API that this code was written for: an account's own version may differ.
 const VERSION: &str = "2024-06-20";
 
-/// The most that is read of an answer, in bytes.
-const LONGEST_ANSWER: usize = 256 * 1024;
-
 /// The most that is read of a list, in bytes: a hundred intents with their charges have about 700 kB.
 const LONGEST_LIST: usize = 4 * 1024 * 1024;
 
-/// An idle connection is closed after this time.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// How long a connection may take. A call that has no connection by then was not sent.
-const CONNECT: Duration = Duration::from_secs(2);
-
 /// The API of one account.
 pub(super) struct Api {
-    http: Client<HttpsConnector<HttpConnector>, Body>,
-    base: String,
+    http: Http,
     key: SecretString,
-}
-
-/// Why there is no object in the answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum NoObject {
-    /// The request was provably not executed: there was no connection, or there are too many requests.
-    NotExecuted(&'static str),
-    /// Stripe has refused the request: its `error` object.
-    Refused(Value),
-    /// Anything may have happened.
-    Unknown(String),
 }
 
 /// Why there is no list.
@@ -62,30 +37,8 @@ pub(super) type Fields<'a> = [(&'a str, &'a str)];
 impl Api {
     /// `base` is `https://api.stripe.com`, or another server with the same API.
     pub(super) fn new(base: &str, key: SecretString) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let http = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
-        Ok(Self {
-            http,
-            base: base.trim_end_matches('/').to_owned(),
-            key,
-        })
+        let http = Http::new(base)?;
+        Ok(Self { http, key })
     }
 
     /// Reads an object: `payment_intents/pi_…`.
@@ -98,7 +51,8 @@ impl Api {
     pub(super) async fn page(&self, path: &str, query: &Fields<'_>) -> Result<Value, NoPage> {
         let path = format!("{path}?{}", encoded(query));
         let request = self.request(Method::GET, &path, Body::empty());
-        let answer = self.call(request.map_err(NoPage::NoObject)?, LONGEST_LIST);
+        let request = request.map_err(NoPage::NoObject)?;
+        let answer = self.http.call(request, LONGEST_LIST);
         let (parts, body) = answer.await.map_err(NoPage::NoObject)?;
         if parts.status == StatusCode::TOO_MANY_REQUESTS {
             let seconds = parts.headers.get(header::RETRY_AFTER);
@@ -138,13 +92,12 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str, body: Body) -> Result<Request<Body>, NoObject> {
-        let address = format!("{}/v1/{path}", self.base);
+        let address = self.http.address(&format!("/v1/{path}"));
         let address = address.parse::<Uri>().map_err(|_| NOT_SENT)?;
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = address;
-        let mut authorization = value(&format!("Bearer {}", self.key.expose_secret()))?;
-        authorization.set_sensitive(true);
+        let authorization = secret(&format!("Bearer {}", self.key.expose_secret()))?;
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, authorization);
         headers.insert("stripe-version", HeaderValue::from_static(VERSION));
@@ -152,40 +105,15 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Value, NoObject> {
-        let (parts, body) = self.call(request, LONGEST_ANSWER).await?;
-        judge(parts.status, &body)
-    }
-
-    async fn call(
-        &self,
-        request: Request<Body>,
-        longest: usize,
-    ) -> Result<(response::Parts, Bytes), NoObject> {
-        let answer = self.http.request(request).await.map_err(|error| {
-            if error.is_connect() {
-                NoObject::NotExecuted("processor_unreachable")
-            } else {
-                NoObject::Unknown(error.to_string())
-            }
-        })?;
-        let (parts, body) = answer.into_parts();
-        let body = to_bytes(Body::new(body), longest).await;
-        let body = body.map_err(|error| NoObject::Unknown(error.to_string()))?;
-        Ok((parts, body))
+        let (status, body) = self.http.send(request).await?;
+        judge(status, &body)
     }
 }
-
-/// Nothing was sent, because the request could not be made.
-const NOT_SENT: NoObject = NoObject::NotExecuted("request_impossible");
 
 fn encoded(fields: &Fields<'_>) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.extend_pairs(fields);
     form.finish()
-}
-
-fn value(text: &str) -> Result<HeaderValue, NoObject> {
-    HeaderValue::from_str(text).map_err(|_| NOT_SENT)
 }
 
 /// What an answer means. A server error is unknown even when it is a stored one: Stripe repeats a 500 under its key, whatever
@@ -194,7 +122,7 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
     let unknown = |what: &str| NoObject::Unknown(format!("{} {what}", status.as_u16()));
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     match status {
-        StatusCode::TOO_MANY_REQUESTS => Err(NoObject::NotExecuted("processor_busy")),
+        StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
         _ if status.is_success() => match object["id"].is_string() || object["data"].is_array() {
             true => Ok(object),
             false => Err(unknown("without an object")),

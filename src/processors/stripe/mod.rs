@@ -339,7 +339,8 @@ impl From<NoObject> for Unclear {
 
 #[async_trait]
 impl Processor for Stripe {
-    fn check(&self, amount: Money) -> Result<(), Unsupported> {
+    fn check(&self, method: &str, amount: Money) -> Result<(), Unsupported> {
+        Unsupported::unless_taken(method, &[TOKEN])?;
         amount::counted(amount).map(|_| ())
     }
 

@@ -3,6 +3,7 @@
 //! A method is one file with an implementation of [`Method`], and its registration in [`Methods`].
 
 mod card;
+mod redirect;
 mod token;
 mod wallet;
 
@@ -63,12 +64,13 @@ pub trait Method: Send + Sync + 'static {
 pub struct Methods(Arc<[Arc<dyn Method>]>);
 
 impl Default for Methods {
-    /// Cards, electronic wallets, and tokens of platforms.
+    /// Cards, electronic wallets, tokens of platforms, and their pages.
     fn default() -> Self {
         Self(Arc::new([
             Arc::new(card::Cards),
             Arc::new(wallet::Wallets),
             Arc::new(token::Tokens),
+            Arc::new(redirect::Redirects),
         ]))
     }
 }

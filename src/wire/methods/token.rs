@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use super::{CardsAllowed, Method, Reading};
-use crate::domain::{OtherMethod, PROCESSOR, PaymentMethod, TOKEN};
+use crate::domain::{InvalidMethod, OtherMethod, PROCESSOR, PaymentMethod, TOKEN};
 use crate::wire::fields::{Faults, Object};
 
 /// Tokens of platforms.
@@ -26,40 +26,52 @@ impl Method for Tokens {
     }
 
     fn read(&self, fields: &Object<'_>, _: Reading, faults: &mut Faults) -> Option<PaymentMethod> {
-        let processor = fields.text(PROCESSOR, "the name of a processor, such as stripe", faults);
+        let processor = processor(fields, faults);
         let token = fields.text(
             "token",
             "the platform's token, such as pm_card_visa",
             faults,
         );
-        let mut refused = false;
-        if processor.is_some_and(|name| !is_name(name)) {
-            let message = "must be the name of a processor: a lower-case letter, then up to 31 of a-z, 0-9, - and _";
-            faults.add(fields.path(PROCESSOR), "invalid_processor", message);
-            refused = true;
-        }
-        if let Some(message) = token.and_then(refusal) {
+        let refusal = token.and_then(refusal);
+        if let Some(message) = refusal {
             faults.add(fields.path("token"), "invalid_token", message);
-            refused = true;
         }
         let (processor, token) = (processor?, token?);
-        if refused {
+        if refusal.is_some() {
             return None;
         }
-        let shown = BTreeMap::from([(PROCESSOR.to_owned(), processor.to_owned())]);
         let secret = Zeroizing::new(token.as_bytes().to_vec());
-        match OtherMethod::new(TOKEN, secret, shown) {
-            Ok(method) => Some(PaymentMethod::Other(method)),
-            Err(invalid) => {
-                faults.add(
-                    fields.path(PROCESSOR),
-                    "invalid_processor",
-                    invalid.to_string(),
-                );
-                None
-            }
-        }
+        of_platform(TOKEN, processor, secret, fields, faults)
     }
+}
+
+/// Reads the name of the platform.
+pub(super) fn processor<'f>(fields: &Object<'f>, faults: &mut Faults) -> Option<&'f str> {
+    let name = fields.text(PROCESSOR, "the name of a processor, such as stripe", faults)?;
+    if is_name(name) {
+        return Some(name);
+    }
+    let message =
+        "must be the name of a processor: a lower-case letter, then up to 31 of a-z, 0-9, - and _";
+    faults.add(fields.path(PROCESSOR), "invalid_processor", message);
+    None
+}
+
+/// A payment method that shows the name of its platform.
+pub(super) fn of_platform(
+    method: &str,
+    processor: &str,
+    secret: Zeroizing<Vec<u8>>,
+    fields: &Object<'_>,
+    faults: &mut Faults,
+) -> Option<PaymentMethod> {
+    let shown = BTreeMap::from([(PROCESSOR.to_owned(), processor.to_owned())]);
+    let method = OtherMethod::new(method, secret, shown);
+    let refused = |invalid: InvalidMethod| {
+        let field = fields.path(PROCESSOR);
+        faults.add(field, "invalid_processor", invalid.to_string());
+    };
+    method.map(PaymentMethod::Other).map_err(refused).ok()
 }
 
 /// What is wrong with a token.

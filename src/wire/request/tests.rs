@@ -251,6 +251,22 @@ fn a_payment_method_names_its_type() {
 }
 
 #[test]
+fn the_page_of_a_platform_is_a_payment_method_everywhere() {
+    let redirect = json!({"type": "redirect", "processor": "paypal"});
+    for cards in [CardsAllowed::Yes, CardsAllowed::No] {
+        let read = parse_payment(&with_method(redirect.clone()), &rules(cards));
+        let Some(PaymentMethod::Other(method)) = read.expect("a good request").method else {
+            panic!("not another method");
+        };
+        let summary = method.summary();
+        assert_eq!(
+            (summary.name.as_str(), summary.processor()),
+            ("redirect", Some("paypal"))
+        );
+    }
+}
+
+#[test]
 fn faults_of_a_payment_method_have_its_path() {
     let bad_card = json!({
         "type": "card", "cardNumber": "4242x", "cardCode": 12345, "expirationDate": "2030-13", "holder": "x",
@@ -284,6 +300,21 @@ fn faults_of_a_payment_method_have_its_path() {
             "payment_method.card_token",
             "invalid_card_token",
         ),
+        (
+            json!({"type": "redirect"}),
+            "payment_method.processor",
+            "missing",
+        ),
+        (
+            json!({"type": "redirect", "processor": "Pay Pal"}),
+            "payment_method.processor",
+            "invalid_processor",
+        ),
+        (
+            json!({"type": "redirect", "processor": "paypal", "token": "tok_1"}),
+            "payment_method.token",
+            "unknown_field",
+        ),
     ] {
         for body in [
             with_method(method.clone()),
@@ -302,7 +333,10 @@ fn faults_of_a_payment_method_have_its_path() {
         found[0].message.clone()
     };
     assert!(hint("cards").ends_with("did you mean card?"));
-    assert!(hint("paypal").ends_with("is not a known payment method: send card, wallet or token."));
+    assert!(
+        hint("paypal")
+            .ends_with("is not a known payment method: send card, wallet, token or redirect.")
+    );
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub fn order_payment() -> Value {
             },
             "payment_method": {
                 "description": "The payment method to pay with.",
-                "anyOf": [token_method(), wallet_method(), platform_method(), {"type": "null"}],
+                "anyOf": [token_method(), wallet_method(), platform_method(), redirect_method(), {"type": "null"}],
             },
             "card_token": card_token(json!(["string", "null"])),
             "capture_method": {
@@ -79,6 +79,7 @@ pub fn given_method() -> Value {
             {"$ref": "#/components/schemas/TokenMethod"},
             {"$ref": "#/components/schemas/WalletMethod"},
             {"$ref": "#/components/schemas/PlatformMethod"},
+            {"$ref": "#/components/schemas/RedirectMethod"},
         ],
     })
 }
@@ -101,11 +102,33 @@ pub fn platform_method() -> Value {
         "description": "Pay with what a payment platform keeps, by its token: the platform has to be listed in PROCESSORS_FILE.",
         "properties": {
             "type": {"const": "token"},
-            "processor": {"type": "string", "description": "The name of the platform: `stripe`.", "pattern": "^[a-z][a-z0-9_-]{0,31}$"},
+            "processor": processor("stripe"),
             "token": {"type": "string", "description": "The platform's token: `pm_card_visa`.", "pattern": "^[!-~]{1,255}$", "not": {"pattern": "^[0-9]+$"}},
         },
         "required": ["type", "processor", "token"],
         "additionalProperties": false,
+    })
+}
+
+/// A `payment_method` that is the own page of a payment platform.
+pub fn redirect_method() -> Value {
+    json!({
+        "type": "object",
+        "description": "Pay on the own page of a payment platform, see `next_action` of the answer: the platform has to be listed in PROCESSORS_FILE.",
+        "properties": {
+            "type": {"const": "redirect"},
+            "processor": processor("paypal"),
+        },
+        "required": ["type", "processor"],
+        "additionalProperties": false,
+    })
+}
+
+fn processor(example: &str) -> Value {
+    json!({
+        "type": "string",
+        "description": format!("The name of the platform: `{example}`."),
+        "pattern": "^[a-z][a-z0-9_-]{0,31}$",
     })
 }
 

@@ -46,6 +46,7 @@ fn validator(mut schema: Value) -> Validator {
         "Card": card(), "PresentedCard": presented_card(), "PresentedToken": presented_token(), "PresentedMethod": presented_method(),
         "GivenMethod": given_method(), "CardMethod": card_method(), "TokenMethod": token_method(),
         "WalletMethod": wallet_method(), "PlatformMethod": platform_method(),
+        "RedirectMethod": redirect_method(),
     }});
     jsonschema::draft202012::new(&schema).expect("a schema")
 }

@@ -121,7 +121,10 @@ async fn an_added_method_is_validated_with_the_others() {
             .await;
         assert!(field(&misspelt.body, "error").ends_with("did you mean voucher?"));
         let unheard_of = api.post("/payments", order(json!({"type": "iou"}))).await;
-        assert!(field(&unheard_of.body, "error").ends_with("send card, wallet, token or voucher."));
+        assert!(
+            field(&unheard_of.body, "error")
+                .ends_with("send card, wallet, token, redirect or voucher.")
+        );
         // Its code must not be written to a broker's disk.
         let fault = refused_by_message(&app, order(voucher())).await;
         assert_eq!(

@@ -61,6 +61,7 @@ async fn accepted_by_one_that_died(app: &TestApp, check: Duration) -> i64 {
         test_tokens: Some(TestTokens {
             now: OffsetDateTime::now_utc,
         }),
+        has_public_url: false,
         reaches_shoppers: true,
         processors: Processors::new(Arc::new(SimulatedIssuer::new(options, None))),
         clients: Clients::single(),

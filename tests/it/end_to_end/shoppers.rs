@@ -519,12 +519,19 @@ async fn without_an_address_for_shoppers_nothing_is_accepted_that_needs_one() {
     let client = STORE;
     let setup = setup()
         .with("LISTEN_ADDR", "0.0.0.0:0")
-        .with_client_setting(client, "payment_methods", json!(["card", "wallet"]));
+        .with_client_setting(
+            client,
+            "payment_methods",
+            json!(["card", "wallet", "redirect"]),
+        );
     on_both(setup, |app| async move {
         let api = &app.api.with_key(STORE.1);
-        let refused = api.post("/payments", body(wallet())).await.is(422);
-        let expected = [("payment_method.type", "method_not_available")];
-        assert_eq!(refused.faults(), expected);
+        let redirect = json!({"payment_method": {"type": "redirect", "processor": "paypal"}});
+        for method in [wallet(), redirect] {
+            let refused = api.post("/payments", body(method)).await.is(422);
+            let expected = [("payment_method.type", "method_not_available")];
+            assert_eq!(refused.faults(), expected);
+        }
         let id = api
             .post("/payments", body(card("tok_3ds")))
             .await

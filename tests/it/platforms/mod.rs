@@ -343,6 +343,14 @@ async fn what_stripe_cannot_take_is_refused_before_it_is_accepted() {
                     "payment_method.token",
                     "invalid_token",
                 ),
+                (
+                    with(
+                        "payment_method",
+                        json!({"type": "redirect", "processor": "stripe"}),
+                    ),
+                    "payment_method.processor",
+                    "processor_not_available",
+                ),
             ] {
                 let api = app.api.beyond_the_description();
                 let refused = api.post("/payments", order).await.is(422);
