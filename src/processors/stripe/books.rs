@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::Stripe;
 use super::amount;
 use super::api::{NoObject, NoPage};
+use super::session::is_session;
 use crate::domain::{Currency, OperationId, PaymentId};
 use crate::processors::AttemptKey;
 use crate::processors::books::{
@@ -33,12 +34,20 @@ impl Books for Stripe {
     }
 
     async fn charge(&self, reference: &str) -> Result<Option<TheirCharge>, NoBooks> {
-        let expand = [("expand[]", "latest_charge")];
-        let path = format!("payment_intents/{reference}");
-        match self.api.page(&path, &expand).await {
-            Ok(intent) => charge(&intent).map(Some).map_err(NoBooks::Unreadable),
-            Err(NoPage::NoObject(NoObject::Refused(error))) if is_missing(&error) => Ok(None),
-            Err(other) => Err(other.into()),
+        if !is_session(reference) {
+            return self.charge_of_intent(reference).await;
+        }
+        let path = format!("checkout/sessions/{reference}");
+        let session = match self.api.page(&path, &[]).await {
+            Ok(session) => session,
+            Err(NoPage::NoObject(NoObject::Refused(error))) if is_missing(&error) => {
+                return Ok(None);
+            }
+            Err(other) => return Err(other.into()),
+        };
+        match session["payment_intent"].as_str() {
+            Some(intent) => self.charge_of_intent(intent).await,
+            None => Ok(None),
         }
     }
 
@@ -59,6 +68,18 @@ impl Books for Stripe {
             if after.is_none() {
                 return Ok(all);
             }
+        }
+    }
+}
+
+impl Stripe {
+    async fn charge_of_intent(&self, id: &str) -> Result<Option<TheirCharge>, NoBooks> {
+        let expand = [("expand[]", "latest_charge")];
+        let path = format!("payment_intents/{id}");
+        match self.api.page(&path, &expand).await {
+            Ok(intent) => charge(&intent).map(Some).map_err(NoBooks::Unreadable),
+            Err(NoPage::NoObject(NoObject::Refused(error))) if is_missing(&error) => Ok(None),
+            Err(other) => Err(other.into()),
         }
     }
 }

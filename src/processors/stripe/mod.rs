@@ -4,7 +4,9 @@
 //! attempt over asks about its intent instead of repeating what may have been executed. An attempt is closed by canceling
 //! its intent, or, before there is one, by closing its key, so that nobody confirms an intent that is created later.
 //!
-//! Creating intents and refunds needs an idempotency key. Confirming, capturing and canceling do not: an intent's state allows
+//! Where the shopper pays on Stripe's own page, an attempt is a Checkout Session, and its intent comes later: see `session`.
+//!
+//! Creating intents, sessions and refunds needs an idempotency key. Confirming, capturing and canceling do not: an intent's state allows
 //! each once. Under a key, Stripe would repeat a 500 for a day, whatever became of the request.
 
 mod amount;
@@ -12,6 +14,7 @@ mod api;
 mod books;
 mod intent;
 mod operations;
+mod session;
 
 use std::time::Duration;
 
@@ -25,7 +28,7 @@ use super::references::{Known, References};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, CloseAnswer, DeclineCode, Money,
-    OperationAnswer, ReversalAnswer, TOKEN, Timestamp,
+    OperationAnswer, REDIRECT, ReversalAnswer, TOKEN, Timestamp,
 };
 use crate::store::{Store, StoreError};
 use api::{Api, NoObject};
@@ -207,6 +210,7 @@ impl Stripe {
     /// The intent of an attempt that is to be closed; none if there is none and never will be.
     async fn intent_to_close(&self, key: AttemptKey) -> Result<Option<Intent>, Unclear> {
         match self.references.close(&key.to_string()).await? {
+            Known::As(id) if session::is_session(&id) => self.closed_session(&id).await,
             Known::As(id) => self.read(&id).await.map(Some),
             Known::Closed | Known::Nothing => Ok(None),
         }
@@ -247,6 +251,9 @@ impl Stripe {
 
     async fn ask_about(&self, key: AttemptKey) -> Result<ActionAnswer, Unclear> {
         let id = match self.references.known(&key.to_string()).await? {
+            Known::As(id) if session::is_session(&id) => {
+                return self.ask_about_session(key, &id).await;
+            }
             Known::As(id) => id,
             Known::Closed | Known::Nothing => return Err(Unclear::Unknown),
         };
@@ -340,13 +347,21 @@ impl From<NoObject> for Unclear {
 #[async_trait]
 impl Processor for Stripe {
     fn check(&self, method: &str, amount: Money) -> Result<(), Unsupported> {
-        Unsupported::unless_taken(method, &[TOKEN])?;
+        Unsupported::unless_taken(method, &[TOKEN, REDIRECT])?;
         amount::counted(amount).map(|_| ())
     }
 
     async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {
-        let token = match authorization.method.open() {
-            Ok(OpenedMethod::Other { name, secret }) if name == TOKEN => secret,
+        let authorized = match authorization.method.open() {
+            Ok(OpenedMethod::Other { name, secret }) if name == TOKEN => {
+                match std::str::from_utf8(&secret) {
+                    Ok(token) => self.authorize_token(authorization, token).await,
+                    Err(_) => return super::MethodUnreadable.into(),
+                }
+            }
+            Ok(OpenedMethod::Other { name, .. }) if name == REDIRECT => {
+                self.authorize_on_page(authorization).await
+            }
             Ok(_) => {
                 return Answer::Declined {
                     code: DeclineCode::METHOD_NOT_SUPPORTED,
@@ -354,10 +369,7 @@ impl Processor for Stripe {
             }
             Err(unreadable) => return unreadable.into(),
         };
-        let Ok(token) = std::str::from_utf8(&token) else {
-            return super::MethodUnreadable.into();
-        };
-        match self.authorize_token(authorization, token).await {
+        match authorized {
             Ok(answer) => answer,
             Err(Unclear::NotExecuted(reason)) => Answer::NotCharged { reason },
             Err(Unclear::Unknown) => Answer::Unknown,

@@ -198,7 +198,7 @@ impl Stripe {
             .known(&call.authorization.to_string())
             .await?
         {
-            Known::As(id) => Ok(id),
+            Known::As(id) => self.intent_behind(call.authorization, id).await,
             Known::Closed | Known::Nothing => {
                 tracing::error!(
                     payment.id = call.authorization.payment.0,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::reconcile::reconciled;
 use super::stand_in::StandIn;
-use super::{on_each, order, processor, refund};
+use super::{on_each, order, processor, refund, sessions};
 use crate::app::{Api, field};
 
 /// `PLATFORM_PAYMENTS`: how many.
@@ -27,7 +27,7 @@ fn seed() -> u64 {
     )
 }
 
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 10] = [
     ("pm_card_visa", "automatic"),
     ("pm_card_visa", "refunded"),
     ("pm_card_visa", "captured"),
@@ -35,7 +35,13 @@ const KINDS: [(&str, &str); 7] = [
     ("pm_card_chargeDeclinedInsufficientFunds", "automatic"),
     ("pm_card_authenticationRequired", "approved"),
     ("pm_card_authenticationRequired", "refused"),
+    (PAGE, "paid"),
+    (PAGE, "left"),
+    (PAGE, "hurried"),
 ];
+
+/// Not a token: the shopper pays on Stripe's page.
+const PAGE: &str = "page";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_books_and_theirs_agree_whatever_fails() {
@@ -70,7 +76,10 @@ async fn our_books_and_theirs_agree_whatever_fails() {
 
 /// One payment, from its creation to what its kind does with it; each step only if the one before it went well.
 async fn life(api: &Api, stripe: &StandIn, token: &str, kind: &str) -> i64 {
-    let mut order = order(token);
+    let mut order = match token {
+        PAGE => sessions::order(),
+        token => order(token),
+    };
     if matches!(kind, "captured" | "voided") {
         order["capture_method"] = json!("manual");
     }
@@ -87,6 +96,14 @@ async fn life(api: &Api, stripe: &StandIn, token: &str, kind: &str) -> i64 {
             api.post(&capture, json!({"amount": 12.5})).await.is(202);
         }
         ("voided", "requires_capture") => {
+            let cancel = format!("/payments/{id}/cancel");
+            api.post(&cancel, json!({})).await.is(202);
+        }
+        ("paid", "requires_action") => stripe.pay_on_page(id, "pm_card_visa"),
+        ("left" | "hurried", "requires_action") => {
+            if kind == "hurried" {
+                stripe.pay_in_a_hurry(id);
+            }
             let cancel = format!("/payments/{id}/cancel");
             api.post(&cancel, json!({})).await.is(202);
         }

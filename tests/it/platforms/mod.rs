@@ -4,6 +4,7 @@ mod agree;
 mod described;
 mod needs_person;
 mod reconcile;
+mod sessions;
 mod stand_in;
 
 use std::net::SocketAddr;
@@ -346,7 +347,7 @@ async fn what_stripe_cannot_take_is_refused_before_it_is_accepted() {
                 (
                     with(
                         "payment_method",
-                        json!({"type": "redirect", "processor": "stripe"}),
+                        json!({"type": "redirect", "processor": "adyen"}),
                     ),
                     "payment_method.processor",
                     "processor_not_available",

@@ -43,6 +43,9 @@ pub struct StandIn {
 #[derive(Default)]
 struct Account {
     intents: BTreeMap<String, Value>,
+    sessions: BTreeMap<String, Value>,
+    /// The shoppers of these sessions pay just before the sessions are expired.
+    hurried: Vec<String>,
     /// What the shopper decides of an intent leads to.
     refunds: Vec<Value>,
     /// The answers stored under idempotency keys, with the request's body.
@@ -199,6 +202,38 @@ impl StandIn {
         self.account().intents.insert(id.to_owned(), intent);
     }
 
+    /// The sessions of a payment, in the order of their creation.
+    pub fn sessions(&self, payment: i64) -> Vec<Value> {
+        let payment = payment.to_string();
+        let account = self.account();
+        let sessions = account.sessions.values();
+        let of_payment = sessions.filter(|it| it["metadata"]["payment_id"] == payment);
+        of_payment.cloned().collect()
+    }
+
+    /// The shopper of a payment's last session pays with this card, or tries to.
+    pub fn pay_on_page(&self, payment: i64, card: &str) {
+        let session = self.last_session(payment);
+        self.account().pay_on_page(&session, card);
+    }
+
+    /// The shopper of a payment's last session pays just before the session is expired.
+    pub fn pay_in_a_hurry(&self, payment: i64) {
+        let session = self.last_session(payment);
+        self.account().hurried.push(session);
+    }
+
+    fn last_session(&self, payment: i64) -> String {
+        let sessions = self.sessions(payment);
+        sessions.last().unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Somebody changes a payment's last session.
+    pub fn change_session(&self, payment: i64, change: impl FnOnce(&mut Value)) {
+        let id = self.last_session(payment);
+        change(self.account().sessions.get_mut(&id).unwrap());
+    }
+
     /// Refunds that are pending succeed or fail.
     pub fn decide_refunds(&self, status: &str) {
         let mut account = self.account();
@@ -316,6 +351,7 @@ impl Account {
         }
         if fault == Some(Fault::OtherAmount) {
             reply.1["amount"] = json!(1);
+            reply.1["amount_total"] = json!(1);
         }
         reply
     }
@@ -347,6 +383,12 @@ impl Account {
                 self.with(id, |intent| capture(intent, &form))
             }
             ("POST", ["payment_intents", id, "cancel"]) => self.with(id, cancel),
+            ("POST", ["checkout", "sessions"]) => self.open_page(&form),
+            ("GET", ["checkout", "sessions", id]) => {
+                let found = self.sessions.get(*id);
+                found.map_or_else(missing, |session| (200, session.clone()))
+            }
+            ("POST", ["checkout", "sessions", id, "expire"]) => self.expire(id),
             ("POST", ["refunds"]) => self.refund(&form),
             ("GET", ["refunds"]) => {
                 let query = fields(uri);
@@ -404,6 +446,89 @@ impl Account {
         });
         self.intents.insert(id, intent.clone());
         (200, intent)
+    }
+
+    fn open_page(&mut self, form: &HashMap<String, String>) -> Reply {
+        self.created += 1;
+        let id = format!("cs_test_{:06}", self.created);
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let lasts = form["expires_at"].parse::<i64>().unwrap() - now;
+        assert!(
+            (30 * 60..24 * 60 * 60).contains(&lasts),
+            "refused by Stripe: {lasts} s"
+        );
+        let amount: i64 = form["line_items[0][price_data][unit_amount]"]
+            .parse()
+            .unwrap();
+        if amount < 50 {
+            return refused(400, "invalid_request_error", "amount_too_small");
+        }
+        let own = |name: &str| form[&format!("metadata[{name}]")].clone();
+        let of_intent =
+            |name: &str| form[&format!("payment_intent_data[metadata][{name}]")].clone();
+        let session = json!({
+            "id": id, "object": "checkout.session", "status": "open", "amount_total": amount,
+            "currency": form["line_items[0][price_data][currency]"], "payment_intent": null,
+            "url": format!("https://checkout.stripe.example/c/pay/{id}"),
+            "success_url": form["success_url"], "cancel_url": form["cancel_url"],
+            "capture_method": form["payment_intent_data[capture_method]"],
+            "metadata": {"payment_id": own("payment_id"), "installation": own("installation")},
+            "metadata_of_intent": {
+                "payment_id": of_intent("payment_id"), "attempt": of_intent("attempt"),
+                "installation": of_intent("installation"),
+            },
+        });
+        self.sessions.insert(id, session.clone());
+        (200, session)
+    }
+
+    /// The first try makes the intent. A card that is declined can be replaced on the page.
+    fn pay_on_page(&mut self, id: &str, card: &str) {
+        let session = self.sessions.get_mut(id).unwrap();
+        if session["status"] != "open" {
+            return;
+        }
+        if session["payment_intent"].is_null() {
+            let intent = json!({
+                "id": id.replace("cs_test_", "pi_"), "object": "payment_intent", "status": "requires_confirmation",
+                "created": OffsetDateTime::now_utc().unix_timestamp(),
+                "amount": session["amount_total"], "amount_received": 0, "amount_capturable": 0, "refunded": 0,
+                "currency": session["currency"], "capture_method": session["capture_method"],
+                "latest_charge": null, "next_action": null, "last_payment_error": null, "payment_method": card,
+                "metadata": session["metadata_of_intent"],
+            });
+            session["payment_intent"] = intent["id"].clone();
+            let id = intent["id"].as_str().unwrap().to_owned();
+            self.intents.insert(id, intent);
+        }
+        let intent = session["payment_intent"].as_str().unwrap();
+        let intent = self.intents.get_mut(intent).unwrap();
+        intent["status"] = json!("requires_confirmation");
+        intent["payment_method"] = json!(card);
+        if confirm(intent, &HashMap::new()).0 == 200 {
+            session["status"] = json!("complete");
+            session["url"] = Value::Null;
+        }
+    }
+
+    fn expire(&mut self, id: &str) -> Reply {
+        if let Some(place) = self.hurried.iter().position(|it| it == id) {
+            self.hurried.remove(place);
+            self.pay_on_page(id, "pm_card_visa");
+        }
+        let Some(session) = self.sessions.get_mut(id) else {
+            return missing();
+        };
+        if session["status"] != "open" {
+            return refused(400, "invalid_request_error", "checkout_session_not_open");
+        }
+        session["status"] = json!("expired");
+        session["url"] = Value::Null;
+        let session = session.clone();
+        if let Some(intent) = session["payment_intent"].as_str() {
+            cancel(self.intents.get_mut(intent).unwrap());
+        }
+        (200, session)
     }
 
     fn refund(&mut self, form: &HashMap<String, String>) -> Reply {
