@@ -61,6 +61,7 @@ pub(super) async fn run(config: &Config, options: ReconcileArgs) -> ExitCode {
     };
     let code = match requests::processors(config, &database) {
         Ok(processors) => match processors.platform(&options.processor) {
+            Some(platform) if platform.books().is_none() => without_books(&options.processor),
             Some(platform) => compare(&database, platform.as_ref(), &options).await,
             None => no_such(&options.processor, &processors),
         },
@@ -73,6 +74,13 @@ pub(super) async fn run(config: &Config, options: ReconcileArgs) -> ExitCode {
 fn unavailable(error: &dyn std::error::Error) -> ExitCode {
     let _ = output::failed(error);
     ExitCode::from(EX_UNAVAILABLE)
+}
+
+fn without_books(name: &str) -> ExitCode {
+    crate::errln!(
+        "payment-service: `{name}` has no record that this service can read: compare its reports by hand"
+    );
+    ExitCode::from(EX_USAGE)
 }
 
 fn no_such(name: &str, processors: &Processors) -> ExitCode {
