@@ -10,7 +10,8 @@ use crate::domain::{Currency, OperationId, Timestamp};
 /// A platform whose charges can be listed. Its caller adds the time-out, and waits when there were too many calls.
 #[async_trait]
 pub trait Books: Send + Sync {
-    /// A page of the charges of this installation that were made in this time.
+    /// A page of the charges of this installation that were made in this time. A platform that cannot list them returns an
+    /// empty page: then each of our payments is asked about by its reference, and what is only there is not found.
     async fn charges(&self, wanted: &Wanted) -> Result<Page, NoBooks>;
 
     /// One charge by the reference that is stored for its attempt; none if the platform does not have it.

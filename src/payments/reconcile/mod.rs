@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::domain::{
     EventKind, MethodSummary, OperationKind, OperationStatus, PaymentId, PaymentStatus, Timestamp,
 };
-use crate::processors::books::{TheirCharge, TheirRefund, Wanted};
+use crate::processors::books::{Page, TheirCharge, TheirRefund, Wanted};
 use crate::processors::references::{Known, References};
 use crate::processors::{AttemptKey, Processor};
 use crate::store::rows::{StoredOperation, StoredPayment};
@@ -22,11 +22,8 @@ pub use compare::{Difference, Kind};
 use compare::{Standing, Verdict};
 use patient::Patient;
 
-/// How many of our payments are compared at once.
-const PART: usize = 1000;
-
-/// How many rows are read at once.
-const ROWS: u32 = 1000;
+/// How many of our payments are compared at once, and how many rows are read at once.
+const PART: u32 = 1000;
 
 /// The most refunds of one payment that are compared.
 const REFUNDS: u32 = 10_000;
@@ -68,6 +65,8 @@ pub struct Reconciliation<'a, R> {
     references: References,
     /// What changed less long ago is still under way: the two records are not read at the same moment.
     settle: Duration,
+    /// How many of our payments are compared at once.
+    part: u32,
     /// Gets every difference as soon as it is found.
     report: R,
     /// What was compared so far.
@@ -104,10 +103,18 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             processor,
             references: References::new(database.clone(), name),
             settle,
+            part: PART,
             report,
             counts: Counts::default(),
             reached: since,
         }
+    }
+
+    /// The same, with so many of our payments at once.
+    #[must_use]
+    pub fn in_parts_of(mut self, payments: u32) -> Self {
+        self.part = payments.max(1);
+        self
     }
 
     /// Compares everything.
@@ -137,8 +144,11 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             next: Some(from),
             until: self.reached,
         };
-        while let Some(from) = part.next.filter(|_| part.payments.len() < PART) {
-            let found = self.database.payments_in_order(from, ROWS).await?;
+        while let Some(from) = part
+            .next
+            .filter(|_| part.payments.len() < self.part as usize)
+        {
+            let found = self.database.payments_in_order(from, self.part).await?;
             self.counts.left_out += found.left_out;
             part.next = found.next;
             for row in found.payments {
@@ -172,34 +182,29 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
         loop {
             let page = books.charges(&wanted).await?;
             self.counts.others += page.others;
+            let rows = self.rows_of(&page).await?;
             for charge in page.unreadable {
-                let payment = charge.key.map(|key| key.payment);
-                payment.and_then(|payment| part.payments.remove(&payment));
-                self.tell(Difference::unreadable(
-                    payment,
-                    charge.reference,
-                    &charge.why,
-                ));
+                let (key, payment) = (charge.key, charge.key.map(|key| key.payment));
+                let row = key.and_then(|key| Some((rows.get(&key.payment)?.as_ref()?, key)));
+                if row.is_none_or(|(row, key)| self.is_its_turn((row, key), first, part)) {
+                    self.tell(Difference::unreadable(
+                        payment,
+                        charge.reference,
+                        &charge.why,
+                    ));
+                }
             }
-            let mut rows = self.rows_of(&page.charges).await?;
             for theirs in page.charges {
                 let Some(key) = theirs.key else {
                     self.tell(Difference::without_key(&theirs));
                     continue;
                 };
-                let Some(found) = rows.get_mut(&key.payment) else {
-                    self.compare(books, (None, key), Some(theirs)).await?;
-                    continue;
-                };
-                let Some(row) = found.as_ref() else {
-                    continue;
-                };
-                // Compared once: with the part that it belongs to.
-                let is_walked = row.payment.id >= first
-                    && self.is_at_platform(row)
-                    && key.attempt == row.payment.attempt;
-                if !is_walked || part.payments.remove(&key.payment).is_some() {
-                    self.compare(books, (Some(row), key), Some(theirs)).await?;
+                match rows.get(&key.payment) {
+                    None => self.compare(books, (None, key), Some(theirs)).await?,
+                    Some(Some(row)) if self.is_its_turn((row, key), first, part) => {
+                        self.compare(books, (Some(row), key), Some(theirs)).await?;
+                    }
+                    Some(_) => {}
                 }
             }
             wanted.after = page.next;
@@ -209,12 +214,28 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
         }
     }
 
+    /// Whether a listed charge is compared now. Each is compared once: with the part that its payment belongs to, unless it
+    /// is about an attempt that no part has.
+    fn is_its_turn(
+        &self,
+        (row, key): (&StoredPayment, AttemptKey),
+        first: PaymentId,
+        part: &mut Part,
+    ) -> bool {
+        let is_walked = row.payment.id >= first
+            && self.is_at_platform(row)
+            && key.attempt == row.payment.attempt;
+        !is_walked || part.payments.remove(&key.payment).is_some()
+    }
+
     /// Our payments that charges belong to; none for one that cannot be read.
     async fn rows_of(
         &self,
-        charges: &[TheirCharge],
+        page: &Page,
     ) -> Result<HashMap<PaymentId, Option<StoredPayment>>, StoreError> {
-        let ids = charges.iter().filter_map(|it| Some(it.key?.payment));
+        let charges = page.charges.iter().filter_map(|it| it.key);
+        let unreadable = page.unreadable.iter().filter_map(|it| it.key);
+        let ids = charges.chain(unreadable).map(|key| key.payment);
         let ids: Vec<PaymentId> = ids.collect();
         let (rows, left_out) = self.database.payments_or_left_out(&ids).await?;
         let rows = rows.into_iter().map(|row| (row.payment.id, Some(row)));
