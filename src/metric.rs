@@ -116,11 +116,13 @@ catalogue! {
         "Tries whose answer was recorded, by the status of the payment after it; processing means another try.";
     OPERATION_TRIES: Counter, Worker, "payment_service_operation_tries_total", ["kind", "status"],
         "Tries of captures, voids and refunds whose answer was recorded, by the status of the operation after it.";
-    PROCESSOR_CALLS: Counter, Worker, "payment_service_processor_calls_total", ["operation", "result"],
+    PROCESSOR_CALLS: Counter, Worker, "payment_service_processor_calls_total", ["processor", "operation", "result"],
         "Calls to a processor.";
     PROCESSOR_CALL_SECONDS: Histogram(CALL_SECONDS), Worker, "payment_service_processor_call_duration_seconds",
-        ["operation"],
+        ["processor", "operation"],
         "Time until a processor answered, or until the time limit.";
+    PROCESSOR_UP: Gauge, Worker, "payment_service_processor_up", ["processor"],
+        "1 if a platform of PROCESSORS_FILE can be called, 0 while it does not answer or refuses the account's key.";
     TRIES_LEFT_GROUP: Counter, Worker, "payment_service_tries_left_group_total", [],
         "Slow tries that got an outbox row, so that the message of their group could be acknowledged.";
     TRIES_POSTPONED: Counter, Worker, "payment_service_tries_postponed_total", ["client"],

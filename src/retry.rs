@@ -41,6 +41,15 @@ impl Default for RetrySchedule {
     }
 }
 
+impl RetrySchedule {
+    /// How long work waits for a server that is not called for this long: a little longer, each for another time, so that not
+    /// all of it comes back together.
+    pub fn delay_of_pause(&self, left: Duration) -> Duration {
+        let extra = self.backoff.initial.mul_f64(rand::random_range(0.1..1.0));
+        left + extra
+    }
+}
+
 impl Backoff {
     /// Intervals that double; each delay is 0.5 to 1.5 times its interval.
     pub const fn doubling(initial: Duration, max_interval: Duration) -> Self {

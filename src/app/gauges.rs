@@ -9,6 +9,7 @@ use super::serve::StoreState;
 use crate::broker::ConnectionState;
 use crate::http::health::{Health, Readiness};
 use crate::metric;
+use crate::processors::named::Processors;
 use crate::store::Store;
 
 /// How often they are updated.
@@ -20,6 +21,8 @@ pub(super) struct Gauges {
     pub store: StoreState,
     pub broker: watch::Receiver<ConnectionState>,
     pub database: Store,
+    /// Of a worker.
+    pub processors: Option<Processors>,
 }
 
 impl Gauges {
@@ -41,6 +44,10 @@ impl Gauges {
         flag(metric::DATABASE_UP, self.store.borrow().is_ok());
         let is_up = matches!(*self.broker.borrow(), ConnectionState::Up);
         flag(metric::BROKER_UP, is_up);
+        for (name, fault) in self.processors.iter().flat_map(Processors::faults) {
+            let is_up = f64::from(u8::from(fault.is_none()));
+            metrics::gauge!(metric::PROCESSOR_UP, "processor" => name).set(is_up);
+        }
         for pool in self.database.connections() {
             let connections = |state, number: usize| {
                 metrics::gauge!(

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::AppError;
 use crate::config::{Config, IssuerSettings};
 use crate::processors::Processor;
-use crate::processors::named::Processors;
+use crate::processors::named::{Listed, Processors};
 use crate::processors::simulated::shopper::TURNS;
 use crate::processors::simulated::{Latency, Ledger, Options, Shoppers, SimulatedIssuer};
 use crate::processors::stripe::Stripe;
@@ -72,10 +72,13 @@ pub(super) fn platforms(
     database: &Store,
     cards: Arc<dyn Processor>,
 ) -> Result<Processors, AppError> {
-    let mut processors = Processors::new(cards);
+    let mut listed = Listed::default();
     for account in &config.platforms {
         let stripe = Stripe::new(account, database.clone()).map_err(AppError::Tls)?;
-        processors = processors.with(&account.name, Arc::new(stripe));
+        let name = account.name.clone();
+        listed.processors.insert(name, Arc::new(stripe));
     }
+    let processors = Processors::new(cards);
+    processors.list(listed);
     Ok(processors)
 }

@@ -273,6 +273,7 @@ impl App {
             store: store_state,
             broker: parts.broker.connection(),
             database: parts.database.clone(),
+            processors: (config.role != Role::Api).then(|| parts.processors.clone()),
         };
         gauges.update();
         tasks.keep("gauges", gauges.run(to_the_end.clone()));

@@ -3,9 +3,9 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::circuit::Calls;
 use super::failure::Failure;
 use crate::broker::{Delivery, Exchange, Properties, Publication, Queue};
+use crate::circuit::Calls;
 use crate::domain::rfc3339;
 use crate::domain::{ClientName, PaymentId, Timestamp};
 use crate::wire::result::{CLIENT_HEADER, PAYMENT_ID_HEADER};

@@ -7,7 +7,7 @@
 
 pub mod authorities;
 pub mod bindings;
-mod circuit;
+
 mod clock;
 pub mod event;
 pub mod failure;

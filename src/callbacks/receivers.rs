@@ -9,9 +9,9 @@ use axum::http::Uri;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::circuit::{Calls, Change, Circuit, Verdict};
 use super::failure::Evidence;
 use super::settings::CallbackSettings;
+use crate::circuit::{Calls, Change, Circuit, Verdict};
 use crate::clients::callback::Callback;
 use crate::domain::ClientName;
 

@@ -65,10 +65,13 @@ pub enum InvalidMethod {
 }
 
 impl MethodSummary {
+    /// The `type` of a card.
+    pub const CARD: &'static str = "card";
+
     /// Its `type`.
     pub fn name(&self) -> &str {
         match self {
-            Self::Card(_) => "card",
+            Self::Card(_) => Self::CARD,
             Self::Other(other) => &other.name,
         }
     }
@@ -81,12 +84,26 @@ impl MethodSummary {
         }
     }
 
-    /// The platform that keeps it, if one does.
+    /// Its processor, if that is not the simulated issuer.
     pub fn processor(&self) -> Option<&str> {
         match self {
-            Self::Card(_) => None,
+            Self::Card(card) => card.processor.as_deref(),
             Self::Other(other) => other.processor(),
         }
+    }
+
+    /// The same at another processor; none for the simulated issuer.
+    #[must_use]
+    pub fn at(mut self, processor: Option<String>) -> Self {
+        match &mut self {
+            Self::Card(card) => card.processor = processor,
+            Self::Other(other) => {
+                other.shown.remove(PROCESSOR);
+                let shown = processor.map(|name| (PROCESSOR.to_owned(), name));
+                other.shown.extend(shown);
+            }
+        }
+        self
     }
 
     /// Whether it can be shown: a damaged row must not show more of a card than four digits.
@@ -128,7 +145,7 @@ impl OtherMethod {
         let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
             && name.bytes().all(allowed)
             && name.len() <= Self::LONGEST_NAME;
-        if !is_name || name == "card" {
+        if !is_name || name == MethodSummary::CARD {
             return Err(InvalidMethod::Name);
         }
         if secret.is_empty() || secret.len() > Self::LONGEST_SECRET {

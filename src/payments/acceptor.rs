@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::AcceptError;
 use super::backlog::Backlog;
 use super::commands::Commands;
-use super::presented_card::{Clear, PresentedCard};
+use super::presented_card::{Chosen, Clear, PresentedCard};
 use crate::clients::Clients;
 use crate::domain::{ClientName, Currency, MethodSummary, PaymentId};
 use crate::processors::named::Processors;
@@ -84,12 +84,12 @@ impl Acceptor {
 
     pub(super) fn seal_card(
         &self,
-        method: &Clear,
+        chosen: &Chosen,
         payment: PaymentId,
         attempt: u32,
     ) -> Result<PresentedCard, AcceptError> {
         let owner = Owner::Payment(payment, attempt);
-        let (sealed, summary) = match method {
+        let (sealed, summary): (_, MethodSummary) = match &chosen.method {
             Clear::Card(card) => (self.seal.seal(card, owner), card.summary().into()),
             Clear::Other(other) => (
                 self.seal.seal_other(other, owner),
@@ -97,6 +97,10 @@ impl Acceptor {
             ),
         };
         let sealed = sealed.map_err(|error| AcceptError::Seal(error.to_string()))?;
+        let summary = match &chosen.processor {
+            Some(processor) => summary.at(Some(processor.clone())),
+            None => summary,
+        };
         Ok(PresentedCard { summary, sealed })
     }
 }

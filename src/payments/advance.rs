@@ -173,7 +173,7 @@ impl Moving<'_> {
             Ok(moved) => moved,
         };
         let of_the_card = match &moved {
-            Next::Attempt(progress) => Some(progress.attempt),
+            Next::Attempt(progress) | Next::FellBack { progress, .. } => Some(progress.attempt),
             Next::Closing(progress) => Some(progress.attempt + 1),
             _ => None,
         };

@@ -142,6 +142,17 @@ fn change(row: &mut StoredPayment, item: &Advance, moved: Next) -> Change {
                 delay: None,
             }
         }
+        Next::FellBack { progress, reason } => {
+            place(row, progress);
+            let card = item.card.as_ref().map(|(card, _)| card);
+            row.payment.method = card.map(|card| card.summary.clone());
+            row.sealed_card = card.map(|card| card.sealed.clone());
+            Change {
+                kind: EventKind::AttemptStarted,
+                reason: Some(reason),
+                delay: None,
+            }
+        }
         Next::TryAgain { progress, reason } => {
             place(row, progress);
             let kind = match (phase, row.phase) {
@@ -273,6 +284,7 @@ pub(super) fn apply_operation(
     | Next::StillAuthorized(progress)
     | Next::Canceled(progress)
     | Next::Attempt(progress)
+    | Next::FellBack { progress, .. }
     | Next::ActionRequired { progress, .. }
     | Next::AskAgain(progress)
     | Next::Closing(progress)

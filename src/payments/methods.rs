@@ -4,10 +4,14 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::acceptor::Acceptor;
 use super::{AcceptError, IssuedToken, Submission};
-use crate::domain::{Card, ClientName, Money, OtherSummary, PaymentMethod, REDIRECT, WALLET};
+use crate::domain::{
+    Card, ClientName, MethodSummary, Money, OtherSummary, PaymentMethod, REDIRECT, WALLET,
+};
 use crate::payments::leases::TOKEN_LIFE;
-use crate::payments::presented_card::Clear;
+use crate::payments::presented_card::{Chosen, Clear};
 use crate::payments::tokens::NewToken;
+use crate::processors::Unsupported;
+use crate::processors::simulated::SimulatedIssuer;
 use crate::store::rows::TokenId;
 use crate::vault::Owner;
 use crate::wire::rules::NotAllowed;
@@ -15,7 +19,7 @@ use crate::wire::rules::NotAllowed;
 /// A payment method, with the token to use if it is the card of one.
 #[derive(Default)]
 pub(super) struct Resolved {
-    pub(super) card: Option<Clear>,
+    pub(super) card: Option<Chosen>,
     pub(super) token: Option<TokenId>,
 }
 
@@ -27,7 +31,7 @@ impl Acceptor {
         card: Card,
     ) -> Result<IssuedToken, AcceptError> {
         let rules = self.clients.rules(client);
-        not_allowed(rules.check_card(card.number.funding()), false)?;
+        allowed(rules.check_card(card.number.funding()), false)?;
         let id = TokenId(format!(
             "tok_{}",
             Alphanumeric.sample_string(&mut rand::rng(), 32)
@@ -72,10 +76,13 @@ impl Acceptor {
         let rules = self.clients.rules(client);
         let (card, token, by_token) = match method {
             PaymentMethod::Other(other) => {
-                not_allowed(rules.check_method(&other.summary().name), false)?;
-                not_allowed(self.check_other(other.summary(), amount), false)?;
+                allowed(rules.check_method(&other.summary().name), false)?;
+                let processor = self.processor_of_other(client, other.summary(), amount);
+                let processor =
+                    processor.or_else(|what| allowed(Err(what), false).map(|()| None))?;
+                let method = Clear::Other(other);
                 return Ok(Resolved {
-                    card: Some(Clear::Other(other)),
+                    card: Some(Chosen { method, processor }),
                     token: None,
                 });
             }
@@ -85,15 +92,23 @@ impl Acceptor {
                 (card, token, true)
             }
         };
-        not_allowed(rules.check_card(card.number.funding()), by_token)?;
+        allowed(rules.check_card(card.number.funding()), by_token)?;
+        let processor = allowed(self.routed(client, MethodSummary::CARD, amount), by_token)?;
+        let method = Clear::Card(card);
         Ok(Resolved {
-            card: Some(Clear::Card(card)),
+            card: Some(Chosen { method, processor }),
             token,
         })
     }
 
-    /// Whether shoppers can act on their method, and its platform takes this amount.
-    fn check_other(&self, method: &OtherSummary, amount: Money) -> Result<(), NotAllowed> {
+    /// Whether shoppers can act on their method, and its processor takes this amount: the one that it names, or that a route
+    /// chooses.
+    fn processor_of_other(
+        &self,
+        client: &ClientName,
+        method: &OtherSummary,
+        amount: Money,
+    ) -> Result<Option<String>, NotAllowed> {
         let name = &method.name;
         if name == WALLET && !self.reaches_shoppers {
             let method = name.clone();
@@ -103,14 +118,35 @@ impl Acceptor {
             let method = name.clone();
             return Err(NotAllowed::NoWayBack { method });
         }
-        let Some(processor) = method.processor() else {
-            return Ok(());
-        };
-        let checked = self.processors.check(processor, name, amount);
-        checked.map_err(|why| NotAllowed::Platform {
-            processor: processor.to_owned(),
-            why: why.to_string(),
-        })
+        if let Some(processor) = method.processor() {
+            let checked = self.processors.check(processor, name, amount);
+            let refused = |why: Unsupported| NotAllowed::Platform {
+                processor: processor.to_owned(),
+                why: why.to_string(),
+            };
+            return checked.map(|()| None).map_err(refused);
+        }
+        let routed = self.routed(client, name, amount)?;
+        if name == REDIRECT && routed.is_none() {
+            let known = self.processors.names();
+            return Err(NotAllowed::NoRoute { known });
+        }
+        Ok(routed)
+    }
+
+    /// The processor that a route chooses; none for the simulated issuer.
+    fn routed(
+        &self,
+        client: &ClientName,
+        method: &str,
+        amount: Money,
+    ) -> Result<Option<String>, NotAllowed> {
+        let routed = self.processors.route(client, method, amount);
+        let routed = routed.map_err(|refused| NotAllowed::Routed {
+            processor: refused.processor,
+            why: refused.why.to_string(),
+        })?;
+        Ok(routed.filter(|name| name != SimulatedIssuer::NAME))
     }
 
     /// The card of a token, and the id of the token unless it may be used again.
@@ -136,6 +172,6 @@ impl Acceptor {
     }
 }
 
-fn not_allowed(checked: Result<(), NotAllowed>, by_token: bool) -> Result<(), AcceptError> {
+fn allowed<T>(checked: Result<T, NotAllowed>, by_token: bool) -> Result<T, AcceptError> {
     checked.map_err(|what| AcceptError::NotAllowed { what, by_token })
 }

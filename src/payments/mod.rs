@@ -171,7 +171,10 @@ impl AcceptError {
                     | NotAllowed::Unreachable { .. }
                     | NotAllowed::NoWayBack { .. } => form.method(*by_token),
                     // Only `payment_method` can name one.
-                    NotAllowed::Platform { .. } => "payment_method.processor",
+                    NotAllowed::Platform { .. } | NotAllowed::NoRoute { .. } => {
+                        "payment_method.processor"
+                    }
+                    NotAllowed::Routed { .. } => form.method(*by_token),
                     NotAllowed::Funding { .. } => form.card(*by_token),
                 };
                 (field, what.code(), what.to_string())

@@ -115,7 +115,7 @@ pub async fn by_payment(
 }
 
 fn why(about: &Undecided, processors: &Processors, now: Timestamp) -> Option<Why> {
-    let Some(platform) = processors.platform(&about.processor) else {
+    let Some(platform) = processors.named(&about.processor) else {
         return Some(Why::ProcessorMissing);
     };
     let within = Processor::finds_out_within(platform.as_ref())?;

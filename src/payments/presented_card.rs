@@ -9,6 +9,13 @@ pub(super) enum Clear {
     Other(OtherMethod),
 }
 
+/// A payment method in clear, with the processor that a route has chosen for it.
+pub(super) struct Chosen {
+    pub method: Clear,
+    /// None: what the method itself names, otherwise the simulated issuer.
+    pub processor: Option<String>,
+}
+
 /// A card, or another payment method, as it is written to a payment's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentedCard {

@@ -104,6 +104,7 @@ fn presented() -> PresentedCard {
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2040-01").unwrap(),
             funding: Funding::Credit,
+            processor: None,
         }
         .into(),
         sealed: SealedCard(vec![1]),

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
-use axum::http::response::Parts;
-use axum::http::{HeaderValue, Request, StatusCode};
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,6 +12,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+
+use super::availability::Availability;
 
 /// The most that is read of an answer, in bytes.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -27,12 +28,14 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub(super) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Body>,
     base: String,
+    availability: Arc<Availability>,
 }
 
 /// Why there is no object in the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum NoObject {
-    /// The request was provably not executed: there was no connection, or there are too many requests.
+    /// The request was provably not executed: there was no connection, there are too many requests, or
+    /// the key is refused.
     NotExecuted(&'static str),
     /// The platform has refused the request: its description of the error.
     Refused(Value),
@@ -42,7 +45,7 @@ pub(super) enum NoObject {
 
 impl Http {
     /// `base` is `https://api.stripe.com`, or another server with the same API.
-    pub(super) fn new(base: &str) -> Result<Self, rustls::Error> {
+    pub(super) fn new(base: &str, availability: Arc<Availability>) -> Result<Self, rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -63,7 +66,11 @@ impl Http {
             .pool_idle_timeout(IDLE)
             .build(connector);
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { client, base })
+        Ok(Self {
+            client,
+            base,
+            availability,
+        })
     }
 
     /// The address of a path: `/v1/refunds`.
@@ -71,40 +78,73 @@ impl Http {
         format!("{}{path}", self.base)
     }
 
-    /// Sends a request, and reads the whole answer.
+    /// Sends a request, unless the platform is not to be called now; `judge` says what the answer's status and body mean.
     pub(super) async fn send(
         &self,
         request: Request<Body>,
-    ) -> Result<(StatusCode, Bytes), NoObject> {
-        let (parts, body) = self.call(request, LONGEST_ANSWER).await?;
-        Ok((parts.status, body))
+        judge: impl FnOnce(StatusCode, &[u8]) -> Result<Value, NoObject>,
+    ) -> Result<Value, NoObject> {
+        let sent = self.send_within(request, LONGEST_ANSWER, judge).await;
+        sent.map_err(|(no_object, _)| no_object)
     }
 
-    /// Sends a request, and reads the whole answer with its head, if its body has at most so many bytes.
-    pub(super) async fn call(
+    /// The same for an answer with at most so many bytes. If the platform is busy, it may say for how long.
+    pub(super) async fn send_within(
         &self,
         request: Request<Body>,
         longest: usize,
-    ) -> Result<(Parts, Bytes), NoObject> {
-        let answer = self.client.request(request).await.map_err(|error| {
-            if error.is_connect() {
-                NoObject::NotExecuted("processor_unreachable")
-            } else {
-                NoObject::Unknown(error.to_string())
+        judge: impl FnOnce(StatusCode, &[u8]) -> Result<Value, NoObject>,
+    ) -> Result<Value, (NoObject, Option<Duration>)> {
+        let call = self.availability.call().map_err(|_| (NOT_CALLED, None))?;
+        let answer = match self.client.request(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                call.failed();
+                let no_object = if error.is_connect() {
+                    NoObject::NotExecuted("processor_unreachable")
+                } else {
+                    NoObject::Unknown(error.to_string())
+                };
+                return Err((no_object, None));
             }
-        })?;
-        let (parts, body) = answer.into_parts();
-        let body = to_bytes(Body::new(body), longest).await;
-        let body = body.map_err(|error| NoObject::Unknown(error.to_string()))?;
-        Ok((parts, body))
+        };
+        let status = answer.status();
+        let retry_after = retry_after(answer.headers());
+        let body = match to_bytes(Body::new(answer.into_body()), longest).await {
+            Ok(body) => body,
+            Err(error) => {
+                call.failed();
+                return Err((NoObject::Unknown(error.to_string()), None));
+            }
+        };
+        let judged = judge(status, &body);
+        match &judged {
+            Err(no_object) if *no_object == BUSY => call.busy(retry_after),
+            Err(no_object) if *no_object == KEY_REFUSED => call.key_refused(),
+            Err(NoObject::Unknown(_)) if !status.is_client_error() => call.failed(),
+            _ => call.answered(),
+        }
+        judged.map_err(|no_object| (no_object, retry_after))
     }
 }
+
+/// In seconds, as platforms send it.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The platform is not to be called now.
+pub(super) const NOT_CALLED: NoObject = NoObject::NotExecuted("processor_not_called");
 
 /// Nothing was sent, because the request could not be made.
 pub(super) const NOT_SENT: NoObject = NoObject::NotExecuted("request_impossible");
 
 /// The platform does not execute more requests now.
 pub(super) const BUSY: NoObject = NoObject::NotExecuted("processor_busy");
+
+/// The platform refuses the account's key.
+pub(super) const KEY_REFUSED: NoObject = NoObject::NotExecuted("processor_refuses_key");
 
 /// A header's value.
 pub(super) fn value(text: &str) -> Result<HeaderValue, NoObject> {

@@ -1,9 +1,11 @@
 //! The interface to payment processors, and its implementations: the simulated issuer, and Stripe.
 
+pub mod availability;
 pub mod books;
 mod http;
 pub mod named;
 pub mod references;
+pub mod routes;
 pub mod simulated;
 pub mod stripe;
 
@@ -12,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
+use self::availability::Availability;
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
     OperationAnswer, OperationId, OperationKind, PaymentId, ReversalAnswer,
@@ -124,6 +127,12 @@ pub trait Processor: Send + Sync + 'static {
     fn check(&self, method: &str, amount: Money) -> Result<(), Unsupported> {
         let _ = (method, amount);
         Ok(())
+    }
+
+    /// Whether its platform can be called, as this process sees it. None if that is not watched: nothing is called that could
+    /// be away.
+    fn availability(&self) -> Option<&Availability> {
+        None
     }
 
     /// Charges a payment method, or returns why not. The same key never charges twice, and never after its reversal was confirmed, not

@@ -4,81 +4,190 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
+use super::availability::{Availability, Why};
+use super::routes::{Routed, Routes};
+use super::simulated::SimulatedIssuer;
 use super::{AttemptKey, Authorization, OperationCall, Processor, Unsupported};
-use crate::domain::{Answer, CloseAnswer, MethodSummary, Money, OperationAnswer, ReversalAnswer};
+use crate::domain::{
+    Answer, ClientName, CloseAnswer, MethodSummary, Money, OperationAnswer, ReversalAnswer,
+};
 
-/// The processors: the one that takes cards and wallets, and the platforms of `PROCESSORS_FILE`, which take their own
-/// tokens, or have pages where a shopper pays.
+/// The processors: the simulated issuer, and those of `PROCESSORS_FILE`: platforms, which take their own tokens or have pages
+/// where a shopper pays, and further simulated ones. Clones share them.
 #[derive(Clone)]
 pub struct Processors {
-    cards: Arc<dyn Processor>,
-    platforms: BTreeMap<String, Arc<dyn Processor>>,
+    /// Takes cards and wallets if no route says otherwise.
+    simulated: Arc<dyn Processor>,
+    listed: Arc<ArcSwap<Listed>>,
+}
+
+/// What `PROCESSORS_FILE` lists.
+#[derive(Clone, Default)]
+pub struct Listed {
+    /// By name.
+    pub processors: BTreeMap<String, Arc<dyn Processor>>,
+    /// Which payments that name no processor use which.
+    pub routes: Routes,
+}
+
+/// A route's processor does not take a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The processor.
+    pub processor: String,
+    /// Why.
+    pub why: Unsupported,
 }
 
 impl Processors {
-    /// Only the one that takes cards.
-    pub fn new(cards: Arc<dyn Processor>) -> Self {
+    /// Only the simulated issuer.
+    pub fn new(simulated: Arc<dyn Processor>) -> Self {
         Self {
-            cards,
-            platforms: BTreeMap::new(),
+            simulated,
+            listed: Arc::default(),
         }
     }
 
-    /// The same with a platform.
-    #[must_use]
-    pub fn with(mut self, name: &str, platform: Arc<dyn Processor>) -> Self {
-        self.platforms.insert(name.to_owned(), platform);
-        self
+    /// Replaces what the file lists, for all clones.
+    pub fn list(&self, listed: Listed) {
+        self.listed.store(Arc::new(listed));
     }
 
-    /// The names of the platforms.
-    pub fn platforms(&self) -> impl Iterator<Item = &str> {
-        self.platforms.keys().map(String::as_str)
+    /// The names that the file lists.
+    pub fn names(&self) -> Vec<String> {
+        self.listed.load().processors.keys().cloned().collect()
     }
 
-    /// The platform with this name.
-    pub fn platform(&self, name: &str) -> Option<&Arc<dyn Processor>> {
-        self.platforms.get(name)
+    /// The platform with this name that the file lists.
+    pub fn platform(&self, name: &str) -> Option<Arc<dyn Processor>> {
+        self.listed.load().processors.get(name).cloned()
     }
 
-    /// Whether a platform takes this amount by this payment method; an error says what is wrong.
-    pub fn check(&self, platform: &str, method: &str, amount: Money) -> Result<(), Unsupported> {
-        match self.platforms.get(platform) {
+    /// What is wrong with each listed processor, as this process sees it.
+    pub fn faults(&self) -> Vec<(String, Option<Why>)> {
+        let listed = self.listed.load();
+        let fault = |(name, processor): (&String, &Arc<dyn Processor>)| {
+            let fault = processor.availability().and_then(Availability::fault);
+            (name.clone(), fault)
+        };
+        listed.processors.iter().map(fault).collect()
+    }
+
+    /// Whether a processor takes this amount by this payment method; an error says what is wrong.
+    pub fn check(&self, processor: &str, method: &str, amount: Money) -> Result<(), Unsupported> {
+        match self.named(processor) {
             Some(processor) => processor.check(method, amount),
             None => Err(Unsupported::Processor {
-                known: self.platforms().map(str::to_owned).collect(),
+                known: self.names(),
             }),
         }
     }
 
-    /// The processor of an attempt that pays with this method. A payment method names its platform as long as the payment
+    /// The processor that the routes choose for a new attempt: the first that takes it. None if there is no route for it.
+    pub fn route(
+        &self,
+        client: &ClientName,
+        method: &str,
+        amount: Money,
+    ) -> Result<Option<String>, Refused> {
+        let currency = amount.currency();
+        let payment = Routed {
+            client,
+            method,
+            currency,
+        };
+        let listed = self.listed.load();
+        let mut refused = None;
+        for name in listed.routes.of(payment).flat_map(|it| &it.processors) {
+            match self.check(name, method, amount) {
+                Ok(()) => return Ok(Some(name.clone())),
+                // The route is for other methods, too.
+                Err(Unsupported::Method { .. }) => {}
+                Err(why) => {
+                    let processor = name.clone();
+                    refused.get_or_insert(Refused { processor, why });
+                }
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    }
+
+    /// The processor that stands in for the one of this attempt: the next of its route that takes the payment and can be
+    /// called now.
+    pub fn stand_in(
+        &self,
+        client: &ClientName,
+        method: &MethodSummary,
+        amount: Money,
+    ) -> Option<String> {
+        let current = method.processor().unwrap_or(SimulatedIssuer::NAME);
+        let payment = Routed {
+            client,
+            method: method.name(),
+            currency: amount.currency(),
+        };
+        let listed = self.listed.load();
+        let names = |processors: &[String]| processors.iter().position(|name| name == current);
+        let mut routes = listed.routes.of(payment);
+        let after = routes.find_map(|route| {
+            let place = names(&route.processors)?;
+            route.processors.get(place + 1..)
+        });
+        let can_take = |name: &&String| {
+            let Some(processor) = self.named(name) else {
+                return false;
+            };
+            let is_away = processor.availability().and_then(Availability::pause);
+            is_away.is_none() && processor.check(method.name(), amount).is_ok()
+        };
+        after?.iter().find(can_take).cloned()
+    }
+
+    pub fn named(&self, name: &str) -> Option<Arc<dyn Processor>> {
+        if name == SimulatedIssuer::NAME {
+            return Some(Arc::clone(&self.simulated));
+        }
+        self.listed.load().processors.get(name).cloned()
+    }
+
+    /// The processor of an attempt that pays with this method. A payment method names its processor as long as the attempt
     /// lives, so every call of an attempt goes to the same one.
     pub fn of(&self, method: Option<&MethodSummary>) -> Arc<dyn Processor> {
         match method.and_then(MethodSummary::processor) {
-            None => Arc::clone(&self.cards),
-            Some(name) => match self.platforms.get(name) {
-                Some(platform) => Arc::clone(platform),
-                None => Arc::new(Missing(name.to_owned())),
-            },
+            None => Arc::clone(&self.simulated),
+            Some(name) => self
+                .named(name)
+                .unwrap_or_else(|| Arc::new(Missing::new(name))),
         }
     }
 }
 
 impl fmt::Debug for Processors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.platforms()).finish()
+        f.debug_list().entries(self.names()).finish()
     }
 }
 
-/// A platform that payments use and that is no longer configured: nobody can say what became of them, so they wait.
-struct Missing(String);
+/// A processor that payments use and that is no longer listed: nobody can say what became of them, so they wait.
+struct Missing {
+    name: String,
+    availability: Availability,
+}
 
 impl Missing {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            availability: Availability::never(name, Why::NotListed),
+        }
+    }
+
     fn log(&self) {
         tracing::error!(
-            processor = self.0,
+            processor = self.name,
             "payments wait for a processor that PROCESSORS_FILE does not list: add it again"
         );
     }
@@ -86,6 +195,11 @@ impl Missing {
 
 #[async_trait]
 impl Processor for Missing {
+    fn availability(&self) -> Option<&Availability> {
+        self.log();
+        Some(&self.availability)
+    }
+
     async fn authorize(&self, _: &Authorization<'_>) -> Answer {
         self.log();
         Answer::Unknown

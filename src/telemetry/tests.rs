@@ -17,11 +17,12 @@ const CLIENTS: &str = r#"{"clients": [
 ]}"#;
 
 /// These labels' values are known to other code, which creates their series.
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 9] = [
     "batch",
     "method",
     "operation",
     "pool",
+    "processor",
     "route",
     "stage",
     "state",

@@ -116,6 +116,9 @@ pub struct CardObject {
     pub expiration: Expiration,
     /// What stands behind the card, by its number range; `unknown` for most.
     pub funding: Funding,
+    /// The processor that a route has chosen; absent for the simulated issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
 }
 
 /// The parts of a payment method that are shown; all but `type` only of a card.
@@ -126,7 +129,8 @@ struct ShownMethod {
     /// `card`, `wallet`, `token`, `redirect`, or a method that the operator has added.
     #[serde(rename = "type")]
     kind: String,
-    /// The platform that keeps it: only of a `token` and a `redirect`.
+    /// The processor, if it is not the one for cards and wallets: of a `token`, a `redirect`, and what the operator's routes give
+    /// to another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     processor: Option<String>,
@@ -200,6 +204,7 @@ impl From<&MethodSummary> for PaymentMethodObject {
                 last4: card.last4.clone(),
                 expiration: card.expiration,
                 funding: card.funding,
+                processor: card.processor.clone(),
             }),
             MethodSummary::Other(other) => Self::Other {
                 kind: other.name.clone(),

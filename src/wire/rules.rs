@@ -79,6 +79,20 @@ pub enum NotAllowed {
         /// What it does not take.
         why: String,
     },
+    /// The processor of its route does not take it.
+    #[error("is left to the operator's routes, whose processor {processor} {why}")]
+    Routed {
+        /// The processor's name.
+        processor: String,
+        /// What it does not take.
+        why: String,
+    },
+    /// The client has to name a processor.
+    #[error("is required, because no route of this service chooses a processor: {}", one_of(.known))]
+    NoRoute {
+        /// Those that are configured.
+        known: Vec<String>,
+    },
     /// `card_funding` does not list it.
     #[error("is of a card whose funding is {funding}, which this client may not use: it may use {}", listed(.allowed))]
     Funding {
@@ -87,6 +101,13 @@ pub enum NotAllowed {
         /// Those that are listed.
         allowed: Vec<Funding>,
     },
+}
+
+fn one_of(known: &[String]) -> String {
+    match known {
+        [] => "its operator has to list one in PROCESSORS_FILE".to_owned(),
+        known => format!("send one of {}", known.join(", ")),
+    }
 }
 
 fn listed<T: ToString>(allowed: &[T]) -> String {
@@ -100,7 +121,9 @@ impl NotAllowed {
         match self {
             Self::Method { .. } => "method_not_allowed",
             Self::Unreachable { .. } | Self::NoWayBack { .. } => "method_not_available",
-            Self::Platform { .. } => "processor_not_available",
+            Self::Platform { .. } | Self::Routed { .. } | Self::NoRoute { .. } => {
+                "processor_not_available"
+            }
             Self::Funding { .. } => "funding_not_allowed",
         }
     }

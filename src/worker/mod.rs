@@ -25,7 +25,7 @@ use tracing::Instrument;
 
 use crate::broker::{Broker, Consumer, Delivery, Queue};
 use crate::clients::Clients;
-use crate::domain::{ClientName, Trigger};
+use crate::domain::ClientName;
 use crate::payments::advance::Advanced;
 use crate::payments::apply::Advance;
 use crate::payments::backlog::Backlog;
@@ -40,6 +40,7 @@ use crate::store::{Store, StoreError};
 use crate::watchdog::pulse::Pulse;
 use crate::wire::work::{GroupedTry, Work, WorkMessage};
 
+use authorize::Asked;
 pub use authorize::Authorizer;
 use dispatch::{Dispatcher, Permit, Received, Takes};
 pub use processor_calls::ProcessorCalls;
@@ -367,14 +368,18 @@ impl Worker {
     async fn record(
         &self,
         stored: &StoredPayment,
-        (trigger, delay): (Trigger, Duration),
+        Asked {
+            trigger,
+            delay,
+            card,
+        }: Asked,
     ) -> Result<(), StoreError> {
         let payment = stored.payment.id;
         let advance = Advance {
             payment,
             client: None::<ClientName>,
             trigger,
-            card: None,
+            card,
             token: None,
             delay,
             capture_within: self.clients.capture_within(&stored.payment.client),

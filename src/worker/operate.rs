@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::authorize::Authorizer;
+use super::authorize::{Authorizer, pause};
 use super::dispatch::Permit;
 use super::processor_calls::Call;
 use super::{Settlement, Worker};
 use crate::domain::{
-    CloseAnswer, OperationAnswer, OperationKind, OperationPhase, OperationTrigger,
+    CloseAnswer, MethodSummary, OperationAnswer, OperationKind, OperationPhase, OperationTrigger,
 };
 use crate::metric;
 use crate::payments::operations::claim::OperationClaim;
 use crate::payments::operations::record::{OperationAnswered, OperationRecorded};
 use crate::payments::outcomes;
 use crate::payments::row_ids::RowIds;
+use crate::processors::availability::Pause;
 use crate::processors::{AttemptKey, OperationCall, Processor};
 use crate::store::StoreError;
 use crate::store::rows::{StoredOperation, StoredPayment};
@@ -87,16 +88,24 @@ impl Authorizer {
             authorized: payment.payment.amount,
             amount: operation.operation.amount,
         };
-        let processor = self.processors.of(payment.payment.method.as_ref());
+        let method = payment.payment.method.as_ref();
+        let platform = method.and_then(MethodSummary::processor);
+        let processor = self.processors.of(method);
         let processor = &*processor;
+        if let Some(pause) = pause(processor) {
+            return self.not_called(asked, pause);
+        }
         let span = tracing::debug_span!("operate", payment.id = payment.payment.id.0, phase = ?operation.phase);
         let trigger = if operation.phase == OperationPhase::Close {
             let closing = processor.close(&call).instrument(span);
-            let answer = self.calls.make(Call::Close, self.timeout, closing).await;
+            let answer = self
+                .calls
+                .make((platform, Call::Close), self.timeout, closing);
+            let answer = answer.await;
             let answer = answer.unwrap_or(CloseAnswer::Unknown);
             OperationTrigger::Closed { asked, answer }
         } else {
-            let answer = self.call(processor, operation.phase, &call);
+            let answer = self.call((platform, processor), operation.phase, &call);
             let answer = answer.instrument(span).await;
             let answer = answer.unwrap_or(OperationAnswer::Unknown);
             OperationTrigger::Answered {
@@ -105,12 +114,28 @@ impl Authorizer {
                 max_tries: self.schedule.max_tries,
             }
         };
-        (trigger, self.schedule.backoff.delay_after(asked))
+        let not_executed = matches!(
+            trigger,
+            OperationTrigger::Answered {
+                answer: OperationAnswer::NotExecuted { .. },
+                ..
+            }
+        );
+        match pause(processor).filter(|_| not_executed) {
+            Some(pause) => self.not_called(asked, pause),
+            None => (trigger, self.schedule.backoff.delay_after(asked)),
+        }
+    }
+
+    /// Nothing was executed, and the processor cannot be called: that uses up no try.
+    fn not_called(&self, asked: u32, pause: Pause) -> (OperationTrigger, Duration) {
+        let delay = self.schedule.delay_of_pause(pause.left);
+        (OperationTrigger::NotCalled { asked }, delay)
     }
 
     async fn call(
         &self,
-        processor: &dyn Processor,
+        (platform, processor): (Option<&str>, &dyn Processor),
         phase: OperationPhase,
         about: &OperationCall,
     ) -> Option<OperationAnswer> {
@@ -122,6 +147,8 @@ impl Authorizer {
             (_, OperationKind::Void) => (Call::Void, processor.void(about)),
             (_, OperationKind::Refund) => (Call::Refund, processor.refund(about)),
         };
-        self.calls.make(call, self.timeout, calling).await
+        self.calls
+            .make((platform, call), self.timeout, calling)
+            .await
     }
 }

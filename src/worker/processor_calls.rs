@@ -1,5 +1,7 @@
 //! Calls to the processor within the time limit, counted and timed.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
@@ -9,6 +11,7 @@ use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CloseAnswer, OperationAnswer, ReversalAnswer,
 };
 use crate::metric;
+use crate::processors::simulated::SimulatedIssuer;
 use crate::watchdog::vital::{caught, count_panics};
 
 /// What a call requests.
@@ -50,7 +53,14 @@ pub(super) trait CallAnswer: Send {
 }
 
 /// The metrics of all calls, looked up once.
-pub struct ProcessorCalls(Vec<CallMetrics>);
+pub struct ProcessorCalls {
+    /// Of the processor of cards.
+    cards: Arc<CallsOf>,
+    platforms: Mutex<BTreeMap<String, Arc<CallsOf>>>,
+}
+
+/// The metrics of the calls of one processor.
+struct CallsOf(Vec<CallMetrics>);
 
 struct CallMetrics {
     results: Vec<Counter>,
@@ -80,32 +90,22 @@ const RESULTS: [(CallResult, &str); 7] = [
 ];
 
 impl ProcessorCalls {
-    /// From now on `/metrics` shows every operation.
+    /// From now on `/metrics` shows every operation of the processor of cards.
     pub fn new() -> Self {
-        let of_call = |(_, operation): (Call, &'static str)| {
+        for (_, operation) in CALLS {
             count_panics(operation, 0);
-            let result = |(_, result): (CallResult, &'static str)| {
-                metrics::counter!(
-                    metric::PROCESSOR_CALLS,
-                    "operation" => operation, "result" => result
-                )
-            };
-            CallMetrics {
-                results: RESULTS.into_iter().map(result).collect(),
-                seconds: metrics::histogram!(
-                    metric::PROCESSOR_CALL_SECONDS,
-                    "operation" => operation
-                ),
-            }
-        };
-        Self(CALLS.into_iter().map(of_call).collect())
+        }
+        Self {
+            cards: Arc::new(CallsOf::new(SimulatedIssuer::NAME)),
+            platforms: Mutex::default(),
+        }
     }
 
-    /// Makes a call. There is no answer if the time limit was reached, or if it panicked: in both cases it may have reached
-    /// the processor.
+    /// Makes a call of a platform, or of the processor of cards. There is no answer if the time limit was reached, or if it
+    /// panicked: in both cases it may have reached the processor.
     pub(super) async fn make<A: CallAnswer>(
         &self,
-        call: Call,
+        (platform, call): (Option<&str>, Call),
         limit: Duration,
         calling: impl Future<Output = A> + Send,
     ) -> Option<A> {
@@ -117,13 +117,52 @@ impl ProcessorCalls {
             Some(Err(_)) => (CallResult::Timeout, None),
             None => (CallResult::Panicked, None),
         };
+        self.of(platform).count(call, result, began.elapsed());
+        answer
+    }
+
+    fn of(&self, platform: Option<&str>) -> Arc<CallsOf> {
+        let Some(name) = platform else {
+            return Arc::clone(&self.cards);
+        };
+        let platforms = self.platforms.lock();
+        let mut platforms = platforms.unwrap_or_else(PoisonError::into_inner);
+        if let Some(calls) = platforms.get(name) {
+            return Arc::clone(calls);
+        }
+        let calls = Arc::new(CallsOf::new(name));
+        platforms.insert(name.to_owned(), Arc::clone(&calls));
+        calls
+    }
+}
+
+impl CallsOf {
+    fn new(processor: &str) -> Self {
+        let of_call = |(_, operation): (Call, &'static str)| {
+            let result = |(_, result): (CallResult, &'static str)| {
+                metrics::counter!(
+                    metric::PROCESSOR_CALLS,
+                    "processor" => processor.to_owned(), "operation" => operation, "result" => result
+                )
+            };
+            CallMetrics {
+                results: RESULTS.into_iter().map(result).collect(),
+                seconds: metrics::histogram!(
+                    metric::PROCESSOR_CALL_SECONDS,
+                    "processor" => processor.to_owned(), "operation" => operation
+                ),
+            }
+        };
+        Self(CALLS.into_iter().map(of_call).collect())
+    }
+
+    fn count(&self, call: Call, result: CallResult, took: Duration) {
         if let Some(metrics) = self.0.get(call as usize) {
-            metrics.seconds.record(began.elapsed().as_secs_f64());
+            metrics.seconds.record(took.as_secs_f64());
             if let Some(counter) = metrics.results.get(result as usize) {
                 counter.increment(1);
             }
         }
-        answer
     }
 }
 

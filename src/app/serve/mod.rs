@@ -18,6 +18,7 @@ use crate::http::Api;
 use crate::http::admission::Admission;
 use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::server::Limits;
+use crate::processors::named::Processors;
 use crate::processors::simulated::{SimulatedIssuer, TEST_CARDS};
 use crate::store::queries::Queries;
 use crate::watchdog::pulse::Pulses;
@@ -98,6 +99,7 @@ pub(super) fn health(
 ) -> Health {
     let connection = parts.broker.connection();
     let backlog = parts.backlog.clone();
+    let processors = parts.processors.clone();
     let ready = move || {
         if stop.is_cancelled() {
             return Readiness::NotReady("the service is stopping".to_owned());
@@ -122,7 +124,9 @@ pub(super) fn health(
                     .find(|(_, registered)| !*registered.borrow());
                 match missing {
                     Some((sentence, _)) => Readiness::Degraded((*sentence).to_owned()),
-                    None => Readiness::Ready,
+                    None => {
+                        platforms_fault(&processors).map_or(Readiness::Ready, Readiness::Degraded)
+                    }
                 }
             }
             _ if role == Role::Worker && !consuming => {
@@ -141,6 +145,14 @@ pub(super) fn health(
         }
     };
     Health::new(move || liveness(&pulses), ready)
+}
+
+/// The platforms whose payments wait. Those of the others go on, so the process stays ready.
+fn platforms_fault(processors: &Processors) -> Option<String> {
+    let faults = processors.faults().into_iter();
+    let faults = faults.filter_map(|(name, fault)| Some(format!("{name} {}", fault?)));
+    let faults: Vec<String> = faults.collect();
+    (!faults.is_empty()).then(|| format!("payments wait for a processor: {}", faults.join(", ")))
 }
 
 /// The stage that makes a process of this role unready when it is stuck. The other stages recover when the cause is gone,

@@ -84,7 +84,7 @@ fn without_books(name: &str) -> ExitCode {
 }
 
 fn no_such(name: &str, processors: &Processors) -> ExitCode {
-    let known: Vec<&str> = processors.platforms().collect();
+    let known = processors.names();
     if name == SimulatedIssuer::NAME {
         crate::errln!(
             "payment-service: the simulated issuer keeps its ledger in this database: `payment-service check --payments` \

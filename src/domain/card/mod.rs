@@ -64,6 +64,9 @@ pub struct CardSummary {
     /// What stands behind it. Absent in what earlier releases stored.
     #[serde(default)]
     pub funding: Funding,
+    /// The processor that a route has chosen; none for the simulated issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
 }
 
 impl CardSummary {
@@ -98,6 +101,7 @@ impl Card {
             last4: self.number.last4().to_owned(),
             expiration: self.expiration,
             funding: self.number.funding(),
+            processor: None,
         }
     }
 }

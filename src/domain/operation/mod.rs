@@ -147,6 +147,11 @@ pub enum OperationTrigger {
         /// How many tries the schedule allows before the operation is closed.
         max_tries: u32,
     },
+    /// The processor cannot be called now: nothing was sent.
+    NotCalled {
+        /// The try of the call.
+        asked: u32,
+    },
     /// The answer to closing it.
     Closed {
         /// The try of the call.
@@ -186,6 +191,8 @@ pub enum OperationNext {
     },
     /// A refund that succeeded has not changed; nothing more is asked.
     Confirmed(OperationProgress),
+    /// The processor cannot be called: the same try is made later. Nothing has happened.
+    Waits(OperationProgress),
 }
 
 /// The answer belongs to a try that is no longer the current one.
@@ -216,6 +223,12 @@ pub fn next_operation(
                 OperationPhase::Query => Ok(after_query(now, answer)),
                 OperationPhase::Confirm => Ok(after_confirm(now, answer)),
             }
+        }
+        OperationTrigger::NotCalled { asked } => {
+            let is_asked = now.try_number == asked && now.awaits_answer();
+            is_asked
+                .then_some(OperationNext::Waits(now))
+                .ok_or(StaleTry)
         }
         OperationTrigger::Closed { asked, answer } => {
             let is_asked = now.try_number == asked && now.awaits_answer();

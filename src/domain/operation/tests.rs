@@ -91,8 +91,19 @@ fn moved(next: OperationNext) -> OperationProgress {
         OperationNext::TryAgain { progress, .. }
         | OperationNext::Succeeded { progress, .. }
         | OperationNext::Failed { progress, .. }
+        | OperationNext::Waits(progress)
         | OperationNext::Confirmed(progress) => progress,
     }
+}
+
+#[test]
+fn a_try_that_was_not_made_is_made_later() {
+    let now = OperationProgress::NEW;
+    let asked = now.try_number;
+    let waits = next_operation(now.clone(), OperationTrigger::NotCalled { asked });
+    assert_eq!(waits, Ok(OperationNext::Waits(now.clone())));
+    let stale = OperationTrigger::NotCalled { asked: asked + 1 };
+    assert_eq!(next_operation(now, stale), Err(StaleTry));
 }
 
 fn any_way() -> impl Strategy<Value = Way> {

@@ -79,6 +79,18 @@ pub enum Trigger {
         /// The processor's answer.
         answer: AttemptCloseAnswer,
     },
+    /// The processor cannot be called now: nothing was sent.
+    NotCalled {
+        /// Attempt and try of the call.
+        asked: (u32, u32),
+    },
+    /// The processor cannot be called, or provably has not executed the call, and another one takes the payment over.
+    FallBack {
+        /// Attempt and try of the call.
+        asked: (u32, u32),
+        /// Why.
+        reason: DeclineCode,
+    },
     /// A capture or void of the authorized amount begins.
     OperationStarted(OperationKind),
     /// The capture or void that is running has ended.
@@ -101,6 +113,13 @@ pub enum OperationEnd {
 pub enum Next {
     /// A new attempt starts, at once.
     Attempt(Progress),
+    /// A new attempt starts with another processor, at once.
+    FellBack {
+        /// The new position.
+        progress: Progress,
+        /// Why not with the one before.
+        reason: DeclineCode,
+    },
     /// The same attempt is tried again, after the schedule's delay.
     TryAgain {
         /// The new position.
@@ -117,7 +136,7 @@ pub enum Next {
         /// How long.
         expires_at: Timestamp,
     },
-    /// The shopper has not approved yet: the processor is asked again later. Nothing has happened.
+    /// The shopper has not approved yet, or the processor cannot be called: it is called again later. Nothing has happened.
     AskAgain(Progress),
     /// The attempt is being closed.
     Closing(Progress),
@@ -203,6 +222,12 @@ pub fn next(now: Progress, trigger: &Trigger) -> Result<Next, Refusal> {
         Trigger::AttemptClosed { asked, answer } => {
             let current = awaiting(now, *asked, Phase::Close)?;
             Ok(after_closing(current, answer))
+        }
+        Trigger::NotCalled { asked } if now.awaits(*asked) => Ok(Next::AskAgain(now)),
+        Trigger::NotCalled { .. } => Err(Refusal::Stale),
+        Trigger::FallBack { asked, reason } => {
+            let current = awaiting(now, *asked, Phase::Authorize)?;
+            Ok(fall_back(current, reason.clone()))
         }
         Trigger::OperationStarted(kind) => authorized(now, *kind),
         Trigger::OperationEnded(end) => operation_ended(now, *end),
@@ -328,6 +353,15 @@ fn after_answer(now: Progress, answer: &Answer, max_tries: u32) -> Next {
             }
         }
     }
+}
+
+/// Another processor gets a new attempt only if nothing can be charged under this one.
+fn fall_back(now: Progress, reason: DeclineCode) -> Next {
+    if now.uncertain {
+        return Next::AskAgain(now);
+    }
+    let progress = next_attempt(now);
+    Next::FellBack { progress, reason }
 }
 
 /// Ends an attempt that is charged or authorized.

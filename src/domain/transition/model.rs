@@ -32,6 +32,10 @@ pub enum Step {
         expired: bool,
     },
     CloseAttempt(Way),
+    /// The processor cannot be called.
+    NotCalled,
+    /// The processor cannot be called, and there is another one.
+    FallBack,
     /// The client captures or voids an authorized amount.
     StartOperation(OperationKind),
     EndOperation(OperationEnd),
@@ -263,6 +267,18 @@ impl World {
                 };
                 self.deliver(Trigger::AttemptClosed { asked, answer })
             }
+            Step::NotCalled => self.deliver(Trigger::NotCalled { asked }),
+            Step::FallBack => {
+                let (before, account) = (self.now.attempt, self.account());
+                let method = (account.good, account.asks);
+                let reason = DeclineCode::ISSUER_UNAVAILABLE;
+                self.deliver(Trigger::FallBack { asked, reason })?;
+                if self.now.attempt > before {
+                    let account = self.account();
+                    (account.good, account.asks) = method;
+                }
+                Ok(())
+            }
             Step::StartOperation(kind) => self.deliver(Trigger::OperationStarted(*kind)),
             Step::EndOperation(end) => {
                 if *end == OperationEnd::Released && self.now.operation.is_some() {
@@ -289,7 +305,7 @@ impl World {
                 | Trigger::Reversal { .. }
                 | Trigger::ActionAnswered { .. }
                 | Trigger::AttemptClosed { .. }
-        );
+        ) || matches!(&moved, Ok(Next::FellBack { .. }));
         let Ok(moved) = moved else {
             // Only triggers that do not fit the current state are refused.
             prop_assert!(!asks_processor || moved == Err(Refusal::Stale));
@@ -297,6 +313,7 @@ impl World {
         };
         let after = match &moved {
             Next::Attempt(progress)
+            | Next::FellBack { progress, .. }
             | Next::ActionRequired { progress, .. }
             | Next::AskAgain(progress)
             | Next::Closing(progress)
@@ -341,6 +358,8 @@ impl World {
                     Processing | RequiresCapture | Succeeded | Failed | Canceled
                 )
             ),
+            Trigger::NotCalled { .. } => before == after,
+            Trigger::FallBack { .. } => edge == (Processing, Processing),
             Trigger::OperationStarted(_) => edge == (RequiresCapture, Processing),
             Trigger::OperationEnded(end) => {
                 let expected = match end {
@@ -355,7 +374,10 @@ impl World {
             }
         };
         prop_assert!(legal, "{:?} led from {:?} to {:?}", trigger, before, after);
-        let new = matches!(moved, Next::Attempt(_) | Next::Replaced(_));
+        let new = matches!(
+            moved,
+            Next::Attempt(_) | Next::Replaced(_) | Next::FellBack { .. }
+        );
         prop_assert_eq!(after.attempt, before.attempt + u32::from(new));
         // There is a pending outcome exactly while a reversal or a closing is under way.
         let pends =

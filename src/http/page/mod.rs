@@ -218,10 +218,10 @@ impl<'a> Page<'a> {
             return Vec::new();
         }
         let processors = &acceptor.processors;
-        let takes = |name: &&str| processors.check(name, REDIRECT, payment.amount).is_ok();
-        let platforms = processors.platforms().filter(takes);
+        let takes = |name: &String| processors.check(name, REDIRECT, payment.amount).is_ok();
+        let platforms = processors.names().into_iter().filter(takes);
         platforms
-            .map(|name| (Pressed::of_platform(name), name.to_owned()))
+            .map(|name| (Pressed::of_platform(&name), name))
             .collect()
     }
 

@@ -109,6 +109,7 @@ pub fn card() -> PresentedCard {
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2030-01").unwrap(),
             funding: Funding::Credit,
+            processor: None,
         }
         .into(),
         sealed: SealedCard(vec![1]),

@@ -152,6 +152,10 @@ impl Locked {
                 self.fail((payment, operation), failure, item)?;
             }
             OperationNext::Confirmed(progress) => place(operation, progress),
+            OperationNext::Waits(progress) => {
+                place(operation, progress);
+                self.try_later(operation, item, item.delay);
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Calls of Stripe's API: forms in, JSON out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,8 +8,9 @@ use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use crate::processors::availability::Availability;
 pub(super) use crate::processors::http::NoObject;
-use crate::processors::http::{BUSY, Http, NOT_SENT, secret, value};
+use crate::processors::http::{BUSY, Http, KEY_REFUSED, NOT_CALLED, NOT_SENT, secret, value};
 
 /// The version of the API that this code was written for: an account's own version may differ.
 const VERSION: &str = "2024-06-20";
@@ -36,8 +38,12 @@ pub(super) type Fields<'a> = [(&'a str, &'a str)];
 
 impl Api {
     /// `base` is `https://api.stripe.com`, or another server with the same API.
-    pub(super) fn new(base: &str, key: SecretString) -> Result<Self, rustls::Error> {
-        let http = Http::new(base)?;
+    pub(super) fn new(
+        base: &str,
+        key: SecretString,
+        availability: Arc<Availability>,
+    ) -> Result<Self, rustls::Error> {
+        let http = Http::new(base, availability)?;
         Ok(Self { http, key })
     }
 
@@ -52,16 +58,13 @@ impl Api {
         let path = format!("{path}?{}", encoded(query));
         let request = self.request(Method::GET, &path, Body::empty());
         let request = request.map_err(NoPage::NoObject)?;
-        let answer = self.http.call(request, LONGEST_LIST);
-        let (parts, body) = answer.await.map_err(NoPage::NoObject)?;
-        if parts.status == StatusCode::TOO_MANY_REQUESTS {
-            let seconds = parts.headers.get(header::RETRY_AFTER);
-            let seconds = seconds.and_then(|it| it.to_str().ok()?.trim().parse().ok());
-            return Err(NoPage::Busy {
-                retry_after: seconds.map(Duration::from_secs),
-            });
-        }
-        judge(parts.status, &body).map_err(NoPage::NoObject)
+        let sent = self.http.send_within(request, LONGEST_LIST, judge).await;
+        sent.map_err(|(no_object, retry_after)| match no_object {
+            no_object if no_object == BUSY || no_object == NOT_CALLED => {
+                NoPage::Busy { retry_after }
+            }
+            other => NoPage::NoObject(other),
+        })
     }
 
     /// Changes an object, which its state allows only once.
@@ -105,8 +108,7 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Value, NoObject> {
-        let (status, body) = self.http.send(request).await?;
-        judge(status, &body)
+        self.http.send(request, judge).await
     }
 }
 
@@ -123,6 +125,7 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     match status {
         StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(KEY_REFUSED),
         _ if status.is_success() => match object["id"].is_string() || object["data"].is_array() {
             true => Ok(object),
             false => Err(unknown("without an object")),
@@ -137,7 +140,6 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
                 Some(_) => Err(NoObject::Refused(error.clone())),
             }
         }
-        // A wrong key, too (401): whether an earlier call was carried out is not known either.
         _ => Err(unknown("")),
     }
 }
@@ -159,6 +161,8 @@ mod tests {
         assert!(matches!(judged(400, refused), Err(NoObject::Refused(_))));
         let busy = Err(NoObject::NotExecuted("processor_busy"));
         assert_eq!(judged(429, refused), busy);
+        assert_eq!(judged(401, refused), Err(KEY_REFUSED));
+        assert_eq!(judged(403, ""), Err(KEY_REFUSED));
         for (status, body) in [
             (200, "<html>"),
             (200, r#"{"id": "#),
@@ -166,8 +170,6 @@ mod tests {
             (302, ""),
             (400, "<html>"),
             (400, r#"{"error": {"type": "idempotency_error"}}"#),
-            (401, refused),
-            (403, refused),
             (409, refused),
             (500, refused),
             (503, ""),

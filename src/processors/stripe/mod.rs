@@ -16,6 +16,7 @@ mod intent;
 mod operations;
 mod session;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::availability::Availability;
 use super::books::Books;
 use super::references::{Known, References};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
@@ -53,6 +55,7 @@ pub struct Stripe {
     references: References,
     database: Store,
     action_life: Duration,
+    availability: Arc<Availability>,
     /// Read once.
     installation: OnceCell<String>,
 }
@@ -68,11 +71,14 @@ enum Unclear {
 impl Stripe {
     /// Keeps its references in the database.
     pub fn new(account: &StripeAccount, database: Store) -> Result<Self, rustls::Error> {
+        let availability = Arc::new(Availability::new(&account.name));
+        let key = account.secret_key.clone();
         Ok(Self {
-            api: Api::new(&account.api, account.secret_key.clone())?,
+            api: Api::new(&account.api, key, Arc::clone(&availability))?,
             references: References::new(database.clone(), &account.name),
             database,
             action_life: account.action_life,
+            availability,
             installation: OnceCell::new(),
         })
     }
@@ -349,6 +355,10 @@ impl Processor for Stripe {
     fn check(&self, method: &str, amount: Money) -> Result<(), Unsupported> {
         Unsupported::unless_taken(method, &[TOKEN, REDIRECT])?;
         amount::counted(amount).map(|_| ())
+    }
+
+    fn availability(&self) -> Option<&Availability> {
+        Some(&self.availability)
     }
 
     async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {

@@ -34,6 +34,7 @@ impl CardRecord {
                     last4,
                     expiration: Expiration::parse(&expiration).map_err(|_| ())?,
                     funding: Funding::Unknown,
+                    processor: None,
                 };
                 card.has_four_digits().then_some(Some(card)).ok_or(())
             }

@@ -1,6 +1,6 @@
 //! The column `method` of `payments`: what the card columns do not tell of the current attempt's payment method.
 //!
-//! `{attempt} card {funding}`, or `{attempt} {type} {shown fields as JSON}`. The attempt distinguishes it from that of an
+//! `{attempt} card {funding}`, followed by the processor if a route has chosen one, or `{attempt} {type} {shown fields as JSON}`. The attempt distinguishes it from that of an
 //! earlier attempt: a process of a release before the column presents another card without changing it.
 
 use crate::domain::{CardSummary, Funding, MethodSummary, OtherSummary, Payment};
@@ -12,7 +12,10 @@ pub(super) fn written(payment: &Payment) -> Result<SqlValue<'_>, StoreError> {
     let attempt = payment.attempt;
     let text = match &payment.method {
         None => return Ok(SqlValue::Null),
-        Some(MethodSummary::Card(card)) => format!("{attempt} card {}", card.funding),
+        Some(MethodSummary::Card(card)) => match &card.processor {
+            None => format!("{attempt} card {}", card.funding),
+            Some(processor) => format!("{attempt} card {} {processor}", card.funding),
+        },
         Some(MethodSummary::Other(OtherSummary { name, shown })) => {
             format!("{attempt} {name} {}", to_json(shown)?)
         }
@@ -30,10 +33,21 @@ pub(super) fn read(
     match (card, current) {
         (Some(card), current) => {
             let written = current.filter(|(name, _)| *name == "card");
+            let mut words = written
+                .map(|(_, text)| text.split(' '))
+                .into_iter()
+                .flatten();
             // Unknown if an earlier release wrote the card.
-            let funding = written.and_then(|(_, text)| Funding::parse(text));
-            let funding = funding.unwrap_or_default();
-            Ok(Some(CardSummary { funding, ..card }.into()))
+            let funding = words.next().and_then(Funding::parse).unwrap_or_default();
+            let processor = words.next().map(str::to_owned);
+            Ok(Some(
+                CardSummary {
+                    funding,
+                    processor,
+                    ..card
+                }
+                .into(),
+            ))
         }
         (None, Some((name, shown))) if name != "card" => {
             Ok(Some(MethodSummary::Other(OtherSummary {
@@ -65,6 +79,7 @@ mod tests {
             last4: "4242".to_owned(),
             expiration: Expiration::parse("2030-01").unwrap(),
             funding: Funding::Unknown,
+            processor: None,
         }
     }
 

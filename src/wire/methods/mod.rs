@@ -15,6 +15,7 @@ use super::fields::{Faults, Object, UnknownFields};
 use crate::domain::{PaymentMethod, Timestamp};
 
 pub(super) use card::refuse_cards_in_clear;
+pub use redirect::may_change_processor;
 pub use token::is_name as is_processor_name;
 
 /// The field with the payment method, and the one in it that names the method.

@@ -97,7 +97,10 @@ async fn a_panic_in_a_call_counts_as_no_answer_and_ends_no_worker() {
         calls: ProcessorCalls::new(),
         public_url: None,
     };
-    let (trigger, _) = authorizer.ask(&processing(&seal, Phase::Authorize)).await;
+    let trigger = authorizer
+        .ask(&processing(&seal, Phase::Authorize))
+        .await
+        .trigger;
     assert!(
         matches!(
             trigger,
@@ -108,7 +111,10 @@ async fn a_panic_in_a_call_counts_as_no_answer_and_ends_no_worker() {
         ),
         "{trigger:?}"
     );
-    let (trigger, _) = authorizer.ask(&processing(&seal, Phase::Reverse)).await;
+    let trigger = authorizer
+        .ask(&processing(&seal, Phase::Reverse))
+        .await
+        .trigger;
     assert!(
         matches!(
             trigger,

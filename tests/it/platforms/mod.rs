@@ -1,6 +1,7 @@
 //! Payments through Stripe, against a stand-in that keeps state.
 
 mod agree;
+mod availability;
 mod described;
 mod needs_person;
 mod reconcile;
@@ -38,21 +39,31 @@ struct Platform {
 impl Platform {
     async fn start() -> Self {
         let stripe = StandIn::start().await;
-        let file = NamedTempFile::new().unwrap();
-        let api = format!("http://{}", stripe.address);
-        let processor =
-            json!({"name": "stripe", "type": "stripe", "secret_key": SECRET_KEY, "api": api});
-        let listed = json!({ "processors": [processor] });
-        std::fs::write(file.path(), listed.to_string()).unwrap();
+        let file = list_of_processors(stripe.address);
         Self { stripe, file }
     }
 
     fn setup(&self) -> Setup {
-        let file = self.file.path().display().to_string();
-        Setup::new()
-            .with("PROCESSORS_FILE", &file)
-            .with("PROCESSOR_TIMEOUT", "1s")
+        setup_with(&self.file)
     }
+}
+
+/// A file that lists the account at this address.
+fn list_of_processors(address: SocketAddr) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    let api = format!("http://{address}");
+    let processor =
+        json!({"name": "stripe", "type": "stripe", "secret_key": SECRET_KEY, "api": api});
+    let listed = json!({ "processors": [processor] });
+    std::fs::write(file.path(), listed.to_string()).unwrap();
+    file
+}
+
+fn setup_with(file: &NamedTempFile) -> Setup {
+    let file = file.path().display().to_string();
+    Setup::new()
+        .with("PROCESSORS_FILE", &file)
+        .with("PROCESSOR_TIMEOUT", "1s")
 }
 
 fn token(token: &str) -> Value {

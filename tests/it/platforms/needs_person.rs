@@ -6,7 +6,8 @@ use std::time::Duration;
 use payment_service::domain::PaymentId;
 use payment_service::metric;
 use payment_service::payments::needs_person::{self, Case, Why};
-use payment_service::processors::named::Processors;
+use payment_service::processors::Processor;
+use payment_service::processors::named::{Listed, Processors};
 use payment_service::processors::simulated::{Latency, Options, SimulatedIssuer};
 use serde_json::{Value, json};
 
@@ -62,7 +63,12 @@ async fn what_is_not_decided_for_half_a_key_s_life_needs_a_person() {
         |setup| setup,
         |app, stripe| async move {
             let api = &app.api;
-            let processors = without_platforms().with("stripe", Arc::new(processor(&app, &stripe)));
+            let processors = without_platforms();
+            let stripe_here: Arc<dyn Processor> = Arc::new(processor(&app, &stripe));
+            processors.list(Listed {
+                processors: [("stripe".to_owned(), stripe_here)].into(),
+                ..Listed::default()
+            });
             // The stored 500 says for ever that nobody knows.
             let lost = pay(api, "pm_card_visa").await;
             becomes(api, lost, "succeeded").await;

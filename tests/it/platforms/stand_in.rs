@@ -27,6 +27,8 @@ pub enum Fault {
     Silent,
     /// 429, not executed.
     Busy,
+    /// 429 with `Retry-After`, in seconds.
+    BusyFor(u32),
     /// Executed; the answer is a page for people.
     Html,
     /// Executed; the answer is about another amount.
@@ -56,11 +58,17 @@ struct Account {
     /// One request in so many fails.
     random: Option<(StdRng, u32)>,
     failed: usize,
+    /// The account's key is not accepted.
+    refuses_key: bool,
 }
 
 impl StandIn {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let stand_in = Self {
             address: listener.local_addr().unwrap(),
             state: Arc::default(),
@@ -77,6 +85,11 @@ impl StandIn {
     /// The next request whose path ends like this fails.
     pub fn fail(&self, path: &'static str, fault: Fault) {
         self.account().faults.push_back((path, fault));
+    }
+
+    /// Whether the account's key is refused from now on.
+    pub fn refuse_key(&self, refuses: bool) {
+        self.account().refuses_key = refuses;
     }
 
     /// From now on one request in so many fails, as the seed decides.
@@ -283,7 +296,9 @@ async fn serve(
         _ => answer.to_string(),
     };
     let mut response = Response::builder().status(status);
-    if status == 429 {
+    if let Some(Fault::BusyFor(seconds)) = fault {
+        response = response.header("retry-after", seconds);
+    } else if status == 429 {
         response = response.header("retry-after", "1");
     }
     response.body(Body::from(answer)).unwrap()
@@ -328,7 +343,10 @@ impl Account {
         (method, key): (Method, Option<String>),
         fault: Option<Fault>,
     ) -> Reply {
-        if fault == Some(Fault::Busy) {
+        if self.refuses_key {
+            return refused(401, "invalid_request_error", "api_key_expired");
+        }
+        if matches!(fault, Some(Fault::Busy | Fault::BusyFor(_))) {
             return refused(429, "rate_limit_error", "rate_limit");
         }
         if let Some((first, reply)) = key.as_ref().and_then(|key| self.keys.get(key)) {

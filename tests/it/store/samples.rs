@@ -140,6 +140,7 @@ pub fn card() -> CardSummary {
         last4: "4444".to_owned(),
         expiration: Expiration::parse("2031-05").unwrap(),
         funding: Funding::Unknown,
+        processor: None,
     }
 }
 

@@ -15,9 +15,12 @@ use super::ledger::{Ledger, Standing};
 use super::shopper::{Shoppers, Wanted};
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
-    OperationAnswer, ReversalAnswer, Timestamp, WALLET,
+    OperationAnswer, REDIRECT, ReversalAnswer, TOKEN, Timestamp, WALLET,
 };
-use crate::processors::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor};
+use crate::processors::availability::Availability;
+use crate::processors::{
+    AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported,
+};
 use crate::store::StoreError;
 use crate::store::rows::LedgerLine;
 
@@ -60,6 +63,8 @@ pub struct SimulatedIssuer {
     unanswered_reversals: Mutex<HashMap<AttemptKey, u32>>,
     /// Calls of attempts whose card needs the number, without a ledger.
     calls: Mutex<HashMap<AttemptKey, u32>>,
+    /// Of one that `PROCESSORS_FILE` lists.
+    availability: Option<Availability>,
 }
 
 impl SimulatedIssuer {
@@ -77,6 +82,16 @@ impl SimulatedIssuer {
             shoppers: None,
             unanswered_reversals: Mutex::default(),
             calls: Mutex::default(),
+            availability: None,
+        }
+    }
+
+    /// With an availability.
+    #[must_use]
+    pub fn with_availability(self, availability: Availability) -> Self {
+        Self {
+            availability: Some(availability),
+            ..self
         }
     }
 
@@ -203,6 +218,21 @@ impl SimulatedIssuer {
 
 #[async_trait]
 impl Processor for SimulatedIssuer {
+    fn check(&self, method: &str, _: Money) -> Result<(), Unsupported> {
+        // It takes any method that is added later: its secret decides.
+        if [TOKEN, REDIRECT].contains(&method) {
+            return Err(Unsupported::Method {
+                method: method.to_owned(),
+                taken: &["card", WALLET],
+            });
+        }
+        Ok(())
+    }
+
+    fn availability(&self) -> Option<&Availability> {
+        self.availability.as_ref()
+    }
+
     async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {
         let key = authorization.key;
         let card = match authorization.method.open() {

@@ -1,5 +1,6 @@
-//! The circuit breaker of one receiver. After several failures in a row the receiver is not called for a while, longer
-//! each time; then one call tests it. This module only decides; it does not wait.
+//! The circuit breaker of one server that is called: a receiver of callbacks, or a payment platform. After several failures
+//! in a row the receiver is not called for a while, longer each time; then one call tests it. This module only decides; it
+//! does not wait.
 //!
 //! An event that failed before is weak evidence about the receiver: the event itself may be wrong. So only first calls of
 //! events open the circuit, and they are the first to test whether the receiver is back.
@@ -80,6 +81,17 @@ impl Circuit {
     pub fn is_open(&mut self, now: Instant, calls: Calls) -> bool {
         let open = self.open.as_mut();
         open.is_some_and(|open| now < open.probe(calls).at)
+    }
+
+    /// How long to make no call for an event from now on; none if one may be made.
+    pub fn open_for(&mut self, now: Instant, calls: Calls) -> Option<Duration> {
+        let probe = self.open.as_mut()?.probe(calls);
+        probe.at.checked_duration_since(now)
+    }
+
+    /// Whether the receiver counts as down, although a call may test it.
+    pub fn counts_as_down(&self) -> bool {
+        self.open.is_some()
     }
 
     /// How often in a row the receiver was found down, as a number of tries: the delays of waiting events grow with it.

@@ -1,0 +1,102 @@
+//! A platform that cannot be used: its payments wait, and use up no tries.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use tokio::net::TcpListener;
+
+use super::{list_of_processors, on_each, pay, setup_with};
+use crate::app::{Setup, backends, becomes, eventually};
+use crate::platforms::stand_in::{Fault, StandIn};
+
+/// So few tries would soon be used up.
+fn two_tries(setup: Setup) -> Setup {
+    setup
+        .with("MAX_TRIES", "2")
+        .with("RETRY_INITIAL_INTERVAL", "50ms")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_wait_while_the_key_is_refused() {
+    on_each(two_tries, |app, stripe| async move {
+        stripe.refuse_key(true);
+        let paid = join_all((0..8).map(|_| pay(&app.api, "pm_card_visa"))).await;
+        eventually("the worker says what is wrong", || async {
+            let ready = app.admin.get("/health/ready").await;
+            ready.body["reason"]
+                == "payments wait for a processor: stripe refuses the account's key"
+        })
+        .await;
+        assert_eq!(app.admin.get("/health/ready").await.status, 200);
+        // Those that are not for this processor go on.
+        let by_card = app.api.pay(2, "tok_visa").await;
+        assert_eq!(app.api.outcome(by_card).await["status"], "succeeded");
+        for id in &paid {
+            let payment = app.api.get(&format!("/payments/{id}")).await;
+            assert_eq!(payment.body["status"], "processing");
+        }
+        // Each payment was tried once at most, since the key was refused at once.
+        assert!(
+            stripe.requests("/payment_intents") <= 9,
+            "it is not called in vain"
+        );
+        stripe.refuse_key(false);
+        for id in paid {
+            becomes(&app.api, id, "succeeded").await;
+            assert_eq!(stripe.moved(id), (2000, 0));
+        }
+        eventually("all is well", || async {
+            app.admin.get("/health/ready").await.body["status"] == "ready"
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_that_the_platform_asks_for_is_kept() {
+    on_each(two_tries, |app, stripe| async move {
+        stripe.fail("/payment_intents", Fault::BusyFor(3));
+        let asked = Instant::now();
+        let first = pay(&app.api, "pm_card_visa").await;
+        eventually("it is called", || async {
+            stripe.requests("/payment_intents") == 1
+        })
+        .await;
+        let second = pay(&app.api, "pm_card_visa").await;
+        for id in [first, second] {
+            becomes(&app.api, id, "succeeded").await;
+            assert!(asked.elapsed() >= Duration::from_secs(3), "too early");
+            assert_eq!(stripe.moved(id), (2000, 0));
+        }
+        assert_eq!(stripe.requests("/payment_intents"), 3);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_wait_while_the_platform_is_away() {
+    for backend in backends() {
+        // Nobody listens there yet.
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let file = list_of_processors(address);
+        let app = two_tries(setup_with(&file)).start(backend).await;
+        let paid = join_all((0..8).map(|_| pay(&app.api, "pm_card_visa"))).await;
+        eventually("the worker says what is wrong", || async {
+            let ready = app.admin.get("/health/ready").await;
+            ready.body["reason"] == "payments wait for a processor: stripe does not answer"
+        })
+        .await;
+        let stripe = StandIn::start_at(address).await;
+        for id in paid {
+            let ended = app.api.outcome(id).await;
+            // Those that used up their tries before it counted as down have failed, uncharged.
+            let charged = i64::from(ended["status"] == "succeeded") * 2000;
+            assert_eq!(stripe.moved(id), (charged, 0), "{ended}");
+        }
+        app.finish().await;
+    }
+}
