@@ -166,6 +166,9 @@ catalogue! {
     CALLBACKS_FOR_UNKNOWN_PAYMENTS: Counter, Worker, "payment_service_callbacks_for_unknown_payments_total", [],
         "Callbacks about payments that are not in this database.";
 
+    NEEDS_PERSON: Gauge, Each, "payment_service_needs_person", [],
+        "Payments, captures, voids and refunds at payment platforms whose result only a person can find out.";
+
     ROWS_QUARANTINED: Counter, Each, "payment_service_rows_quarantined_total", ["table"],
         "Rows that were set aside because they cannot be read or processed.";
     STORE_BATCH_ROWS: Histogram(ROWS), Each, "payment_service_store_batch_rows", ["batch"],

@@ -4,6 +4,7 @@ pub mod dead_letters;
 mod gauges;
 mod issuer;
 mod minutes;
+mod needs_person;
 mod open_files;
 mod parts;
 mod processors_file;
@@ -32,6 +33,7 @@ use crate::watchdog::stages::Stages;
 use crate::worker::WorkConsumers;
 use gauges::Gauges;
 use minutes::write_minutes;
+use needs_person::count_cases;
 use parts::Parts;
 use serve::OptionalConsumer;
 use tasks::Tasks;
@@ -248,6 +250,8 @@ impl App {
             to_the_end.clone(),
         );
         tasks.keep("minutes", minutes);
+        let cases = (parts.database.clone(), parts.processors.clone());
+        tasks.keep("needs_person", count_cases(cases, to_the_end.clone()));
         tasks.keep(
             "clocks",
             bring_back(database, config.horizons(), stop.clone()),

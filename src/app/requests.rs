@@ -9,6 +9,7 @@ use crate::intake::order_reader::OrderReader;
 use crate::payments::commands::Commands;
 use crate::payments::leases::Leases;
 use crate::payments::{Acceptor, Backlog};
+use crate::processors::named::Processors;
 use crate::processors::simulated::TestTokens;
 use crate::store::Store;
 
@@ -20,6 +21,11 @@ pub fn order_reader(config: &Config) -> OrderReader {
         default_currency: config.default_currency,
         seal: Arc::new(config.seal_keys.clone()),
     }
+}
+
+/// The processors, for a command that only asks platforms.
+pub fn processors(config: &Config, database: &Store) -> Result<Processors, AppError> {
+    issuer::to_check_with(config, database)
 }
 
 /// Accepts requests in a process without a relay: the rows that it writes are due at once, and the next sweep of a running

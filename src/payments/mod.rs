@@ -19,6 +19,7 @@ pub mod leases;
 mod methods;
 #[cfg(test)]
 mod model;
+pub mod needs_person;
 pub mod operate;
 pub mod operations;
 pub mod outbox;
@@ -28,6 +29,7 @@ pub mod platform_event;
 pub mod postpone;
 mod present_card;
 pub mod presented_card;
+pub mod reconcile;
 pub mod row_ids;
 pub mod story;
 #[cfg(test)]

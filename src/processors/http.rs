@@ -84,25 +84,37 @@ impl Http {
         request: Request<Body>,
         judge: impl FnOnce(StatusCode, &[u8]) -> Result<Value, NoObject>,
     ) -> Result<Value, NoObject> {
-        let call = self.availability.call().map_err(|_| NOT_CALLED)?;
+        let sent = self.send_within(request, LONGEST_ANSWER, judge).await;
+        sent.map_err(|(no_object, _)| no_object)
+    }
+
+    /// The same for an answer with at most so many bytes. If the platform is busy, it may say for how long.
+    pub(super) async fn send_within(
+        &self,
+        request: Request<Body>,
+        longest: usize,
+        judge: impl FnOnce(StatusCode, &[u8]) -> Result<Value, NoObject>,
+    ) -> Result<Value, (NoObject, Option<Duration>)> {
+        let call = self.availability.call().map_err(|_| (NOT_CALLED, None))?;
         let answer = match self.client.request(request).await {
             Ok(answer) => answer,
             Err(error) => {
                 call.failed();
-                return Err(if error.is_connect() {
+                let no_object = if error.is_connect() {
                     NoObject::NotExecuted("processor_unreachable")
                 } else {
                     NoObject::Unknown(error.to_string())
-                });
+                };
+                return Err((no_object, None));
             }
         };
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
-        let body = match to_bytes(Body::new(answer.into_body()), LONGEST_ANSWER).await {
+        let body = match to_bytes(Body::new(answer.into_body()), longest).await {
             Ok(body) => body,
             Err(error) => {
                 call.failed();
-                return Err(NoObject::Unknown(error.to_string()));
+                return Err((NoObject::Unknown(error.to_string()), None));
             }
         };
         let judged = judge(status, &body);
@@ -112,7 +124,7 @@ impl Http {
             Err(NoObject::Unknown(_)) if !status.is_client_error() => call.failed(),
             _ => call.answered(),
         }
-        judged
+        judged.map_err(|no_object| (no_object, retry_after))
     }
 }
 
@@ -123,7 +135,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The platform is not to be called now.
-const NOT_CALLED: NoObject = NoObject::NotExecuted("processor_not_called");
+pub(super) const NOT_CALLED: NoObject = NoObject::NotExecuted("processor_not_called");
 
 /// Nothing was sent, because the request could not be made.
 pub(super) const NOT_SENT: NoObject = NoObject::NotExecuted("request_impossible");

@@ -1,6 +1,7 @@
 //! The interface to payment processors, and its implementations: the simulated issuer, Stripe, and PayPal.
 
 pub mod availability;
+pub mod books;
 mod http;
 pub mod named;
 pub mod notifications;
@@ -9,6 +10,8 @@ pub mod references;
 pub mod routes;
 pub mod simulated;
 pub mod stripe;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
@@ -198,6 +201,17 @@ pub trait Processor: Send + Sync + 'static {
     async fn look_up(&self, subject: &Subject) -> Found {
         let _ = subject;
         Found::Unknown
+    }
+
+    /// Its own record of what it has charged, if it can be read. By default it cannot.
+    fn books(&self) -> Option<&dyn books::Books> {
+        None
+    }
+
+    /// After how long a call without a result will not be found out any more by repeating it or asking about it, so that
+    /// a person has to. By default it always can be.
+    fn finds_out_within(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -146,7 +146,7 @@ impl Processors {
         after?.iter().find(can_take).cloned()
     }
 
-    fn named(&self, name: &str) -> Option<Arc<dyn Processor>> {
+    pub fn named(&self, name: &str) -> Option<Arc<dyn Processor>> {
         if name == SimulatedIssuer::NAME {
             return Some(Arc::clone(&self.simulated));
         }

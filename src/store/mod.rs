@@ -36,6 +36,7 @@ pub use database::Store;
 pub use tables::metric_minutes::MinuteCounts;
 pub use tables::payment_search::{FoundPayments, MOST_READ, RowSetAside};
 pub use tables::platform_events::{EventEnd, EventSubject, TakenEvents, WaitingEvent};
+pub use tables::undecided::Undecided;
 pub use transaction::Transaction;
 
 /// Why an operation of the store failed.

@@ -40,6 +40,7 @@ pub(in crate::app) fn admin(
         health,
         stages,
         database: parts.database.clone(),
+        processors: parts.processors.clone(),
         clients: config.clients.clone(),
         dead_letters: Arc::clone(&parts.dead_letters),
         live,

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::app::requests;
 use crate::cli::{configuration, open, output};
 use crate::config::{Config, Role};
+use crate::payments::needs_person::{self, Case};
 use crate::store::audit::{Audit, Bounds, Finding, Severity};
 
 /// Allowance for a sweep that is delayed for a moment.
@@ -14,6 +16,9 @@ const SLACK: Duration = Duration::from_secs(30);
 
 /// Expired tokens are erased about once a minute.
 const TOKEN: Duration = Duration::from_secs(180);
+
+/// How many violations of a promise are named.
+const MOST_EXAMPLES: usize = 10;
 
 /// Prints the audit of the configured database.
 pub async fn run(json: bool, overdue: Option<Duration>) -> ExitCode {
@@ -43,8 +48,31 @@ async fn audit(config: &Config, overdue: Option<Duration>) -> Result<Audit, Box<
         Ok(_) => database.audit(bounds(config, overdue)).await,
         Err(error) => Err(error),
     };
+    let processors = requests::processors(config, &database);
+    let cases = match &processors {
+        Ok(processors) => Some(needs_person::find(&database, processors).await),
+        Err(_) => None,
+    };
     database.close().await;
-    Ok(audit?)
+    let mut audit = audit?;
+    if let Some(cases) = cases {
+        audit.findings.push(finding(&cases?));
+    }
+    processors?;
+    Ok(audit)
+}
+
+/// What needs a person, as a broken promise.
+fn finding(cases: &[Case]) -> Finding {
+    let examples = cases.iter().take(MOST_EXAMPLES).map(Case::in_words);
+    Finding {
+        rule: "needs_person",
+        promise: "no payment, capture, void or refund at a platform needs a person",
+        severity: Severity::Breach,
+        count: i64::try_from(cases.len()).unwrap_or(i64::MAX),
+        examples: examples.collect(),
+        remedy: "`payments list --needs-person` lists them; look at each at the platform: docs/runbook.md, Needs a person",
+    }
 }
 
 /// A payment that is processing changes at least once within its longest delay plus one lease, or the rescue dispatches

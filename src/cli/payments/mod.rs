@@ -1,6 +1,8 @@
 //! `payments`: shows operators one payment or a list: status, what is due, and what happened. Reads only the database, so
 //! it works while the service is down; it shows every client's payments.
 
+mod needs_person;
+mod reconcile;
 mod view;
 mod watch;
 
@@ -10,6 +12,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::open;
+use crate::app::requests;
 use crate::cli::{configuration, output};
 use crate::config::{Config, Role};
 use crate::domain::{ClientName, OrderId, PaymentId, PaymentStatus};
@@ -27,6 +30,20 @@ pub struct PaymentsArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
+    #[command(flatten)]
+    Show(Shown),
+    /// Compares the payments at a platform with the platform's own record, both ways, and lists every difference
+    ///
+    /// It compares captured and held amounts, currencies, and refunds with their states. Only objects of this installation
+    /// count. It changes nothing, here and there.
+    ///
+    /// Exit code 0: no differences; 1: there are some; 64: the command was used wrongly; 69: the comparison is not complete,
+    /// because the platform or the database gave no answer.
+    Reconcile(reconcile::ReconcileArgs),
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Shown {
     /// Lists the newest payments, one per line
     List(Filter),
     /// Shows one payment: its state, what is due, its history, its charges, and callbacks that are repeated
@@ -67,6 +84,9 @@ struct Filter {
     /// Only payments of this client
     #[arg(long, value_parser = client)]
     client: Option<ClientName>,
+    /// Only payments whose result, or that of a capture, void or refund, a person has to find out at the payment platform
+    #[arg(long)]
+    needs_person: bool,
     /// How many at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     limit: u32,
@@ -92,22 +112,29 @@ pub async fn run(options: PaymentsArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match act(&config, options.action).await {
-        Ok(code) => code,
-        Err(error) => output::failed(error.as_ref()),
+    match options.action {
+        Action::Reconcile(options) => reconcile::run(&config, options).await,
+        Action::Show(shown) => match show_some(&config, shown).await {
+            Ok(code) => code,
+            Err(error) => output::failed(error.as_ref()),
+        },
     }
 }
 
-async fn act(config: &Config, action: Action) -> Result<ExitCode, Box<dyn Error>> {
+async fn show_some(config: &Config, shown: Shown) -> Result<ExitCode, Box<dyn Error>> {
     let database = open::database(config)?;
-    let answer = match action {
-        Action::List(filter) => list(&database, filter).await,
-        Action::Show { id, json } => show(&database, PaymentId(id), json).await,
-        Action::Watch { id: None, json } => {
+    let answer = match shown {
+        Shown::List(filter) if filter.needs_person => {
+            let processors = requests::processors(config, &database)?;
+            needs_person::list(&database, &processors, &filter).await
+        }
+        Shown::List(filter) => list(&database, filter).await,
+        Shown::Show { id, json } => show(&database, PaymentId(id), json).await,
+        Shown::Watch { id: None, json } => {
             let watched = watch::all(&database, json).await;
             watched.map(|()| ExitCode::SUCCESS)
         }
-        Action::Watch { id: Some(id), json } => {
+        Shown::Watch { id: Some(id), json } => {
             let watched = watch::one(&database, PaymentId(id), json).await;
             watched.map(|found| {
                 if found {

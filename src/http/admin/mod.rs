@@ -31,6 +31,7 @@ use crate::clients::Clients;
 use crate::domain::Currency;
 use crate::http::health::Health;
 use crate::payments::Acceptor;
+use crate::processors::named::Processors;
 use crate::store::Store;
 use crate::watchdog::stages::Stages;
 use access::Access;
@@ -47,6 +48,8 @@ pub struct Admin {
     pub stages: Stages,
     /// Every client's payments.
     pub database: Store,
+    /// The platforms that this process knows.
+    pub processors: Processors,
     /// Those of the clients file.
     pub clients: Clients,
     /// Messages that could not be used.

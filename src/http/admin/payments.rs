@@ -19,7 +19,7 @@ use super::timeline::{moment, status_word};
 use crate::domain::{ClientName, OrderId, PaymentId, PaymentStatus, Timestamp, UserId};
 use crate::http::page::{Language, amount};
 use crate::http::problem::{Kind, Problem};
-use crate::payments::story;
+use crate::payments::{needs_person, story};
 use crate::store::rows::{PaymentSearch, StoredPayment};
 use crate::store::{FoundPayments, MOST_READ, RowSetAside, StoreError};
 
@@ -40,6 +40,8 @@ pub struct Fields {
     status: String,
     /// Only payments created before this minute, in UTC: `2026-11-26T12:30`, as browsers send it.
     until: String,
+    /// `person`: only payments that need a person.
+    needs: String,
     /// Where the page begins.
     before: String,
 }
@@ -49,6 +51,8 @@ struct Read {
     payment: Option<PaymentId>,
     /// Only payments created before that time.
     until: Option<Timestamp>,
+    /// Only payments that need a person.
+    needs_person: bool,
     search: PaymentSearch,
 }
 
@@ -94,12 +98,21 @@ impl Fields {
             }
             position
         });
+        let needs_person = match self.needs.as_str() {
+            "" => false,
+            "person" => true,
+            _ => {
+                faults.push("needs");
+                false
+            }
+        };
         if !faults.is_empty() {
             return Err(faults);
         }
         Ok(Read {
             payment,
             until,
+            needs_person,
             search: PaymentSearch {
                 client,
                 order_id,
@@ -121,6 +134,7 @@ impl Fields {
             ("client", &self.client),
             ("status", &self.status),
             ("until", &self.until),
+            ("needs", &self.needs),
         ] {
             if !value.is_empty() {
                 query.append_pair(name, value);
@@ -164,6 +178,36 @@ async fn beginning_at(admin: &Admin, read: &Read) -> Result<PaymentSearch, Store
         search.before = Some((until, id));
     }
     Ok(search)
+}
+
+/// The payments that are searched for, and the search.
+async fn found(admin: &Admin, read: &Read) -> Result<(FoundPayments, PaymentSearch), StoreError> {
+    let search = beginning_at(admin, read).await?;
+    if read.needs_person {
+        return Ok((in_need(admin, &read.search).await?, search));
+    }
+    Ok((admin.database.search_payments(&search).await?, search))
+}
+
+/// Those that need a person, the newest first, all on one page.
+async fn in_need(admin: &Admin, search: &PaymentSearch) -> Result<FoundPayments, StoreError> {
+    let cases = needs_person::by_payment(&admin.database, &admin.processors).await?;
+    let ids: Vec<PaymentId> = cases.into_keys().collect();
+    let mut payments = admin.database.payments_by_id(&ids).await?;
+    payments.retain(|row| {
+        let payment = &row.payment;
+        let fits = |wanted: Option<bool>| wanted.unwrap_or(true);
+        fits(search.client.as_ref().map(|it| *it == payment.client))
+            && fits(search.order_id.map(|it| it == payment.order_id))
+            && fits(search.user_id.map(|it| it == payment.user_id))
+            && fits(search.status.map(|it| it == payment.status))
+    });
+    payments.sort_by_key(|row| std::cmp::Reverse(row.payment.id));
+    Ok(FoundPayments {
+        payments,
+        left_out: Vec::new(),
+        stopped_at: None,
+    })
 }
 
 /// Whether a payment is one of the wanted time.
@@ -237,6 +281,7 @@ impl ListPage {
             &fields.client,
             &fields.status,
             &fields.until,
+            &fields.needs,
         ];
         let is_filtered = filters.iter().any(|text| !text.trim().is_empty());
         let is_first = fields.before.is_empty() && fields.until.is_empty();
@@ -255,17 +300,14 @@ impl ListPage {
         }
     }
 
-    fn with(
-        mut self,
-        found: &FoundPayments,
-        search: &PaymentSearch,
-        until: Option<Timestamp>,
-    ) -> Self {
+    fn with(mut self, found: &FoundPayments, search: &PaymentSearch, read: &Read) -> Self {
         let l = self.shell.l;
-        let wanted = found.payments.iter().filter(|row| is_wanted(row, until));
+        let wanted = found.payments.iter();
+        let wanted = wanted.filter(|row| is_wanted(row, read.until));
         self.rows = wanted.map(|row| Row::of(row, l)).collect();
         self.set_aside = found.left_out.iter().map(Into::into).collect();
-        self.rest = rest(found, search).map(|from| self.fields.rest(from));
+        let rest = rest(found, search).filter(|_| !read.needs_person);
+        self.rest = rest.map(|from| self.fields.rest(from));
         self.stopped_after = found.stopped_at.map(|_| MOST_READ);
         self
     }
@@ -313,14 +355,10 @@ pub async fn page(
     if let Some(PaymentId(id)) = read.payment {
         return Redirect::to(&format!("/payments/{id}")).into_response();
     }
-    let searching = async {
-        let search = beginning_at(&admin, &read).await?;
-        Ok((admin.database.search_payments(&search).await?, search))
-    };
-    match soon(searching).await {
+    match soon(found(&admin, &read)).await {
         Ok((found, search)) => {
             let page = ListPage::new(&admin, &visitor, fields);
-            let page = page.with(&found, &search, read.until);
+            let page = page.with(&found, &search, &read);
             shell::html(StatusCode::OK, &page)
         }
         Err(away) => away.page(&admin, &visitor, "/payments"),
@@ -344,11 +382,7 @@ pub async fn json(
         read.search.client = None;
         read.search.limit = 1;
     }
-    let searching = async {
-        let search = beginning_at(&admin, &read).await?;
-        Ok((admin.database.search_payments(&search).await?, search))
-    };
-    match soon(searching).await {
+    match soon(found(&admin, &read)).await {
         Ok((found, search)) => {
             let is_it = |id: i64| read.payment.is_none_or(|wanted| wanted.0 == id);
             let payments = found.payments.iter();
@@ -357,7 +391,8 @@ pub async fn json(
             let set_aside = found.left_out.iter().map(RowSetAside::from);
             let set_aside = set_aside.filter(|row| row.payment_id.is_none_or(is_it));
             let set_aside: Vec<RowSetAside> = set_aside.collect();
-            let next = rest(&found, &search).filter(|_| read.payment.is_none());
+            let is_list = read.payment.is_none() && !read.needs_person;
+            let next = rest(&found, &search).filter(|_| is_list);
             Json(json!({
                 "payments": payments.map(story::payment).collect::<Vec<Value>>(),
                 "set_aside": set_aside,
@@ -372,7 +407,7 @@ pub async fn json(
 
 fn unreadable() -> Problem {
     let sentence = "The search cannot be read: payment, order and user are whole numbers, client is a name, status a \
-                    status, and until a minute such as 2026-11-26T12:30.";
+                    status, until a minute such as 2026-11-26T12:30, and needs is person.";
     Problem::new(Kind::BadRequest, sentence)
 }
 
@@ -402,11 +437,12 @@ mod tests {
             client: "A b".to_owned(),
             status: "paid".to_owned(),
             until: "yesterday".to_owned(),
+            needs: "rest".to_owned(),
             before: "1".to_owned(),
         };
         let faults = wrong.read().map(|_| ()).unwrap_err();
         let expected = [
-            "payment", "order", "user", "client", "status", "until", "before",
+            "payment", "order", "user", "client", "status", "until", "before", "needs",
         ];
         assert_eq!(faults, expected);
     }

@@ -21,6 +21,7 @@ use crate::clients::new_api_key;
 use crate::clients::operators::Operators;
 use crate::http::health::{Liveness, Readiness};
 use crate::http::server::Peer;
+use crate::processors::simulated::{Latency, Options, SimulatedIssuer};
 
 const HOST_NAME: &str = "127.0.0.1:9009";
 
@@ -42,11 +43,20 @@ impl Pages {
     fn new(entry: Entry) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let address: SocketAddr = HOST_NAME.parse().expect("an address");
+        let options = Options {
+            latency: Latency {
+                mean: Duration::ZERO,
+                seed: 0,
+            },
+            now: time::OffsetDateTime::now_utc,
+        };
+        let issuer = SimulatedIssuer::new(options, None);
         let admin = Admin {
             access: Access::new(address, &[], entry),
             health: Health::new(|| Liveness::Live, || Readiness::Ready),
             stages: Stages::default(),
             database: Store::sqlite(&folder.path().join("payments.db")),
+            processors: Processors::new(Arc::new(issuer)),
             clients: Clients::single(),
             dead_letters: Arc::new(NoDeadLetters),
             live: Live::new(CancellationToken::new()),

@@ -4,7 +4,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 
-use crate::domain::WALLET;
+use crate::domain::{REDIRECT, WALLET};
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::wire::card_fields::CARD_FIELDS;
@@ -12,17 +12,43 @@ use crate::wire::card_fields::CARD_FIELDS;
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 /// The hidden field with the token.
 const TOKEN: &str = "form";
-/// The name of the wallet's button.
+/// The name of the buttons of other methods than cards.
 const METHOD: &str = "method";
 
 /// A posted form. It holds a card in clear, so it has no `Debug`.
 pub struct Form {
     /// Empty if it was not sent.
     pub token: String,
-    /// Whether the wallet's button was pressed.
-    pub wallet: bool,
+    /// The button that was pressed.
+    pub method: Pressed,
     /// The card's fields, as they would come in JSON.
     pub card: Value,
+}
+
+/// A button of the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pressed {
+    /// The card form's.
+    Card,
+    /// The wallet's.
+    Wallet,
+    /// That of a platform's page, with the platform's name.
+    Redirect(String),
+}
+
+impl Pressed {
+    /// The value of a platform's button.
+    pub fn of_platform(name: &str) -> String {
+        format!("{REDIRECT}:{name}")
+    }
+
+    fn parse(value: &str) -> Self {
+        match value.split_once(':') {
+            Some((REDIRECT, name)) => Self::Redirect(name.to_owned()),
+            _ if value == WALLET => Self::Wallet,
+            _ => Self::Card,
+        }
+    }
 }
 
 /// The longest text of a field that is shown again: longer than any number or date.
@@ -47,7 +73,7 @@ impl Form {
     fn parse(bytes: &[u8]) -> Self {
         let mut token = String::new();
         let mut card = Map::new();
-        let mut wallet = false;
+        let mut method = Pressed::Card;
         for (name, value) in form_urlencoded::parse(bytes) {
             let value = value.trim();
             if value.is_empty() {
@@ -56,14 +82,14 @@ impl Form {
             if name == TOKEN && token.is_empty() {
                 value.clone_into(&mut token);
             } else if name == METHOD {
-                wallet = value == WALLET;
+                method = Pressed::parse(value);
             } else if CARD_FIELDS.contains(&&*name) && !card.contains_key(&*name) {
                 card.insert(name.into_owned(), value.into());
             }
         }
         Self {
             token,
-            wallet,
+            method,
             card: Value::Object(card),
         }
     }
@@ -92,6 +118,19 @@ mod tests {
         assert_eq!(form.token, "0.1.ab");
         let card = json!({"cardNumber": "4242 4242 4242 4242", "cardCode": "123", "expirationDate": "01/30"});
         assert_eq!(form.card, card);
+    }
+
+    #[test]
+    fn each_button_says_which_one_it_is() {
+        let pressed = |body: &[u8]| Form::parse(body).method;
+        assert_eq!(pressed(b"method=wallet"), Pressed::Wallet);
+        let button = Pressed::of_platform("stripe");
+        let body = format!("method={button}");
+        let stripe = Pressed::Redirect("stripe".to_owned());
+        assert_eq!(pressed(body.as_bytes()), stripe);
+        for other in [&b"method=cash"[..], b"method=wallet:x", b"cardCode=1"] {
+            assert_eq!(pressed(other), Pressed::Card);
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use self::form::Form;
+use self::form::{Form, Pressed};
 use self::texts::Words;
 use self::view::{FormView, PaymentView};
 use super::auth::Caller;
@@ -36,7 +36,7 @@ use super::headers::PathId;
 use super::problem::{Kind, Problem};
 use super::{Api, payments, process};
 use crate::domain::{
-    ClientName, Payment, PaymentId, PaymentMethod, PaymentStatus, Refusal, WALLET,
+    ClientName, Payment, PaymentId, PaymentMethod, PaymentStatus, REDIRECT, Refusal, WALLET,
 };
 use crate::payments::{AcceptError, Presented};
 use crate::wire::request::{parse_card, parse_method};
@@ -140,9 +140,11 @@ impl<'a> Page<'a> {
             return Ok(view.into_response(StatusCode::FORBIDDEN));
         };
         let rules = self.api.clients.rules(&client);
-        let read = match form.wallet {
-            true => parse_method(&wallet(), &self.api.rules(&rules)),
-            false => parse_card(&form.card, &self.api.rules(&rules)).map(PaymentMethod::Card),
+        let rules = self.api.rules(&rules);
+        let read = match &form.method {
+            Pressed::Card => parse_card(&form.card, &rules).map(PaymentMethod::Card),
+            Pressed::Wallet => parse_method(&wallet(), &rules),
+            Pressed::Redirect(platform) => parse_method(&redirect(platform), &rules),
         };
         match read {
             Ok(method) => {
@@ -208,7 +210,25 @@ impl<'a> Page<'a> {
         self.api.acceptor.reaches_shoppers && rules.check_method(WALLET).is_ok()
     }
 
+    /// The platforms on whose pages this payment can be paid: the value and the text of each one's button.
+    fn platforms(&self, payment: &Payment) -> Vec<(String, String)> {
+        let acceptor = &self.api.acceptor;
+        let rules = self.api.clients.rules(&payment.client);
+        if !acceptor.has_public_url || rules.check_method(REDIRECT).is_err() {
+            return Vec::new();
+        }
+        let processors = &acceptor.processors;
+        let takes = |name: &String| processors.check(name, REDIRECT, payment.amount).is_ok();
+        let platforms = processors.names().into_iter().filter(takes);
+        platforms
+            .map(|name| (Pressed::of_platform(&name), name))
+            .collect()
+    }
+
     fn form(&self, payment: &Payment) -> FormView {
+        let rules = self.api.clients.rules(&payment.client);
+        let card = rules.check_method(CARD).is_ok();
+        let cards = if card { self.api.test_cards } else { &[] };
         FormView {
             token: form_token::sign(&self.api.acceptor.seal, payment, (self.api.now)()),
             notice: None,
@@ -217,8 +237,10 @@ impl<'a> Page<'a> {
             number: None,
             expiry: None,
             code: None,
-            test_cards: test_cards::rows(self.api.test_cards, self.words.language),
+            test_cards: test_cards::rows(cards, self.words.language),
+            card,
             wallet: self.takes_wallets(&payment.client),
+            platforms: self.platforms(payment),
         }
     }
 }
@@ -227,6 +249,13 @@ impl<'a> Page<'a> {
 fn wallet() -> Value {
     json!({"payment_method": {"type": WALLET}})
 }
+
+fn redirect(processor: &str) -> Value {
+    json!({"payment_method": {"type": REDIRECT, "processor": processor}})
+}
+
+/// The name of cards among the payment methods.
+const CARD: &str = "card";
 
 fn takes_card(payment: &Payment) -> bool {
     use PaymentStatus as S;

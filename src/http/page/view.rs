@@ -61,8 +61,12 @@ pub struct FormView {
     pub expiry: Option<&'static str>,
     pub code: Option<&'static str>,
     pub test_cards: Vec<Row>,
+    /// Whether the shop takes cards on this page.
+    pub card: bool,
     /// Whether the shop takes wallets.
     pub wallet: bool,
+    /// The platforms on whose pages the shopper can pay: the button's value, and the name.
+    pub platforms: Vec<(String, String)>,
 }
 
 /// An answer without a payment.

@@ -35,12 +35,19 @@ pub(super) fn counted(amount: Money) -> Result<i64, Unsupported> {
 /// The amount that Stripe means by a number in a currency, in lower case; none if it cannot be expressed here.
 pub(super) fn meant(number: i64, currency: &str) -> Option<Money> {
     let currency = Currency::parse(&currency.to_ascii_uppercase()).ok()?;
-    let minor = match currency.code() {
-        code if IN_HUNDREDTHS.contains(&code) => (number % 100 == 0).then_some(number / 100)?,
-        code if WHOLE.contains(&code) => number.checked_mul(100)?,
-        _ => number,
-    };
-    Money::from_minor(minor, currency).ok()
+    Money::from_minor(minor(number, currency)?, currency).ok()
+}
+
+/// The inverse: our minor units for Stripe's number; none if it is not a whole number of them.
+pub(super) fn minor(counted: i64, currency: Currency) -> Option<i64> {
+    let code = currency.code();
+    if IN_HUNDREDTHS.contains(&code) {
+        return (counted % 100 == 0).then_some(counted / 100);
+    }
+    if WHOLE.contains(&code) {
+        return counted.checked_mul(100);
+    }
+    Some(counted)
 }
 
 #[cfg(test)]
@@ -85,5 +92,21 @@ mod tests {
         assert_eq!(of(550, "MGA"), Err("1"));
         assert_eq!(of(5120, "KWD"), Ok(5120));
         assert_eq!(of(5124, "KWD"), Err("0.010"));
+    }
+
+    #[test]
+    fn what_stripe_has_counted_is_read_back() {
+        for (amount, currency) in [
+            (9953, "CAD"),
+            (500, "JPY"),
+            (5, "ISK"),
+            (500, "MGA"),
+            (5120, "KWD"),
+        ] {
+            let counted = of(amount, currency).unwrap();
+            let currency = Currency::parse(currency).unwrap();
+            assert_eq!(minor(counted, currency), Some(amount), "{currency:?}");
+        }
+        assert_eq!(minor(550, Currency::parse("UGX").unwrap()), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Calls of Stripe's API: forms in, JSON out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -9,15 +10,27 @@ use serde_json::Value;
 
 use crate::processors::availability::Availability;
 pub(super) use crate::processors::http::NoObject;
-use crate::processors::http::{BUSY, Http, KEY_REFUSED, NOT_SENT, secret, value};
+use crate::processors::http::{BUSY, Http, KEY_REFUSED, NOT_CALLED, NOT_SENT, secret, value};
 
 /// The version of the API that this code was written for: an account's own version may differ.
 const VERSION: &str = "2024-06-20";
+
+/// The most that is read of a list, in bytes: a hundred intents with their charges have about 700 kB.
+const LONGEST_LIST: usize = 4 * 1024 * 1024;
 
 /// The API of one account.
 pub(super) struct Api {
     http: Http,
     key: SecretString,
+}
+
+/// Why there is no list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum NoPage {
+    /// Too many requests: Stripe may say how long to wait.
+    Busy { retry_after: Option<Duration> },
+    /// As for an object.
+    NoObject(NoObject),
 }
 
 /// A form's fields.
@@ -40,6 +53,20 @@ impl Api {
         self.send(request).await
     }
 
+    /// Reads a list, or an object with expanded parts.
+    pub(super) async fn page(&self, path: &str, query: &Fields<'_>) -> Result<Value, NoPage> {
+        let path = format!("{path}?{}", encoded(query));
+        let request = self.request(Method::GET, &path, Body::empty());
+        let request = request.map_err(NoPage::NoObject)?;
+        let sent = self.http.send_within(request, LONGEST_LIST, judge).await;
+        sent.map_err(|(no_object, retry_after)| match no_object {
+            no_object if no_object == BUSY || no_object == NOT_CALLED => {
+                NoPage::Busy { retry_after }
+            }
+            other => NoPage::NoObject(other),
+        })
+    }
+
     /// Changes an object, which its state allows only once.
     pub(super) async fn change(&self, path: &str, fields: &Fields<'_>) -> Result<Value, NoObject> {
         let request = self.form(path, fields)?;
@@ -60,9 +87,7 @@ impl Api {
     }
 
     fn form(&self, path: &str, fields: &Fields<'_>) -> Result<Request<Body>, NoObject> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(fields);
-        let mut request = self.request(Method::POST, path, Body::from(form.finish()))?;
+        let mut request = self.request(Method::POST, path, Body::from(encoded(fields)))?;
         let headers = request.headers_mut();
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(header::CONTENT_TYPE, form);
@@ -85,6 +110,12 @@ impl Api {
     async fn send(&self, request: Request<Body>) -> Result<Value, NoObject> {
         self.http.send(request, judge).await
     }
+}
+
+fn encoded(fields: &Fields<'_>) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(fields);
+    form.finish()
 }
 
 /// What an answer means. A server error is unknown even when it is a stored one: Stripe repeats a 500 under its key, whatever

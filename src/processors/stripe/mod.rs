@@ -4,14 +4,18 @@
 //! attempt over asks about its intent instead of repeating what may have been executed. An attempt is closed by canceling
 //! its intent, or, before there is one, by closing its key, so that nobody confirms an intent that is created later.
 //!
-//! Creating intents and refunds needs an idempotency key. Confirming, capturing and canceling do not: an intent's state allows
+//! Where the shopper pays on Stripe's own page, an attempt is a Checkout Session, and its intent comes later: see `session`.
+//!
+//! Creating intents, sessions and refunds needs an idempotency key. Confirming, capturing and canceling do not: an intent's state allows
 //! each once. Under a key, Stripe would repeat a 500 for a day, whatever became of the request.
 
 mod amount;
 mod api;
+mod books;
 mod intent;
 mod lookup;
 mod operations;
+mod session;
 mod signature;
 mod webhook;
 
@@ -24,12 +28,13 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::availability::Availability;
+use super::books::Books;
 use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 use super::references::{Known, References};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, CloseAnswer, DeclineCode, Money,
-    OperationAnswer, ReversalAnswer, TOKEN, Timestamp,
+    OperationAnswer, REDIRECT, ReversalAnswer, TOKEN, Timestamp,
 };
 use crate::store::{Store, StoreError};
 use api::{Api, NoObject};
@@ -219,6 +224,7 @@ impl Stripe {
     /// The intent of an attempt that is to be closed; none if there is none and never will be.
     async fn intent_to_close(&self, key: AttemptKey) -> Result<Option<Intent>, Unclear> {
         match self.references.close(&key.to_string()).await? {
+            Known::As(id) if session::is_session(&id) => self.closed_session(&id).await,
             Known::As(id) => self.read(&id).await.map(Some),
             Known::Closed | Known::Nothing => Ok(None),
         }
@@ -259,6 +265,9 @@ impl Stripe {
 
     async fn ask_about(&self, key: AttemptKey) -> Result<ActionAnswer, Unclear> {
         let id = match self.references.known(&key.to_string()).await? {
+            Known::As(id) if session::is_session(&id) => {
+                return self.ask_about_session(key, &id).await;
+            }
             Known::As(id) => id,
             Known::Closed | Known::Nothing => return Err(Unclear::Unknown),
         };
@@ -352,7 +361,7 @@ impl From<NoObject> for Unclear {
 #[async_trait]
 impl Processor for Stripe {
     fn check(&self, method: &str, amount: Money) -> Result<(), Unsupported> {
-        Unsupported::unless_taken(method, &[TOKEN])?;
+        Unsupported::unless_taken(method, &[TOKEN, REDIRECT])?;
         amount::counted(amount).map(|_| ())
     }
 
@@ -361,8 +370,16 @@ impl Processor for Stripe {
     }
 
     async fn authorize(&self, authorization: &Authorization<'_>) -> Answer {
-        let token = match authorization.method.open() {
-            Ok(OpenedMethod::Other { name, secret }) if name == TOKEN => secret,
+        let authorized = match authorization.method.open() {
+            Ok(OpenedMethod::Other { name, secret }) if name == TOKEN => {
+                match std::str::from_utf8(&secret) {
+                    Ok(token) => self.authorize_token(authorization, token).await,
+                    Err(_) => return super::MethodUnreadable.into(),
+                }
+            }
+            Ok(OpenedMethod::Other { name, .. }) if name == REDIRECT => {
+                self.authorize_on_page(authorization).await
+            }
             Ok(_) => {
                 return Answer::Declined {
                     code: DeclineCode::METHOD_NOT_SUPPORTED,
@@ -370,10 +387,7 @@ impl Processor for Stripe {
             }
             Err(unreadable) => return unreadable.into(),
         };
-        let Ok(token) = std::str::from_utf8(&token) else {
-            return super::MethodUnreadable.into();
-        };
-        match self.authorize_token(authorization, token).await {
+        match authorized {
             Ok(answer) => answer,
             Err(Unclear::NotExecuted(reason)) => Answer::NotCharged { reason },
             Err(Unclear::Unknown) => Answer::Unknown,
@@ -424,5 +438,13 @@ impl Processor for Stripe {
 
     async fn look_up(&self, subject: &Subject) -> Found {
         self.find(subject).await.unwrap_or(Found::Unknown)
+    }
+
+    fn books(&self) -> Option<&dyn Books> {
+        Some(self)
+    }
+
+    fn finds_out_within(&self) -> Option<Duration> {
+        Some(operations::KEY_LIFE / 2)
     }
 }

@@ -17,7 +17,7 @@ use crate::processors::references::Known;
 const ASK_AFTER: Duration = Duration::from_secs(60);
 
 /// How long Stripe keeps an idempotency key. Afterwards a repeated request is a new one.
-const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where a refund carries our id.
 const REFUND_ID: &str = "metadata[refund_id]";
@@ -57,7 +57,12 @@ impl Stripe {
             }
             Err(NoObject::Refused(error)) => {
                 let now = self.read(&intent.id).await?;
-                Ok(captured(&now, amount).unwrap_or_else(|| refused(&error)))
+                match (captured(&now, amount), now.status) {
+                    (Some(answer), _) => Ok(answer),
+                    // It can still be captured, and Stripe says why not.
+                    (None, Status::RequiresCapture) => Ok(refused(&error)),
+                    (None, _) => Err(Unclear::Unknown),
+                }
             }
             Err(other) => Err(other.into()),
         }
@@ -193,7 +198,7 @@ impl Stripe {
             .known(&call.authorization.to_string())
             .await?
         {
-            Known::As(id) => Ok(id),
+            Known::As(id) => self.intent_behind(call.authorization, id).await,
             Known::Closed | Known::Nothing => {
                 tracing::error!(
                     payment.id = call.authorization.payment.0,

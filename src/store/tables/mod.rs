@@ -43,6 +43,7 @@ pub(super) mod payments;
 pub(super) mod platform_events;
 mod processor_references;
 mod processor_use;
+pub mod undecided;
 
 use super::quarantine::{Key, SetAside};
 use super::sql_values::{Row, SqlValue};

@@ -37,6 +37,17 @@ impl FoundPayments {
     }
 }
 
+/// Some payments of any client, in the order of their ids.
+#[derive(Debug)]
+pub struct PaymentsInOrder {
+    /// Those that can be read.
+    pub payments: Vec<StoredPayment>,
+    /// How many are set aside or cannot be read.
+    pub left_out: u64,
+    /// The smallest id that was not looked at yet; none at the end.
+    pub next: Option<PaymentId>,
+}
+
 /// A search: the statement for its rows, and the one for the last row that it may read.
 struct Statements {
     found: &'static str,
@@ -111,7 +122,31 @@ const LAST_ID: &str = "SELECT id FROM payments ORDER BY id DESC LIMIT 1";
 /// (id) → id and time of the payment with this id, or the next one
 const FROM_ID: &str = "SELECT id, created_at FROM payments WHERE id >= ? ORDER BY id LIMIT 1";
 
+/// (id, limit) → payments
+const FROM_ID_ON: &str = "SELECT * FROM payments WHERE id >= ? ORDER BY id LIMIT ?";
+
 impl Store {
+    /// At most `limit` payments with this id or a larger one.
+    pub async fn payments_in_order(
+        &self,
+        from: PaymentId,
+        limit: u32,
+    ) -> Result<PaymentsInOrder, StoreError> {
+        let parameters = [from.0.into(), limit.into()];
+        let found: Vec<Tried<PaymentRecord>> = self.read(FROM_ID_ON, &parameters).await?;
+        let last = found.last().filter(|_| found.len() >= limit as usize);
+        let next = last.and_then(|last| match &last.key {
+            Key::Payment(id) => id.0.checked_add(1).map(PaymentId),
+            _ => None,
+        });
+        let mut left_out = Vec::new();
+        Ok(PaymentsInOrder {
+            payments: each(found, &mut left_out),
+            left_out: left_out.len() as u64,
+            next,
+        })
+    }
+
     /// The first payment that was created at this time or later, by halving the range of ids; beyond all, if there is none. Ids
     /// are nearly in the order of time: every process has blocks of its own.
     pub async fn first_payment_since(&self, since: Timestamp) -> Result<PaymentId, StoreError> {

@@ -1173,6 +1173,19 @@ impl Store {
         Ok(rows)
     }
 
+    /// Payments of any client, and the ids of those that are set aside or cannot be read; unknown ids are in neither.
+    pub async fn payments_or_left_out(
+        &self,
+        ids: &[PaymentId],
+    ) -> Result<(Vec<StoredPayment>, Vec<PaymentId>), StoreError> {
+        let keys = payment_ids(ids);
+        let found = self.read_many::<Tried<PaymentRecord>>(&READ_PAYMENTS, keys);
+        let mut left_out = Vec::new();
+        let rows = each(found.await?, &mut left_out);
+        let left_out = left_out.iter().filter_map(SetAside::payment);
+        Ok((rows, left_out.map(|it| it.payment).collect()))
+    }
+
     /// The ids of a client's payments from this time on that come after the given one, the oldest first, at most `limit`.
     pub async fn payments_since(
         &self,

@@ -7,8 +7,9 @@ use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::reconcile::reconciled;
 use super::stand_in::StandIn;
-use super::{on_each, order, refund};
+use super::{on_each, order, processor, refund, sessions};
 use crate::app::{Api, field};
 
 /// `PLATFORM_PAYMENTS`: how many.
@@ -26,7 +27,7 @@ pub fn seed() -> u64 {
     )
 }
 
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 10] = [
     ("pm_card_visa", "automatic"),
     ("pm_card_visa", "refunded"),
     ("pm_card_visa", "captured"),
@@ -34,7 +35,13 @@ const KINDS: [(&str, &str); 7] = [
     ("pm_card_chargeDeclinedInsufficientFunds", "automatic"),
     ("pm_card_authenticationRequired", "approved"),
     ("pm_card_authenticationRequired", "refused"),
+    (PAGE, "paid"),
+    (PAGE, "left"),
+    (PAGE, "hurried"),
 ];
+
+/// Not a token: the shopper pays on Stripe's page.
+const PAGE: &str = "page";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_books_and_theirs_agree_whatever_fails() {
@@ -55,6 +62,11 @@ async fn our_books_and_theirs_agree_whatever_fails() {
                 *counted.entry(status).or_insert(0) += 1;
             }
             println!("{counted:?}, {} faults", stripe.faults_so_far());
+            stripe.fail_never();
+            let (counts, found) = reconciled(&app, &processor(&app, &stripe)).await;
+            println!("{counts:?}");
+            assert_eq!(found, []);
+            assert!(counts.compared >= payments && counts.under_way == 0);
             assert!(stripe.faults_so_far() > 0, "nothing has failed");
             assert!(counted.contains_key("succeeded") && counted.contains_key("declined"));
         },
@@ -64,7 +76,10 @@ async fn our_books_and_theirs_agree_whatever_fails() {
 
 /// One payment, from its creation to what its kind does with it; each step only if the one before it went well.
 async fn life(api: &Api, stripe: &StandIn, token: &str, kind: &str) -> i64 {
-    let mut order = order(token);
+    let mut order = match token {
+        PAGE => sessions::order(),
+        token => order(token),
+    };
     if matches!(kind, "captured" | "voided") {
         order["capture_method"] = json!("manual");
     }
@@ -81,6 +96,14 @@ async fn life(api: &Api, stripe: &StandIn, token: &str, kind: &str) -> i64 {
             api.post(&capture, json!({"amount": 12.5})).await.is(202);
         }
         ("voided", "requires_capture") => {
+            let cancel = format!("/payments/{id}/cancel");
+            api.post(&cancel, json!({})).await.is(202);
+        }
+        ("paid", "requires_action") => stripe.pay_on_page(id, "pm_card_visa"),
+        ("left" | "hurried", "requires_action") => {
+            if kind == "hurried" {
+                stripe.pay_in_a_hurry(id);
+            }
             let cancel = format!("/payments/{id}/cancel");
             api.post(&cancel, json!({})).await.is(202);
         }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -14,11 +15,14 @@ use payment_service::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, OperationAnswer, OperationId,
     OperationKind, ReversalAnswer,
 };
+use payment_service::processors::books::Wanted;
+use payment_service::processors::stripe::Stripe;
 use payment_service::processors::{Authorization, OperationCall, Processor};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use super::sessions::page;
 use super::{Visa, attempt, connector, money};
 use crate::app::{Backend, Setup};
 
@@ -118,7 +122,7 @@ async fn forward(
         .path()
         .split('/')
         .map(|word| match word.split_once('_') {
-            Some(("pi" | "re", _)) => "ID",
+            Some(("pi" | "re" | "cs", _)) => "ID",
             _ => word,
         });
     let words: Vec<&str> = words.collect();
@@ -135,8 +139,22 @@ async fn forward(
         object["currency"] = json!("cad");
         object["last_payment_error"] = Value::Null;
     }
+    if object["object"] == "checkout.session" {
+        object["status"] = match *proxy.status.lock().unwrap() {
+            "requires_payment_method" => json!("open"),
+            "canceled" => json!("expired"),
+            _ => json!("complete"),
+        };
+        object["amount_total"] = json!(2000);
+        object["currency"] = json!("cad");
+        object["url"] = json!("https://checkout.stripe.example/c/pay/cs_1");
+        object["payment_intent"] = match object["status"] == "complete" {
+            true => json!("pi_1"),
+            false => Value::Null,
+        };
+    }
     // The list says that everything has been returned.
-    if object["object"] == "list" {
+    if object["object"] == "list" && uri.path().ends_with("/refunds") {
         object["data"] = json!([{"object": "refund", "status": "succeeded", "amount": 2000}]);
     }
     let response = Response::builder().status(status);
@@ -220,5 +238,64 @@ async fn stripe_mock_refuses_no_request() {
     assert_eq!(open, AttemptCloseAnswer::Unknown);
     let expected = [get(intent("")), post(intent("/cancel")), get(intent(""))];
     assert_eq!(proxy.accepted(), expected);
+
+    pages_are_described(&proxy, &stripe).await;
+    books_are_described(&proxy, &stripe).await;
     app.finish().await;
+}
+
+const PAGES: &str = "/v1/checkout/sessions";
+
+async fn pages_are_described(proxy: &Proxy, stripe: &Stripe) {
+    proxy.intents_are("requires_payment_method");
+    let back = Some("https://shop.example/back?payment_id=3");
+    let opened = stripe.authorize(&page(3, back)).await;
+    assert!(
+        matches!(opened, Answer::ActionRequired { .. }),
+        "{opened:?}"
+    );
+    assert_eq!(proxy.accepted(), [format!("POST {PAGES}")]);
+    let read = format!("GET {PAGES}/ID");
+    assert_eq!(stripe.ask(attempt(3)).await, ActionAnswer::Waiting);
+    assert_eq!(proxy.accepted().join(" "), read);
+    let open = stripe.close_attempt(attempt(3), money(2000)).await;
+    // stripe-mock keeps no state: the session is still open.
+    assert_eq!(open, AttemptCloseAnswer::Unknown);
+    let expire = format!("POST {PAGES}/ID/expire");
+    assert_eq!(proxy.accepted(), [read.clone(), expire, read.clone()]);
+    proxy.intents_are("succeeded");
+    let asked = stripe.ask(attempt(3)).await;
+    assert!(matches!(asked, ActionAnswer::Approved { .. }), "{asked:?}");
+    assert_eq!(
+        proxy.accepted(),
+        [read, "GET /v1/payment_intents/ID".to_owned()]
+    );
+}
+
+async fn books_are_described(proxy: &Proxy, stripe: &Stripe) {
+    let books = stripe.books().unwrap();
+    let now = time::OffsetDateTime::now_utc();
+    for after in [None, Some("pi_1".to_owned())] {
+        let wanted = Wanted {
+            from: now - Duration::from_secs(86_400),
+            until: Some(now),
+            after,
+        };
+        books.charges(&wanted).await.unwrap();
+    }
+    books.charge("pi_1").await.unwrap();
+    books.charge("cs_1").await.unwrap();
+    // stripe-mock's refund is not one of ours, and is read all the same.
+    books.refunds("pi_1").await.unwrap_or_default();
+    let intents = "GET /v1/payment_intents";
+    let intent = format!("{intents}/ID");
+    let expected = [
+        intents.to_owned(),
+        intents.to_owned(),
+        intent.clone(),
+        format!("GET {PAGES}/ID"),
+        intent,
+        "GET /v1/refunds".to_owned(),
+    ];
+    assert_eq!(proxy.accepted(), expected);
 }

@@ -3,8 +3,11 @@
 mod agree;
 mod availability;
 mod described;
+mod needs_person;
 mod paypal;
+mod reconcile;
 mod routes;
+mod sessions;
 mod stand_in;
 pub mod webhooks;
 
@@ -360,7 +363,7 @@ async fn what_stripe_cannot_take_is_refused_before_it_is_accepted() {
                 (
                     with(
                         "payment_method",
-                        json!({"type": "redirect", "processor": "stripe"}),
+                        json!({"type": "redirect", "processor": "adyen"}),
                     ),
                     "payment_method.processor",
                     "processor_not_available",

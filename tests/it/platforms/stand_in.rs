@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Method, Response, Uri};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 pub const SECRET_KEY: &str = "sk_test_123";
@@ -48,6 +49,9 @@ pub struct StandIn {
 #[derive(Default)]
 struct Account {
     intents: BTreeMap<String, Value>,
+    sessions: BTreeMap<String, Value>,
+    /// The shoppers of these sessions pay just before the sessions are expired.
+    hurried: Vec<String>,
     /// What the shopper decides of an intent leads to.
     refunds: Vec<Value>,
     disputes: Vec<Value>,
@@ -98,6 +102,11 @@ impl StandIn {
     /// From now on one request in so many fails, as the seed decides.
     pub fn fail_at_random(&self, seed: u64, one_in: u32) {
         self.account().random = Some((StdRng::seed_from_u64(seed), one_in));
+    }
+
+    /// From now on no request fails.
+    pub fn fail_never(&self) {
+        self.account().random = None;
     }
 
     /// How many requests have failed.
@@ -223,6 +232,104 @@ impl StandIn {
         event.to_string()
     }
 
+    /// Somebody changes a payment's only intent.
+    pub fn change(&self, payment: i64, change: impl FnOnce(&mut Value)) {
+        let id = self.intents(payment)[0]["id"].as_str().unwrap().to_owned();
+        change(self.account().intents.get_mut(&id).unwrap());
+    }
+
+    /// Somebody changes the refunds of a payment's only intent.
+    pub fn change_refunds(&self, payment: i64, change: impl FnMut(&mut Value)) {
+        let id = self.intents(payment)[0]["id"].clone();
+        let mut account = self.account();
+        let refunds = account.refunds.iter_mut();
+        refunds
+            .filter(|it| it["payment_intent"] == id)
+            .for_each(change);
+    }
+
+    /// The intents of a payment and their refunds are gone.
+    pub fn forget(&self, payment: i64) {
+        let intents = self.intents(payment);
+        let mut account = self.account();
+        for intent in intents {
+            account.intents.remove(intent["id"].as_str().unwrap());
+            account
+                .refunds
+                .retain(|it| it["payment_intent"] != intent["id"]);
+        }
+    }
+
+    /// Only the refunds of a payment are gone.
+    pub fn forget_refunds(&self, payment: i64) {
+        let id = self.intents(payment)[0]["id"].clone();
+        self.account()
+            .refunds
+            .retain(|it| it["payment_intent"] != id);
+        self.change(payment, |intent| intent["refunded"] = json!(0));
+    }
+
+    /// Somebody refunds a payment's only intent in the dashboard.
+    pub fn refund_in_dashboard(&self, payment: i64, amount: i64) {
+        let id = self.intents(payment)[0]["id"].as_str().unwrap().to_owned();
+        let form = [("payment_intent", id), ("amount", amount.to_string())];
+        let form = form.map(|(name, value)| (name.to_owned(), value));
+        let (status, _) = self.account().refund(&form.into());
+        assert_eq!(status, 200);
+    }
+
+    /// A charge of an installation's payment, in some currency, without a request.
+    pub fn charge_of(&self, installation: &str, payment: i64) {
+        let id = format!("pi_{payment}");
+        let intent = json!({
+            "id": id, "object": "payment_intent", "status": "succeeded", "amount": 2000, "amount_received": 2000,
+            "created": OffsetDateTime::now_utc().unix_timestamp(), "currency": "cad", "refunded": 0,
+            "latest_charge": format!("ch_{payment}"),
+            "metadata": {"payment_id": payment.to_string(), "attempt": "1", "installation": installation},
+        });
+        self.account().intents.insert(id, intent);
+    }
+
+    /// A copy of an intent with another id and changes.
+    pub fn copy(&self, payment: i64, id: &str, change: impl FnOnce(&mut Value)) {
+        let mut intent = self.intents(payment)[0].clone();
+        intent["id"] = json!(id);
+        change(&mut intent);
+        self.account().intents.insert(id.to_owned(), intent);
+    }
+
+    /// The sessions of a payment, in the order of their creation.
+    pub fn sessions(&self, payment: i64) -> Vec<Value> {
+        let payment = payment.to_string();
+        let account = self.account();
+        let sessions = account.sessions.values();
+        let of_payment = sessions.filter(|it| it["metadata"]["payment_id"] == payment);
+        of_payment.cloned().collect()
+    }
+
+    /// The shopper of a payment's last session pays with this card, or tries to.
+    pub fn pay_on_page(&self, payment: i64, card: &str) {
+        let session = self.last_session(payment);
+        self.account().pay_on_page(&session, card);
+    }
+
+    /// The shopper of a payment's last session pays just before the session is expired.
+    pub fn pay_in_a_hurry(&self, payment: i64) {
+        let session = self.last_session(payment);
+        self.account().hurried.push(session);
+    }
+
+    fn last_session(&self, payment: i64) -> String {
+        let sessions = self.sessions(payment);
+        sessions.last().unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Somebody changes a payment's last session.
+    pub fn change_session(&self, payment: i64, change: impl FnOnce(&mut Value)) {
+        let id = self.last_session(payment);
+        change(self.account().sessions.get_mut(&id).unwrap());
+    }
+
     /// Refunds that are pending succeed or fail.
     pub fn decide_refunds(&self, status: &str) {
         let mut account = self.account();
@@ -274,6 +381,8 @@ async fn serve(
     let mut response = Response::builder().status(status);
     if let Some(Fault::BusyFor(seconds)) = fault {
         response = response.header("retry-after", seconds);
+    } else if status == 429 {
+        response = response.header("retry-after", "1");
     }
     response.body(Body::from(answer)).unwrap()
 }
@@ -343,6 +452,7 @@ impl Account {
         }
         if fault == Some(Fault::OtherAmount) {
             reply.1["amount"] = json!(1);
+            reply.1["amount_total"] = json!(1);
         }
         reply
     }
@@ -355,7 +465,18 @@ impl Account {
         let words: Vec<&str> = path.split('/').collect();
         match (method.as_str(), words.as_slice()) {
             ("POST", ["payment_intents"]) => self.create(&form),
-            ("GET", ["payment_intents", id]) => self.with(id, |intent| (200, intent.clone())),
+            ("GET", ["payment_intents"]) => self.listed(&fields(uri)),
+            ("GET", ["payment_intents", id]) => {
+                let expand = !fields(uri).is_empty();
+                self.with(id, |intent| {
+                    let intent = if expand {
+                        expanded(intent)
+                    } else {
+                        intent.clone()
+                    };
+                    (200, intent)
+                })
+            }
             ("POST", ["payment_intents", id, "confirm"]) => {
                 self.with(id, |intent| confirm(intent, &form))
             }
@@ -363,16 +484,19 @@ impl Account {
                 self.with(id, |intent| capture(intent, &form))
             }
             ("POST", ["payment_intents", id, "cancel"]) => self.with(id, cancel),
+            ("POST", ["checkout", "sessions"]) => self.open_page(&form),
+            ("GET", ["checkout", "sessions", id]) => {
+                let found = self.sessions.get(*id);
+                found.map_or_else(missing, |session| (200, session.clone()))
+            }
+            ("POST", ["checkout", "sessions", id, "expire"]) => self.expire(id),
             ("POST", ["refunds"]) => self.refund(&form),
             ("GET", ["refunds"]) => {
-                let query = uri.query().unwrap_or_default().as_bytes();
-                let query: HashMap<String, String> =
-                    form_urlencoded::parse(query).into_owned().collect();
-                let refunds = self.refunds.iter();
-                let data: Vec<&Value> = refunds
-                    .filter(|refund| refund["payment_intent"] == query["payment_intent"])
-                    .collect();
-                (200, json!({"object": "list", "data": data}))
+                let query = fields(uri);
+                let refunds = self.refunds.iter().rev();
+                let of_intent =
+                    refunds.filter(|refund| refund["payment_intent"] == query["payment_intent"]);
+                paged(of_intent.cloned().collect(), &query)
             }
             ("GET", ["disputes", id]) => {
                 let found = self.disputes.iter().find(|dispute| dispute["id"] == *id);
@@ -384,6 +508,19 @@ impl Account {
             }
             other => panic!("the stand-in does not know {other:?}"),
         }
+    }
+
+    /// Newest first.
+    fn listed(&self, query: &HashMap<String, String>) -> Reply {
+        let bound = |name: &str| query.get(name).map(|it| it.parse::<i64>().unwrap());
+        let (from, until) = (bound("created[gte]").unwrap(), bound("created[lt]"));
+        let in_time = |intent: &&Value| {
+            let created = intent["created"].as_i64().unwrap();
+            created >= from && until.is_none_or(|until| created < until)
+        };
+        assert_eq!(query["expand[]"], "data.latest_charge");
+        let intents = self.intents.values().rev().filter(in_time);
+        paged(intents.map(expanded).collect(), query)
     }
 
     fn with(&mut self, id: &str, change: impl FnOnce(&mut Value) -> Reply) -> Reply {
@@ -403,7 +540,8 @@ impl Account {
         let metadata = |name: &str| form[&format!("metadata[{name}]")].clone();
         let intent = json!({
             "id": id, "object": "payment_intent", "status": "requires_confirmation",
-            "amount": amount, "amount_received": 0, "refunded": 0, "currency": form["currency"],
+            "created": OffsetDateTime::now_utc().unix_timestamp(),
+            "amount": amount, "amount_received": 0, "amount_capturable": 0, "refunded": 0, "currency": form["currency"],
             "capture_method": form["capture_method"], "latest_charge": null, "next_action": null,
             "last_payment_error": null, "payment_method": form["payment_method"],
             "metadata": {
@@ -413,6 +551,89 @@ impl Account {
         });
         self.intents.insert(id, intent.clone());
         (200, intent)
+    }
+
+    fn open_page(&mut self, form: &HashMap<String, String>) -> Reply {
+        self.created += 1;
+        let id = format!("cs_test_{:06}", self.created);
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let lasts = form["expires_at"].parse::<i64>().unwrap() - now;
+        assert!(
+            (30 * 60..24 * 60 * 60).contains(&lasts),
+            "refused by Stripe: {lasts} s"
+        );
+        let amount: i64 = form["line_items[0][price_data][unit_amount]"]
+            .parse()
+            .unwrap();
+        if amount < 50 {
+            return refused(400, "invalid_request_error", "amount_too_small");
+        }
+        let own = |name: &str| form[&format!("metadata[{name}]")].clone();
+        let of_intent =
+            |name: &str| form[&format!("payment_intent_data[metadata][{name}]")].clone();
+        let session = json!({
+            "id": id, "object": "checkout.session", "status": "open", "amount_total": amount,
+            "currency": form["line_items[0][price_data][currency]"], "payment_intent": null,
+            "url": format!("https://checkout.stripe.example/c/pay/{id}"),
+            "success_url": form["success_url"], "cancel_url": form["cancel_url"],
+            "capture_method": form["payment_intent_data[capture_method]"],
+            "metadata": {"payment_id": own("payment_id"), "installation": own("installation")},
+            "metadata_of_intent": {
+                "payment_id": of_intent("payment_id"), "attempt": of_intent("attempt"),
+                "installation": of_intent("installation"),
+            },
+        });
+        self.sessions.insert(id, session.clone());
+        (200, session)
+    }
+
+    /// The first try makes the intent. A card that is declined can be replaced on the page.
+    fn pay_on_page(&mut self, id: &str, card: &str) {
+        let session = self.sessions.get_mut(id).unwrap();
+        if session["status"] != "open" {
+            return;
+        }
+        if session["payment_intent"].is_null() {
+            let intent = json!({
+                "id": id.replace("cs_test_", "pi_"), "object": "payment_intent", "status": "requires_confirmation",
+                "created": OffsetDateTime::now_utc().unix_timestamp(),
+                "amount": session["amount_total"], "amount_received": 0, "amount_capturable": 0, "refunded": 0,
+                "currency": session["currency"], "capture_method": session["capture_method"],
+                "latest_charge": null, "next_action": null, "last_payment_error": null, "payment_method": card,
+                "metadata": session["metadata_of_intent"],
+            });
+            session["payment_intent"] = intent["id"].clone();
+            let id = intent["id"].as_str().unwrap().to_owned();
+            self.intents.insert(id, intent);
+        }
+        let intent = session["payment_intent"].as_str().unwrap();
+        let intent = self.intents.get_mut(intent).unwrap();
+        intent["status"] = json!("requires_confirmation");
+        intent["payment_method"] = json!(card);
+        if confirm(intent, &HashMap::new()).0 == 200 {
+            session["status"] = json!("complete");
+            session["url"] = Value::Null;
+        }
+    }
+
+    fn expire(&mut self, id: &str) -> Reply {
+        if let Some(place) = self.hurried.iter().position(|it| it == id) {
+            self.hurried.remove(place);
+            self.pay_on_page(id, "pm_card_visa");
+        }
+        let Some(session) = self.sessions.get_mut(id) else {
+            return missing();
+        };
+        if session["status"] != "open" {
+            return refused(400, "invalid_request_error", "checkout_session_not_open");
+        }
+        session["status"] = json!("expired");
+        session["url"] = Value::Null;
+        let session = session.clone();
+        if let Some(intent) = session["payment_intent"].as_str() {
+            cancel(self.intents.get_mut(intent).unwrap());
+        }
+        (200, session)
     }
 
     fn refund(&mut self, form: &HashMap<String, String>) -> Reply {
@@ -436,12 +657,46 @@ impl Account {
         let metadata: HashMap<&str, &String> = given.collect();
         let refund = json!({
             "id": id, "object": "refund", "amount": amount, "payment_intent": intent["id"],
+            "currency": intent["currency"],
             "status": if pending { "pending" } else { "succeeded" },
             "currency": intent["currency"], "created": 1_700_000_000, "metadata": metadata,
         });
         self.refunds.push(refund.clone());
         (200, refund)
     }
+}
+
+fn fields(uri: &Uri) -> HashMap<String, String> {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    form_urlencoded::parse(query).into_owned().collect()
+}
+
+/// An intent with its charge.
+fn expanded(intent: &Value) -> Value {
+    let mut intent = intent.clone();
+    if let Some(id) = intent["latest_charge"].as_str() {
+        let (refunded, received) = (&intent["refunded"], &intent["amount_received"]);
+        intent["latest_charge"] =
+            json!({"id": id, "amount_refunded": refunded, "refunded": refunded == received});
+    }
+    intent
+}
+
+/// The part of a list that was asked for.
+fn paged(all: Vec<Value>, query: &HashMap<String, String>) -> Reply {
+    let limit = query.get("limit").map_or(10, |it| it.parse().unwrap());
+    assert!(limit <= 100, "refused by Stripe");
+    let mut rest = all.into_iter().peekable();
+    if let Some(after) = query.get("starting_after") {
+        let found = rest.find(|it| it["id"] == **after);
+        assert!(found.is_some(), "{after} is not in the list");
+    }
+    let data: Vec<Value> = rest.by_ref().take(limit).collect();
+    let has_more = rest.peek().is_some();
+    (
+        200,
+        json!({"object": "list", "data": data, "has_more": has_more}),
+    )
 }
 
 fn confirm(intent: &mut Value, form: &HashMap<String, String>) -> Reply {
@@ -482,6 +737,7 @@ fn authorize(intent: &mut Value) {
     intent["next_action"] = Value::Null;
     if intent["capture_method"] == "manual" {
         intent["status"] = json!("requires_capture");
+        intent["amount_capturable"] = intent["amount"].clone();
     } else {
         intent["status"] = json!("succeeded");
         intent["amount_received"] = intent["amount"].clone();
@@ -496,17 +752,19 @@ fn capture(intent: &mut Value, form: &HashMap<String, String>) -> Reply {
     assert!(amount <= intent["amount"].as_i64().unwrap());
     intent["status"] = json!("succeeded");
     intent["amount_received"] = json!(amount);
+    intent["amount_capturable"] = json!(0);
     (200, intent.clone())
 }
 
 fn cancel(intent: &mut Value) -> Reply {
-    if ["succeeded", "canceled"]
+    if ["succeeded", "canceled", "processing"]
         .iter()
         .any(|it| intent["status"] == *it)
     {
         return unexpected(intent);
     }
     intent["status"] = json!("canceled");
+    intent["amount_capturable"] = json!(0);
     intent["next_action"] = Value::Null;
     (200, intent.clone())
 }
