@@ -8,6 +8,7 @@ pub mod access;
 mod assets;
 mod charts;
 mod clients;
+pub mod counted;
 pub mod dead_letters;
 pub(super) mod guard;
 pub mod live;
@@ -36,6 +37,7 @@ use crate::watchdog::stages::Stages;
 use access::Access;
 use dead_letters::ReadDeadLetters;
 use live::Live;
+use counted::Counted;
 
 /// What the pages show, and who may open them.
 pub struct Admin {
@@ -55,6 +57,8 @@ pub struct Admin {
     pub live: Live,
     /// Creates payments with test cards; none where payments are not accepted, or cards are real.
     pub acceptor: Option<Arc<Acceptor>>,
+    /// What was counted in each minute.
+    pub counted: Counted,
     /// The currency of those payments.
     pub currency: Currency,
     /// Limits of this process, by the names of their variables.
