@@ -308,6 +308,9 @@ impl App {
         // Last, so that the first answer of `/metrics` has the series of all tasks.
         let router = http::admin_router(told, render_metrics, pages);
         tasks.keep(
+        if let Some(operators) = config.admin.operators {
+            tasks.take("operators", operators.watch(stop.clone()));
+        }
             "admin",
             server::serve(admin, router, admin_limits, to_the_end.clone()),
         );
