@@ -67,6 +67,9 @@ struct Filter {
     /// Only payments of this client
     #[arg(long, value_parser = client)]
     client: Option<ClientName>,
+    /// The newest refunds instead, among the newest 5000 captures, voids and refunds
+    #[arg(long, conflicts_with_all = ["order", "status"])]
+    refunds: bool,
     /// How many at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     limit: u32,
@@ -101,6 +104,7 @@ pub async fn run(options: PaymentsArgs) -> ExitCode {
 async fn act(config: &Config, action: Action) -> Result<ExitCode, Box<dyn Error>> {
     let database = open::database(config)?;
     let answer = match action {
+        Action::List(filter) if filter.refunds => refunds(&database, &filter).await,
         Action::List(filter) => list(&database, filter).await,
         Action::Show { id, json } => show(&database, PaymentId(id), json).await,
         Action::Watch { id: None, json } => {
@@ -146,6 +150,18 @@ async fn list(database: &Store, filter: Filter) -> Result<ExitCode, StoreError> 
         crate::outln!("{:#}", Value::Array(payments));
     } else {
         crate::out!("{}", view::lines(&payments));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn refunds(database: &Store, filter: &Filter) -> Result<ExitCode, StoreError> {
+    let client = filter.client.as_ref();
+    let refunds = database.newest_refunds(client, filter.limit).await?;
+    let refunds = Value::Array(refunds.iter().map(story::refund).collect());
+    if filter.json {
+        crate::outln!("{refunds:#}");
+    } else {
+        crate::out!("{}", view::refunds(&refunds));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,8 @@ mod login;
 mod overview;
 mod payment;
 mod payments;
+mod refunds;
+pub mod sample;
 mod sessions;
 mod shell;
 mod throttle;
@@ -72,6 +74,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/", get(overview::page))
         .route("/payments", get(payments::page))
         .route("/payments/{payment_id}", get(payment::page))
+        .route("/refunds", get(refunds::page))
         .route("/dead-letters", get(dead_letters::page))
         .route("/clients", get(clients::page))
         .route("/charts", get(charts::page))
@@ -82,6 +85,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/api/overview", get(overview::json))
         .route("/api/payments", get(payments::json))
         .route("/api/payments/{payment_id}", get(payment::json))
+        .route("/api/refunds", get(refunds::json))
         .route("/api/dead-letters", get(dead_letters::json))
         .route("/api/clients", get(clients::json))
         .route("/api/charts", get(charts::json))
