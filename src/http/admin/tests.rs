@@ -298,6 +298,17 @@ async fn pages_are_in_the_readers_language_and_without_a_way_to_try_where_nothin
 }
 
 #[tokio::test]
+async fn an_id_that_is_no_text_has_a_page_and_a_problem_like_any_unknown_one() {
+    let pages = Pages::new(Entry::Open);
+    let response = pages.send(get("/payments/%ff")).await;
+    assert_eq!(response.status(), 404);
+    assert!(text(response).await.contains("<html"));
+    let response = pages.send(get("/api/payments/%ff")).await;
+    assert_eq!(response.status(), 400);
+    assert!(text(response).await.starts_with('{'));
+}
+
+#[tokio::test]
 async fn a_database_that_cannot_be_read_is_reported_on_the_page() {
     let pages = Pages::new(Entry::Open);
     // There is no schema.
