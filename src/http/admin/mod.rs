@@ -13,7 +13,7 @@ pub mod dead_letters;
 pub(super) mod guard;
 pub mod live;
 mod login;
-mod overview;
+pub mod overview;
 mod payment;
 mod payments;
 mod refunds;
@@ -37,9 +37,9 @@ use crate::payments::Acceptor;
 use crate::store::Store;
 use crate::watchdog::stages::Stages;
 use access::Access;
+use counted::Counted;
 use dead_letters::ReadDeadLetters;
 use live::Live;
-use counted::Counted;
 
 /// What the pages show, and who may open them.
 pub struct Admin {
@@ -57,10 +57,10 @@ pub struct Admin {
     pub dead_letters: Arc<dyn ReadDeadLetters>,
     /// What passes while somebody watches.
     pub live: Live,
-    /// Creates payments with test cards; none where payments are not accepted, or cards are real.
-    pub acceptor: Option<Arc<Acceptor>>,
     /// What was counted in each minute.
     pub counted: Counted,
+    /// Creates payments with test cards; none where payments are not accepted, or cards are real.
+    pub acceptor: Option<Arc<Acceptor>>,
     /// The currency of those payments.
     pub currency: Currency,
     /// Limits of this process, by the names of their variables.

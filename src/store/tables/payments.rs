@@ -809,7 +809,7 @@ fn sealed_card(row: &StoredPayment) -> SqlValue<'_> {
 }
 
 /// Payment ids as rows of one column, sorted.
-fn payment_ids(ids: &[PaymentId]) -> Vec<Row<'static>> {
+pub(super) fn payment_ids(ids: &[PaymentId]) -> Vec<Row<'static>> {
     sorted(ids.iter().map(|id| vec![id.0.into()]))
 }
 
