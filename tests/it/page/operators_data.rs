@@ -51,6 +51,14 @@ impl<'a> Operator<'a> {
             .await
     }
 
+    /// The stream of events; its body is still to be read.
+    async fn events(&self) -> reqwest::Response {
+        let url = format!("http://{}/api/events", self.app.admin.address());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(url).header("Cookie", &self.cookie);
+        request.send().await.unwrap().error_for_status().unwrap()
+    }
+
     /// The ids that a search finds.
     async fn found(&self, query: &str) -> Vec<i64> {
         let answer = self.get(&format!("/api/payments?{query}")).await.is(200);
@@ -391,10 +399,31 @@ async fn a_database_that_does_not_answer_is_reported_within_two_seconds() {
                 begun.elapsed()
             );
         }
+        // An open page is told, and goes on when the database answers again.
+        let begun = Instant::now();
+        let mut events = operator.events().await;
+        until_page(&mut events, "these results are old").await;
+        assert!(begun.elapsed() < Duration::from_secs(2));
         holder.execute("UNLOCK TABLES").await.unwrap();
         operator.get("/payments").await.is(200);
+        let paid = app.api.pay(2, "tok_visa").await;
+        until_page(&mut events, &format!("/payments/{paid}\"")).await;
     })
     .await;
+}
+
+/// Reads events until one has this text.
+async fn until_page(events: &mut reqwest::Response, text: &str) {
+    let reading = async {
+        loop {
+            let chunk = events.chunk().await.unwrap().expect("the stream goes on");
+            if String::from_utf8_lossy(&chunk).contains(text) {
+                return;
+            }
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(60), reading).await;
+    assert!(read.is_ok(), "no event has {text}");
 }
 
 /// The results of the last minute: all of them while few pass, also those of payments that were created before, and refunds.
