@@ -111,7 +111,8 @@ catalogue! {
         ["status", "payment_method", "decline_code", "client"],
         "Recorded outcomes of payments. One that is captured later has two: requires_capture, and how the capture or void ended.";
     PAYMENT_OUTCOME_SECONDS: Histogram(OUTCOME_SECONDS), Worker, "payment_service_payment_outcome_duration_seconds", [],
-        "Time from the presentation of a card, usually with the request, to the recorded outcome.";
+        "Time from the presentation of a card, usually with the request, to the recorded outcome; until the shopper is asked to \
+         approve, if that is needed.";
     PAYMENT_TRIES: Counter, Worker, "payment_service_payment_tries_total", ["status"],
         "Tries whose answer was recorded, by the status of the payment after it; processing means another try.";
     OPERATION_TRIES: Counter, Worker, "payment_service_operation_tries_total", ["kind", "status"],

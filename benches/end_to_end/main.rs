@@ -10,8 +10,8 @@
 //! - `BENCH_PROGRAM` is the program of another build, measured in turns with this one.
 //! - `BENCH_SERVER=default` leaves out what docs/deployment.md advises for the database; `BENCH_SERVER_ARGS` are further
 //!   arguments of it. Several lists, separated by `|` (one of them may be empty), are servers that are measured in turns.
-//! - `BENCH_PAGE=20` measures in turns with so many open operators' pages (120 at most): each reads the events and fetches the
-//!   overview as often as a browser does. At the end there is the ratio to the rows without pages.
+//! - `BENCH_PAGE=20` measures in turns with so many open operators' pages (120 at most): each reads the events, and
+//!   fetches the overview while it does not come by them, as a browser does. At the end there is the ratio to the rows without pages.
 //! - `BENCH_BASELINES=off` leaves out what one connection can do without group commit on the same server, right before
 //!   and right after: payments with their outbox row, one a transaction, and single rows.
 

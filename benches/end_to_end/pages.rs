@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -32,6 +32,7 @@ impl Pages {
             let page = Page {
                 operator,
                 passed: Notify::new(),
+                comes: AtomicBool::new(false),
                 fetched: Arc::clone(&fetched),
             };
             let renewed = page.fetch().await;
@@ -43,7 +44,7 @@ impl Pages {
         Self { fetched, open }
     }
 
-    /// Closes them, and returns how often they were fetched after they were opened.
+    /// Closes them, and returns how often they were fetched, or came by an event, after they were opened.
     pub fn close(mut self) -> u64 {
         assert!(self.open.try_join_next().is_none(), "a page has ended");
         self.fetched.load(Ordering::Relaxed)
@@ -52,18 +53,22 @@ impl Pages {
 
 struct Page {
     operator: Operator,
-    /// A result has passed.
+    /// A result has passed: an earlier release says so, and the page is fetched.
     passed: Notify,
+    /// The page comes by the events, so that it is not fetched.
+    comes: AtomicBool,
     fetched: Arc<AtomicU64>,
 }
 
 impl Page {
-    /// Fetches the page as often as it says, or when a result passes; one fetch at a time.
+    /// Fetches the page as often as it says, or when a result passes, unless it comes by the events; one fetch at a time.
     async fn renew(&self, mut renewed: Duration) {
         loop {
             // Results that pass during a fetch do not count.
             let _ = tokio::time::timeout(renewed, self.passed.notified()).await;
-            renewed = self.fetch().await;
+            if !self.comes.load(Ordering::Relaxed) {
+                renewed = self.fetch().await;
+            }
         }
     }
 
@@ -84,11 +89,16 @@ impl Page {
             let mut events = self.operator.get("/api/events").await.expect("an answer");
             assert_eq!(events.status(), 200, "the events");
             while let Ok(Some(event)) = events.chunk().await {
+                if event.starts_with(b"event: page") {
+                    self.comes.store(true, Ordering::Relaxed);
+                    self.fetched.fetch_add(1, Ordering::Relaxed);
+                }
                 // An event is sent as a whole, so it is never in two chunks that begin with something else.
                 if event.starts_with(b"event: passed") || event.starts_with(b"event: dropped") {
                     self.passed.notify_waiters();
                 }
             }
+            self.comes.store(false, Ordering::Relaxed);
             tokio::time::sleep(RECONNECTED_AFTER).await;
         }
     }

@@ -5,7 +5,7 @@ use tempfile::NamedTempFile;
 use crate::support::operator;
 use crate::support::process::Settings;
 
-/// Each needs two of the 256 connections of the operators' address.
+/// The connections of the operators' address are enough for so many in an earlier release, too.
 const MOST_PAGES: u64 = 120;
 
 /// How to measure.

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::TcpListener;
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::config::{Config, Role};
 use crate::http::admin::live::Live;
+use crate::http::admin::overview;
+use crate::http::admin::sample::Sample;
 use crate::http::{self, server};
 use crate::relay::RelayTasks;
 use crate::store::{Store, StoreError};
@@ -38,6 +41,9 @@ use parts::Parts;
 use serve::OptionalConsumer;
 use tasks::Tasks;
 use watch::{StoreWatch, bring_back, wake_waiters, watch_consumers, watch_stages};
+
+/// What the system keeps of unread answers of an operator's connection, in bytes; it doubles the number for its own needs.
+const UNREAD: usize = 64 * 1024;
 
 /// Renders the metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -108,6 +114,7 @@ impl App {
             }
             bound => bound?,
         };
+        limit_unread(&admin);
         Ok(Self {
             config,
             parts,
@@ -286,13 +293,18 @@ impl App {
         tasks.keep("gauges", gauges.run(to_the_end.clone()));
         let told = health.clone().with_stages(stages.clone());
         let address = admin.local_addr().unwrap_or(config.admin_addr.0);
-        let live = Live::new(stop.clone());
-        let shown = (health.clone(), stages, live.clone());
-        let pages = http::admin::routes(serve::admin(&parts, &config, address, shown));
-        tasks.take("live", live.run(Arc::clone(&parts.broker)));
         let admin_limits = serve::admin_limits(&config);
+        let live = Live::new(stop.clone(), serve::streams(&admin_limits));
+        let shown = (health.clone(), stages.clone(), live.clone());
+        let pages = http::admin::routes(serve::admin(&parts, &config, address, shown));
+        let (database, clients) = (parts.database.clone(), config.clients.clone());
+        let sample = move || Sample::new(database.clone(), clients.clone());
+        tasks.take(
+            "live",
+            live.run(sample, overview::renders(health.clone(), stages)),
+        );
         if let Some(listener) = api {
-            let limits = serve::api_limits(&config);
+            let limits = serve::api_limits(&config, &admin_limits);
             let operators_page = serve::is_open(&parts, &config, address).then_some(address);
             let held = (limits.connections, operators_page);
             let router = http::router(serve::api(&parts, &config, health, held));
@@ -315,6 +327,9 @@ impl App {
             database: parts.database.clone(),
         };
         tasks.take("processors", processors.run(stop.clone()));
+        if let Some(operators) = config.admin.operators {
+            tasks.take("operators", operators.watch(stop.clone()));
+        }
         if let Some((consumer, orders)) = orders {
             tasks.take("orders", orders.run(consumer, stop.clone()));
         }
@@ -345,6 +360,14 @@ async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListen
             variable,
             source,
         })
+}
+
+/// Bounds what the system keeps of answers that their reader does not read, for each connection of the listener: an event
+/// stream of a page that stands still would otherwise fill megabytes before it is ended.
+fn limit_unread(listener: &TcpListener) {
+    if let Err(error) = sockopt::set_socket_send_buffer_size(listener, UNREAD) {
+        tracing::debug!(%error, "the send buffer could not be limited");
+    }
 }
 
 /// The consumers without which a worker works in part.

@@ -44,12 +44,10 @@ impl Promise {
                 reason: Some(code.to_owned()),
                 tries: 2,
             },
-            // Until the shopper's time is over.
-            Behaviour::NeedsShopper(AfterApproval::ChargeTooLate) => Self {
-                status: PaymentStatus::RequiresAction,
-                reason: None,
-                tries: 2,
-            },
+            // When the shopper's time is over.
+            Behaviour::NeedsShopper(AfterApproval::ChargeTooLate) => {
+                failed(DeclineCode::ACTION_EXPIRED, 2)
+            }
             Behaviour::NeedsShopper(_) => succeeded(2),
             Behaviour::LoseFirstAnswer => succeeded(2),
             // One more call: the reversal.

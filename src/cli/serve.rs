@@ -73,7 +73,7 @@ impl FirstContact {
 }
 
 /// SIGHUP, which a terminal sends when it is closed, SIGUSR1 and SIGUSR2 do not end the service; other programs reload
-/// their settings or reopen their log at one of them. Here CLIENTS_FILE is watched, and the log goes to standard error.
+/// their settings or reopen their log at one of them. Here CLIENTS_FILE and ADMIN_FILE are watched, and the log goes to standard error.
 fn ignore_signals() -> Result<JoinHandle<()>, AppError> {
     let receive = |kind| signal(kind).map_err(AppError::Signals);
     let mut hang_ups = receive(SignalKind::hangup())?;
@@ -88,7 +88,7 @@ fn ignore_signals() -> Result<JoinHandle<()>, AppError> {
                 else => return,
             };
             tracing::info!(
-                "{name} is ignored: CLIENTS_FILE is read again when it changes, everything else at the start"
+                "{name} is ignored: CLIENTS_FILE and ADMIN_FILE are read again when they change, everything else at the start"
             );
         }
     }))

@@ -255,18 +255,16 @@ impl Clients {
         let Some(path) = self.file.clone() else {
             return stop.cancelled().await;
         };
-        // The file is read again at the start: it may have changed since it was loaded.
-        let mut seen = None;
-        loop {
-            let stamp = stamp(&path).await;
-            if stamp != seen {
-                seen = stamp;
+        let mut changes = FileChanges::of(&path);
+        let reading = async {
+            loop {
+                changes.next().await;
                 self.reload(&path).await;
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(POLL) => {}
-            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = reading => {}
         }
     }
 
@@ -314,6 +312,30 @@ fn read(path: &Path, methods: &Methods) -> Result<Directory, ClientsFileError> {
         path: path.to_owned(),
         faults,
     })
+}
+
+/// Notices when a file changes, by looking every second.
+struct FileChanges<'a> {
+    path: &'a Path,
+    seen: Option<(SystemTime, u64)>,
+}
+
+impl<'a> FileChanges<'a> {
+    fn of(path: &'a Path) -> Self {
+        Self { path, seen: None }
+    }
+
+    /// Waits until the file has changed. Returns at once the first time: it may have changed since it was loaded.
+    async fn next(&mut self) {
+        loop {
+            let stamp = stamp(self.path).await;
+            if stamp != self.seen {
+                self.seen = stamp;
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
 }
 
 /// A value that changes when the file changes, without reading it.

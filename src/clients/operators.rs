@@ -1,4 +1,4 @@
-//! Who may log in to the operators' page, from `ADMIN_FILE`, which is read once:
+//! Who may log in to the operators' page, from `ADMIN_FILE`, which is read again when it changes:
 //!
 //! ```json
 //! {"operators": [{"name": "maria", "token_sha256": ["<64 hexadecimal digits>"]}]}
@@ -10,16 +10,22 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
+use tokio_util::sync::CancellationToken;
 
-use super::{ClientsFileError, file};
+use super::{ClientsFileError, FileChanges, file};
 use crate::domain::ClientName;
 use crate::wire::fields::{Faults, FieldError, Object};
 
-/// Everyone who may log in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operators(Vec<Operator>);
+/// Everyone who may log in. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Operators {
+    known: Arc<ArcSwap<Vec<Operator>>>,
+    /// The file that they were read from, if any.
+    file: Option<Arc<Path>>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Operator {
@@ -27,40 +33,110 @@ struct Operator {
     tokens: Vec<[u8; 32]>,
 }
 
+/// An operator, and the SHA-256 of the token that proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The operator's name.
+    pub operator: Arc<str>,
+    token: [u8; 32],
+}
+
 impl Operators {
     /// Reads an operators file.
     pub fn load(path: &Path) -> Result<Self, ClientsFileError> {
-        let content = std::fs::read(path).map_err(|source| ClientsFileError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&content).map_err(|faults| ClientsFileError::Invalid {
-            path: path.to_owned(),
-            faults,
+        Ok(Self {
+            file: Some(path.into()),
+            ..Self::of(read(path)?)
         })
     }
 
     /// Reads the content of an operators file.
     pub fn parse(content: &[u8]) -> Result<Self, Vec<FieldError>> {
-        let document = file::document(content)?;
-        let mut faults = Faults::default();
-        let operators =
-            Object::root(&document, &mut faults).and_then(|fields| operators(&fields, &mut faults));
-        faults.settle(operators.map(Self))
+        parse(content).map(Self::of)
+    }
+
+    fn of(operators: Vec<Operator>) -> Self {
+        Self {
+            known: Arc::new(ArcSwap::from_pointee(operators)),
+            file: None,
+        }
     }
 
     /// The operator who has this token. Takes the same time whichever token matches.
-    pub fn by_token(&self, token: &str) -> Option<Arc<str>> {
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    pub fn by_token(&self, token: &str) -> Option<Proof> {
+        let operators = self.known.load();
+        let token: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let mut found = u32::MAX;
-        for (number, operator) in (0_u32..).zip(&self.0) {
+        for (number, operator) in (0_u32..).zip(&**operators) {
             for known in &operator.tokens {
-                found.conditional_assign(&number, known.ct_eq(&digest));
+                found.conditional_assign(&number, known.ct_eq(&token));
             }
         }
-        let operator = self.0.get(usize::try_from(found).ok()?);
-        operator.map(|operator| Arc::clone(&operator.name))
+        let operator = operators.get(usize::try_from(found).ok()?)?;
+        let operator = Arc::clone(&operator.name);
+        Some(Proof { operator, token })
     }
+
+    /// Whether the file still has the operator with this token.
+    pub fn still_has(&self, proof: &Proof) -> bool {
+        let operators = self.known.load();
+        let mut of_name = operators.iter().filter(|it| it.name == proof.operator);
+        of_name.any(|it| it.tokens.contains(&proof.token))
+    }
+
+    /// Checks the file every second and reads it again when it has changed, until `stop`. If the file cannot be used, the
+    /// operators stay unchanged.
+    pub async fn watch(self, stop: CancellationToken) {
+        let Some(path) = self.file.clone() else {
+            return stop.cancelled().await;
+        };
+        let mut changes = FileChanges::of(&path);
+        let reading = async {
+            loop {
+                changes.next().await;
+                self.reload(&path).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = reading => {}
+        }
+    }
+
+    async fn reload(&self, path: &Path) {
+        let owned = path.to_owned();
+        match tokio::task::spawn_blocking(move || read(&owned)).await {
+            Ok(Ok(operators)) if **self.known.load() == operators => {}
+            Ok(Ok(operators)) => {
+                let number = operators.len();
+                self.known.store(Arc::new(operators));
+                tracing::info!(operators = number, "the operators file was read again");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the operators file cannot be used; the operators stay unchanged");
+            }
+            Err(error) => tracing::warn!(%error, "the operators file could not be read"),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Operator>, ClientsFileError> {
+    let content = std::fs::read(path).map_err(|source| ClientsFileError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&content).map_err(|faults| ClientsFileError::Invalid {
+        path: path.to_owned(),
+        faults,
+    })
+}
+
+fn parse(content: &[u8]) -> Result<Vec<Operator>, Vec<FieldError>> {
+    let document = file::document(content)?;
+    let mut faults = Faults::default();
+    let operators =
+        Object::root(&document, &mut faults).and_then(|fields| operators(&fields, &mut faults));
+    faults.settle(operators)
 }
 
 fn operators(fields: &Object, faults: &mut Faults) -> Option<Vec<Operator>> {
@@ -112,7 +188,11 @@ mod tests {
                 {{"name": "paul", "token_sha256": ["{other_digest}"]}}]}}"#
         );
         let operators = Operators::parse(file.as_bytes()).expect("a good file");
-        let name = |token: &str| operators.by_token(token).map(|name| name.to_string());
+        let name = |token: &str| {
+            operators
+                .by_token(token)
+                .map(|proof| proof.operator.to_string())
+        };
         assert_eq!(name(&old).as_deref(), Some("maria"));
         assert_eq!(name(&new).as_deref(), Some("maria"));
         assert_eq!(name(&other).as_deref(), Some("paul"));
@@ -149,5 +229,37 @@ mod tests {
         ] {
             assert!(Operators::parse(broken.as_bytes()).is_err(), "{broken}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_again_and_an_invalid_one_is_ignored() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("operators.json");
+        let write = |content: &str| std::fs::write(&path, content).expect("written");
+        let ((first, first_digest), (second, second_digest)) = (new_api_key(), new_api_key());
+        let file = |name: &str, digest: &str| {
+            format!(r#"{{"operators": [{{"name": "{name}", "token_sha256": ["{digest}"]}}]}}"#)
+        };
+        write(&file("maria", &first_digest));
+        let operators = Operators::load(&path).expect("a good file");
+        let proof = operators.by_token(&first).expect("an operator");
+        for invalid in ["{ not JSON at all", r#"{"operators": []}"#, ""] {
+            write(invalid);
+            operators.reload(&path).await;
+            assert!(operators.still_has(&proof), "{invalid}");
+        }
+        let stop = CancellationToken::new();
+        let following = tokio::spawn(operators.clone().watch(stop.clone()));
+        write(&file("maria", &second_digest));
+        while operators.by_token(&second).is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert!(operators.by_token(&first).is_none());
+        assert!(
+            !operators.still_has(&proof),
+            "the same name with another token"
+        );
+        stop.cancel();
+        following.await.expect("the watch ends");
     }
 }

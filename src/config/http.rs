@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use percent_encoding::percent_decode_str;
 
 use super::Role;
 use super::reader::{Fault, Reader};
-use crate::domain::ReturnUrl;
+use crate::domain::{InvalidUrl, ReturnUrl};
 
 /// Limits for callers.
 #[derive(Debug, Clone, Copy)]
@@ -45,20 +46,79 @@ pub(super) fn public_url(
     listen_addr: Option<SocketAddr>,
     reader: &mut Reader<'_>,
 ) -> Option<String> {
-    let url = reader.optional(
-        "PUBLIC_URL",
-        "the address at which shoppers reach this service, such as https://pay.example/payments-api: https, or http on \
-         this machine; without query and fragment",
-        |text| {
-            let url = ReturnUrl::parse(text.trim_end_matches('/')).ok()?;
-            (!url.as_str().contains('?')).then_some(url)
-        },
-    );
+    let url = reader.text("PUBLIC_URL").and_then(|text| {
+        let read = checked_public_url(&text);
+        reader.checked("PUBLIC_URL", read)
+    });
     let own = || {
         let address = listen_addr.filter(|address| address.ip().is_loopback())?;
         (role != Role::Worker).then(|| own_url(address))
     };
-    url.map(|url| url.as_str().to_owned()).or_else(own)
+    url.or_else(own)
+}
+
+/// What is wrong with a `PUBLIC_URL`. Does not repeat it, since it may contain a password.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum WrongPublicUrl {
+    #[error(
+        "it {0}; it is the address at which shoppers reach this service, such as https://pay.example/payments-api"
+    )]
+    NotAnAddress(#[from] InvalidUrl),
+    #[error("it must not have a query (?)")]
+    Query,
+    #[error("its port must not be 0")]
+    Port,
+    #[error("its host is not a name or an address")]
+    Host,
+    #[error(
+        "its path must consist of names such as /payments-api, without empty parts, `.` and `..`, and %-encodings must be whole"
+    )]
+    Path,
+}
+
+/// A `PUBLIC_URL` without slashes at its end. Addresses are made from it by appending a path, so everything that a browser or
+/// a proxy would read differently is refused.
+fn checked_public_url(text: &str) -> Result<String, WrongPublicUrl> {
+    let text = text.trim_end_matches('/');
+    let url = ReturnUrl::parse(text)?;
+    if text.contains('?') {
+        return Err(WrongPublicUrl::Query);
+    }
+    let origin = url.origin();
+    if origin.port() == 0 {
+        return Err(WrongPublicUrl::Port);
+    }
+    if !is_host(origin.host()) {
+        return Err(WrongPublicUrl::Host);
+    }
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    let path = rest.split_once('/').map(|(_, path)| path);
+    if path.is_some_and(|path| !path.split('/').all(is_path_segment)) {
+        return Err(WrongPublicUrl::Path);
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether each label of a name has 1 to 63 characters and neither begins nor ends with a hyphen; or an IPv6 address.
+fn is_host(host: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let name = host.strip_suffix('.').unwrap_or(host);
+    host.starts_with('[') || (name.len() <= 253 && name.split('.').all(is_label))
+}
+
+/// Not empty, no dots alone, also not percent-encoded, no backslash, and no half encoding.
+fn is_path_segment(segment: &str) -> bool {
+    let Ok(decoded) = percent_decode_str(segment).decode_utf8() else {
+        return false;
+    };
+    let encodings = segment.split('%').skip(1);
+    let whole = |it: &str| it.len() >= 2 && it.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    let is_plain = |c: char| !c.is_control() && !"/\\".contains(c);
+    encodings.into_iter().all(whole)
+        && !["", ".", ".."].contains(&&*decoded)
+        && decoded.chars().all(is_plain)
 }
 
 /// Where this machine reaches a listener of its own.
@@ -101,4 +161,60 @@ pub(super) fn checked_listen_addr(
         );
     }
     Some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_is_an_address_that_everyone_reads_alike() {
+        for good in [
+            "https://pay.example",
+            "https://pay.example:8443/payments-api",
+            "https://pay.example./a/b%20c",
+            "http://localhost:5009",
+            "http://[::1]:5009/x",
+            "https://203.0.113.7",
+        ] {
+            assert_eq!(checked_public_url(good).as_deref(), Ok(good));
+            let with_slash = format!("{good}/");
+            assert_eq!(checked_public_url(&with_slash).as_deref(), Ok(good));
+        }
+        for (odd, why) in [
+            ("https://pay.example?x=1", WrongPublicUrl::Query),
+            ("https://pay.example/?", WrongPublicUrl::Query),
+            ("https://pay.example:0", WrongPublicUrl::Port),
+            ("https://pay..example", WrongPublicUrl::Host),
+            ("https://.", WrongPublicUrl::Host),
+            ("https://-pay.example", WrongPublicUrl::Host),
+            ("https://pay-.example", WrongPublicUrl::Host),
+            ("https://pay.example//x", WrongPublicUrl::Path),
+            ("https://pay.example/a/../b", WrongPublicUrl::Path),
+            ("https://pay.example/./b", WrongPublicUrl::Path),
+            ("https://pay.example/%2e%2E/b", WrongPublicUrl::Path),
+            ("https://pay.example/a%2Fb", WrongPublicUrl::Path),
+            ("https://pay.example/a%0d%0ab", WrongPublicUrl::Path),
+            ("https://pay.example/a%ff", WrongPublicUrl::Path),
+            ("https://pay.example/a%2", WrongPublicUrl::Path),
+            ("https://pay.example/a%zz", WrongPublicUrl::Path),
+            ("pay.example", InvalidUrl::Malformed.into()),
+            ("http://pay.example", InvalidUrl::Scheme.into()),
+            ("https://pay.example/#x", InvalidUrl::Fragment.into()),
+        ] {
+            assert_eq!(checked_public_url(odd), Err(why), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_public_url_is_not_repeated() {
+        for url in [
+            "https://maria:secret@pay.example",
+            "maria:secret@pay.example",
+            "http://maria:secret",
+        ] {
+            let wrong = checked_public_url(url).unwrap_err().to_string();
+            assert!(!wrong.contains("secret"), "{wrong}");
+        }
+    }
 }

@@ -40,6 +40,6 @@ pub use origin::Origin;
 pub use outcome::{Answer, DeclineCode, Outcome, PendingOutcome, ReversalAnswer};
 pub use payment::{OrderId, Payment, PaymentId, PaymentStatus, UserId};
 pub use request::{MethodForm, PaymentMethod, PaymentRequest};
-pub use return_url::{ReturnUrl, WebOrigin};
+pub use return_url::{InvalidUrl, ReturnUrl, WebOrigin};
 pub use timestamp::{Timestamp, rfc3339};
 pub use transition::{Next, OperationEnd, Phase, Progress, Refusal, Trigger, next};

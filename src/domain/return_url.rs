@@ -85,6 +85,16 @@ impl WebOrigin {
         }
     }
 
+    /// The host, in lower case; an IPv6 address with its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, also if it is the scheme's own.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether it is on the machine of the browser itself.
     pub fn is_loopback(&self) -> bool {
         ["localhost", "127.0.0.1", "[::1]"].contains(&self.host.as_str())

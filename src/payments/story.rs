@@ -124,6 +124,15 @@ fn charge(entry: &LedgerEntry) -> Value {
     })
 }
 
+/// A refund in a list, with its payment and client.
+pub fn refund(row: &StoredOperation) -> Value {
+    let mut refund = operation(row);
+    refund["payment_id"] = row.operation.payment.0.into();
+    refund["client"] = row.operation.client.as_str().into();
+    refund["currency"] = row.operation.amount.currency().code().into();
+    refund
+}
+
 fn operation(row: &StoredOperation) -> Value {
     let operation = &row.operation;
     json!({

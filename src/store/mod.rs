@@ -34,6 +34,7 @@ use quarantine::Quarantined;
 pub use connections::Connections;
 pub use database::Store;
 pub use tables::metric_minutes::MinuteCounts;
+pub use tables::newest::PaymentEvent;
 pub use tables::payment_search::{FoundPayments, MOST_READ, RowSetAside};
 pub use tables::platform_events::{EventEnd, EventSubject, TakenEvents, WaitingEvent};
 pub use tables::undecided::Undecided;

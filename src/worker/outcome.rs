@@ -1,7 +1,8 @@
-//! Reports recorded answers and outcomes, and measures how long a shopper waited for the outcome.
+//! Reports recorded answers and outcomes, and measures how long a shopper waited for the outcome, or for
+//! the question whether to approve.
 
 use super::Worker;
-use crate::domain::{EventKind, Payment, Phase, Timestamp};
+use crate::domain::{EventKind, Payment, PaymentStatus, Phase, Timestamp};
 use crate::metric;
 use crate::payments::outcomes;
 use crate::store::rows::StoredPayment;
@@ -12,12 +13,14 @@ impl Worker {
         let status = payment.status.as_str();
         metrics::counter!(metric::PAYMENT_TRIES, "status" => status).increment(1);
         tracing::debug!(payment.id = payment.id.0, status, "recorded");
-        if payment.status.has_a_try() {
+        let asks_the_shopper = payment.status == PaymentStatus::RequiresAction
+            && claimed.payment.status == PaymentStatus::Processing;
+        if payment.status.has_a_try() && !asks_the_shopper {
             return;
         }
         outcomes::of_payment(payment, &claimed.origin);
-        // How long a shopper takes says nothing about the service.
-        if payment.action.is_some() {
+        // How long a shopper takes says nothing about the service: measured until the shopper is asked.
+        if payment.action.is_some() && !asks_the_shopper {
             return;
         }
         if let Some(presented) = self.presented(claimed).await {

@@ -15,6 +15,7 @@ use super::parts::Parts;
 use crate::broker::ConnectionState;
 use crate::config::{Config, Role};
 use crate::http::Api;
+use crate::http::admin::live::MOST_STREAMS;
 use crate::http::admission::Admission;
 use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::server::Limits;
@@ -27,21 +28,33 @@ use crate::watchdog::stages::{Name, Stage, Stages};
 /// The result of the last store check: usable, or the reason why not.
 pub(super) type StoreState = watch::Receiver<Result<(), String>>;
 
-/// Connections of operators: probes and metrics collectors.
-const ADMIN_CONNECTIONS: usize = 256;
+/// Connections of operators that stay free of open event streams: probes, metrics collectors, and pages that are fetched.
+const ADMIN_CONNECTIONS: usize = 128;
 
-/// Limits of the admin listener.
+/// Event streams that may be open in any case.
+const FEWEST_STREAMS: usize = 128;
+
+/// Limits of the admin listener: at most a third of the files that this process may open, if they are few.
 pub(super) fn admin_limits(config: &Config) -> Limits {
+    let files = open_files::raise();
+    let third = files.saturating_sub(open_files::OTHERS) / 3;
+    let streams = third.saturating_sub(ADMIN_CONNECTIONS);
     Limits {
-        connections: ADMIN_CONNECTIONS,
+        connections: ADMIN_CONNECTIONS + streams.clamp(FEWEST_STREAMS, MOST_STREAMS),
         head_time: config.http.idle_timeout,
     }
 }
 
-/// Limits of the REST listener: the configured number of connections, if the process may open that many files.
-pub(super) fn api_limits(config: &Config) -> Limits {
+/// The most event streams of the operators' page that are open at the same time.
+pub(super) fn streams(admin: &Limits) -> usize {
+    admin.connections - ADMIN_CONNECTIONS
+}
+
+/// Limits of the REST listener: the configured number of connections, if the process may open that many files beside those
+/// of operators.
+pub(super) fn api_limits(config: &Config, admin: &Limits) -> Limits {
     let files = open_files::raise();
-    let possible = files.saturating_sub(open_files::OTHERS + ADMIN_CONNECTIONS);
+    let possible = files.saturating_sub(open_files::OTHERS + admin.connections);
     let connections = config.http.connections.min(possible.max(1));
     if connections < config.http.connections {
         tracing::warn!(

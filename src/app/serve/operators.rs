@@ -7,6 +7,7 @@ use crate::app::parts::Parts;
 use crate::config::{Backend, Config, Role};
 use crate::http::admin::Admin;
 use crate::http::admin::access::{Access, Entry};
+use crate::http::admin::counted::Counted;
 use crate::http::admin::live::Live;
 use crate::http::health::Health;
 use crate::watchdog::stages::Stages;
@@ -44,6 +45,7 @@ pub(in crate::app) fn admin(
         clients: config.clients.clone(),
         dead_letters: Arc::clone(&parts.dead_letters),
         live,
+        counted: Counted::default(),
         acceptor: accepts.then(|| Arc::clone(&parts.acceptor)),
         currency: config.default_currency,
         limits: limits(config),

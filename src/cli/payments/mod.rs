@@ -87,6 +87,9 @@ struct Filter {
     /// Only payments whose result, or that of a capture, void or refund, a person has to find out at the payment platform
     #[arg(long)]
     needs_person: bool,
+    /// The newest refunds instead, among the newest 5000 captures, voids and refunds
+    #[arg(long, conflicts_with_all = ["order", "status"])]
+    refunds: bool,
     /// How many at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     limit: u32,
@@ -128,6 +131,7 @@ async fn show_some(config: &Config, shown: Shown) -> Result<ExitCode, Box<dyn Er
             let processors = requests::processors(config, &database)?;
             needs_person::list(&database, &processors, &filter).await
         }
+        Shown::List(filter) if filter.refunds => refunds(&database, &filter).await,
         Shown::List(filter) => list(&database, filter).await,
         Shown::Show { id, json } => show(&database, PaymentId(id), json).await,
         Shown::Watch { id: None, json } => {
@@ -173,6 +177,18 @@ async fn list(database: &Store, filter: Filter) -> Result<ExitCode, StoreError> 
         crate::outln!("{:#}", Value::Array(payments));
     } else {
         crate::out!("{}", view::lines(&payments));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn refunds(database: &Store, filter: &Filter) -> Result<ExitCode, StoreError> {
+    let client = filter.client.as_ref();
+    let refunds = database.newest_refunds(client, filter.limit).await?;
+    let refunds = Value::Array(refunds.iter().map(story::refund).collect());
+    if filter.json {
+        crate::outln!("{refunds:#}");
+    } else {
+        crate::out!("{}", view::refunds(&refunds));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -93,6 +93,28 @@ pub(super) fn story(story: &Story) -> String {
     text
 }
 
+/// One line per refund, under a heading.
+pub(super) fn refunds(refunds: &Value) -> String {
+    let mut text = String::new();
+    let columns = [
+        "id",
+        "payment_id",
+        "client",
+        "amount",
+        "currency",
+        "status",
+        "failure_code",
+        "client_reference",
+        "created_at",
+    ];
+    table(&mut text, "refunds", refunds, &columns);
+    if text.is_empty() {
+        "no refunds\n".to_owned()
+    } else {
+        text.trim_start().to_owned()
+    }
+}
+
 /// One line per row, under a heading; nothing if there are no rows.
 fn table(text: &mut String, name: &str, rows: &Value, columns: &[&str]) {
     let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
@@ -101,7 +123,7 @@ fn table(text: &mut String, name: &str, rows: &Value, columns: &[&str]) {
     }
     let cell = |row: &Value, column: &str| match &row[column] {
         Value::Null => "-".to_owned(),
-        Value::String(words) => words.clone(),
+        Value::String(words) => printable(words),
         other => other.to_string(),
     };
     let width = |column: &str| {

@@ -23,7 +23,7 @@ const EX_USAGE: u8 = 64;
 /// What to send, and where to.
 #[derive(Debug, clap::Args)]
 pub struct TriggerArgs {
-    /// The scenario: a test card by its name, or an operation: capture, void, refund
+    /// The scenario: a test card by its name, wallet, or an operation: capture, void, refund
     #[arg(required_unless_present = "list")]
     scenario: Option<String>,
     /// List the scenarios
@@ -105,7 +105,7 @@ fn list(json: bool) {
 fn listed(scenario: &Scenario) -> Value {
     json!({
         "scenario": scenario.name,
-        "card_token": scenario.card.token,
+        "card_token": (!scenario.wallet).then_some(scenario.card.token),
         "operation": scenario.operation.map(|kind| kind.as_str()),
         "what_happens": scenario.line,
     })
@@ -117,6 +117,7 @@ fn as_json(scenario: &Scenario, ended: &Ended) -> Value {
         "what_happens": scenario.line,
         "as_promised": ended.broken.is_none(),
         "expected": ended.broken,
+        "waits_until": ended.waits_until,
         "duration_ms": u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX),
         "payment": ended.payment,
         "refund": ended.refund,
@@ -138,6 +139,11 @@ fn print(service: &Service, scenario: &Scenario, ended: &Ended) {
         reason(why.as_deref()),
         ended.took.as_secs_f64()
     );
+    if let Some(until) = &ended.waits_until {
+        crate::outln!(
+            "It fails when its shopper's time is over, at {until} (ISSUER_ACTION_LIFE); --patience waits longer."
+        );
+    }
     if let Some(refund) = &ended.refund {
         crate::outln!(
             "Refund {} is {}{}.",

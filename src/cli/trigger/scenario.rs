@@ -1,13 +1,18 @@
-//! The scenarios: every test card of the simulated issuer, and the operations in which it can go wrong. All are derived from
-//! its table of test cards.
+//! The scenarios: every test card of the simulated issuer, the wallet, and the operations in which it can go wrong. All are
+//! derived from its table of test cards.
 
 use crate::cli::promise::Promise;
-use crate::domain::{OperationKind, OperationStatus, PaymentStatus};
-use crate::processors::simulated::{Behaviour, OperationFault, TEST_CARDS, TestCard};
+use crate::domain::{OperationKind, OperationStatus, PaymentStatus, WALLET};
+use crate::processors::simulated::{
+    AfterApproval, Behaviour, OperationFault, TEST_CARDS, TestCard,
+};
 use crate::wire::did_you_mean::closest;
 
 /// The card of the scenarios in which nothing goes wrong.
 const GOOD_CARD: &str = "tok_visa";
+
+/// The card that needs its shopper, as a wallet does.
+const APPROVED_CARD: &str = "tok_3ds";
 
 /// A payment with a test card, and what is requested once it is authorized.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub(super) struct Scenario {
     /// The token of the card without `tok_`, with hyphens; or the operation.
     pub name: String,
     pub card: &'static TestCard,
+    /// Whether the shopper pays with the wallet, which behaves as the card would.
+    pub wallet: bool,
     /// What is requested after the authorization.
     pub operation: Option<OperationKind>,
     /// What happens, in words.
@@ -27,6 +34,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let operation = |(card, kind): (&'static TestCard, OperationKind)| Scenario {
         name: kind.as_str().to_owned(),
         card,
+        wallet: false,
         operation: Some(kind),
         line: match kind {
             OperationKind::Capture => "Authorized, then captured.".to_owned(),
@@ -36,16 +44,26 @@ pub(super) fn all() -> Vec<Scenario> {
     };
     let operations = OperationKind::ALL.into_iter();
     let operations = operations.filter_map(|kind| Some(operation((good?, kind))));
+    let approved = TEST_CARDS.iter().find(|card| card.token == APPROVED_CARD);
+    let wallet = approved.map(|card| Scenario {
+        name: WALLET.to_owned(),
+        card,
+        wallet: true,
+        operation: None,
+        line: "Paid with a wallet, which the shopper approves.".to_owned(),
+    });
     TEST_CARDS
         .iter()
         .map(Scenario::of)
+        .chain(wallet)
         .chain(operations)
         .collect()
 }
 
 /// The scenario with this name; a token of a test card is a name, too.
 pub(super) fn by_name(name: &str) -> Option<Scenario> {
-    let known = |scenario: &Scenario| scenario.name == name || scenario.card.token == name;
+    let of_card = |it: &Scenario| it.card.token == name && !it.wallet;
+    let known = |scenario: &Scenario| scenario.name == name || of_card(scenario);
     all().into_iter().find(known)
 }
 
@@ -74,6 +92,7 @@ impl Scenario {
                 .unwrap_or(token)
                 .replace('_', "-"),
             card,
+            wallet: false,
             operation,
             line: card.line.to_owned(),
         }
@@ -95,6 +114,12 @@ impl Scenario {
         // The service's own MAX_TRIES decides how often it called.
         let promise = Promise::of(self.card.behaviour, tries.max(1));
         (promise.status, promise.reason)
+    }
+
+    /// Whether nothing happens until the shopper's time is over.
+    pub(super) fn ends_when_the_time_is_over(&self) -> bool {
+        let behaviour = self.card.behaviour;
+        behaviour == Behaviour::NeedsShopper(AfterApproval::ChargeTooLate)
     }
 
     /// The payment's status after its capture or void.
@@ -138,7 +163,7 @@ mod tests {
     #[test]
     fn every_test_card_is_a_scenario_and_names_are_unique() {
         let all = all();
-        assert_eq!(all.len(), TEST_CARDS.len() + OperationKind::ALL.len());
+        assert_eq!(all.len(), TEST_CARDS.len() + 1 + OperationKind::ALL.len());
         let names: HashSet<&str> = all.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names.len(), all.len());
         for scenario in &all {

@@ -4,16 +4,21 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::scenario::Scenario;
 use crate::config::Fault;
-use crate::domain::{OperationKind, OperationStatus, PaymentStatus};
+use crate::domain::{OperationKind, OperationStatus, PaymentStatus, WALLET};
 use crate::processors::simulated::SimulatedIssuer;
 use crate::wire::operation::RefundObject;
-use crate::wire::payment::PaymentObject;
+use crate::wire::payment::{NextActionObject, PaymentObject};
 
 /// Between two looks at a refund: there is no waiting for one by REST.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long an attempt may take to be closed once its shopper's time is over.
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long one request may take, waiting included.
 const REQUEST: Duration = Duration::from_secs(60);
@@ -49,6 +54,8 @@ pub(super) struct Ended {
     pub refund: Option<RefundObject>,
     /// What should have happened, in words; none if everything did.
     pub broken: Option<String>,
+    /// When the shopper's time is over, RFC 3339, if that is what the payment waits for.
+    pub waits_until: Option<String>,
     pub took: Duration,
 }
 
@@ -99,12 +106,21 @@ impl Service {
         let created = self.create(scenario).await?;
         let id = created.payment_id.0;
         let mut payment = self.outcome(id).await?;
+        let mut waits_until = None;
         if let Some(action) = payment.next_action.take() {
             self.approve(&action.url).await?;
-            payment = self.approved(id, scenario).await?;
+            let is_long = scenario.ends_when_the_time_is_over() && self.is_too_long(&action)?;
+            if is_long {
+                payment = self.outcome(id).await?;
+                waits_until = Some(action.expires_at);
+            } else {
+                payment = self.approved(id).await?;
+            }
         }
-        let tries = self.tries(id).await?;
-        let promised = scenario.authorized(tries);
+        let promised = match waits_until {
+            Some(_) => (PaymentStatus::RequiresAction, None),
+            None => scenario.authorized(self.tries(id).await?),
+        };
         let mut broken = (promised != (payment.status, payment.decline_code.clone()))
             .then(|| format!("{} ({})", promised.0, promised.1.as_deref().unwrap_or("-")));
         let mut refund = None;
@@ -132,15 +148,19 @@ impl Service {
             payment,
             refund,
             broken,
+            waits_until,
             took: began.elapsed(),
         })
     }
 
     async fn create(&self, scenario: &Scenario) -> Result<PaymentObject, NotSent> {
         let order = time::OffsetDateTime::now_utc().unix_timestamp();
-        let mut body = json!({
-            "order_id": order, "user_id": 1, "total_amount": 20, "card_token": scenario.card.token,
-        });
+        let mut body = json!({ "order_id": order, "user_id": 1, "total_amount": 20 });
+        if scenario.wallet {
+            body["payment_method"] = json!({ "type": WALLET });
+        } else {
+            body["card_token"] = scenario.card.token.into();
+        }
         if scenario.is_captured_later() {
             body["capture_method"] = "manual".into();
         }
@@ -164,14 +184,19 @@ impl Service {
         ))
     }
 
-    /// The payment once the service has found out what its shopper did. Not one that stays as it is until the shopper's time
-    /// is over.
-    async fn approved(&self, id: i64, scenario: &Scenario) -> Result<PaymentObject, NotSent> {
-        let deadline = Instant::now() + self.patience;
-        let stays = scenario.authorized(1).0 == PaymentStatus::RequiresAction;
+    /// Whether the shopper's time is longer than the patience.
+    fn is_too_long(&self, action: &NextActionObject) -> Result<bool, NotSent> {
+        let ends = OffsetDateTime::parse(&action.expires_at, &Rfc3339);
+        let ends = ends.map_err(|error| NotSent::Unreadable(error.to_string()))?;
+        Ok(ends - OffsetDateTime::now_utc() > self.patience)
+    }
+
+    /// The payment once the service has found out what its shopper did.
+    async fn approved(&self, id: i64) -> Result<PaymentObject, NotSent> {
+        let deadline = Instant::now() + self.patience + CLOSED_WITHIN;
         loop {
             let payment = self.outcome(id).await?;
-            if stays || payment.status != PaymentStatus::RequiresAction {
+            if payment.status != PaymentStatus::RequiresAction {
                 return Ok(payment);
             }
             self.still_waiting(deadline, &format!("payment {id}"))?;

@@ -161,7 +161,11 @@ impl Access {
         match &self.entry {
             Entry::Closed => None,
             Entry::Open => Some("".into()),
-            Entry::Login(_) => session_ids(headers).find_map(|id| self.sessions.operator(id)),
+            Entry::Login(operators) => session_ids(headers)
+                .filter_map(|id| self.sessions.proof(id))
+                // The file may have changed since the login.
+                .find(|proof| operators.still_has(proof))
+                .map(|proof| proof.operator),
         }
     }
 

@@ -96,7 +96,7 @@ pub async fn page(
 ) -> Response {
     let l = visitor.language;
     let minutes = minutes(asked);
-    let (now, counted) = match soon(admin.database.minutes(minutes)).await {
+    let (now, counted) = match soon(admin.counted.minutes(&admin.database, minutes)).await {
         Ok(read) => read,
         Err(away) => return away.page(&admin, &visitor, "/charts"),
     };
@@ -122,7 +122,7 @@ pub async fn json(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let minutes = minutes(asked);
-    match soon(admin.database.minutes(minutes)).await {
+    match soon(admin.counted.minutes(&admin.database, minutes)).await {
         Ok((now, counted)) => Json(Data::new(now, minutes, &counted)).into_response(),
         Err(away) => away.json(),
     }

@@ -41,9 +41,9 @@ pub async fn log_in(
     };
     let from = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match access.throttle.attempt(from, check) {
-        Ok(Some(operator)) => {
-            tracing::info!(operator = &*operator, "an operator has logged in");
-            let id = access.sessions.start(operator);
+        Ok(Some(proof)) => {
+            tracing::info!(operator = &*proof.operator, "an operator has logged in");
+            let id = access.sessions.start(proof);
             set_cookie(&id, LASTS.as_secs())
         }
         Ok(None) => {
@@ -71,8 +71,8 @@ pub async fn log_in(
 pub async fn log_out(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let access = &admin.access;
     for id in session_ids(&headers).filter(|_| access.entry.has_sessions()) {
-        if let Some(operator) = access.sessions.operator(id) {
-            tracing::info!(operator = &*operator, "an operator has logged out");
+        if let Some(proof) = access.sessions.proof(id) {
+            tracing::info!(operator = &*proof.operator, "an operator has logged out");
         }
         access.sessions.end(id);
     }

@@ -8,13 +8,16 @@ pub mod access;
 mod assets;
 mod charts;
 mod clients;
+pub mod counted;
 pub mod dead_letters;
 pub(super) mod guard;
 pub mod live;
 mod login;
-mod overview;
+pub mod overview;
 mod payment;
 mod payments;
+mod refunds;
+pub mod sample;
 mod sessions;
 mod shell;
 mod throttle;
@@ -35,6 +38,7 @@ use crate::processors::named::Processors;
 use crate::store::Store;
 use crate::watchdog::stages::Stages;
 use access::Access;
+use counted::Counted;
 use dead_letters::ReadDeadLetters;
 use live::Live;
 
@@ -56,6 +60,8 @@ pub struct Admin {
     pub dead_letters: Arc<dyn ReadDeadLetters>,
     /// What passes while somebody watches.
     pub live: Live,
+    /// What was counted in each minute.
+    pub counted: Counted,
     /// Creates payments with test cards; none where payments are not accepted, or cards are real.
     pub acceptor: Option<Arc<Acceptor>>,
     /// The currency of those payments.
@@ -71,6 +77,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/", get(overview::page))
         .route("/payments", get(payments::page))
         .route("/payments/{payment_id}", get(payment::page))
+        .route("/refunds", get(refunds::page))
         .route("/dead-letters", get(dead_letters::page))
         .route("/clients", get(clients::page))
         .route("/charts", get(charts::page))
@@ -81,6 +88,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/api/overview", get(overview::json))
         .route("/api/payments", get(payments::json))
         .route("/api/payments/{payment_id}", get(payment::json))
+        .route("/api/refunds", get(refunds::json))
         .route("/api/dead-letters", get(dead_letters::json))
         .route("/api/clients", get(clients::json))
         .route("/api/charts", get(charts::json))

@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Admin;
-use super::live::Passed;
+use super::live::Render;
+use super::sample::{Passed, Sample};
 use super::shell::{self, Shell, Visitor};
-use crate::http::health::{Liveness, Readiness};
+use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::page::Language;
-use crate::watchdog::stages::{Name, Snapshot};
+use crate::watchdog::stages::{Name, Snapshot, Stages};
 
 /// The stages in the order of a payment's way; the last two stand side by side.
 const WAY: [Name; 7] = [
@@ -34,6 +35,18 @@ const BACKGROUND: [Name; 4] = [Name::Sweep, Name::Rescue, Name::Erase, Name::Pla
 #[template(path = "admin/overview.html")]
 struct OverviewPage {
     shell: Shell,
+    overview: Overview,
+}
+
+/// The part of the page that changes.
+#[derive(Template)]
+#[template(path = "admin/overview.html", block = "main")]
+struct OverviewMain {
+    shell: Shell,
+    overview: Overview,
+}
+
+struct Overview {
     version: &'static str,
     /// The class for the style, the word, and the reason.
     ready: (&'static str, &'static str, Option<String>),
@@ -61,21 +74,25 @@ struct StageView {
 
 /// The page.
 pub async fn page(State(admin): State<Arc<Admin>>, visitor: Visitor) -> Response {
-    let l = visitor.language;
-    let view = |name: &Name| StageView::of(&admin, *name, l);
-    let page = OverviewPage {
-        shell: Shell::new(&admin, &visitor, "/").renewed(1000).watches(),
-        version: env!("CARGO_PKG_VERSION"),
-        ready: readiness(admin.health.ready(), l),
-        stuck: match admin.health.live() {
-            Liveness::Live => None,
-            Liveness::Stuck(why) => Some(why),
-        },
-        way: WAY.iter().map(view).collect(),
-        background: BACKGROUND.iter().map(view).collect(),
-        passed: admin.live.passed(),
-    };
-    shell::html(StatusCode::OK, &page)
+    let passed = passed(&admin).await;
+    let overview = Overview::new((&admin.health, &admin.stages), passed, visitor.language);
+    let shell = Shell::new(&admin, &visitor, "/").renewed(1000).watches();
+    shell::html(StatusCode::OK, &OverviewPage { shell, overview })
+}
+
+/// Renders the part of the page that changes.
+pub fn renders(health: Health, stages: Stages) -> Render {
+    Box::new(move |language, passed| {
+        let shell = shell::bare(language);
+        let overview = Overview::new((&health, &stages), passed.clone(), language);
+        match (OverviewMain { shell, overview }).render() {
+            Ok(html) => Some(html),
+            Err(error) => {
+                tracing::error!(%error, "the overview could not be rendered");
+                None
+            }
+        }
+    })
 }
 
 /// The same data.
@@ -90,9 +107,31 @@ pub async fn json(State(admin): State<Arc<Admin>>) -> Response {
         "status": status,
         "reason": reason,
         "stages": admin.stages.to_json(),
-        "passed": admin.live.passed(),
+        "passed": passed(&admin).await,
     }))
     .into_response()
+}
+
+async fn passed(admin: &Admin) -> Passed {
+    let sample = || Sample::new(admin.database.clone(), admin.clients.clone());
+    admin.live.passed(sample).await
+}
+
+impl Overview {
+    fn new((health, stages): (&Health, &Stages), passed: Passed, l: Language) -> Self {
+        let view = |name: &Name| StageView::of(stages, *name, l);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            ready: readiness(health.ready(), l),
+            stuck: match health.live() {
+                Liveness::Live => None,
+                Liveness::Stuck(why) => Some(why),
+            },
+            way: WAY.iter().map(view).collect(),
+            background: BACKGROUND.iter().map(view).collect(),
+            passed,
+        }
+    }
 }
 
 fn readiness(ready: Readiness, l: Language) -> (&'static str, &'static str, Option<String>) {
@@ -108,8 +147,8 @@ fn readiness(ready: Readiness, l: Language) -> (&'static str, &'static str, Opti
 }
 
 impl StageView {
-    fn of(admin: &Admin, name: Name, l: Language) -> Self {
-        let stage = admin.stages.get(name);
+    fn of(stages: &Stages, name: Name, l: Language) -> Self {
+        let stage = stages.get(name);
         let snapshot = stage.map(|stage| stage.snapshot());
         let (class, state) = match &snapshot {
             None => (

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -74,8 +75,10 @@ async fn find(admin: &Admin, id: i64) -> Result<Found, Away> {
 pub async fn page(
     State(admin): State<Arc<Admin>>,
     visitor: Visitor,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Response {
+    // It is no text if its percent-encoding is no UTF-8.
+    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
     let Some(number) = number(&id) else {
         return shell::missing(&admin, &visitor, shown(&id));
     };
@@ -99,7 +102,11 @@ pub async fn page(
 }
 
 /// The same data, as `payments show --json` prints it.
-pub async fn json(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Response {
+pub async fn json(
+    State(admin): State<Arc<Admin>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
+    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
     let Some(number) = number(&id) else {
         let sentence = "A payment's id is a whole number.";
         return Problem::new(Kind::BadRequest, sentence).into_response();

@@ -55,7 +55,7 @@ pub struct Shell {
     pub try_it: bool,
     /// After how many milliseconds the page is fetched again; 0 for never.
     pub renewed: u32,
-    /// Whether it is also fetched when a result passes.
+    /// Whether its main part comes by the events; then it is fetched only while they are away.
     pub watches: bool,
 }
 
@@ -148,7 +148,8 @@ struct MissingPage<'a> {
     id: &'a str,
 }
 
-fn bare(l: Language) -> Shell {
+/// A frame without navigation.
+pub fn bare(l: Language) -> Shell {
     Shell {
         l,
         operator: None,

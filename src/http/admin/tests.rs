@@ -59,7 +59,8 @@ impl Pages {
             processors: Processors::new(Arc::new(issuer)),
             clients: Clients::single(),
             dead_letters: Arc::new(NoDeadLetters),
-            live: Live::new(CancellationToken::new()),
+            live: Live::new(CancellationToken::new(), 8),
+            counted: Counted::default(),
             acceptor: None,
             currency: Currency::parse("CAD").expect("CAD"),
             limits: vec![("WORK_TRIES", "8".to_owned())],
@@ -304,6 +305,17 @@ async fn pages_are_in_the_readers_language_and_without_a_way_to_try_where_nothin
         "127.0.0.1",
     );
     assert_eq!(pages.status(create).await, 404);
+}
+
+#[tokio::test]
+async fn an_id_that_is_no_text_has_a_page_and_a_problem_like_any_unknown_one() {
+    let pages = Pages::new(Entry::Open);
+    let response = pages.send(get("/payments/%ff")).await;
+    assert_eq!(response.status(), 404);
+    assert!(text(response).await.contains("<html"));
+    let response = pages.send(get("/api/payments/%ff")).await;
+    assert_eq!(response.status(), 400);
+    assert!(text(response).await.starts_with('{'));
 }
 
 #[tokio::test]

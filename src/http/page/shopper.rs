@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::texts::Words;
 use super::{amount, date, form, negotiation, origin, varied, view};
 use crate::domain::Payment;
+use crate::http::body;
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Api, wait};
 use crate::processors::simulated::{Choice, PageState, ShopperPage, Shoppers, Told};
@@ -51,11 +52,12 @@ struct ChoiceView {
 /// Shows a page.
 pub async fn show(
     State(api): State<Arc<Api>>,
-    Path(secret): Path<String>,
+    secret: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
     let words = negotiation::language(&headers).words();
     let shown = async {
+        let Path(secret) = secret.map_err(|_| unknown())?;
         let shoppers = shoppers(&api, &secret)?;
         let _turn = shoppers.turn().await.ok_or_else(too_many)?;
         let page = shoppers.page(&secret).await.map_err(unavailable)?;
@@ -72,16 +74,18 @@ pub async fn show(
 /// Takes a shopper's choice, and sends the shopper back.
 pub async fn choose(
     State(api): State<Arc<Api>>,
-    Path(secret): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    secret: Result<Path<String>, PathRejection>,
+    request: Request,
 ) -> Response {
+    let headers = request.headers().clone();
     let words = negotiation::language(&headers).words();
     let chosen = async {
         if origin::is_foreign(&headers) {
             let sentence = "The form was posted from another site.";
             return Err(Problem::new(Kind::CrossSite, sentence));
         }
+        let Path(secret) = secret.map_err(|_| unknown())?;
+        let body = body::read(request, &()).await?;
         let shoppers = shoppers(&api, &secret)?;
         if !form::is_form(&headers) {
             let sentence = "The choice must be sent as application/x-www-form-urlencoded.";

@@ -69,14 +69,17 @@ impl Store {
         tx.commit().await
     }
 
-    /// The current minute, and what all processes have counted in it and in the `minutes - 1` before it; a minute without
-    /// counts is left out. Minutes are numbered from 1970-01-01 00:00 UTC. A row that cannot be read is left out and logged.
-    pub async fn minutes(
+    /// The current minute by the database's clock. Minutes are numbered from 1970-01-01 00:00 UTC.
+    pub async fn current_minute(&self) -> Result<i64, StoreError> {
+        Ok(minute_of(self.now().await?))
+    }
+
+    /// What all processes have counted in this minute and later; a minute without counts is left out. A row that cannot be
+    /// read is left out and logged.
+    pub async fn minutes_since(
         &self,
-        minutes: u32,
-    ) -> Result<(i64, BTreeMap<i64, MinuteCounts>), StoreError> {
-        let now = minute_of(self.0.engine.reader().await?.now().await?);
-        let first = now - i64::from(minutes) + 1;
+        first: i64,
+    ) -> Result<BTreeMap<i64, MinuteCounts>, StoreError> {
         let rows: Vec<(i64, String)> = self.read(SINCE, &[first.into()]).await?;
         let mut counted: BTreeMap<i64, MinuteCounts> = BTreeMap::new();
         for (minute, counts) in rows {
@@ -85,7 +88,7 @@ impl Store {
                 Err(error) => tracing::warn!(minute, %error, "counts of a minute cannot be read"),
             }
         }
-        Ok((now, counted))
+        Ok(counted)
     }
 }
 

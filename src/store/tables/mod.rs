@@ -36,6 +36,7 @@ mod issuer_ledger;
 mod issuer_operations;
 mod method_column;
 pub(super) mod metric_minutes;
+pub(super) mod newest;
 pub(super) mod operations;
 pub(super) mod outbox;
 pub mod payment_search;

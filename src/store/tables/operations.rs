@@ -24,6 +24,16 @@ const OPERATION: &str = "SELECT * FROM operations WHERE id = UNHEX(?)";
 /// (payment id, kind, limit) → operations, the oldest first
 const OPERATIONS_OF: &str = "SELECT * FROM operations WHERE payment_id = ? AND kind = COALESCE(?, kind) ORDER BY id LIMIT ?";
 
+/// (client or null, limit) → the newest refunds among the newest 5,000 operations, by the primary key, which is in the order of
+/// time
+const NEWEST_REFUNDS: &str = "
+SELECT operations.* FROM (
+    SELECT id AS found_id FROM (
+        SELECT id, kind, client FROM operations ORDER BY id DESC LIMIT 5000
+    ) AS newest
+    WHERE kind = 'refund' AND client = COALESCE(?, client) ORDER BY id DESC LIMIT ?
+) AS found JOIN operations ON operations.id = found.found_id ORDER BY found.found_id DESC";
+
 /// (now, limit) → ids of operations whose check is due. Locks nothing: usually there are none.
 const FORGOTTEN_OPERATIONS: &str = "
 SELECT id, payment_id FROM operations
@@ -507,6 +517,18 @@ impl Store {
         let kind = kind.map(OperationKind::as_str);
         let parameters = [payment.0.into(), kind.into(), limit.into()];
         self.operations_found(OPERATIONS_OF, &parameters).await
+    }
+
+    /// The newest refunds of a client or of all, at most `limit`, among the newest 5,000 operations. Those that are set aside
+    /// or cannot be read are left out.
+    pub async fn newest_refunds(
+        &self,
+        client: Option<&ClientName>,
+        limit: u32,
+    ) -> Result<Vec<StoredOperation>, StoreError> {
+        let client = client.map(ClientName::as_str);
+        self.operations_found(NEWEST_REFUNDS, &[client.into(), limit.into()])
+            .await
     }
 
     async fn operations_found(

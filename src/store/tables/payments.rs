@@ -17,6 +17,7 @@ use crate::domain::{
 use crate::store::bulk::ManyRows::Json;
 use crate::store::bulk::{Both, ManyRows};
 use crate::store::columns::Columns;
+use crate::store::engine::Engine;
 use crate::store::quarantine::{Key, SetAside};
 use crate::store::records::{About, Table, Tried, each, one, unreadable, utc};
 use crate::store::rows::{Idempotency, PaymentFilter, StoredPayment};
@@ -78,6 +79,28 @@ SELECT * FROM payments
 WHERE client = ? AND user_id = ?
   AND created_at <= ? AND (created_at < ? OR id < ?) AND COALESCE(stage, status) = COALESCE(?, stage, status)
 ORDER BY created_at DESC, id DESC LIMIT ?";
+
+/// (client, status, user, latest `created_at` twice, id, limit; the same again; limit) → payments. No index is named: MySQL and
+/// MariaDB read that of the shopper or that of the status, whichever has fewer rows in its range. A shopper with very many
+/// payments, such as all guests of a shop, otherwise takes a third of a second to find a rare status. SQLite, which does not
+/// count rows, uses [`PAYMENTS_BY_USER`].
+const PAYMENTS_BY_USER_AND_STATUS: &str = "
+SELECT payments.* FROM (
+    SELECT id AS found_id, created_at AS found_at FROM (
+        SELECT id, created_at FROM payments
+        WHERE client = ? AND stage IS NULL AND status = ? AND user_id = ?
+            AND created_at <= ? AND (created_at < ? OR id < ?)
+        ORDER BY created_at DESC, id DESC LIMIT ?
+    ) AS usual
+    UNION ALL
+    SELECT id, created_at FROM (
+        SELECT id, created_at FROM payments
+        WHERE client = ? AND stage = ? AND status = 'processing' AND user_id = ?
+            AND created_at <= ? AND (created_at < ? OR id < ?)
+        ORDER BY created_at DESC, id DESC LIMIT ?
+    ) AS apart
+) AS found JOIN payments ON payments.id = found.found_id
+ORDER BY found.found_at DESC, found.found_id DESC LIMIT ?";
 
 /// (client, order, user or null, latest `created_at` twice, id, status or null, limit) → payments
 const PAYMENTS_BY_ORDER: &str = "
@@ -795,7 +818,7 @@ fn sealed_card(row: &StoredPayment) -> SqlValue<'_> {
 }
 
 /// Payment ids as rows of one column, sorted.
-fn payment_ids(ids: &[PaymentId]) -> Vec<Row<'static>> {
+pub(super) fn payment_ids(ids: &[PaymentId]) -> Vec<Row<'static>> {
     sorted(ids.iter().map(|id| vec![id.0.into()]))
 }
 
@@ -892,8 +915,34 @@ pub(super) fn of_client(
     (PAYMENTS_BY_STATUS, parameters)
 }
 
-/// The statement for a list, which uses the best index, and its parameters.
-fn list(filter: &PaymentFilter) -> (&'static str, Vec<SqlValue<'_>>) {
+/// The statement for a shopper's payments with a status, and its parameters.
+fn of_user_with_status(
+    filter: &PaymentFilter,
+    (user, status): (UserId, PaymentStatus),
+) -> (&'static str, Vec<SqlValue<'_>>) {
+    let (before, id) = filter.before.unwrap_or((END_OF_TIME, PaymentId(i64::MAX)));
+    let mut parameters: Vec<SqlValue<'_>> = vec![
+        filter.client.as_str().into(),
+        status.as_str().into(),
+        user.0.into(),
+        before.into(),
+        before.into(),
+        id.0.into(),
+        filter.limit.into(),
+    ];
+    parameters.extend_from_within(..);
+    parameters.push(filter.limit.into());
+    (PAYMENTS_BY_USER_AND_STATUS, parameters)
+}
+
+/// The statement for a list, which uses the best index, and its parameters; `counts_rows`: whether the database chooses an
+/// index by the number of rows in its range.
+fn list(filter: &PaymentFilter, counts_rows: bool) -> (&'static str, Vec<SqlValue<'_>>) {
+    if let (true, None, Some(user), Some(status)) =
+        (counts_rows, filter.order_id, filter.user_id, filter.status)
+    {
+        return of_user_with_status(filter, (user, status));
+    }
     let user = filter.user_id.map(|user| user.0);
     let (sql, mut parameters): (_, Vec<SqlValue<'_>>) = match (filter.order_id, user) {
         (Some(order), user) => (PAYMENTS_BY_ORDER, vec![order.0.into(), user.into()]),
@@ -1138,8 +1187,9 @@ impl Store {
         let mut filter = filter.clone();
         let limit = filter.limit as usize;
         let mut page: Vec<StoredPayment> = Vec::new();
+        let counts_rows = matches!(self.0.engine, Engine::MySql(_));
         loop {
-            let (sql, parameters) = list(&filter);
+            let (sql, parameters) = list(&filter, counts_rows);
             let found: Vec<Tried<PaymentRecord>> = self.read(sql, &parameters).await?;
             let is_last = found.len() < limit;
             let mut left_out = Vec::new();

@@ -196,7 +196,7 @@ async fn sighup_and_user_signals_do_not_end_the_service_and_the_log_says_so() {
     let said = || std::fs::read_to_string(&log).unwrap();
     for name in ["HUP", "USR1", "USR2"] {
         service.signal(name);
-        let expected = format!("SIG{name} is ignored: CLIENTS_FILE is read again when it changes");
+        let expected = format!("SIG{name} is ignored: CLIENTS_FILE and ADMIN_FILE are read again");
         eventually("it says so", async || said().contains(&expected)).await;
     }
     Api::new(service.api).create(1).await;

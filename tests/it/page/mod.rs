@@ -7,6 +7,7 @@ mod operators;
 mod operators_data;
 mod shopper;
 mod shoppers;
+mod streams;
 
 pub use front::Front;
 pub use shopper::{declined_then_paid, pays_in_french};

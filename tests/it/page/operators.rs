@@ -220,6 +220,7 @@ async fn every_page_is_in_french_dark_and_as_wide_as_a_phone_or_a_desktop() {
             ("/charts".to_owned(), "Graphiques"),
             ("/payments".to_owned(), "Paiements"),
             (format!("/payments/{id}"), "Paiement"),
+            ("/refunds".to_owned(), "Les derniers remboursements"),
             ("/dead-letters".to_owned(), "Messages rejetés"),
             ("/clients".to_owned(), "Clients"),
             ("/try".to_owned(), "Essayer"),

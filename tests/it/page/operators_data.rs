@@ -51,6 +51,14 @@ impl<'a> Operator<'a> {
             .await
     }
 
+    /// The stream of events; its body is still to be read.
+    async fn events(&self) -> reqwest::Response {
+        let url = format!("http://{}/api/events", self.app.admin.address());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(url).header("Cookie", &self.cookie);
+        request.send().await.unwrap().error_for_status().unwrap()
+    }
+
     /// The ids that a search finds.
     async fn found(&self, query: &str) -> Vec<i64> {
         let answer = self.get(&format!("/api/payments?{query}")).await.is(200);
@@ -165,6 +173,7 @@ async fn operators_search_every_clients_payments_and_read_one_on_both_databases(
             "/",
             "/charts",
             "/payments",
+            "/refunds",
             "/dead-letters",
             "/clients",
             "/try",
@@ -390,8 +399,107 @@ async fn a_database_that_does_not_answer_is_reported_within_two_seconds() {
                 begun.elapsed()
             );
         }
+        // An open page is told, and goes on when the database answers again.
+        let begun = Instant::now();
+        let mut events = operator.events().await;
+        until_page(&mut events, "these results are old").await;
+        assert!(begun.elapsed() < Duration::from_secs(2));
         holder.execute("UNLOCK TABLES").await.unwrap();
         operator.get("/payments").await.is(200);
+        let paid = app.api.pay(2, "tok_visa").await;
+        until_page(&mut events, &format!("/payments/{paid}\"")).await;
+    })
+    .await;
+}
+
+/// Reads events until one has this text.
+async fn until_page(events: &mut reqwest::Response, text: &str) {
+    let reading = async {
+        loop {
+            let chunk = events.chunk().await.unwrap().expect("the stream goes on");
+            if String::from_utf8_lossy(&chunk).contains(text) {
+                return;
+            }
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(60), reading).await;
+    assert!(read.is_ok(), "no event has {text}");
+}
+
+/// The results of the last minute: all of them while few pass, also those of payments that were created before, and refunds.
+#[tokio::test]
+async fn the_results_of_the_last_minute_are_shown_whether_or_not_a_page_is_open() {
+    let file = admin_file();
+    on_both(with_login(&file), |app| async move {
+        let operator = Operator::log_in(&app).await;
+        let waiting = app.api.create(80).await;
+        let paid = app.api.pay(81, "tok_visa").await;
+        let declined = app.api.pay(82, "tok_lost_card").await;
+        for id in [paid, declined] {
+            app.api.outcome(id).await;
+        }
+        let passed = async || operator.get("/api/overview").await.is(200)["passed"].clone();
+        let first = passed().await;
+        assert_eq!(
+            first["counts"],
+            json!({ "payment.succeeded": 1, "payment.declined": 1 })
+        );
+        assert_eq!(first["is_sample"], false);
+        assert_eq!(first["is_old"], false);
+        let key = [("Idempotency-Key", "refund-80")];
+        let path = format!("/payments/{paid}/refunds");
+        app.api.post_with(&path, &key, json!({})).await.is(202);
+        let card = json!({ "card_token": "tok_visa" });
+        let process = format!("/payments/{waiting}/process");
+        app.api.post(&process, card).await.is(200);
+        eventually("both are shown", async || {
+            let counts = passed().await["counts"].clone();
+            counts["refund.succeeded"] == 1 && counts["payment.succeeded"] == 2
+        })
+        .await;
+        let last = passed().await["last"].clone();
+        assert_eq!(last.as_array().map(Vec::len), Some(4), "{last}");
+        assert_eq!(last[0]["client"], "default");
+        let refunds = operator.get("/api/refunds").await.is(200)["refunds"].clone();
+        assert_eq!(refunds.as_array().map(Vec::len), Some(1), "{refunds}");
+        assert_eq!(refunds[0]["payment_id"], paid);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_admin_file_ends_sessions_and_an_invalid_one_changes_nothing() {
+    let file = admin_file();
+    run_on(with_login(&file), Backend::Embedded, |app| {
+        let path = file.path().to_owned();
+        async move {
+            let operator = Operator::log_in(&app).await;
+            let good = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, "{\"operators\": []}").unwrap();
+            // Longer than the file is looked at.
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(3) {
+                operator.get("/api/overview").await.is(200);
+            }
+            let digest = hex::encode(Sha256::digest("token-of-paul"));
+            let paul = json!({ "operators": [{ "name": "paul", "token_sha256": [digest] }] });
+            std::fs::write(&path, paul.to_string()).unwrap();
+            eventually("the session ends", async || {
+                operator.get("/api/overview").await.status == 401
+            })
+            .await;
+            post(&app, "/login", json!({ "token": TOKEN }))
+                .await
+                .is(401);
+            post(&app, "/login", json!({ "token": "token-of-paul" }))
+                .await
+                .is(204);
+            std::fs::write(&path, good).unwrap();
+            eventually("the operator is back", async || {
+                operator.get("/api/overview").await.status == 200
+            })
+            .await;
+        }
     })
     .await;
 }

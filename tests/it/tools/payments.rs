@@ -79,6 +79,16 @@ async fn the_newest_payments_of_all_clients_are_listed_and_can_be_narrowed() {
         assert_eq!(ids(&["--order", "8"]).await, [0_i64; 0]);
         let words = fixture.run(&["payments", "list"]).await.with(0).out;
         assert!(words.contains("store-manager") && words.contains("processing"));
+        let listed = fixture.run(&["payments", "list", "--refunds", "--json"]);
+        let refunds = listed.await.with(0).json();
+        assert_eq!(refunds.as_array().map(Vec::len), Some(1), "{refunds}");
+        assert_eq!(refunds[0]["payment_id"], 3);
+        assert_eq!(refunds[0]["amount"], "2.50");
+        let of_another = ["payments", "list", "--refunds", "--client", "another"];
+        let words = fixture.run(&of_another).await.with(0).out;
+        assert_eq!(words, "no refunds\n");
+        let words = fixture.run(&["payments", "list", "--refunds"]).await;
+        assert!(words.with(0).out.starts_with("refunds\n  id "));
         let refused = fixture.run(&["payments", "list", "--status", "paid"]).await;
         assert!(refused.err.contains("`paid` is not a payment status"));
     }

@@ -49,13 +49,14 @@ async fn ends_as_promised(service: &Process, scenario: &str) -> Value {
 #[tokio::test]
 async fn every_scenario_of_the_embedded_service_ends_as_promised() {
     let folder = tempfile::tempdir().unwrap();
-    let service = Process::start(PROGRAM, "", &short(Settings::embedded(folder.path()))).await;
+    let settings = short(Settings::embedded(folder.path())).with("ISSUER_ACTION_LIFE", "15s");
+    let service = Process::start(PROGRAM, "", &settings).await;
     let listed = run_with(&["trigger", "--list", "--json"], &[])
         .await
         .with(0)
         .json();
     let listed = listed.as_array().unwrap();
-    assert_eq!(listed.len(), TEST_CARDS.len() + 3);
+    assert_eq!(listed.len(), TEST_CARDS.len() + 4);
     let names = listed.iter().map(|it| field(it, "scenario"));
     let ended: Vec<Value> = futures::stream::iter(names)
         .map(|name| ends_as_promised(&service, name))
@@ -66,6 +67,12 @@ async fn every_scenario_of_the_embedded_service_ends_as_promised() {
     assert_eq!(by_name("refund-fails")["refund"]["status"], "failed");
     assert_eq!(by_name("capture")["payment"]["amount_captured"], 20.0);
     assert_eq!(by_name("void")["payment"]["status"], "canceled");
+    let wallet = &by_name("wallet")["payment"];
+    assert_eq!(wallet["status"], "succeeded");
+    assert_eq!(wallet["payment_method"]["type"], "wallet");
+    let late = &by_name("3ds-too-late")["payment"];
+    assert_eq!(late["status"], "failed");
+    assert_eq!(late["decline_code"], "action_expired");
     assert_eq!(
         by_name("capture-refused")["payment"]["status"],
         "requires_capture"
@@ -83,6 +90,21 @@ async fn a_scenario_that_takes_too_long_ends_with_1_when_the_patience_ends() {
         let ended = run_with(&arguments, &address(&service)).await.with(1);
         assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
         assert!(ended.err.contains(told), "{}", ended.err);
+    }
+}
+
+#[tokio::test]
+async fn a_shoppers_time_that_is_longer_than_the_patience_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Process::start(PROGRAM, "", &short(Settings::embedded(folder.path()))).await;
+    let arguments = ["trigger", "3ds-too-late", "--patience", "30s"];
+    let ended = run_with(&arguments, &address(&service)).await.with(0);
+    for part in [
+        "is requires_action",
+        "fails when its shopper's time is over, at 20",
+        "As promised.",
+    ] {
+        assert!(ended.out.contains(part), "{}", ended.out);
     }
 }
 

@@ -11,6 +11,14 @@ function keepOpen(fresh) {
   }
 }
 
+// Replaces the main part if it has changed.
+function show(fresh) {
+  keepOpen(fresh);
+  // A field that is being typed into is not taken away.
+  const typing = main.contains(document.activeElement) && document.activeElement.matches("input, select");
+  if (!typing && fresh.innerHTML !== main.innerHTML) main.replaceChildren(...fresh.childNodes);
+}
+
 async function renew() {
   let answer;
   try {
@@ -28,14 +36,48 @@ async function renew() {
   const fresh = page.getElementById("main");
   if (!fresh) return;
   offline.hidden = true;
-  keepOpen(fresh);
   main.dataset.renewed = fresh.dataset.renewed;
-  // A field that is being typed into is not taken away.
-  const typing = main.contains(document.activeElement) && document.activeElement.matches("input, select");
-  if (!typing && fresh.innerHTML !== main.innerHTML) main.replaceChildren(...fresh.childNodes);
+  show(fresh);
 }
 
-// One renewal at a time; the page says how long to wait until the next one, and a result that passes ends the wait.
+// The main part of some pages comes by events. While none has come for a while, the page is fetched again.
+const SILENCE = 12_000;
+let events = null;
+let heard = 0;
+let opened = 0;
+
+function comesByEvents() {
+  return Date.now() - heard < SILENCE;
+}
+
+// A hidden page keeps no stream open, and one that was refused is tried again later.
+function watch() {
+  if (main.dataset.watches !== "true") return;
+  if (document.hidden) {
+    events?.close();
+    events = null;
+    heard = 0;
+    return;
+  }
+  if (events && (events.readyState !== EventSource.CLOSED || Date.now() - opened < SILENCE)) return;
+  opened = Date.now();
+  events = new EventSource("/api/events");
+  events.addEventListener("page", (event) => {
+    heard = Date.now();
+    offline.hidden = true;
+    show(new DOMParser().parseFromString(event.data, "text/html").body);
+  });
+  events.addEventListener("quiet", () => {
+    heard = Date.now();
+  });
+  // The browser connects again by itself.
+  events.addEventListener("error", () => {
+    heard = 0;
+    wake();
+  });
+}
+
+// One renewal at a time; the page says how long to wait until the next one.
 let wake = () => {};
 async function keepRenewing() {
   while (Number(main.dataset.renewed) > 0) {
@@ -43,18 +85,13 @@ async function keepRenewing() {
       wake = resolve;
       setTimeout(resolve, Number(main.dataset.renewed));
     });
-    if (!document.hidden) await renew();
+    watch();
+    if (!document.hidden && !comesByEvents()) await renew();
   }
 }
+watch();
 keepRenewing();
 document.addEventListener("visibilitychange", () => wake());
-
-if (main.dataset.watches === "true") {
-  const events = new EventSource("/api/events");
-  events.addEventListener("passed", () => wake());
-  // It was too slow; the browser connects again.
-  events.addEventListener("dropped", () => wake());
-}
 
 async function send(path, body) {
   const headers = { "Content-Type": "application/json" };

@@ -284,5 +284,17 @@ async fn a_body_that_is_not_a_form_gets_the_usual_answer() {
         (202, &1.into())
     );
     let long = format!("{GOOD}&x={}", "y".repeat(body::LIMIT));
-    assert_eq!(page(&served, posted(LINK, long)).await.0.status(), 413);
+    assert_eq!(
+        page(&served, posted(LINK, long.clone())).await.0.status(),
+        413
+    );
+    // The pages of the simulated issuer, too, answer with a page.
+    let action = "/simulator/actions/abc";
+    let (response, html) = page(&served, posted(action, "choice=approve".to_owned())).await;
+    assert_eq!(response.status(), 404, "{html}");
+    for (path, status) in [(action, 413), ("/simulator/actions/%ff", 404)] {
+        let (response, html) = page(&served, posted(path, long.clone())).await;
+        assert_eq!(response.status(), status, "{html}");
+        assert!(html.contains("<html"), "{html}");
+    }
 }
