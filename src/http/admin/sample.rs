@@ -227,6 +227,8 @@ fn result(kind: EventKind) -> Option<String> {
     match kind {
         EventKind::RefundSucceeded => Some("refund.succeeded".to_owned()),
         EventKind::RefundFailed => Some("refund.failed".to_owned()),
+        EventKind::DisputeOpened => Some("dispute.opened".to_owned()),
+        EventKind::DisputeClosed => Some("dispute.closed".to_owned()),
         EventKind::Succeeded
         | EventKind::Declined
         | EventKind::Failed
