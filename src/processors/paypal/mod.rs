@@ -1,7 +1,7 @@
 //! PayPal: an attempt is an order, and the shopper pays on PayPal's page.
 //!
 //! An order that the shopper has approved is not charged yet: that needs our call, which captures or authorizes it. So the
-//! worker that asks about an attempt also charges it ([`rounds`]). PayPal cannot cancel an order. An attempt is closed by
+//! worker that asks about an attempt also charges it (`rounds`). PayPal cannot cancel an order. An attempt is closed by
 //! closing the round that would be next: whoever wants to charge has to begin that round first.
 //!
 //! Every call that creates or changes something has a request id. What became of it is read in the order, never searched.
