@@ -123,7 +123,7 @@ catalogue! {
         ["processor", "operation"],
         "Time until a processor answered, or until the time limit.";
     PROCESSOR_UP: Gauge, Worker, "payment_service_processor_up", ["processor"],
-        "1 if a platform of PROCESSORS_FILE can be called, 0 while it does not answer or refuses the account's key.";
+        "1 if a processor can be called, 0 while its platform does not answer, refuses the account's key, or is switched off.";
     PLATFORM_EVENTS: Counter, Api, "payment_service_platform_events_total", ["result"],
         "Webhooks of payment platforms, by what became of them.";
     DISPUTES: Counter, Worker, "payment_service_disputes_total", ["event"],

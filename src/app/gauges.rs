@@ -10,6 +10,7 @@ use crate::broker::ConnectionState;
 use crate::http::health::{Health, Readiness};
 use crate::metric;
 use crate::processors::named::Processors;
+use crate::processors::simulated::SimulatedIssuer;
 use crate::store::Store;
 
 /// How often they are updated.
@@ -44,9 +45,15 @@ impl Gauges {
         flag(metric::DATABASE_UP, self.store.borrow().is_ok());
         let is_up = matches!(*self.broker.borrow(), ConnectionState::Up);
         flag(metric::BROKER_UP, is_up);
-        for (name, fault) in self.processors.iter().flat_map(Processors::faults) {
-            let is_up = f64::from(u8::from(fault.is_none()));
-            metrics::gauge!(metric::PROCESSOR_UP, "processor" => name).set(is_up);
+        if let Some(processors) = &self.processors {
+            let up = |name: &str, is_up: bool| {
+                let is_up = f64::from(u8::from(is_up));
+                metrics::gauge!(metric::PROCESSOR_UP, "processor" => name.to_owned()).set(is_up);
+            };
+            up(SimulatedIssuer::NAME, true);
+            for (name, fault) in processors.faults() {
+                up(&name, fault.is_none());
+            }
         }
         for pool in self.database.connections() {
             let connections = |state, number: usize| {

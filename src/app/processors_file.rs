@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use super::issuer::Makers;
-use crate::config::{ProcessorSettings, ProcessorsFile};
+use crate::config::ProcessorSettings;
 use crate::processors::named::Processors;
 use crate::store::Store;
 
@@ -57,31 +57,27 @@ impl Watch {
         let settings = self.settings.clone();
         let read = tokio::task::spawn_blocking(move || settings.read_again()).await;
         let file = read.map_err(|error| error.to_string())??;
-        self.keeps_what_is_needed(&file).await?;
-        self.use_file(&file)
-    }
-
-    fn use_file(&self, file: &ProcessorsFile) -> Result<(), String> {
-        let listed = self
-            .makers
-            .listed(file)
-            .map_err(|error| error.to_string())?;
-        let number = listed.processors.len();
-        self.processors.list(listed);
+        let removed = self.processors.names();
+        let removed = removed.into_iter().filter(|name| !file.lists(name));
+        let removed: Vec<String> = removed.collect();
+        self.none_is_needed(&removed).await?;
+        let listed = self.makers.listed(&file);
+        let listed = listed.map_err(|error| error.to_string())?;
+        let before = self.processors.list(listed);
+        // A payment may have been accepted for it meanwhile. From now on none is.
+        if let Err(why) = self.none_is_needed(&removed).await {
+            self.processors.list_again(before);
+            return Err(why);
+        }
+        let number = file.processors.len();
         tracing::info!(processors = number, "PROCESSORS_FILE is in use");
         Ok(())
     }
 
-    /// The file must not lack a processor that payments need.
-    async fn keeps_what_is_needed(&self, file: &ProcessorsFile) -> Result<(), String> {
-        let is_listed = |name: &String| file.processors.iter().any(|it| it.name() == name);
-        for name in self
-            .processors
-            .names()
-            .into_iter()
-            .filter(|it| !is_listed(it))
-        {
-            let open = self.database.payments_open_at(&name).await;
+    /// A file must not lack a processor that payments need.
+    async fn none_is_needed(&self, removed: &[String]) -> Result<(), String> {
+        for name in removed {
+            let open = self.database.payments_open_at(name).await;
             let open = open.map_err(|error| error.to_string())?;
             if open > 0 {
                 return Err(format!(

@@ -40,6 +40,13 @@ pub struct ProcessorsFile {
     pub routes: Routes,
 }
 
+impl ProcessorsFile {
+    /// Whether it lists a processor of this name.
+    pub fn lists(&self, name: &str) -> bool {
+        self.processors.iter().any(|listed| listed.name() == name)
+    }
+}
+
 /// Where the file is, and what it lists.
 #[derive(Debug, Clone)]
 pub struct ProcessorSettings {

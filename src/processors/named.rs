@@ -51,9 +51,14 @@ impl Processors {
         }
     }
 
-    /// Replaces what the file lists, for all clones.
-    pub fn list(&self, listed: Listed) {
-        self.listed.store(Arc::new(listed));
+    /// Replaces what the file lists, for all clones; returns what it listed before.
+    pub fn list(&self, listed: Listed) -> Arc<Listed> {
+        self.listed.swap(Arc::new(listed))
+    }
+
+    /// Takes a replacement back.
+    pub fn list_again(&self, before: Arc<Listed>) {
+        self.listed.store(before);
     }
 
     /// The names that the file lists.

@@ -120,19 +120,19 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             include_str!("../../migrations/mysql/0027_payments_by_status.sql"),
         ),
         (
-            29,
+            28,
             "platform events",
-            include_str!("../../migrations/mysql/0029_platform_events.sql"),
+            include_str!("../../migrations/mysql/0028_platform_events.sql"),
+        ),
+        (
+            29,
+            "operation source",
+            include_str!("../../migrations/mysql/0029_operation_source.sql"),
         ),
         (
             30,
-            "operation source",
-            include_str!("../../migrations/mysql/0030_operation_source.sql"),
-        ),
-        (
-            39,
             "payment disputes",
-            include_str!("../../migrations/mysql/0039_payment_disputes.sql"),
+            include_str!("../../migrations/mysql/0030_payment_disputes.sql"),
         ),
     ])
 });
@@ -321,19 +321,19 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             include_str!("../../migrations/sqlite/0043_payments_by_status.sql"),
         ),
         (
-            45,
+            44,
             "platform events",
-            include_str!("../../migrations/sqlite/0045_platform_events.sql"),
+            include_str!("../../migrations/sqlite/0044_platform_events.sql"),
+        ),
+        (
+            45,
+            "operation source",
+            include_str!("../../migrations/sqlite/0045_operation_source.sql"),
         ),
         (
             46,
-            "operation source",
-            include_str!("../../migrations/sqlite/0046_operation_source.sql"),
-        ),
-        (
-            55,
             "payment disputes",
-            include_str!("../../migrations/sqlite/0055_payment_disputes.sql"),
+            include_str!("../../migrations/sqlite/0046_payment_disputes.sql"),
         ),
         (
             16,

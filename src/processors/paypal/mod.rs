@@ -384,4 +384,9 @@ impl Processor for PayPal {
     async fn close(&self, call: &OperationCall) -> CloseAnswer {
         self.close_operation(call).await
     }
+
+    /// Captures and refunds can be repeated for longer, but are slow enough by then for a person to look.
+    fn finds_out_within(&self) -> Option<Duration> {
+        Some(rounds::REQUEST_LIFE / 2)
+    }
 }

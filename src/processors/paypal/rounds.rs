@@ -20,7 +20,7 @@ use crate::processors::AttemptKey;
 use crate::processors::references::Known;
 
 /// How long PayPal keeps the request ids of orders. Afterwards a repeated request is a new one.
-const REQUEST_LIFE: Duration = Duration::from_secs(6 * 60 * 60);
+pub(super) const REQUEST_LIFE: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// PayPal allows fewer, and then refuses for good: this only bounds the loops.
 const MOST_ROUNDS: u32 = 30;

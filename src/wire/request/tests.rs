@@ -301,11 +301,6 @@ fn faults_of_a_payment_method_have_its_path() {
             "invalid_card_token",
         ),
         (
-            json!({"type": "redirect"}),
-            "payment_method.processor",
-            "missing",
-        ),
-        (
             json!({"type": "redirect", "processor": "Pay Pal"}),
             "payment_method.processor",
             "invalid_processor",

@@ -114,12 +114,12 @@ pub fn platform_method() -> Value {
 pub fn redirect_method() -> Value {
     json!({
         "type": "object",
-        "description": "Pay on the own page of a payment platform, see `next_action` of the answer: the platform has to be listed in PROCESSORS_FILE.",
+        "description": "Pay on the own page of a payment platform, see `next_action` of the answer. Without `processor` a route of the operator's chooses the platform.",
         "properties": {
             "type": {"const": "redirect"},
-            "processor": processor("paypal"),
+            "processor": {"anyOf": [processor("paypal"), {"type": "null"}]},
         },
-        "required": ["type", "processor"],
+        "required": ["type"],
         "additionalProperties": false,
     })
 }
