@@ -15,6 +15,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// What is needed to use a new file.
 pub(super) struct Watch {
+    /// Where the file is; its content is the one in use.
     pub settings: ProcessorSettings,
     pub makers: Makers,
     pub processors: Processors,
@@ -23,7 +24,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Looks every second until `stop`. A file that cannot be used changes nothing.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let Some(path) = self.settings.path().map(Path::to_owned) else {
             return stop.cancelled().await;
         };
@@ -53,13 +54,13 @@ impl Watch {
         }
     }
 
-    async fn reload(&self) -> Result<(), String> {
+    async fn reload(&mut self) -> Result<(), String> {
         let settings = self.settings.clone();
         let read = tokio::task::spawn_blocking(move || settings.read_again()).await;
         let file = read.map_err(|error| error.to_string())??;
-        let removed = self.processors.names();
-        let removed = removed.into_iter().filter(|name| !file.lists(name));
-        let removed: Vec<String> = removed.collect();
+        let in_use = self.settings.file.processors.iter();
+        let removed = in_use.filter(|listed| !file.keeps(listed));
+        let removed: Vec<String> = removed.map(|it| it.name().to_owned()).collect();
         self.none_is_needed(&removed).await?;
         let listed = self.makers.listed(&file);
         let listed = listed.map_err(|error| error.to_string())?;
@@ -71,6 +72,7 @@ impl Watch {
         }
         let number = file.processors.len();
         tracing::info!(processors = number, "PROCESSORS_FILE is in use");
+        self.settings.file = file;
         Ok(())
     }
 
@@ -81,7 +83,7 @@ impl Watch {
             let open = open.map_err(|error| error.to_string())?;
             if open > 0 {
                 return Err(format!(
-                    "it lacks the processor {name}, which {open} payments still need: list it until they have ended"
+                    "it lacks the processor {name}, or gives it another type, but {open} payments still need it: list it as it was until they have ended"
                 ));
             }
         }

@@ -1,6 +1,7 @@
 //! `PROCESSORS_FILE`: the processors beside the simulated issuer and the routes to them, and `ALLOW_LIVE_PAYMENTS`.
 
 use std::collections::HashSet;
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,9 +42,12 @@ pub struct ProcessorsFile {
 }
 
 impl ProcessorsFile {
-    /// Whether it lists a processor of this name.
-    pub fn lists(&self, name: &str) -> bool {
-        self.processors.iter().any(|listed| listed.name() == name)
+    /// Whether it lists this processor, too: by its name and type.
+    pub fn keeps(&self, other: &ListedProcessor) -> bool {
+        let is_same = |listed: &ListedProcessor| {
+            listed.name() == other.name() && discriminant(listed) == discriminant(other)
+        };
+        self.processors.iter().any(is_same)
     }
 }
 
@@ -265,7 +269,14 @@ fn paypal(
     settings: Settings,
     faults: &mut Faults,
 ) -> Option<PayPalAccount> {
-    let known = ["name", "type", "client_id", "client_secret", "api"];
+    let known = [
+        "name",
+        "type",
+        "client_id",
+        "client_secret",
+        "api",
+        "webhook_id",
+    ];
     fields.refuse_unknown(&known, &[], faults);
     let client_id = fields.text("client_id", "the app's client id", faults);
     let client_secret = fields.text("client_secret", "the app's secret", faults);
@@ -283,8 +294,17 @@ fn paypal(
         let message = "moves real money: leave it out, or set ALLOW_LIVE_PAYMENTS=true";
         faults.add(fields.path("api"), "live_address", message);
     }
+    let webhook_id = match fields.get("webhook_id") {
+        None => None,
+        Some(_) => Some(fields.text("webhook_id", "the id of the app's webhook", faults)?),
+    };
+    if webhook_id.is_some_and(|id| !is_graphic(id)) {
+        let message = "must be the id of the app's webhook: visible ASCII characters";
+        faults.add(fields.path("webhook_id"), "invalid_webhook_id", message);
+    }
     Some(PayPalAccount {
         name: name?.to_owned(),
+        webhook_id: webhook_id.map(str::to_owned),
         client_id: client_id?.to_owned(),
         client_secret: SecretString::from(client_secret?),
         api: api?.to_owned(),

@@ -129,6 +129,56 @@ pub struct OperationCall {
 /// A processor. Its caller adds the time-out and treats it as [`Answer::Unknown`]. Calls with one key may run at the same
 /// time, from several processes, and reach the platform in any order; docs/adr/adr004-never-charged-twice.md says what
 /// must hold even then.
+///
+/// # A new one
+///
+/// ```
+/// use async_trait::async_trait;
+/// use payment_service::domain::{Answer, CloseAnswer, Money, OperationAnswer, ReversalAnswer, TOKEN};
+/// use payment_service::processors::{
+///     AttemptKey, Authorization, OperationCall, Processor, Unsupported,
+/// };
+///
+/// struct Acme;
+///
+/// #[async_trait]
+/// impl Processor for Acme {
+///     fn check(&self, method: &str, _: Money) -> Result<(), Unsupported> {
+///         Unsupported::unless_taken(method, &[TOKEN])
+///     }
+///
+///     async fn authorize(&self, _: &Authorization<'_>) -> Answer {
+///         // Create under a key, store the reference (`References`), and only then charge. Unknown unless it is certain.
+///         Answer::Unknown
+///     }
+///
+///     async fn reverse(&self, _: AttemptKey, _: Money) -> ReversalAnswer {
+///         // Close the key first, then cancel or refund, then read it back.
+///         ReversalAnswer::Unknown
+///     }
+///
+///     async fn capture(&self, _: &OperationCall) -> OperationAnswer {
+///         OperationAnswer::Unknown
+///     }
+///
+///     async fn void(&self, _: &OperationCall) -> OperationAnswer {
+///         OperationAnswer::Unknown
+///     }
+///
+///     async fn refund(&self, _: &OperationCall) -> OperationAnswer {
+///         OperationAnswer::Unknown
+///     }
+///
+///     async fn query(&self, _: &OperationCall) -> OperationAnswer {
+///         OperationAnswer::Unknown
+///     }
+///
+///     async fn close(&self, _: &OperationCall) -> CloseAnswer {
+///         // Repeat the operation until the answer is definite.
+///         CloseAnswer::Unknown
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Processor: Send + Sync + 'static {
     /// Whether it can take this amount by this payment method (its `type`) at all: checked before a payment is accepted. By

@@ -21,9 +21,12 @@ pub(super) struct Api {
 /// A call, which can be sent twice.
 struct Call<'a> {
     path: &'a str,
-    /// With its request id.
-    change: Option<(&'a str, String)>,
+    /// What is sent, and the request id if it is executed only once.
+    sent: Option<(Option<&'a str>, String)>,
 }
+
+/// What the status and body of an answer mean.
+type Judge = fn(StatusCode, &[u8]) -> Result<Value, NoObject>;
 
 impl Api {
     /// `base` is `https://api-m.sandbox.paypal.com`, or another server with the same API.
@@ -41,8 +44,8 @@ impl Api {
 
     /// Reads an object: `/v2/checkout/orders/…`.
     pub(super) async fn get(&self, path: &str) -> Result<Value, NoObject> {
-        let change = None;
-        self.call(Call { path, change }).await
+        let sent = None;
+        self.call(Call { path, sent }, judge).await
     }
 
     /// Creates or changes an object, at most once under a request id.
@@ -52,11 +55,19 @@ impl Api {
         request_id: &str,
         body: &Value,
     ) -> Result<Value, NoObject> {
-        let change = Some((request_id, body.to_string()));
-        self.call(Call { path, change }).await
+        let sent = Some((Some(request_id), body.to_string()));
+        self.call(Call { path, sent }, judge).await
     }
 
-    async fn call(&self, call: Call<'_>) -> Result<Value, NoObject> {
+    /// Asks whether a webhook is genuine; `body` has its headers and its own body. An answer says so in
+    /// `verification_status`.
+    pub(super) async fn verify(&self, body: String) -> Result<Value, NoObject> {
+        let path = "/v1/notifications/verify-webhook-signature";
+        let sent = Some((None, body));
+        self.call(Call { path, sent }, judge_verification).await
+    }
+
+    async fn call(&self, call: Call<'_>, judge: Judge) -> Result<Value, NoObject> {
         let token = self.access.token(&self.http).await?;
         let request = self.request(&call, &token)?;
         match self.http.send(request, judge).await {
@@ -78,9 +89,11 @@ impl Api {
         headers.insert(header::AUTHORIZATION, bearer);
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::ACCEPT, json.clone());
-        if let Some((request_id, body)) = &call.change {
+        if let Some((request_id, body)) = &call.sent {
             headers.insert(header::CONTENT_TYPE, json);
-            headers.insert("paypal-request-id", value(request_id)?);
+            if let Some(request_id) = request_id {
+                headers.insert("paypal-request-id", value(request_id)?);
+            }
             // Otherwise amounts are missing in the answer.
             let whole = HeaderValue::from_static("return=representation");
             headers.insert("prefer", whole);
@@ -113,6 +126,16 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
             None => Err(unknown("that decides nothing")),
         },
         _ => Err(unknown("")),
+    }
+}
+
+/// What the answer to [`Api::verify`] means. A request that PayPal cannot read is one whose headers are forged.
+fn judge_verification(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Ok(Value::Null),
+        _ if status.is_success() && object["verification_status"].is_string() => Ok(object),
+        _ => judge(status, b""),
     }
 }
 

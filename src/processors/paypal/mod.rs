@@ -13,6 +13,7 @@ mod operations;
 mod order;
 mod reversal;
 mod rounds;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::availability::Availability;
+use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 use super::references::{Known, References};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
@@ -46,6 +48,8 @@ pub struct PayPalAccount {
     pub api: String,
     /// How long a shopper can approve.
     pub action_life: Duration,
+    /// The id of the app's webhook; without it there are no webhooks.
+    pub webhook_id: Option<String>,
 }
 
 /// The processor for one account.
@@ -55,6 +59,7 @@ pub struct PayPal {
     database: Store,
     action_life: Duration,
     availability: Arc<Availability>,
+    webhook_id: Option<String>,
     /// Read once.
     installation: OnceCell<String>,
 }
@@ -78,15 +83,20 @@ impl PayPal {
             database,
             action_life: account.action_life,
             availability,
+            webhook_id: account.webhook_id.clone(),
             installation: OnceCell::new(),
         })
     }
 
     /// A request id that no other installation uses.
     async fn unique(&self, key: &str) -> Result<String, StoreError> {
-        let read = || self.database.installation();
-        let installation = self.installation.get_or_try_init(read).await?;
+        let installation = self.installation().await?;
         Ok(format!("{installation}-{key}"))
+    }
+
+    async fn installation(&self) -> Result<&str, StoreError> {
+        let read = || self.database.installation();
+        Ok(self.installation.get_or_try_init(read).await?)
     }
 
     async fn authorize_order(&self, authorization: &Authorization<'_>) -> Result<Answer, Unclear> {
@@ -383,6 +393,17 @@ impl Processor for PayPal {
 
     async fn close(&self, call: &OperationCall) -> CloseAnswer {
         self.close_operation(call).await
+    }
+
+    async fn notified(
+        &self,
+        notification: &Notification<'_>,
+    ) -> Result<PlatformEvent, NotificationRefused> {
+        self.take_webhook(notification).await
+    }
+
+    async fn look_up(&self, subject: &Subject) -> Found {
+        self.find(subject).await.unwrap_or(Found::Unknown)
     }
 
     /// Captures and refunds can be repeated for longer, but are slow enough by then for a person to look.

@@ -109,6 +109,10 @@ async fn a_processor_that_payments_need_cannot_be_removed() {
         let held = app.api.post("/payments", held).await.is(202).id();
         becomes(&app.api, held, "requires_capture").await;
 
+        // Its payments would be lost at a processor of another type.
+        write(&file, &json!({"processors": [simulated("stripe", false)]}));
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        assert!(knows_stripe(&app.api).await);
         let without = json!({"processors": [simulated("another", false)]});
         write(&file, &without);
         // It is not used, although nothing needs the other one.

@@ -3,6 +3,7 @@
 mod agree;
 mod sdk;
 mod stand_in;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use payment_service::processors::{
     Processor,
 };
 use serde_json::{Value, json};
-use stand_in::{CLIENT_ID, CLIENT_SECRET, Fault, Pays, StandIn};
+use stand_in::{CLIENT_ID, CLIENT_SECRET, Fault, Pays, StandIn, WEBHOOK_ID};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -47,6 +48,7 @@ impl Platform {
     fn is_at(&self, api: &str) {
         let processor = json!({
             "name": "paypal", "type": "paypal", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "api": api,
+            "webhook_id": WEBHOOK_ID,
         });
         let listed = json!({ "processors": [processor] });
         std::fs::write(self.file.path(), listed.to_string()).unwrap();
@@ -373,6 +375,7 @@ fn processor(app: &TestApp, paypal: &StandIn) -> Arc<PayPal> {
         client_secret: CLIENT_SECRET.to_owned().into(),
         api: format!("http://{}", paypal.address),
         action_life: Duration::from_secs(60),
+        webhook_id: None,
     };
     Arc::new(PayPal::new(&account, app.database.clone()).unwrap())
 }

@@ -20,6 +20,10 @@ use tokio::sync::Notify;
 
 pub const CLIENT_ID: &str = "AZ-client";
 pub const CLIENT_SECRET: &str = "EC-secret";
+pub const WEBHOOK_ID: &str = "WH-ID-1";
+
+/// The only signature that the stand-in calls genuine.
+pub const GENUINE: &str = "genuine";
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +119,16 @@ impl StandIn {
     /// The next request whose path ends like this fails.
     pub fn fail(&self, path: &'static str, fault: Fault) {
         self.account().faults.push_back((path, fault));
+    }
+
+    /// Somebody refunds a payment in the dashboard.
+    pub fn refund_in_the_dashboard(&self, payment: i64, value: &str) -> Value {
+        let capture = &self.orders(payment)[0]["purchase_units"][0]["payments"]["captures"][0];
+        let path = format!("/v2/payments/captures/{}/refund", capture["id"].as_str().unwrap());
+        let body = json!({"amount": {"currency_code": "CAD", "value": value}});
+        let (status, refund) = self.account().execute(&path, &body.to_string(), &Method::POST);
+        assert_eq!(status, 201, "{refund}");
+        refund
     }
 
     /// From now on one request in so many fails, as the seed decides.
@@ -444,6 +458,12 @@ impl Account {
                 }
                 None => error(404, "RESOURCE_NOT_FOUND"),
             },
+            ("POST", ["notifications", "verify-webhook-signature"]) => {
+                let genuine =
+                    body["webhook_id"] == WEBHOOK_ID && body["transmission_sig"] == GENUINE;
+                let status = if genuine { "SUCCESS" } else { "FAILURE" };
+                (200, json!({ "verification_status": status }))
+            }
             ("POST", ["payments", list, id, verb]) => {
                 self.created += 1;
                 let Some((order, place)) = self.payment(list, id) else {
@@ -559,7 +579,7 @@ fn capture(order: &mut Value, place: usize, body: &Value, number: usize) -> Repl
     authorization["status"] = json!("CAPTURED");
     let capture = json!({
         "id": format!("{number:06}C"), "status": "COMPLETED", "amount": amount,
-        "invoice_id": body["invoice_id"], "final_capture": true,
+        "custom_id": authorization["custom_id"], "invoice_id": body["invoice_id"], "final_capture": true,
     });
     let captures = payments["captures"].as_array_mut().unwrap();
     captures.push(capture.clone());
@@ -604,7 +624,8 @@ fn refund(order: &mut Value, place: usize, body: &Value, made: (usize, &str)) ->
             let refund = json!({
                 "id": format!("{number:06}R"), "status": status, "amount": amount,
                 "invoice_id": body["invoice_id"], "custom_id": body["custom_id"], "capture": capture["id"],
-                "status_details": {"reason": "ECHECK"},
+                "status_details": {"reason": "ECHECK"}, "create_time": "2026-11-27T03:00:00Z",
+                "links": [{"rel": "up", "method": "GET", "href": format!("https://api.example/v2/payments/captures/{}", capture["id"].as_str().unwrap())}],
             });
             refunds.push(refund.clone());
             if status == "COMPLETED" {

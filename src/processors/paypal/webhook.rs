@@ -1,0 +1,240 @@
+//! PayPal's webhooks: PayPal itself is asked whether one is genuine, and later what it was about. No address that a header
+//! names is ever called.
+
+use axum::http::HeaderMap;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+use super::order::is_id;
+use super::{PayPal, Unclear, amount, order};
+use crate::domain::{OperationId, PaymentId, Timestamp};
+use crate::processors::AttemptKey;
+use crate::processors::notifications::{
+    Found, Notification, NotificationRefused, PlatformEvent, RefundState, RefundThere, Subject,
+};
+
+/// The headers that PayPal signs, by their names in its question.
+const SIGNED: [(&str, &str); 5] = [
+    ("auth_algo", "paypal-auth-algo"),
+    ("cert_url", "paypal-cert-url"),
+    ("transmission_id", "paypal-transmission-id"),
+    ("transmission_sig", "paypal-transmission-sig"),
+    ("transmission_time", "paypal-transmission-time"),
+];
+
+impl PayPal {
+    pub(super) async fn take_webhook(
+        &self,
+        notification: &Notification<'_>,
+    ) -> Result<PlatformEvent, NotificationRefused> {
+        let Some(webhook) = &self.webhook_id else {
+            return Err(NotificationRefused::NotConfigured);
+        };
+        let question = question(webhook, notification.headers, notification.body)?;
+        let answer = self.api.verify(question).await;
+        let answer = answer.map_err(|_| NotificationRefused::Unavailable)?;
+        if answer["verification_status"] != "SUCCESS" {
+            return Err(NotificationRefused::NotGenuine("wrong_signature"));
+        }
+        let installation = self.installation().await;
+        let installation = installation.map_err(|_| NotificationRefused::Unavailable)?;
+        event(notification.body, installation).map_err(NotificationRefused::Malformed)
+    }
+
+    pub(super) async fn find(&self, subject: &Subject) -> Result<Found, Unclear> {
+        match subject {
+            Subject::Attempt(key) => Ok(Found::Attempt(*key)),
+            Subject::Refund(id) => self.find_refund(id).await,
+            Subject::Dispute(_) | Subject::OtherInstallation | Subject::Unused => {
+                Ok(Found::NotOurs)
+            }
+        }
+    }
+
+    async fn find_refund(&self, id: &str) -> Result<Found, Unclear> {
+        let refund = self.api.get(&format!("/v2/payments/refunds/{id}")).await?;
+        let capture = up(&refund).ok_or(Unclear::Unknown)?;
+        let path = format!("/v2/payments/captures/{capture}");
+        let capture = self.api.get(&path).await?;
+        let installation = self.installation().await?;
+        let Some(Subject::Attempt(authorization)) = attempt(&capture, installation) else {
+            return Ok(Found::NotOurs);
+        };
+        let state = state(&refund).ok_or(Unclear::Unknown)?;
+        let ours = refund["invoice_id"].as_str().unwrap_or_default();
+        let ours = ours
+            .strip_prefix(installation)
+            .and_then(|it| it.strip_prefix('-'));
+        if let Some(refund) = ours.and_then(|id| id.parse().ok()).map(OperationId) {
+            let payment = authorization.payment;
+            return Ok(Found::OurRefund {
+                payment,
+                refund,
+                state,
+            });
+        }
+        Ok(Found::RefundThere(RefundThere {
+            reference: id.to_owned(),
+            authorization,
+            amount: amount::read(&refund["amount"]).ok_or(Unclear::Unknown)?,
+            made_at: made_at(&refund).ok_or(Unclear::Unknown)?,
+            state,
+        }))
+    }
+}
+
+/// What PayPal is asked, with the event's body as it arrived: any other form of it would have another signature.
+fn question(
+    webhook: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<String, NotificationRefused> {
+    let mut signed = json!({ "webhook_id": webhook });
+    for (name, header) in SIGNED {
+        let value = headers.get(header).and_then(|it| it.to_str().ok());
+        let value = value.ok_or(NotificationRefused::NotGenuine("no_signature"))?;
+        signed[name] = json!(value);
+    }
+    // Only one whole document cannot change the fields around it.
+    serde_json::from_slice::<IgnoredAny>(body)
+        .map_err(|_| NotificationRefused::NotGenuine("not_json"))?;
+    let body = std::str::from_utf8(body);
+    let body = body.map_err(|_| NotificationRefused::NotGenuine("not_json"))?;
+    let mut question = signed.to_string();
+    question.truncate(question.len() - 1);
+    Ok(format!("{question},\"webhook_event\":{body}}}"))
+}
+
+/// Reads an event, as far as it matters here.
+fn event(body: &[u8], installation: &str) -> Result<PlatformEvent, &'static str> {
+    let event: Value = serde_json::from_slice(body).map_err(|_| "not_json")?;
+    let id = event["id"].as_str().filter(|id| is_id(id)).ok_or("no_id")?;
+    let kind = event["event_type"].as_str().ok_or("no_type")?;
+    let resource = &event["resource"];
+    let subject = match kind {
+        "CHECKOUT.ORDER.APPROVED" | "CHECKOUT.PAYMENT-APPROVAL.REVERSED" => {
+            attempt(&resource["purchase_units"][0], installation)
+        }
+        "PAYMENT.CAPTURE.COMPLETED"
+        | "PAYMENT.CAPTURE.DECLINED"
+        | "PAYMENT.CAPTURE.DENIED"
+        | "PAYMENT.AUTHORIZATION.CREATED"
+        | "PAYMENT.AUTHORIZATION.VOIDED" => attempt(resource, installation),
+        "PAYMENT.CAPTURE.REFUNDED" | "PAYMENT.REFUND.PENDING" | "PAYMENT.REFUND.FAILED" => {
+            let id = resource["id"].as_str().filter(|id| is_id(id));
+            id.map(|id| Subject::Refund(id.to_owned()))
+        }
+        _ => None,
+    };
+    let kind = kind.chars().filter(char::is_ascii_graphic).take(64);
+    Ok(PlatformEvent {
+        id: id.to_owned(),
+        kind: kind.collect(),
+        subject: subject.unwrap_or(Subject::Unused),
+    })
+}
+
+/// The attempt that is named in the custom id: `{installation}-{payment}-{attempt}`.
+fn attempt(object: &Value, installation: &str) -> Option<Subject> {
+    let words: Vec<&str> = object["custom_id"].as_str()?.split('-').collect();
+    let [of, payment, attempt] = words.as_slice() else {
+        return None;
+    };
+    if *of != installation {
+        return Some(Subject::OtherInstallation);
+    }
+    Some(Subject::Attempt(AttemptKey {
+        payment: PaymentId(payment.parse().ok()?),
+        attempt: attempt.parse().ok()?,
+    }))
+}
+
+/// The capture that a refund belongs to.
+fn up(refund: &Value) -> Option<&str> {
+    let links = refund["links"].as_array()?;
+    let up = links.iter().find(|link| link["rel"] == "up")?;
+    let id = up["href"].as_str()?.rsplit('/').next()?;
+    is_id(id).then_some(id)
+}
+
+fn state(refund: &Value) -> Option<RefundState> {
+    Some(match refund["status"].as_str()? {
+        "COMPLETED" => RefundState::Succeeded,
+        "PENDING" => RefundState::Pending,
+        "FAILED" | "CANCELLED" => RefundState::Failed(order::reason(refund)),
+        _ => return None,
+    })
+}
+
+fn made_at(refund: &Value) -> Option<Timestamp> {
+    let text = refund["create_time"].as_str()?;
+    Timestamp::parse(text, &time::format_description::well_known::Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(kind: &str, resource: &Value) -> Subject {
+        let body = json!({"id": "WH-1", "event_type": kind, "resource": resource});
+        event(body.to_string().as_bytes(), "ours").unwrap().subject
+    }
+
+    #[test]
+    fn an_event_says_what_it_is_about() {
+        let key = AttemptKey {
+            payment: PaymentId(7),
+            attempt: 2,
+        };
+        let order = json!({"purchase_units": [{"custom_id": "ours-7-2"}]});
+        assert_eq!(
+            about("CHECKOUT.ORDER.APPROVED", &order),
+            Subject::Attempt(key)
+        );
+        let capture = json!({"custom_id": "ours-7-2"});
+        let subject = about("PAYMENT.CAPTURE.COMPLETED", &capture);
+        assert_eq!(subject, Subject::Attempt(key));
+        let other = json!({"custom_id": "theirs-7-2"});
+        let subject = about("PAYMENT.CAPTURE.COMPLETED", &other);
+        assert_eq!(subject, Subject::OtherInstallation);
+        let refund = about("PAYMENT.CAPTURE.REFUNDED", &json!({"id": "0K35"}));
+        assert_eq!(refund, Subject::Refund("0K35".to_owned()));
+        for (kind, resource) in [
+            ("PAYMENT.CAPTURE.REFUNDED", json!({"id": "../orders/1"})),
+            (
+                "PAYMENT.CAPTURE.COMPLETED",
+                json!({"custom_id": "ours-x-2"}),
+            ),
+            ("PAYMENT.CAPTURE.COMPLETED", json!({})),
+            ("CATALOG.PRODUCT.CREATED", json!({"id": "1"})),
+        ] {
+            assert_eq!(about(kind, &resource), Subject::Unused, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_body_cannot_change_the_question() {
+        let mut headers = HeaderMap::new();
+        for (_, header) in SIGNED {
+            headers.insert(header, "x".parse().unwrap());
+        }
+        let ask = |body: &str| question("WH", &headers, body.as_bytes());
+        let asked = ask(r#"{"id":  "WH-1"}"#).unwrap();
+        assert!(
+            asked.ends_with(r#","webhook_event":{"id":  "WH-1"}}"#),
+            "{asked}"
+        );
+        assert!(serde_json::from_str::<Value>(&asked).is_ok());
+        let forged = r#"{"id": "WH-1"},"webhook_id":"mine""#;
+        assert_eq!(
+            ask(forged),
+            Err(NotificationRefused::NotGenuine("not_json"))
+        );
+        headers.remove("paypal-transmission-sig");
+        let unsigned = question("WH", &headers, b"{}");
+        assert_eq!(
+            unsigned,
+            Err(NotificationRefused::NotGenuine("no_signature"))
+        );
+    }
+}
