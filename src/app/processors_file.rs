@@ -35,13 +35,17 @@ impl Watch {
             let now = stamp(&path).await;
             if now != seen {
                 match self.reload().await {
-                    Ok(()) => (seen, told) = (now, None),
+                    Ok(()) => {
+                        (seen, told) = (now, None);
+                        self.processors.note_file(None);
+                    }
                     // Payments that use a removed processor will end, and the database will be back.
                     Err(why) if told.as_ref() != Some(&why) => {
                         tracing::error!(
                             why,
                             "PROCESSORS_FILE cannot be used; the processors stay unchanged"
                         );
+                        self.processors.note_file(Some(why.clone()));
                         told = Some(why);
                     }
                     Err(_) => {}

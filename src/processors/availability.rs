@@ -135,7 +135,11 @@ impl Availability {
         if state.refused.is_some() {
             return Some(Why::KeyRefused);
         }
-        state.circuit.counts_as_down().then_some(Why::NoAnswer)
+        if state.circuit.counts_as_down() {
+            return Some(Why::NoAnswer);
+        }
+        let is_busy = state.busy_until.is_some_and(|until| until > Instant::now());
+        is_busy.then_some(Why::Busy)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

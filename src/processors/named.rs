@@ -1,8 +1,8 @@
 //! The processors of this service, by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -22,6 +22,10 @@ pub struct Processors {
     /// Takes cards and wallets if no route says otherwise.
     simulated: Arc<dyn Processor>,
     listed: Arc<ArcSwap<Listed>>,
+    /// Names that payments have, and that the file did not list when they were looked for.
+    missing: Arc<Mutex<BTreeSet<String>>>,
+    /// Why the file is not in use as it is now, if so.
+    refused_file: Arc<Mutex<Option<String>>>,
 }
 
 /// What `PROCESSORS_FILE` lists.
@@ -48,7 +52,19 @@ impl Processors {
         Self {
             simulated,
             listed: Arc::default(),
+            missing: Arc::default(),
+            refused_file: Arc::default(),
         }
+    }
+
+    /// Notes why the file is not in use as it is now; none if it is.
+    pub fn note_file(&self, refused: Option<String>) {
+        *lock(&self.refused_file) = refused;
+    }
+
+    /// Why the file is not in use as it is now, if so.
+    pub fn refused_file(&self) -> Option<String> {
+        lock(&self.refused_file).clone()
     }
 
     /// Replaces what the file lists, for all clones; returns what it listed before.
@@ -78,7 +94,12 @@ impl Processors {
             let fault = processor.availability().and_then(Availability::fault);
             (name.clone(), fault)
         };
-        listed.processors.iter().map(fault).collect()
+        let missing = lock(&self.missing);
+        let missing = missing
+            .iter()
+            .filter(|name| !listed.processors.contains_key(*name));
+        let missing = missing.map(|name| (name.clone(), Some(Why::NotListed)));
+        listed.processors.iter().map(fault).chain(missing).collect()
     }
 
     /// Whether a processor takes this amount by this payment method; an error says what is wrong.
@@ -163,11 +184,16 @@ impl Processors {
     pub fn of(&self, method: Option<&MethodSummary>) -> Arc<dyn Processor> {
         match method.and_then(MethodSummary::processor) {
             None => Arc::clone(&self.simulated),
-            Some(name) => self
-                .named(name)
-                .unwrap_or_else(|| Arc::new(Missing::new(name))),
+            Some(name) => self.named(name).unwrap_or_else(|| {
+                lock(&self.missing).insert(name.to_owned());
+                Arc::new(Missing::new(name))
+            }),
         }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Processors {

@@ -165,7 +165,16 @@ fn platforms_fault(processors: &Processors) -> Option<String> {
     let faults = processors.faults().into_iter();
     let faults = faults.filter_map(|(name, fault)| Some(format!("{name} {}", fault?)));
     let faults: Vec<String> = faults.collect();
-    (!faults.is_empty()).then(|| format!("payments wait for a processor: {}", faults.join(", ")))
+    if !faults.is_empty() {
+        return Some(format!(
+            "payments wait for a processor: {}",
+            faults.join(", ")
+        ));
+    }
+    let refused = processors.refused_file()?;
+    Some(format!(
+        "PROCESSORS_FILE has changed and cannot be used: {refused}"
+    ))
 }
 
 /// The stage that makes a process of this role unready when it is stuck. The other stages recover when the cause is gone,

@@ -124,8 +124,14 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
     let unknown = |what: &str| NoObject::Unknown(format!("{} {what}", status.as_u16()));
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     match status {
+        // Only this object is in use: others can go on.
+        StatusCode::TOO_MANY_REQUESTS if object["error"]["code"] == "lock_timeout" => {
+            Err(NoObject::NotExecuted("processor_object_locked"))
+        }
         StatusCode::TOO_MANY_REQUESTS => Err(BUSY),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(KEY_REFUSED),
+        StatusCode::UNAUTHORIZED => Err(KEY_REFUSED),
+        // The key may not make this kind of call, but others.
+        StatusCode::FORBIDDEN => Err(NoObject::NotExecuted("processor_forbids_call")),
         _ if status.is_success() => match object["id"].is_string() || object["data"].is_array() {
             true => Ok(object),
             false => Err(unknown("without an object")),
@@ -162,7 +168,13 @@ mod tests {
         let busy = Err(NoObject::NotExecuted("processor_busy"));
         assert_eq!(judged(429, refused), busy);
         assert_eq!(judged(401, refused), Err(KEY_REFUSED));
-        assert_eq!(judged(403, ""), Err(KEY_REFUSED));
+        let forbidden = Err(NoObject::NotExecuted("processor_forbids_call"));
+        assert_eq!(judged(403, ""), forbidden);
+        let locked = r#"{"error": {"type": "invalid_request_error", "code": "lock_timeout"}}"#;
+        assert_eq!(
+            judged(429, locked),
+            Err(NoObject::NotExecuted("processor_object_locked"))
+        );
         for (status, body) in [
             (200, "<html>"),
             (200, r#"{"id": "#),

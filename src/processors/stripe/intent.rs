@@ -21,7 +21,13 @@ pub(super) struct Intent {
     pub redirect: Option<String>,
     /// Why the last confirmation failed.
     pub declined: Option<DeclineCode>,
+    /// Its amount, its currency or what was captured is not what its metadata says that was asked for.
+    pub differs: bool,
 }
+
+/// Where an intent's metadata has what was asked for: somebody can change an intent at Stripe.
+pub(super) const ASKED_AMOUNT: &str = "amount";
+pub(super) const ASKED_CURRENCY: &str = "currency";
 
 /// Its `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,18 +62,47 @@ impl Intent {
         let charge = charge.as_str().or_else(|| charge["id"].as_str());
         let failure = &object["last_payment_error"];
         let redirect = &object["next_action"]["redirect_to_url"]["url"];
+        let amount = object["amount"].as_i64()?;
+        let currency = object["currency"].as_str()?.to_ascii_lowercase();
+        let received = object["amount_received"].as_i64();
+        let is_asked = |name: &str, is: &str| {
+            let asked = object["metadata"][name].as_str();
+            asked.is_none_or(|asked| asked == is)
+        };
+        let captures_at_once = object["capture_method"] == "automatic";
+        let other_amount = !is_asked(ASKED_AMOUNT, &amount.to_string());
+        let less = captures_at_once && received.is_some_and(|received| received != amount);
+        let differs = other_amount
+            || !is_asked(ASKED_CURRENCY, &currency)
+            || (status == Status::Succeeded && less);
         let is_intent = object["object"] == "payment_intent";
         is_intent.then_some(())?;
         Some(Self {
             id: object["id"].as_str()?.to_owned(),
             status,
-            amount: object["amount"].as_i64()?,
-            currency: object["currency"].as_str()?.to_ascii_lowercase(),
-            received: object["amount_received"].as_i64(),
+            amount,
+            currency,
+            received,
             charge: charge.map(str::to_owned),
             redirect: redirect.as_str().map(str::to_owned),
             declined: failure.is_object().then(|| decline_code(failure)),
+            differs,
         })
+    }
+
+    /// The same, unless it is about another amount than was asked for.
+    pub(super) fn unless_changed(self) -> Option<Self> {
+        if self.differs {
+            tracing::error!(
+                intent = self.id,
+                amount = self.amount,
+                currency = self.currency,
+                received = self.received,
+                "Stripe has another amount or currency than was asked for: the payment waits until somebody finds out why"
+            );
+            return None;
+        }
+        Some(self)
     }
 
     /// Shown as the authorization code: the charge, which an operator finds at Stripe.

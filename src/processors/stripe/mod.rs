@@ -158,6 +158,8 @@ impl Stripe {
             ("metadata[installation]", self.installation().await?),
             ("metadata[payment_id]", &payment),
             ("metadata[attempt]", &attempt),
+            ("metadata[amount]", &amount),
+            ("metadata[currency]", &currency),
         ];
         let once = self.unique(&format!("{key}-create")).await?;
         let object = match self.api.create("payment_intents", &fields, &once).await {
@@ -167,6 +169,7 @@ impl Stripe {
             }
             created => created?,
         };
+        is_of(&object, &payment)?;
         let intent = Intent::read(&object).ok_or(Unclear::Unknown)?;
         match self.references.keep(&key, &intent.id).await? {
             Known::As(id) if id == intent.id => Ok(Created::Intent(intent)),
@@ -200,8 +203,18 @@ impl Stripe {
                 Ok(now.answer(action_ends).unwrap_or(refused))
             }
             confirmed => {
-                let intent = Intent::read(&confirmed?).ok_or(Unclear::Unknown)?;
-                intent.answer(action_ends).ok_or(Unclear::Unknown)
+                let now = Intent::read(&confirmed?).filter(|now| now.id == intent.id);
+                let now = now
+                    .and_then(Intent::unless_changed)
+                    .ok_or(Unclear::Unknown)?;
+                match now.answer(action_ends) {
+                    // A second look costs nothing: a payment that was made must not count as declined.
+                    Some(Answer::Declined { .. }) => {
+                        let now = self.read(&intent.id).await?;
+                        now.answer(action_ends).ok_or(Unclear::Unknown)
+                    }
+                    answer => answer.ok_or(Unclear::Unknown),
+                }
             }
         }
     }
@@ -209,7 +222,9 @@ impl Stripe {
     async fn read(&self, id: &str) -> Result<Intent, Unclear> {
         let object = self.api.get(&format!("payment_intents/{id}")).await?;
         let intent = Intent::read(&object).filter(|intent| intent.id == id);
-        intent.ok_or(Unclear::Unknown)
+        intent
+            .and_then(Intent::unless_changed)
+            .ok_or(Unclear::Unknown)
     }
 
     /// Cancels an intent and reads it back: it may be charged already.
@@ -314,6 +329,21 @@ enum Created {
     Intent(Intent),
     /// Stripe does not take such a payment: too small, a currency that it does not know.
     Refused(DeclineCode),
+}
+
+/// An answer about another payment is not believed.
+fn is_of(object: &Value, payment: &str) -> Result<(), Unclear> {
+    match object["metadata"]["payment_id"].as_str() {
+        Some(other) if other != payment => {
+            tracing::error!(
+                payment.id = payment,
+                other,
+                "Stripe answered with an object of another payment: the payment waits until somebody finds out why"
+            );
+            Err(Unclear::Unknown)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A refusal that is not the issuer's: somebody has to change the request, the account or the token.

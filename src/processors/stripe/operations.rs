@@ -100,8 +100,14 @@ impl Stripe {
         ];
         let once = self.unique(&key).await?;
         match self.api.create("refunds", &fields, &once).await {
-            Ok(refund) => self.kept(&key, &refund).await,
-            Err(NoObject::Refused(error)) => Ok(refused(&error)),
+            Ok(refund) if is_this(&refund, &key, &amount) => self.kept(&key, &refund).await,
+            // An answer about something else.
+            Ok(_) => self.refund_in_list(&intent, &key).await,
+            // It counts only if there is no such refund.
+            Err(NoObject::Refused(error)) => match self.look_for_refund(&intent, &key).await? {
+                Some(refund) => self.kept(&key, &refund).await,
+                None => Ok(refused(&error)),
+            },
             // It may have been created all the same, and a stored 500 would be repeated.
             Err(NoObject::Unknown(_)) => self.refund_in_list(&intent, &key).await,
             Err(other) => Err(other.into()),
@@ -135,14 +141,16 @@ impl Stripe {
 
     /// Finds a refund by our id among those of its intent. If it is not there, it may still be on its way.
     async fn refund_in_list(&self, intent: &str, key: &str) -> Result<OperationAnswer, Unclear> {
-        let refunds = self.refunds_of(intent).await?;
-        let ours = refunds
-            .iter()
-            .find(|refund| refund["metadata"]["refund_id"] == key);
-        match ours {
-            Some(refund) => self.kept(key, refund).await,
+        match self.look_for_refund(intent, key).await? {
+            Some(refund) => self.kept(key, &refund).await,
             None => Err(Unclear::Unknown),
         }
+    }
+
+    async fn look_for_refund(&self, intent: &str, key: &str) -> Result<Option<Value>, Unclear> {
+        let refunds = self.refunds_of(intent).await?;
+        let is_ours = |refund: &Value| refund["metadata"]["refund_id"] == key;
+        Ok(refunds.into_iter().find(is_ours))
     }
 
     async fn refund_as_it_stands(&self, id: &str) -> Result<OperationAnswer, Unclear> {
@@ -208,6 +216,13 @@ impl Stripe {
             }
         }
     }
+}
+
+/// Whether a refund is the one that was asked for, as far as its fields tell.
+fn is_this(refund: &Value, key: &str, amount: &str) -> bool {
+    let id = refund["metadata"]["refund_id"].as_str();
+    let is = refund["amount"].as_i64();
+    id.is_none_or(|id| id == key) && is.is_none_or(|is| id.is_none() || is.to_string() == amount)
 }
 
 /// What an intent says of a capture; none if it is not decided.

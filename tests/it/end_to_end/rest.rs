@@ -9,7 +9,7 @@ fn order(order_id: i64, card: Value) -> Value {
 }
 
 /// The fields of a payment, which are always present.
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 24] = [
     "amount_captured",
     "amount_refunded",
     "attempt",
@@ -20,6 +20,7 @@ const FIELDS: [&str; 23] = [
     "created_at",
     "currency",
     "decline_code",
+    "disputed",
     "id",
     "is_paid",
     "metadata",

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use serde_json::json;
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use super::{list_of_processors, on_each, pay, setup_with};
 use crate::app::{Setup, backends, becomes, eventually};
@@ -12,9 +13,7 @@ use crate::platforms::stand_in::{Fault, StandIn};
 
 /// So few tries would soon be used up.
 fn two_tries(setup: Setup) -> Setup {
-    setup
-        .with("MAX_TRIES", "2")
-        .with("RETRY_INITIAL_INTERVAL", "50ms")
+    setup.with("MAX_TRIES", "2").with("RETRY_INITIAL", "50ms")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,10 +78,9 @@ async fn a_pause_that_the_platform_asks_for_is_kept() {
 async fn payments_wait_while_the_platform_is_away() {
     for backend in backends() {
         // Nobody listens there yet.
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let file = list_of_processors(address);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let file = list_of_processors(socket.local_addr().unwrap());
         let app = two_tries(setup_with(&file)).start(backend).await;
         let paid = join_all((0..8).map(|_| pay(&app.api, "pm_card_visa"))).await;
         eventually("the worker says what is wrong", || async {
@@ -90,7 +88,7 @@ async fn payments_wait_while_the_platform_is_away() {
             ready.body["reason"] == "payments wait for a processor: stripe does not answer"
         })
         .await;
-        let stripe = StandIn::start_at(address).await;
+        let stripe = StandIn::start_on(socket.listen(1024).unwrap());
         for id in paid {
             let ended = app.api.outcome(id).await;
             // Those that used up their tries before it counted as down have failed, uncharged.
@@ -99,4 +97,41 @@ async fn payments_wait_while_the_platform_is_away() {
         }
         app.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_changed_at_stripe_is_not_believed() {
+    on_each(two_tries, |app, stripe| async move {
+        for (field, value, asked) in [
+            ("amount", json!(9900), json!(2000)),
+            ("currency", json!("usd"), json!("cad")),
+        ] {
+            let id = pay(&app.api, "pm_card_authenticationRequired").await;
+            becomes(&app.api, id, "requires_action").await;
+            stripe.change(id, |intent| intent[field] = value);
+            stripe.shopper(id, true);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let payment = app.api.get(&format!("/payments/{id}")).await;
+            assert_eq!(payment.body["is_paid"], false, "{field}");
+            stripe.change(id, |intent| {
+                intent[field] = asked;
+                intent["amount_received"] = json!(2000);
+            });
+            becomes(&app.api, id, "succeeded").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_that_was_made_in_spite_of_its_refusal_is_found() {
+    on_each(two_tries, |app, stripe| async move {
+        let id = pay(&app.api, "pm_card_visa").await;
+        becomes(&app.api, id, "succeeded").await;
+        stripe.fail("/refunds", Fault::RefusedAfter);
+        super::refund(&app.api, id, 5).await;
+        super::refunded(&app.api, id, 5.0).await;
+        assert_eq!(stripe.moved(id), (2000, 500));
+    })
+    .await;
 }

@@ -27,6 +27,8 @@ pub enum Fault {
     ErrorBefore,
     /// 500, although it was executed.
     ErrorAfter,
+    /// 400, although it was executed.
+    RefusedAfter,
     /// Executed, but there is no answer.
     Silent,
     /// 429, not executed.
@@ -71,11 +73,10 @@ struct Account {
 
 impl StandIn {
     pub async fn start() -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    pub async fn start_at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+    pub fn start_on(listener: TcpListener) -> Self {
         let stand_in = Self {
             address: listener.local_addr().unwrap(),
             state: Arc::default(),
@@ -445,6 +446,7 @@ impl Account {
         };
         let mut reply = match fault {
             Some(Fault::ErrorAfter) => refused(500, "api_error", "unknown"),
+            Some(Fault::RefusedAfter) => refused(400, "invalid_request_error", "strange"),
             _ => executed,
         };
         if let Some(key) = key {

@@ -56,7 +56,7 @@ async fn findings(app: &TestApp) -> Vec<String> {
     findings.map(|finding| format!("{finding:?}")).collect()
 }
 
-async fn all_is_due(app: &TestApp) {
+pub async fn all_is_due(app: &TestApp) {
     app.execute("UPDATE outbox SET due_at = '2020-01-01 00:00:00.000000'")
         .await;
 }

@@ -33,6 +33,8 @@ async fn our_books_and_paypal_s_agree_whatever_fails() {
         |setup| {
             setup
                 .with("MAX_TRIES", "4")
+                .with("RETRY_MAX_INTERVAL", "2s")
+                .with("PROCESSOR_TIMEOUT", "2s")
                 .with("ISSUER_ACTION_LIFE", "5s")
         },
         |app, paypal| async move {

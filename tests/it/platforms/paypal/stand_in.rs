@@ -124,9 +124,14 @@ impl StandIn {
     /// Somebody refunds a payment in the dashboard.
     pub fn refund_in_the_dashboard(&self, payment: i64, value: &str) -> Value {
         let capture = &self.orders(payment)[0]["purchase_units"][0]["payments"]["captures"][0];
-        let path = format!("/v2/payments/captures/{}/refund", capture["id"].as_str().unwrap());
+        let path = format!(
+            "/v2/payments/captures/{}/refund",
+            capture["id"].as_str().unwrap()
+        );
         let body = json!({"amount": {"currency_code": "CAD", "value": value}});
-        let (status, refund) = self.account().execute(&path, &body.to_string(), &Method::POST);
+        let (status, refund) = self
+            .account()
+            .execute(&path, &body.to_string(), &Method::POST);
         assert_eq!(status, 201, "{refund}");
         refund
     }
