@@ -548,7 +548,8 @@ impl Account {
             "last_payment_error": null, "payment_method": form["payment_method"],
             "metadata": {
                 "payment_id": metadata("payment_id"), "attempt": metadata("attempt"),
-                "installation": metadata("installation"),
+                "installation": metadata("installation"), "amount": metadata("amount"),
+                "currency": metadata("currency"),
             },
         });
         self.intents.insert(id, intent.clone());
