@@ -133,7 +133,7 @@ pub async fn left(api: &Api, id: i64, moving: &[&str]) -> Value {
         last = json!([payment, refunds]);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("not in time: {last}");
+    panic!("not in time: {last}, {:?}", api.events(id).await);
 }
 
 pub fn agrees(payment: &Value, (received, refunded): (i64, i64)) {
