@@ -426,7 +426,8 @@ impl Account {
             _ => self.execute(path, body, method),
         };
         let mut reply = match fault {
-            Some(Fault::ErrorAfter) => error(500, "INTERNAL_SERVER_ERROR"),
+            // A stored 500 in place of a refusal stays undecided for ever, which is documented.
+            Some(Fault::ErrorAfter) if executed.0 < 400 => error(500, "INTERNAL_SERVER_ERROR"),
             _ => executed,
         };
         if let Some(id) = id {
