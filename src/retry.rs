@@ -41,12 +41,19 @@ impl Default for RetrySchedule {
     }
 }
 
+/// Work that waits for a server comes back after this fraction of the time that it has waited already.
+const AGAIN_AFTER: u32 = 4;
+
 impl RetrySchedule {
-    /// How long work waits for a server that is not called for this long: a little longer, each for another time, so that not
-    /// all of it comes back together.
-    pub fn delay_of_pause(&self, left: Duration) -> Duration {
-        let extra = self.backoff.initial.mul_f64(rand::random_range(0.1..1.0));
-        left + extra
+    /// How long work waits for a server that is not called for `left`: longer, the longer it has waited, so that a backlog
+    /// costs others little, but never longer than between two tries. Each for another time, so that not all of it comes back
+    /// together.
+    pub fn delay_of_pause(&self, left: Duration, waited: Duration) -> Duration {
+        let delay = left
+            .max(waited / AGAIN_AFTER)
+            .min(self.backoff.max_interval);
+        let extra = self.backoff.initial.mul_f64(rand::random_range(0.1..0.5));
+        (delay + extra).min(self.backoff.longest_delay())
     }
 }
 
@@ -96,6 +103,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn work_that_waits_long_comes_back_seldom_but_within_the_longest_delay() {
+        let schedule = RetrySchedule::default();
+        let second = Duration::from_secs;
+        let delay = |left, waited| {
+            schedule
+                .delay_of_pause(second(left), second(waited))
+                .as_secs()
+        };
+        assert_eq!((delay(3, 0), delay(3, 40)), (3, 10));
+        assert_eq!((delay(120, 0), delay(1, 100_000)), (60, 60));
+        assert!(
+            schedule.delay_of_pause(Duration::MAX, Duration::MAX)
+                < schedule.backoff.longest_delay()
+        );
+    }
 
     #[test]
     fn intervals_double_up_to_the_maximum() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::authorize::{Authorizer, pause};
+use super::authorize::{Authorizer, pause, since};
 use super::dispatch::Permit;
 use super::processor_calls::Call;
 use super::{Settlement, Worker};
@@ -93,7 +93,7 @@ impl Authorizer {
         let processor = self.processors.of(method);
         let processor = &*processor;
         if let Some(pause) = pause(processor) {
-            return self.not_called(asked, pause);
+            return self.not_called(operation, pause);
         }
         let span = tracing::debug_span!("operate", payment.id = payment.payment.id.0, phase = ?operation.phase);
         let trigger = if operation.phase == OperationPhase::Close {
@@ -122,14 +122,20 @@ impl Authorizer {
             }
         );
         match pause(processor).filter(|_| not_executed) {
-            Some(pause) => self.not_called(asked, pause),
+            Some(pause) => self.not_called(operation, pause),
             None => (trigger, self.schedule.backoff.delay_after(asked)),
         }
     }
 
     /// Nothing was executed, and the processor cannot be called: that uses up no try.
-    fn not_called(&self, asked: u32, pause: Pause) -> (OperationTrigger, Duration) {
-        let delay = self.schedule.delay_of_pause(pause.left);
+    fn not_called(
+        &self,
+        operation: &StoredOperation,
+        pause: Pause,
+    ) -> (OperationTrigger, Duration) {
+        let asked = operation.try_number;
+        let waited = since(operation.operation.created_at);
+        let delay = self.schedule.delay_of_pause(pause.left, waited);
         (OperationTrigger::NotCalled { asked }, delay)
     }
 

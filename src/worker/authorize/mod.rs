@@ -9,7 +9,7 @@ use tracing::Instrument;
 use super::processor_calls::{Call, CallAnswer, ProcessorCalls};
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, DeclineCode, MethodSummary, OtherMethod, Phase,
-    ReversalAnswer, Trigger,
+    ReversalAnswer, Timestamp, Trigger,
 };
 use crate::payments::presented_card::PresentedCard;
 use crate::processors::availability::{Availability, Pause};
@@ -149,7 +149,7 @@ impl Authorizer {
     /// that is down.
     fn without_a_call(&self, stored: &StoredPayment, pause: Pause) -> Asked {
         let asked = (stored.payment.attempt, stored.try_number);
-        let waited = time::OffsetDateTime::now_utc() - stored.payment.updated_at;
+        let waited = since(stored.payment.updated_at);
         let is_too_long = !pause.why.is_for_the_operator() && waited > LONGEST_OUTAGE;
         let trigger = if stored.phase == Phase::Authorize && is_too_long {
             Trigger::Answered {
@@ -164,7 +164,7 @@ impl Authorizer {
         };
         Asked {
             trigger,
-            delay: self.schedule.delay_of_pause(pause.left),
+            delay: self.schedule.delay_of_pause(pause.left, waited),
             card: None,
         }
     }
@@ -281,6 +281,12 @@ fn method(stored: &StoredPayment) -> Option<&MethodSummary> {
     let action = stored.payment.action.as_ref();
     let replaced = action.and_then(|action| action.replaced.as_ref());
     replaced.or(stored.payment.method.as_ref())
+}
+
+/// How long ago that was.
+pub(super) fn since(then: Timestamp) -> Duration {
+    let since = time::OffsetDateTime::now_utc() - then;
+    Duration::try_from(since).unwrap_or_default()
 }
 
 /// Why this processor is not called now, if so.
