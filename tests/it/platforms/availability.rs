@@ -37,7 +37,7 @@ async fn payments_wait_while_the_key_is_refused() {
             assert_eq!(payment.body["status"], "processing");
         }
         // Each payment was tried once at most, since the key was refused at once; later one call in five seconds tests it.
-        let tests = 1 + began.elapsed().as_secs() as usize / 5;
+        let tests = 1 + usize::try_from(began.elapsed().as_secs() / 5).unwrap();
         let calls = stripe.requests("/payment_intents");
         assert!(calls <= paid.len() + tests, "it is called in vain: {calls}");
         stripe.refuse_key(false);
