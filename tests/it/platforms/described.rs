@@ -155,7 +155,12 @@ async fn forward(
     }
     // The list says that everything has been returned.
     if object["object"] == "list" && uri.path().ends_with("/refunds") {
-        object["data"] = json!([{"object": "refund", "status": "succeeded", "amount": 2000}]);
+        let query = uri.query().unwrap_or_default();
+        let intent = query
+            .split('&')
+            .find_map(|it| it.strip_prefix("payment_intent="));
+        object["data"] = json!([{"object": "refund", "status": "succeeded", "amount": 2000, "payment_intent": intent}]);
+        object["has_more"] = json!(false);
     }
     let response = Response::builder().status(status);
     response.body(Body::from(object.to_string())).unwrap()

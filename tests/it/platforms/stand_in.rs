@@ -39,6 +39,8 @@ pub enum Fault {
     Html,
     /// Executed; the answer is about another amount.
     OtherAmount,
+    /// Executed; the answer is about another payment.
+    OtherPayment,
 }
 
 /// A stand-in on a free port.
@@ -456,6 +458,12 @@ impl Account {
             reply.1["amount"] = json!(1);
             reply.1["amount_total"] = json!(1);
         }
+        if fault == Some(Fault::OtherPayment) {
+            reply.1["id"] = json!(format!("{}x", reply.1["id"].as_str().unwrap()));
+            reply.1["url"] = json!("https://checkout.stripe.example/c/pay/of_another");
+            reply.1["metadata"] =
+                json!({"installation": "another", "payment_id": "1", "attempt": "1"});
+        }
         reply
     }
 
@@ -580,7 +588,9 @@ impl Account {
             "url": format!("https://checkout.stripe.example/c/pay/{id}"),
             "success_url": form["success_url"], "cancel_url": form["cancel_url"],
             "capture_method": form["payment_intent_data[capture_method]"],
-            "metadata": {"payment_id": own("payment_id"), "installation": own("installation")},
+            "metadata": {
+                "payment_id": own("payment_id"), "attempt": own("attempt"), "installation": own("installation"),
+            },
             "metadata_of_intent": {
                 "payment_id": of_intent("payment_id"), "attempt": of_intent("attempt"),
                 "installation": of_intent("installation"),
