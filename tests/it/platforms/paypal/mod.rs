@@ -1,8 +1,9 @@
 //! Payments through PayPal, against a stand-in that keeps state.
 
 mod agree;
+mod reconcile;
 mod sdk;
-mod stand_in;
+pub mod stand_in;
 mod webhooks;
 
 use std::sync::Arc;
