@@ -36,27 +36,26 @@ impl Books for PayPal {
         let installation = self.installation().await.map_err(failed)?;
         let unreadable = || failed("the place in PayPal's list cannot be read");
         let end = wanted.until.ok_or_else(unreadable)?.unix_timestamp();
-        let mut place = Place::of(wanted, end).ok_or_else(unreadable)?;
-        loop {
-            let query = place.query().ok_or_else(unreadable)?;
-            match self.api.transactions(&query).await {
-                Ok(list) => {
-                    let next = place.next(&list, end)?;
-                    return Ok(Page {
-                        next: next.map(|next| next.to_string()),
-                        ..transactions::page(&list, installation)
-                    });
-                }
-                Err((NoObject::Refused(error), _)) if says(&error, "RESULTSET_TOO_LARGE") => {
-                    let shorter = place.halved();
-                    place = shorter.ok_or_else(|| failed("PayPal lists no single second"))?;
-                }
-                Err((NoObject::Refused(error), _)) if says(&error, "NOT_AUTHORIZED") => {
-                    return Err(NoBooks::Forbidden(NOT_ALLOWED.to_owned()));
-                }
-                Err(other) => return Err(other.into()),
+        let place = Place::of(wanted, end).ok_or_else(unreadable)?;
+        let query = place.query().ok_or_else(unreadable)?;
+        let (next, page) = match self.api.transactions(&query).await {
+            Ok(list) => (
+                place.next(&list, end)?,
+                transactions::page(&list, installation),
+            ),
+            // Each call of this is short: the shorter search is the next page.
+            Err((NoObject::Refused(error), _)) if says(&error, "RESULTSET_TOO_LARGE") => {
+                let shorter = place.halved();
+                let shorter = shorter.ok_or_else(|| failed("PayPal lists no single second"))?;
+                (Some(shorter), Page::default())
             }
-        }
+            Err((NoObject::Refused(error), _)) if says(&error, "NOT_AUTHORIZED") => {
+                return Err(NoBooks::Forbidden(NOT_ALLOWED.to_owned()));
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let next = next.map(|next| next.to_string());
+        Ok(Page { next, ..page })
     }
 
     async fn charge(

@@ -5,9 +5,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::stand_in::{SECRET_KEY, StandIn};
+use crate::app::eventually_within;
 use crate::end_to_end::processes::PROGRAM;
 use crate::examples::guide::{Block, MARK, blocks};
 use crate::platforms::paypal;
+
+/// How long a walk may take.
+const LIMIT: Duration = Duration::from_secs(120);
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/platforms.md");
 
@@ -17,10 +21,10 @@ async fn the_walk_with_stripe_s_test_keys_works_line_by_line() {
     let api = format!("http://{}", stripe.address);
     let variables = [("STRIPE_KEY", SECRET_KEY), ("STRIPE_API", &api)];
     let shopper = tokio::spawn(async move {
-        // The third payment.
-        while stripe.sessions(3).is_empty() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually_within(LIMIT, "the third payment has a page", || async {
+            !stripe.sessions(3).is_empty()
+        })
+        .await;
         stripe.pay_on_page(3, "pm_card_visa");
     });
     walk("## Try Stripe with test keys", 9, &variables).await;
@@ -37,9 +41,10 @@ async fn the_walk_with_paypal_s_sandbox_works_line_by_line() {
         ("PAYPAL_API", &api),
     ];
     let shopper = tokio::spawn(async move {
-        while paypal.orders(1).is_empty() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually_within(LIMIT, "there is an order", || async {
+            !paypal.orders(1).is_empty()
+        })
+        .await;
         assert!(paypal.shopper(1, paypal::stand_in::Pays::Well));
     });
     walk("## PayPal", 6, &variables).await;
