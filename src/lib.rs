@@ -34,7 +34,7 @@
 //! | 4 | [`store`], [`wire`] | the tables; JSON of requests, answers and messages |
 //! | 3 | [`vault`] | seals cards |
 //! | 2 | [`domain`], [`broker`] | what a payment is and how it moves; transport of messages |
-//! | 1 | [`watchdog`], [`retry`], [`circuit`], [`sockets`] | tasks that die or hang; delays before another try; whom not to call for a while; socket options |
+//! | 1 | [`watchdog`], [`retry`], [`circuit`], [`sockets`], [`file_changes`] | tasks that die or hang; delays before another try; whom not to call for a while; socket options; files that are read again |
 //! | 0 | [`metric`] | the catalogue of metrics |
 
 // They panic when the reader has closed the pipe, or the disk is full; `cli::output` does not.
@@ -48,6 +48,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod domain;
+pub mod file_changes;
 pub mod http;
 pub mod intake;
 pub mod metric;

@@ -1,18 +1,15 @@
 //! Reads `PROCESSORS_FILE` again when it changes.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
 use super::issuer::Makers;
 use super::processor_types;
 use crate::config::ProcessorSettings;
+use crate::file_changes::FileChanges;
 use crate::processors::named::Processors;
 use crate::store::Store;
-
-/// How often to look.
-const EVERY: Duration = Duration::from_secs(1);
 
 /// What is needed to use a new file.
 pub(super) struct Watch {
@@ -29,19 +26,22 @@ impl Watch {
         let Some(path) = self.settings.path().map(Path::to_owned) else {
             return stop.cancelled().await;
         };
-        // It is read again at the start: it may have changed since it was loaded.
-        let mut seen = None;
+        let mut changes = FileChanges::of(&path);
         let mut told = None;
         loop {
-            let now = stamp(&path).await;
-            if now != seen {
-                match self.reload().await {
-                    Ok(()) => {
-                        (seen, told) = (now, None);
-                        self.processors.note_file(None);
-                    }
-                    // Payments that use a removed processor will end, and the database will be back.
-                    Err(why) if told.as_ref() != Some(&why) => {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = changes.next() => {}
+            }
+            match self.reload().await {
+                Ok(()) => {
+                    told = None;
+                    self.processors.note_file(None);
+                }
+                // Payments that use a removed processor will end, and the database will be back.
+                Err(why) => {
+                    changes.again();
+                    if told.as_ref() != Some(&why) {
                         tracing::error!(
                             why,
                             "PROCESSORS_FILE cannot be used; the processors stay unchanged"
@@ -49,12 +49,7 @@ impl Watch {
                         self.processors.note_file(Some(why.clone()));
                         told = Some(why);
                     }
-                    Err(_) => {}
                 }
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
             }
         }
     }
@@ -99,10 +94,4 @@ impl Watch {
         }
         Ok(())
     }
-}
-
-/// A value that changes when the file changes, without reading it.
-async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = tokio::fs::metadata(path).await.ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }

@@ -34,7 +34,7 @@ pub mod secret;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
@@ -43,15 +43,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clients::callback::Callback;
 use crate::domain::ClientName;
+use crate::file_changes::FileChanges;
 use crate::wire::fields::FieldError;
 use crate::wire::methods::Methods;
 use crate::wire::rules::{ClientRules, ReturnOrigins};
 
 /// How long an authorization can be captured, unless the file says otherwise.
 pub const CAPTURE_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// How often the file is checked for changes.
-const POLL: Duration = Duration::from_secs(1);
 
 /// The current clients. Clones share them.
 #[derive(Debug, Clone)]
@@ -312,36 +310,6 @@ fn read(path: &Path, methods: &Methods) -> Result<Directory, ClientsFileError> {
         path: path.to_owned(),
         faults,
     })
-}
-
-/// Notices when a file changes, by looking every second.
-struct FileChanges<'a> {
-    path: &'a Path,
-    seen: Option<(SystemTime, u64)>,
-}
-
-impl<'a> FileChanges<'a> {
-    fn of(path: &'a Path) -> Self {
-        Self { path, seen: None }
-    }
-
-    /// Waits until the file has changed. Returns at once the first time: it may have changed since it was loaded.
-    async fn next(&mut self) {
-        loop {
-            let stamp = stamp(self.path).await;
-            if stamp != self.seen {
-                self.seen = stamp;
-                return;
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-}
-
-/// A value that changes when the file changes, without reading it.
-async fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = tokio::fs::metadata(path).await.ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 #[cfg(test)]

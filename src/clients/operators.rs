@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio_util::sync::CancellationToken;
 
-use super::{ClientsFileError, FileChanges, file};
+use super::{ClientsFileError, file};
 use crate::domain::ClientName;
+use crate::file_changes::FileChanges;
 use crate::wire::fields::{Faults, FieldError, Object};
 
 /// Everyone who may log in. Clones share them.

@@ -1,5 +1,5 @@
-//! What only a person can find out: payments and operations at a platform whose result will not become known any more by
-//! repeating a call or asking about it.
+//! What only a person can find out: payments and operations at a processor of `PROCESSORS_FILE` whose result will not become
+//! known any more by repeating a call or asking about it.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub struct Case {
 /// Why something needs a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// `PROCESSORS_FILE` does not list the platform.
+    /// `PROCESSORS_FILE` does not list the processor.
     ProcessorMissing,
     /// The platform was asked for so long that its answer would mean nothing, or it has another amount or currency.
     NotFoundOut,
@@ -42,7 +42,7 @@ impl Why {
     pub fn what_to_do(self) -> &'static str {
         match self {
             Self::ProcessorMissing => {
-                "list the platform in PROCESSORS_FILE again, and restart the processes"
+                "list the processor in PROCESSORS_FILE again, and restart the processes"
             }
             Self::NotFoundOut => {
                 "look at the payment at the platform: docs/runbook.md, Needs a person"

@@ -168,9 +168,9 @@ impl PlatformEvents {
             event = event.id,
             kind = event.kind,
             about = event.subject.reference,
-            "an event of a payment platform is dropped: in three days nothing here has fitted it"
+            "an event of a payment platform is set aside: in three days nothing here has fitted it"
         );
-        EventEnd::Done
+        EventEnd::Unfitting
     }
 
     async fn handle(

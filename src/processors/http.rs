@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::availability::Availability;
 
 /// The most that is read of an answer, in bytes.
-const LONGEST_ANSWER: usize = 256 * 1024;
+pub(super) const LONGEST_ANSWER: usize = 256 * 1024;
 
 /// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(30);

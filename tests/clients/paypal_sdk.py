@@ -6,6 +6,7 @@ Prints the id of each order, and goes on when a line arrives: then its shopper h
 """
 
 import sys
+from datetime import datetime, timedelta, timezone
 
 from paypalserversdk.configuration import Configuration, Environment, Server
 from paypalserversdk.exceptions.error_exception import ErrorException
@@ -54,8 +55,25 @@ def refuses(call, options):
     raise AssertionError("not refused")
 
 
+def found(search):
+    """The amounts of the transactions of the last hour, by their event code and custom field; two in each page."""
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    times = {"start_date": now - timedelta(hours=1), "end_date": now + timedelta(minutes=1)}
+    times = {name: time.isoformat().replace("+00:00", "Z") for name, time in times.items()}
+    amounts, page, pages = {}, 1, 1
+    while page <= pages:
+        answer = search({**times, "fields": "transaction_info", "page_size": 2, "page": page}).body
+        for details in answer.transaction_details:
+            info = details.transaction_info
+            custom = getattr(info, "custom_field", None)
+            assert info.transaction_status == "S", info.transaction_status
+            amounts[info.transaction_event_code, custom] = info.transaction_amount.value
+        page, pages = page + 1, answer.total_pages
+    return amounts
+
+
 def main(address, client_id, client_secret):
-    """Captures and refunds an order; then authorizes, captures and voids others."""
+    """Captures and refunds an order; then authorizes, captures and voids others, and finds all of that."""
     Configuration.environments[Environment.SANDBOX][Server.DEFAULT] = address
     credentials = ClientCredentialsAuthCredentials(o_auth_client_id=client_id, o_auth_client_secret=client_secret)
     client = PaypalServersdkClient(client_credentials_auth_credentials=credentials)
@@ -94,6 +112,15 @@ def main(address, client_id, client_secret):
     authorization = held.purchase_units[0].payments.authorizations[0].id
     payments.void_payment({"authorization_id": authorization, "paypal_request_id": "sdk-void"})
     assert payments.get_authorized_payment({"authorization_id": authorization}).body.status == "VOIDED"
+
+    amounts = found(client.transaction_search.search_transactions)
+    assert amounts == {
+        ("T0006", "sdk-9601-1"): "20.00",
+        ("T1107", None): "5.00",
+        ("T1300", "sdk-9602-1"): "20.00",
+        ("T0006", "sdk-9602-1"): "12.50",
+        ("T1300", "sdk-9603-1"): "20.00",
+    }, amounts
 
 
 main(*sys.argv[1:])

@@ -12,7 +12,7 @@ use crate::app::requests;
 use crate::cli::{open, output};
 use crate::config::Config;
 use crate::domain::{Timestamp, rfc3339};
-use crate::payments::reconcile::{Counts, Difference, Reconciliation, Stopped};
+use crate::payments::reconcile::{Counts, Difference, Looked, Reconciliation, Stopped};
 use crate::processors::Processor;
 use crate::processors::named::Processors;
 use crate::processors::simulated::SimulatedIssuer;
@@ -114,11 +114,34 @@ async fn compare(database: &Store, platform: &dyn Processor, options: &Reconcile
     let report = |difference: &Difference| lines.difference(difference);
     let mut comparison = Reconciliation::new(database, (name, platform), since, report);
     let stopped = comparison.run().await.err();
-    let (counts, reached) = (comparison.counts, comparison.reached);
-    lines.end(options, counts, stopped.as_ref().map(|why| (why, reached)));
-    match stopped {
-        Some(_) => ExitCode::from(EX_UNAVAILABLE),
-        None => ExitCode::from(u8::from(counts.differences > 0)),
+    let (counts, looked) = (comparison.counts, comparison.looked.clone());
+    let stopped = stopped.map(|why| (why, comparison.reached));
+    let end = End {
+        counts,
+        looked,
+        stopped,
+    };
+    lines.end(options, &end);
+    end.exit_code()
+}
+
+/// How a comparison ended.
+struct End {
+    counts: Counts,
+    looked: Looked,
+    /// Why it is not complete, and how far it came.
+    stopped: Option<(Stopped, Timestamp)>,
+}
+
+impl End {
+    fn exit_code(&self) -> ExitCode {
+        let is_complete = !matches!(self.looked, Looked::Not(_));
+        match &self.stopped {
+            Some(_) => ExitCode::from(EX_UNAVAILABLE),
+            None if self.counts.differences > 0 => ExitCode::FAILURE,
+            None if is_complete => ExitCode::SUCCESS,
+            None => ExitCode::from(EX_UNAVAILABLE),
+        }
     }
 }
 
@@ -145,20 +168,28 @@ impl Lines {
         self.printed += 1;
     }
 
-    fn end(&self, options: &ReconcileArgs, counts: Counts, stopped: Option<(&Stopped, Timestamp)>) {
+    fn end(&self, options: &ReconcileArgs, end: &End) {
         let what = format!("{} since {}", options.processor, options.since.date());
         if self.json {
-            let end = if self.printed > 0 { "\n  ]" } else { "]" };
-            crate::outln!("{end},{}", rest_of_json(options, counts, stopped));
+            let bracket = if self.printed > 0 { "\n  ]" } else { "]" };
+            crate::outln!("{bracket},{}", rest_of_json(options, end));
         } else {
-            crate::outln!("{what}: {}", in_words(counts));
+            crate::outln!("{what}: {}", in_words(end.counts));
         }
-        if let Some((why, reached)) = stopped {
-            crate::errln!(
+        match (&end.stopped, &end.looked) {
+            (Some((why, reached)), _) => crate::errln!(
                 "payment-service: the comparison of {what} is not complete: {why}. Payments created before {} were \
                  compared; repeat it later.",
-                rfc3339(reached)
-            );
+                rfc3339(*reached)
+            ),
+            (None, Looked::Not(why)) => crate::errln!(
+                "payment-service: each payment of ours was compared, but what is charged only there was not looked for: {why}."
+            ),
+            (None, Looked::Until(until)) if !self.json => crate::outln!(
+                "What is charged only there was looked for until {}: the platform's list of it is late.",
+                rfc3339(*until)
+            ),
+            _ => {}
         }
     }
 }
@@ -195,22 +226,26 @@ fn as_json(difference: &Difference) -> Value {
 }
 
 /// The fields after the differences, with the closing brace.
-fn rest_of_json(
-    options: &ReconcileArgs,
-    counts: Counts,
-    stopped: Option<(&Stopped, Timestamp)>,
-) -> String {
+fn rest_of_json(options: &ReconcileArgs, end: &End) -> String {
+    let (counts, stopped) = (end.counts, end.stopped.as_ref());
+    let (looked_until, not_looked) = match &end.looked {
+        Looked::UpToNow => (None, None),
+        Looked::Until(until) => (Some(rfc3339(*until)), None),
+        Looked::Not(why) => (None, Some(why)),
+    };
     let rest = json!({
         "processor": options.processor,
         "since": rfc3339(options.since),
-        "complete": stopped.is_none(),
+        "complete": stopped.is_none() && not_looked.is_none(),
         "compared": counts.compared,
         "under_way": counts.under_way,
         "found": counts.differences,
         "of_others": counts.others,
         "left_out": counts.left_out,
+        "looked_until": looked_until,
+        "not_looked": not_looked,
         "stopped": stopped.map(|(why, _)| why.to_string()),
-        "reached": stopped.map(|(_, reached)| rfc3339(reached)),
+        "reached": stopped.map(|(_, reached)| rfc3339(*reached)),
     });
     let text = format!("{rest:#}");
     text.trim_start_matches('{').to_owned()

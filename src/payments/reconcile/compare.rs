@@ -32,6 +32,8 @@ pub(super) struct Compared<'a> {
     pub currency: Option<Currency>,
     pub standing: Standing,
     pub theirs: Option<&'a TheirCharge>,
+    /// The platform's charge is another one than that of the attempt which it names.
+    pub is_another: bool,
     pub refunds: &'a Refunds,
     pub now: Timestamp,
     /// After how long a result will not be found out any more.
@@ -53,6 +55,8 @@ pub(super) enum Verdict {
 pub enum Kind {
     /// Charged there, and not paid here.
     ChargedOnlyThere,
+    /// Charged there a second time, under another reference than ours.
+    ChargedTwice,
     /// Held there, and neither authorized nor paid here.
     HeldOnlyThere,
     /// Paid or authorized here, and not there.
@@ -95,6 +99,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ChargedOnlyThere => "charged_only_there",
+            Self::ChargedTwice => "charged_twice",
             Self::HeldOnlyThere => "held_only_there",
             Self::PaidOnlyHere => "paid_only_here",
             Self::Amount => "amount",
@@ -113,6 +118,9 @@ impl Kind {
         match self {
             Self::ChargedOnlyThere => {
                 "read the payment's history; unless the shop has delivered, refund the charge at the platform"
+            }
+            Self::ChargedTwice => {
+                "the shopper has paid twice: refund this charge at the platform, and report the fault"
             }
             Self::HeldOnlyThere => "release the amount at the platform",
             Self::PaidOnlyHere => {
@@ -189,6 +197,7 @@ impl Compared<'_> {
             return self.differs(Kind::Currency, &state(theirs));
         }
         match self.standing {
+            Standing::Charged(_) | Standing::Held(_) if self.is_another => self.not_charged(theirs),
             Standing::Charged(captured) => self.charged(theirs, captured),
             Standing::Held(held) if theirs.held == held => Verdict::Agrees,
             Standing::Held(_) if moved => self.differs(Kind::Amount, &state(theirs)),
@@ -319,7 +328,7 @@ impl Compared<'_> {
         }
     }
 
-    /// The attempt is not charged here: whatever was captured must have been returned.
+    /// The attempt is not charged here, or not by this charge: whatever was captured must have been returned.
     fn not_charged(&self, theirs: &TheirCharge) -> Verdict {
         if theirs.held > 0 {
             return self.differs(Kind::HeldOnlyThere, &state(theirs));
@@ -330,10 +339,14 @@ impl Compared<'_> {
             refunds.map(|it| it.amount).sum()
         };
         let rest = theirs.captured - sum(RefundState::Succeeded);
+        let kind = match self.standing {
+            Standing::Charged(_) => Kind::ChargedTwice,
+            _ => Kind::ChargedOnlyThere,
+        };
         match rest {
             ..=0 => Verdict::Agrees,
             rest if rest <= sum(RefundState::Pending) => Verdict::UnderWay,
-            _ => self.differs(Kind::ChargedOnlyThere, &state(theirs)),
+            _ => self.differs(kind, &state(theirs)),
         }
     }
 }

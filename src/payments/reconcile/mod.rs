@@ -1,10 +1,12 @@
 //! Compares our payments at a platform with the platform's own record, both ways. Changes nothing.
 //!
 //! Our payments are read in the order of their ids, a thousand at a time. For each such part, the platform lists what it
-//! has charged in the same time, and what it did not list is asked about by its reference. So the memory that is needed does not
-//! depend on how many payments there are.
+//! has charged in the same time, and what it did not list is asked about by its reference. If its list is late, all of them are
+//! asked about, and the list is read afterwards, for what is not known here (`only_there`). So the memory that is needed does
+//! not depend on how many payments there are.
 
 mod compare;
+mod only_there;
 mod patient;
 
 use std::collections::HashMap;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use crate::domain::{
     EventKind, MethodSummary, OperationKind, OperationStatus, PaymentId, PaymentStatus, Timestamp,
 };
-use crate::processors::books::{Page, TheirCharge, TheirRefund, Wanted};
+use crate::processors::books::{List, Page, Pages, TheirCharge, TheirRefund, Wanted};
 use crate::processors::references::{Known, References};
 use crate::processors::{AttemptKey, Processor};
 use crate::store::rows::{StoredOperation, StoredPayment};
@@ -27,6 +29,9 @@ const PART: u32 = 1000;
 
 /// The most refunds of one payment that are compared.
 const REFUNDS: u32 = 10_000;
+
+/// The most pages of a platform's list that are read for one part of our payments: ten million charges.
+const MOST_PAGES: u64 = 100_000;
 
 /// What was compared so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,9 +57,23 @@ pub enum Stopped {
     /// The platform gave no answer.
     #[error("the platform gave no usable answer: {0}")]
     Platform(String),
+    /// The account or its key may not read this.
+    #[error("{0}")]
+    Forbidden(String),
     /// The database gave no answer.
     #[error(transparent)]
     Database(#[from] StoreError),
+}
+
+/// How far it was looked for charges that are only there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// Up to now.
+    UpToNow,
+    /// Those made before this time: the platform's list is late.
+    Until(Timestamp),
+    /// Not at all, for this reason.
+    Not(String),
 }
 
 /// A comparison.
@@ -67,12 +86,26 @@ pub struct Reconciliation<'a, R> {
     settle: Duration,
     /// How many of our payments are compared at once.
     part: u32,
+    /// The most pages of a list that are read.
+    most_pages: u64,
     /// Gets every difference as soon as it is found.
     report: R,
     /// What was compared so far.
     pub counts: Counts,
     /// Everything that was created before this time has been compared.
     pub reached: Timestamp,
+    /// How far it was looked for charges that are only there.
+    pub looked: Looked,
+}
+
+/// What a listed charge is, of those that name an attempt of a payment here.
+enum Turn {
+    /// It is compared with its attempt.
+    Now,
+    /// It is another one than that of the attempt which it names.
+    Another,
+    /// It is compared with another part of our payments.
+    NotNow,
 }
 
 /// Some of our payments, in the order of their ids.
@@ -104,9 +137,11 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             references: References::new(database.clone(), name),
             settle,
             part: PART,
+            most_pages: MOST_PAGES,
             report,
             counts: Counts::default(),
             reached: since,
+            looked: Looked::UpToNow,
         }
     }
 
@@ -117,9 +152,26 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
         self
     }
 
+    /// The same, with at most so many pages of a platform's list at once.
+    #[must_use]
+    pub fn with_most_pages(mut self, pages: u64) -> Self {
+        self.most_pages = pages;
+        self
+    }
+
     /// Compares everything.
     pub async fn run(&mut self) -> Result<(), Stopped> {
         let books = Patient(self.processor.books().ok_or(Stopped::NoBooks)?);
+        let since = self.reached;
+        self.compare_ours(&books).await?;
+        match books.list() {
+            List::Complete => Ok(()),
+            List::Late(lag) => self.look_for_what_is_only_there(&books, since, lag).await,
+        }
+    }
+
+    /// Compares our payments, with what is listed if the list is complete.
+    async fn compare_ours(&mut self, books: &Patient<'_>) -> Result<(), Stopped> {
         let first = self.database.first_payment_since(self.reached).await?;
         let mut next = Some(first);
         while let Some(from) = next {
@@ -127,10 +179,11 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             next = part.next;
             let until = part.until.max(self.reached);
             let time = (self.reached, next.map(|_| until));
-            self.compare_listed(&books, time, (first, &mut part))
-                .await?;
+            if books.list() == List::Complete {
+                self.compare_listed(books, time, (first, &mut part)).await?;
+            }
             for row in part.payments.into_values() {
-                self.ask_about(&books, &row).await?;
+                self.ask_about(books, &row).await?;
             }
             self.reached = until;
         }
@@ -174,13 +227,10 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
         (from, until): Time,
         (first, part): (PaymentId, &mut Part),
     ) -> Result<(), Stopped> {
-        let mut wanted = Wanted {
-            from,
-            until,
-            after: None,
-        };
+        let mut pages = Pages::default();
         loop {
-            let page = books.charges(&wanted).await?;
+            let after = pages.after().map(str::to_owned);
+            let page = books.charges(&Wanted { from, until, after }).await?;
             self.counts.others += page.others;
             let rows = self.rows_of(&page).await?;
             for charge in page.unreadable {
@@ -200,17 +250,57 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
                     continue;
                 };
                 match rows.get(&key.payment) {
-                    None => self.compare(books, (None, key), Some(theirs)).await?,
-                    Some(Some(row)) if self.is_its_turn((row, key), first, part) => {
-                        self.compare(books, (Some(row), key), Some(theirs)).await?;
+                    None => self.compare(books, (None, key), Some(&theirs)).await?,
+                    Some(Some(row)) => {
+                        let (of, part) = ((row, key), (first, &mut *part));
+                        match self.turn(books, of, &theirs, part).await? {
+                            Turn::Now => self.compare(books, (Some(row), key), Some(&theirs)).await,
+                            Turn::Another => self.compare_another(books, (row, key), &theirs).await,
+                            Turn::NotNow => Ok(()),
+                        }?;
                     }
-                    Some(_) => {}
+                    Some(None) => {}
                 }
             }
-            wanted.after = page.next;
-            if wanted.after.is_none() {
+            let turned = pages.turn(page.next, self.most_pages);
+            if !turned.map_err(|error| Stopped::Platform(error.to_string()))? {
                 return Ok(());
             }
+        }
+    }
+
+    async fn turn(
+        &self,
+        books: &Patient<'_>,
+        (row, key): (&StoredPayment, AttemptKey),
+        theirs: &TheirCharge,
+        (first, part): (PaymentId, &mut Part),
+    ) -> Result<Turn, Stopped> {
+        if self.is_current((row, key)) && !self.is_its_charge(books, key, theirs).await? {
+            return Ok(Turn::Another);
+        }
+        Ok(match self.is_its_turn((row, key), first, part) {
+            true => Turn::Now,
+            false => Turn::NotNow,
+        })
+    }
+
+    /// Whether it is about the attempt that the payment now has.
+    fn is_current(&self, (row, key): (&StoredPayment, AttemptKey)) -> bool {
+        self.is_at_platform(row) && key.attempt == row.payment.attempt
+    }
+
+    /// Whether a listed charge is that of the attempt which it names, by the reference that is stored for it. Otherwise the
+    /// attempt was charged twice.
+    async fn is_its_charge(
+        &self,
+        books: &Patient<'_>,
+        key: AttemptKey,
+        theirs: &TheirCharge,
+    ) -> Result<bool, Stopped> {
+        match self.references.known(&key.to_string()).await? {
+            Known::As(stored) => books.is_of(key, &stored, &theirs.reference).await,
+            Known::Closed | Known::Nothing => Ok(true),
         }
     }
 
@@ -222,9 +312,7 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
         first: PaymentId,
         part: &mut Part,
     ) -> bool {
-        let is_walked = row.payment.id >= first
-            && self.is_at_platform(row)
-            && key.attempt == row.payment.attempt;
+        let is_walked = row.payment.id >= first && self.is_current((row, key));
         !is_walked || part.payments.remove(&key.payment).is_some()
     }
 
@@ -251,7 +339,7 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             attempt: row.payment.attempt,
         };
         let theirs = match self.references.known(&key.to_string()).await? {
-            Known::As(reference) => match books.charge(&reference).await? {
+            Known::As(reference) => match books.charge(key, &reference).await? {
                 Ok(theirs) => theirs,
                 Err(why) => {
                     self.tell(Difference::unreadable(Some(key.payment), reference, &why));
@@ -260,50 +348,88 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             },
             Known::Closed | Known::Nothing => None,
         };
-        self.compare(books, (Some(row), key), theirs).await
+        self.compare(books, (Some(row), key), theirs.as_ref()).await
     }
 
     async fn compare(
         &mut self,
         books: &Patient<'_>,
         (row, key): (Option<&StoredPayment>, AttemptKey),
-        theirs: Option<TheirCharge>,
+        theirs: Option<&TheirCharge>,
     ) -> Result<(), Stopped> {
         let now = self.database.now().await?;
         let standing = self.standing(row, key, now).await?;
         let mut refunds = Refunds::default();
-        if let Some(theirs) = &theirs {
+        if let Some(theirs) = theirs {
             let is_ours = matches!(standing, Standing::Charged(_));
             let has_refunds = row.is_some_and(|row| row.payment.funds.reserved > 0);
             if theirs.has_refunds || is_ours && has_refunds {
-                let listed = match books.refunds(&theirs.reference).await? {
-                    Ok(listed) => listed,
+                let of = row.filter(|_| is_ours);
+                match self.refunds(books, theirs, of).await? {
+                    Ok(read) => refunds = read,
                     Err(why) => {
                         let reference = theirs.reference.clone();
                         self.tell(Difference::unreadable(Some(key.payment), reference, &why));
                         return Ok(());
                     }
-                };
-                refunds = self.refunds(listed, row.filter(|_| is_ours)).await?;
+                }
             }
         }
-        let compared = compare::Compared {
+        self.judge(compare::Compared {
             key,
             currency: row.map(|row| row.payment.amount.currency()),
             standing,
-            theirs: theirs.as_ref(),
+            theirs,
+            is_another: false,
             refunds: &refunds,
             now,
             patience: self.processor.finds_out_within(),
             settle: self.settle,
-        };
+        });
+        Ok(())
+    }
+
+    /// Compares a charge that is another one than that of the attempt which it names: it must have been returned.
+    async fn compare_another(
+        &mut self,
+        books: &Patient<'_>,
+        (row, key): (&StoredPayment, AttemptKey),
+        theirs: &TheirCharge,
+    ) -> Result<(), Stopped> {
+        let now = self.database.now().await?;
+        let standing = self.standing(Some(row), key, now).await?;
+        let mut refunds = Refunds::default();
+        if theirs.has_refunds {
+            match books.refunds(theirs).await? {
+                Ok(listed) => refunds.theirs = listed,
+                Err(why) => {
+                    let reference = theirs.reference.clone();
+                    self.tell(Difference::unreadable(Some(key.payment), reference, &why));
+                    return Ok(());
+                }
+            }
+        }
+        self.judge(compare::Compared {
+            key,
+            currency: Some(row.payment.amount.currency()),
+            standing,
+            theirs: Some(theirs),
+            is_another: true,
+            refunds: &refunds,
+            now,
+            patience: self.processor.finds_out_within(),
+            settle: self.settle,
+        });
+        Ok(())
+    }
+
+    fn judge(&mut self, compared: compare::Compared<'_>) {
         self.counts.compared += 1;
         match compared.verdict() {
             Verdict::Agrees => {}
             Verdict::UnderWay => self.counts.under_way += 1,
             Verdict::Differs(differences) => differences.into_iter().for_each(|it| self.tell(it)),
         }
-        Ok(())
     }
 
     fn tell(&mut self, difference: Difference) {
@@ -357,12 +483,18 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
         Ok(started.map_or(row.payment.created_at, |event| event.at))
     }
 
-    /// Those that the platform has listed, with ours, which are read later: whatever the platform knows of ours is here.
+    /// Those of a charge that the platform lists, with ours, which are read later: whatever the platform knows of ours is
+    /// here. An error says why they cannot be expressed here.
     async fn refunds(
         &self,
-        theirs: Vec<TheirRefund>,
+        books: &Patient<'_>,
+        charge: &TheirCharge,
         row: Option<&StoredPayment>,
-    ) -> Result<Refunds, StoreError> {
+    ) -> Result<patient::Readable<Refunds>, Stopped> {
+        let theirs = match books.refunds(charge).await? {
+            Ok(listed) => listed,
+            Err(why) => return Ok(Err(why)),
+        };
         let ours = match row {
             Some(row) => {
                 let refunds = Some(OperationKind::Refund);
@@ -372,23 +504,32 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             None => Vec::new(),
         };
         let mut refunds = Refunds { ours, theirs };
-        self.match_by_reference(&mut refunds).await?;
-        Ok(refunds)
+        self.match_by_reference(books, &mut refunds).await?;
+        Ok(Ok(refunds))
     }
 
-    /// Finds our refunds that the platform does not name by the references that are stored for them.
-    async fn match_by_reference(&self, refunds: &mut Refunds) -> Result<(), StoreError> {
+    /// Finds our refunds that the platform does not name by the references that are stored for them. One that is not listed is
+    /// asked about.
+    async fn match_by_reference(
+        &self,
+        books: &Patient<'_>,
+        refunds: &mut Refunds,
+    ) -> Result<(), Stopped> {
         let Refunds { ours, theirs } = refunds;
         for refund in ours {
             let id = refund.operation.id;
             if theirs.iter().any(|it| it.operation == Some(id)) {
                 continue;
             }
-            if let Known::As(reference) = self.references.known(&id.0.to_string()).await? {
-                let mut found = theirs.iter_mut();
-                if let Some(found) = found.find(|it| it.reference == reference) {
-                    found.operation = Some(id);
-                }
+            let Known::As(reference) = self.references.known(&id.0.to_string()).await? else {
+                continue;
+            };
+            let mut listed = theirs.iter_mut();
+            if let Some(found) = listed.find(|it| it.reference == reference) {
+                found.operation = Some(id);
+            } else if let Ok(Some(mut found)) = books.refund(&reference).await? {
+                found.operation = Some(id);
+                theirs.push(found);
             }
         }
         Ok(())

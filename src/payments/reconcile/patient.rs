@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Stopped;
-use crate::processors::books::{Books, NoBooks, Page, TheirCharge, TheirRefund, Wanted};
+use crate::processors::AttemptKey;
+use crate::processors::books::{Books, List, NoBooks, Page, TheirCharge, TheirRefund, Wanted};
 
 /// How long a call may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -24,6 +25,10 @@ pub(super) struct Patient<'b>(pub &'b dyn Books);
 pub(super) type Readable<T> = Result<T, String>;
 
 impl Patient<'_> {
+    pub(super) fn list(&self) -> List {
+        self.0.list()
+    }
+
     pub(super) async fn charges(&self, wanted: &Wanted) -> Result<Page, Stopped> {
         let page = repeated(|| self.0.charges(wanted)).await?;
         page.map_err(Stopped::Platform)
@@ -31,16 +36,41 @@ impl Patient<'_> {
 
     pub(super) async fn charge(
         &self,
+        key: AttemptKey,
         reference: &str,
     ) -> Result<Readable<Option<TheirCharge>>, Stopped> {
-        repeated(|| self.0.charge(reference)).await
+        repeated(|| self.0.charge(key, reference)).await
+    }
+
+    pub(super) async fn is_of(
+        &self,
+        key: AttemptKey,
+        stored: &str,
+        charge: &str,
+    ) -> Result<bool, Stopped> {
+        let is_of = repeated(|| self.0.is_of(key, stored, charge)).await?;
+        is_of.map_err(Stopped::Platform)
+    }
+
+    pub(super) async fn current(
+        &self,
+        listed: &TheirCharge,
+    ) -> Result<Readable<TheirCharge>, Stopped> {
+        repeated(|| self.0.current(listed)).await
     }
 
     pub(super) async fn refunds(
         &self,
-        charge: &str,
+        charge: &TheirCharge,
     ) -> Result<Readable<Vec<TheirRefund>>, Stopped> {
         repeated(|| self.0.refunds(charge)).await
+    }
+
+    pub(super) async fn refund(
+        &self,
+        reference: &str,
+    ) -> Result<Readable<Option<TheirRefund>>, Stopped> {
+        repeated(|| self.0.refund(reference)).await
     }
 }
 
@@ -65,6 +95,7 @@ async fn repeated<T, F: Future<Output = Result<T, NoBooks>>>(
                 repeats += 1;
                 Duration::from_millis(500) * repeats
             }
+            NoBooks::Forbidden(why) => return Err(Stopped::Forbidden(why.clone())),
             _ => return Err(Stopped::Platform(why.to_string())),
         };
         tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;

@@ -1,6 +1,7 @@
 //! Calls of PayPal's API: JSON in, JSON out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -10,7 +11,10 @@ use serde_json::Value;
 use super::access::Access;
 use crate::processors::availability::Availability;
 pub(super) use crate::processors::http::NoObject;
-use crate::processors::http::{BUSY, Http, NOT_SENT, secret, value};
+use crate::processors::http::{BUSY, Http, LONGEST_ANSWER, NOT_SENT, secret, value};
+
+/// The most that is read of a list, in bytes: 500 transactions have about 700 kB.
+const LONGEST_LIST: usize = 4 * 1024 * 1024;
 
 /// The API of one account.
 pub(super) struct Api {
@@ -29,6 +33,9 @@ struct Call<'a> {
 
 /// What the status and body of an answer mean.
 type Judge = fn(StatusCode, &[u8]) -> Result<Value, NoObject>;
+
+/// Why there is no answer, and for how long PayPal asks to wait.
+pub(super) type NotRead = (NoObject, Option<Duration>);
 
 impl Api {
     /// `base` is `https://api-m.sandbox.paypal.com`, or another server with the same API.
@@ -73,17 +80,54 @@ impl Api {
         self.call(&self.verifying, call, judge_verification).await
     }
 
+    /// Reads an object that PayPal may not have: null if so.
+    pub(super) async fn record(&self, path: &str) -> Result<Value, NotRead> {
+        self.read(path, LONGEST_ANSWER, judge_record).await
+    }
+
+    /// Reads a dispute.
+    pub(super) async fn dispute(&self, id: &str) -> Result<Value, NoObject> {
+        let path = &format!("/v1/customer/disputes/{id}");
+        let sent = None;
+        self.call(&self.http, Call { path, sent }, judge_dispute).await
+    }
+
+    /// Searches transactions: `start_date=…`. Refused with 403 too, which says that the app may not search.
+    pub(super) async fn transactions(&self, query: &str) -> Result<Value, NotRead> {
+        let path = format!("/v1/reporting/transactions?{query}");
+        self.read(&path, LONGEST_LIST, judge_list).await
+    }
+
+    async fn read(&self, path: &str, longest: usize, judge: Judge) -> Result<Value, NotRead> {
+        let sent = None;
+        self.call_within(&self.http, Call { path, sent }, longest, judge)
+            .await
+    }
+
     async fn call(&self, http: &Http, call: Call<'_>, judge: Judge) -> Result<Value, NoObject> {
-        let token = self.access.token(http).await?;
-        let request = self.request(&call, &token)?;
-        match http.send(request, judge).await {
-            Err(no_object) if no_object == TOKEN_ENDED => {}
+        let answer = self.call_within(http, call, LONGEST_ANSWER, judge).await;
+        answer.map_err(|(no_object, _)| no_object)
+    }
+
+    async fn call_within(
+        &self,
+        http: &Http,
+        call: Call<'_>,
+        longest: usize,
+        judge: Judge,
+    ) -> Result<Value, NotRead> {
+        let unsent = |no_object| (no_object, None);
+        let token = self.access.token(http).await.map_err(unsent)?;
+        let request = self.request(&call, &token).map_err(unsent)?;
+        match http.send_within(request, longest, judge).await {
+            Err((no_object, _)) if no_object == TOKEN_ENDED => {}
             answered => return answered,
         }
         // It ended earlier than announced, or somebody has ended it.
         self.access.forget(&token).await;
-        let token = self.access.token(http).await?;
-        http.send(self.request(&call, &token)?, judge).await
+        let token = self.access.token(http).await.map_err(unsent)?;
+        let request = self.request(&call, &token).map_err(unsent)?;
+        http.send_within(request, longest, judge).await
     }
 
     fn request(&self, call: &Call<'_>, token: &SecretString) -> Result<Request<Body>, NoObject> {
@@ -145,6 +189,48 @@ fn judge_verification(status: StatusCode, body: &[u8]) -> Result<Value, NoObject
     }
 }
 
+/// What the answer to [`Api::record`] means.
+fn judge_record(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    let error: Value = serde_json::from_slice(body).unwrap_or_default();
+    let is_missing = says(&error, "RESOURCE_NOT_FOUND") || says(&error, "INVALID_RESOURCE_ID");
+    match status {
+        StatusCode::NOT_FOUND if is_missing => Ok(Value::Null),
+        _ => judge(status, body),
+    }
+}
+
+/// What the answer to [`Api::dispute`] means.
+fn judge_dispute(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    match status {
+        _ if status.is_success() && object["dispute_id"].is_string() => Ok(object),
+        StatusCode::FORBIDDEN => Err(NoObject::Unknown(
+            "403: the app may not read disputes; enable Disputes in its features".to_owned(),
+        )),
+        _ => judge(status, b""),
+    }
+}
+
+/// What the answer to [`Api::transactions`] means.
+fn judge_list(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    let is_list = object["transaction_details"].is_array() || object["total_items"] == 0;
+    match status {
+        _ if status.is_success() && is_list => Ok(object),
+        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY
+            if object["name"].is_string() =>
+        {
+            Err(NoObject::Refused(object))
+        }
+        _ => judge(status, b""),
+    }
+}
+
+/// Whether an error is about this.
+pub(super) fn says(error: &Value, what: &str) -> bool {
+    error["name"] == what || issue(error) == Some(what)
+}
+
 /// PayPal's word for what is wrong: `INSTRUMENT_DECLINED`.
 pub(super) fn issue(error: &Value) -> Option<&str> {
     error["details"][0]["issue"].as_str()
@@ -162,6 +248,42 @@ mod tests {
 
     fn judged(status: u16, body: &str) -> Result<Value, NoObject> {
         judge(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+    }
+
+    #[test]
+    fn what_is_missing_is_told_apart_from_what_cannot_be_read() {
+        let record = |status, body: &str| {
+            judge_record(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        };
+        let missing = r#"{"name": "RESOURCE_NOT_FOUND"}"#;
+        assert_eq!(record(404, missing), Ok(Value::Null));
+        assert!(record(200, r#"{"id": "5O1"}"#).is_ok());
+        for (status, body) in [(404, "<html>"), (404, "{}"), (500, missing), (200, missing)] {
+            assert!(record(status, body).is_err(), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_be_refused_in_words() {
+        let list =
+            |status, body: &str| judge_list(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+        assert!(list(200, r#"{"transaction_details": [], "total_pages": 1}"#).is_ok());
+        let refused = r#"{"name": "NOT_AUTHORIZED", "message": "…"}"#;
+        assert!(
+            matches!(list(403, refused), Err(NoObject::Refused(error)) if says(&error, "NOT_AUTHORIZED"))
+        );
+        for (status, body) in [
+            (403, "<html>"),
+            (200, "{}"),
+            (200, "<html>"),
+            (500, refused),
+        ] {
+            assert!(
+                matches!(list(status, body), Err(NoObject::Unknown(_))),
+                "{status} {body}"
+            );
+        }
+        assert_eq!(list(429, refused), Err(BUSY));
     }
 
     #[test]

@@ -9,10 +9,13 @@
 mod access;
 mod amount;
 mod api;
+mod books;
+mod dispute;
 mod operations;
 mod order;
 mod reversal;
 mod rounds;
+mod transactions;
 mod webhook;
 
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::availability::Availability;
+use super::books::Books;
 use super::keys::Keys;
 use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 use super::references::{Known, References};
@@ -377,6 +381,10 @@ impl Processor for PayPal {
 
     async fn look_up(&self, subject: &Subject) -> Found {
         self.find(subject).await.unwrap_or(Found::Unknown)
+    }
+
+    fn books(&self) -> Option<&dyn Books> {
+        Some(self)
     }
 
     /// Captures and refunds can be repeated for longer, but are slow enough by then for a person to look.

@@ -72,9 +72,8 @@ impl PayPal {
         match subject {
             Subject::Attempt(key) => Ok(Found::Attempt(*key)),
             Subject::Refund(id) => self.find_refund(id).await,
-            Subject::Dispute(_) | Subject::OtherInstallation | Subject::Unused => {
-                Ok(Found::NotOurs)
-            }
+            Subject::Dispute(id) => self.find_dispute(id).await,
+            Subject::OtherInstallation | Subject::Unused => Ok(Found::NotOurs),
         }
     }
 
@@ -186,6 +185,10 @@ fn event(body: &[u8], installation: &str) -> Result<PlatformEvent, &'static str>
             let id = resource["id"].as_str().filter(|id| is_id(id));
             id.map(|id| Subject::Refund(id.to_owned()))
         }
+        "CUSTOMER.DISPUTE.CREATED" | "CUSTOMER.DISPUTE.UPDATED" | "CUSTOMER.DISPUTE.RESOLVED" => {
+            let id = resource["dispute_id"].as_str().filter(|id| is_id(id));
+            id.map(|id| Subject::Dispute(id.to_owned()))
+        }
         _ => None,
     };
     let kind = kind.chars().filter(char::is_ascii_graphic).take(64);
@@ -196,9 +199,14 @@ fn event(body: &[u8], installation: &str) -> Result<PlatformEvent, &'static str>
     })
 }
 
-/// The attempt that is named in the custom id: `{installation}-{payment}-{attempt}`.
-fn attempt(object: &Value, installation: &str) -> Option<Subject> {
-    let words: Vec<&str> = object["custom_id"].as_str()?.split('-').collect();
+/// The attempt that an object names in its custom id.
+pub(super) fn attempt(object: &Value, installation: &str) -> Option<Subject> {
+    attempt_in(object["custom_id"].as_str()?, installation)
+}
+
+/// The attempt that is named in a custom id: `{installation}-{payment}-{attempt}`.
+pub(super) fn attempt_in(custom_id: &str, installation: &str) -> Option<Subject> {
+    let words: Vec<&str> = custom_id.split('-').collect();
     let [of, payment, attempt] = words.as_slice() else {
         return None;
     };
@@ -263,8 +271,15 @@ mod tests {
         assert_eq!(subject, Subject::OtherInstallation);
         let refund = about("PAYMENT.CAPTURE.REFUNDED", &json!({"id": "0K35"}));
         assert_eq!(refund, Subject::Refund("0K35".to_owned()));
+        let dispute = about(
+            "CUSTOMER.DISPUTE.UPDATED",
+            &json!({"dispute_id": "PP-000-1"}),
+        );
+        assert_eq!(dispute, Subject::Dispute("PP-000-1".to_owned()));
         for (kind, resource) in [
             ("PAYMENT.CAPTURE.REFUNDED", json!({"id": "../orders/1"})),
+            ("CUSTOMER.DISPUTE.CREATED", json!({"dispute_id": "../x"})),
+            ("CUSTOMER.DISPUTE.CREATED", json!({"id": "PP-1"})),
             (
                 "PAYMENT.CAPTURE.COMPLETED",
                 json!({"custom_id": "ours-x-2"}),

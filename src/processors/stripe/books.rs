@@ -6,18 +6,27 @@ use serde_json::Value;
 use super::Stripe;
 use super::amount;
 use super::api::{NoObject, NoPage};
-use super::session::is_session;
+use super::session::{intent_key, is_session};
 use crate::domain::{Currency, OperationId, PaymentId};
 use crate::processors::AttemptKey;
 use crate::processors::books::{
-    Books, NoBooks, Page, RefundState, TheirCharge, TheirRefund, UnreadableCharge, Wanted,
+    Books, List, NoBooks, Page, Pages, RefundState, TheirCharge, TheirRefund, UnreadableCharge,
+    Wanted,
 };
+use crate::processors::references::Known;
 
 /// The most that Stripe lists at once.
 const PAGE: &str = "100";
 
+/// The most pages of the refunds of one charge that are read.
+const MOST_OF_REFUNDS: u64 = 100;
+
 #[async_trait]
 impl Books for Stripe {
+    fn list(&self) -> List {
+        List::Complete
+    }
+
     async fn charges(&self, wanted: &Wanted) -> Result<Page, NoBooks> {
         let installation = self.installation().await.map_err(failed)?;
         let from = wanted.from.unix_timestamp().to_string();
@@ -30,33 +39,39 @@ impl Books for Stripe {
         query.extend(until.as_deref().map(|until| ("created[lt]", until)));
         query.extend(wanted.after.as_deref().map(|id| ("starting_after", id)));
         let list = self.api.page("payment_intents", &query).await?;
-        page(&list, installation).ok_or_else(|| failed("Stripe's list cannot be read"))
+        page(&list, installation)
     }
 
-    async fn charge(&self, reference: &str) -> Result<Option<TheirCharge>, NoBooks> {
+    async fn charge(&self, _: AttemptKey, reference: &str) -> Result<Option<TheirCharge>, NoBooks> {
         if !is_session(reference) {
             return self.charge_of_intent(reference).await;
         }
-        let path = format!("checkout/sessions/{reference}");
-        let session = match self.api.page(&path, &[]).await {
-            Ok(session) => session,
-            Err(NoPage::NoObject(NoObject::Refused(error))) if is_missing(&error) => {
-                return Ok(None);
-            }
-            Err(other) => return Err(other.into()),
-        };
-        match session["payment_intent"].as_str() {
-            Some(intent) => self.charge_of_intent(intent).await,
+        match self.intent_of_page(reference).await? {
+            Some(intent) => self.charge_of_intent(&intent).await,
             None => Ok(None),
         }
     }
 
-    async fn refunds(&self, charge: &str) -> Result<Vec<TheirRefund>, NoBooks> {
+    async fn is_of(&self, key: AttemptKey, stored: &str, charge: &str) -> Result<bool, NoBooks> {
+        if !is_session(stored) {
+            return Ok(stored == charge);
+        }
+        let known = self.references.known(&intent_key(&key.to_string())).await;
+        match known.map_err(failed)? {
+            Known::As(intent) => Ok(intent == charge),
+            Known::Closed | Known::Nothing => {
+                Ok(self.intent_of_page(stored).await?.as_deref() == Some(charge))
+            }
+        }
+    }
+
+    async fn refunds(&self, charge: &TheirCharge) -> Result<Vec<TheirRefund>, NoBooks> {
+        let charge = charge.reference.as_str();
         let mut all = Vec::new();
-        let mut after: Option<String> = None;
+        let mut pages = Pages::default();
         loop {
             let mut query = vec![("payment_intent", charge), ("limit", PAGE)];
-            query.extend(after.as_deref().map(|id| ("starting_after", id)));
+            query.extend(pages.after().map(|id| ("starting_after", id)));
             let list = self.api.page("refunds", &query).await?;
             let refunds = list["data"].as_array().map_or(&[][..], Vec::as_slice);
             for object in refunds {
@@ -64,8 +79,7 @@ impl Books for Stripe {
                 let read = refund(object).ok_or_else(unreadable);
                 all.push(read.map_err(NoBooks::Unreadable)?);
             }
-            after = next(&list);
-            if after.is_none() {
+            if !pages.turn(next(&list)?, MOST_OF_REFUNDS)? {
                 return Ok(all);
             }
         }
@@ -73,6 +87,16 @@ impl Books for Stripe {
 }
 
 impl Stripe {
+    /// The intent of a Checkout Session, if it has one.
+    async fn intent_of_page(&self, session: &str) -> Result<Option<String>, NoBooks> {
+        let path = format!("checkout/sessions/{session}");
+        match self.api.page(&path, &[]).await {
+            Ok(session) => Ok(session["payment_intent"].as_str().map(str::to_owned)),
+            Err(NoPage::NoObject(NoObject::Refused(error))) if is_missing(&error) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
+    }
+
     async fn charge_of_intent(&self, id: &str) -> Result<Option<TheirCharge>, NoBooks> {
         let expand = [("expand[]", "latest_charge")];
         let path = format!("payment_intents/{id}");
@@ -106,13 +130,14 @@ impl From<NoPage> for NoBooks {
     }
 }
 
-/// A page of intents; none if it is not a list.
-fn page(list: &Value, installation: &str) -> Option<Page> {
+/// A page of intents.
+fn page(list: &Value, installation: &str) -> Result<Page, NoBooks> {
     let mut page = Page {
-        next: next(list),
+        next: next(list)?,
         ..Page::default()
     };
-    for intent in list["data"].as_array()? {
+    let intents = list["data"].as_array();
+    for intent in intents.ok_or_else(|| failed("Stripe's list cannot be read"))? {
         if intent["metadata"]["installation"] != installation {
             page.others += 1;
             continue;
@@ -129,15 +154,18 @@ fn page(list: &Value, installation: &str) -> Option<Page> {
             }
         }
     }
-    Some(page)
+    Ok(page)
 }
 
 /// Where the next page of a list begins.
-fn next(list: &Value) -> Option<String> {
-    let has_more = list["has_more"].as_bool().unwrap_or(false);
+fn next(list: &Value) -> Result<Option<String>, NoBooks> {
+    if list["has_more"] != true {
+        return Ok(None);
+    }
     let last = list["data"].as_array().and_then(|data| data.last());
     let id = last.and_then(|last| last["id"].as_str());
-    id.filter(|_| has_more).map(str::to_owned)
+    let id = id.ok_or_else(|| failed("Stripe's list has more, and does not say after what"))?;
+    Ok(Some(id.to_owned()))
 }
 
 /// What an intent has moved, or why that cannot be said.
@@ -245,12 +273,17 @@ mod tests {
         assert_eq!((read.charges.len(), read.others), (1, 1));
         assert_eq!(read.unreadable[0].reference, "pi_odd");
         assert_eq!(read.next.as_deref(), Some("pi_last"));
-        assert_eq!(
-            page(&json!({"data": [], "has_more": false}), "here")
-                .unwrap()
-                .next,
-            None
-        );
-        assert_eq!(page(&json!({}), "here"), None);
+        let empty = page(&json!({"data": [], "has_more": false}), "here");
+        assert_eq!(empty.unwrap().next, None);
+        for odd in [
+            json!({}),
+            json!({"data": [], "has_more": true}),
+            json!({"data": [{}], "has_more": true}),
+        ] {
+            assert!(
+                matches!(page(&odd, "here"), Err(NoBooks::Failed(_))),
+                "{odd}"
+            );
+        }
     }
 }

@@ -93,7 +93,7 @@ impl Session {
 }
 
 /// Where the intent of an attempt with a session is stored.
-fn intent_key(key: &str) -> String {
+pub(super) fn intent_key(key: &str) -> String {
     format!("{key}-intent")
 }
 

@@ -1,6 +1,8 @@
 //! The promises, each as a statement that both databases understand: (parameters) → up to ten violations, each with the
 //! total number. An empty result means that the promise is kept.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::{Bounds, first_id_at};
@@ -34,6 +36,8 @@ pub struct Rule {
     /// Its parameters.
     pub(super) parameters: fn(Timestamp, Bounds) -> Vec<SqlValue<'static>>,
 }
+
+const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// () → name, number
 pub(super) const STATUSES: &str =
@@ -481,6 +485,35 @@ FROM outbox
 WHERE lane = 'aside' AND quarantined IS NOT NULL
 ORDER BY id LIMIT 10",
         parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "platform_events_applied",
+        promise: "every event of a payment platform could be applied to its payment",
+        severity: Severity::Breach,
+        remedy: "look at the platform for what happened to the attempt, refund or dispute that is named (`payments reconcile`), then \
+                 delete the row; it is deleted after three days by itself",
+        ledger: false,
+        sql: "
+SELECT CONCAT(processor, ' ', event_id, ' (', kind, ') about ', subject, ' ', reference, ': ', COALESCE(quarantined, '')),
+    COUNT(*) OVER ()
+FROM platform_events
+WHERE state = 'aside'
+ORDER BY processor, event_id LIMIT 10",
+        parameters: |_, _| vec![],
+    },
+    Rule {
+        name: "platform_events_in_time",
+        promise: "no event of a payment platform has waited for an hour",
+        severity: Severity::Notice,
+        remedy: "does PROCESSORS_FILE list the platform, and does it answer (GET /health/ready)? is the payment in this database, and \
+                 under way? After three days without a fitting payment the event is set aside",
+        ledger: false,
+        sql: "
+SELECT CONCAT(processor, ' ', event_id, ' (', kind, ') about ', subject, ' ', reference), COUNT(*) OVER ()
+FROM platform_events
+WHERE state = 'waiting' AND received_at < ?
+ORDER BY processor, event_id LIMIT 10",
+        parameters: |now, _| vec![(now - AN_HOUR).into()],
     },
     Rule {
         name: "cards_erased",

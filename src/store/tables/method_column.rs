@@ -59,6 +59,17 @@ pub(super) fn read(
     }
 }
 
+/// The processor that has the current attempt, if the column names one.
+pub(super) fn processor(column: Option<&str>, attempt: i64) -> Option<String> {
+    match of_attempt(column?, attempt)? {
+        ("card", text) => text.split(' ').nth(1).map(str::to_owned),
+        _ => {
+            let method = read(None, column, attempt).ok().flatten()?;
+            method.processor().map(str::to_owned)
+        }
+    }
+}
+
 /// Type and the rest, if they were written for this attempt.
 fn of_attempt(column: &str, attempt: i64) -> Option<(&str, &str)> {
     let mut words = column.splitn(3, ' ');
@@ -100,6 +111,24 @@ mod tests {
         ] {
             assert_eq!(funding(column, attempt), Funding::Unknown, "{column:?}");
         }
+    }
+
+    #[test]
+    fn the_processor_is_read_whatever_the_method_is() {
+        let of = |column| processor(Some(column), 2);
+        assert_eq!(of("2 card debit first").as_deref(), Some("first"));
+        let token = r#"2 token {"processor":"stripe"}"#;
+        assert_eq!(of(token).as_deref(), Some("stripe"));
+        for none in [
+            "2 card debit",
+            "1 card debit first",
+            r#"2 wallet {}"#,
+            "2 token x",
+            "",
+        ] {
+            assert_eq!(of(none), None, "{none}");
+        }
+        assert_eq!(processor(None, 2), None);
     }
 
     #[test]

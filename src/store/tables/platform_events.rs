@@ -95,6 +95,9 @@ const DONE: &str = "done";
 const ASIDE: &str = "aside";
 const WAITS: &str = "waiting";
 
+/// Why an event is set aside that can be read.
+const UNFITTING: &str = "in three days nothing here has fitted it";
+
 /// What an event is about, as columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventSubject {
@@ -139,6 +142,8 @@ pub enum EventEnd {
     Later(Duration),
     /// It cannot be processed, for this reason.
     Aside(String),
+    /// Nothing here has fitted it for as long as it may wait.
+    Unfitting,
 }
 
 impl<'r, R: Columns> FromRow<'r, R> for WaitingEvent {
@@ -241,7 +246,8 @@ impl Store {
         let (state, delay, reason) = match end {
             EventEnd::Done => (DONE, KEPT, None),
             EventEnd::Later(delay) => (WAITS, *delay, None),
-            EventEnd::Aside(reason) => (ASIDE, KEPT, Some(reason)),
+            EventEnd::Aside(reason) => (ASIDE, KEPT, Some(reason.as_str())),
+            EventEnd::Unfitting => (ASIDE, KEPT, Some(UNFITTING)),
         };
         let reason: Option<String> = reason.map(|it| it.chars().take(LONGEST_REASON).collect());
         let mut tx = self.begin().await?;
@@ -254,7 +260,7 @@ impl Store {
         ];
         tx.connection.execute(END, &parameters).await?;
         tx.commit().await?;
-        if let Some(reason) = reason {
+        if let (EventEnd::Aside(_), Some(reason)) = (end, reason) {
             let table = "platform_events";
             metrics::counter!(metric::ROWS_QUARANTINED, "table" => table).increment(1);
             tracing::error!(table, row.id = event.id, reason, "a row was set aside");

@@ -14,7 +14,7 @@ const GATEWAY_FILE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/clients/lab-gateway.json"
 );
-const MARK: &str = "@@@ next block";
+pub const MARK: &str = "@@@ next block";
 
 #[tokio::test]
 async fn the_commands_of_the_guide_work_without_a_gateway() {
@@ -109,14 +109,14 @@ fn python_wrapper(fixture: &Fixture) -> std::path::PathBuf {
     file
 }
 
-struct Block {
-    commands: String,
+pub struct Block {
+    pub commands: String,
     /// Language and text of the output that is shown, if one is.
     shown: Option<(String, String)>,
 }
 
 impl Block {
-    fn check(&self, output: &str) {
+    pub fn check(&self, output: &str) {
         match &self.shown {
             None => {}
             Some((language, shown)) if language == "json" => {
@@ -137,7 +137,7 @@ impl Block {
 }
 
 /// Each `sh` block, with the `json` or `text` block that follows it before the next one.
-fn blocks(guide: &str) -> Vec<Block> {
+pub fn blocks(guide: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut fences = guide.split("\n```").skip(1);
     while let (Some(fence), Some(_)) = (fences.next(), fences.next()) {

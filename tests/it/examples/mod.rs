@@ -4,4 +4,4 @@
 mod clients;
 pub mod fixture;
 mod generated;
-mod guide;
+pub mod guide;

@@ -12,10 +12,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use payment_service::domain::{
-    ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, OperationAnswer, OperationId,
-    OperationKind, ReversalAnswer,
+    ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Currency, OperationAnswer,
+    OperationId, OperationKind, ReversalAnswer,
 };
-use payment_service::processors::books::Wanted;
+use payment_service::processors::books::{TheirCharge, Wanted};
 use payment_service::processors::stripe::Stripe;
 use payment_service::processors::{Authorization, OperationCall, Processor};
 use serde_json::{Value, json};
@@ -288,10 +288,19 @@ async fn books_are_described(proxy: &Proxy, stripe: &Stripe) {
         };
         books.charges(&wanted).await.unwrap();
     }
-    books.charge("pi_1").await.unwrap();
-    books.charge("cs_1").await.unwrap();
+    books.charge(attempt(1), "pi_1").await.unwrap();
+    books.charge(attempt(1), "cs_1").await.unwrap();
+    let charge = TheirCharge {
+        reference: "pi_1".to_owned(),
+        key: Some(attempt(1)),
+        currency: Currency::parse("CAD").unwrap(),
+        held: 0,
+        captured: 2000,
+        has_refunds: true,
+        is_moving: false,
+    };
     // stripe-mock's refund is not one of ours, and is read all the same.
-    books.refunds("pi_1").await.unwrap_or_default();
+    books.refunds(&charge).await.unwrap_or_default();
     let intents = "GET /v1/payment_intents";
     let intent = format!("{intents}/ID");
     let expected = [

@@ -10,6 +10,7 @@ mod reconcile;
 mod routes;
 mod sessions;
 mod stand_in;
+mod walk;
 pub mod webhooks;
 
 use std::net::SocketAddr;

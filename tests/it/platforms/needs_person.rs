@@ -136,21 +136,48 @@ async fn what_is_not_decided_for_half_a_key_s_life_needs_a_person() {
     .await;
 }
 
+/// A process that answers, though a processor may be away or missing.
+async fn started(settings: &Settings) -> Process {
+    let process = Process::spawn(PROGRAM, "", settings);
+    eventually("it is ready or degraded", || async {
+        let readiness = process.readiness().await;
+        readiness == "ready" || readiness.starts_with("degraded")
+    })
+    .await;
+    process
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn list_check_page_and_gauge_name_what_needs_a_person() {
     let platform = Platform::start().await;
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::embedded(folder.path()).with("LOG", "error");
     let file = platform.file.path().display().to_string();
+    // Cards go to a processor that is away.
+    let listed = std::fs::read_to_string(&file).unwrap();
+    let mut listed: Value = serde_json::from_str(&listed).unwrap();
+    let away = json!({"name": "away", "type": "simulated", "down": true});
+    listed["processors"].as_array_mut().unwrap().push(away);
+    listed["routes"] = json!([{"method": "card", "processors": ["away"]}]);
+    std::fs::write(&file, listed.to_string()).unwrap();
     let with_file = settings.clone().with("PROCESSORS_FILE", &file);
-    let mut process = Process::start(PROGRAM, "", &with_file).await;
-    let id = stuck(&Api::new(process.api), &platform.stripe).await;
+    let mut process = started(&with_file).await;
+    let api = Api::new(process.api);
+    let id = stuck(&api, &platform.stripe).await;
+    let card = api.pay(2, "tok_visa").await;
+    let mut manual =
+        json!({"order_id": 3, "user_id": 1, "total_amount": 20, "card_token": "tok_visa"});
+    manual["capture_method"] = json!("manual");
+    let manual = api.post("/payments", manual).await.is(202).id();
+    for id in [card, manual] {
+        becomes(&api, id, "processing").await;
+    }
     process.kill();
 
     // The next one does not know the platform.
-    let process = Process::start(PROGRAM, "", &settings).await;
+    let process = started(&settings).await;
     eventually("it is counted", || async {
-        process.counter(metric::NEEDS_PERSON).await == 1.0
+        process.counter(metric::NEEDS_PERSON).await == 3.0
     })
     .await;
     let variables = [("DATA_DIR", folder.path().display().to_string())];
@@ -162,6 +189,10 @@ async fn list_check_page_and_gauge_name_what_needs_a_person() {
         words.starts_with(&start) && words.contains("(processor_missing)"),
         "{words}"
     );
+    for id in [card, manual] {
+        let line = format!("payment {id}: payment at away since ");
+        assert!(words.contains(&line), "{words}");
+    }
     let json = [list.as_slice(), &["--json"]].concat();
     let listed = run(&json).await.with(0).json();
     assert_eq!(listed[0]["payment_id"], id);
@@ -174,7 +205,7 @@ async fn list_check_page_and_gauge_name_what_needs_a_person() {
         .iter()
         .find(|it| it["rule"] == "needs_person")
         .unwrap();
-    assert_eq!(finding["count"], 1);
+    assert_eq!(finding["count"], 3);
     assert!(finding["examples"][0].as_str().unwrap().starts_with(&start));
 
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -184,8 +215,13 @@ async fn list_check_page_and_gauge_name_what_needs_a_person() {
         answer.error_for_status().unwrap().text().await.unwrap()
     };
     let listed: Value = serde_json::from_str(&page("/api/payments?needs=person").await).unwrap();
-    assert_eq!(listed["payments"][0]["payment_id"], id);
-    assert_eq!(listed["payments"].as_array().unwrap().len(), 1);
+    let listed = listed["payments"].as_array().unwrap();
+    let mut ids: Vec<i64> = listed
+        .iter()
+        .map(|it| it["payment_id"].as_i64().unwrap())
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [id, card, manual]);
     let html = page("/payments?needs=person").await;
     assert!(html.contains(&format!("id=\"payment-{id}\"")), "{html}");
     let none: Value =

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use payment_service::payments::reconcile::{Counts, Difference, Kind, Reconciliation};
+use payment_service::processors::books::Books;
 use payment_service::processors::stripe::Stripe;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use super::stand_in::{Fault, SECRET_KEY, StandIn};
+use super::stand_in::{Endless, Fault, SECRET_KEY, StandIn};
 use super::{Platform, on_each, order, pay, processor, refund, refunded};
 use crate::app::{Api, Backend, TestApp, becomes};
 use crate::tools::fixture::Fixture;
@@ -142,6 +143,11 @@ async fn differing(app: &TestApp, stripe: &StandIn) -> BTreeSet<(Kind, i64)> {
         intent["metadata"]["attempt"] = json!("2")
     });
     differs(Kind::ChargedOnlyThere, id);
+    // Once more under the same attempt: before the charge that is known here in the list, and after it.
+    for (again, id) in [("pi_zzz", paid(api).await), ("pi_000", paid(api).await)] {
+        stripe.copy(id, again, |_| {});
+        differs(Kind::ChargedTwice, id);
+    }
     let id = canceled(api).await;
     stripe.change(id, |intent| {
         intent["status"] = json!("requires_capture");
@@ -237,6 +243,65 @@ async fn a_capture_of_another_amount_is_a_difference_once_nobody_finds_it_out() 
     .await;
 }
 
+/// Why a comparison stops, and how many lists were read.
+async fn stopped(app: &TestApp, stripe: &StandIn, list: &str) -> (String, usize) {
+    let connector = processor(app, stripe);
+    let since = app.database.now().await.unwrap() - Duration::from_secs(24 * 60 * 60);
+    let since = (since, Duration::ZERO);
+    let report = |_: &Difference| {};
+    let comparison = Reconciliation::new(&app.database, ("stripe", &connector), since, report);
+    let mut comparison = comparison.with_most_pages(50);
+    let before = stripe.requests(list);
+    let stopped = comparison.run().await.unwrap_err();
+    (stopped.to_string(), stripe.requests(list) - before)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_without_an_end_ends_the_comparison() {
+    const CASES: [(Endless, &str, usize); 4] = [
+        (Endless::SamePage, "it repeats the page after x_0", 2),
+        (Endless::InTurn, "it repeats the page after x_", 4),
+        (Endless::Growing, "it has more than 50 pages", 50),
+        // Repeated twice: it may be a passing fault.
+        (Endless::Empty, "has more, and does not say after what", 3),
+    ];
+    let platform = Platform::start().await;
+    let app = platform.setup().start(Backend::Embedded).await;
+    for (how, why, most) in CASES {
+        platform.stripe.never_end(how);
+        let (said, read) = stopped(&app, &platform.stripe, "GET /v1/payment_intents").await;
+        assert!(said.contains(why), "{how:?}: {said}");
+        assert!(read <= most, "{how:?}: {read} pages");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refunds_without_an_end_end_the_comparison() {
+    const CASES: [(Endless, &str, usize); 3] = [
+        (Endless::SamePage, "it repeats the page after x_0", 2),
+        (Endless::Growing, "it has more than 100 pages", 100),
+        (Endless::Empty, "has more, and does not say after what", 3),
+    ];
+    let platform = Platform::start().await;
+    let app = platform.setup().start(Backend::Embedded).await;
+    let stripe = processor(&app, &platform.stripe);
+    let id = paid(&app.api).await;
+    let reference = platform.stripe.intents(id)[0]["id"].clone();
+    let key = super::attempt(id);
+    let charge = stripe.charge(key, reference.as_str().unwrap()).await;
+    let charge = charge.unwrap().unwrap();
+    for (how, why, most) in CASES {
+        platform.stripe.never_end(how);
+        let before = platform.stripe.requests("GET /v1/refunds");
+        let said = stripe.refunds(&charge).await.unwrap_err().to_string();
+        assert!(said.contains(why), "{how:?}: {said}");
+        let read = platform.stripe.requests("GET /v1/refunds") - before;
+        assert!(read <= most, "{how:?}: {read} pages");
+    }
+    app.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changed_a_moment_ago_is_under_way() {
     let platform = Platform::start().await;
@@ -323,6 +388,18 @@ async fn the_command_s_exit_code_says_whether_there_are_differences() {
             "{words}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_ends_at_a_list_without_an_end() {
+    let mut fixture = Fixture::embedded().await;
+    let stripe = StandIn::start().await;
+    let file = processors_file(&format!("http://{}", stripe.address));
+    fixture.also("PROCESSORS_FILE", file.path().display().to_string());
+    stripe.never_end(Endless::SamePage);
+    let stopped = fixture.run(&COMMAND).await.with(69).err;
+    let why = "its list does not end: it repeats the page after x_0";
+    assert!(stopped.contains(why), "{stopped}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

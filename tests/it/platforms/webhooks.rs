@@ -8,10 +8,12 @@ use futures::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use payment_service::domain::PaymentId;
 use payment_service::store::EventSubject;
-use payment_service::store::audit::Bounds;
+use payment_service::store::audit::{Bounds, Finding, Severity};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 use super::stand_in::{Fault, OLD_WEBHOOK_SECRET, StandIn, WEBHOOK_SECRET};
 use super::{Platform, on_each, pay, refund, refunded};
@@ -39,19 +41,21 @@ async fn on_each_slowly<T: Future<Output = ()>>(test: impl Fn(Arc<TestApp>, Stan
     .await;
 }
 
+const LONG: Duration = Duration::from_secs(600);
+
+const PATIENT: Bounds = Bounds {
+    first_try: LONG,
+    processing: LONG,
+    ahead: LONG,
+    outbox: LONG,
+    outbox_age: LONG,
+    token: LONG,
+    ledger: true,
+};
+
 /// What the audit finds, but for what is late on a slow machine.
 async fn findings(app: &TestApp) -> Vec<String> {
-    let long = Duration::from_secs(600);
-    let bounds = Bounds {
-        first_try: long,
-        processing: long,
-        ahead: long,
-        outbox: long,
-        outbox_age: long,
-        token: long,
-        ledger: true,
-    };
-    let audit = app.database.audit(bounds).await.unwrap();
+    let audit = app.database.audit(PATIENT).await.unwrap();
     let findings = audit.findings.iter().filter(|finding| finding.count > 0);
     findings.map(|finding| format!("{finding:?}")).collect()
 }
@@ -424,8 +428,68 @@ async fn an_event_that_cannot_be_read_is_set_aside_and_delays_no_other() {
             waiting_events(&app).await == 0
         })
         .await;
+        let aside = audited(&app, "platform_events_applied").await;
+        assert_eq!((aside.severity, aside.count), (Severity::Breach, 20));
+        let example = "stripe evt_broken_0 (?) about card 7: a row of it cannot be read";
+        assert!(aside.examples[0].contains(example), "{aside:?}");
         let aside = "DELETE FROM platform_events WHERE state = 'aside' AND quarantined IS NOT NULL";
         assert_eq!(app.execute(aside).await, 20);
+    })
+    .await;
+}
+
+async fn audited(app: &TestApp, rule: &str) -> Finding {
+    let audit = app.database.audit(PATIENT).await.unwrap();
+    audit.finding(rule).unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_nothing_fits_is_told_by_the_audit() {
+    on_each_slowly(|app, stripe| async move {
+        // Its payment is never there.
+        let id = waiting(&app.api).await;
+        let mut intent = stripe.intents(id)[0].clone();
+        intent["metadata"]["payment_id"] = json!("999999999");
+        let event = stripe.event("payment_intent.succeeded", &intent);
+        assert_eq!(send(&app.api, &event).await, 200);
+        eventually("it is looked at", || async {
+            rows(&app, "tries > 0").await == 1
+        })
+        .await;
+        let in_time = "platform_events_in_time";
+        assert_eq!(audited(&app, in_time).await.count, 0);
+        let column = |at: OffsetDateTime| {
+            let shown = format_description!("[year]-[month]-[day] [hour]:[minute]:[second].000000");
+            at.format(shown).unwrap()
+        };
+        let received = |ago: Duration| {
+            let now = OffsetDateTime::now_utc();
+            let (received, due) = (column(now - ago), column(now - LONG));
+            format!("UPDATE platform_events SET received_at = '{received}', due_at = '{due}'")
+        };
+        app.execute(&received(Duration::from_secs(2 * 60 * 60)))
+            .await;
+        let late = audited(&app, in_time).await;
+        assert_eq!((late.severity, late.count), (Severity::Notice, 1));
+        assert!(
+            late.examples[0].contains("about attempt 999999999-1"),
+            "{late:?}"
+        );
+        app.execute(&received(Duration::from_secs(4 * 24 * 60 * 60)))
+            .await;
+        eventually("it is set aside", || async {
+            rows(&app, "state = 'aside'").await == 1
+        })
+        .await;
+        let aside = audited(&app, "platform_events_applied").await;
+        assert_eq!((aside.severity, aside.count), (Severity::Breach, 1));
+        assert!(
+            aside.examples[0].ends_with("nothing here has fitted it"),
+            "{aside:?}"
+        );
+        app.execute("DELETE FROM platform_events").await;
+        assert_eq!(send(&app.api, &approved(&stripe, id)).await, 200);
+        becomes(&app.api, id, "succeeded").await;
     })
     .await;
 }

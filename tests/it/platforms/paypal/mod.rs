@@ -2,8 +2,9 @@
 
 mod agree;
 mod answers;
+mod reconcile;
 mod sdk;
-mod stand_in;
+pub mod stand_in;
 mod webhooks;
 
 use std::sync::Arc;

@@ -1,5 +1,8 @@
-//! A stand-in for PayPal's API: access tokens, orders with a shopper, captures, authorizations and refunds. It stores answers
-//! under request ids, refuses a request whose id is in use, and fails on demand.
+//! A stand-in for PayPal's API: access tokens, orders with a shopper, captures, authorizations and refunds, disputes, and the
+//! search of transactions (`books`). It stores answers under request ids, refuses a request whose id is in use, and fails on
+//! demand.
+
+mod books;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -15,8 +18,11 @@ use futures::stream;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+
+pub use books::Search;
 
 pub const CLIENT_ID: &str = "AZ-client";
 pub const CLIENT_SECRET: &str = "EC-secret";
@@ -98,6 +104,10 @@ struct Account {
     refunds_are: Option<&'static str>,
     random: Option<(StdRng, u32)>,
     failed: usize,
+    search: Search,
+    /// When all transactions were made.
+    made: Option<OffsetDateTime>,
+    disputes: BTreeMap<String, Value>,
 }
 
 struct Order {
@@ -264,10 +274,11 @@ impl StandIn {
     }
 }
 
-/// Our payment: `{installation}-{payment}-{attempt}`.
+/// Our payment: `{installation}-{payment}-{attempt}`; 0 if it is not ours.
 fn payment_of(order: &Value) -> i64 {
     let ours = order["purchase_units"][0]["custom_id"].as_str().unwrap();
-    ours.split('-').nth(1).unwrap().parse().unwrap()
+    let payment = ours.split('-').nth(1).map(str::parse);
+    payment.and_then(Result::ok).unwrap_or(0)
 }
 
 /// In the units of its last decimal.
@@ -290,7 +301,10 @@ async fn serve(
 ) -> Response<Body> {
     let text = |name: &str| headers.get(name).map(|it| it.to_str().unwrap().to_owned());
     let path = uri.path().to_owned();
-    let body = String::from_utf8(body.to_vec()).unwrap();
+    let body = match uri.query() {
+        Some(query) => query.to_owned(),
+        None => String::from_utf8(body.to_vec()).unwrap(),
+    };
     let id = text("paypal-request-id");
     let authorization = text("authorization").unwrap();
     // Before the request can be seen.
@@ -454,6 +468,12 @@ impl Account {
     }
 
     fn execute(&mut self, path: &str, body: &str, method: &Method) -> Reply {
+        if let Some(id) = path.strip_prefix("/v1/customer/disputes/") {
+            return self.dispute(id);
+        }
+        if path == "/v1/reporting/transactions" {
+            return self.transactions(body);
+        }
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         let words: Vec<&str> = path.split('/').skip(2).collect();
         match (method.as_str(), words.as_slice()) {

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::stand_in::{Fault, GENUINE, Pays, WEBHOOK_ID};
+use super::stand_in::{Fault, GENUINE, Pays, StandIn, WEBHOOK_ID};
 use super::{account, approved, asked, is_approved, on_each, order};
-use crate::app::{Answer, Api, Setup, becomes, eventually};
+use crate::app::{Answer, Api, Setup, TestApp, becomes, eventually};
 use crate::platforms::webhooks::all_is_due;
 
 /// Without webhooks nothing would be noticed during a test.
@@ -181,6 +181,121 @@ async fn a_refund_made_at_paypal_becomes_one_here() {
             let payment = app.api.get(&format!("/payments/{id}")).await;
             assert_eq!(payment.body["amount_refunded"], 5.0);
             assert_eq!(paypal.moved(id), (2000, 500));
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dispute_at_paypal_is_shown_and_published_until_it_has_ended() {
+    on_each(
+        |setup| setup,
+        |app, paypal| async move {
+            let api = &app.api;
+            let mut results = app.results("dispute.*.default").await;
+            let mut sent = 0;
+            for (outcome, ended) in [
+                ("RESOLVED_SELLER_FAVOUR", "won"),
+                ("RESOLVED_BUYER_FAVOUR", "lost"),
+            ] {
+                let id = paid(api, &paypal).await;
+                let payments = &paypal.orders(id)[0]["purchase_units"][0]["payments"];
+                let capture = payments["captures"][0]["id"].as_str().unwrap();
+                let dispute = paypal.disputes(capture);
+                let mut report = async |kind: &str, dispute: &Value| {
+                    sent += 1;
+                    let kind = format!("CUSTOMER.DISPUTE.{kind}");
+                    let body = event(&format!("WH-D-{sent}"), &kind, dispute);
+                    send(api, GENUINE, &body).await.is(200);
+                    eventually("the event is over", || async {
+                        waiting_events(&app).await == 0
+                    })
+                    .await;
+                };
+                report("CREATED", &dispute).await;
+                let path = format!("/payments/{id}");
+                assert_eq!(api.get(&path).await.is(200)["disputed"], true);
+                let now = paypal.change_dispute(&dispute, "UNDER_REVIEW", "NONE");
+                report("UPDATED", &now).await;
+                assert_eq!(api.get(&path).await.is(200)["disputed"], true);
+                let now = paypal.change_dispute(&dispute, "RESOLVED", outcome);
+                report("RESOLVED", &now).await;
+                // Late: it is asked about, and that has ended.
+                report("CREATED", &dispute).await;
+                let payment = api.get(&path).await.is(200);
+                assert_eq!(payment["disputed"], false);
+                assert_eq!(payment["status"], "succeeded");
+                let events = api.events(id).await;
+                let of_dispute: Vec<_> = events
+                    .iter()
+                    .filter(|it| it["type"].as_str().unwrap().starts_with("dispute"))
+                    .map(|it| {
+                        (
+                            it["type"].as_str().unwrap().to_owned(),
+                            it["reason"].clone(),
+                        )
+                    })
+                    .collect();
+                let expected = [
+                    ("dispute_opened", "unauthorised"),
+                    ("dispute_closed", ended),
+                ];
+                let expected = expected.map(|(kind, reason)| (kind.to_owned(), json!(reason)));
+                assert_eq!(of_dispute, expected);
+                for kind in ["dispute.opened", "dispute.closed"] {
+                    assert_eq!(results.of(id).await.kind, kind);
+                }
+            }
+        },
+    )
+    .await;
+}
+
+/// A payment that PayPal has captured.
+async fn paid(api: &Api, paypal: &StandIn) -> i64 {
+    let id = asked(api, order()).await;
+    assert!(paypal.shopper(id, Pays::Well));
+    becomes(api, id, "succeeded").await;
+    id
+}
+
+async fn waiting_events(app: &TestApp) -> u64 {
+    let counted = "UPDATE platform_events SET tries = tries WHERE state = 'waiting'";
+    app.execute(counted).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dispute_about_something_else_at_paypal_is_dropped() {
+    on_each(
+        |setup| setup,
+        |app, paypal| async move {
+            let api = &app.api;
+            let id = paid(api, &paypal).await;
+            let ours = app.database.installation().await.unwrap();
+            let others = [
+                paypal.charge_of("another-1-1"),
+                paypal.charge_of("of a shop without this service"),
+                // It names our payment, but is not its charge.
+                paypal.charge_of(&format!("{ours}-{id}-1")),
+                "0MISSING0".to_owned(),
+            ];
+            for (number, capture) in others.iter().enumerate() {
+                let dispute = paypal.disputes(capture);
+                let body = event(
+                    &format!("WH-O-{number}"),
+                    "CUSTOMER.DISPUTE.CREATED",
+                    &dispute,
+                );
+                send(api, GENUINE, &body).await.is(200);
+            }
+            eventually("the events are over", || async {
+                waiting_events(&app).await == 0
+            })
+            .await;
+            let done = "UPDATE platform_events SET tries = tries WHERE state = 'done'";
+            assert_eq!(app.execute(done).await, others.len() as u64);
+            let payment = api.get(&format!("/payments/{id}")).await.is(200);
+            assert_eq!(payment["disputed"], false);
         },
     )
     .await;
