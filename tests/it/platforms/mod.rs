@@ -4,11 +4,12 @@ mod agree;
 mod availability;
 mod described;
 mod needs_person;
-mod paypal;
+pub mod paypal;
 mod reconcile;
 mod routes;
 mod sessions;
-mod stand_in;
+pub mod stand_in;
+pub mod unreliable;
 pub mod webhooks;
 
 use std::net::SocketAddr;
