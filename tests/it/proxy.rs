@@ -103,6 +103,31 @@ async fn a_cut_resets_open_and_new_connections_until_it_ends() {
 }
 
 #[tokio::test]
+async fn where_nobody_listens_connections_are_refused_until_somebody_does() {
+    let proxy = proxy().await;
+    let mut stream = connect(&proxy).await;
+    says(&mut stream, "hello").await;
+    hears(&mut stream, ">hello").await;
+    for _ in 0..3 {
+        proxy.set(Mode::Refuse);
+        eventually("it is refused", || async {
+            let refused = TcpStream::connect(proxy.address()).await.err();
+            refused.is_some_and(|it| it.kind() == std::io::ErrorKind::ConnectionRefused)
+        })
+        .await;
+        proxy.set(Mode::Pass);
+        eventually("somebody listens", || async {
+            TcpStream::connect(proxy.address()).await.is_ok()
+        })
+        .await;
+    }
+    is_reset(stream).await;
+    let mut stream = connect(&proxy).await;
+    says(&mut stream, "again").await;
+    hears(&mut stream, ">again").await;
+}
+
+#[tokio::test]
 async fn a_black_hole_accepts_everything_answers_nothing_and_resets_at_its_end() {
     let proxy = proxy().await;
     let mut old = connect(&proxy).await;

@@ -99,13 +99,18 @@ impl PayPal {
         key: AttemptKey,
         asked: &Asked,
     ) -> Result<ActionAnswer, Unclear> {
-        let last = self.last_round(key).await?;
+        let (last, is_closed) = self.last_round(key).await?;
         let next = last.map_or(1, |round| round.number + 1);
         if let Some(round) = last {
+            // Also if the next one is closed: whoever closed it because of this one's refusal may have been stopped before
+            // anybody heard of that.
             match self.run(key, asked, round).await? {
                 Ended::Refused => {}
                 ended => return self.answer(key, asked, (round, ended)).await,
             }
+        }
+        if is_closed {
+            return Err(Unclear::closed());
         }
         if next > MOST_ROUNDS {
             return Ok(ActionAnswer::Waiting);
@@ -136,17 +141,17 @@ impl PayPal {
         }
     }
 
-    /// The last round that was begun.
-    async fn last_round(&self, key: AttemptKey) -> Result<Option<Round>, Unclear> {
+    /// The last round that was begun, and whether the one after it is closed.
+    async fn last_round(&self, key: AttemptKey) -> Result<(Option<Round>, bool), Unclear> {
         let mut last = None;
         for number in 1..=MOST_ROUNDS {
             match self.references.known(&round_key(key, number)).await? {
                 Known::As(reference) => last = Some(begun(number, &reference)?),
-                Known::Closed => return Err(Unclear::closed()),
+                Known::Closed => return Ok((last, true)),
                 Known::Nothing => break,
             }
         }
-        Ok(last)
+        Ok((last, false))
     }
 
     async fn begin(&self, key: AttemptKey, number: u32) -> Result<Next, Unclear> {

@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::fixture::{Fixture, Needs};
 use super::fleet::Fleet;
+use super::held::undecidable_operations;
 use super::kind::Kind;
 use super::load::Client;
 use super::notes::Notes;
 use super::orders::Orders;
+use super::platforms::Platforms;
 use super::random::Random;
 use super::results;
 use super::strike::{Ground, strike};
@@ -58,6 +60,8 @@ pub struct Drill {
     pub faults: Vec<String>,
     /// When the load ended.
     pub load_ended: Option<Instant>,
+    /// Whether the release under fault knows platforms.
+    pub has_platforms: bool,
     random: Random,
     loading: CancellationToken,
     stop: CancellationToken,
@@ -67,7 +71,8 @@ impl Drill {
     /// Starts servers, processes and load.
     pub async fn start(plan: &Plan) -> Self {
         let fixture = Fixture::start(plan.needs).await;
-        let fleet = Fleet::start(plan.name, &fixture, plan.previous.clone()).await;
+        let platforms = Arc::new(Platforms::start(plan.seed).await);
+        let fleet = Fleet::start(plan.name, &fixture, &platforms, plan.previous.clone()).await;
         let (stop, loading) = (CancellationToken::new(), CancellationToken::new());
         let notes = Arc::new(Notes::default());
         results::subscribe(
@@ -78,7 +83,9 @@ impl Drill {
         )
         .await;
         let orders = Orders::start(&fixture.amqp_url, stop.clone());
-        let mut client = Client::new(notes, Arc::clone(&fleet.apis), orders);
+        platforms.send_webhooks(&fleet.apis, &stop);
+        let shop = Arc::clone(&platforms);
+        let mut client = Client::new(notes, Arc::clone(&fleet.apis), orders, shop);
         // What an earlier release did to two requests under one key is not to be counted here.
         client.twice = plan.previous.is_none();
         client.beside_previous = plan.previous.is_some();
@@ -94,11 +101,13 @@ impl Drill {
                 fixture,
                 fleet,
                 client,
+                platforms,
                 rate: plan.rate,
             },
             episodes: Vec::new(),
             faults: Vec::new(),
             load_ended: None,
+            has_platforms: plan.previous.is_none(),
             random: Random::named(plan.seed, &format!("{} faults", plan.name)),
             loading,
             stop,
@@ -148,10 +157,26 @@ impl Drill {
                 .push("some payments or operations cannot be sent".to_owned());
         }
         while self.ground.client.notes.in_flight() > 0 && began.elapsed() < longest {
+            self.note_what_needs_a_person().await;
             sleep(Duration::from_millis(20)).await;
         }
+        self.note_what_needs_a_person().await;
         self.until_known().await;
         self.faults.extend(self.ground.fleet.odd());
+        self.faults.extend(self.ground.platforms.courier.odd());
+    }
+
+    /// A refund that Stripe has not executed, and whose key repeats a 500 for ever, stays pending.
+    async fn note_what_needs_a_person(&self) {
+        let undecidable = self.ground.platforms.stripe.undecidable();
+        if undecidable.is_empty() {
+            return;
+        }
+        // While the database is away they are asked for again.
+        let found = undecidable_operations(&self.ground.fixture, &undecidable).await;
+        for (order, number) in found.unwrap_or_default() {
+            self.ground.client.notes.needs_person(order, number);
+        }
     }
 
     /// A message that the broker has confirmed may still wait in the requests' queue, where nothing is lost: it is late,

@@ -1,7 +1,8 @@
 //! The processes under fault: two api and two worker, each started again as an operating system's service manager does.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use tokio::time::sleep;
 
 use super::fixture::Fixture;
 use super::load::Apis;
+use super::platforms::Platforms;
 use crate::app::{KIOSK, STORE, clients_file};
 use crate::callbacks::SECRET;
 use crate::callbacks::receiver::Receiver;
@@ -76,7 +78,14 @@ pub struct Fleet {
 
 impl Fleet {
     /// Sets the place of that name up, and starts everything: the release that `previous` names, if it does, else this one.
-    pub async fn start(name: &str, fixture: &Fixture, previous: Option<String>) -> Arc<Self> {
+    /// The platforms are only listed for this one.
+    pub async fn start(
+        name: &str,
+        fixture: &Fixture,
+        platforms: &Platforms,
+        previous: Option<String>,
+    ) -> Arc<Self> {
+        let listed = previous.is_none();
         let first = previous.unwrap_or_else(program);
         let folder = tempfile::tempdir().unwrap();
         // One for each place: a process of another one must not be taken for one of this.
@@ -89,11 +98,13 @@ impl Fleet {
         });
         let clients = clients_file(folder.path(), &[(KIOSK.0, called)]);
         // Messages are published by hand, too: without `user-id`.
-        let clients = [("CLIENTS_FILE", &*clients), ("DEFAULT_CLIENT", STORE.0)];
+        let processors = platforms.processors_file(folder.path());
+        let mut files = vec![("CLIENTS_FILE", &*clients), ("DEFAULT_CLIENT", STORE.0)];
+        files.extend(listed.then_some(("PROCESSORS_FILE", &*processors)));
         let settings_of = |number| {
             let [database, amqp] = fixture.urls_for(number);
             let own = Settings::servers(&database, &amqp).with_log(&log);
-            let common = SETTINGS.iter().chain(&clients);
+            let common = SETTINGS.iter().chain(&files);
             common.fold(own, |own, (name, value)| own.with(name, value))
         };
         let settings: Vec<Settings> = (0..ROLES.len()).map(settings_of).collect();
@@ -271,18 +282,23 @@ impl Fleet {
         *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = addresses(processes);
     }
 
-    /// What the service's own oracle finds: the names of broken promises and their examples.
-    pub async fn audit(&self, fixture: &Fixture) -> Result<Vec<String>, String> {
-        let mut check = Command::new(program());
-        check
-            .args(["check", "--payments", "--json"])
+    /// Runs a command of the service's, as an operator does.
+    async fn command(&self, fixture: &Fixture, words: &[&str]) -> Result<Output, String> {
+        let mut command = Command::new(program());
+        command
+            .args(words)
             .env_clear()
             .envs(self.settings[0].variables())
             .env("DATABASE_URL", &fixture.database_url);
-        let output = tokio::task::spawn_blocking(move || check.output()).await;
-        let output = output
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())?;
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.map_err(|error| error.to_string())?;
+        output.map_err(|error| error.to_string())
+    }
+
+    /// What the service's own oracle finds: the names of broken promises and their examples.
+    pub async fn audit(&self, fixture: &Fixture) -> Result<Vec<String>, String> {
+        let words = ["check", "--payments", "--json"];
+        let output = self.command(fixture, &words).await?;
         let audit: Value = serde_json::from_slice(&output.stdout)
             .map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
         let findings = audit["findings"].as_array().cloned().unwrap_or_default();
@@ -295,6 +311,47 @@ impl Fleet {
             return Err(format!("the oracle contradicts itself: {audit}"));
         }
         Ok(broken)
+    }
+
+    /// What the service's own comparison with Stripe's record finds.
+    pub async fn reconcile(&self, fixture: &Fixture) -> Result<Vec<String>, String> {
+        let yesterday = time::OffsetDateTime::now_utc().date().previous_day();
+        let yesterday = yesterday.map(|day| day.to_string()).unwrap_or_default();
+        let words = [
+            ["payments", "reconcile"],
+            ["--processor", "stripe"],
+            ["--since", &yesterday],
+            ["--settle", "0s"],
+        ];
+        let output = self.command(fixture, &words.concat()).await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        match output.status.code() {
+            Some(0) => Ok(Vec::new()),
+            Some(1) => Ok(vec![text]),
+            _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// A payment as an operator sees it.
+    pub async fn show(&self, fixture: &Fixture, payment: i64) -> Result<String, String> {
+        let id = payment.to_string();
+        let output = self.command(fixture, &["payments", "show", &id]).await?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The payments that `payments list --needs-person` lists.
+    pub async fn needs_person(&self, fixture: &Fixture) -> Result<BTreeSet<i64>, String> {
+        let words = ["payments", "list", "--needs-person", "--json"];
+        let words = [&words[..], &["--limit", "100"]].concat();
+        let output = self.command(fixture, &words).await?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let listed: Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+        let listed = listed.as_array().cloned().unwrap_or_default();
+        let ids = listed.iter().filter_map(|it| it["payment_id"].as_i64());
+        Ok(ids.collect())
     }
 
     fn note(&self, what: String) {

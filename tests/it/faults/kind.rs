@@ -53,6 +53,16 @@ pub enum Kind {
     AnswerLost,
     IssuerNeverReachable,
     ClientFloods,
+    PlatformsRefuse,
+    PlatformsHang,
+    PlatformsFailBefore,
+    PlatformsFailAfter,
+    PlatformsBusy,
+    PlatformsCutAnswers,
+    PlatformsAnswerHtml,
+    WebhooksNever,
+    WebhooksTwice,
+    WebhooksLate,
     BrokenRows,
     BadMessages,
     ForeignReplies,
@@ -84,6 +94,8 @@ pub enum Group {
     DatabaseServer,
     Network,
     Issuer,
+    /// Stripe and PayPal.
+    Platforms,
     /// What others write into the database and the queues, and commands that are broken off.
     Input,
     /// Single nodes of a cluster of RabbitMQ.
@@ -98,7 +110,7 @@ pub enum Group {
 
 use Group::{
     Broker, BrokerNodes, ClustersSlowly, Database, DatabaseNodes, DatabaseServer, Input, Issuer,
-    Network, Processes, Releases,
+    Network, Platforms, Processes, Releases,
 };
 
 /// All of them, with what is said of each.
@@ -152,6 +164,16 @@ pub const KINDS: &[(Kind, Group, &str)] = &[
     (Kind::AnswerLost, Issuer, "issuer: answer lost after the charge"),
     (Kind::IssuerNeverReachable, Issuer, "issuer: never reachable, never answers"),
     (Kind::ClientFloods, Issuer, "one client: a flood that is never answered"),
+    (Kind::PlatformsRefuse, Platforms, "platforms: connections refused"),
+    (Kind::PlatformsHang, Platforms, "platforms: no answer, executed or not"),
+    (Kind::PlatformsFailBefore, Platforms, "platforms: 500 before they execute"),
+    (Kind::PlatformsFailAfter, Platforms, "platforms: 500 after they execute"),
+    (Kind::PlatformsBusy, Platforms, "platforms: 429 with Retry-After"),
+    (Kind::PlatformsCutAnswers, Platforms, "platforms: answers cut in the middle"),
+    (Kind::PlatformsAnswerHtml, Platforms, "platforms: HTML in place of an answer"),
+    (Kind::WebhooksNever, Platforms, "webhooks: none arrives"),
+    (Kind::WebhooksTwice, Platforms, "webhooks: each twice at the same moment, and once more"),
+    (Kind::WebhooksLate, Platforms, "webhooks: late, the last one first"),
     (Kind::BrokenRows, Input, "rows that cannot be read"),
     (Kind::BadMessages, Input, "messages: 15 MB, not UTF-8, not JSON, headers of 66 kB"),
     (Kind::ForeignReplies, Input, "messages: the reply-to address of another broker"),

@@ -1,7 +1,7 @@
 //! A steady load by REST and by message, as of a careful client: every payment has a key, and is sent again under the
 //! same key until it is accepted. Every second one is paid with a card token that can be used once, and every fourth is
 //! sent twice at the same time, as by a caller whose own retry overtakes its first request. Four of ten are captured later,
-//! canceled or refunded, and these requests are sent in the same way.
+//! canceled or refunded, and these requests are sent in the same way. One in six is paid at a platform.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +18,11 @@ use tokio_util::task::TaskTracker;
 
 use super::cards;
 use super::fleet::PUBLIC_URL;
+use super::method::{AtPlatform, Method};
 use super::notes::{Notes, Payer, Way};
 use super::operations::{self, Operation};
 use super::orders::{Orders, RequestMessage};
+use super::platforms::Platforms;
 use super::random::Random;
 
 /// Where the api processes listen now; changes when one is started again.
@@ -36,6 +38,7 @@ pub struct Client {
     http: reqwest::Client,
     apis: Apis,
     orders: Orders,
+    platforms: Arc<Platforms>,
     sending: TaskTracker,
     under_way: Arc<Semaphore>,
     /// Every fourth payment is sent twice at the same time.
@@ -54,7 +57,7 @@ struct RestRequest {
 }
 
 impl Client {
-    pub fn new(notes: Arc<Notes>, apis: Apis, orders: Orders) -> Self {
+    pub fn new(notes: Arc<Notes>, apis: Apis, orders: Orders, platforms: Arc<Platforms>) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
             // An impatient caller: its request continues without it, and it sends it again.
@@ -66,6 +69,7 @@ impl Client {
             http,
             apis,
             orders,
+            platforms,
             sending: TaskTracker::new(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             twice: true,
@@ -86,42 +90,70 @@ impl Client {
                     return;
                 };
                 let way = ways.next().unwrap_or(Way::Rest);
-                let (card, operations) = client.choose(way, &mut random);
-                let order = client.notes.submit_steady(way, card, operations);
+                let (method, operations) = client.choose(way, &mut random);
+                let order = client.notes.submit_steady(way, method, operations);
                 let sender = client.clone();
                 client.sending.spawn(async move {
-                    sender.send(way, order, card).await;
+                    sender.send(way, order, method).await;
                     drop(permit);
-                    if cards::needs_shopper(card) {
-                        sender.approve(order).await;
-                    }
-                    sender.request_operations(order).await;
+                    sender.go_on(order, method).await;
                 });
             }
         });
     }
 
-    /// The card of a payment of the steady load, and what is requested for it afterwards.
-    fn choose(&self, way: Way, random: &mut Random) -> (&'static TestCard, Vec<Operation>) {
-        let operated = operations::any(random, way).filter(|_| !self.beside_previous);
-        operated.unwrap_or_else(|| (cards::any(random, self.beside_previous), Vec::new()))
+    /// Begins a payment with everything that follows; its order number.
+    pub fn begin(&self, way: Way, method: Method, operations: Vec<Operation>) -> i64 {
+        let order = self.notes.submit_with(way, method, operations);
+        let client = self.clone();
+        self.sending.spawn(async move {
+            client.send(way, order, method).await;
+            client.go_on(order, method).await;
+        });
+        order
+    }
+
+    /// What follows once a payment is accepted.
+    async fn go_on(&self, order: i64, method: Method) {
+        if method.needs_shopper() {
+            self.approve(order, method).await;
+        }
+        self.request_operations(order).await;
+    }
+
+    /// What a payment of the steady load is paid with, and what is requested for it afterwards. One in six is a platform's.
+    fn choose(&self, way: Way, random: &mut Random) -> (Method, Vec<Operation>) {
+        if self.beside_previous {
+            return (Method::Card(cards::any(random, true)), Vec::new());
+        }
+        if random.below(6) == 0 {
+            let operations = operations::chosen(random, way);
+            let paid_at = AtPlatform::any(random, operations.is_some());
+            return (Method::At(paid_at), operations.unwrap_or_default());
+        }
+        let operated = operations::any(random, way);
+        let (card, operations) =
+            operated.unwrap_or_else(|| (cards::any(random, false), Vec::new()));
+        (Method::Card(card), operations)
     }
 
     /// Notes a payment and sends it in the background; its order number.
     pub fn pay(&self, way: Way, card: &'static TestCard) -> i64 {
-        let order = self.notes.submit(way, card);
+        let method = Method::Card(card);
+        let order = self.notes.submit(way, method);
         let client = self.clone();
         self.sending
-            .spawn(async move { client.send(way, order, card).await });
+            .spawn(async move { client.send(way, order, method).await });
         order
     }
 
     /// As [`Self::pay`], for another client.
     pub fn pay_for(&self, payer: Payer, card: &'static TestCard) -> i64 {
-        let order = self.notes.submit_for(payer, card);
+        let method = Method::Card(card);
+        let order = self.notes.submit_for(payer, method);
         let client = self.clone();
         self.sending
-            .spawn(async move { client.send(Way::Rest, order, card).await });
+            .spawn(async move { client.send(Way::Rest, order, method).await });
         order
     }
 
@@ -136,8 +168,8 @@ impl Client {
     /// a client that hears nothing asks again.
     pub async fn send_unanswered_again(&self) {
         let payments = self.notes.unanswered_messages().into_iter();
-        let payments = payments.map(|(order, card)| async move {
-            let message = self.payment_message(order, card).await;
+        let payments = payments.map(|(order, method)| async move {
+            let message = self.payment_message(order, method).await;
             self.orders.send(&message).await;
         });
         let operations = self.notes.unanswered_operations().into_iter();
@@ -145,15 +177,15 @@ impl Client {
         tokio::join!(join_all(payments), join_all(operations));
     }
 
-    async fn send(&self, way: Way, order: i64, card: &'static TestCard) {
+    async fn send(&self, way: Way, order: i64, method: Method) {
         match way {
             Way::Message => {
-                let message = self.payment_message(order, card).await;
+                let message = self.payment_message(order, method).await;
                 self.send_confirmed(order, &message).await;
                 self.notes.accepted(order, None);
             }
             Way::Rest => {
-                let request = self.payment_request(order, card).await;
+                let request = self.payment_request(order, method).await;
                 let accepted = |answer: &Value| {
                     let payment = answer["payment_id"].as_i64();
                     self.notes.accepted(order, payment);
@@ -163,12 +195,23 @@ impl Client {
         }
     }
 
-    /// Approves a payment as its shopper, as soon as the page is known, until an api has taken it.
-    async fn approve(&self, order: i64) {
+    /// Approves a payment as its shopper, as soon as the page is known.
+    async fn approve(&self, order: i64, method: Method) {
         until(|| self.notes.page(order).is_some() || self.notes.is_heard(order)).await;
         let Some(page) = self.notes.page(order) else {
             return;
         };
+        match (method, self.notes.payment(order)) {
+            (Method::At(way), Some(payment)) => {
+                let is_over = || self.notes.is_heard(order);
+                self.platforms.shop(way, payment, is_over).await;
+            }
+            _ => self.approve_here(order, &page).await,
+        }
+    }
+
+    /// Approves a payment on the service's own page, until an api has taken it.
+    async fn approve_here(&self, order: i64, page: &str) {
         // Every process listens somewhere else, and again somewhere else when it is started again.
         let path = page.strip_prefix(PUBLIC_URL).unwrap_or_default();
         for turn in first_turn(order).. {
@@ -189,18 +232,21 @@ impl Client {
     /// Requests the operations of a payment once it is authorized or paid: first its capture or void, then its refunds, all
     /// at the same time.
     async fn request_operations(&self, order: i64) {
-        let operations = self.notes.operations(order);
-        if operations.is_empty() {
+        if self.notes.operations(order).is_empty() {
             return;
         }
         until(|| self.notes.is_heard(order)).await;
+        self.notes.give_up_operations(order);
+        let operations = self.notes.operations(order);
         let is_refund = |number: &usize| operations[*number].kind == OperationKind::Refund;
         let (refunds, first): (Vec<usize>, Vec<usize>) = (0..operations.len()).partition(is_refund);
         for number in first {
             self.request_operation(order, number).await;
             until(|| self.notes.operations(order)[number].heard.is_some()).await;
         }
-        let refunds = refunds.into_iter();
+        self.notes.give_up_operations(order);
+        let left = self.notes.operations(order).len();
+        let refunds = refunds.into_iter().filter(|number| *number < left);
         join_all(refunds.map(|number| self.request_operation(order, number))).await;
     }
 
@@ -266,12 +312,14 @@ impl Client {
         }
     }
 
-    async fn payment_request(&self, order: i64, card: &TestCard) -> RestRequest {
+    async fn payment_request(&self, order: i64, method: Method) -> RestRequest {
         let mut body = json!({"order_id": order, "user_id": 1, "total_amount": 10.5});
-        if self.notes.is_one_time(order) {
-            body["card_token"] = self.token(order, card).await.into();
-        } else {
-            body["card"] = in_clear(card);
+        match method {
+            Method::Card(card) if self.notes.is_one_time(order) => {
+                body["card_token"] = self.token(order, card).await.into();
+            }
+            Method::Card(card) => body["card"] = in_clear(card),
+            Method::At(way) => body["payment_method"] = way.body(),
         }
         RestRequest {
             path: "/payments".to_owned(),
@@ -280,11 +328,12 @@ impl Client {
         }
     }
 
-    async fn payment_message(&self, order: i64, card: &TestCard) -> RequestMessage {
-        let token = self.token(order, card).await;
-        let body = json!({
-            "order_id": order, "user_id": 2, "total_amount": "20.00", "card_token": token,
-        });
+    async fn payment_message(&self, order: i64, method: Method) -> RequestMessage {
+        let mut body = json!({"order_id": order, "user_id": 2, "total_amount": "20.00"});
+        match method {
+            Method::Card(card) => body["card_token"] = self.token(order, card).await.into(),
+            Method::At(way) => body["payment_method"] = way.body(),
+        }
         RequestMessage {
             routing_key: "order.payment",
             id: format!("order-{order}"),

@@ -4,6 +4,7 @@
 //! it was told, on a durable subscription. [`verdict`] compares that list with the database, and asks the service's
 //! own oracle, `check --payments`. docs/reliability.md says what is counted and how to repeat a run.
 
+mod books;
 mod cards;
 mod clusters;
 mod drill;
@@ -13,11 +14,13 @@ mod full_disk;
 mod held;
 mod kind;
 mod load;
+mod method;
 mod notes;
 mod on_clusters;
 mod on_releases;
 mod operations;
 mod orders;
+mod platforms;
 mod pressure;
 mod random;
 mod results;
@@ -28,3 +31,4 @@ mod strike;
 mod table;
 mod verdict;
 mod watch;
+mod webhooks;

@@ -7,11 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use payment_service::domain::OperationKind;
-use payment_service::processors::simulated::TestCard;
 
-use super::cards;
 use super::drill::AFTERMATH;
-use super::operations::{self, Operation};
+use super::method::Method;
+use super::operations::Operation;
 use crate::app::{KIOSK, STORE};
 
 /// How a payment or an operation was requested.
@@ -62,7 +61,7 @@ pub struct Entry {
     pub way: Way,
     /// Its client.
     pub payer: Payer,
-    pub card: &'static TestCard,
+    pub method: Method,
     /// Whether it is paid with a one-time card token.
     pub one_time: bool,
     /// That token, as soon as there is one.
@@ -93,8 +92,8 @@ impl Entry {
     /// How long after a fault's healing it may take.
     pub fn patience(&self) -> Duration {
         match self.payer {
-            Payer::Store => cards::patience(self.card),
-            Payer::Kiosk => cards::patience(self.card) + POSTPONED,
+            Payer::Store => self.method.patience(),
+            Payer::Kiosk => self.method.patience() + POSTPONED,
         }
     }
 
@@ -106,20 +105,28 @@ impl Entry {
 
     /// The outcomes of its authorization, one of which its events must report.
     pub fn promised_outcomes(&self) -> &'static [&'static str] {
-        if self.is_captured_later() {
+        if self.is_captured_later() && self.method.is_at_platform() {
+            &["requires_capture", "failed"]
+        } else if self.is_captured_later() {
             &["requires_capture"]
         } else {
-            cards::promised(self.card)
+            self.method.outcomes()
         }
     }
 
     /// The statuses, one of which it must have when everything has ended.
     pub fn promised_statuses(&self) -> &'static [&'static str] {
         let kinds: Vec<_> = self.operations.iter().map(|it| it.kind).collect();
-        if kinds.contains(&OperationKind::Void) {
+        if self.method.is_at_platform() && self.is_captured_later() {
+            // A capture or void that failed leaves it authorized.
+            match kinds.contains(&OperationKind::Void) {
+                true => &["canceled", "requires_capture", "failed"],
+                false => &["succeeded", "requires_capture", "failed"],
+            }
+        } else if kinds.contains(&OperationKind::Void) {
             &["canceled"]
         } else {
-            cards::promised(self.card)
+            self.method.outcomes()
         }
     }
 
@@ -132,7 +139,8 @@ impl Entry {
             .find(|it| it.kind == OperationKind::Capture);
         let captured = capture.and_then(|it| it.amount).unwrap_or(total);
         let carried_out = self.operations.iter().filter(|operation| {
-            operations::promised(self.card, operation.kind).last() == Some(&"succeeded")
+            let results = self.method.results(operation.kind);
+            results.iter().all(|it| it.last() == Some(&"succeeded"))
         });
         let mut promised: Vec<_> = carried_out
             .map(|operation| {
@@ -154,19 +162,27 @@ impl Entry {
         self.operations.iter_mut().find(|it| it.kind == kind)
     }
 
-    /// Operations that have been requested, or are about to be, and have no result.
+    /// The capture or void that has failed, if a payment at a platform is still authorized.
+    fn left_authorized(&mut self, event: &str, status: &str) -> Option<&mut Operation> {
+        let is_other = self.heard.is_some() && !self.outcomes.contains_key(event);
+        let has_failed = self.method.is_at_platform() && status == "requires_capture" && is_other;
+        let mut operations = self.operations.iter_mut().filter(|_| has_failed);
+        operations.find(|it| it.kind != OperationKind::Refund)
+    }
+
     /// Operations that have not all of their results yet: a refund that fails afterwards has two.
     fn awaited_operations(&self) -> usize {
         let is_awaited = |operation: &&Operation| {
-            let promised = operations::promised(self.card, operation.kind).len();
-            operation.heard.is_none() || (promised > 1 && operation.results.len() < promised)
+            let promised = self.method.results(operation.kind)[0].len();
+            let is_open = !operation.needs_person && operation.heard.is_none();
+            is_open || (promised > 1 && operation.results.len() < promised)
         };
         self.operations.iter().filter(is_awaited).count()
     }
 
     fn open_operations(&self) -> impl Iterator<Item = (usize, &Operation)> {
         let numbered = self.operations.iter().enumerate();
-        numbered.filter(|(_, operation)| operation.heard.is_none())
+        numbered.filter(|(_, it)| it.heard.is_none() && !it.needs_person)
     }
 }
 
@@ -184,35 +200,39 @@ impl Notes {
     }
 
     /// A new one is about to be sent; its order number.
-    pub fn submit(&self, way: Way, card: &'static TestCard) -> i64 {
-        self.add(way, card, Payer::Store, false)
+    pub fn submit(&self, way: Way, method: Method) -> i64 {
+        self.add(way, method, Payer::Store, false)
     }
 
     /// As [`Self::submit`], for one of the steady load, with what is requested for it afterwards.
-    pub fn submit_steady(
-        &self,
-        way: Way,
-        card: &'static TestCard,
-        operations: Vec<Operation>,
-    ) -> i64 {
-        let order = self.add(way, card, Payer::Store, true);
+    pub fn submit_steady(&self, way: Way, method: Method, operations: Vec<Operation>) -> i64 {
+        let order = self.add(way, method, Payer::Store, true);
+        self.change(order, |entry| entry.operations = operations);
+        order
+    }
+
+    /// As [`Self::submit_steady`], for one of a fault.
+    pub fn submit_with(&self, way: Way, method: Method, operations: Vec<Operation>) -> i64 {
+        let order = self.add(way, method, Payer::Store, false);
         self.change(order, |entry| entry.operations = operations);
         order
     }
 
     /// As [`Self::submit`], for one of another client's, which sends no messages.
-    pub fn submit_for(&self, payer: Payer, card: &'static TestCard) -> i64 {
-        self.add(Way::Rest, card, payer, false)
+    pub fn submit_for(&self, payer: Payer, method: Method) -> i64 {
+        self.add(Way::Rest, method, payer, false)
     }
 
-    fn add(&self, way: Way, card: &'static TestCard, payer: Payer, steady: bool) -> i64 {
+    fn add(&self, way: Way, method: Method, payer: Payer, steady: bool) -> i64 {
         let mut entries = self.lock();
         let order = entries.last_key_value().map_or(1, |(order, _)| order + 1);
-        let one_time = order / 2 % 2 == 0 && !self.without_tokens.load(Ordering::Relaxed);
+        let by_card = !method.is_at_platform();
+        let one_time =
+            by_card && order / 2 % 2 == 0 && !self.without_tokens.load(Ordering::Relaxed);
         let entry = Entry {
             way,
             payer,
-            card,
+            method,
             one_time,
             token: None,
             submitted: Instant::now(),
@@ -278,11 +298,36 @@ impl Notes {
             if let Some(operation) = entry.ended_by(&status) {
                 operation.heard.get_or_insert_with(Instant::now);
                 operation.results.insert(event, "succeeded".to_owned());
+            } else if let Some(operation) = entry.left_authorized(&event, &status) {
+                operation.heard.get_or_insert_with(Instant::now);
+                operation.results.insert(event, "failed".to_owned());
             } else {
                 entry.heard.get_or_insert_with(Instant::now);
                 entry.outcomes.insert(event, status);
             }
         });
+    }
+
+    /// Forgets what was to be requested for a payment at a platform that has failed, or whose capture has: what was not
+    /// requested yet.
+    pub fn give_up_operations(&self, order: i64) {
+        self.change(order, |entry| {
+            let failed = |it: &Operation| it.results.values().any(|status| status == "failed");
+            let mut ends = entry.outcomes.values();
+            let is_paid = ends.all(|it| it == "succeeded" || it == "requires_capture");
+            let capture = entry
+                .operations
+                .iter()
+                .find(|it| it.kind != OperationKind::Refund);
+            if entry.method.is_at_platform() && (!is_paid || capture.is_some_and(failed)) {
+                entry.operations.retain(|it| it.submitted.is_some());
+            }
+        });
+    }
+
+    /// Nobody will ever say what became of an operation.
+    pub fn needs_person(&self, order: i64, number: usize) {
+        self.change_operation(order, number, |operation| operation.needs_person = true);
     }
 
     /// An event or an answer that names the page for the shopper.
@@ -384,12 +429,12 @@ impl Notes {
     }
 
     /// Messages that the broker has confirmed and that have no outcome.
-    pub fn unanswered_messages(&self) -> Vec<(i64, &'static TestCard)> {
+    pub fn unanswered_messages(&self) -> Vec<(i64, Method)> {
         let entries = self.lock();
         let open = entries.iter().filter(|(_, entry)| {
             entry.way == Way::Message && entry.accepted.is_some() && entry.heard.is_none()
         });
-        open.map(|(order, entry)| (*order, entry.card)).collect()
+        open.map(|(order, entry)| (*order, entry.method)).collect()
     }
 
     /// Messages that the broker has confirmed, whose payment nobody has named yet.

@@ -27,6 +27,8 @@ pub struct Operation {
     pub results: BTreeMap<String, String>,
     /// When the first result came.
     pub heard: Option<Instant>,
+    /// Its platform will never say what became of it, so that a person has to find out.
+    pub needs_person: bool,
 }
 
 impl Operation {
@@ -39,6 +41,7 @@ impl Operation {
             accepted: None,
             results: BTreeMap::new(),
             heard: None,
+            needs_person: false,
         }
     }
 
@@ -85,22 +88,32 @@ pub fn parse_key(key: &str) -> Option<(i64, usize)> {
 }
 
 /// The statuses that the results of an operation report, with as many tries as the processes have.
-pub fn promised(card: &TestCard, kind: OperationKind) -> &'static [&'static str] {
+pub fn promised(card: &TestCard, kind: OperationKind) -> &'static [&'static [&'static str]] {
     let Behaviour::ApproveThen(fault) = card.behaviour else {
-        return &["succeeded"];
+        return &[&["succeeded"]];
     };
     match fault {
         OperationFault::RefundFailsAfterwards if kind == OperationKind::Refund => {
-            &["succeeded", "failed"]
+            &[&["succeeded", "failed"]]
         }
-        OperationFault::StaySilent(its) | OperationFault::Refuse(its) if its == kind => &["failed"],
-        _ => &["succeeded"],
+        OperationFault::StaySilent(its) | OperationFault::Refuse(its) if its == kind => {
+            &[&["failed"]]
+        }
+        _ => &[&["succeeded"]],
     }
 }
 
-/// What the client requests for one payment of the steady load, with the card that it is paid with. Of ten payments two are
-/// captured later or canceled, and three are refunded, in part or whole, once or several times.
+/// What the client requests for one payment of the steady load, with the card that it is paid with.
 pub fn any(random: &mut Random, way: Way) -> Option<(&'static TestCard, Vec<Operation>)> {
+    let operations = chosen(random, way)?;
+    let kinds: Vec<OperationKind> = operations.iter().map(|it| it.kind).collect();
+    let kind = random.pick(&kinds);
+    Some((card_for(random, kind), operations))
+}
+
+/// What the client requests for one payment. Of ten payments two are captured later or canceled, and two are refunded, in part
+/// or whole, once or several times.
+pub fn chosen(random: &mut Random, way: Way) -> Option<Vec<Operation>> {
     use OperationKind::{Capture, Refund, Void};
     const PART: Option<i64> = Some(600);
     const LITTLE: Option<i64> = Some(205);
@@ -113,12 +126,11 @@ pub fn any(random: &mut Random, way: Way) -> Option<(&'static TestCard, Vec<Oper
     };
     // Half of the operations take the other way than their payment.
     let ways = [way, random.pick(&[Way::Rest, Way::Message])];
-    let (kind, _) = random.pick(operations);
     let operations = operations
         .iter()
         .zip(ways.into_iter().cycle())
         .map(|((kind, amount), way)| Operation::new(*kind, *amount, way));
-    Some((card_for(random, kind), operations.collect()))
+    Some(operations.collect())
 }
 
 /// Every second one has trouble with such an operation, or with the authorization.

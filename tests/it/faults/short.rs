@@ -1,4 +1,4 @@
-//! The short form: every kind of fault once, in six places, three of them at the same time, with one count for each.
+//! The short form: every kind of fault once, in seven places, three of them at the same time, with one count for each.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -95,6 +95,7 @@ async fn no_fault_loses_a_payment_charges_it_twice_or_leaves_it_stuck_or_unrepor
             (true, false),
         ),
         ("broker", &[Group::Broker][..], (false, true)),
+        ("platforms", &[Group::Platforms][..], (false, false)),
         ("issuer", &[Group::Issuer, Group::Input][..], (false, false)),
         ("processes", &[Group::Processes][..], (false, false)),
         ("network", &[Group::Network][..], (false, false)),

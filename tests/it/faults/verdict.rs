@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::cards::is_answered_at_once;
+use super::books;
 use super::drill::{AFTERMATH, Drill, Episode};
 use super::held::Held;
 use super::kind::Kind;
+use super::method::Method;
 use super::notes::Entry;
 use super::operations::{self, Operation};
 use super::watch::{self, STOP};
@@ -40,7 +41,12 @@ pub struct Verdict {
     pub operations: usize,
     /// All problems as sentences, with the payment.
     pub faults: Vec<String>,
+    /// The payments with problems.
+    wrong: Vec<i64>,
 }
+
+/// So many payments with problems are shown with their history.
+const SHOWN: usize = 5;
 
 /// What became of a payment or an operation, as far as its existence and its results are concerned.
 #[derive(Debug, Clone, Copy)]
@@ -116,13 +122,19 @@ impl Verdict {
                 let row = verdict.rows.entry(Some(episode.kind)).or_default();
                 row.innocent.extend(innocent_delay(&entry));
             }
-            verdict.judge(order, &entry, held.get(&order), &drill.episodes);
+            verdict.judge(order, &entry, held.get(&order), drill);
+        }
+        verdict.faults.extend(books::too_few_succeed(drill, &held));
+        for payment in verdict.wrong.iter().take(SHOWN) {
+            println!("{}", drill.ground.show(*payment).await);
         }
         verdict.look_at_health(drill);
         match drill.ground.fleet.audit(&drill.ground.fixture).await {
             Ok(broken) => verdict.faults.extend(broken),
             Err(error) => verdict.faults.push(format!("the oracle failed: {error}")),
         }
+        // Last, because it makes what is open look old.
+        verdict.faults.extend(books::compared(drill).await);
         verdict
     }
 
@@ -138,7 +150,9 @@ impl Verdict {
         };
         // Afterwards no load is left that could stop.
         let loaded = |last: Instant| drill.load_ended.is_none_or(|end| last + STOP < end);
-        let usual = entries.values().filter(|it| is_answered_at_once(it.card));
+        let usual = entries
+            .values()
+            .filter(|it| it.method.is_answered_at_once());
         let payments: Vec<_> = usual.map(|it| (it.submitted, it.heard)).collect();
         for stop in watch::stops(&outcomes, &payments) {
             if !loaded(stop.0) {
@@ -164,7 +178,8 @@ impl Verdict {
         }
     }
 
-    fn judge(&mut self, order: i64, entry: &Entry, held: Option<&Held>, episodes: &[Episode]) {
+    fn judge(&mut self, order: i64, entry: &Entry, held: Option<&Held>, drill: &Drill) {
+        let episodes = &*drill.episodes;
         let met = Span::of(entry).last_met(episodes);
         let row = self
             .rows
@@ -196,10 +211,22 @@ impl Verdict {
         for (number, operation) in entry.operations.iter().enumerate() {
             let key = operations::key(order, number);
             let held = held.operations.get(&key).map(String::as_str);
-            let promised = operations::promised(entry.card, operation.kind);
+            let promised = entry.method.results(operation.kind);
             wrong.extend(self.judge_operation(operation, held, promised, episodes));
         }
-        let (done, promised) = (&held.carried_out, entry.promised_operations());
+        let (done, promised) = match entry.method {
+            Method::Card(_) => (&held.carried_out, entry.promised_operations()),
+            // The simulated issuer has nothing to do with it.
+            Method::At(_) => (&held.carried_out, Vec::new()),
+        };
+        if let (Method::At(way), Some(payment)) = (entry.method, held.ids.first()) {
+            let book = drill.ground.platforms.book(way.platform(), *payment);
+            if book.charges > 1 {
+                let row = self.rows.entry(met.map(|episode| episode.kind));
+                row.or_default().charged_twice += 1;
+            }
+            wrong.extend(books::differences(&book, held));
+        }
         if done.len() > promised.len() {
             let row = self.rows.entry(met.map(|episode| episode.kind));
             row.or_default().charged_twice += 1;
@@ -210,11 +237,12 @@ impl Verdict {
             ));
         }
         if !wrong.is_empty() {
+            self.wrong.extend(held.ids.first());
             let fault = met.map_or("no fault", |episode| episode.kind.name());
             self.faults.push(format!(
                 "order {order} ({:?}, {}, met {fault}; payment {:?}): {}",
                 entry.way,
-                entry.card.token,
+                entry.method.name(),
                 held.ids,
                 wrong.join(", ")
             ));
@@ -226,7 +254,7 @@ impl Verdict {
         &mut self,
         operation: &Operation,
         held: Option<&str>,
-        promised: &[&str],
+        promised: &[&[&str]],
         episodes: &[Episode],
     ) -> Vec<String> {
         let span = Span::of_operation(operation);
@@ -236,12 +264,17 @@ impl Verdict {
         let mut wrong = Vec::from_iter(row.or_default().count(fate));
         let mut told: Vec<&str> = operation.results.values().map(String::as_str).collect();
         told.sort_unstable();
-        let mut expected = promised.to_vec();
-        expected.sort_unstable();
-        if !told.is_empty() && told != expected {
+        let is_promised = |results: &[&str]| {
+            let mut expected = results.to_vec();
+            expected.sort_unstable();
+            told == expected
+        };
+        if !told.is_empty() && !promised.iter().any(|it| is_promised(it)) {
             wrong.push(format!("has the results {told:?} instead of {promised:?}"));
         }
-        if held.is_some_and(|held| promised.last() != Some(&held)) {
+        let ends = |held| promised.iter().any(|it| it.last() == Some(&held));
+        let is_open = operation.needs_person && held == Some("pending");
+        if held.is_some_and(|held| !is_open && !ends(held)) {
             wrong.push(format!("ended {held:?} instead of {promised:?}"));
         }
         let named = |what| {
@@ -260,7 +293,7 @@ fn fate(entry: &Entry, held: &Held, met: Option<&Episode>) -> Fate {
         Fate::NeverAccepted
     } else if held.ids.is_empty() {
         Fate::Lost
-    } else if held.statuses.iter().any(|status| status == "processing") {
+    } else if held.statuses.iter().any(|status| is_open(status)) {
         Fate::Stuck
     } else if entry.outcomes.is_empty() {
         Fate::WithoutResult
@@ -269,11 +302,17 @@ fn fate(entry: &Entry, held: &Held, met: Option<&Episode>) -> Fate {
     }
 }
 
+fn is_open(status: &str) -> bool {
+    matches!(status, "processing" | "requires_action")
+}
+
 fn operation_fate(operation: &Operation, held: Option<&str>, met: Option<&Episode>) -> Fate {
     if operation.accepted.is_none() {
         Fate::NeverAccepted
     } else if held.is_none() {
         Fate::Lost
+    } else if held == Some("pending") && operation.needs_person {
+        Fate::Ended
     } else if held == Some("pending") {
         Fate::Stuck
     } else if operation.results.is_empty() {
@@ -329,7 +368,7 @@ fn is_beside(entry: &Entry, episode: &Episode) -> bool {
 
 /// How long one of the steady load took, if its card has no trouble of its own.
 fn innocent_delay(entry: &Entry) -> Option<f64> {
-    let is_innocent = entry.steady && is_answered_at_once(entry.card);
+    let is_innocent = entry.steady && entry.method.is_answered_at_once();
     let took = entry.heard? - entry.submitted;
     is_innocent.then_some(took.as_secs_f64())
 }

@@ -5,11 +5,12 @@ mod answers;
 mod availability;
 mod described;
 mod needs_person;
-mod paypal;
+pub mod paypal;
 mod reconcile;
 mod routes;
 mod sessions;
-mod stand_in;
+pub mod stand_in;
+pub mod unreliable;
 mod walk;
 pub mod webhooks;
 

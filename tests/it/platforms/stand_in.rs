@@ -1,6 +1,6 @@
 //! A stand-in for Stripe's API: keeps state, idempotency keys with the answers stored under them, and fails on demand.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -8,11 +8,13 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use super::unreliable::Fault;
+use super::unreliable::{Book, Faults, Keys, Reply, Reports, Stored, respond};
 
 pub const SECRET_KEY: &str = "sk_test_123";
 
@@ -20,28 +22,16 @@ pub const SECRET_KEY: &str = "sk_test_123";
 pub const WEBHOOK_SECRET: &str = "whsec_of_the_stand_in";
 pub const OLD_WEBHOOK_SECRET: &str = "whsec_before_the_rotation";
 
-/// How a request fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// 500, and it was not executed.
-    ErrorBefore,
-    /// 500, although it was executed.
-    ErrorAfter,
-    /// 400, although it was executed.
-    RefusedAfter,
-    /// Executed, but there is no answer.
-    Silent,
-    /// 429, not executed.
-    Busy,
-    /// 429 with `Retry-After`, in seconds.
-    BusyFor(u32),
-    /// Executed; the answer is a page for people.
-    Html,
-    /// Executed; the answer is about another amount.
-    OtherAmount,
-    /// Executed; the answer is about another payment.
-    OtherPayment,
-}
+/// How a request fails at random, unless a test says otherwise.
+const FAULTS: [Fault; 7] = [
+    Fault::ErrorAfter,
+    Fault::Silent,
+    Fault::Busy,
+    Fault::Html,
+    Fault::Cut,
+    Fault::OtherAmount,
+    Fault::ErrorBefore,
+];
 
 /// A stand-in on a free port.
 #[derive(Clone)]
@@ -61,14 +51,15 @@ struct Account {
     disputes: Vec<Value>,
     /// Events that were made.
     events: usize,
-    /// The answers stored under idempotency keys, with the request's body.
-    keys: HashMap<String, (String, (u16, Value))>,
-    faults: VecDeque<(&'static str, Fault)>,
+    keys: Keys,
+    faults: Faults,
+    reports: Reports,
     requests: Vec<String>,
     created: usize,
-    /// One request in so many fails.
-    random: Option<(StdRng, u32)>,
-    failed: usize,
+    /// Our ids of refunds that were not executed, and whose key has a stored 500 all the same.
+    undecidable: Vec<String>,
+    /// Whether there may be such refunds at random.
+    leaves_undecided: bool,
     /// The account's key is not accepted.
     refuses_key: bool,
     endless: Option<Endless>,
@@ -108,7 +99,7 @@ impl StandIn {
 
     /// The next request whose path ends like this fails.
     pub fn fail(&self, path: &'static str, fault: Fault) {
-        self.account().faults.push_back((path, fault));
+        self.account().faults.fail(path, fault);
     }
 
     /// From now on lists have no end.
@@ -123,17 +114,22 @@ impl StandIn {
 
     /// From now on one request in so many fails, as the seed decides.
     pub fn fail_at_random(&self, seed: u64, one_in: u32) {
-        self.account().random = Some((StdRng::seed_from_u64(seed), one_in));
+        self.fail_in_ways(seed, one_in, &FAULTS);
+    }
+
+    /// From now on one request in so many fails in one of these ways, as the seed decides.
+    pub fn fail_in_ways(&self, seed: u64, one_in: u32, faults: &'static [Fault]) {
+        self.account().faults.fail_at_random(seed, one_in, faults);
     }
 
     /// From now on no request fails.
     pub fn fail_never(&self) {
-        self.account().random = None;
+        self.account().faults.fail_never();
     }
 
     /// How many requests have failed.
     pub fn faults_so_far(&self) -> usize {
-        self.account().failed
+        self.account().faults.so_far()
     }
 
     /// The intents of a payment, in the order of their creation.
@@ -245,13 +241,56 @@ impl StandIn {
 
     /// A new event about an object, as a webhook's body.
     pub fn event(&self, kind: &str, object: &Value) -> String {
-        let mut account = self.account();
-        account.events += 1;
-        let event = json!({
-            "id": format!("evt_{}", account.events), "object": "event", "type": kind, "api_version": "2024-06-20",
-            "created": 1_700_000_000, "livemode": false, "data": {"object": object},
-        });
-        event.to_string()
+        self.account().event(kind, object)
+    }
+
+    /// From now on what happens is reported by webhooks with these bodies.
+    pub fn report_to(&self, courier: UnboundedSender<String>) {
+        self.account().reports.go_to(courier);
+    }
+
+    /// From now on refunds can fail at random in a way that nobody can find out about: see [`Self::undecidable`].
+    pub fn leave_undecided(&self) {
+        self.account().leaves_undecided = true;
+    }
+
+    /// Our ids of refunds that nobody can find out about: they were not executed, and their keys have a stored 500.
+    pub fn undecidable(&self) -> Vec<String> {
+        self.account().undecidable.clone()
+    }
+
+    /// The shopper of a payment approves it, if Stripe waits for that.
+    pub fn approve(&self, payment: i64) {
+        let intents = self.intents(payment);
+        let waiting = intents.iter().find(|it| it["status"] == "requires_action");
+        if let Some(id) = waiting.and_then(|it| it["id"].as_str()) {
+            let mut account = self.account();
+            let intent = account.intents.get_mut(id).unwrap();
+            authorize(intent);
+            let intent = intent.clone();
+            account.report(&intent);
+        }
+    }
+
+    /// What is here for a payment.
+    pub fn book(&self, payment: i64) -> Book {
+        let intents = self.intents(payment);
+        let number = |intent: &Value, field: &str| intent[field].as_i64().unwrap();
+        let sum = |field: &str| intents.iter().map(|it| number(it, field)).sum();
+        let is_charge =
+            |it: &&Value| it["status"] == "requires_capture" || number(it, "amount_received") > 0;
+        let refunds = self.refunds(payment);
+        let standing = refunds
+            .iter()
+            .filter(|it| it["status"] != "failed" && it["status"] != "canceled");
+        let mut refunds: Vec<i64> = standing.map(|it| number(it, "amount")).collect();
+        refunds.sort_unstable();
+        Book {
+            charges: intents.iter().filter(is_charge).count(),
+            held: sum("amount_capturable"),
+            captured: sum("amount_received"),
+            refunds,
+        }
     }
 
     /// Somebody changes a payment's only intent.
@@ -386,59 +425,46 @@ async fn serve(
     );
     assert!(text("stripe-version").is_some());
     let body = String::from_utf8(body.to_vec()).unwrap();
-    let (fault, (status, answer)) = {
+    let (fault, reply) = {
         let mut account = stand_in.account();
         account.requests.push(format!("{method} {}", uri.path()));
-        let fault = account.fault(uri.path());
+        let fault = account.fault(&method, uri.path());
         let key = text("idempotency-key");
         (fault, account.answer(&uri, &body, (method, key), fault))
     };
-    if fault == Some(Fault::Silent) {
-        std::future::pending::<()>().await;
-    }
-    let answer = match fault {
-        Some(Fault::Html) => "<html>Have a nice day</html>".to_owned(),
-        _ => answer.to_string(),
-    };
-    let mut response = Response::builder().status(status);
-    if let Some(Fault::BusyFor(seconds)) = fault {
-        response = response.header("retry-after", seconds);
-    } else if status == 429 {
-        response = response.header("retry-after", "1");
-    }
-    response.body(Body::from(answer)).unwrap()
+    respond(reply, fault).await
 }
 
-type Reply = (u16, Value);
-
 impl Account {
-    fn fault(&mut self, path: &str) -> Option<Fault> {
-        let mut found = self.faults.iter();
-        let found = found.position(|(end, _)| path.ends_with(end));
-        let fault = match found {
-            Some(place) => self.faults.remove(place).map(|(_, fault)| fault),
-            None => self.random_fault(path),
-        };
-        self.failed += usize::from(fault.is_some());
-        fault
+    fn event(&mut self, kind: &str, object: &Value) -> String {
+        self.events += 1;
+        let event = json!({
+            "id": format!("evt_{}", self.events), "object": "event", "type": kind, "api_version": "2024-06-20",
+            "created": 1_700_000_000, "livemode": false, "data": {"object": object},
+        });
+        event.to_string()
     }
 
-    fn random_fault(&mut self, path: &str) -> Option<Fault> {
-        let (random, one_in) = self.random.as_mut()?;
-        if random.random_range(0..*one_in) > 0 {
-            return None;
-        }
-        let faults = [
-            Fault::ErrorAfter,
-            Fault::Silent,
-            Fault::Busy,
-            Fault::Html,
-            Fault::OtherAmount,
-            Fault::ErrorBefore,
-        ];
+    /// Reports what has become of an object, if Stripe does.
+    fn report(&mut self, object: &Value) {
+        let is_refund = object["object"] == "refund";
+        let kind = match object["status"].as_str() {
+            _ if is_refund => "refund.created",
+            Some("succeeded") => "payment_intent.succeeded",
+            Some("requires_capture") => "payment_intent.amount_capturable_updated",
+            Some("canceled") => "payment_intent.canceled",
+            _ => return,
+        };
+        let event = self.event(kind, object);
+        self.reports.send(event);
+    }
+
+    fn fault(&mut self, method: &Method, path: &str) -> Option<Fault> {
+        let makes_refund = *method == Method::POST && path.ends_with("/refunds");
         // A refund whose key has a stored 500 stays undecided for ever, which is documented.
-        let possible = if path.ends_with("/refunds") { 4 } else { 6 };
-        faults.get(random.random_range(0..possible)).copied()
+        let any = self.leaves_undecided || !makes_refund;
+        self.faults
+            .of(path, |fault| any || fault != Fault::ErrorBefore)
     }
 
     fn answer(
@@ -454,24 +480,34 @@ impl Account {
         if matches!(fault, Some(Fault::Busy | Fault::BusyFor(_))) {
             return refused(429, "rate_limit_error", "rate_limit");
         }
-        if let Some((first, reply)) = key.as_ref().and_then(|key| self.keys.get(key)) {
+        if fault == Some(Fault::Lost) {
+            return (200, Value::Null);
+        }
+        match self.keys.stored(key.as_ref(), body) {
             // Whatever it was: also a 500.
-            return match first == body {
-                true => reply.clone(),
-                false => refused(400, "idempotency_error", "idempotency_key_reused"),
-            };
+            Stored::Answer(reply) => return reply,
+            Stored::Other | Stored::InProgress => {
+                return refused(400, "idempotency_error", "idempotency_key_reused");
+            }
+            Stored::Nothing => {}
         }
         let executed = match fault {
-            Some(Fault::ErrorBefore) => refused(500, "api_error", "unknown"),
+            Some(Fault::ErrorBefore) => {
+                self.undecidable.extend(refund_of(uri, body));
+                refused(500, "api_error", "unknown")
+            }
             _ => self.execute(uri, body, &method),
         };
+        if method == Method::POST && executed.0 == 200 {
+            self.report(&executed.1);
+        }
         let mut reply = match fault {
             Some(Fault::ErrorAfter) => refused(500, "api_error", "unknown"),
-            Some(Fault::RefusedAfter) => refused(400, "invalid_request_error", "strange"),
+            Some(Fault::RefusedAfter(why)) => refused(400, "invalid_request_error", why),
             _ => executed,
         };
         if let Some(key) = key {
-            self.keys.insert(key, (body.to_owned(), reply.clone()));
+            self.keys.store(key, body.to_owned(), reply.clone());
         }
         if fault == Some(Fault::OtherAmount) {
             reply.1["amount"] = json!(1);
@@ -670,6 +706,8 @@ impl Account {
         if confirm(intent, &HashMap::new()).0 == 200 {
             session["status"] = json!("complete");
             session["url"] = Value::Null;
+            let intent = intent.clone();
+            self.report(&intent);
         }
     }
 
@@ -721,6 +759,14 @@ impl Account {
         self.refunds.push(refund.clone());
         (200, refund)
     }
+}
+
+/// Our id of the refund that a request creates.
+fn refund_of(uri: &Uri, body: &str) -> Option<String> {
+    let mut form = form_urlencoded::parse(body.as_bytes());
+    let id = form.find(|(name, _)| name == "metadata[refund_id]");
+    id.filter(|_| uri.path() == "/v1/refunds")
+        .map(|(_, id)| id.into_owned())
 }
 
 fn fields(uri: &Uri) -> HashMap<String, String> {

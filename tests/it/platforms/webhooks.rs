@@ -78,6 +78,11 @@ fn signature(secret: &str, time: u64, body: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
+/// The `Stripe-Signature` of a body that is sent now.
+pub fn signed_now(body: &str) -> String {
+    signed_at(now(), body)
+}
+
 fn signed_at(time: u64, body: &str) -> String {
     format!("t={time},v1={}", signature(WEBHOOK_SECRET, time, body))
 }

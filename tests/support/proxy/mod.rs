@@ -23,7 +23,7 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     runtime,
     sync::{oneshot, watch},
 };
@@ -38,6 +38,8 @@ pub enum Mode {
     Pass,
     /// Every connection is reset, and so is every new one.
     Cut,
+    /// Every connection is reset, and nobody listens any more: new ones are refused.
+    Refuse,
     /// Connections stay open, new ones are accepted, and all data is dropped: half-open on both sides. Those that were
     /// open meanwhile are reset at the end, because bytes are missing.
     BlackHole,
@@ -77,12 +79,16 @@ struct Generation {
 impl Proxy {
     /// Listens on a free port of 127.0.0.1 and forwards.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let port = listener.local_addr()?.port();
+        // Keeps the port while nobody listens.
+        let place = bound((Ipv4Addr::LOCALHOST, 0).into())?;
+        let address = place.local_addr()?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let listener = {
+            let _in = runtime.enter();
+            bound(address)?.listen(BACKLOG)?
+        };
         let end = CancellationToken::new();
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
@@ -96,7 +102,8 @@ impl Proxy {
         let served = Arc::clone(&shared);
         thread::Builder::new()
             .name("proxy".to_owned())
-            .spawn(move || runtime.block_on(listen(listener, served)))?;
+            .spawn(move || runtime.block_on(listen(place, listener, served)))?;
+        let port = address.port();
         Ok(Self { port, shared })
     }
 
@@ -122,7 +129,8 @@ impl Proxy {
     /// Switches for all connections, old and new.
     pub fn set(&self, mode: Mode) {
         let former = self.shared.mode.send_replace(mode);
-        if mode == Mode::Cut || (former == Mode::BlackHole && mode != former) {
+        if matches!(mode, Mode::Cut | Mode::Refuse) || (former == Mode::BlackHole && mode != former)
+        {
             self.reset_all();
         }
     }
@@ -192,14 +200,30 @@ impl Shared {
     }
 }
 
-async fn listen(listener: std::net::TcpListener, shared: Arc<Shared>) {
-    let Ok(listener) = TcpListener::from_std(listener) else {
-        return;
-    };
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Several sockets can have one address.
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+async fn listen(place: TcpSocket, listener: TcpListener, shared: Arc<Shared>) {
     let connections = TaskTracker::new();
+    let mut modes = shared.mode.subscribe();
+    let mut listener = Some(listener);
     loop {
+        let refuses = *modes.borrow_and_update() == Mode::Refuse;
+        if refuses || listener.is_none() {
+            let again = || bound(place.local_addr()?)?.listen(BACKLOG);
+            listener = (!refuses).then(again).and_then(io::Result::ok);
+        }
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(listener.as_ref()) => accepted,
+            _ = modes.changed() => continue,
             () = shared.end.cancelled() => break,
         };
         // For example, out of file descriptors; the next may succeed.
@@ -221,9 +245,16 @@ async fn listen(listener: std::net::TcpListener, shared: Arc<Shared>) {
     connections.wait().await;
 }
 
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn serve(client: TcpStream, shared: &Shared, generation: &Generation) {
     match shared.mode_of(generation) {
-        Mode::Cut => return link::reset(&client),
+        Mode::Cut | Mode::Refuse => return link::reset(&client),
         Mode::BlackHole => {
             link::swallow(&client, &generation.reset).await;
             return link::reset(&client);

@@ -9,6 +9,7 @@ mod database_server;
 mod input;
 mod issuer;
 mod network;
+mod platforms;
 mod processes;
 mod releases;
 mod replies;
@@ -24,6 +25,7 @@ use super::fleet::Fleet;
 use super::kind::Kind;
 use super::load::Client;
 use super::notes::Way;
+use super::platforms::Platforms;
 use super::random::Random;
 use crate::support::servers::Minority;
 
@@ -34,6 +36,7 @@ pub struct Ground {
     pub fixture: Fixture,
     pub fleet: Arc<Fleet>,
     pub client: Client,
+    pub platforms: Arc<Platforms>,
     /// Payments of the load per second.
     pub rate: u32,
 }
@@ -44,6 +47,15 @@ impl Ground {
         let sent = [Way::Rest, Way::Message];
         let sent = sent.map(|way| self.client.pay(way, cards::by_token("tok_visa")));
         self.until_heard(&sent, longest).await
+    }
+
+    /// A payment as an operator and its platform see it.
+    pub async fn show(&self, payment: i64) -> String {
+        let shown = self.fleet.show(&self.fixture, payment).await;
+        let stripe = self.platforms.stripe.intents(payment);
+        let paypal = self.platforms.paypal.orders(payment);
+        let shown = shown.unwrap_or_else(|error| error);
+        format!("{shown}\n{stripe:?}\n{paypal:?}")
     }
 
     /// Waits for the outcomes of orders; how long that took, unless it was longer.
@@ -109,6 +121,16 @@ pub async fn strike(kind: Kind, ground: &Ground, random: &mut Random) -> Result<
         K::CommitNotDelivered | K::CommitNotAnswered | K::ConfirmNotDelivered => {
             network::cut_in_the_middle(ground, kind).await
         }
+        K::PlatformsRefuse
+        | K::PlatformsHang
+        | K::PlatformsFailBefore
+        | K::PlatformsFailAfter
+        | K::PlatformsBusy
+        | K::PlatformsCutAnswers
+        | K::PlatformsAnswerHtml
+        | K::WebhooksNever
+        | K::WebhooksTwice
+        | K::WebhooksLate => platforms::trouble(ground, kind, random).await,
         K::ClientFloods => client::flood(ground).await,
         K::BrokenRows => input::break_rows(ground, random).await,
         K::BadMessages => input::send_bad_messages(ground).await,

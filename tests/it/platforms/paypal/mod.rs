@@ -184,6 +184,29 @@ async fn what_paypal_refuses_for_good_is_declined_and_what_is_pending_waits() {
     .await;
 }
 
+/// A worker is stopped after it has closed the next round, and another asks again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_for_good_that_nobody_heard_of_is_told_again() {
+    on_each(
+        |setup| setup,
+        |app, paypal| async move {
+            let processor = processor(&app, &paypal);
+            let key = attempt(9050);
+            let order = authorization(key, CaptureMethod::Automatic);
+            processor.authorize(&order).await;
+            assert!(paypal.shopper(9050, Pays::Never));
+            let code = DeclineCode::from_static("payer_cannot_pay");
+            let declined = ActionAnswer::Declined { code };
+            for _ in 0..2 {
+                assert_eq!(processor.ask(key).await, declined);
+            }
+            assert_eq!(close(&processor, key).await, AttemptCloseAnswer::Closed);
+            assert_eq!(paypal.moved(9050), (0, 0));
+        },
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_card_first_closes_the_attempt_at_paypal() {
     on_each(

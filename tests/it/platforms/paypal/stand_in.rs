@@ -4,7 +4,7 @@
 
 mod books;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,13 +14,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures::stream;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use super::super::unreliable::Fault;
+use super::super::unreliable::{Book, Faults, Keys, Reply, Reports, Stored, respond};
 
 pub use books::Search;
 
@@ -31,42 +32,20 @@ pub const WEBHOOK_ID: &str = "WH-ID-1";
 /// The only signature that the stand-in calls genuine.
 pub const GENUINE: &str = "genuine";
 
-/// How a request fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// 500, not executed, and not stored: a repeated request is executed.
-    ErrorBefore,
-    /// 500, although it was executed; stored.
-    ErrorAfter,
-    /// 500, not executed, but stored.
-    StoredError,
-    /// Executed, but there is no answer.
-    Silent,
-    /// 429, not executed.
-    Busy,
-    /// Executed; the answer is a page for people.
-    Html,
-    /// Executed; half of the answer.
-    Half,
-    /// Executed; the answer never ends.
-    Endless,
-    /// Executed; the answer leads elsewhere.
-    Redirect,
-    /// Executed; the answer is about another amount.
-    OtherAmount,
-    /// Executed; the answer is about another payment.
-    OtherPayment,
-    /// Executed; the answer says only that there is an order, and where its page is.
-    Short,
-    /// Executed; the answer says that it was declined.
-    SaysDeclined,
-    /// Executed; the answer is this refusal, and stored.
-    RefusedAfter(&'static str),
-    /// Waits for [`StandIn::release`] before it is executed: it is delayed on its way.
-    Delayed,
-    /// Begins, and waits for [`StandIn::release`] before it is executed: its request id is in use.
-    InProgress,
-}
+/// How a request fails at random, unless a test says otherwise. Without `StoredError`: what it stops stays undecided, which is
+/// documented.
+const FAULTS: [Fault; 10] = [
+    Fault::ErrorBefore,
+    Fault::ErrorAfter,
+    Fault::Silent,
+    Fault::Busy,
+    Fault::Html,
+    Fault::Half,
+    Fault::Cut,
+    Fault::Endless,
+    Fault::Redirect,
+    Fault::OtherAmount,
+];
 
 /// What the shopper pays with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,15 +74,16 @@ struct Account {
     tokens_made: usize,
     token_life: Option<u64>,
     unauthorized: usize,
-    /// The answers stored under request ids, with the request; none while it is in progress.
-    ids: HashMap<String, (String, Option<Reply>)>,
-    faults: VecDeque<(&'static str, Fault)>,
+    /// The answers stored under request ids.
+    ids: Keys,
+    faults: Faults,
+    reports: Reports,
+    /// Events that were made.
+    events: usize,
     /// Method, path and request id.
     requests: Vec<(String, String)>,
     created: usize,
     refunds_are: Option<&'static str>,
-    random: Option<(StdRng, u32)>,
-    failed: usize,
     search: Search,
     /// When all transactions were made.
     made: Option<OffsetDateTime>,
@@ -114,8 +94,6 @@ struct Order {
     body: Value,
     pays: Pays,
 }
-
-type Reply = (u16, Value);
 
 impl StandIn {
     pub async fn start() -> Self {
@@ -136,7 +114,7 @@ impl StandIn {
 
     /// The next request whose path ends like this fails.
     pub fn fail(&self, path: &'static str, fault: Fault) {
-        self.account().faults.push_back((path, fault));
+        self.account().faults.fail(path, fault);
     }
 
     /// Somebody refunds a payment in the dashboard.
@@ -156,12 +134,22 @@ impl StandIn {
 
     /// From now on one request in so many fails, as the seed decides.
     pub fn fail_at_random(&self, seed: u64, one_in: u32) {
-        self.account().random = Some((StdRng::seed_from_u64(seed), one_in));
+        self.fail_in_ways(seed, one_in, &FAULTS);
+    }
+
+    /// From now on one request in so many fails in one of these ways, as the seed decides.
+    pub fn fail_in_ways(&self, seed: u64, one_in: u32, faults: &'static [Fault]) {
+        self.account().faults.fail_at_random(seed, one_in, faults);
+    }
+
+    /// From now on no request fails.
+    pub fn fail_never(&self) {
+        self.account().faults.fail_never();
     }
 
     /// How many requests have failed.
     pub fn faults_so_far(&self) -> usize {
-        self.account().failed
+        self.account().faults.so_far()
     }
 
     /// Requests that were delayed go on.
@@ -191,9 +179,8 @@ impl StandIn {
                 .filter(|it| statuses.iter().any(|status| it["status"] == *status));
             counted.map(|it| minor(&it["amount"])).sum()
         };
-        let captured = ["COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED"];
         (
-            sum("captures", &captured),
+            sum("captures", &CAPTURED),
             sum("refunds", &["COMPLETED", "PENDING"]),
         )
     }
@@ -218,7 +205,39 @@ impl StandIn {
         order.body["status"] = json!("APPROVED");
         order.body["links"] = json!([]);
         order.pays = pays;
+        let order = order.body.clone();
+        account.report("CHECKOUT.ORDER.APPROVED", &order);
         true
+    }
+
+    /// From now on what happens is reported by webhooks with these bodies.
+    pub fn report_to(&self, courier: UnboundedSender<String>) {
+        self.account().reports.go_to(courier);
+    }
+
+    /// What is here for a payment.
+    pub fn book(&self, payment: i64) -> Book {
+        let orders = self.orders(payment);
+        let all = |list: &str, statuses: &[&str]| -> Vec<i64> {
+            let lists = orders
+                .iter()
+                .filter_map(|order| order["purchase_units"][0]["payments"][list].as_array());
+            let found = lists
+                .flatten()
+                .filter(|it| statuses.iter().any(|status| it["status"] == *status));
+            found.map(|it| minor(&it["amount"])).collect()
+        };
+        let captured = all("captures", &CAPTURED);
+        let authorized = all("authorizations", &["CREATED", "CAPTURED"]);
+        let mut refunds = all("refunds", &["COMPLETED", "PENDING"]);
+        refunds.sort_unstable();
+        Book {
+            // The capture of an authorization is no other charge.
+            charges: captured.len().max(authorized.len()),
+            held: all("authorizations", &["CREATED"]).iter().sum(),
+            captured: captured.iter().sum(),
+            refunds,
+        }
     }
 
     /// Captures of a payment that are pending end.
@@ -274,6 +293,9 @@ impl StandIn {
     }
 }
 
+/// The statuses of a capture that has moved money.
+const CAPTURED: [&str; 3] = ["COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED"];
+
 /// Our payment: `{installation}-{payment}-{attempt}`; 0 if it is not ours.
 fn payment_of(order: &Value) -> i64 {
     let ours = order["purchase_units"][0]["custom_id"].as_str().unwrap();
@@ -315,20 +337,20 @@ async fn serve(
         account
             .requests
             .push((request, id.clone().unwrap_or_default()));
-        account.fault(&path)
+        account.faults.of(&path, |_| true)
     };
     match fault {
         Some(Fault::Delayed) => released.await,
         Some(Fault::InProgress) => {
             let key = id.clone().unwrap();
-            let begun = (format!("{path} {body}"), None);
-            stand_in.account().ids.insert(key.clone(), begun);
+            let begun = format!("{path} {body}");
+            stand_in.account().ids.begin(key.clone(), begun);
             released.await;
-            stand_in.account().ids.remove(&key);
+            stand_in.account().ids.forget(&key);
         }
         _ => {}
     }
-    let (status, answer) = {
+    let reply = {
         let mut account = stand_in.account();
         if path == "/v1/oauth2/token" {
             account.token(&authorization, &body, fault)
@@ -339,65 +361,40 @@ async fn serve(
             account.answer(&path, &body, (&method, id), fault)
         }
     };
-    reply(status, &answer, fault).await
-}
-
-async fn reply(status: u16, answer: &Value, fault: Option<Fault>) -> Response<Body> {
-    let text = answer.to_string();
-    let response = Response::builder();
-    let response = match fault {
-        Some(Fault::Silent) => std::future::pending().await,
-        Some(Fault::Redirect) => response.status(307).header("location", "/v1/elsewhere"),
-        _ => response.status(status),
-    };
-    let body = match fault {
-        Some(Fault::Html) => Body::from("<html>Have a nice day</html>"),
-        Some(Fault::Half) => Body::from(text[..text.len() / 2].to_owned()),
-        Some(Fault::Endless) => {
-            let more = || std::io::Result::Ok(Bytes::from(" ".repeat(10_000)));
-            Body::from_stream(stream::repeat_with(more))
-        }
-        _ if status == 204 => Body::empty(),
-        _ => Body::from(text),
-    };
-    response.body(body).unwrap()
+    respond(reply, fault).await
 }
 
 impl Account {
-    fn fault(&mut self, path: &str) -> Option<Fault> {
-        let mut found = self.faults.iter();
-        let found = found.position(|(end, _)| path.ends_with(end));
-        let fault = match found {
-            Some(place) => self.faults.remove(place).map(|(_, fault)| fault),
-            None => self.random_fault(),
-        };
-        self.failed += usize::from(fault.is_some());
-        fault
+    fn report(&mut self, kind: &str, resource: &Value) {
+        self.events += 1;
+        let id = format!("WH-{}", self.events);
+        let event = json!({"id": id, "event_type": kind, "resource": resource});
+        self.reports.send(event.to_string());
     }
 
-    fn random_fault(&mut self) -> Option<Fault> {
-        let (random, one_in) = self.random.as_mut()?;
-        if random.random_range(0..*one_in) > 0 {
-            return None;
-        }
-        // Without `StoredError`: what it stops stays undecided, which is documented.
-        let faults = [
-            Fault::ErrorBefore,
-            Fault::ErrorAfter,
-            Fault::Silent,
-            Fault::Busy,
-            Fault::Html,
-            Fault::Half,
-            Fault::Endless,
-            Fault::Redirect,
-            Fault::OtherAmount,
-        ];
-        faults.get(random.random_range(0..faults.len())).copied()
+    /// Reports what a call has created or changed, if PayPal does.
+    fn report_call(&mut self, path: &str, object: &Value) {
+        let payments = &object["purchase_units"][0]["payments"];
+        let end = path.rsplit('/').next().unwrap_or_default();
+        let (kind, resource) = match end {
+            "capture" if payments.is_object() => {
+                ("PAYMENT.CAPTURE.COMPLETED", &payments["captures"][0])
+            }
+            "capture" => ("PAYMENT.CAPTURE.COMPLETED", object),
+            "authorize" => (
+                "PAYMENT.AUTHORIZATION.CREATED",
+                &payments["authorizations"][0],
+            ),
+            "refund" => ("PAYMENT.CAPTURE.REFUNDED", object),
+            _ => return,
+        };
+        let resource = resource.clone();
+        self.report(kind, &resource);
     }
 
     fn token(&mut self, authorization: &str, body: &str, fault: Option<Fault>) -> Reply {
         match fault {
-            Some(Fault::Busy) => return error(429, "RATE_LIMIT_REACHED"),
+            Some(Fault::Busy | Fault::BusyFor(_)) => return error(429, "RATE_LIMIT_REACHED"),
             Some(Fault::ErrorBefore | Fault::ErrorAfter | Fault::StoredError) => {
                 return error(500, "INTERNAL_SERVER_ERROR");
             }
@@ -430,23 +427,26 @@ impl Account {
         (method, id): (&Method, Option<String>),
         fault: Option<Fault>,
     ) -> Reply {
-        if fault == Some(Fault::Busy) {
-            return error(429, "RATE_LIMIT_REACHED");
+        match fault {
+            Some(Fault::Busy | Fault::BusyFor(_)) => return error(429, "RATE_LIMIT_REACHED"),
+            Some(Fault::Lost) => return (200, Value::Null),
+            _ => {}
         }
         let request = format!("{path} {body}");
-        match id.as_ref().and_then(|id| self.ids.get(id)) {
-            Some((_, None)) => return error(422, "PREVIOUS_REQUEST_IN_PROGRESS"),
-            Some((first, Some(reply))) => {
-                assert_eq!(*first, request, "another request with the same id");
-                return reply.clone();
-            }
-            None => {}
+        match self.ids.stored(id.as_ref(), &request) {
+            Stored::InProgress => return error(422, "PREVIOUS_REQUEST_IN_PROGRESS"),
+            Stored::Answer(reply) => return reply,
+            Stored::Other => panic!("another request with the same id: {request}"),
+            Stored::Nothing => {}
         }
         let executed = match fault {
             Some(Fault::ErrorBefore) => return error(500, "INTERNAL_SERVER_ERROR"),
             Some(Fault::StoredError) => error(500, "INTERNAL_SERVER_ERROR"),
             _ => self.execute(path, body, method),
         };
+        if executed.0 == 201 {
+            self.report_call(path, &executed.1);
+        }
         let mut reply = match fault {
             // A stored 500 in place of a refusal stays undecided for ever, which is documented.
             Some(Fault::ErrorAfter) if executed.0 < 400 => error(500, "INTERNAL_SERVER_ERROR"),
@@ -455,7 +455,7 @@ impl Account {
         };
         if let Some(id) = id {
             assert!(id.len() <= 108, "too long for PayPal: {id}");
-            self.ids.insert(id, (request, Some(reply.clone())));
+            self.ids.store(id, request, reply.clone());
         }
         match fault {
             Some(Fault::OtherAmount) => falsify(&mut reply.1),
