@@ -12,7 +12,9 @@ use time::{PrimitiveDateTime, UtcOffset};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::errors::{classify, classify_commit, is_of_the_connection, refuses_changes};
+use super::errors::{
+    classify, classify_commit, has_no_room_for_statements, is_of_the_connection, refuses_changes,
+};
 use super::server::Pool;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
@@ -83,17 +85,25 @@ impl MySqlSession {
         };
         result.map_err(sort).inspect_err(|error| {
             if refuses_changes(error) {
-                if let Some(connection) = self.connection.as_mut() {
-                    connection.close_on_drop();
-                }
-                // Closing it rolls back.
-                self.in_transaction = false;
+                self.give_up_connection();
                 self.pool.changes_are_refused();
+            }
+            if has_no_room_for_statements(error) {
+                // That makes room for those that the next connection needs.
+                self.give_up_connection();
             }
             if is_of_the_connection(error) {
                 self.pool.connection_failed();
             }
         })
+    }
+
+    /// Closes the connection, which also rolls back.
+    fn give_up_connection(&mut self) {
+        if let Some(connection) = self.connection.as_mut() {
+            connection.close_on_drop();
+        }
+        self.in_transaction = false;
     }
 }
 

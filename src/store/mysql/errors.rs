@@ -6,6 +6,9 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::store::StoreError;
 
+/// ER_MAX_PREPARED_STMT_COUNT_REACHED
+const NO_ROOM_FOR_STATEMENTS: u16 = 1461;
+
 /// Classifies an error of a statement or of connecting.
 pub fn classify(error: Error) -> StoreError {
     match &error {
@@ -59,14 +62,23 @@ pub fn classify_commit(error: Error) -> StoreError {
 /// Whether the server accepts no changes now, or not from this session: after a fail-over another server may have the
 /// same address, and a session keeps the settings that it started with.
 pub fn refuses_changes(error: &StoreError) -> bool {
+    is_refusal_of_changes(code_of(error))
+}
+
+/// Whether all connections to the server together have as many prepared statements as it allows.
+pub fn has_no_room_for_statements(error: &StoreError) -> bool {
+    code_of(error) == NO_ROOM_FOR_STATEMENTS
+}
+
+/// The server's code of an error that does not concern the data; 0 if there is none.
+fn code_of(error: &StoreError) -> u16 {
     let (StoreError::Unavailable(cause) | StoreError::CommitUnknown(cause)) = error else {
-        return false;
+        return 0;
     };
-    let code = cause
+    cause
         .as_database_error()
         .and_then(|error| error.try_downcast_ref())
-        .map_or(0, MySqlDatabaseError::number);
-    is_refusal_of_changes(code)
+        .map_or(0, MySqlDatabaseError::number)
 }
 
 /// ER_OPEN_AS_READONLY, ER_UNKNOWN_COM_ERROR (a Galera node that is not ready), ER_OPTION_PREVENTS_STATEMENT (read_only,
@@ -123,6 +135,9 @@ fn meaning(code: u16, state: &str) -> Meaning {
         // ER_SERVER_ISNT_AVAILABLE, ER_SERVER_OFFLINE_MODE, ER_CLIENT_INTERACTION_TIMEOUT (MySQL)
         1203 | 1226 | 1290 | 1317 | 1637 | 1836 | 1820 | 1927 | 1969 | 3024 | 3168 | 3032
         | 4031 => Meaning::Unavailable,
+        // What the server or the account allows, although the state is that of a wrong statement: ER_TOO_BIG_SELECT,
+        // ER_COLUMNACCESS_DENIED, ER_SPECIFIC_ACCESS_DENIED, ER_PROCACCESS_DENIED
+        1104 | 1143 | 1227 | 1370 | NO_ROOM_FOR_STATEMENTS => Meaning::Unavailable,
         // The server accepts no changes, or not from this session; see `is_refusal_of_changes`.
         code if is_refusal_of_changes(code) => Meaning::Unavailable,
         // Client errors about a lost connection
@@ -164,6 +179,10 @@ mod tests {
             (1045, "28000", Meaning::Unavailable),
             (1047, "08S01", Meaning::Unavailable),
             (1053, "08S01", Meaning::Unavailable),
+            (1104, "42000", Meaning::Unavailable),
+            (1143, "42000", Meaning::Unavailable),
+            (1227, "42000", Meaning::Unavailable),
+            (1461, "42000", Meaning::Unavailable),
             (1129, "HY000", Meaning::Unavailable),
             (1290, "HY000", Meaning::Unavailable),
             (1317, "70100", Meaning::Unavailable),

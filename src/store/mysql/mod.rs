@@ -19,6 +19,10 @@ use crate::domain::Timestamp;
 pub(super) use self::connection::MySqlSession;
 pub use self::hosts::{Hosts, InvalidDatabaseUrl, parse_url};
 
+/// Prepared statements that a connection keeps at most. There are more texts, but not for the work of one process at a time;
+/// one that was pushed out is prepared again. All connections of all processes share the server's limit.
+pub const STATEMENTS: u16 = 240;
+
 /// Waits up to a minute for another process's migrations. Locks are server-wide, so the name contains the database's
 /// (shortened: at most 64 characters; MySQL 9 no longer has `MD5`).
 const LOCK_MIGRATIONS: &str =

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::errors::classify;
 use super::failover::{Failover, Moment, is_galera};
 use super::hosts::Hosts;
-use super::nodelay;
+use super::{STATEMENTS, nodelay};
 use crate::store::StoreError;
 
 /// Time-out for getting a connection.
@@ -206,8 +206,7 @@ fn with_settings(host: MySqlConnectOptions) -> MySqlConnectOptions {
         // The session's SQL modes replace the server's.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
-        // Far above the number of texts: an evicted statement must be prepared again.
-        .statement_cache_capacity(256)
+        .statement_cache_capacity(STATEMENTS.into())
 }
 
 async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {

@@ -143,7 +143,7 @@ async fn a_permit_is_released_before_the_answer_is_recorded() {
         let store = app.api.with_key(STORE.1);
         let first = store.pay(1, "tok_visa").await;
         let claimed = format!(
-            "UPDATE payments SET claimed_until = claimed_until WHERE id = {first} AND claimed_until IS NOT NULL"
+            "UPDATE payments SET claimed_until = claimed_until WHERE id = {first} AND claimed_until > created_at"
         );
         eventually("a claim", || async { app.execute(&claimed).await == 1 }).await;
         let mut transaction = app.database.begin().await.unwrap();

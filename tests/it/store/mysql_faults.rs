@@ -273,6 +273,55 @@ async fn eventually_kept(database: &Store, id: i64) -> bool {
     false
 }
 
+/// All processes share this limit, so that one more process can reach it.
+#[tokio::test]
+async fn a_server_that_has_no_room_for_more_statements_refuses_nothing() {
+    let starting = tokio::task::spawn_blocking(|| Server::start(&DatabaseOptions::default()));
+    let server = starting.await.unwrap().unwrap();
+    let mut administrator = MySqlConnection::connect(&server.admin_url()).await.unwrap();
+    administrator
+        .execute("CREATE DATABASE payments")
+        .await
+        .unwrap();
+    let database = connect(&server.url("payments"));
+    database.migrate().await.unwrap();
+    let second = Duration::from_secs(1);
+    let leases = Leases {
+        outbox: 30 * second,
+        claim: second,
+        check: second,
+    };
+    let ids = IdSpace { first: 1, last: 9 };
+    let (commands, _) = Commands::new(database.clone(), ids, leases);
+    let enqueue = async |number: u32| {
+        let messages = (0..number).map(|_| {
+            let row = outbox(None, NOON);
+            let publication = message_in(&row).clone();
+            commands.enqueue(Message {
+                id: row.id,
+                publication,
+                delay: None,
+            })
+        });
+        futures::future::join_all(messages).await
+    };
+    for number in [1, 3, 4, 5, 7] {
+        enqueue(number).await;
+    }
+    let count: (String, String) = sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'")
+        .persistent(false)
+        .fetch_one(&mut administrator)
+        .await
+        .unwrap();
+    let full = format!("SET GLOBAL max_prepared_stmt_count = {}", count.1);
+    administrator.execute(AssertSqlSafe(full)).await.unwrap();
+
+    for outcome in enqueue(60).await {
+        outcome.unwrap();
+    }
+    assert_eq!(database.outbox_depth().await.unwrap().total, 80);
+}
+
 #[tokio::test]
 async fn only_a_message_longer_than_the_server_allows_is_refused() {
     let starting = tokio::task::spawn_blocking(|| {

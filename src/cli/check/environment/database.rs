@@ -9,6 +9,7 @@ use super::Finding;
 use crate::config::{Backend, Config};
 use crate::store::Store;
 use crate::store::environment::{QuarantinedRows, Server, Stock};
+use crate::store::mysql::STATEMENTS;
 use crate::store::probe::{End, try_write};
 use crate::vault::{Owner, SealError};
 
@@ -23,9 +24,6 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
 /// Leases, tokens and expiry months would be wrong; a running process reports this, too.
 const CLOCKS_ARE_WRONG: Duration = Duration::from_secs(60);
-
-/// Prepared statements that a connection keeps under full load, in any role.
-const STATEMENTS: i64 = 190;
 
 /// Two apis and two workers.
 const PROCESSES: i64 = 4;
@@ -116,7 +114,8 @@ fn room(server: &Server, config: &Config) -> Option<Finding> {
         return None;
     };
     let (room, each) = (server.room?, i64::from(connections));
-    let processes = (room.connections / each).min(room.prepared_statements / (each * STATEMENTS));
+    let statements = each * i64::from(STATEMENTS);
+    let processes = (room.connections / each).min(room.prepared_statements / statements);
     let words = format!(
         "processes that fit under full load, with DATABASE_CONNECTIONS={each}: {processes} (max_connections is {}, \
          max_prepared_stmt_count {})",
@@ -126,9 +125,8 @@ fn room(server: &Server, config: &Config) -> Option<Finding> {
         Finding::ok("database room", words)
     } else {
         let remedy = format!(
-            "for n processes raise max_connections to {each} times n and max_prepared_stmt_count to {} times n, or lower \
-             DATABASE_CONNECTIONS",
-            each * STATEMENTS
+            "for n processes raise max_connections to {each} times n and max_prepared_stmt_count to {statements} times n, or \
+             lower DATABASE_CONNECTIONS"
         );
         Finding::warn("database room", words, &remedy)
     })
