@@ -111,6 +111,8 @@ async fn forward(
     headers.remove("host");
     let path = uri.path_and_query().unwrap();
     let metadata = metadata(&body);
+    let amount = form_urlencoded::parse(&body).find(|(name, _)| name == "amount");
+    let amount = amount.and_then(|(_, amount)| amount.parse::<i64>().ok());
     let request = proxy
         .http
         .request(method.clone(), format!("http://{}{path}", proxy.behind))
@@ -134,9 +136,12 @@ async fn forward(
     }
     proxy.judged.lock().unwrap().push(judged);
     let mut object: Value = serde_json::from_str(&text).unwrap();
-    // stripe-mock does not repeat it.
+    // stripe-mock does not repeat them.
     if !metadata.is_empty() {
         object["metadata"] = json!(metadata);
+    }
+    if let (true, Some(amount)) = (object["object"] == "refund", amount) {
+        object["amount"] = json!(amount);
     }
     if object["object"] == "payment_intent" {
         object["status"] = json!(*proxy.status.lock().unwrap());
@@ -227,10 +232,9 @@ async fn stripe_mock_refuses_no_request() {
         amount: money(1500),
     };
     stripe.capture(&call(OperationKind::Capture)).await;
-    assert_eq!(
-        proxy.accepted(),
-        [get(intent("")), post(intent("/capture"))]
-    );
+    // It is still to be captured afterwards, so it is read once more.
+    let expected = [get(intent("")), post(intent("/capture")), get(intent(""))];
+    assert_eq!(proxy.accepted(), expected);
     stripe.void(&call(OperationKind::Void)).await;
     let expected = [get(intent("")), post(intent("/cancel")), get(intent(""))];
     assert_eq!(proxy.accepted(), expected);
