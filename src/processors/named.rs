@@ -66,6 +66,10 @@ impl Processors {
         self.held.store(held, Ordering::Release);
     }
 
+    fn is_held(&self, name: &str) -> bool {
+        name != SimulatedIssuer::NAME && self.held.load(Ordering::Acquire)
+    }
+
     /// Notes why the file is not in use as it is now; none if it is.
     pub fn note_file(&self, refused: Option<String>) {
         *lock(&self.refused_file) = refused;
@@ -176,7 +180,9 @@ impl Processors {
                 return false;
             };
             let is_away = processor.availability().and_then(Availability::pause);
-            is_away.is_none() && processor.check(method.name(), amount).is_ok()
+            is_away.is_none()
+                && !self.is_held(name)
+                && processor.check(method.name(), amount).is_ok()
         };
         after?.iter().find(can_take).cloned()
     }
@@ -193,9 +199,7 @@ impl Processors {
     pub fn of(&self, method: Option<&MethodSummary>) -> Arc<dyn Processor> {
         match method.and_then(MethodSummary::processor) {
             None => Arc::clone(&self.simulated),
-            Some(name) if name != SimulatedIssuer::NAME && self.held.load(Ordering::Acquire) => {
-                Arc::new(Missing::new(name, Why::NotChecked))
-            }
+            Some(name) if self.is_held(name) => Arc::new(Missing::new(name, Why::NotChecked)),
             Some(name) => self.named(name).unwrap_or_else(|| {
                 lock(&self.missing).insert(name.to_owned());
                 Arc::new(Missing::new(name, Why::NotListed))
@@ -284,5 +288,54 @@ impl Processor for Missing {
     async fn close(&self, _: &OperationCall) -> CloseAnswer {
         self.log();
         CloseAnswer::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::OtherSummary;
+    use crate::processors::simulated::{Latency, Options};
+
+    fn simulated() -> Arc<dyn Processor> {
+        let latency = Latency {
+            mean: Duration::ZERO,
+            seed: 0,
+        };
+        let now = || time::OffsetDateTime::UNIX_EPOCH;
+        Arc::new(SimulatedIssuer::new(Options { latency, now }, None))
+    }
+
+    #[test]
+    fn while_it_is_not_known_which_type_they_had_only_the_simulated_issuer_is_called() {
+        let processors = Processors::new(simulated());
+        processors.list(Listed {
+            processors: BTreeMap::from([("shop".to_owned(), simulated())]),
+            routes: Routes::default(),
+        });
+        let why = |processor: &str| {
+            let method = MethodSummary::Other(OtherSummary {
+                name: "token".to_owned(),
+                shown: BTreeMap::new(),
+            });
+            let method = method.at(Some(processor.to_owned()));
+            let processor = processors.of(Some(&method));
+            let pause = processor.availability().and_then(Availability::pause);
+            pause.map(|pause| pause.why)
+        };
+        assert_eq!((why("shop"), why("other")), (None, Some(Why::NotListed)));
+        processors.hold(true);
+        for (name, expected) in [
+            ("shop", Some(Why::NotChecked)),
+            ("other", Some(Why::NotChecked)),
+            ("simulated", None),
+        ] {
+            assert_eq!(why(name), expected, "{name}");
+        }
+        processors.hold(false);
+        assert_eq!(why("shop"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What the connector sends, judged by stripe-mock against Stripe's own description of its API. stripe-mock keeps no state: a
 //! proxy in front of it notes how it judges, and gives intents the state that the next call expects.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -109,6 +110,9 @@ async fn forward(
 ) -> Response<Body> {
     headers.remove("host");
     let path = uri.path_and_query().unwrap();
+    let metadata = metadata(&body);
+    let amount = form_urlencoded::parse(&body).find(|(name, _)| name == "amount");
+    let amount = amount.and_then(|(_, amount)| amount.parse::<i64>().ok());
     let request = proxy
         .http
         .request(method.clone(), format!("http://{}{path}", proxy.behind))
@@ -132,6 +136,13 @@ async fn forward(
     }
     proxy.judged.lock().unwrap().push(judged);
     let mut object: Value = serde_json::from_str(&text).unwrap();
+    // stripe-mock does not repeat them.
+    if !metadata.is_empty() {
+        object["metadata"] = json!(metadata);
+    }
+    if let (true, Some(amount)) = (object["object"] == "refund", amount) {
+        object["amount"] = json!(amount);
+    }
     if object["object"] == "payment_intent" {
         object["status"] = json!(*proxy.status.lock().unwrap());
         object["amount"] = json!(2000);
@@ -164,6 +175,15 @@ async fn forward(
     }
     let response = Response::builder().status(status);
     response.body(Body::from(object.to_string())).unwrap()
+}
+
+fn metadata(form: &[u8]) -> HashMap<String, String> {
+    let fields = form_urlencoded::parse(form);
+    let own = fields.filter_map(|(name, value)| {
+        let name = name.strip_prefix("metadata[")?.strip_suffix(']')?;
+        Some((name.to_owned(), value.into_owned()))
+    });
+    own.collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,10 +232,9 @@ async fn stripe_mock_refuses_no_request() {
         amount: money(1500),
     };
     stripe.capture(&call(OperationKind::Capture)).await;
-    assert_eq!(
-        proxy.accepted(),
-        [get(intent("")), post(intent("/capture"))]
-    );
+    // It is still to be captured afterwards, so it is read once more.
+    let expected = [get(intent("")), post(intent("/capture")), get(intent(""))];
+    assert_eq!(proxy.accepted(), expected);
     stripe.void(&call(OperationKind::Void)).await;
     let expected = [get(intent("")), post(intent("/cancel")), get(intent(""))];
     assert_eq!(proxy.accepted(), expected);
