@@ -1,18 +1,21 @@
 //! Table `processor_references`: what payment platforms call our attempts and refunds.
 
+use crate::store::bulk::Both;
 use crate::store::{Store, StoreError};
 
 /// (processor, key) → reference
 const READ: &str =
     "SELECT reference FROM processor_references WHERE processor = ? AND idempotency_key = ?";
 
-/// (processor, key, reference, processor, key): unless the key has one. Written so that both databases understand it.
-const INSERT: &str = "
-INSERT INTO processor_references (processor, idempotency_key, reference)
-SELECT given.* FROM (SELECT ? AS a, ? AS b, ? AS c) AS given
-WHERE NOT EXISTS (
-    SELECT 1 FROM processor_references WHERE processor = ? AND idempotency_key = ?
-)";
+/// (processor, key, reference): unless the key has one. Of several at the same time the first is kept, and none fails.
+static INSERT: Both<&str> = Both {
+    mysql: "
+INSERT INTO processor_references (processor, idempotency_key, reference) VALUES (?, ?, ?)
+ON DUPLICATE KEY UPDATE idempotency_key = processor_references.idempotency_key",
+    sqlite: "
+INSERT INTO processor_references (processor, idempotency_key, reference) VALUES (?, ?, ?)
+ON CONFLICT DO NOTHING",
+};
 
 impl Store {
     /// A processor's reference under a key.
@@ -26,8 +29,7 @@ impl Store {
         Ok(found.into_iter().next().map(|(reference,)| reference))
     }
 
-    /// Stores a reference, unless the key has one already; returns the one that it has. Of two calls at the same time, one
-    /// may fail.
+    /// Stores a reference, unless the key has one already; returns the one that it has.
     pub async fn keep_processor_reference(
         &self,
         processor: &str,
@@ -35,14 +37,9 @@ impl Store {
         reference: &str,
     ) -> Result<String, StoreError> {
         let mut tx = self.begin().await?;
-        let parameters = [
-            processor.into(),
-            key.into(),
-            reference.into(),
-            processor.into(),
-            key.into(),
-        ];
-        tx.connection.execute(INSERT, &parameters).await?;
+        let parameters = [processor.into(), key.into(), reference.into()];
+        let insert = *tx.connection.choose(&INSERT);
+        tx.connection.execute(insert, &parameters).await?;
         tx.commit().await?;
         let kept = self.processor_reference(processor, key).await?;
         Ok(kept.unwrap_or_else(|| reference.to_owned()))

@@ -634,6 +634,25 @@ async fn events_are_forgotten_after_a_while_and_too_many_are_dropped() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reference_that_many_keep_at_once_is_kept_for_all_of_them() {
+    for backend in crate::app::backends() {
+        let app = crate::app::Setup::new().start(backend).await;
+        for round in 0..20 {
+            let key = format!("{round}-1");
+            let references: Vec<String> = (0..12).map(|number| format!("re_{number}")).collect();
+            let keeping = references.iter().map(|reference| {
+                let database = &app.database;
+                database.keep_processor_reference("stripe", &key, reference)
+            });
+            let kept = join_all(keeping).await;
+            let kept: Vec<String> = kept.into_iter().map(Result::unwrap).collect();
+            assert!(kept.iter().all(|it| *it == kept[0]), "{kept:?}");
+        }
+        app.finish().await;
+    }
+}
+
 /// Many shoppers approve; their events come late, twice, out of order or never.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_payment_ends_once_however_its_events_come() {
