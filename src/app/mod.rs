@@ -7,6 +7,7 @@ mod minutes;
 mod needs_person;
 mod open_files;
 mod parts;
+mod processor_types;
 mod processors_file;
 pub mod requests;
 mod serve;
@@ -73,6 +74,9 @@ pub enum AppError {
     /// TLS towards payment platforms cannot be set up.
     #[error("TLS cannot be used: {0}")]
     Tls(rustls::Error),
+    /// The processors cannot be used as they are listed.
+    #[error(transparent)]
+    ProcessorTypes(#[from] processor_types::TypesRefused),
     /// A task that should run until shutdown has ended.
     #[error("the task `{0}` has ended")]
     TaskEnded(&'static str),

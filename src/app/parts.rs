@@ -1,16 +1,20 @@
 //! Creates the parts of a process from its configuration and connects them.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::dead_letters::{DeadLettersInDatabase, FromQueue, FromTable};
 use super::issuer::Makers;
+use super::processor_types::{self, TypesRefused};
 use super::{AppError, requests};
 use crate::broker::embedded::Embedded;
 use crate::broker::rabbitmq::{RabbitMq, RabbitMqOptions};
 use crate::broker::{Broker, Queue};
 use crate::callbacks::Callbacks;
 use crate::callbacks::bindings::Keys;
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, ProcessorsFile};
 use crate::http::admin::dead_letters::ReadDeadLetters;
 use crate::http::wait::Waiters;
 use crate::intake::consumer::Orders;
@@ -29,6 +33,9 @@ use crate::worker::{Authorizer, ProcessorCalls, UnknownPayments, Worker};
 
 /// Requests that may wait at the same time; further ones are answered at once with the payment's current state.
 const MOST_WAITERS: usize = 10_000;
+
+/// How long a start waits for the database: it need not be up.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the tasks share.
 pub(super) struct Parts {
@@ -74,6 +81,7 @@ impl Parts {
         let public_url = config.public_url.clone();
         let (makers, ledger) = Makers::new(config.issuer, public_url.clone(), &database);
         let processors = makers.processors(&config.processors.file)?;
+        check_types(&database, &processors, &config.processors.file).await?;
         let shoppers = makers.shoppers.clone();
         let seal = Arc::new(config.seal_keys.clone());
         let acceptor = Arc::new(Acceptor {
@@ -163,6 +171,25 @@ impl Parts {
             self.backlog.clone(),
             config.callbacks.clone(),
         )
+    }
+}
+
+/// If the database cannot be asked now, no listed processor is called until it was.
+async fn check_types(
+    database: &Store,
+    processors: &Processors,
+    file: &ProcessorsFile,
+) -> Result<(), AppError> {
+    if file.processors.is_empty() {
+        return Ok(());
+    }
+    match timeout(PATIENCE, processor_types::settle(database, file)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(refused @ TypesRefused::Other { .. })) => Err(refused.into()),
+        Ok(Err(TypesRefused::Store(_))) | Err(_) => {
+            processors.hold(true);
+            Ok(())
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use super::issuer::Makers;
+use super::processor_types;
 use crate::config::ProcessorSettings;
 use crate::processors::named::Processors;
 use crate::store::Store;
@@ -74,6 +75,11 @@ impl Watch {
             self.processors.list_again(before);
             return Err(why);
         }
+        if let Err(why) = processor_types::settle(&self.database, &file).await {
+            self.processors.list_again(before);
+            return Err(why.to_string());
+        }
+        self.processors.hold(false);
         let number = file.processors.len();
         tracing::info!(processors = number, "PROCESSORS_FILE is in use");
         self.settings.file = file;

@@ -1,5 +1,5 @@
 //! `setup`: migrations and topology. Waits for servers that are still starting, and logs what it waits for; safe to
-//! repeat. `setup --back` prepares the return to the release before this one.
+//! repeat. `setup --back` prepares the return to the release before this one, `setup --skip-ids` the start after a restore.
 
 use std::error::Error;
 use std::time::Duration;
@@ -44,14 +44,21 @@ const REWRITTEN: u32 = 500;
 pub struct SetupArgs {
     /// Rewrite pending messages so that the release before this one can publish them: run it after the last process of
     /// this release has stopped
-    #[arg(long)]
+    #[arg(long, conflicts_with = "skip_ids")]
     back: bool,
+    /// Leave out so many payment ids, after a backup was restored: at least as many as payments were made since it. Run it
+    /// while no api runs
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    skip_ids: Option<u32>,
 }
 
 impl SetupArgs {
     /// The role whose configuration is read: an embedded service has nothing to set up, but may have to go back.
     pub fn role(self) -> Role {
-        if self.back { Role::All } else { Role::Api }
+        match self.back || self.skip_ids.is_some() {
+            true => Role::All,
+            false => Role::Api,
+        }
     }
 }
 
@@ -60,7 +67,20 @@ pub async fn run(config: Config, options: SetupArgs) -> Result<(), Box<dyn Error
     if options.back {
         return go_back(&config).await;
     }
-    forward(config).await
+    match options.skip_ids {
+        Some(number) => skip_ids(&config, number).await,
+        None => forward(config).await,
+    }
+}
+
+/// Payments that were made after the backup are missing here, but platforms and clients know their ids.
+async fn skip_ids(config: &Config, number: u32) -> Result<(), Box<dyn Error>> {
+    let database = open::database(config)?;
+    let first = database.skip_ids(number.into(), config.ids).await;
+    database.close().await;
+    let first = first?;
+    tracing::info!(first, "new payments get ids from here");
+    Ok(())
 }
 
 async fn go_back(config: &Config) -> Result<(), Box<dyn Error>> {

@@ -1,7 +1,6 @@
 //! `PROCESSORS_FILE`: the processors beside the simulated issuer and the routes to them, and `ALLOW_LIVE_PAYMENTS`.
 
 use std::collections::HashSet;
-use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,7 +44,7 @@ impl ProcessorsFile {
     /// Whether it lists this processor, too: by its name and type.
     pub fn keeps(&self, other: &ListedProcessor) -> bool {
         let is_same = |listed: &ListedProcessor| {
-            listed.name() == other.name() && discriminant(listed) == discriminant(other)
+            listed.name() == other.name() && listed.kind() == other.kind()
         };
         self.processors.iter().any(is_same)
     }
@@ -99,6 +98,15 @@ impl ListedProcessor {
             Self::Stripe(account) => &account.name,
             Self::PayPal(account) => &account.name,
             Self::Simulated { name, .. } => name,
+        }
+    }
+
+    /// Its type, as the file writes it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Stripe(_) => "stripe",
+            Self::PayPal(_) => "paypal",
+            Self::Simulated { .. } => SIMULATED,
         }
     }
 }

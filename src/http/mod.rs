@@ -74,6 +74,8 @@ pub struct Api {
     pub test_cards: &'static [TestCard],
     /// The shoppers' side of the simulated issuer, where payments are simulated.
     pub shoppers: Option<Shoppers>,
+    /// Which webhooks of payment platforms are read now.
+    pub webhooks: webhooks::Turns,
     /// The operators' page, where it can be opened from this machine without a token.
     pub operators_page: Option<std::net::SocketAddr>,
     /// The clock, to check how far ahead a card expires and how old a form is.

@@ -1,7 +1,8 @@
 //! `POST /webhooks/{processor}`: events of payment platforms. Verified over the raw body before anything in it is read, and
 //! answered once the event is stored. Needs no API key.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -9,7 +10,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Api;
@@ -22,11 +23,30 @@ use crate::processors::notifications::{Notification, NotificationRefused, Platfo
 /// Longest body, in bytes.
 pub const LIMIT: usize = 256 * 1024;
 
-/// Webhooks that are verified and stored at the same time: forged ones must not hold up requests of clients.
-static AT_ONCE: Semaphore = Semaphore::const_new(32);
+/// Webhooks of one processor that are verified and stored at the same time: forged ones must not hold up requests of clients.
+const AT_ONCE: usize = 32;
 
-/// How long one may wait for its turn, and how long verifying may take: one platform has to be asked for that.
+/// How long one may wait for its turn. The platform sends it again.
+const TURN: Duration = Duration::from_secs(2);
+
+/// How long verifying may take: one platform has to be asked for that.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The turns of the webhooks, by processor: many for one hold up no others.
+#[derive(Debug, Default)]
+pub struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
+
+impl Turns {
+    /// A turn; none if there are too many webhooks for this processor.
+    async fn take(&self, processor: &str) -> Option<OwnedSemaphorePermit> {
+        let turns = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let turns = turns.entry(processor.to_owned());
+            Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
+        };
+        timeout(TURN, turns.acquire_owned()).await.ok()?.ok()
+    }
+}
 
 /// 200 once the event is stored, or if there is nothing to store.
 pub async fn receive(
@@ -49,10 +69,14 @@ pub async fn receive(
         body: &body,
         now: (api.now)(),
     };
-    let Ok(Ok(_turn)) = timeout(PATIENCE, AT_ONCE.acquire()).await else {
+    let Some(_turn) = api.webhooks.take(&name).await else {
+        count("too_many");
         return Err(unavailable());
     };
-    let event = verify(platform.as_ref(), &notification, &uri).await?;
+    let Some(event) = verify(platform.as_ref(), &notification, &uri).await? else {
+        count("duplicate");
+        return Ok(received());
+    };
     let noted = api.acceptor.note_event(&name, &event).await;
     let result = noted.as_ref().map_or("not_stored", |noted| noted.as_str());
     count(result);
@@ -64,20 +88,26 @@ pub async fn receive(
         "a webhook"
     );
     noted?;
-    Ok(Json(json!({ "received": true })))
+    Ok(received())
 }
 
+fn received() -> Json<Value> {
+    Json(json!({ "received": true }))
+}
+
+/// The event; none if it is stored already.
 async fn verify(
     platform: &dyn Processor,
     notification: &Notification<'_>,
     uri: &Uri,
-) -> Result<PlatformEvent, Problem> {
+) -> Result<Option<PlatformEvent>, Problem> {
     let verified = timeout(PATIENCE, platform.notified(notification)).await;
     let refused = match verified.unwrap_or(Err(NotificationRefused::Unavailable)) {
-        Ok(event) => return Ok(event),
+        Ok(event) => return Ok(Some(event)),
         Err(refused) => refused,
     };
     match refused {
+        NotificationRefused::Repeated => Ok(None),
         NotificationRefused::NotConfigured => Err(Problem::unknown_address(uri)),
         NotificationRefused::NotGenuine(reason) => {
             count("not_genuine");
@@ -104,7 +134,7 @@ fn count(result: &'static str) {
 }
 
 /// The labels of [`metric::PLATFORM_EVENTS`].
-pub const RESULTS: [&str; 8] = [
+pub const RESULTS: [&str; 9] = [
     "stored",
     "duplicate",
     "other_installation",
@@ -113,6 +143,7 @@ pub const RESULTS: [&str; 8] = [
     "not_genuine",
     "malformed",
     "not_verified",
+    "too_many",
 ];
 
 /// The answer to a webhook that nobody who knows the secret has just signed.
@@ -130,4 +161,22 @@ pub(super) fn malformed() -> Problem {
 pub(super) fn unavailable() -> Problem {
     let sentence = "The webhook cannot be verified or stored now; send it again.";
     Problem::new(Kind::Unavailable, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_webhooks_for_one_processor_hold_up_no_others() {
+        let turns = Turns::default();
+        let mut taken = Vec::new();
+        for _ in 0..AT_ONCE {
+            taken.push(turns.take("paypal").await.expect("a turn"));
+        }
+        assert!(turns.take("paypal").await.is_none(), "too many");
+        assert!(turns.take("stripe").await.is_some());
+        taken.pop();
+        assert!(turns.take("paypal").await.is_some());
+    }
 }

@@ -59,6 +59,8 @@ pub enum Why {
     Off,
     /// `PROCESSORS_FILE` does not list it any more.
     NotListed,
+    /// Whether payments need another type under its name is not known yet.
+    NotChecked,
 }
 
 /// A platform is not called now.
@@ -93,6 +95,11 @@ impl Availability {
             off: Some(why),
             ..Self::new(processor)
         }
+    }
+
+    /// The processor's name, for the log.
+    pub(super) fn processor(&self) -> &str {
+        &self.processor
     }
 
     /// Begins a call, unless the platform is not to be called now.
@@ -165,7 +172,7 @@ impl Availability {
 impl Why {
     /// Whether only the operator can end it.
     pub fn is_for_the_operator(self) -> bool {
-        matches!(self, Self::KeyRefused | Self::NotListed)
+        matches!(self, Self::KeyRefused | Self::NotListed | Self::NotChecked)
     }
 }
 
@@ -240,6 +247,7 @@ impl fmt::Display for Why {
             Self::KeyRefused => "refuses the account's key",
             Self::Off => "is switched off",
             Self::NotListed => "is not listed in PROCESSORS_FILE",
+            Self::NotChecked => "is not used before the database was asked which type it had",
         })
     }
 }

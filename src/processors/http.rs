@@ -73,6 +73,15 @@ impl Http {
         })
     }
 
+    /// The same platform, but calls through this one say nothing about calls through the other, and wait for none.
+    pub(super) fn apart(&self, availability: Arc<Availability>) -> Self {
+        Self {
+            client: self.client.clone(),
+            base: self.base.clone(),
+            availability,
+        }
+    }
+
     /// The address of a path: `/v1/refunds`.
     pub(super) fn address(&self, path: &str) -> String {
         format!("{}{path}", self.base)
@@ -105,7 +114,7 @@ impl Http {
                 } else {
                     NoObject::Unknown(error.to_string())
                 };
-                return Err((no_object, None));
+                return Err((self.logged(no_object), None));
             }
         };
         let status = answer.status();
@@ -114,7 +123,8 @@ impl Http {
             Ok(body) => body,
             Err(error) => {
                 call.failed();
-                return Err((NoObject::Unknown(error.to_string()), None));
+                let no_object = NoObject::Unknown(error.to_string());
+                return Err((self.logged(no_object), None));
             }
         };
         let judged = judge(status, &body);
@@ -124,7 +134,22 @@ impl Http {
             Err(NoObject::Unknown(_)) if !status.is_client_error() => call.failed(),
             _ => call.answered(),
         }
-        judged.map_err(|no_object| (no_object, retry_after))
+        judged.map_err(|no_object| (self.logged(no_object), retry_after))
+    }
+
+    fn logged(&self, no_object: NoObject) -> NoObject {
+        let processor = self.availability.processor();
+        match &no_object {
+            NoObject::NotExecuted(why) => {
+                tracing::warn!(processor, why, "a call of a platform was not executed");
+            }
+            NoObject::Unknown(why) => {
+                tracing::warn!(processor, why, "a platform gave no usable answer");
+            }
+            // What that means depends on the call.
+            NoObject::Refused(_) => {}
+        }
+        no_object
     }
 }
 

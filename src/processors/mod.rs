@@ -3,6 +3,7 @@
 pub mod availability;
 pub mod books;
 mod http;
+mod keys;
 pub mod named;
 pub mod notifications;
 pub mod paypal;
@@ -10,6 +11,7 @@ pub mod references;
 pub mod routes;
 pub mod simulated;
 pub mod stripe;
+mod unclear;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -26,6 +27,8 @@ pub struct Processors {
     missing: Arc<Mutex<BTreeSet<String>>>,
     /// Why the file is not in use as it is now, if so.
     refused_file: Arc<Mutex<Option<String>>>,
+    /// No listed processor is called.
+    held: Arc<AtomicBool>,
 }
 
 /// What `PROCESSORS_FILE` lists.
@@ -54,7 +57,13 @@ impl Processors {
             listed: Arc::default(),
             missing: Arc::default(),
             refused_file: Arc::default(),
+            held: Arc::default(),
         }
+    }
+
+    /// From now on no listed processor is called for a payment, or each can be again.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
     }
 
     /// Notes why the file is not in use as it is now; none if it is.
@@ -184,9 +193,12 @@ impl Processors {
     pub fn of(&self, method: Option<&MethodSummary>) -> Arc<dyn Processor> {
         match method.and_then(MethodSummary::processor) {
             None => Arc::clone(&self.simulated),
+            Some(name) if name != SimulatedIssuer::NAME && self.held.load(Ordering::Acquire) => {
+                Arc::new(Missing::new(name, Why::NotChecked))
+            }
             Some(name) => self.named(name).unwrap_or_else(|| {
                 lock(&self.missing).insert(name.to_owned());
-                Arc::new(Missing::new(name))
+                Arc::new(Missing::new(name, Why::NotListed))
             }),
         }
     }
@@ -202,25 +214,33 @@ impl fmt::Debug for Processors {
     }
 }
 
-/// A processor that payments use and that is no longer listed: nobody can say what became of them, so they wait.
+/// A processor that payments use and that cannot be called, or that is no longer listed: nobody can say what became of them, so
+/// they wait.
 struct Missing {
     name: String,
+    why: Why,
     availability: Availability,
 }
 
 impl Missing {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, why: Why) -> Self {
         Self {
             name: name.to_owned(),
-            availability: Availability::never(name, Why::NotListed),
+            why,
+            availability: Availability::never(name, why),
         }
     }
 
     fn log(&self) {
-        tracing::error!(
-            processor = self.name,
-            "payments wait for a processor that PROCESSORS_FILE does not list: add it again"
-        );
+        let processor = &*self.name;
+        if self.why == Why::NotListed {
+            tracing::error!(
+                processor,
+                "payments wait for a processor that PROCESSORS_FILE does not list: add it again"
+            );
+        } else {
+            tracing::warn!(processor, why = %self.why, "payments wait for a processor");
+        }
     }
 }
 

@@ -97,6 +97,9 @@ pub enum NotificationRefused {
     /// It is signed, but its body is not an event.
     #[error("the body is not an event: {0}")]
     Malformed(&'static str),
+    /// The event is stored already: there is nothing more to do.
+    #[error("the event is stored already")]
+    Repeated,
     /// It could not be verified now: the platform is to send it again.
     #[error("the webhook cannot be verified now")]
     Unavailable,

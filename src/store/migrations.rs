@@ -134,6 +134,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "payment disputes",
             include_str!("../../migrations/mysql/0030_payment_disputes.sql"),
         ),
+        (
+            31,
+            "processor types",
+            include_str!("../../migrations/mysql/0031_processor_types.sql"),
+        ),
     ])
 });
 
@@ -334,6 +339,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             46,
             "payment disputes",
             include_str!("../../migrations/sqlite/0046_payment_disputes.sql"),
+        ),
+        (
+            47,
+            "processor types",
+            include_str!("../../migrations/sqlite/0047_processor_types.sql"),
         ),
         (
             16,

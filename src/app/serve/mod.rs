@@ -19,6 +19,7 @@ use crate::http::admin::live::MOST_STREAMS;
 use crate::http::admission::Admission;
 use crate::http::health::{Health, Liveness, Readiness};
 use crate::http::server::Limits;
+use crate::http::webhooks::Turns;
 use crate::processors::named::Processors;
 use crate::processors::simulated::{SimulatedIssuer, TEST_CARDS};
 use crate::store::queries::Queries;
@@ -93,6 +94,7 @@ pub(super) fn api(
         processor: SimulatedIssuer::NAME,
         test_cards: TEST_CARDS,
         shoppers: parts.shoppers.clone(),
+        webhooks: Turns::default(),
         operators_page,
         now: time::OffsetDateTime::now_utc,
     }

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tower::ServiceExt;
 
 use super::health::{Liveness, Readiness};
+use super::webhooks::Turns;
 use super::*;
 use crate::broker::embedded::Embedded;
 use crate::domain::{Answer, DeclineCode, PaymentId, Trigger};
@@ -123,6 +124,7 @@ impl Served {
             process_wait: Duration::from_millis(200),
             processor: "simulated",
             test_cards: TEST_CARDS,
+            webhooks: Turns::default(),
             shoppers: None,
             operators_page: None,
             now,

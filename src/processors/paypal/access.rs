@@ -77,10 +77,7 @@ impl Access {
         let answer = http.send(self.request(http)?, judge).await;
         let object = answer.map_err(|error| match error {
             // The call that needs the token was not sent.
-            NoObject::Unknown(why) => {
-                tracing::warn!(why, "PayPal's answer with an access token is missing");
-                NoObject::NotExecuted("no_access_token")
-            }
+            NoObject::Unknown(_) => NoObject::NotExecuted("no_access_token"),
             other => other,
         })?;
         read(&object, asked).ok_or(NoObject::NotExecuted("no_access_token"))

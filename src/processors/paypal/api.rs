@@ -15,6 +15,8 @@ use crate::processors::http::{BUSY, Http, NOT_SENT, secret, value};
 /// The API of one account.
 pub(super) struct Api {
     http: Http,
+    /// For verifying webhooks: anybody can cause such a call, so whatever comes of them must not hold up payments.
+    verifying: Http,
     access: Access,
 }
 
@@ -36,8 +38,11 @@ impl Api {
         client_secret: SecretString,
         availability: Arc<Availability>,
     ) -> Result<Self, rustls::Error> {
+        let verifying = format!("{} (webhooks)", availability.processor());
+        let http = Http::new(base, availability)?;
         Ok(Self {
-            http: Http::new(base, availability)?,
+            verifying: http.apart(Arc::new(Availability::new(&verifying))),
+            http,
             access: Access::new(client_id, client_secret),
         })
     }
@@ -45,7 +50,7 @@ impl Api {
     /// Reads an object: `/v2/checkout/orders/…`.
     pub(super) async fn get(&self, path: &str) -> Result<Value, NoObject> {
         let sent = None;
-        self.call(Call { path, sent }, judge).await
+        self.call(&self.http, Call { path, sent }, judge).await
     }
 
     /// Creates or changes an object, at most once under a request id.
@@ -56,7 +61,7 @@ impl Api {
         body: &Value,
     ) -> Result<Value, NoObject> {
         let sent = Some((Some(request_id), body.to_string()));
-        self.call(Call { path, sent }, judge).await
+        self.call(&self.http, Call { path, sent }, judge).await
     }
 
     /// Asks whether a webhook is genuine; `body` has its headers and its own body. An answer says so in
@@ -64,20 +69,21 @@ impl Api {
     pub(super) async fn verify(&self, body: String) -> Result<Value, NoObject> {
         let path = "/v1/notifications/verify-webhook-signature";
         let sent = Some((None, body));
-        self.call(Call { path, sent }, judge_verification).await
+        let call = Call { path, sent };
+        self.call(&self.verifying, call, judge_verification).await
     }
 
-    async fn call(&self, call: Call<'_>, judge: Judge) -> Result<Value, NoObject> {
-        let token = self.access.token(&self.http).await?;
+    async fn call(&self, http: &Http, call: Call<'_>, judge: Judge) -> Result<Value, NoObject> {
+        let token = self.access.token(http).await?;
         let request = self.request(&call, &token)?;
-        match self.http.send(request, judge).await {
+        match http.send(request, judge).await {
             Err(no_object) if no_object == TOKEN_ENDED => {}
             answered => return answered,
         }
         // It ended earlier than announced, or somebody has ended it.
         self.access.forget(&token).await;
-        let token = self.access.token(&self.http).await?;
-        self.http.send(self.request(&call, &token)?, judge).await
+        let token = self.access.token(http).await?;
+        http.send(self.request(&call, &token)?, judge).await
     }
 
     fn request(&self, call: &Call<'_>, token: &SecretString) -> Result<Request<Body>, NoObject> {

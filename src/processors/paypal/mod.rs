@@ -21,11 +21,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 use super::availability::Availability;
+use super::keys::Keys;
 use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 use super::references::{Known, References};
+use super::unclear::{self, Unclear};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, CloseAnswer, DeclineCode, Money,
@@ -60,16 +61,7 @@ pub struct PayPal {
     action_life: Duration,
     availability: Arc<Availability>,
     webhook_id: Option<String>,
-    /// Read once.
-    installation: OnceCell<String>,
-}
-
-/// No definite result: the caller asks again.
-enum Unclear {
-    /// Provably nothing was executed.
-    NotExecuted(DeclineCode),
-    /// Anything may have happened.
-    Unknown,
+    keys: Keys,
 }
 
 impl PayPal {
@@ -80,23 +72,16 @@ impl PayPal {
         Ok(Self {
             api: Api::new(&account.api, id, secret, Arc::clone(&availability))?,
             references: References::new(database.clone(), &account.name),
+            keys: Keys::new(database.clone()),
             database,
             action_life: account.action_life,
             availability,
             webhook_id: account.webhook_id.clone(),
-            installation: OnceCell::new(),
         })
     }
 
-    /// A request id that no other installation uses.
-    async fn unique(&self, key: &str) -> Result<String, StoreError> {
-        let installation = self.installation().await?;
-        Ok(format!("{installation}-{key}"))
-    }
-
     async fn installation(&self) -> Result<&str, StoreError> {
-        let read = || self.database.installation();
-        Ok(self.installation.get_or_try_init(read).await?)
+        self.keys.installation().await
     }
 
     async fn authorize_order(&self, authorization: &Authorization<'_>) -> Result<Answer, Unclear> {
@@ -138,7 +123,7 @@ impl PayPal {
     ) -> Result<Created, Unclear> {
         let key = authorization.key.to_string();
         let amount = amount::object(authorization.amount).map_err(|_| Unclear::Unknown)?;
-        let ours = self.unique(&key).await?;
+        let ours = self.keys.unique(&key).await?;
         let intent = match authorization.capture {
             CaptureMethod::Automatic => "CAPTURE",
             CaptureMethod::Manual => "AUTHORIZE",
@@ -152,21 +137,25 @@ impl PayPal {
             "purchase_units": [{"custom_id": ours, "invoice_id": ours, "amount": amount}],
             "payment_source": {"paypal": {"experience_context": context}},
         });
-        let once = self.unique(&format!("{key}-create")).await?;
+        let once = self.keys.unique(&format!("{key}-create")).await?;
         let object = match self.api.post("/v2/checkout/orders", &once, &body).await {
+            // If an earlier call has created one, nobody knows its page, and nobody will charge it.
             Err(NoObject::Refused(error)) => {
                 tell_refusal(authorization.key, &error);
                 return Ok(Created::Refused(order::code(api::issue(&error))));
             }
             created => created?,
         };
-        let order = Order::read(&object).ok_or(Unclear::Unknown)?;
+        let order = self.complete(Order::read(&object)).await?;
+        if !order.is_for(&ours, authorization.amount) {
+            tell_other_order(authorization.key, &order);
+            return Err(Unclear::Unknown);
+        }
         let asked = Asked {
             order: order.id.clone(),
             capture: authorization.capture,
             amount: authorization.amount,
         };
-        let order = fitting(&asked, order)?;
         match self.references.keep(&key, &asked.to_string()).await? {
             Known::As(reference) if reference == asked.to_string() => {
                 Ok(Created::Order(asked, order))
@@ -178,6 +167,18 @@ impl PayPal {
             }
             Known::Closed | Known::Nothing => Err(Unclear::closed()),
         }
+    }
+
+    /// An order with what it is about: a short answer does not say that.
+    async fn complete(&self, order: Option<Order>) -> Result<Order, Unclear> {
+        let order = order.ok_or(Unclear::Unknown)?;
+        if order.ours.is_some() {
+            return Ok(order);
+        }
+        let path = format!("/v2/checkout/orders/{}", order.id);
+        let read = Order::read(&self.api.get(&path).await?);
+        let read = read.filter(|read| read.id == order.id);
+        read.ok_or(Unclear::Unknown)
     }
 
     /// What an attempt's reference says.
@@ -214,13 +215,13 @@ impl PayPal {
         asked: &Asked,
         order: &Order,
     ) -> Result<ActionAnswer, Unclear> {
+        if let Some(charge) = order.charge(asked) {
+            return self.charged(key, asked, charge).await;
+        }
         match order.status {
             Status::Waiting => Ok(ActionAnswer::Waiting),
             Status::Approved => self.charge(key, asked).await,
-            Status::Completed => {
-                let charge = order.charge(asked).ok_or(Unclear::Unknown)?;
-                self.charged(key, asked, charge).await
-            }
+            Status::Completed => Err(Unclear::Unknown),
             Status::Voided => Ok(ActionAnswer::Declined {
                 code: CANCELED_THERE,
             }),
@@ -292,44 +293,20 @@ fn tell_other_amount(id: &str) {
     );
 }
 
+/// An order of another payment: its id is not stored, and its page is shown to nobody.
+fn tell_other_order(key: AttemptKey, order: &Order) {
+    tracing::error!(
+        payment.id = key.payment.0,
+        order = order.id,
+        about = order.ours,
+        "PayPal answered with an order of another payment, or of another amount: it is not used"
+    );
+}
+
 /// Somebody has to change the request or the account.
 fn tell_refusal(key: AttemptKey, error: &Value) {
     let (issue, message) = (api::issue(error), &error["message"]);
     tracing::warn!(payment.id = key.payment.0, issue, %message, "PayPal refused to create an order");
-}
-
-impl Unclear {
-    /// The attempt was closed while this call was on its way.
-    fn closed() -> Self {
-        Self::NotExecuted(DeclineCode::ISSUER_UNAVAILABLE)
-    }
-}
-
-impl From<StoreError> for Unclear {
-    fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "what PayPal calls a payment can be neither read nor stored");
-        Self::Unknown
-    }
-}
-
-impl From<NoObject> for Unclear {
-    fn from(no_object: NoObject) -> Self {
-        match no_object {
-            NoObject::NotExecuted(why) => {
-                tracing::warn!(why, "a call of PayPal was not executed");
-                Self::NotExecuted(DeclineCode::ISSUER_UNAVAILABLE)
-            }
-            NoObject::Unknown(why) => {
-                tracing::warn!(why, "PayPal gave no usable answer");
-                Self::Unknown
-            }
-            NoObject::Refused(error) => {
-                let issue = api::issue(&error);
-                tracing::warn!(issue, "PayPal refused a call that it should not refuse");
-                Self::Unknown
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -353,11 +330,7 @@ impl Processor for PayPal {
             }
             Err(unreadable) => return unreadable.into(),
         }
-        match self.authorize_order(authorization).await {
-            Ok(answer) => answer,
-            Err(Unclear::NotExecuted(reason)) => Answer::NotCharged { reason },
-            Err(Unclear::Unknown) => Answer::Unknown,
-        }
+        unclear::answer(self.authorize_order(authorization).await)
     }
 
     async fn reverse(&self, key: AttemptKey, _: Money) -> ReversalAnswer {
@@ -376,23 +349,23 @@ impl Processor for PayPal {
     }
 
     async fn capture(&self, call: &OperationCall) -> OperationAnswer {
-        operations::answer(self.capture_held(call).await)
+        unclear::operation_answer(self.capture_held(call).await)
     }
 
     async fn void(&self, call: &OperationCall) -> OperationAnswer {
-        operations::answer(self.void_held(call).await)
+        unclear::operation_answer(self.void_held(call).await)
     }
 
     async fn refund(&self, call: &OperationCall) -> OperationAnswer {
-        operations::answer(self.refund_captured(call).await)
+        unclear::operation_answer(self.refund_captured(call).await)
     }
 
     async fn query(&self, call: &OperationCall) -> OperationAnswer {
-        operations::answer(self.find_out(call).await)
+        unclear::operation_answer(self.find_out(call).await)
     }
 
     async fn close(&self, call: &OperationCall) -> CloseAnswer {
-        self.close_operation(call).await
+        unclear::close_answer(self.repeat(call).await)
     }
 
     async fn notified(

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::api::{self, NoObject};
 use super::order::{code, is_id, reason};
 use super::{PayPal, Unclear, amount};
-use crate::domain::{CaptureMethod, CloseAnswer, DeclineCode, OperationAnswer, OperationKind};
+use crate::domain::{CaptureMethod, DeclineCode, OperationAnswer, OperationKind};
 use crate::processors::references::Known;
 use crate::processors::{AttemptKey, OperationCall};
 
@@ -38,17 +38,12 @@ const CAPTURED_BEFORE: [&str; 3] = [
     "MAX_CAPTURE_COUNT_EXCEEDED",
 ];
 
+/// The amount of a capture or refund was moved.
+const CARRIED_OUT: [&str; 3] = ["COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED"];
+
 const DONE: OperationAnswer = OperationAnswer::Done {
     confirm_after: None,
 };
-
-pub(super) fn answer(result: Result<OperationAnswer, Unclear>) -> OperationAnswer {
-    match result {
-        Ok(answer) => answer,
-        Err(Unclear::NotExecuted(reason)) => OperationAnswer::NotExecuted { reason },
-        Err(Unclear::Unknown) => OperationAnswer::Unknown,
-    }
-}
 
 /// The key under which the id of an attempt's capture or authorization is stored.
 pub(super) fn charge_key(key: AttemptKey, capture: CaptureMethod) -> String {
@@ -118,25 +113,21 @@ impl PayPal {
         if let Known::As(id) = self.references.known(&call.key.0.to_string()).await? {
             return self.as_it_stands(call, kind, &id).await;
         }
-        if !self.may_repeat(call).await? {
-            return self.in_order(call, kind).await;
+        if !self.keys.is_kept(call, REQUEST_LIFE).await? {
+            return self.in_order(call, kind, None).await;
         }
         let once = self.ours(call).await?;
-        match self.api.post(path, &once, body).await {
-            Ok(object) => self.stored(call, kind, &object).await,
-            Err(NoObject::Refused(error)) => {
-                let issue = api::issue(&error).unwrap_or_default();
-                if CAPTURED_BEFORE.contains(&issue) {
-                    return self.in_order(call, kind).await;
-                }
-                Ok(refused(issue))
+        let refused = match self.api.post(path, &once, body).await {
+            Ok(object) if object["invoice_id"] == once.as_str() && is_asked(&object, call) => {
+                return self.stored(call, kind, &object).await;
             }
-            Err(NoObject::Unknown(why)) => {
-                tracing::warn!(why, "PayPal gave no usable answer");
-                self.in_order(call, kind).await
-            }
-            Err(other) => Err(other.into()),
-        }
+            // Of another operation, or not carried out as asked.
+            Ok(_) | Err(NoObject::Unknown(_)) => None,
+            Err(NoObject::Refused(error)) => refusal(&error),
+            Err(other) => return Err(other.into()),
+        };
+        let found = self.in_order(call, kind, refused).await;
+        found.map_err(Unclear::after_a_call)
     }
 
     /// Stores the id of what an operation has created.
@@ -173,7 +164,7 @@ impl PayPal {
         object: &Value,
     ) -> Result<OperationAnswer, Unclear> {
         match object["status"].as_str() {
-            Some("COMPLETED" | "PARTIALLY_REFUNDED" | "REFUNDED") => {
+            Some(status) if CARRIED_OUT.contains(&status) => {
                 if amount::read(&object["amount"]) != Some(call.amount) {
                     super::tell_other_amount(&call.key.0.to_string());
                     return Err(Unclear::Unknown);
@@ -199,16 +190,36 @@ impl PayPal {
         }
     }
 
-    /// Finds a capture or refund by our id among the payments of its order. If it is not there, it may still be on its way.
-    async fn in_order(&self, call: &OperationCall, kind: Kind) -> Result<OperationAnswer, Unclear> {
+    /// Finds a capture or refund by our id among the payments of its order. If it is not there, the call was refused; without a
+    /// refusal it may still be on its way. A refusal alone is not believed: a call before it may have been executed, and its
+    /// answer lost.
+    async fn in_order(
+        &self,
+        call: &OperationCall,
+        kind: Kind,
+        refused: Option<OperationAnswer>,
+    ) -> Result<OperationAnswer, Unclear> {
         let asked = self.asked(call.authorization).await?;
         let order = self.read(&asked).await?;
         let ours = self.ours(call).await?;
-        let mut listed = order.payments[kind.listed].as_array().into_iter().flatten();
-        match listed.find(|payment| payment["invoice_id"] == ours.as_str()) {
-            Some(payment) => self.stored(call, kind, payment).await,
-            None => Err(Unclear::Unknown),
+        let listed = order.payments[kind.listed].as_array();
+        let is_ours = |payment: &&Value| payment["invoice_id"] == ours.as_str();
+        let found = listed.into_iter().flatten().filter(is_ours);
+        // What was carried out counts, whatever else was tried.
+        if let Some(payment) = found.max_by_key(|payment| stands(payment)) {
+            return self.stored(call, kind, payment).await;
         }
+        let authorizations = order.payments["authorizations"].as_array();
+        let mut authorizations = authorizations.into_iter().flatten();
+        if call.kind == OperationKind::Capture && authorizations.any(is_captured) {
+            tracing::error!(
+                payment.id = call.authorization.payment.0,
+                order = asked.order,
+                "PayPal has captured an authorization, but not for this capture: it waits until somebody finds out why"
+            );
+            return Err(Unclear::Unknown);
+        }
+        refused.ok_or(Unclear::Unknown)
     }
 
     pub(super) async fn void_held(&self, call: &OperationCall) -> Result<OperationAnswer, Unclear> {
@@ -223,7 +234,8 @@ impl PayPal {
             Ok(_) | Err(NoObject::Refused(_) | NoObject::Unknown(_)) => {}
             Err(other) => return Err(other.into()),
         }
-        voided(&self.api.get(&object).await?).ok_or(Unclear::Unknown)
+        let now = self.api.get(&object).await.map_err(Unclear::from);
+        voided(&now.map_err(Unclear::after_a_call)?).ok_or(Unclear::Unknown)
     }
 
     /// What became of an operation.
@@ -239,37 +251,22 @@ impl PayPal {
         };
         match self.references.known(&call.key.0.to_string()).await? {
             Known::As(id) => self.as_it_stands(call, kind, &id).await,
-            Known::Closed | Known::Nothing => self.in_order(call, kind).await,
+            Known::Closed | Known::Nothing => self.in_order(call, kind, None).await,
         }
     }
 
     /// Repeats the operation until the answer is definite: it is carried out at most once.
-    pub(super) async fn close_operation(&self, call: &OperationCall) -> CloseAnswer {
-        let repeated = match call.kind {
+    pub(super) async fn repeat(&self, call: &OperationCall) -> Result<OperationAnswer, Unclear> {
+        match call.kind {
             OperationKind::Capture => self.capture_held(call).await,
             OperationKind::Void => self.void_held(call).await,
             OperationKind::Refund => self.refund_captured(call).await,
-        };
-        match repeated {
-            Ok(OperationAnswer::Done { .. } | OperationAnswer::Accepted { .. }) => {
-                CloseAnswer::Executed
-            }
-            Ok(OperationAnswer::Refused { .. }) => CloseAnswer::NotExecuted,
-            Ok(_) | Err(_) => CloseAnswer::Unknown,
         }
     }
 
     /// Our id of an operation, which no other installation uses: its request id, and its invoice number.
     async fn ours(&self, call: &OperationCall) -> Result<String, Unclear> {
-        Ok(self.unique(&call.key.0.to_string()).await?)
-    }
-
-    /// Whether PayPal still knows the request id of an operation, whose id contains the time when it was made.
-    async fn may_repeat(&self, call: &OperationCall) -> Result<bool, Unclear> {
-        let made = call.key.0.get_timestamp().ok_or(Unclear::Unknown)?;
-        let (seconds, _) = made.to_unix();
-        let age = self.seconds().await?.saturating_sub(seconds);
-        Ok(age < REQUEST_LIFE.as_secs() / 2)
+        Ok(self.keys.unique(&call.key.0.to_string()).await?)
     }
 
     /// PayPal's id of the attempt's authorization or capture.
@@ -304,17 +301,36 @@ fn voided(authorization: &Value) -> Option<OperationAnswer> {
     }
 }
 
-fn refused(issue: &str) -> OperationAnswer {
-    match GONE.contains(&issue) {
-        true => OperationAnswer::Refused {
-            code: AUTHORIZATION_GONE,
-            authorization_gone: true,
-        },
-        false => OperationAnswer::Refused {
-            code: code(Some(issue)),
-            authorization_gone: false,
-        },
+/// Whether a capture or refund is carried out, or will be.
+fn stands(payment: &Value) -> bool {
+    let status = payment["status"].as_str().unwrap_or_default();
+    status == "PENDING" || CARRIED_OUT.contains(&status)
+}
+
+/// Whether an answer says that the operation is carried out, or will be.
+fn is_asked(payment: &Value, call: &OperationCall) -> bool {
+    stands(payment) && amount::read(&payment["amount"]) == Some(call.amount)
+}
+
+fn is_captured(authorization: &Value) -> bool {
+    authorization["status"] == "CAPTURED" || authorization["status"] == "PARTIALLY_CAPTURED"
+}
+
+/// What a refused capture or refund means if it is not among the payments of its order; none if that is still open.
+fn refusal(error: &Value) -> Option<OperationAnswer> {
+    let issue = api::issue(error).unwrap_or_default();
+    if CAPTURED_BEFORE.contains(&issue) {
+        return None;
     }
+    let authorization_gone = GONE.contains(&issue);
+    let code = match authorization_gone {
+        true => AUTHORIZATION_GONE,
+        false => code(Some(issue)),
+    };
+    Some(OperationAnswer::Refused {
+        code,
+        authorization_gone,
+    })
 }
 
 #[cfg(test)]
@@ -340,16 +356,20 @@ mod tests {
 
     #[test]
     fn an_authorization_that_is_gone_is_told_apart() {
-        let gone = |issue| {
-            matches!(
-                refused(issue),
-                OperationAnswer::Refused {
-                    authorization_gone: true,
-                    ..
-                }
-            )
+        let gone = |issue: &str| {
+            let refused = refusal(&json!({"details": [{ "issue": issue }]}));
+            refused.map(|refused| {
+                matches!(
+                    refused,
+                    OperationAnswer::Refused {
+                        authorization_gone: true,
+                        ..
+                    }
+                )
+            })
         };
-        assert!(gone("AUTHORIZATION_VOIDED"));
-        assert!(!gone("REFUND_AMOUNT_EXCEEDED"));
+        assert_eq!(gone("AUTHORIZATION_VOIDED"), Some(true));
+        assert_eq!(gone("REFUND_AMOUNT_EXCEEDED"), Some(false));
+        assert_eq!(gone("AUTHORIZATION_ALREADY_CAPTURED"), None);
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Asked {
 pub(super) struct Order {
     pub id: String,
     pub status: Status,
+    /// Which attempt it is for, as we have written it; none in short answers.
+    pub ours: Option<String>,
     /// None in short answers.
     pub amount: Option<Money>,
     /// The page where the shopper pays.
@@ -106,36 +108,61 @@ impl Order {
         Some(Self {
             id: object["id"].as_str().filter(|id| is_id(id))?.to_owned(),
             status,
+            ours: unit["custom_id"].as_str().map(str::to_owned),
             amount: amount::read(&unit["amount"]),
             page: page(&object["links"]),
             payments: unit["payments"].clone(),
         })
     }
 
-    /// What became of capturing or authorizing it; none if that was not done.
+    /// Whether it is the order of this attempt, over this amount.
+    pub(super) fn is_for(&self, ours: &str, amount: Money) -> bool {
+        self.ours.as_deref() == Some(ours) && self.amount == Some(amount)
+    }
+
+    /// What became of capturing or authorizing it; none if that was not done, or cannot be read. What was charged once stays
+    /// charged, whatever was tried before or afterwards.
     pub(super) fn charge(&self, asked: &Asked) -> Option<Charge> {
-        if self.status != Status::Completed {
-            return None;
-        }
         let list = match asked.capture {
             CaptureMethod::Automatic => "captures",
             CaptureMethod::Manual => "authorizations",
         };
-        let payment = &self.payments[list][0];
-        let id = payment["id"].as_str().filter(|id| is_id(id))?;
-        let charge = match payment["status"].as_str()? {
-            "COMPLETED" | "PARTIALLY_REFUNDED" | "REFUNDED" => Charge::Made(id.to_owned()),
-            "CREATED" | "CAPTURED" | "PARTIALLY_CAPTURED" => Charge::Made(id.to_owned()),
-            "DECLINED" | "FAILED" | "DENIED" => Charge::Declined(reason(payment)),
-            "VOIDED" | "EXPIRED" => Charge::Declined(CANCELED_THERE),
-            _ => Charge::Pending,
-        };
-        let is_made = matches!(charge, Charge::Made(_));
-        match amount::read(&payment["amount"]) {
-            Some(amount) if is_made && amount != asked.amount => Some(Charge::OtherAmount),
-            None if is_made => None,
-            _ => Some(charge),
+        let listed = self.payments[list]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        let charges: Option<Vec<Charge>> = listed.iter().map(|it| charge(it, asked)).collect();
+        let charges = charges?;
+        let is_made = |charge: &&Charge| matches!(charge, Charge::Made(_) | Charge::OtherAmount);
+        let mut made = charges.iter().filter(is_made);
+        match (made.next(), made.next()) {
+            (Some(made), None) => return Some(made.clone()),
+            (Some(_), Some(_)) => return Some(Charge::OtherAmount),
+            (None, _) => {}
         }
+        if charges.contains(&Charge::Pending) {
+            return Some(Charge::Pending);
+        }
+        // Otherwise the shopper can still go on.
+        let is_over = self.status == Status::Completed;
+        charges.into_iter().next_back().filter(|_| is_over)
+    }
+}
+
+/// What one capture or authorization says; none if it cannot be read.
+fn charge(payment: &Value, asked: &Asked) -> Option<Charge> {
+    let id = payment["id"].as_str().filter(|id| is_id(id))?;
+    match payment["status"].as_str()? {
+        "COMPLETED" | "PARTIALLY_REFUNDED" | "REFUNDED" | "CREATED" | "CAPTURED"
+        | "PARTIALLY_CAPTURED" => {
+            let is_asked = amount::read(&payment["amount"])? == asked.amount;
+            Some(match is_asked {
+                true => Charge::Made(id.to_owned()),
+                false => Charge::OtherAmount,
+            })
+        }
+        "DECLINED" | "FAILED" | "DENIED" => Some(Charge::Declined(reason(payment))),
+        "VOIDED" | "EXPIRED" => Some(Charge::Declined(CANCELED_THERE)),
+        _ => Some(Charge::Pending),
     }
 }
 
@@ -238,6 +265,34 @@ mod tests {
         assert_eq!(held.charge(&automatic), None, "nothing was captured");
         let order = json!({"id": "5O1", "status": "APPROVED"});
         assert_eq!(Order::read(&order).unwrap().charge(&automatic), None);
+    }
+
+    #[test]
+    fn what_was_charged_counts_whatever_else_was_tried() {
+        let asked = asked(CaptureMethod::Automatic);
+        let charge = |order: &str, statuses: &[&str]| {
+            let amount = json!({"currency_code": "CAD", "value": "20.00"});
+            let captures = statuses.iter().enumerate().map(|(number, status)| {
+                json!({"id": format!("3C{number}"), "status": status, "amount": amount})
+            });
+            let captures: Vec<Value> = captures.collect();
+            let payments = json!([{"payments": {"captures": captures}}]);
+            let order = json!({"id": "5O1", "status": order, "purchase_units": payments});
+            Order::read(&order).unwrap().charge(&asked)
+        };
+        let made = |id: &str| Some(Charge::Made(id.to_owned()));
+        assert_eq!(charge("COMPLETED", &["COMPLETED", "DECLINED"]), made("3C0"));
+        assert_eq!(charge("COMPLETED", &["DECLINED", "COMPLETED"]), made("3C1"));
+        assert_eq!(charge("APPROVED", &["DECLINED", "COMPLETED"]), made("3C1"));
+        let twice = charge("COMPLETED", &["COMPLETED", "COMPLETED"]);
+        assert_eq!(twice, Some(Charge::OtherAmount));
+        let pending = charge("COMPLETED", &["PENDING", "DECLINED"]);
+        assert_eq!(pending, Some(Charge::Pending));
+        assert_eq!(charge("PAYER_ACTION_REQUIRED", &["DECLINED"]), None);
+        assert!(matches!(
+            charge("COMPLETED", &["DECLINED", "DECLINED"]),
+            Some(Charge::Declined(_))
+        ));
     }
 
     #[test]

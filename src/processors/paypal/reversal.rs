@@ -29,7 +29,7 @@ impl PayPal {
         if !stands(&self.api.get(&object).await?) {
             return Ok(ReversalAnswer::Confirmed);
         }
-        let once = self.unique(&format!("{key}-reverse")).await?;
+        let once = self.keys.unique(&format!("{key}-reverse")).await?;
         let path = format!("{object}/{verb}");
         // Without an amount it returns all that is left, which it can do only once.
         match self.api.post(&path, &once, &json!({})).await {

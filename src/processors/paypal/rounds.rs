@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::{self, NoObject};
 use super::order::{Asked, CANCELED_THERE, Charge, Order, Status, code};
@@ -155,7 +155,7 @@ impl PayPal {
     }
 
     async fn begin(&self, key: AttemptKey, number: u32) -> Result<Next, Unclear> {
-        let begun = self.seconds().await?;
+        let begun = self.keys.seconds().await?;
         let reference = Round { number, begun }.written();
         let key = round_key(key, number);
         next(number, self.references.keep(&key, &reference).await?)
@@ -166,60 +166,47 @@ impl PayPal {
         next(number, self.references.close(&key).await?)
     }
 
-    /// The database's clock, in seconds since 1970.
-    pub(super) async fn seconds(&self) -> Result<u64, Unclear> {
-        let now = self.database.now().await?.unix_timestamp();
-        u64::try_from(now).map_err(|_| Unclear::Unknown)
-    }
-
     /// Calls a round that was begun, or calls it again.
     async fn run(&self, key: AttemptKey, asked: &Asked, round: Round) -> Result<Ended, Unclear> {
-        let age = self.seconds().await?.saturating_sub(round.begun);
+        let age = self.keys.seconds().await?.saturating_sub(round.begun);
         if age >= REQUEST_LIFE.as_secs() / 2 {
-            return self.look(asked).await;
+            return self.look(asked, None).await;
         }
         let path = format!("/v2/checkout/orders/{}/{}", asked.order, asked.verb());
-        let once = self.unique(&round_key(key, round.number)).await?;
+        let once = self.keys.unique(&round_key(key, round.number)).await?;
         match self.api.post(&path, &once, &json!({})).await {
             Ok(object) => {
                 let order = Order::read(&object).filter(|order| order.id == asked.order);
                 match order.and_then(|order| order.charge(asked)) {
+                    Some(Charge::Made(id)) => Ok(Ended::Charge(Charge::Made(id))),
+                    declined @ Some(Charge::Declined(_)) => {
+                        self.look(asked, declined.map(Ended::Charge)).await
+                    }
                     // A stored answer may be older than what the order says.
-                    Some(Charge::Pending) | None => self.look(asked).await,
-                    Some(charge) => Ok(Ended::Charge(charge)),
+                    Some(Charge::Pending | Charge::OtherAmount) | None => {
+                        self.look(asked, None).await
+                    }
                 }
             }
-            Err(NoObject::Refused(error)) => {
-                let issue = api::issue(&error).unwrap_or_default();
-                tracing::info!(
-                    payment.id = key.payment.0,
-                    issue,
-                    "PayPal refused to charge an order"
-                );
-                if SHOPPER_CAN_GO_ON.contains(&issue) {
-                    Ok(Ended::Refused)
-                } else if FINAL.contains(&issue) {
-                    Ok(Ended::RefusedForGood(code(Some(issue))))
-                } else {
-                    self.look(asked).await
-                }
-            }
-            Err(NoObject::Unknown(why)) => {
-                tracing::warn!(why, "PayPal gave no usable answer");
-                self.look(asked).await
-            }
+            Err(NoObject::Refused(error)) => self.look(asked, refusal(key, &error)).await,
+            Err(NoObject::Unknown(_)) => self.look(asked, None).await,
             Err(other) => Err(other.into()),
         }
     }
 
-    /// What the order says. If it says nothing, a call may still be on its way.
-    async fn look(&self, asked: &Asked) -> Result<Ended, Unclear> {
-        let order = self.read(asked).await?;
-        if order.status == Status::Voided {
-            return Ok(Ended::RefusedForGood(CANCELED_THERE));
+    /// What the order says. If it says nothing, the call was refused; without a refusal it may still be on its way. A refusal
+    /// alone is not believed: a call before it may have been executed, and its answer lost.
+    async fn look(&self, asked: &Asked, refused: Option<Ended>) -> Result<Ended, Unclear> {
+        let order = self.read(asked).await.map_err(Unclear::after_a_call)?;
+        if let Some(charge) = order.charge(asked) {
+            return Ok(Ended::Charge(charge));
         }
-        let charge = order.charge(asked);
-        charge.map(Ended::Charge).ok_or(Unclear::Unknown)
+        match order.status {
+            Status::Voided => Ok(Ended::RefusedForGood(CANCELED_THERE)),
+            // It was charged, or not, and does not say which.
+            Status::Completed => Err(Unclear::Unknown),
+            Status::Waiting | Status::Approved => refused.ok_or(Unclear::Unknown),
+        }
     }
 
     /// Closes an attempt, or finds it charged.
@@ -265,6 +252,21 @@ fn next(number: u32, known: Known) -> Result<Next, Unclear> {
         Known::Closed => Ok(Next::Closed),
         Known::Nothing => Err(Unclear::Unknown),
     }
+}
+
+/// What a refused round means if the order does not show that it was charged; none if the refusal is not a known one.
+fn refusal(key: AttemptKey, error: &Value) -> Option<Ended> {
+    let issue = api::issue(error).unwrap_or_default();
+    tracing::info!(
+        payment.id = key.payment.0,
+        issue,
+        "PayPal refused to charge an order"
+    );
+    if SHOPPER_CAN_GO_ON.contains(&issue) {
+        return Some(Ended::Refused);
+    }
+    let is_final = FINAL.contains(&issue);
+    is_final.then(|| Ended::RefusedForGood(code(Some(issue))))
 }
 
 fn begun(number: u32, reference: &str) -> Result<Round, Unclear> {

@@ -1,9 +1,14 @@
 //! PayPal's webhooks: PayPal itself is asked whether one is genuine, and later what it was about. No address that a header
 //! names is ever called.
 
-use axum::http::HeaderMap;
+use std::time::Duration;
+
+use axum::http::Uri;
+use axum::http::uri::Authority;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 
 use super::order::is_id;
 use super::{PayPal, Unclear, amount, order};
@@ -22,6 +27,12 @@ const SIGNED: [(&str, &str); 5] = [
     ("transmission_time", "paypal-transmission-time"),
 ];
 
+/// How old the time of a webhook may be: PayPal sends one again for three days.
+const OLDEST: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+
+/// How far ahead it may be: clocks differ.
+const SOONEST: Duration = Duration::from_secs(10 * 60);
+
 impl PayPal {
     pub(super) async fn take_webhook(
         &self,
@@ -30,7 +41,11 @@ impl PayPal {
         let Some(webhook) = &self.webhook_id else {
             return Err(NotificationRefused::NotConfigured);
         };
-        let question = question(webhook, notification.headers, notification.body)?;
+        // Anybody can send something here, and each question is a call of PayPal.
+        let question = question(webhook, notification)?;
+        if self.is_stored(notification.body).await? {
+            return Err(NotificationRefused::Repeated);
+        }
         let answer = self.api.verify(question).await;
         let answer = answer.map_err(|_| NotificationRefused::Unavailable)?;
         if answer["verification_status"] != "SUCCESS" {
@@ -39,6 +54,18 @@ impl PayPal {
         let installation = self.installation().await;
         let installation = installation.map_err(|_| NotificationRefused::Unavailable)?;
         event(notification.body, installation).map_err(NotificationRefused::Malformed)
+    }
+
+    /// Whether an event with this id was verified and stored before. PayPal sends one until it is answered in time.
+    async fn is_stored(&self, body: &[u8]) -> Result<bool, NotificationRefused> {
+        let event: Named = serde_json::from_slice(body)
+            .map_err(|_| NotificationRefused::NotGenuine("no_event"))?;
+        if !is_id(&event.id) {
+            return Err(NotificationRefused::NotGenuine("no_event"));
+        }
+        let processor = self.availability.processor();
+        let known = self.database.knows_platform_event(processor, &event.id);
+        known.await.map_err(|_| NotificationRefused::Unavailable)
     }
 
     pub(super) async fn find(&self, subject: &Subject) -> Result<Found, Unclear> {
@@ -83,18 +110,24 @@ impl PayPal {
     }
 }
 
-/// What PayPal is asked, with the event's body as it arrived: any other form of it would have another signature.
-fn question(
-    webhook: &str,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<String, NotificationRefused> {
+/// The id of an event.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+/// What PayPal is asked, with the event's body as it arrived: any other form of it would have another signature. What PayPal
+/// would never send is refused without asking.
+fn question(webhook: &str, notification: &Notification<'_>) -> Result<String, NotificationRefused> {
+    let body = notification.body;
     let mut signed = json!({ "webhook_id": webhook });
     for (name, header) in SIGNED {
-        let value = headers.get(header).and_then(|it| it.to_str().ok());
+        let value = notification.headers.get(header);
+        let value = value.and_then(|it| it.to_str().ok());
         let value = value.ok_or(NotificationRefused::NotGenuine("no_signature"))?;
         signed[name] = json!(value);
     }
+    check(&signed, notification.now).map_err(NotificationRefused::NotGenuine)?;
     // Only one whole document cannot change the fields around it.
     serde_json::from_slice::<IgnoredAny>(body)
         .map_err(|_| NotificationRefused::NotGenuine("not_json"))?;
@@ -103,6 +136,35 @@ fn question(
     let mut question = signed.to_string();
     question.truncate(question.len() - 1);
     Ok(format!("{question},\"webhook_event\":{body}}}"))
+}
+
+fn check(signed: &Value, now: Timestamp) -> Result<(), &'static str> {
+    let text = |name: &str| signed[name].as_str().unwrap_or_default();
+    let algorithm = text("auth_algo");
+    if !algorithm.starts_with("SHA") || !algorithm.ends_with("withRSA") {
+        return Err("other_algorithm");
+    }
+    if !is_at_paypal(text("cert_url")) {
+        return Err("other_certificate");
+    }
+    let sent = Timestamp::parse(text("transmission_time"), &Rfc3339);
+    let sent = sent.map_err(|_| "unreadable_signature")?;
+    match now - sent > OLDEST || sent - now > SOONEST {
+        true => Err("too_old"),
+        false => Ok(()),
+    }
+}
+
+/// Whether an address is on one of PayPal's servers.
+fn is_at_paypal(address: &str) -> bool {
+    let Ok(address) = address.parse::<Uri>() else {
+        return false;
+    };
+    let authority = address.authority().map(Authority::as_str);
+    let host = address.host().unwrap_or_default().to_ascii_lowercase();
+    address.scheme_str() == Some("https")
+        && !authority.unwrap_or_default().contains('@')
+        && (host == "paypal.com" || host.ends_with(".paypal.com"))
 }
 
 /// Reads an event, as far as it matters here.
@@ -168,11 +230,13 @@ fn state(refund: &Value) -> Option<RefundState> {
 
 fn made_at(refund: &Value) -> Option<Timestamp> {
     let text = refund["create_time"].as_str()?;
-    Timestamp::parse(text, &time::format_description::well_known::Rfc3339).ok()
+    Timestamp::parse(text, &Rfc3339).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
+
     use super::*;
 
     fn about(kind: &str, resource: &Value) -> Subject {
@@ -212,29 +276,113 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_body_cannot_change_the_question() {
+    const SENT: &str = "2026-11-27T03:00:00Z";
+
+    fn headers() -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (_, header) in SIGNED {
             headers.insert(header, "x".parse().unwrap());
         }
-        let ask = |body: &str| question("WH", &headers, body.as_bytes());
-        let asked = ask(r#"{"id":  "WH-1"}"#).unwrap();
+        let cert = "https://api.sandbox.paypal.com/v1/notifications/certs/CERT-1";
+        for (header, value) in [
+            ("paypal-auth-algo", "SHA256withRSA"),
+            ("paypal-cert-url", cert),
+            ("paypal-transmission-time", SENT),
+        ] {
+            headers.insert(header, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn asked(headers: &HeaderMap, body: &str, seconds: i64) -> Result<String, NotificationRefused> {
+        let sent = Timestamp::parse(SENT, &Rfc3339).unwrap();
+        let notification = Notification {
+            headers,
+            body: body.as_bytes(),
+            now: sent + time::Duration::seconds(seconds),
+        };
+        question("WH", &notification)
+    }
+
+    #[test]
+    fn a_body_cannot_change_the_question() {
+        let mut headers = headers();
+        let ask = |body: &str| asked(&headers, body, 0);
+        let question = ask(r#"{"id":  "WH-1"}"#).unwrap();
         assert!(
-            asked.ends_with(r#","webhook_event":{"id":  "WH-1"}}"#),
-            "{asked}"
+            question.ends_with(r#","webhook_event":{"id":  "WH-1"}}"#),
+            "{question}"
         );
-        assert!(serde_json::from_str::<Value>(&asked).is_ok());
+        assert!(serde_json::from_str::<Value>(&question).is_ok());
         let forged = r#"{"id": "WH-1"},"webhook_id":"mine""#;
         assert_eq!(
             ask(forged),
             Err(NotificationRefused::NotGenuine("not_json"))
         );
         headers.remove("paypal-transmission-sig");
-        let unsigned = question("WH", &headers, b"{}");
+        let unsigned = asked(&headers, "{}", 0);
         assert_eq!(
             unsigned,
             Err(NotificationRefused::NotGenuine("no_signature"))
         );
+    }
+
+    #[test]
+    fn what_paypal_would_never_send_is_refused_without_asking() {
+        let refused = |header: &'static str, value: &str| {
+            let mut headers = headers();
+            headers.insert(header, value.parse().unwrap());
+            asked(&headers, "{}", 0).err()
+        };
+        let not_genuine = |reason| Some(NotificationRefused::NotGenuine(reason));
+        for (header, value, reason) in [
+            ("paypal-auth-algo", "none", "other_algorithm"),
+            ("paypal-auth-algo", "HS256", "other_algorithm"),
+            (
+                "paypal-cert-url",
+                "https://paypal.com.example/c",
+                "other_certificate",
+            ),
+            (
+                "paypal-cert-url",
+                "https://evilpaypal.com/c",
+                "other_certificate",
+            ),
+            (
+                "paypal-cert-url",
+                "https://api.paypal.com@a.example/c",
+                "other_certificate",
+            ),
+            (
+                "paypal-cert-url",
+                "https://a@api.paypal.com/c",
+                "other_certificate",
+            ),
+            (
+                "paypal-cert-url",
+                "http://api.paypal.com/c",
+                "other_certificate",
+            ),
+            ("paypal-cert-url", "", "other_certificate"),
+            (
+                "paypal-transmission-time",
+                "yesterday",
+                "unreadable_signature",
+            ),
+        ] {
+            assert_eq!(refused(header, value), not_genuine(reason), "{value}");
+        }
+        assert_eq!(refused("paypal-cert-url", "https://API.PayPal.com/c"), None);
+        assert_eq!(refused("paypal-auth-algo", "SHA512withRSA"), None);
+        let day = 24 * 60 * 60;
+        for (seconds, expected) in [
+            (4 * day, None),
+            (4 * day + 1, not_genuine("too_old")),
+            (-600, None),
+            (-601, not_genuine("too_old")),
+        ] {
+            let refused = asked(&headers(), "{}", seconds).err();
+            assert_eq!(refused, expected, "{seconds}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::domain::{Answer, DeclineCode, Timestamp};
+use crate::domain::{Answer, DeclineCode};
 
 /// A PaymentIntent, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,22 +111,18 @@ impl Intent {
         code.chars().take(64).collect()
     }
 
-    /// The answer to an authorization; none if the intent has to be confirmed first.
-    pub(super) fn answer(&self, action_ends: Timestamp) -> Option<Answer> {
+    /// The answer to an authorization, unless the shopper has to approve; none if the intent has to be confirmed first.
+    pub(super) fn answer(&self) -> Option<Answer> {
         Some(match self.status {
             Status::Succeeded | Status::RequiresCapture => Answer::Approved {
                 authorization_code: self.code(),
             },
-            Status::RequiresAction => match &self.redirect {
-                Some(url) => Answer::ActionRequired {
-                    url: url.clone(),
-                    expires_at: action_ends,
-                },
-                None => {
+            Status::RequiresAction => {
+                if self.redirect.is_none() {
                     tracing::error!(intent = self.id, "Stripe wants an action without a page");
-                    Answer::Unknown
                 }
-            },
+                Answer::Unknown
+            }
             Status::Unconfirmed => Answer::Declined {
                 code: self.declined.clone()?,
             },

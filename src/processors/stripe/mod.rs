@@ -25,20 +25,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::Value;
-use tokio::sync::OnceCell;
 
 use super::availability::Availability;
 use super::books::Books;
+use super::keys::Keys;
 use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
 use super::references::{Known, References};
+use super::unclear::{self, Unclear};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
 use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, CloseAnswer, DeclineCode, Money,
-    OperationAnswer, REDIRECT, ReversalAnswer, TOKEN, Timestamp,
+    OperationAnswer, REDIRECT, ReversalAnswer, TOKEN,
 };
 use crate::store::{Store, StoreError};
 use api::{Api, NoObject};
 use intent::{CANCELED_THERE, Intent, Status, decline_code};
+use webhook::attempt_of;
 
 /// An account at Stripe.
 #[derive(Debug, Clone)]
@@ -63,16 +65,7 @@ pub struct Stripe {
     action_life: Duration,
     availability: Arc<Availability>,
     webhook_secrets: Vec<SecretString>,
-    /// Read once.
-    installation: OnceCell<String>,
-}
-
-/// No definite result: the caller asks again.
-enum Unclear {
-    /// Provably nothing was executed.
-    NotExecuted(DeclineCode),
-    /// Anything may have happened.
-    Unknown,
+    keys: Keys,
 }
 
 impl Stripe {
@@ -83,23 +76,16 @@ impl Stripe {
         Ok(Self {
             api: Api::new(&account.api, key, Arc::clone(&availability))?,
             references: References::new(database.clone(), &account.name),
+            keys: Keys::new(database.clone()),
             database,
             action_life: account.action_life,
             availability,
             webhook_secrets: account.webhook_secrets.clone(),
-            installation: OnceCell::new(),
         })
     }
 
-    /// An idempotency key that no other installation uses.
-    async fn unique(&self, key: &str) -> Result<String, StoreError> {
-        let installation = self.installation().await?;
-        Ok(format!("{installation}-{key}"))
-    }
-
     async fn installation(&self) -> Result<&str, StoreError> {
-        let read = || self.database.installation();
-        Ok(self.installation.get_or_try_init(read).await?)
+        self.keys.installation().await
     }
 
     async fn authorize_token(
@@ -107,7 +93,6 @@ impl Stripe {
         authorization: &Authorization<'_>,
         token: &str,
     ) -> Result<Answer, Unclear> {
-        let ends = self.database.now().await? + self.action_life;
         let amount = amount::counted(authorization.amount).map_err(|_| Unclear::Unknown)?;
         let key = authorization.key.to_string();
         let intent = match self.references.known(&key).await? {
@@ -118,19 +103,26 @@ impl Stripe {
                 Created::Refused(code) => return Ok(Answer::Declined { code }),
             },
         };
-        let currency = authorization.amount.currency().code();
-        if intent.amount != amount || !intent.currency.eq_ignore_ascii_case(currency) {
-            tracing::error!(
-                payment.id = authorization.key.payment.0,
-                intent = intent.id,
-                "Stripe has another amount or currency than was asked for: the payment waits until somebody finds out why"
-            );
+        let asked = is_asked(authorization, (intent.amount, &intent.currency))?;
+        if !asked {
+            tell_other_amount(authorization.key, &intent.id);
             return Err(Unclear::Unknown);
         }
-        if let Some(answer) = intent.answer(ends) {
+        if let Some(answer) = self.answer(&intent).await? {
             return Ok(answer);
         }
-        self.confirm(&intent, authorization, ends).await
+        self.confirm(&intent, authorization).await
+    }
+
+    /// The answer to an authorization; none if the intent has to be confirmed first.
+    async fn answer(&self, intent: &Intent) -> Result<Option<Answer>, Unclear> {
+        match (intent.status, &intent.redirect) {
+            (Status::RequiresAction, Some(url)) => Ok(Some(Answer::ActionRequired {
+                url: url.clone(),
+                expires_at: self.database.now().await? + self.action_life,
+            })),
+            _ => Ok(intent.answer()),
+        }
     }
 
     /// Creates an intent and stores its id. Nothing is charged by that.
@@ -161,16 +153,18 @@ impl Stripe {
             ("metadata[amount]", &amount),
             ("metadata[currency]", &currency),
         ];
-        let once = self.unique(&format!("{key}-create")).await?;
+        let once = self.keys.unique(&format!("{key}-create")).await?;
         let object = match self.api.create("payment_intents", &fields, &once).await {
+            // If an earlier call has created one, nobody will confirm it.
             Err(NoObject::Refused(error)) => {
                 tell_refusal(authorization.key, &error);
                 return Ok(Created::Refused(decline_code(&error)));
             }
             created => created?,
         };
-        is_of(&object, &payment)?;
         let intent = Intent::read(&object).ok_or(Unclear::Unknown)?;
+        let counted = (intent.amount, intent.currency.as_str());
+        self.unless_other(authorization, &object, counted).await?;
         match self.references.keep(&key, &intent.id).await? {
             Known::As(id) if id == intent.id => Ok(Created::Intent(intent)),
             // Another call has created one, too, because the key was too old: this one stays unconfirmed.
@@ -179,11 +173,33 @@ impl Stripe {
         }
     }
 
+    /// An answer about another payment, or another amount, is not believed: its id is not stored, and its page shown to nobody.
+    async fn unless_other(
+        &self,
+        authorization: &Authorization<'_>,
+        object: &Value,
+        counted: (i64, &str),
+    ) -> Result<(), Unclear> {
+        let key = authorization.key;
+        let metadata = &object["metadata"];
+        let is_ours = metadata["installation"] == *self.installation().await?
+            && attempt_of(metadata) == Some(key);
+        if is_ours && is_asked(authorization, counted)? {
+            return Ok(());
+        }
+        tracing::error!(
+            payment.id = key.payment.0,
+            object = %object["id"],
+            %metadata,
+            "Stripe answered with an object of another payment, or of another amount: it is not used"
+        );
+        Err(Unclear::Unknown)
+    }
+
     async fn confirm(
         &self,
         intent: &Intent,
         authorization: &Authorization<'_>,
-        action_ends: Timestamp,
     ) -> Result<Answer, Unclear> {
         let back = match authorization.return_to {
             Some(address) => ("return_url", address),
@@ -191,32 +207,28 @@ impl Stripe {
             None => ("error_on_requires_action", "true"),
         };
         let path = format!("payment_intents/{}/confirm", intent.id);
-        match self.api.change(&path, &[back]).await {
+        let refused = match self.api.change(&path, &[back]).await {
             Err(NoObject::Refused(error)) => {
                 tell_refusal(authorization.key, &error);
-                // A call that was delayed until the attempt was closed, or that follows another one, is refused, too: what
-                // counts is the intent.
-                let now = self.read(&intent.id).await?;
-                let refused = Answer::Declined {
-                    code: decline_code(&error),
-                };
-                Ok(now.answer(action_ends).unwrap_or(refused))
+                let code = decline_code(&error);
+                Some(Answer::Declined { code })
             }
             confirmed => {
                 let now = Intent::read(&confirmed?).filter(|now| now.id == intent.id);
                 let now = now
                     .and_then(Intent::unless_changed)
                     .ok_or(Unclear::Unknown)?;
-                match now.answer(action_ends) {
-                    // A second look costs nothing: a payment that was made must not count as declined.
-                    Some(Answer::Declined { .. }) => {
-                        let now = self.read(&intent.id).await?;
-                        now.answer(action_ends).ok_or(Unclear::Unknown)
-                    }
-                    answer => answer.ok_or(Unclear::Unknown),
+                match self.answer(&now).await? {
+                    Some(Answer::Declined { .. }) => None,
+                    answer => return answer.ok_or(Unclear::Unknown),
                 }
             }
-        }
+        };
+        // A call that was delayed until the attempt was closed, or that follows another one, is refused, too: what counts is
+        // the intent. A payment that was made must not count as declined.
+        let now = self.read(&intent.id).await;
+        let now = now.map_err(Unclear::after_a_call)?;
+        self.answer(&now).await?.or(refused).ok_or(Unclear::Unknown)
     }
 
     async fn read(&self, id: &str) -> Result<Intent, Unclear> {
@@ -231,7 +243,9 @@ impl Stripe {
     async fn canceled(&self, id: &str) -> Result<Intent, Unclear> {
         let path = format!("payment_intents/{id}/cancel");
         match self.api.change(&path, &[]).await {
-            Ok(_) | Err(NoObject::Refused(_) | NoObject::Unknown(_)) => self.read(id).await,
+            Ok(_) | Err(NoObject::Refused(_) | NoObject::Unknown(_)) => {
+                self.read(id).await.map_err(Unclear::after_a_call)
+            }
             Err(other) => Err(other.into()),
         }
     }
@@ -331,19 +345,22 @@ enum Created {
     Refused(DeclineCode),
 }
 
-/// An answer about another payment is not believed.
-fn is_of(object: &Value, payment: &str) -> Result<(), Unclear> {
-    match object["metadata"]["payment_id"].as_str() {
-        Some(other) if other != payment => {
-            tracing::error!(
-                payment.id = payment,
-                other,
-                "Stripe answered with an object of another payment: the payment waits until somebody finds out why"
-            );
-            Err(Unclear::Unknown)
-        }
-        _ => Ok(()),
-    }
+/// Whether Stripe counts the amount that was asked for, in its currency.
+fn is_asked(
+    authorization: &Authorization<'_>,
+    (amount, currency): (i64, &str),
+) -> Result<bool, Unclear> {
+    let asked = amount::counted(authorization.amount).map_err(|_| Unclear::Unknown)?;
+    let code = authorization.amount.currency().code();
+    Ok(amount == asked && currency.eq_ignore_ascii_case(code))
+}
+
+fn tell_other_amount(key: AttemptKey, id: &str) {
+    tracing::error!(
+        payment.id = key.payment.0,
+        id,
+        "Stripe has another amount or currency than was asked for: the payment waits until somebody finds out why"
+    );
 }
 
 /// A refusal that is not the issuer's: somebody has to change the request, the account or the token.
@@ -353,39 +370,6 @@ fn tell_refusal(key: AttemptKey, error: &Value) {
     }
     let (code, message) = (&error["code"], &error["message"]);
     tracing::warn!(payment.id = key.payment.0, %code, %message, "Stripe refused a payment, for another reason than its issuer's");
-}
-
-impl Unclear {
-    /// The attempt was closed while this call was on its way.
-    fn closed() -> Self {
-        Self::NotExecuted(DeclineCode::ISSUER_UNAVAILABLE)
-    }
-}
-
-impl From<StoreError> for Unclear {
-    fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "what Stripe calls a payment can be neither read nor stored");
-        Self::Unknown
-    }
-}
-
-impl From<NoObject> for Unclear {
-    fn from(no_object: NoObject) -> Self {
-        match no_object {
-            NoObject::NotExecuted(why) => {
-                tracing::warn!(why, "a call of Stripe was not executed");
-                Self::NotExecuted(DeclineCode::ISSUER_UNAVAILABLE)
-            }
-            NoObject::Unknown(why) => {
-                tracing::warn!(why, "Stripe gave no usable answer");
-                Self::Unknown
-            }
-            NoObject::Refused(error) => {
-                tracing::warn!(code = %error["code"], "Stripe refused a call that it should not refuse");
-                Self::Unknown
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -417,11 +401,7 @@ impl Processor for Stripe {
             }
             Err(unreadable) => return unreadable.into(),
         };
-        match authorized {
-            Ok(answer) => answer,
-            Err(Unclear::NotExecuted(reason)) => Answer::NotCharged { reason },
-            Err(Unclear::Unknown) => Answer::Unknown,
-        }
+        unclear::answer(authorized)
     }
 
     async fn reverse(&self, key: AttemptKey, _: Money) -> ReversalAnswer {
@@ -440,23 +420,23 @@ impl Processor for Stripe {
     }
 
     async fn capture(&self, call: &OperationCall) -> OperationAnswer {
-        operations::answer(self.capture_held(call).await)
+        unclear::operation_answer(self.capture_held(call).await)
     }
 
     async fn void(&self, call: &OperationCall) -> OperationAnswer {
-        operations::answer(self.void_held(call).await)
+        unclear::operation_answer(self.void_held(call).await)
     }
 
     async fn refund(&self, call: &OperationCall) -> OperationAnswer {
-        operations::answer(self.refund_captured(call).await)
+        unclear::operation_answer(self.refund_captured(call).await)
     }
 
     async fn query(&self, call: &OperationCall) -> OperationAnswer {
-        operations::answer(self.find_out(call).await)
+        unclear::operation_answer(self.find_out(call).await)
     }
 
     async fn close(&self, call: &OperationCall) -> CloseAnswer {
-        self.close_operation(call).await
+        unclear::close_answer(self.repeat(call).await)
     }
 
     async fn notified(

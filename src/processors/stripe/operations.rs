@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::api::NoObject;
 use super::intent::{Intent, Status, decline_code};
 use super::{Stripe, Unclear, amount};
-use crate::domain::{CloseAnswer, DeclineCode, OperationAnswer, OperationKind};
+use crate::domain::{DeclineCode, OperationAnswer, OperationKind};
 use crate::processors::OperationCall;
 use crate::processors::references::Known;
 
@@ -19,19 +19,14 @@ const ASK_AFTER: Duration = Duration::from_secs(60);
 /// How long Stripe keeps an idempotency key. Afterwards a repeated request is a new one.
 pub(super) const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// This only bounds a loop: nobody returns an amount in so many parts.
+const MOST_PAGES: usize = 50;
+
 /// Where a refund carries our id.
 const REFUND_ID: &str = "metadata[refund_id]";
 
 /// Somebody has canceled the authorization.
 const AUTHORIZATION_GONE: DeclineCode = DeclineCode::from_static("authorization_gone");
-
-pub(super) fn answer(result: Result<OperationAnswer, Unclear>) -> OperationAnswer {
-    match result {
-        Ok(answer) => answer,
-        Err(Unclear::NotExecuted(reason)) => OperationAnswer::NotExecuted { reason },
-        Err(Unclear::Unknown) => OperationAnswer::Unknown,
-    }
-}
 
 const DONE: OperationAnswer = OperationAnswer::Done {
     confirm_after: None,
@@ -50,21 +45,26 @@ impl Stripe {
         let path = format!("payment_intents/{}/capture", intent.id);
         let text = amount.to_string();
         let fields = [("amount_to_capture", text.as_str())];
-        match self.api.change(&path, &fields).await {
+        let refusal = match self.api.change(&path, &fields).await {
             Ok(object) => {
-                let intent = Intent::read(&object).ok_or(Unclear::Unknown)?;
-                captured(&intent, amount).ok_or(Unclear::Unknown)
-            }
-            Err(NoObject::Refused(error)) => {
-                let now = self.read(&intent.id).await?;
-                match (captured(&now, amount), now.status) {
-                    (Some(answer), _) => Ok(answer),
-                    // It can still be captured, and Stripe says why not.
-                    (None, Status::RequiresCapture) => Ok(refused(&error)),
-                    (None, _) => Err(Unclear::Unknown),
+                let now = Intent::read(&object).filter(|now| now.id == intent.id);
+                let answer = now.and_then(|now| captured(&now, amount));
+                if let Some(OperationAnswer::Done { .. }) = answer {
+                    return Ok(DONE);
                 }
+                None
             }
-            Err(other) => Err(other.into()),
+            Err(NoObject::Refused(error)) => Some(refused(&error)),
+            Err(other) => return Err(other.into()),
+        };
+        // Only the intent itself can say that nothing was captured.
+        let now = self.read(&intent.id).await;
+        let now = now.map_err(Unclear::after_a_call)?;
+        match (captured(&now, amount), now.status) {
+            (Some(answer), _) => Ok(answer),
+            // It can still be captured, and Stripe says why not.
+            (None, Status::RequiresCapture) => refusal.ok_or(Unclear::Unknown),
+            (None, _) => Err(Unclear::Unknown),
         }
     }
 
@@ -86,8 +86,8 @@ impl Stripe {
             return self.refund_as_it_stands(&refund).await;
         }
         let intent = self.intent_id(call).await?;
-        if !self.may_repeat(call).await? {
-            return self.refund_in_list(&intent, &key).await;
+        if !self.keys.is_kept(call, KEY_LIFE).await? {
+            return self.refund_in_list(&intent, &key, None).await;
         }
         let amount = amount::counted(call.amount).map_err(|_| Unclear::Unknown)?;
         let (amount, payment) = (amount.to_string(), call.authorization.payment.to_string());
@@ -98,63 +98,83 @@ impl Stripe {
             ("metadata[payment_id]", &payment),
             (REFUND_ID, &key),
         ];
-        let once = self.unique(&key).await?;
-        match self.api.create("refunds", &fields, &once).await {
-            Ok(refund) if is_this(&refund, &key, &amount) => self.kept(&key, &refund).await,
-            // An answer about something else.
-            Ok(_) => self.refund_in_list(&intent, &key).await,
+        let once = self.keys.unique(&key).await?;
+        let refusal = match self.api.create("refunds", &fields, &once).await {
+            Ok(refund) if is_this(&refund, &key, &amount) && stands(&refund) => {
+                return self.kept(&key, &refund).await;
+            }
+            // About something else, or not carried out.
+            Ok(_) => None,
             // It counts only if there is no such refund.
-            Err(NoObject::Refused(error)) => match self.look_for_refund(&intent, &key).await? {
-                Some(refund) => self.kept(&key, &refund).await,
-                None => Ok(refused(&error)),
-            },
+            Err(NoObject::Refused(error)) => Some(refused(&error)),
             // It may have been created all the same, and a stored 500 would be repeated.
-            Err(NoObject::Unknown(_)) => self.refund_in_list(&intent, &key).await,
-            Err(other) => Err(other.into()),
-        }
+            Err(NoObject::Unknown(_)) => None,
+            Err(other) => return Err(other.into()),
+        };
+        let found = self.refund_in_list(&intent, &key, refusal).await;
+        found.map_err(Unclear::after_a_call)
     }
 
     async fn kept(&self, key: &str, refund: &Value) -> Result<OperationAnswer, Unclear> {
         let id = refund["id"].as_str().ok_or(Unclear::Unknown)?;
-        self.references.keep(key, id).await?;
-        refunded(refund)
+        match self.references.keep(key, id).await? {
+            Known::As(known) if known == id => refunded(refund),
+            known => {
+                tracing::error!(
+                    key,
+                    id,
+                    ?known,
+                    "Stripe has two refunds under one key: the refund waits until somebody finds out why"
+                );
+                Err(Unclear::Unknown)
+            }
+        }
     }
 
-    /// Whether Stripe still knows the key of an operation, whose id contains the time when it was made.
-    async fn may_repeat(&self, call: &OperationCall) -> Result<bool, Unclear> {
-        let made = call.key.0.get_timestamp().ok_or(Unclear::Unknown)?;
-        let (seconds, _) = made.to_unix();
-        let now = self.database.now().await?.unix_timestamp();
-        let age = u64::try_from(now).unwrap_or(0).saturating_sub(seconds);
-        Ok(age < KEY_LIFE.as_secs() / 2)
-    }
-
-    /// The refunds of an intent.
+    /// The refunds of an intent: all of them, because one that is missing here may be made again.
     pub(super) async fn refunds_of(&self, intent: &str) -> Result<Vec<Value>, Unclear> {
-        let list = format!("refunds?payment_intent={intent}&limit=100");
-        let mut list = self.api.get(&list).await?;
-        match list["data"].take() {
-            Value::Array(refunds) => Ok(refunds),
-            _ => Err(Unclear::Unknown),
+        let mut all: Vec<Value> = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let after = all.last().and_then(|refund| refund["id"].as_str());
+            let after = after.map_or_else(String::new, |id| format!("&starting_after={id}"));
+            let path = format!("refunds?payment_intent={intent}&limit=100{after}");
+            let mut list = self.api.get(&path).await?;
+            let Value::Array(refunds) = list["data"].take() else {
+                return Err(Unclear::Unknown);
+            };
+            all.extend(refunds);
+            if list["has_more"] != true {
+                all.retain(|refund| refund["payment_intent"] == intent);
+                return Ok(all);
+            }
         }
+        Err(Unclear::Unknown)
     }
 
-    /// Finds a refund by our id among those of its intent. If it is not there, it may still be on its way.
-    async fn refund_in_list(&self, intent: &str, key: &str) -> Result<OperationAnswer, Unclear> {
-        match self.look_for_refund(intent, key).await? {
-            Some(refund) => self.kept(key, &refund).await,
-            None => Err(Unclear::Unknown),
-        }
-    }
-
-    async fn look_for_refund(&self, intent: &str, key: &str) -> Result<Option<Value>, Unclear> {
+    /// Finds a refund by our id among those of its intent. If it is not there, the call was refused; without a refusal it may
+    /// still be on its way.
+    async fn refund_in_list(
+        &self,
+        intent: &str,
+        key: &str,
+        refused: Option<OperationAnswer>,
+    ) -> Result<OperationAnswer, Unclear> {
         let refunds = self.refunds_of(intent).await?;
-        let is_ours = |refund: &Value| refund["metadata"]["refund_id"] == key;
-        Ok(refunds.into_iter().find(is_ours))
+        let is_ours = |refund: &&Value| refund["metadata"]["refund_id"] == key;
+        let found = refunds.iter().filter(is_ours);
+        // What was carried out counts, whatever else was tried.
+        match found.max_by_key(|refund| stands(refund)) {
+            Some(refund) => self.kept(key, refund).await,
+            None => refused.ok_or(Unclear::Unknown),
+        }
     }
 
     async fn refund_as_it_stands(&self, id: &str) -> Result<OperationAnswer, Unclear> {
-        refunded(&self.api.get(&format!("refunds/{id}")).await?)
+        let refund = self.api.get(&format!("refunds/{id}")).await?;
+        match refund["id"] == id {
+            true => refunded(&refund),
+            false => Err(Unclear::Unknown),
+        }
     }
 
     /// What became of an operation.
@@ -166,7 +186,7 @@ impl Stripe {
                     Known::As(refund) => self.refund_as_it_stands(&refund).await,
                     Known::Closed | Known::Nothing => {
                         let intent = self.intent_id(call).await?;
-                        self.refund_in_list(&intent, &key).await
+                        self.refund_in_list(&intent, &key, None).await
                     }
                 }
             }
@@ -180,18 +200,11 @@ impl Stripe {
     }
 
     /// Repeats the operation until the answer is definite: it is carried out at most once.
-    pub(super) async fn close_operation(&self, call: &OperationCall) -> CloseAnswer {
-        let repeated = match call.kind {
+    pub(super) async fn repeat(&self, call: &OperationCall) -> Result<OperationAnswer, Unclear> {
+        match call.kind {
             OperationKind::Capture => self.capture_held(call).await,
             OperationKind::Void => self.void_held(call).await,
             OperationKind::Refund => self.refund_captured(call).await,
-        };
-        match repeated {
-            Ok(OperationAnswer::Done { .. } | OperationAnswer::Accepted { .. }) => {
-                CloseAnswer::Executed
-            }
-            Ok(OperationAnswer::Refused { .. }) => CloseAnswer::NotExecuted,
-            Ok(_) | Err(_) => CloseAnswer::Unknown,
         }
     }
 
@@ -218,11 +231,16 @@ impl Stripe {
     }
 }
 
-/// Whether a refund is the one that was asked for, as far as its fields tell.
+/// Whether a refund is the one that was asked for.
 fn is_this(refund: &Value, key: &str, amount: &str) -> bool {
-    let id = refund["metadata"]["refund_id"].as_str();
     let is = refund["amount"].as_i64();
-    id.is_none_or(|id| id == key) && is.is_none_or(|is| id.is_none() || is.to_string() == amount)
+    refund["metadata"]["refund_id"] == key && is.is_some_and(|is| is.to_string() == amount)
+}
+
+/// Whether a refund is carried out, or will be.
+fn stands(refund: &Value) -> bool {
+    let status = refund["status"].as_str();
+    matches!(status, Some("succeeded" | "pending" | "requires_action"))
 }
 
 /// What an intent says of a capture; none if it is not decided.

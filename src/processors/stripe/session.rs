@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::api::NoObject;
 use super::intent::{Intent, Status, decline_code};
-use super::{Stripe, Unclear, amount, tell_refusal};
+use super::{Stripe, Unclear, amount, is_asked, tell_other_amount, tell_refusal};
 use crate::domain::{ActionAnswer, Answer, CaptureMethod, DeclineCode, Timestamp};
 use crate::processors::references::Known;
 use crate::processors::{AttemptKey, Authorization};
@@ -107,7 +107,6 @@ impl Stripe {
             let code = DeclineCode::AUTHENTICATION_REQUIRED;
             return Ok(Answer::Declined { code });
         };
-        let ends = self.database.now().await? + self.action_life.min(LONGEST);
         let session = match self
             .references
             .known(&authorization.key.to_string())
@@ -120,31 +119,21 @@ impl Stripe {
                 Created::Refused(code) => return Ok(Answer::Declined { code }),
             },
         };
-        let asked = amount::counted(authorization.amount).map_err(|_| Unclear::Unknown)?;
-        let currency = authorization.amount.currency().code();
-        if session.amount != asked || !session.currency.eq_ignore_ascii_case(currency) {
-            tracing::error!(
-                payment.id = authorization.key.payment.0,
-                session = session.id,
-                "Stripe has another amount or currency than was asked for: the payment waits until somebody finds out why"
-            );
+        if !is_asked(authorization, (session.amount, &session.currency))? {
+            tell_other_amount(authorization.key, &session.id);
             return Err(Unclear::Unknown);
         }
-        match session.state {
-            State::Open => Ok(Answer::ActionRequired {
+        if session.state == State::Open {
+            return Ok(Answer::ActionRequired {
                 url: session.url.ok_or(Unclear::Unknown)?,
-                expires_at: ends,
-            }),
-            State::Complete | State::Expired => {
-                let intent = self.intent_of_session(&session).await?;
-                let expired = Answer::Declined {
-                    code: DeclineCode::ACTION_EXPIRED,
-                };
-                intent.map_or(Ok(expired), |intent| {
-                    intent.answer(ends).ok_or(Unclear::Unknown)
-                })
-            }
+                expires_at: self.database.now().await? + self.action_life.min(LONGEST),
+            });
         }
+        let Some(intent) = self.intent_of_session(&session).await? else {
+            let code = DeclineCode::ACTION_EXPIRED;
+            return Ok(Answer::Declined { code });
+        };
+        self.answer(&intent).await?.ok_or(Unclear::Unknown)
     }
 
     /// Creates a session and stores its id. Nobody knows its page until then.
@@ -184,8 +173,9 @@ impl Stripe {
             ("cancel_url", back),
             ("expires_at", &ends),
         ];
-        let once = self.unique(&format!("{key}-session-{ends}")).await?;
+        let once = self.keys.unique(&format!("{key}-session-{ends}")).await?;
         let object = match self.api.create("checkout/sessions", &fields, &once).await {
+            // If an earlier call has created one, nobody has seen its page.
             Err(NoObject::Refused(error)) => {
                 tell_refusal(authorization.key, &error);
                 return Ok(Created::Refused(decline_code(&error)));
@@ -193,6 +183,8 @@ impl Stripe {
             created => created?,
         };
         let session = Session::read(&object).ok_or(Unclear::Unknown)?;
+        let counted = (session.amount, session.currency.as_str());
+        self.unless_other(authorization, &object, counted).await?;
         match self.references.keep(&key, &session.id).await? {
             Known::As(id) if id == session.id => Ok(Created::Session(session)),
             // Another call has created one, too: nobody ever sees the page of this one.

@@ -1,6 +1,7 @@
 //! Table `id_blocks`: which payment ids are reserved.
 
 use crate::store::bulk::Both;
+use crate::store::ids::IdSpace;
 use crate::store::{Store, StoreError};
 
 /// () → the largest payment id
@@ -35,6 +36,20 @@ impl Store {
             }
         }
         self.try_reserve_ids(count, first_ever).await
+    }
+
+    /// Leaves so many payment ids out, and returns the one that is next; [`StoreError::IdsExhausted`] if too few are left.
+    pub async fn skip_ids(&self, count: i64, space: IdSpace) -> Result<i64, StoreError> {
+        // A block that is never used.
+        let next = self
+            .reserve_ids(0, space.first)
+            .await?
+            .saturating_add(count);
+        if next > space.last {
+            return Err(StoreError::IdsExhausted);
+        }
+        let first = self.reserve_ids(count, space.first).await?;
+        Ok(first.saturating_add(count))
     }
 
     async fn try_reserve_ids(&self, count: i64, first_ever: i64) -> Result<i64, StoreError> {

@@ -43,6 +43,7 @@ pub mod payment_search;
 pub(super) mod payments;
 pub(super) mod platform_events;
 mod processor_references;
+mod processor_types;
 mod processor_use;
 pub mod undecided;
 

@@ -159,6 +159,16 @@ impl<'r, R: Columns> FromRow<'r, R> for WaitingEvent {
 }
 
 impl Store {
+    /// Whether an event is stored, whatever became of it.
+    pub async fn knows_platform_event(
+        &self,
+        processor: &str,
+        id: &str,
+    ) -> Result<bool, StoreError> {
+        let key = [processor.into(), id.into()];
+        Ok(!self.read::<(i64,)>(KNOWN, &key).await?.is_empty())
+    }
+
     /// Stores an event of a processor, due at once, unless it is known; returns whether it is new.
     pub async fn add_platform_event(
         &self,

@@ -128,7 +128,7 @@ async fn a_refund_that_was_made_in_spite_of_its_refusal_is_found() {
     on_each(two_tries, |app, stripe| async move {
         let id = pay(&app.api, "pm_card_visa").await;
         becomes(&app.api, id, "succeeded").await;
-        stripe.fail("/refunds", Fault::RefusedAfter);
+        stripe.fail("/refunds", Fault::RefusedAfter("strange"));
         super::refund(&app.api, id, 5).await;
         super::refunded(&app.api, id, 5.0).await;
         assert_eq!(stripe.moved(id), (2000, 500));

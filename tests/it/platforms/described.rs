@@ -1,6 +1,7 @@
 //! What the connector sends, judged by stripe-mock against Stripe's own description of its API. stripe-mock keeps no state: a
 //! proxy in front of it notes how it judges, and gives intents the state that the next call expects.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -109,6 +110,7 @@ async fn forward(
 ) -> Response<Body> {
     headers.remove("host");
     let path = uri.path_and_query().unwrap();
+    let metadata = metadata(&body);
     let request = proxy
         .http
         .request(method.clone(), format!("http://{}{path}", proxy.behind))
@@ -132,6 +134,10 @@ async fn forward(
     }
     proxy.judged.lock().unwrap().push(judged);
     let mut object: Value = serde_json::from_str(&text).unwrap();
+    // stripe-mock does not repeat it.
+    if !metadata.is_empty() {
+        object["metadata"] = json!(metadata);
+    }
     if object["object"] == "payment_intent" {
         object["status"] = json!(*proxy.status.lock().unwrap());
         object["amount"] = json!(2000);
@@ -155,10 +161,24 @@ async fn forward(
     }
     // The list says that everything has been returned.
     if object["object"] == "list" && uri.path().ends_with("/refunds") {
-        object["data"] = json!([{"object": "refund", "status": "succeeded", "amount": 2000}]);
+        let query = uri.query().unwrap_or_default();
+        let intent = query
+            .split('&')
+            .find_map(|it| it.strip_prefix("payment_intent="));
+        object["data"] = json!([{"object": "refund", "status": "succeeded", "amount": 2000, "payment_intent": intent}]);
+        object["has_more"] = json!(false);
     }
     let response = Response::builder().status(status);
     response.body(Body::from(object.to_string())).unwrap()
+}
+
+fn metadata(form: &[u8]) -> HashMap<String, String> {
+    let fields = form_urlencoded::parse(form);
+    let own = fields.filter_map(|(name, value)| {
+        let name = name.strip_prefix("metadata[")?.strip_suffix(']')?;
+        Some((name.to_owned(), value.into_owned()))
+    });
+    own.collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

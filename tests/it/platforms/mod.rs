@@ -1,6 +1,7 @@
 //! Payments through platforms, against stand-ins that keep state: Stripe here, PayPal in its own folder.
 
 mod agree;
+mod answers;
 mod availability;
 mod described;
 mod needs_person;

@@ -484,7 +484,7 @@ impl Account {
         }
         let mut reply = match fault {
             Some(Fault::ErrorAfter) => refused(500, "api_error", "unknown"),
-            Some(Fault::RefusedAfter) => refused(400, "invalid_request_error", "strange"),
+            Some(Fault::RefusedAfter(code)) => refused(400, "invalid_request_error", code),
             _ => executed,
         };
         if let Some(key) = key {
@@ -493,6 +493,12 @@ impl Account {
         if fault == Some(Fault::OtherAmount) {
             reply.1["amount"] = json!(1);
             reply.1["amount_total"] = json!(1);
+        }
+        if fault == Some(Fault::OtherPayment) {
+            reply.1["id"] = json!(format!("{}x", reply.1["id"].as_str().unwrap()));
+            reply.1["url"] = json!("https://checkout.stripe.example/c/pay/of_another");
+            reply.1["metadata"] =
+                json!({"installation": "another", "payment_id": "1", "attempt": "1"});
         }
         reply
     }
@@ -618,7 +624,9 @@ impl Account {
             "url": format!("https://checkout.stripe.example/c/pay/{id}"),
             "success_url": form["success_url"], "cancel_url": form["cancel_url"],
             "capture_method": form["payment_intent_data[capture_method]"],
-            "metadata": {"payment_id": own("payment_id"), "installation": own("installation")},
+            "metadata": {
+                "payment_id": own("payment_id"), "attempt": own("attempt"), "installation": own("installation"),
+            },
             "metadata_of_intent": {
                 "payment_id": of_intent("payment_id"), "attempt": of_intent("attempt"),
                 "installation": of_intent("installation"),

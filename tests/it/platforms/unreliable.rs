@@ -23,8 +23,8 @@ pub enum Fault {
     ErrorAfter,
     /// 500, not executed, but stored by PayPal, too.
     StoredError,
-    /// 400, although it was executed.
-    RefusedAfter,
+    /// This refusal, although it was executed; stored.
+    RefusedAfter(&'static str),
     /// Executed, but there is no answer.
     Silent,
     /// It is lost on its way: not executed, and there is no answer.
@@ -45,6 +45,12 @@ pub enum Fault {
     Redirect,
     /// Executed; the answer is about another amount.
     OtherAmount,
+    /// Executed; the answer is about another payment.
+    OtherPayment,
+    /// Executed; the answer says only that there is an order, and where its page is.
+    Short,
+    /// Executed; the answer says that it was declined.
+    SaysDeclined,
     /// Waits to be released before it is executed: it is delayed on its way.
     Delayed,
     /// Begins, and waits to be released before it is executed: its key is in use.

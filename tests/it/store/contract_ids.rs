@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use payment_service::store::ids::IdSpace;
 use payment_service::store::{Store, StoreError};
 
 use super::samples::{keep, payment};
@@ -11,6 +12,44 @@ pub async fn blocks_of_ids_start_at_the_first_id_and_follow_each_other(database:
     assert_eq!(database.reserve_ids(10, 1000).await.unwrap(), 1000);
     assert_eq!(database.reserve_ids(5, 7).await.unwrap(), 1010);
     assert_eq!(database.reserve_ids(1, 1000).await.unwrap(), 1015);
+}
+
+/// As after a restore of a backup.
+pub async fn ids_can_be_left_out(database: Store) {
+    let space = IdSpace {
+        first: 100,
+        last: 9_999,
+    };
+    assert_eq!(database.skip_ids(1000, space).await.unwrap(), 1100);
+    assert_eq!(database.reserve_ids(10, 100).await.unwrap(), 1100);
+    keep(&database, &[payment(5000)]).await;
+    let too_many = database.skip_ids(5000, space).await;
+    assert!(
+        matches!(too_many, Err(StoreError::IdsExhausted)),
+        "{too_many:?}"
+    );
+    assert_eq!(database.skip_ids(4000, space).await.unwrap(), 9001);
+    assert_eq!(database.reserve_ids(10, 100).await.unwrap(), 9001);
+}
+
+pub async fn a_processor_has_the_type_that_was_noted_last(database: Store) {
+    assert_eq!(database.processor_type("one").await.unwrap(), None);
+    for kind in ["stripe", "paypal"] {
+        database.note_processor_type("one", kind).await.unwrap();
+        let first = Some("stripe".to_owned());
+        assert_eq!(database.processor_type("one").await.unwrap(), first);
+    }
+    database
+        .change_processor_type("one", "paypal")
+        .await
+        .unwrap();
+    database
+        .change_processor_type("two", "paypal")
+        .await
+        .unwrap();
+    let other = Some("paypal".to_owned());
+    assert_eq!(database.processor_type("one").await.unwrap(), other);
+    assert_eq!(database.processor_type("two").await.unwrap(), None);
 }
 
 /// As after a restore of some tables only.

@@ -165,6 +165,16 @@ async fn a_block_of_ids_begins_after_the_largest_payment_id() {
 }
 
 #[tokio::test]
+async fn ids_can_be_left_out() {
+    contract_ids::ids_can_be_left_out(ready().await).await;
+}
+
+#[tokio::test]
+async fn a_processor_has_the_type_that_was_noted_last() {
+    contract_ids::a_processor_has_the_type_that_was_noted_last(ready().await).await;
+}
+
+#[tokio::test]
 async fn blocks_of_ids_start_at_the_first_id_and_follow_each_other() {
     contract_ids::blocks_of_ids_start_at_the_first_id_and_follow_each_other(ready().await).await;
 }

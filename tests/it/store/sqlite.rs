@@ -189,6 +189,18 @@ async fn a_block_of_ids_begins_after_the_largest_payment_id() {
 }
 
 #[tokio::test]
+async fn ids_can_be_left_out() {
+    let (_folder, database) = ready().await;
+    contract_ids::ids_can_be_left_out(database).await;
+}
+
+#[tokio::test]
+async fn a_processor_has_the_type_that_was_noted_last() {
+    let (_folder, database) = ready().await;
+    contract_ids::a_processor_has_the_type_that_was_noted_last(database).await;
+}
+
+#[tokio::test]
 async fn blocks_of_ids_start_at_the_first_id_and_follow_each_other() {
     let (_folder, database) = ready().await;
     contract_ids::blocks_of_ids_start_at_the_first_id_and_follow_each_other(database).await;

@@ -84,6 +84,10 @@ impl Fixture {
         }
     }
 
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.data, Data::File(_))
+    }
+
     pub fn amqp_url(&self) -> &str {
         match &self.data {
             Data::Server(_, Some(url)) => url,

@@ -7,5 +7,6 @@ mod json;
 mod oracle;
 mod output;
 mod payments;
+mod start;
 mod trigger;
 mod watch;

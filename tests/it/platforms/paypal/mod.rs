@@ -1,6 +1,7 @@
 //! Payments through PayPal, against a stand-in that keeps state.
 
 mod agree;
+mod answers;
 mod sdk;
 pub mod stand_in;
 mod webhooks;
@@ -392,15 +393,18 @@ async fn without_a_connection_to_paypal_another_card_can_pay() {
 
 /// The processor itself, on an application's database.
 fn processor(app: &TestApp, paypal: &StandIn) -> Arc<PayPal> {
-    let account = PayPalAccount {
+    Arc::new(PayPal::new(&account(paypal), app.database.clone()).unwrap())
+}
+
+fn account(paypal: &StandIn) -> PayPalAccount {
+    PayPalAccount {
         name: "paypal".to_owned(),
         client_id: CLIENT_ID.to_owned(),
         client_secret: CLIENT_SECRET.to_owned().into(),
         api: format!("http://{}", paypal.address),
         action_life: Duration::from_secs(60),
         webhook_id: None,
-    };
-    Arc::new(PayPal::new(&account, app.database.clone()).unwrap())
+    }
 }
 
 /// The method in clear.

@@ -436,14 +436,19 @@ impl Account {
         let mut reply = match fault {
             // A stored 500 in place of a refusal stays undecided for ever, which is documented.
             Some(Fault::ErrorAfter) if executed.0 < 400 => error(500, "INTERNAL_SERVER_ERROR"),
+            Some(Fault::RefusedAfter(issue)) => error(422, issue),
             _ => executed,
         };
         if let Some(id) = id {
             assert!(id.len() <= 108, "too long for PayPal: {id}");
             self.ids.store(id, request, reply.clone());
         }
-        if fault == Some(Fault::OtherAmount) {
-            falsify(&mut reply.1);
+        match fault {
+            Some(Fault::OtherAmount) => falsify(&mut reply.1),
+            Some(Fault::OtherPayment) => reply.1 = of_another(&reply.1),
+            Some(Fault::SaysDeclined) => say_declined(&mut reply.1),
+            Some(Fault::Short) => reply.1["purchase_units"] = Value::Null,
+            _ => {}
         }
         reply
     }
@@ -667,6 +672,32 @@ fn falsify(answer: &mut Value) {
     }
     if answer["amount"].is_object() {
         answer["amount"] = other;
+    }
+}
+
+/// The same, with other ids and another payment.
+fn of_another(answer: &Value) -> Value {
+    let mut other = answer.clone();
+    other["id"] = json!("999999X");
+    other["invoice_id"] = json!("elsewhere-1-1");
+    if let Some(unit) = other["purchase_units"].get_mut(0) {
+        unit["custom_id"] = json!("elsewhere-1-1");
+        unit["invoice_id"] = json!("elsewhere-1-1");
+    }
+    other["links"] =
+        json!([{"rel": "payer-action", "href": "https://www.sandbox.paypal.example/another"}]);
+    other
+}
+
+fn say_declined(answer: &mut Value) {
+    if !answer["purchase_units"].is_array() {
+        answer["status"] = json!("DECLINED");
+        return;
+    }
+    for list in ["captures", "authorizations"] {
+        for payment in listed(answer, list) {
+            payment["status"] = json!("DECLINED");
+        }
     }
 }
 
