@@ -156,26 +156,30 @@ impl Drill {
             self.faults
                 .push("some payments or operations cannot be sent".to_owned());
         }
+        let mut noted = 0;
         while self.ground.client.notes.in_flight() > 0 && began.elapsed() < longest {
-            self.note_what_needs_a_person().await;
+            self.note_what_needs_a_person(&mut noted).await;
             sleep(Duration::from_millis(20)).await;
         }
-        self.note_what_needs_a_person().await;
+        self.note_what_needs_a_person(&mut noted).await;
         self.until_known().await;
         self.faults.extend(self.ground.fleet.odd());
         self.faults.extend(self.ground.platforms.courier.odd());
     }
 
-    /// A refund that Stripe has not executed, and whose key repeats a 500 for ever, stays pending.
-    async fn note_what_needs_a_person(&self) {
+    /// A refund that Stripe has not executed, and whose key repeats a 500 for ever, stays pending. So many are noted already.
+    async fn note_what_needs_a_person(&self, noted: &mut usize) {
         let undecidable = self.ground.platforms.stripe.undecidable();
-        if undecidable.is_empty() {
+        if undecidable.len() == *noted {
             return;
         }
-        // While the database is away they are asked for again.
+        // While the database is away they are looked up again.
         let found = undecidable_operations(&self.ground.fixture, &undecidable).await;
-        for (order, number) in found.unwrap_or_default() {
-            self.ground.client.notes.needs_person(order, number);
+        if let Ok(found) = found {
+            *noted = undecidable.len();
+            for (order, number) in found {
+                self.ground.client.notes.needs_person(order, number);
+            }
         }
     }
 

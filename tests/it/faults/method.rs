@@ -11,6 +11,9 @@ use super::random::Random;
 use super::{cards, operations};
 use crate::platforms::paypal::stand_in::Pays;
 
+/// For so long a platform that did not answer is not called.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// What a payment is paid with.
 #[derive(Debug, Clone, Copy)]
 pub enum Method {
@@ -143,7 +146,7 @@ impl Method {
     pub fn patience(self) -> Duration {
         match self {
             Self::Card(card) => cards::patience(card),
-            Self::At(_) => AFTERMATH,
+            Self::At(_) => AFTERMATH + LONGEST_PAUSE,
         }
     }
 

@@ -211,8 +211,7 @@ impl Verdict {
         for (number, operation) in entry.operations.iter().enumerate() {
             let key = operations::key(order, number);
             let held = held.operations.get(&key).map(String::as_str);
-            let promised = entry.method.results(operation.kind);
-            wrong.extend(self.judge_operation(operation, held, promised, episodes));
+            wrong.extend(self.judge_operation(operation, held, entry.method, episodes));
         }
         let (done, promised) = match entry.method {
             Method::Card(_) => (&held.carried_out, entry.promised_operations()),
@@ -254,13 +253,14 @@ impl Verdict {
         &mut self,
         operation: &Operation,
         held: Option<&str>,
-        promised: &[&[&str]],
+        method: Method,
         episodes: &[Episode],
     ) -> Vec<String> {
+        let promised = method.results(operation.kind);
         let span = Span::of_operation(operation);
         let met = span.and_then(|span| span.last_met(episodes));
         let row = self.rows.entry(met.map(|episode| episode.kind));
-        let fate = operation_fate(operation, held, met);
+        let fate = operation_fate(operation, held, method, met);
         let mut wrong = Vec::from_iter(row.or_default().count(fate));
         let mut told: Vec<&str> = operation.results.values().map(String::as_str).collect();
         told.sort_unstable();
@@ -306,7 +306,12 @@ fn is_open(status: &str) -> bool {
     matches!(status, "processing" | "requires_action")
 }
 
-fn operation_fate(operation: &Operation, held: Option<&str>, met: Option<&Episode>) -> Fate {
+fn operation_fate(
+    operation: &Operation,
+    held: Option<&str>,
+    method: Method,
+    met: Option<&Episode>,
+) -> Fate {
     if operation.accepted.is_none() {
         Fate::NeverAccepted
     } else if held.is_none() {
@@ -318,7 +323,12 @@ fn operation_fate(operation: &Operation, held: Option<&str>, met: Option<&Episod
     } else if operation.results.is_empty() {
         Fate::WithoutResult
     } else {
-        late(operation.heard, met, AFTERMATH).map_or(Fate::Ended, Fate::Late)
+        // A card's trouble with its authorization does not delay its operations.
+        let patience = match method {
+            Method::Card(_) => AFTERMATH,
+            Method::At(_) => method.patience(),
+        };
+        late(operation.heard, met, patience).map_or(Fate::Ended, Fate::Late)
     }
 }
 

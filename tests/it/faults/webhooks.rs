@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Client;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,8 @@ use crate::platforms::webhooks::signed_now;
 
 /// A platform sends a webhook again after this time; real ones wait for minutes.
 const PAUSE: Duration = Duration::from_millis(500);
+
+const CERTIFICATE: &str = "https://api.paypal.com/v1/notifications/certs/CERT-1";
 
 /// How webhooks are delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -167,10 +171,10 @@ impl Courier {
                 Platform::Stripe => post.header("stripe-signature", signed_now(body)),
                 Platform::PayPal => post
                     .header("paypal-auth-algo", "SHA256withRSA")
-                    .header("paypal-cert-url", "https://elsewhere.example/cert")
+                    .header("paypal-cert-url", CERTIFICATE)
                     .header("paypal-transmission-id", "1")
                     .header("paypal-transmission-sig", GENUINE)
-                    .header("paypal-transmission-time", "2026-11-27T03:00:00Z"),
+                    .header("paypal-transmission-time", now()),
             };
             let answer = post.body(body.to_owned()).send().await;
             match answer.map(|answer| answer.status().as_u16()) {
@@ -185,4 +189,10 @@ impl Courier {
             }
         }
     }
+}
+
+/// As PayPal writes it.
+fn now() -> String {
+    let now = OffsetDateTime::now_utc().format(&Rfc3339);
+    now.unwrap_or_default()
 }

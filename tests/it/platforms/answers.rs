@@ -78,7 +78,11 @@ async fn an_answer_about_an_operation_that_does_not_fit_is_looked_up() {
         |setup| setup,
         |app, stripe| async move {
             let processor = processor(&app, &stripe);
-            let faults = [Fault::OtherPayment, Fault::OtherAmount, Fault::RefusedAfter("strange")];
+            let faults = [
+                Fault::OtherPayment,
+                Fault::OtherAmount,
+                Fault::RefusedAfter("strange"),
+            ];
             for (payment, fault) in (9701..).zip(faults) {
                 let held = by_token(payment, CaptureMethod::Manual);
                 processor.authorize(&held).await;

@@ -23,7 +23,7 @@ pub enum Fault {
     ErrorAfter,
     /// 500, not executed, but stored by PayPal, too.
     StoredError,
-    /// Refused for this reason, although it was executed.
+    /// This refusal, although it was executed; stored.
     RefusedAfter(&'static str),
     /// Executed, but there is no answer.
     Silent,

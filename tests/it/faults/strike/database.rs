@@ -135,9 +135,14 @@ pub async fn lock_table(ground: &Ground, random: &mut Random) -> Result<(), Stri
     hold(ground, &[&lock], random.millis(2_000, 6_000)).await
 }
 
-/// Whatever the statements have locked is free when their connection ends.
+/// Whatever the statements have locked is free when their connection ends. If they are the victim of a deadlock, they begin
+/// again.
 async fn hold(ground: &Ground, statements: &[&str], time: Duration) -> Result<(), String> {
-    let held = async {
+    let is_victim = |error: &sqlx::Error| {
+        let refused = error.as_database_error();
+        refused.is_some_and(|it| it.message().contains("Deadlock found"))
+    };
+    let held = || async {
         let mut somebody = ground.fixture.administrator().await?;
         for statement in statements {
             somebody
@@ -147,7 +152,13 @@ async fn hold(ground: &Ground, statements: &[&str], time: Duration) -> Result<()
         sleep(time).await;
         somebody.close().await
     };
-    held.await.map_err(|error: sqlx::Error| error.to_string())
+    for _ in 0..10 {
+        match held().await {
+            Err(error) if is_victim(&error) => {}
+            done => return done.map_err(|error| error.to_string()),
+        }
+    }
+    Err("it is the victim of one deadlock after the other".to_owned())
 }
 
 /// As by an administrator's mistake: open connections are closed, and new ones refused.
