@@ -89,7 +89,8 @@ impl Api {
     pub(super) async fn dispute(&self, id: &str) -> Result<Value, NoObject> {
         let path = &format!("/v1/customer/disputes/{id}");
         let sent = None;
-        self.call(&self.http, Call { path, sent }, judge_dispute).await
+        self.call(&self.http, Call { path, sent }, judge_dispute)
+            .await
     }
 
     /// Searches transactions: `start_date=…`. Refused with 403 too, which says that the app may not search.

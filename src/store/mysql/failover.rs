@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row, raw_sql};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -127,24 +127,31 @@ async fn can_be_used(host: &MySqlConnectOptions) -> bool {
 
 /// Whether it is neither a replica nor a Galera node outside of its cluster.
 async fn is_writable(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    let read_only: i64 = sqlx::query_scalar(READ_ONLY)
-        .fetch_one(&mut *connection)
-        .await?;
-    if read_only != 0 || !is_galera(connection).await? {
-        return Ok(read_only == 0);
+    let read_only = raw_sql(READ_ONLY).fetch_one(&mut *connection).await?;
+    let is_read_only = read_only.try_get::<i64, _>(0)? != 0;
+    if is_read_only || !is_galera(connection).await? {
+        return Ok(!is_read_only);
     }
-    let ready: Option<(String, String)> =
-        sqlx::query_as("SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_ready'")
-            .fetch_optional(connection)
-            .await?;
-    Ok(ready.is_some_and(|(_, value)| value == "ON"))
+    is_on(
+        connection,
+        "SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_ready'",
+    )
+    .await
 }
 
 /// Whether the server is a node of a cluster. A standalone MariaDB has the variables, too, but all of them off.
 pub async fn is_galera(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    let wsrep: Option<(String, String)> =
-        sqlx::query_as("SHOW VARIABLES WHERE Variable_name = 'wsrep_on'")
-            .fetch_optional(connection)
-            .await?;
-    Ok(wsrep.is_some_and(|(_, value)| value == "ON"))
+    is_on(
+        connection,
+        "SHOW VARIABLES WHERE Variable_name = 'wsrep_on'",
+    )
+    .await
+}
+
+/// Not by a prepared statement: if the server has no room for another, a connection can still be opened.
+async fn is_on(connection: &mut MySqlConnection, shown: &'static str) -> Result<bool, sqlx::Error> {
+    match raw_sql(shown).fetch_optional(connection).await? {
+        Some(row) => Ok(row.try_get::<String, _>(1)? == "ON"),
+        None => Ok(false),
+    }
 }

@@ -5,9 +5,9 @@
 //! MySQL 8.4 and MariaDB 10.6 share:
 //! - Statements that every payment needs list their rows; the others take one JSON parameter through `JSON_TABLE`, read by
 //!   position (cheaper than by name).
-//! - `IN` with `FORCE INDEX` looks up each key, whatever the table's size, in SELECT and UPDATE. In `DELETE FROM`, MariaDB
-//!   ignores the hint and scans a small table, which waits for the locks of others: hence `DELETE outbox FROM outbox`, the
-//!   form for several tables, there.
+//! - `IN` with `FORCE INDEX` looks up each key, whatever the table's size, in SELECT and UPDATE. In DELETE, MariaDB
+//!   scans a small table in spite of the hint, also in the form for several tables, and waits for the locks of others: hence a
+//!   join there.
 //! - `ERROR ON ERROR`: by default, values that cannot be converted become null. Even so, MariaDB silently shortens a text
 //!   to the width given here; hence each is one wider than its column (numbers are BIGINT, points in time are texts), and
 //!   the insert itself refuses values that do not fit, in strict mode.

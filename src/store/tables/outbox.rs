@@ -86,9 +86,12 @@ ON CONFLICT DO NOTHING",
 
 /// (rows of id)
 static DELETE_OUTBOX: Both<ManyRows> = Both {
-    mysql: ManyRows::keys(
-        "DELETE outbox FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (",
-        ")",
+    mysql: Json(
+        "
+DELETE outbox FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    id LONGTEXT CHARACTER SET ascii PATH '$[0]' ERROR ON ERROR
+)) AS given
+STRAIGHT_JOIN outbox FORCE INDEX (PRIMARY) ON outbox.id = UNHEX(given.id)",
     ),
     sqlite: Json(
         "

@@ -62,6 +62,20 @@ struct Account {
     leaves_undecided: bool,
     /// The account's key is not accepted.
     refuses_key: bool,
+    endless: Option<Endless>,
+}
+
+/// How lists have no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endless {
+    /// The first page again and again.
+    SamePage,
+    /// Two pages in turn.
+    InTurn,
+    /// New objects in each page.
+    Growing,
+    /// Empty pages.
+    Empty,
 }
 
 impl StandIn {
@@ -86,6 +100,11 @@ impl StandIn {
     /// The next request whose path ends like this fails.
     pub fn fail(&self, path: &'static str, fault: Fault) {
         self.account().faults.fail(path, fault);
+    }
+
+    /// From now on lists have no end.
+    pub fn never_end(&self, how: Endless) {
+        self.account().endless = Some(how);
     }
 
     /// Whether the account's key is refused from now on.
@@ -484,7 +503,7 @@ impl Account {
         }
         let mut reply = match fault {
             Some(Fault::ErrorAfter) => refused(500, "api_error", "unknown"),
-            Some(Fault::RefusedAfter(code)) => refused(400, "invalid_request_error", code),
+            Some(Fault::RefusedAfter(why)) => refused(400, "invalid_request_error", why),
             _ => executed,
         };
         if let Some(key) = key {
@@ -511,6 +530,9 @@ impl Account {
         let words: Vec<&str> = path.split('/').collect();
         match (method.as_str(), words.as_slice()) {
             ("POST", ["payment_intents"]) => self.create(&form),
+            ("GET", ["payment_intents" | "refunds"]) if self.endless.is_some() => {
+                self.endless_page(words[0], &fields(uri))
+            }
             ("GET", ["payment_intents"]) => self.listed(&fields(uri)),
             ("GET", ["payment_intents", id]) => {
                 let expand = !fields(uri).is_empty();
@@ -554,6 +576,28 @@ impl Account {
             }
             other => panic!("the stand-in does not know {other:?}"),
         }
+    }
+
+    /// A page of one object of somebody else, of which there are always more.
+    fn endless_page(&mut self, list: &str, query: &HashMap<String, String>) -> Reply {
+        self.created += 1;
+        let id = match self.endless.unwrap() {
+            Endless::SamePage => "x_0".to_owned(),
+            Endless::InTurn if query.get("starting_after").is_some_and(|it| it == "x_0") => {
+                "x_1".to_owned()
+            }
+            Endless::InTurn => "x_0".to_owned(),
+            Endless::Growing => format!("x_{}", self.created),
+            Endless::Empty => return (200, json!({"data": [], "has_more": true})),
+        };
+        let object = match list {
+            "refunds" => json!({"id": id, "amount": 1, "currency": "cad", "status": "failed"}),
+            _ => json!({"id": id, "metadata": {"installation": "somebody else"}}),
+        };
+        (
+            200,
+            json!({"object": "list", "data": [object], "has_more": true}),
+        )
     }
 
     /// Newest first.
