@@ -89,8 +89,8 @@ impl MySqlSession {
                 self.pool.changes_are_refused();
             }
             if has_no_room_for_statements(error) {
-                // That makes room for those that the next connection needs.
                 self.give_up_connection();
+                self.pool.statements_are_full();
             }
             if is_of_the_connection(error) {
                 self.pool.connection_failed();

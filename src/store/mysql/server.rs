@@ -163,6 +163,18 @@ impl Pool {
         }
     }
 
+    /// The server has no room for another prepared statement. None of the connections is used again, which gives back all
+    /// of this process's.
+    pub fn statements_are_full(&self) {
+        if !self.last_refusal.is_within(RECONNECT) {
+            tracing::warn!(
+                "the database allows no more prepared statements; connections are opened again, which takes time: raise \
+                 max_prepared_stmt_count"
+            );
+        }
+        self.changes_are_refused();
+    }
+
     /// A connection has failed: idle connections are tested before they are used, and with several hosts another host is
     /// searched in the background.
     pub fn connection_failed(self: &Arc<Self>) {
