@@ -137,6 +137,7 @@ impl Parts {
                 seal: Arc::clone(&self.seal),
                 schedule: config.retry,
                 timeout: config.processor_timeout,
+                claim: config.leases.claim,
                 calls: ProcessorCalls::new(),
                 public_url: config.public_url.clone(),
             },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::authorize::{Authorizer, pause, since};
+use super::authorize::{Authorizer, pause};
 use super::dispatch::Permit;
 use super::processor_calls::Call;
 use super::{Settlement, Worker};
@@ -134,7 +134,7 @@ impl Authorizer {
         pause: Pause,
     ) -> (OperationTrigger, Duration) {
         let asked = operation.try_number;
-        let waited = since(operation.operation.created_at);
+        let waited = self.waited(operation.operation.created_at, operation.claimed_until);
         let delay = self.schedule.delay_of_pause(pause.left, waited);
         (OperationTrigger::NotCalled { asked }, delay)
     }

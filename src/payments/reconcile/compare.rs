@@ -67,6 +67,8 @@ pub enum Kind {
     Currency,
     /// A refund that we do not know.
     RefundOnlyThere,
+    /// One of our refunds that the platform has executed more than once.
+    RefundedTwice,
     /// A refund that the platform does not know.
     RefundOnlyHere,
     /// A refund of another amount.
@@ -105,6 +107,7 @@ impl Kind {
             Self::Amount => "amount",
             Self::Currency => "currency",
             Self::RefundOnlyThere => "refund_only_there",
+            Self::RefundedTwice => "refunded_twice",
             Self::RefundOnlyHere => "refund_only_here",
             Self::RefundAmount => "refund_amount",
             Self::RefundState => "refund_state",
@@ -131,6 +134,9 @@ impl Kind {
             }
             Self::RefundOnlyThere => {
                 "somebody refunded at the platform: book it in the shop; a refund here would fail"
+            }
+            Self::RefundedTwice => {
+                "the shopper has got the money twice: book it in the shop, and report the fault"
             }
             Self::RefundOnlyHere => {
                 "the shopper has not got the money: refund it at the platform, and report the fault"
@@ -245,13 +251,14 @@ impl Compared<'_> {
         let mut under_way = false;
         let mut differences = Vec::new();
         for ours in &self.refunds.ours {
-            let found = self.refunds.theirs.iter();
-            let mut found = found.filter(|it| it.operation == Some(ours.operation.id));
-            match self.refund(ours, found.next()) {
+            let (found, again) = self.theirs_of(ours);
+            match self.refund(ours, found) {
                 Verdict::Agrees => {}
                 Verdict::UnderWay => under_way = true,
                 Verdict::Differs(more) => differences.extend(more),
             }
+            let twice = |it| self.refund_differs(Kind::RefundedTwice, Some(ours), Some(it));
+            differences.extend(again.into_iter().map(twice));
         }
         let known = |it: &TheirRefund| {
             let mut ours = self.refunds.ours.iter();
@@ -267,6 +274,17 @@ impl Compared<'_> {
             (true, true) => Verdict::UnderWay,
             (true, false) => Verdict::Agrees,
         }
+    }
+
+    /// What the platform has of one of our refunds, and what it has executed beyond that.
+    fn theirs_of(&self, ours: &StoredOperation) -> (Option<&TheirRefund>, Vec<&TheirRefund>) {
+        let id = Some(ours.operation.id);
+        let theirs = self.refunds.theirs.iter().filter(|it| it.operation == id);
+        let (failed, executed): (Vec<_>, Vec<_>) =
+            theirs.partition(|it| it.state == RefundState::Failed);
+        let mut executed = executed.into_iter();
+        let found = executed.next().or(failed.first().copied());
+        (found, executed.collect())
     }
 
     /// One of our refunds.

@@ -19,6 +19,9 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// No token is believed to live longer, whatever PayPal says: it says nine hours.
 const LONGEST: u64 = 24 * 60 * 60;
 
+/// How long a token is used if PayPal does not say for how long it is valid.
+const UNREADABLE: Duration = Duration::from_secs(300);
+
 /// The credentials of an account, and the token that they last got.
 pub(super) struct Access {
     client_id: String,
@@ -114,13 +117,48 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Value, NoObject> {
     }
 }
 
+/// In seconds. If it cannot be read, the token is good all the same: PayPal refuses it once it has ended.
+fn life(expires_in: &Value) -> Duration {
+    let text = || expires_in.as_str()?.parse().ok();
+    let seconds = expires_in.as_u64().or_else(text);
+    seconds.map_or(UNREADABLE, |seconds| {
+        Duration::from_secs(seconds.min(LONGEST))
+    })
+}
+
 fn read(object: &Value, asked: Instant) -> Option<Token> {
     let text = object["access_token"].as_str()?;
-    let life = Duration::from_secs(object["expires_in"].as_u64()?.min(LONGEST));
+    let life = life(&object["expires_in"]);
     let ends = asked + life;
     Some(Token {
         text: SecretString::from(text),
         renewed_from: ends - MARGIN.min(life / 2),
         ends,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_token_whose_life_cannot_be_read_is_used_for_a_while() {
+        for (expires_in, seconds) in [
+            (json!(32_400), 32_400),
+            (json!("3600"), 3600),
+            (json!(u64::MAX), LONGEST),
+            (json!(0), 0),
+            (json!(-1), 300),
+            (json!(1.5), 300),
+            (json!(1e30), 300),
+            (json!(null), 300),
+        ] {
+            let answer = json!({"access_token": "t", "expires_in": expires_in});
+            let asked = Instant::now();
+            let token = read(&answer, asked).map(|token| token.ends - asked);
+            assert_eq!(token, Some(Duration::from_secs(seconds)), "{answer}");
+        }
+    }
 }

@@ -37,6 +37,8 @@ pub struct Authorizer {
     pub schedule: RetrySchedule,
     /// After this long without an answer the outcome of the call is unknown.
     pub timeout: Duration,
+    /// How long a claim lasts.
+    pub claim: Duration,
     /// Counts and times the calls.
     pub calls: ProcessorCalls,
     /// `PUBLIC_URL`: where shoppers reach this service.
@@ -149,7 +151,7 @@ impl Authorizer {
     /// that is down.
     fn without_a_call(&self, stored: &StoredPayment, pause: Pause) -> Asked {
         let asked = (stored.payment.attempt, stored.try_number);
-        let waited = since(stored.payment.updated_at);
+        let waited = self.waited(stored.payment.updated_at, stored.claimed_until);
         let is_too_long = !pause.why.is_for_the_operator() && waited > LONGEST_OUTAGE;
         let trigger = if stored.phase == Phase::Authorize && is_too_long {
             Trigger::Answered {
@@ -167,6 +169,12 @@ impl Authorizer {
             delay: self.schedule.delay_of_pause(pause.left, waited),
             card: None,
         }
+    }
+
+    /// How long it had waited when it was claimed, by the database's clock: that of this machine may be wrong.
+    pub(super) fn waited(&self, since: Timestamp, claimed_until: Option<Timestamp>) -> Duration {
+        let claimed_at = claimed_until.map_or(since, |until| until - self.claim);
+        Duration::try_from(claimed_at - since).unwrap_or_default()
     }
 
     async fn call_processor(&self, stored: &StoredPayment) -> (Trigger, Duration) {
@@ -281,12 +289,6 @@ fn method(stored: &StoredPayment) -> Option<&MethodSummary> {
     let action = stored.payment.action.as_ref();
     let replaced = action.and_then(|action| action.replaced.as_ref());
     replaced.or(stored.payment.method.as_ref())
-}
-
-/// How long ago that was.
-pub(super) fn since(then: Timestamp) -> Duration {
-    let since = time::OffsetDateTime::now_utc() - then;
-    Duration::try_from(since).unwrap_or_default()
 }
 
 /// Why this processor is not called now, if so.

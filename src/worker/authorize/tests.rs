@@ -1,4 +1,4 @@
-//! A processor whose code panics has given no answer.
+//! A processor whose code panics has given no answer; one that is away is waited for.
 
 use async_trait::async_trait;
 use time::macros::datetime;
@@ -10,6 +10,7 @@ use crate::domain::{
 };
 use crate::domain::{CloseAnswer, Funds, OperationAnswer, Origin};
 use crate::processors::OperationCall;
+use crate::processors::availability::Why;
 
 struct Panics;
 
@@ -41,6 +42,44 @@ impl Processor for Panics {
 
     async fn close(&self, _: &OperationCall) -> CloseAnswer {
         panic!("as the test wants it");
+    }
+}
+
+/// A platform that cannot be called.
+struct Away(Availability);
+
+#[async_trait]
+impl Processor for Away {
+    async fn authorize(&self, _: &Authorization<'_>) -> Answer {
+        unreachable!("it is not called");
+    }
+
+    async fn reverse(&self, _: AttemptKey, _: Money) -> ReversalAnswer {
+        unreachable!("it is not called");
+    }
+
+    async fn capture(&self, _: &OperationCall) -> OperationAnswer {
+        unreachable!("it is not called");
+    }
+
+    async fn void(&self, _: &OperationCall) -> OperationAnswer {
+        unreachable!("it is not called");
+    }
+
+    async fn refund(&self, _: &OperationCall) -> OperationAnswer {
+        unreachable!("it is not called");
+    }
+
+    async fn query(&self, _: &OperationCall) -> OperationAnswer {
+        unreachable!("it is not called");
+    }
+
+    async fn close(&self, _: &OperationCall) -> CloseAnswer {
+        unreachable!("it is not called");
+    }
+
+    fn availability(&self) -> Option<&Availability> {
+        Some(&self.0)
     }
 }
 
@@ -87,17 +126,38 @@ fn processing(seal: &SealKeys, phase: Phase) -> StoredPayment {
     }
 }
 
+fn authorizer(processor: impl Processor + 'static, seal: &Arc<SealKeys>) -> Authorizer {
+    Authorizer {
+        processors: Processors::new(Arc::new(processor)),
+        seal: Arc::clone(seal),
+        schedule: RetrySchedule::default(),
+        timeout: Duration::from_secs(1),
+        claim: Duration::from_secs(10),
+        calls: ProcessorCalls::new(),
+        public_url: None,
+    }
+}
+
+#[tokio::test]
+async fn how_long_a_payment_waits_for_its_platform_is_not_decided_by_the_clock_of_this_machine() {
+    let seal = Arc::new(SealKeys::generate());
+    let authorizer = authorizer(Away(Availability::never("away", Why::NoAnswer)), &seal);
+    // By the clock of this machine it has waited for days.
+    let mut stored = processing(&seal, Phase::Authorize);
+    let waits = stored.payment.updated_at + authorizer.claim;
+    stored.claimed_until = Some(waits);
+    let trigger = authorizer.ask(&stored).await.trigger;
+    assert!(matches!(trigger, Trigger::NotCalled { .. }), "{trigger:?}");
+
+    stored.claimed_until = Some(waits + LONGEST_OUTAGE + Duration::from_secs(1));
+    let trigger = authorizer.ask(&stored).await.trigger;
+    assert!(matches!(trigger, Trigger::Answered { .. }), "{trigger:?}");
+}
+
 #[tokio::test]
 async fn a_panic_in_a_call_counts_as_no_answer_and_ends_no_worker() {
     let seal = Arc::new(SealKeys::generate());
-    let authorizer = Authorizer {
-        processors: Processors::new(Arc::new(Panics)),
-        seal: Arc::clone(&seal),
-        schedule: RetrySchedule::default(),
-        timeout: Duration::from_secs(1),
-        calls: ProcessorCalls::new(),
-        public_url: None,
-    };
+    let authorizer = authorizer(Panics, &seal);
     let trigger = authorizer
         .ask(&processing(&seal, Phase::Authorize))
         .await

@@ -188,6 +188,9 @@ async fn differing(app: &TestApp, stripe: &StandIn) -> BTreeSet<(Kind, i64)> {
     let id = paid_and_refunded(api).await;
     stripe.change_refunds(id, |refund| refund["status"] = json!("failed"));
     differs(Kind::RefundState, id);
+    let id = paid_and_refunded(api).await;
+    stripe.repeat_refunds(id);
+    differs(Kind::RefundedTwice, id);
     expected
 }
 

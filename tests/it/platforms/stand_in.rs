@@ -330,6 +330,21 @@ impl StandIn {
         self.change(payment, |intent| intent["refunded"] = json!(0));
     }
 
+    /// The refunds of a payment were executed once more each.
+    pub fn repeat_refunds(&self, payment: i64) {
+        let id = self.intents(payment)[0]["id"].clone();
+        let mut account = self.account();
+        let refunds = account.refunds.iter();
+        let mut again: Vec<Value> = refunds
+            .filter(|it| it["payment_intent"] == id)
+            .cloned()
+            .collect();
+        for refund in &mut again {
+            refund["id"] = json!(format!("{}_again", refund["id"].as_str().unwrap()));
+        }
+        account.refunds.extend(again);
+    }
+
     /// Somebody refunds a payment's only intent in the dashboard.
     pub fn refund_in_dashboard(&self, payment: i64, amount: i64) {
         let id = self.intents(payment)[0]["id"].as_str().unwrap().to_owned();
