@@ -67,14 +67,21 @@ impl Makers {
     /// All processors.
     pub(super) fn processors(&self, file: &ProcessorsFile) -> Result<Processors, AppError> {
         let processors = Processors::new(Arc::new(self.simulated()));
-        processors.list(self.listed(file)?);
+        processors.list(self.listed(file, |_| None)?);
         Ok(processors)
     }
 
-    /// Those that the file lists.
-    pub(super) fn listed(&self, file: &ProcessorsFile) -> Result<Listed, AppError> {
+    /// Those that the file lists. What is known of a processor, such as a pause that it has asked for, is kept with it.
+    pub(super) fn listed(
+        &self,
+        file: &ProcessorsFile,
+        kept: impl Fn(&ListedProcessor) -> Option<Arc<dyn Processor>>,
+    ) -> Result<Listed, AppError> {
         let one = |listed: &ListedProcessor| {
-            let made = self.one(listed).map_err(AppError::Tls)?;
+            let made = match kept(listed) {
+                Some(kept) => kept,
+                None => self.one(listed).map_err(AppError::Tls)?,
+            };
             Ok((listed.name().to_owned(), made))
         };
         let processors = file.processors.iter().map(one);

@@ -62,7 +62,12 @@ impl Watch {
         let removed = in_use.filter(|listed| !file.keeps(listed));
         let removed: Vec<String> = removed.map(|it| it.name().to_owned()).collect();
         self.none_is_needed(&removed).await?;
-        let listed = self.makers.listed(&file);
+        let in_use = &self.settings.file.processors;
+        let unchanged = |listed: &_| match in_use.contains(listed) {
+            true => self.processors.listed(listed.name()),
+            false => None,
+        };
+        let listed = self.makers.listed(&file, unchanged);
         let listed = listed.map_err(|error| error.to_string())?;
         let before = self.processors.list(listed);
         // A payment may have been accepted for it meanwhile. From now on none is.

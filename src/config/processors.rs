@@ -76,7 +76,7 @@ impl ProcessorSettings {
 }
 
 /// A processor that the file lists.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ListedProcessor {
     /// At Stripe.
     Stripe(StripeAccount),

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::availability::Availability;
@@ -55,6 +55,31 @@ pub struct PayPalAccount {
     pub action_life: Duration,
     /// The id of the app's webhook; without it there are no webhooks.
     pub webhook_id: Option<String>,
+}
+
+/// Equal if nothing about it has changed.
+impl PartialEq for PayPalAccount {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            client_id,
+            client_secret,
+            api,
+            action_life,
+            webhook_id,
+        } = self;
+        let has =
+            |account: &Self| account.client_secret.expose_secret() == client_secret.expose_secret();
+        (name, client_id, api, action_life, webhook_id)
+            == (
+                &other.name,
+                &other.client_id,
+                &other.api,
+                &other.action_life,
+                &other.webhook_id,
+            )
+            && has(other)
+    }
 }
 
 /// The processor for one account.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::availability::Availability;
@@ -55,6 +55,27 @@ pub struct StripeAccount {
     pub action_life: Duration,
     /// The secrets of its webhooks, `whsec_…`, two while one is replaced; none if it sends no webhooks.
     pub webhook_secrets: Vec<SecretString>,
+}
+
+/// Equal if nothing about it has changed.
+impl PartialEq for StripeAccount {
+    fn eq(&self, other: &Self) -> bool {
+        let secrets = |account: &Self| {
+            let webhooks = account.webhook_secrets.iter();
+            let all = webhooks.chain([&account.secret_key]);
+            all.map(|it| it.expose_secret().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let Self {
+            name,
+            secret_key: _,
+            api,
+            action_life,
+            webhook_secrets: _,
+        } = self;
+        (name, api, action_life) == (&other.name, &other.api, &other.action_life)
+            && secrets(self) == secrets(other)
+    }
 }
 
 /// The processor for one account.

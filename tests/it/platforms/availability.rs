@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use tokio::net::TcpSocket;
 
-use super::{list_of_processors, on_each, pay, setup_with};
+use super::{Platform, list_of_processors, on_each, pay, setup_with};
 use crate::app::{Setup, backends, becomes, eventually};
 use crate::platforms::stand_in::{Fault, StandIn};
 
@@ -73,6 +73,42 @@ async fn a_pause_that_the_platform_asks_for_is_kept() {
         assert_eq!(stripe.requests("/payment_intents"), 3);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_file_makes_nobody_forget_a_pause() {
+    for backend in backends() {
+        let platform = Platform::start().await;
+        let app = two_tries(platform.setup()).start(backend).await;
+        let stripe = &platform.stripe;
+        stripe.fail("/payment_intents", Fault::BusyFor(6));
+        let asked = Instant::now();
+        let first = pay(&app.api, "pm_card_visa").await;
+        eventually("it is called", || async {
+            stripe.requests("/payment_intents") == 1
+        })
+        .await;
+
+        let file = std::fs::read_to_string(platform.file.path()).unwrap();
+        let mut listed: Value = serde_json::from_str(&file).unwrap();
+        let second = json!({"name": "second", "type": "simulated"});
+        listed["processors"].as_array_mut().unwrap().push(second);
+        listed["routes"] = json!([{"method": "card", "processors": ["second"]}]);
+        std::fs::write(platform.file.path(), listed.to_string()).unwrap();
+        eventually("the file is in use", || async {
+            let by_card = app.api.pay(2, "tok_visa").await;
+            let outcome = app.api.outcome(by_card).await;
+            outcome["payment_method"]["processor"] == "second"
+        })
+        .await;
+
+        let second = pay(&app.api, "pm_card_visa").await;
+        for id in [first, second] {
+            becomes(&app.api, id, "succeeded").await;
+            assert!(asked.elapsed() >= Duration::from_secs(6), "too early");
+        }
+        app.finish().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
