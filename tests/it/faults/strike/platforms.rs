@@ -73,6 +73,9 @@ pub async fn trouble(ground: &Ground, kind: Kind, random: &mut Random) -> Result
     }
 }
 
+/// How long that may take: a pause after a fault lasts up to 30 s, and one request in 25 fails meanwhile.
+const CALLED_AGAIN: Duration = Duration::from_secs(120);
+
 /// Waits until both platforms are called again: after a fault the workers pause.
 async fn until_called(ground: &Ground) -> Result<(), String> {
     let ways = [
@@ -81,7 +84,7 @@ async fn until_called(ground: &Ground) -> Result<(), String> {
         AtPlatform::PayPal(Pays::Well),
     ];
     let sent = ways.map(|way| ground.client.begin(Way::Rest, Method::At(way), Vec::new()));
-    let called = ground.until_heard(&sent, AFTERMATH).await;
+    let called = ground.until_heard(&sent, CALLED_AGAIN).await;
     called
         .map(|_| ())
         .ok_or_else(|| "the platforms are not called before it".to_owned())
