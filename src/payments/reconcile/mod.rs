@@ -250,14 +250,19 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
                     continue;
                 };
                 match rows.get(&key.payment) {
-                    None => self.compare(books, (None, key), Some(&theirs)).await?,
+                    None => {
+                        let of = (None, key);
+                        self.compare(books, of, Some(&theirs), false).await?;
+                    }
                     Some(Some(row)) => {
                         let (of, part) = ((row, key), (first, &mut *part));
-                        match self.turn(books, of, &theirs, part).await? {
-                            Turn::Now => self.compare(books, (Some(row), key), Some(&theirs)).await,
-                            Turn::Another => self.compare_another(books, (row, key), &theirs).await,
-                            Turn::NotNow => Ok(()),
-                        }?;
+                        let is_another = match self.turn(books, of, &theirs, part).await? {
+                            Turn::Now => false,
+                            Turn::Another => true,
+                            Turn::NotNow => continue,
+                        };
+                        let of = (Some(row), key);
+                        self.compare(books, of, Some(&theirs), is_another).await?;
                     }
                     Some(None) => {}
                 }
@@ -348,20 +353,23 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             },
             Known::Closed | Known::Nothing => None,
         };
-        self.compare(books, (Some(row), key), theirs.as_ref()).await
+        self.compare(books, (Some(row), key), theirs.as_ref(), false)
+            .await
     }
 
+    /// `is_another`: the charge is another one than that of the attempt which it names, so it must have been returned.
     async fn compare(
         &mut self,
         books: &Patient<'_>,
         (row, key): (Option<&StoredPayment>, AttemptKey),
         theirs: Option<&TheirCharge>,
+        is_another: bool,
     ) -> Result<(), Stopped> {
         let now = self.database.now().await?;
         let standing = self.standing(row, key, now).await?;
         let mut refunds = Refunds::default();
         if let Some(theirs) = theirs {
-            let is_ours = matches!(standing, Standing::Charged(_));
+            let is_ours = matches!(standing, Standing::Charged(_)) && !is_another;
             let has_refunds = row.is_some_and(|row| row.payment.funds.reserved > 0);
             if theirs.has_refunds || is_ours && has_refunds {
                 let of = row.filter(|_| is_ours);
@@ -375,61 +383,24 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
                 }
             }
         }
-        self.judge(compare::Compared {
+        let compared = compare::Compared {
             key,
             currency: row.map(|row| row.payment.amount.currency()),
             standing,
             theirs,
-            is_another: false,
+            is_another,
             refunds: &refunds,
             now,
             patience: self.processor.finds_out_within(),
             settle: self.settle,
-        });
-        Ok(())
-    }
-
-    /// Compares a charge that is another one than that of the attempt which it names: it must have been returned.
-    async fn compare_another(
-        &mut self,
-        books: &Patient<'_>,
-        (row, key): (&StoredPayment, AttemptKey),
-        theirs: &TheirCharge,
-    ) -> Result<(), Stopped> {
-        let now = self.database.now().await?;
-        let standing = self.standing(Some(row), key, now).await?;
-        let mut refunds = Refunds::default();
-        if theirs.has_refunds {
-            match books.refunds(theirs).await? {
-                Ok(listed) => refunds.theirs = listed,
-                Err(why) => {
-                    let reference = theirs.reference.clone();
-                    self.tell(Difference::unreadable(Some(key.payment), reference, &why));
-                    return Ok(());
-                }
-            }
-        }
-        self.judge(compare::Compared {
-            key,
-            currency: Some(row.payment.amount.currency()),
-            standing,
-            theirs: Some(theirs),
-            is_another: true,
-            refunds: &refunds,
-            now,
-            patience: self.processor.finds_out_within(),
-            settle: self.settle,
-        });
-        Ok(())
-    }
-
-    fn judge(&mut self, compared: compare::Compared<'_>) {
+        };
         self.counts.compared += 1;
         match compared.verdict() {
             Verdict::Agrees => {}
             Verdict::UnderWay => self.counts.under_way += 1,
             Verdict::Differs(differences) => differences.into_iter().for_each(|it| self.tell(it)),
         }
+        Ok(())
     }
 
     fn tell(&mut self, difference: Difference) {

@@ -145,10 +145,12 @@ impl<R: FnMut(&Difference) + Send> Reconciliation<'_, R> {
                 return Ok(());
             }
         };
-        match owner {
-            Owner::Known => Ok(()),
-            Owner::Another(row) => self.compare_another(books, (row, key), &theirs).await,
-            Owner::Other(row) => self.compare(books, (row, key), Some(&theirs)).await,
-        }
+        let (row, is_another) = match owner {
+            Owner::Known => return Ok(()),
+            Owner::Another(row) => (Some(row), true),
+            Owner::Other(row) => (row, false),
+        };
+        self.compare(books, (row, key), Some(&theirs), is_another)
+            .await
     }
 }

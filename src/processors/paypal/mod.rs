@@ -68,17 +68,15 @@ impl PartialEq for PayPalAccount {
             action_life,
             webhook_id,
         } = self;
-        let has =
-            |account: &Self| account.client_secret.expose_secret() == client_secret.expose_secret();
-        (name, client_id, api, action_life, webhook_id)
-            == (
-                &other.name,
-                &other.client_id,
-                &other.api,
-                &other.action_life,
-                &other.webhook_id,
-            )
-            && has(other)
+        let others = (
+            &other.name,
+            &other.client_id,
+            &other.api,
+            &other.action_life,
+            &other.webhook_id,
+        );
+        (name, client_id, api, action_life, webhook_id) == others
+            && client_secret.expose_secret() == other.client_secret.expose_secret()
     }
 }
 
@@ -168,7 +166,7 @@ impl PayPal {
         });
         let once = self.keys.unique(&format!("{key}-create")).await?;
         let object = match self.api.post("/v2/checkout/orders", &once, &body).await {
-            // If an earlier call has created one, nobody knows its page, and nobody will charge it.
+            // If an earlier call did create an order, its page was never shown, and it is never charged.
             Err(NoObject::Refused(error)) => {
                 tell_refusal(authorization.key, &error);
                 return Ok(Created::Refused(order::code(api::issue(&error))));
@@ -322,7 +320,7 @@ fn tell_other_amount(id: &str) {
     );
 }
 
-/// An order of another payment: its id is not stored, and its page is shown to nobody.
+/// An order of another payment: its id is not stored, and its page is not shown.
 fn tell_other_order(key: AttemptKey, order: &Order) {
     tracing::error!(
         payment.id = key.payment.0,

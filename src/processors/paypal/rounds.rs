@@ -102,8 +102,8 @@ impl PayPal {
         let (last, is_closed) = self.last_round(key).await?;
         let next = last.map_or(1, |round| round.number + 1);
         if let Some(round) = last {
-            // Also if the next one is closed: whoever closed it because of this one's refusal may have been stopped before
-            // anybody heard of that.
+            // Also if the next one is closed: the call that closed it, because this one was refused, may have been cut off
+            // before the refusal was recorded.
             match self.run(key, asked, round).await? {
                 Ended::Refused => {}
                 ended => return self.answer(key, asked, (round, ended)).await,

@@ -158,7 +158,7 @@ fn page(list: &Value, installation: &str) -> Result<Page, NoBooks> {
 }
 
 /// Where the next page of a list begins.
-fn next(list: &Value) -> Result<Option<String>, NoBooks> {
+pub(super) fn next(list: &Value) -> Result<Option<String>, NoBooks> {
     if list["has_more"] != true {
         return Ok(None);
     }

@@ -60,21 +60,18 @@ pub struct StripeAccount {
 /// Equal if nothing about it has changed.
 impl PartialEq for StripeAccount {
     fn eq(&self, other: &Self) -> bool {
-        let secrets = |account: &Self| {
-            let webhooks = account.webhook_secrets.iter();
-            let all = webhooks.chain([&account.secret_key]);
-            all.map(|it| it.expose_secret().to_owned())
-                .collect::<Vec<_>>()
-        };
         let Self {
             name,
-            secret_key: _,
+            secret_key,
             api,
             action_life,
-            webhook_secrets: _,
+            webhook_secrets,
         } = self;
+        let webhooks = webhook_secrets.iter().map(SecretString::expose_secret);
+        let others = other.webhook_secrets.iter();
         (name, api, action_life) == (&other.name, &other.api, &other.action_life)
-            && secrets(self) == secrets(other)
+            && secret_key.expose_secret() == other.secret_key.expose_secret()
+            && webhooks.eq(others.map(SecretString::expose_secret))
     }
 }
 
@@ -176,7 +173,7 @@ impl Stripe {
         ];
         let once = self.keys.unique(&format!("{key}-create")).await?;
         let object = match self.api.create("payment_intents", &fields, &once).await {
-            // If an earlier call has created one, nobody will confirm it.
+            // If an earlier call did create an intent, it is never confirmed.
             Err(NoObject::Refused(error)) => {
                 tell_refusal(authorization.key, &error);
                 return Ok(Created::Refused(decline_code(&error)));
@@ -194,7 +191,7 @@ impl Stripe {
         }
     }
 
-    /// An answer about another payment, or another amount, is not believed: its id is not stored, and its page shown to nobody.
+    /// An answer about another payment, or another amount, is not believed: its id is not stored, and its page is not shown.
     async fn unless_other(
         &self,
         authorization: &Authorization<'_>,

@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::api::NoObject;
+use super::books::next;
 use super::intent::{Intent, Status, decline_code};
 use super::{Stripe, Unclear, amount};
 use crate::domain::{DeclineCode, OperationAnswer, OperationKind};
 use crate::processors::OperationCall;
+use crate::processors::books::Pages;
 use crate::processors::references::Known;
 
 /// When a refund that Stripe has only accepted is asked about.
@@ -20,7 +22,7 @@ const ASK_AFTER: Duration = Duration::from_secs(60);
 pub(super) const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// This only bounds a loop: nobody returns an amount in so many parts.
-const MOST_PAGES: usize = 50;
+const MOST_PAGES: u64 = 50;
 
 /// Where a refund carries our id.
 const REFUND_ID: &str = "metadata[refund_id]";
@@ -134,21 +136,22 @@ impl Stripe {
     /// The refunds of an intent: all of them, because one that is missing here may be made again.
     pub(super) async fn refunds_of(&self, intent: &str) -> Result<Vec<Value>, Unclear> {
         let mut all: Vec<Value> = Vec::new();
-        for _ in 0..MOST_PAGES {
-            let after = all.last().and_then(|refund| refund["id"].as_str());
+        let mut pages = Pages::default();
+        loop {
+            let after = pages.after();
             let after = after.map_or_else(String::new, |id| format!("&starting_after={id}"));
             let path = format!("refunds?payment_intent={intent}&limit=100{after}");
             let mut list = self.api.get(&path).await?;
+            let turned = next(&list).and_then(|next| pages.turn(next, MOST_PAGES));
             let Value::Array(refunds) = list["data"].take() else {
                 return Err(Unclear::Unknown);
             };
             all.extend(refunds);
-            if list["has_more"] != true {
+            if !turned.map_err(|_| Unclear::Unknown)? {
                 all.retain(|refund| refund["payment_intent"] == intent);
                 return Ok(all);
             }
         }
-        Err(Unclear::Unknown)
     }
 
     /// Finds a refund by our id among those of its intent. If it is not there, the call was refused; without a refusal it may

@@ -175,7 +175,7 @@ impl Stripe {
         ];
         let once = self.keys.unique(&format!("{key}-session-{ends}")).await?;
         let object = match self.api.create("checkout/sessions", &fields, &once).await {
-            // If an earlier call has created one, nobody has seen its page.
+            // If an earlier call did create a session, its page was never shown.
             Err(NoObject::Refused(error)) => {
                 tell_refusal(authorization.key, &error);
                 return Ok(Created::Refused(decline_code(&error)));

@@ -146,6 +146,10 @@ impl Pool {
     /// second, so that the pool does not constantly reconnect to a server that stays read-only. The last refusal counts in
     /// any case: otherwise a connection to the former primary could stay and answer reads with old data.
     pub fn changes_are_refused(&self) {
+        self.replace_connections();
+    }
+
+    fn replace_connections(&self) {
         if !self.last_refusal.is_within(RECONNECT) {
             self.last_refusal.set();
         } else if let Ok(runtime) = Handle::try_current()
@@ -172,7 +176,7 @@ impl Pool {
                  max_prepared_stmt_count"
             );
         }
-        self.changes_are_refused();
+        self.replace_connections();
     }
 
     /// A connection has failed: idle connections are tested before they are used, and with several hosts another host is

@@ -2,6 +2,7 @@
 
 use rand::distr::{Alphanumeric, SampleString};
 
+use crate::store::bulk::Both;
 use crate::store::{Store, StoreError};
 
 /// Its only row.
@@ -10,11 +11,15 @@ const ROW: i64 = 1;
 /// (row) → id
 const READ: &str = "SELECT id FROM installation WHERE only_row = ?";
 
-/// (row, id, row): unless there is one. Written so that both databases understand it.
-const INSERT: &str = "
-INSERT INTO installation (only_row, id)
-SELECT given.* FROM (SELECT ? AS a, ? AS b) AS given
-WHERE NOT EXISTS (SELECT 1 FROM installation WHERE only_row = ?)";
+/// (row, id): unless there is one. Of several at the same time the first is kept, and none fails.
+static INSERT: Both<&str> = Both {
+    mysql: "
+INSERT INTO installation (only_row, id) VALUES (?, ?)
+ON DUPLICATE KEY UPDATE only_row = installation.only_row",
+    sqlite: "
+INSERT INTO installation (only_row, id) VALUES (?, ?)
+ON CONFLICT DO NOTHING",
+};
 
 impl Store {
     /// The id of this installation, 16 letters and digits, made by the first call.
@@ -24,8 +29,9 @@ impl Store {
         }
         let id = Alphanumeric.sample_string(&mut rand::rng(), 16);
         let mut tx = self.begin().await?;
-        let parameters = [ROW.into(), id.as_str().into(), ROW.into()];
-        tx.connection.execute(INSERT, &parameters).await?;
+        let insert = *tx.connection.choose(&INSERT);
+        let parameters = [ROW.into(), id.as_str().into()];
+        tx.connection.execute(insert, &parameters).await?;
         tx.commit().await?;
         // Another process may have been first.
         Ok(self.installation_made().await?.unwrap_or(id))

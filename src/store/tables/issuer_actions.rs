@@ -6,6 +6,7 @@ use sqlx::FromRow;
 use time::PrimitiveDateTime;
 
 use crate::domain::{Currency, Money, PaymentId};
+use crate::store::bulk::Both;
 use crate::store::columns::Columns;
 use crate::store::records::{all, unreadable, utc};
 use crate::store::rows::IssuerAction;
@@ -17,16 +18,20 @@ const BY_SECRET: &str = "SELECT * FROM issuer_actions WHERE secret = ?";
 /// (key) → action
 const BY_KEY: &str = "SELECT * FROM issuer_actions WHERE idempotency_key = ?";
 
-/// (key, secret, payment, amount, currency, held, test card, return address, expiry, key): unless the key has one. The
-/// last condition is for both databases the same way to say that.
-const INSERT: &str = "
+/// (key, secret, payment, amount, currency, held, test card, return address, expiry): unless the key has one. Of several at the
+/// same time the first is kept, and none fails.
+static INSERT: Both<&str> = Both {
+    mysql: "
 INSERT INTO issuer_actions (
     idempotency_key, secret, payment_id, amount_minor, currency, held, test_card, return_to, expires_at
-)
-SELECT given.* FROM (
-    SELECT ? AS a, ? AS b, ? AS c, ? AS d, ? AS e, ? AS f, ? AS g, ? AS h, ? AS i
-) AS given
-WHERE NOT EXISTS (SELECT 1 FROM issuer_actions WHERE idempotency_key = ?)";
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON DUPLICATE KEY UPDATE idempotency_key = issuer_actions.idempotency_key",
+    sqlite: "
+INSERT INTO issuer_actions (
+    idempotency_key, secret, payment_id, amount_minor, currency, held, test_card, return_to, expires_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING",
+};
 
 /// (answer, key): the first answer stays
 const ANSWER: &str =
@@ -106,10 +111,9 @@ impl Store {
             action.test_card.as_deref().into(),
             action.return_to.as_str().into(),
             (tx.now() + life).into(),
-            action.key.as_str().into(),
         ];
-        // Two calls at the same moment: the second finds the first one's row, or fails and is repeated.
-        tx.connection.execute(INSERT, &parameters).await?;
+        let insert = *tx.connection.choose(&INSERT);
+        tx.connection.execute(insert, &parameters).await?;
         tx.commit().await?;
         let opened = self.issuer_action_of(&action.key).await?;
         Ok(opened.unwrap_or_else(|| action.clone()))

@@ -31,7 +31,7 @@ const FEW_ALIKE: usize = 8;
 /// Later than every payment: the start of a list without a cursor.
 pub(super) const END_OF_TIME: Timestamp = datetime!(9999-12-31 23:59:59.999999 UTC);
 
-/// Stored as the claim of a payment in progress that nobody has claimed, so that a claim does not make the row grow. A row
+/// Stored as the claim of a payment in progress that no worker has claimed, so that a claim does not make the row grow. A row
 /// that grows moves within its page, and a full page is split: the claim then costs MariaDB 14 µs instead of 4, and MySQL 14
 /// instead of 8 ([ADR 026](../../../docs/adr/adr026-facts-and-groups.md)). Null, which a release before this one writes, means the same.
 const UNCLAIMED: Timestamp = datetime!(2000-01-01 00:00 UTC);
@@ -782,12 +782,13 @@ fn stage(row: &StoredPayment) -> Option<&'static str> {
     (row.is_apart() && !is_final).then(|| status.as_str())
 }
 
-/// The column `check_at`; payments that are kept apart have theirs in `capture_schedule`.
+/// The column `claimed_until`; see [`UNCLAIMED`].
 fn claimed_until(row: &StoredPayment) -> SqlValue<'static> {
     let unclaimed = row.check_at.map(|_| UNCLAIMED);
     row.claimed_until.or(unclaimed).into()
 }
 
+/// The column `check_at`; payments that are kept apart have theirs in `capture_schedule`.
 fn check_at(row: &StoredPayment) -> SqlValue<'static> {
     let check_at = row.check_at.filter(|_| !row.is_apart());
     check_at.into()

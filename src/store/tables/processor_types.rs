@@ -1,15 +1,20 @@
 //! Table `processor_types`: which type each name of `PROCESSORS_FILE` has.
 
+use crate::store::bulk::Both;
 use crate::store::{Store, StoreError};
 
 /// (processor) → type
 const READ: &str = "SELECT kind FROM processor_types WHERE processor = ?";
 
-/// (processor, type, processor): unless it has one. Written so that both databases understand it.
-const INSERT: &str = "
-INSERT INTO processor_types (processor, kind)
-SELECT given.* FROM (SELECT ? AS a, ? AS b) AS given
-WHERE NOT EXISTS (SELECT 1 FROM processor_types WHERE processor = ?)";
+/// (processor, type): unless it has one. Of several at the same time the first is kept, and none fails.
+static INSERT: Both<&str> = Both {
+    mysql: "
+INSERT INTO processor_types (processor, kind) VALUES (?, ?)
+ON DUPLICATE KEY UPDATE processor = processor_types.processor",
+    sqlite: "
+INSERT INTO processor_types (processor, kind) VALUES (?, ?)
+ON CONFLICT DO NOTHING",
+};
 
 /// (type, processor)
 const UPDATE: &str = "UPDATE processor_types SET kind = ? WHERE processor = ?";
@@ -24,8 +29,9 @@ impl Store {
     /// Notes the type of a processor that had none.
     pub async fn note_processor_type(&self, processor: &str, kind: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let parameters = [processor.into(), kind.into(), processor.into()];
-        tx.connection.execute(INSERT, &parameters).await?;
+        let insert = *tx.connection.choose(&INSERT);
+        let parameters = [processor.into(), kind.into()];
+        tx.connection.execute(insert, &parameters).await?;
         tx.commit().await
     }
 

@@ -145,7 +145,7 @@ impl OperationRecord {
 }
 
 impl Store {
-    /// Attempts that a processor has not decided and for which nobody waits on the shopper.
+    /// Attempts that a processor has not decided, except those that wait for their shopper.
     pub async fn undecided_attempts(&self) -> Result<Vec<Undecided>, StoreError> {
         let parameters = [MOST_READ.into(), MOST.into()];
         let mut found: Vec<AttemptRecord> = self.read(ATTEMPTS, &parameters).await?;

@@ -52,6 +52,22 @@ pub async fn a_processor_has_the_type_that_was_noted_last(database: Store) {
     assert_eq!(database.processor_type("two").await.unwrap(), None);
 }
 
+/// As when several processes start for the first time.
+pub async fn what_many_tasks_note_first_is_noted_once(database: Store) {
+    let installations = join_all((0..10).map(|_| database.installation())).await;
+    let installations: BTreeSet<String> = installations.into_iter().map(Result::unwrap).collect();
+    assert_eq!(installations.len(), 1, "{installations:?}");
+    for round in 0..20 {
+        let name = format!("processor-{round}");
+        let noting = (0..10).map(|_| database.note_processor_type(&name, "stripe"));
+        for noted in join_all(noting).await {
+            noted.unwrap();
+        }
+        let kind = database.processor_type(&name).await.unwrap();
+        assert_eq!(kind.as_deref(), Some("stripe"));
+    }
+}
+
 /// As after a restore of some tables only.
 pub async fn a_block_of_ids_begins_after_the_largest_payment_id(database: Store) {
     assert_eq!(database.reserve_ids(10, 1).await.unwrap(), 1);

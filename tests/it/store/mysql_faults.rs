@@ -273,10 +273,13 @@ async fn eventually_kept(database: &Store, id: i64) -> bool {
     false
 }
 
-/// All processes share this limit, so that one more process can reach it.
-#[tokio::test]
-async fn a_server_that_has_no_room_for_more_statements_refuses_nothing() {
-    let starting = tokio::task::spawn_blocking(|| Server::start(&DatabaseOptions::default()));
+/// A server of its own with these arguments, and what writes to it.
+async fn own_server(arguments: Vec<String>) -> (Server, Store, Commands) {
+    let options = DatabaseOptions {
+        arguments,
+        ..DatabaseOptions::default()
+    };
+    let starting = tokio::task::spawn_blocking(move || Server::start(&options));
     let server = starting.await.unwrap().unwrap();
     let mut administrator = MySqlConnection::connect(&server.admin_url()).await.unwrap();
     administrator
@@ -293,16 +296,28 @@ async fn a_server_that_has_no_room_for_more_statements_refuses_nothing() {
     };
     let ids = IdSpace { first: 1, last: 9 };
     let (commands, _) = Commands::new(database.clone(), ids, leases);
+    (server, database, commands)
+}
+
+/// With a body of so many bytes.
+fn message(length: usize) -> Message {
+    let row = outbox(None, NOON);
+    let mut publication = message_in(&row).clone();
+    publication.body = "x".repeat(length);
+    Message {
+        id: row.id,
+        publication,
+        delay: None,
+    }
+}
+
+/// All processes share this limit, so that one more process can reach it.
+#[tokio::test]
+async fn a_server_that_has_no_room_for_more_statements_refuses_nothing() {
+    let (server, _, commands) = own_server(Vec::new()).await;
+    let mut administrator = MySqlConnection::connect(&server.admin_url()).await.unwrap();
     let enqueue = async |number: u32| {
-        let messages = (0..number).map(|_| {
-            let row = outbox(None, NOON);
-            let publication = message_in(&row).clone();
-            commands.enqueue(Message {
-                id: row.id,
-                publication,
-                delay: None,
-            })
-        });
+        let messages = (0..number).map(|_| commands.enqueue(message(100)));
         futures::future::join_all(messages).await
     };
     for number in [1, 3, 4, 5, 7] {
@@ -326,46 +341,21 @@ async fn a_server_that_has_no_room_for_more_statements_refuses_nothing() {
 
 #[tokio::test]
 async fn only_a_message_longer_than_the_server_allows_is_refused() {
-    let starting = tokio::task::spawn_blocking(|| {
-        Server::start(&DatabaseOptions {
-            arguments: vec!["--max-allowed-packet=1048576".to_owned()],
-            ..DatabaseOptions::default()
-        })
-    });
-    let server = starting.await.unwrap().unwrap();
-    let mut administrator = MySqlConnection::connect(&server.admin_url()).await.unwrap();
-    administrator
-        .execute("CREATE DATABASE payments")
-        .await
-        .unwrap();
-    let database = connect(&server.url("payments"));
-    database.migrate().await.unwrap();
-    let second = Duration::from_secs(1);
-    let leases = Leases {
-        outbox: 30 * second,
-        claim: second,
-        check: second,
-    };
-    let ids = IdSpace { first: 1, last: 9 };
-    let (commands, _) = Commands::new(database.clone(), ids, leases);
-    let message = |length: usize| {
-        let row = outbox(None, NOON);
-        let mut publication = message_in(&row).clone();
-        publication.body = "x".repeat(length);
-        commands.enqueue(Message {
-            id: row.id,
-            publication,
-            delay: None,
-        })
-    };
+    let arguments = vec!["--max-allowed-packet=1048576".to_owned()];
+    let (_server, database, commands) = own_server(arguments).await;
     let began = Instant::now();
     let lengths = (0..40).map(|index| if index == 20 { 3_000_000 } else { 100 });
-    let outcomes = futures::future::join_all(lengths.map(message)).await;
+    let outcomes =
+        futures::future::join_all(lengths.map(|length| commands.enqueue(message(length)))).await;
     for (index, outcome) in outcomes.iter().enumerate() {
         assert_eq!(outcome.is_ok(), index != 20, "{index}: {outcome:?}");
     }
     let refused = outcomes[20].as_ref().unwrap_err();
     assert!(matches!(refused, StoreError::Rejected(_)), "{refused:?}");
-    assert!(began.elapsed() < 10 * second, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(database.outbox_depth().await.unwrap().total, 39);
 }

@@ -201,6 +201,12 @@ async fn a_processor_has_the_type_that_was_noted_last() {
 }
 
 #[tokio::test]
+async fn what_many_tasks_note_first_is_noted_once() {
+    let (_folder, database) = ready().await;
+    contract_ids::what_many_tasks_note_first_is_noted_once(database).await;
+}
+
+#[tokio::test]
 async fn blocks_of_ids_start_at_the_first_id_and_follow_each_other() {
     let (_folder, database) = ready().await;
     contract_ids::blocks_of_ids_start_at_the_first_id_and_follow_each_other(database).await;

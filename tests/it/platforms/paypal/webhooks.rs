@@ -81,7 +81,7 @@ async fn what_is_cheap_to_refuse_costs_no_call_of_paypal() {
         assert!(paypal.shopper(id, Pays::Well));
         send(api, GENUINE, &approved).await.is(200);
         assert_eq!(paypal.requests(VERIFIES).len(), 1);
-        // It was verified and stored before, whoever repeats it.
+        // It is stored already, so PayPal is not asked again, whatever the signature is.
         for signature in [GENUINE, "forged"] {
             send(api, signature, &approved).await.is(200);
         }
