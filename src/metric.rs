@@ -168,7 +168,7 @@ catalogue! {
         "Callbacks about payments that are not in this database.";
 
     NEEDS_PERSON: Gauge, Each, "payment_service_needs_person", [],
-        "Payments, captures, voids and refunds at payment platforms whose result only a person can find out.";
+        "Payments, captures, voids and refunds at payment platforms whose result only a person can find out, or that the platform reports otherwise.";
 
     ROWS_QUARANTINED: Counter, Each, "payment_service_rows_quarantined_total", ["table"],
         "Rows that were set aside because they cannot be read or processed.";

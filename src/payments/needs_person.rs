@@ -1,23 +1,27 @@
 //! What only a person can find out: payments and operations at a processor of `PROCESSORS_FILE` whose result will not become
-//! known any more by repeating a call or asking about it.
+//! known any more by repeating a call or asking about it, and those that are decided differently there, by an event of the
+//! platform.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
 use crate::domain::{OperationKind, PaymentId, Timestamp, rfc3339};
+use crate::payments::reconcile::Difference;
 use crate::processors::Processor;
 use crate::processors::named::Processors;
 use crate::processors::references::{Known, References};
-use crate::store::{Store, StoreError, Undecided};
+use crate::store::{Store, StoreError, Undecided, WaitingEvent};
 
 /// A payment, or an operation on it, that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
-    /// What is not decided.
+    /// What it is about.
     pub about: Undecided,
     /// Why it needs a person.
     pub why: Why,
+    /// What differs, if that is why.
+    pub difference: Option<Difference>,
 }
 
 /// Why something needs a person.
@@ -27,6 +31,8 @@ pub enum Why {
     ProcessorMissing,
     /// The platform was asked for so long that its answer would mean nothing, or it has another amount or currency.
     NotFoundOut,
+    /// The platform has sent an event, and says something else than we do about what is decided here.
+    Differs,
 }
 
 impl Why {
@@ -35,6 +41,7 @@ impl Why {
         match self {
             Self::ProcessorMissing => "processor_missing",
             Self::NotFoundOut => "not_found_out",
+            Self::Differs => "differs",
         }
     }
 
@@ -44,7 +51,7 @@ impl Why {
             Self::ProcessorMissing => {
                 "list the processor in PROCESSORS_FILE again, and restart the processes"
             }
-            Self::NotFoundOut => {
+            Self::NotFoundOut | Self::Differs => {
                 "look at the payment at the platform: docs/runbook.md, Needs a person"
             }
         }
@@ -61,13 +68,31 @@ impl Case {
     /// In a few words: `payment 5: refund at stripe since … (not_found_out)`.
     pub fn in_words(&self) -> String {
         let about = &self.about;
+        let why = match &self.difference {
+            Some(difference) => format!("{}: {}", self.why.as_str(), difference.in_words()),
+            None => self.why.as_str().to_owned(),
+        };
         format!(
-            "payment {}: {} at {} since {} ({})",
+            "payment {}: {} at {} since {} ({why})",
             about.payment,
             self.what(),
             about.processor,
             rfc3339(about.since),
-            self.why.as_str()
+        )
+    }
+
+    /// What to do.
+    pub fn what_to_do(&self) -> &'static str {
+        let difference = self.difference.as_ref();
+        difference.map_or(self.why.what_to_do(), |it| it.kind.what_to_do())
+    }
+
+    fn is_about_the_same(&self, other: &Self) -> bool {
+        let ours = (self.about.payment, &self.about.processor, &self.difference);
+        ours == (
+            other.about.payment,
+            &other.about.processor,
+            &other.difference,
         )
     }
 
@@ -79,7 +104,8 @@ impl Case {
             "processor": self.about.processor,
             "since": rfc3339(self.about.since),
             "why": self.why.as_str(),
-            "what_to_do": self.why.what_to_do(),
+            "difference": self.difference,
+            "what_to_do": self.what_to_do(),
         })
     }
 }
@@ -95,11 +121,52 @@ pub async fn find(database: &Store, processors: &Processors) -> Result<Vec<Case>
             continue;
         };
         if why == Why::ProcessorMissing || !has_trace(database, &about).await? {
-            cases.push(Case { about, why });
+            cases.push(Case {
+                about,
+                why,
+                difference: None,
+            });
+        }
+    }
+    let different = database.different_platform_events().await?;
+    for case in different.iter().filter_map(different_case) {
+        // Several events may be about the same.
+        if !cases.iter().any(|it| it.is_about_the_same(&case)) {
+            cases.push(case);
         }
     }
     cases.sort_by_key(|case| (case.about.payment, case.about.since));
     Ok(cases)
+}
+
+/// Takes the differences of a payment off the list: a person has dealt with them. Returns what they were.
+pub async fn dismiss(database: &Store, payment: PaymentId) -> Result<Vec<Case>, StoreError> {
+    let mut dismissed = Vec::new();
+    for event in database.different_platform_events().await? {
+        let Some(case) = different_case(&event).filter(|it| it.about.payment == payment) else {
+            continue;
+        };
+        if database.dismiss_platform_event(&event).await? {
+            dismissed.push(case);
+        }
+    }
+    Ok(dismissed)
+}
+
+/// None if it cannot be read, or names no payment.
+fn different_case(event: &WaitingEvent) -> Option<Case> {
+    let difference: Difference = serde_json::from_str(event.difference.as_deref()?).ok()?;
+    let about = Undecided {
+        payment: difference.payment?,
+        operation: None,
+        processor: event.processor.clone(),
+        since: event.received_at,
+    };
+    Some(Case {
+        about,
+        why: Why::Differs,
+        difference: Some(difference),
+    })
 }
 
 /// The same by payment.

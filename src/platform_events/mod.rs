@@ -12,16 +12,19 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{join, join_all};
 use futures::stream::FuturesUnordered;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{PaymentId, PaymentStatus, Phase};
+use crate::domain::{OperationId, PaymentId, PaymentStatus, Phase};
 use crate::payments::commands::Commands;
 use crate::payments::operations::hinted::Hinted;
 use crate::payments::operations::start::{NewOperation, OperationRefusal, StartOutcome};
+use crate::payments::reconcile::{Difference, Reconciliation, Stopped};
 use crate::processors::named::Processors;
 use crate::processors::notifications::{Found, RefundState, RefundThere, Subject};
 use crate::processors::references::References;
 use crate::processors::{AttemptKey, Processor};
+use crate::store::rows::StoredPayment;
 use crate::store::{EventEnd, Store, StoreError, WaitingEvent};
 use crate::watchdog::pulse::Pulse;
 use crate::watchdog::stages::{Name, Stage};
@@ -33,7 +36,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Events of one platform that are looked at together.
 const AT_ONCE: u32 = 16;
 
-/// Events that were taken are due again after this time, in addition to the time limit of calls.
+/// What changed less long ago than this may differ only because the platform was asked at another moment.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Events that were taken are due again after this time, in addition to the time limit of two answers.
 const LEASE: Duration = Duration::from_secs(60);
 
 /// How long an event may wait for its payment.
@@ -70,13 +76,33 @@ enum Handled {
     Done,
     /// Look again later.
     TooEarly,
+    /// The platform says something else than we do, and only a person can find out why. Look again later: they may have
+    /// mended it.
+    Differs(Difference),
+}
+
+impl Handled {
+    /// The same, or `otherwise` if it is over.
+    fn unless_done(self, otherwise: Self) -> Self {
+        match self {
+            Self::Done => otherwise,
+            handled => handled,
+        }
+    }
+}
+
+/// The platform that has sent an event.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    name: &'a str,
+    platform: &'a dyn Processor,
 }
 
 impl PlatformEvents {
-    /// The stage of this work: an event may take as long as a platform's answer.
+    /// The stage of this work: an event may take as long as two answers of a platform.
     pub fn stage(timeout: Duration) -> Stage {
         let stage = Stage::retried_every(Name::PlatformEvent, LOOK_EVERY);
-        stage.allow(timeout + Duration::from_secs(5));
+        stage.allow(2 * timeout + Duration::from_secs(5));
         stage
     }
 
@@ -120,7 +146,7 @@ impl PlatformEvents {
     /// Returns whether there may be more.
     async fn take_some(&self, name: &str, platform: &Arc<dyn Processor>) -> bool {
         let _busy = self.pulse.take();
-        let lease = LEASE + self.timeout;
+        let lease = LEASE + 2 * self.timeout;
         let taking = self.database.take_platform_events(name, lease, AT_ONCE);
         // Its stage reports a failure.
         let Ok(taken) = self.stage.watch(taking).await else {
@@ -141,6 +167,7 @@ impl PlatformEvents {
         let end = match handled {
             Ok(Handled::Done) => EventEnd::Done,
             Ok(Handled::TooEarly) => self.later(event).await,
+            Ok(Handled::Differs(difference)) => differs(event, &difference),
             Err(error) => match error.reason_to_set_aside() {
                 Some(reason) => EventEnd::Aside(reason),
                 None => {
@@ -160,7 +187,7 @@ impl PlatformEvents {
             Ok(now) => now - event.received_at,
             Err(_) => time::Duration::ZERO,
         };
-        if waited < PATIENCE {
+        if waited < PATIENCE || event.difference.is_some() {
             return EventEnd::Later(delay_after(event.tries));
         }
         tracing::warn!(
@@ -180,6 +207,10 @@ impl PlatformEvents {
     ) -> Result<Handled, StoreError> {
         let unreadable = || StoreError::Corrupt("subject cannot be read".to_owned());
         let subject = Subject::from_columns(&event.subject).ok_or_else(unreadable)?;
+        let asked = Asked {
+            name: &event.processor,
+            platform: platform.as_ref(),
+        };
         let looking = platform.look_up(&subject);
         let found = match subject {
             Subject::Attempt(key) => Found::Attempt(key),
@@ -189,18 +220,19 @@ impl PlatformEvents {
             }
         };
         match found {
-            Found::Attempt(key) => self.attempt(key).await,
+            Found::Attempt(key) => self.attempt(asked, key).await,
             Found::OurRefund {
                 payment,
                 refund,
                 state,
-            } => self.refund((payment, refund), &state).await,
-            Found::RefundThere(refund) => self.refund_there(&event.processor, &refund).await,
+            } => self.refund(asked, (payment, refund), &state).await,
+            Found::RefundThere(refund) => self.refund_there(asked, &refund).await,
             Found::Dispute(dispute) => {
-                let noting = self.commands.disputed(&event.processor, &dispute);
+                let noting = self.commands.disputed(asked.name, &dispute);
                 Ok(match noting.await? {
                     Hinted::Done => Handled::Done,
                     Hinted::TooEarly => Handled::TooEarly,
+                    Hinted::Contradicts => self.compare(asked, dispute.authorization).await?,
                 })
             }
             Found::NotOurs => Ok(Handled::Done),
@@ -208,43 +240,101 @@ impl PlatformEvents {
         }
     }
 
-    /// Asks at once about an attempt that waits for its shopper.
-    async fn attempt(&self, key: AttemptKey) -> Result<Handled, StoreError> {
+    /// Asks at once about an attempt that waits for its shopper, and compares one that has ended.
+    async fn attempt(&self, asked: Asked<'_>, key: AttemptKey) -> Result<Handled, StoreError> {
         let Some(row) = self.payment(key.payment).await? else {
             return Ok(Handled::TooEarly);
         };
         let payment = &row.payment;
-        if payment.attempt > key.attempt {
-            return Ok(Handled::Done);
+        if payment.attempt == key.attempt {
+            if payment.status == PaymentStatus::RequiresAction && row.phase == Phase::Ask {
+                let of = (key.payment, key.attempt);
+                self.commands.shopper_returned(of, false).await?;
+                return Ok(Handled::Done);
+            }
+            // A call may be under way that ends in waiting.
+            if payment.status.has_a_try() {
+                return Ok(Handled::TooEarly);
+            }
         }
-        let waits = payment.status == PaymentStatus::RequiresAction && row.phase == Phase::Ask;
-        if waits && payment.attempt == key.attempt {
-            let of = (key.payment, key.attempt);
-            self.commands.shopper_returned(of, false).await?;
-            return Ok(Handled::Done);
+        self.compare_with(asked, &row, key.attempt).await
+    }
+
+    async fn compare(&self, asked: Asked<'_>, key: AttemptKey) -> Result<Handled, StoreError> {
+        match self.payment(key.payment).await? {
+            Some(row) => self.compare_with(asked, &row, key.attempt).await,
+            None => Ok(Handled::TooEarly),
         }
-        // A call may be under way that ends in waiting.
-        Ok(match payment.status.has_a_try() {
-            true => Handled::TooEarly,
-            false => Handled::Done,
-        })
+    }
+
+    /// Whether the platform says the same about an attempt as we do.
+    async fn compare_with(
+        &self,
+        asked: Asked<'_>,
+        row: &StoredPayment,
+        attempt: u32,
+    ) -> Result<Handled, StoreError> {
+        let comparing = async {
+            let differs = self.difference(asked, row, attempt, Duration::ZERO);
+            if differs.await?.is_none() {
+                return Ok(Handled::Done);
+            }
+            // The two records are not read at the same moment.
+            let difference = self.difference(asked, row, attempt, SETTLE).await?;
+            Ok(difference.map_or(Handled::TooEarly, Handled::Differs))
+        };
+        match tokio::time::timeout(self.timeout, comparing).await {
+            Ok(Err(Stopped::Database(error))) => Err(error),
+            Ok(Err(Stopped::NoBooks)) => Ok(Handled::Done),
+            Ok(Err(Stopped::Platform(_) | Stopped::Forbidden(_))) | Err(_) => Ok(Handled::TooEarly),
+            Ok(Ok(handled)) => Ok(handled),
+        }
+    }
+
+    /// The first difference; none if there is none, or if what differs has changed less long ago than `settle`.
+    async fn difference(
+        &self,
+        asked: Asked<'_>,
+        row: &StoredPayment,
+        attempt: u32,
+        settle: Duration,
+    ) -> Result<Option<Difference>, Stopped> {
+        let mut first = None;
+        let keep = |found: &Difference| {
+            first.get_or_insert_with(|| found.clone());
+        };
+        let since = (row.payment.created_at, settle);
+        let platform = (asked.name, asked.platform);
+        let mut comparison = Reconciliation::new(&self.database, platform, since, keep);
+        comparison.attempt(row, attempt).await?;
+        Ok(first)
     }
 
     async fn refund(
         &self,
-        refund: (PaymentId, crate::domain::OperationId),
+        asked: Asked<'_>,
+        refund: (PaymentId, OperationId),
         state: &RefundState,
     ) -> Result<Handled, StoreError> {
-        Ok(match self.commands.refund_changed(refund, state).await? {
-            Hinted::Done => Handled::Done,
-            Hinted::TooEarly => Handled::TooEarly,
-        })
+        match self.commands.refund_changed(refund, state).await? {
+            Hinted::Done => Ok(Handled::Done),
+            Hinted::TooEarly => Ok(Handled::TooEarly),
+            Hinted::Contradicts => {
+                let Some(row) = self.payment(refund.0).await? else {
+                    return Ok(Handled::TooEarly);
+                };
+                let attempt = row.payment.attempt;
+                let compared = self.compare_with(asked, &row, attempt).await?;
+                // The platform's list of refunds may be late.
+                Ok(compared.unless_done(Handled::TooEarly))
+            }
+        }
     }
 
     /// A refund that somebody made at the platform becomes one here, once.
     async fn refund_there(
         &self,
-        processor: &str,
+        asked: Asked<'_>,
         refund: &RefundThere,
     ) -> Result<Handled, StoreError> {
         let AttemptKey { payment, attempt } = refund.authorization;
@@ -253,27 +343,30 @@ impl PlatformEvents {
         };
         if row.payment.attempt != attempt {
             // Of an attempt that was reversed: that refund was ours.
-            return Ok(Handled::Done);
+            return self.compare_with(asked, &row, attempt).await;
         }
-        let id = refund.id(processor);
+        let id = refund.id(asked.name);
         if self.database.operation(id).await?.is_some() {
-            return self.refund((payment, id), &refund.state).await;
+            return self.refund(asked, (payment, id), &refund.state).await;
         }
         match row.payment.status {
             PaymentStatus::Processing | PaymentStatus::RequiresAction => {
                 return Ok(Handled::TooEarly);
             }
+            PaymentStatus::Succeeded => {}
             // Reversed, and not charged.
-            status if status != PaymentStatus::Succeeded => return Ok(Handled::Done),
-            _ => {}
+            _ => return self.compare_with(asked, &row, attempt).await,
         }
         // Its first try asks about this reference.
-        let references = References::new(self.database.clone(), processor);
+        let references = References::new(self.database.clone(), asked.name);
         references.keep(&id.to_string(), &refund.reference).await?;
         let started = NewOperation::made_there(id, payment, refund.amount);
         let started = self.commands.start_operation(started).await?;
         Ok(match started {
-            StartOutcome::Refused(refusal, _) => refused(payment, refund, refusal),
+            StartOutcome::Refused(refusal, _) => {
+                let compared = self.compare(asked, refund.authorization).await?;
+                compared.unless_done(refused(payment, refund, refusal))
+            }
             StartOutcome::Quarantined(_) => Handled::TooEarly,
             _ => {
                 tracing::info!(payment.id = payment.0, refund.id = %id, "a refund was made at the payment platform");
@@ -283,10 +376,7 @@ impl PlatformEvents {
     }
 
     /// None if it is not there, or set aside.
-    async fn payment(
-        &self,
-        id: PaymentId,
-    ) -> Result<Option<crate::store::rows::StoredPayment>, StoreError> {
+    async fn payment(&self, id: PaymentId) -> Result<Option<StoredPayment>, StoreError> {
         match self.database.payment(id).await {
             Err(StoreError::Quarantined(_)) => Ok(None),
             found => found,
@@ -325,6 +415,25 @@ fn refused(payment: PaymentId, refund: &RefundThere, refusal: OperationRefusal) 
             Handled::Done
         }
     }
+}
+
+/// It is looked at again: somebody may have mended it at the platform.
+fn differs(event: &WaitingEvent, difference: &Difference) -> EventEnd {
+    if event.difference.is_none() {
+        tracing::error!(
+            processor = event.processor,
+            event = event.id,
+            kind = event.kind,
+            payment.id = difference.payment.map(|id| id.0),
+            reference = difference.reference,
+            differs = difference.kind.as_str(),
+            ours = difference.ours,
+            theirs = difference.theirs,
+            "a payment platform says something else than we do: `payments list --needs-person` lists it until that ends"
+        );
+    }
+    let delay = delay_after(event.tries).max(SETTLE);
+    EventEnd::Differs(json!(difference).to_string(), delay)
 }
 
 fn delay_after(tries: u32) -> Duration {

@@ -139,6 +139,11 @@ pub static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
             "processor types",
             include_str!("../../migrations/mysql/0031_processor_types.sql"),
         ),
+        (
+            32,
+            "platform event difference",
+            include_str!("../../migrations/mysql/0032_platform_event_difference.sql"),
+        ),
     ])
 });
 
@@ -344,6 +349,11 @@ pub static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
             47,
             "processor types",
             include_str!("../../migrations/sqlite/0047_processor_types.sql"),
+        ),
+        (
+            48,
+            "platform event difference",
+            include_str!("../../migrations/sqlite/0048_platform_event_difference.sql"),
         ),
         (
             16,

@@ -40,6 +40,16 @@ enum Action {
     /// Exit code 0: no differences; 1: there are some; 64: the command was used wrongly; 69: the comparison is not complete,
     /// because the platform or the database gave no answer.
     Reconcile(reconcile::ReconcileArgs),
+    /// Takes a payment off the list of `list --needs-person`, after you have dealt with what differs at the platform
+    ///
+    /// Only differences that an event of the platform has shown are dismissed; the payment itself is not changed. Another
+    /// event about it can list it again.
+    ///
+    /// Exit code 0: something was dismissed; 1: nothing of this payment differs.
+    Dismiss {
+        /// The payment's id
+        id: i64,
+    },
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -117,11 +127,20 @@ pub async fn run(options: PaymentsArgs) -> ExitCode {
     };
     match options.action {
         Action::Reconcile(options) => reconcile::run(&config, options).await,
-        Action::Show(shown) => match show_some(&config, shown).await {
-            Ok(code) => code,
-            Err(error) => output::failed(error.as_ref()),
-        },
+        Action::Dismiss { id } => code(dismiss(&config, PaymentId(id)).await),
+        Action::Show(shown) => code(show_some(&config, shown).await),
     }
+}
+
+fn code(done: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
+    done.unwrap_or_else(|error| output::failed(error.as_ref()))
+}
+
+async fn dismiss(config: &Config, payment: PaymentId) -> Result<ExitCode, Box<dyn Error>> {
+    let database = open::database(config)?;
+    let dismissing = needs_person::dismiss(&database, payment).await;
+    database.close().await;
+    Ok(dismissing?)
 }
 
 async fn show_some(config: &Config, shown: Shown) -> Result<ExitCode, Box<dyn Error>> {

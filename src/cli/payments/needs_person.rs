@@ -1,4 +1,4 @@
-//! `payments list --needs-person`.
+//! `payments list --needs-person` and `payments dismiss`.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -37,6 +37,21 @@ pub(super) async fn list(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Dismisses what differs about a payment, and prints it.
+pub(super) async fn dismiss(database: &Store, payment: PaymentId) -> Result<ExitCode, StoreError> {
+    let dismissed = needs_person::dismiss(database, payment).await?;
+    for case in &dismissed {
+        crate::outln!("dismissed: {}", case.in_words());
+    }
+    if dismissed.is_empty() {
+        crate::errln!(
+            "payment-service: no event of a platform has shown a difference of payment {payment}: there is nothing to dismiss"
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn fits(row: &StoredPayment, filter: &Filter) -> bool {
     let payment = &row.payment;
     filter
@@ -66,7 +81,7 @@ fn as_text(row: &StoredPayment, cases: &[Case]) -> String {
             payment.amount,
             payment.client.as_str(),
             payment.status.as_str(),
-            case.why.what_to_do()
+            case.what_to_do()
         );
     }
     text

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
@@ -161,7 +161,7 @@ impl Lines {
     fn difference(&mut self, difference: &Difference) {
         if self.json {
             let comma = if self.printed > 0 { "," } else { "" };
-            crate::out!("{comma}\n    {}", as_json(difference));
+            crate::out!("{comma}\n    {}", difference.to_json());
         } else {
             crate::outln!("{}", as_text(difference));
         }
@@ -198,31 +198,15 @@ fn as_text(difference: &Difference) -> String {
     let payment = difference
         .payment
         .map_or_else(|| "-".to_owned(), |id| id.to_string());
-    format!(
-        "payment {payment}, {}: {}: here {}, there {}. {}.",
-        output::printable(difference.reference.as_deref().unwrap_or("-")),
-        difference.kind.as_str(),
-        difference.ours,
-        output::printable(&difference.theirs),
-        sentence(difference.kind.what_to_do()),
-    )
+    let words = difference.in_words();
+    let what_to_do = sentence(difference.kind.what_to_do());
+    format!("payment {payment}, {words}. {what_to_do}.")
 }
 
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(characters).collect()
-}
-
-fn as_json(difference: &Difference) -> Value {
-    json!({
-        "payment_id": difference.payment.map(|id| id.0),
-        "reference": difference.reference,
-        "kind": difference.kind.as_str(),
-        "ours": difference.ours,
-        "theirs": difference.theirs,
-        "what_to_do": difference.kind.what_to_do(),
-    })
 }
 
 /// The fields after the differences, with the closing brace.

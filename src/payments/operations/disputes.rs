@@ -30,12 +30,12 @@ pub(in crate::payments) async fn disputed(
         return Ok((Hinted::TooEarly, Vec::new(), Vec::new()));
     }
     if row.payment.attempt != attempt || row.payment.status != PaymentStatus::Succeeded {
-        tracing::error!(
+        tracing::warn!(
             payment.id = payment.0,
             dispute = there.reference,
             "a dispute is about a payment that has not succeeded"
         );
-        return Ok((Hinted::Done, Vec::new(), Vec::new()));
+        return Ok((Hinted::Contradicts, Vec::new(), Vec::new()));
     }
     let reported = Dispute {
         processor: processor.to_owned(),

@@ -16,6 +16,8 @@ pub enum Hinted {
     Done,
     /// A call about it is under way, or it is not in the database yet: look again later.
     TooEarly,
+    /// The platform says something else than we do about what is decided here.
+    Contradicts,
 }
 
 /// Asks now what became of a refund, if the platform has another state of it. Returns the messages to publish.
@@ -40,6 +42,7 @@ pub(in crate::payments) async fn refund_changed(
     match next {
         Asks::Nothing => Ok((Hinted::Done, Vec::new())),
         Asks::Later => Ok((Hinted::TooEarly, Vec::new())),
+        Asks::Person => Ok((Hinted::Contradicts, Vec::new())),
         Asks::Now(phase) => {
             locked.ask_now(id, phase);
             Ok((Hinted::Done, locked.write(tx, &[]).await?))
@@ -52,6 +55,8 @@ enum Asks {
     Nothing,
     Later,
     Now(OperationPhase),
+    /// No answer would change what is decided here.
+    Person,
 }
 
 fn asks(row: &StoredOperation, there: &RefundState) -> Asks {
@@ -62,14 +67,7 @@ fn asks(row: &StoredOperation, there: &RefundState) -> Asks {
         (OperationStatus::Succeeded, _, RefundState::Failed(_)) => {
             Asks::Now(OperationPhase::Confirm)
         }
-        (OperationStatus::Failed, _, RefundState::Succeeded) => {
-            tracing::error!(
-                payment.id = row.operation.payment.0,
-                refund.id = %row.operation.id,
-                "a refund has failed here and succeeded at the platform: find out why, and compare the amounts"
-            );
-            Asks::Nothing
-        }
+        (OperationStatus::Failed, _, RefundState::Succeeded) => Asks::Person,
         (OperationStatus::Succeeded | OperationStatus::Failed, _, _) => Asks::Nothing,
     }
 }

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
 use super::Refunds;
 use crate::domain::{Currency, OperationStatus, PaymentId, Timestamp, rfc3339};
 use crate::processors::AttemptKey;
 use crate::processors::books::{RefundState, TheirCharge, TheirRefund};
 use crate::store::rows::StoredOperation;
+
+/// The most characters that are kept of what a platform says.
+const LONGEST_REASON: usize = 500;
 
 /// What we say of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +57,8 @@ pub(super) enum Verdict {
 }
 
 /// What differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Charged there, and not paid here.
     ChargedOnlyThere,
@@ -82,11 +89,12 @@ pub enum Kind {
 }
 
 /// A difference.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// What differs.
     pub kind: Kind,
     /// Our payment, if it is about one.
+    #[serde(rename = "payment_id")]
     pub payment: Option<PaymentId>,
     /// The platform's reference, if it has one.
     pub reference: Option<String>,
@@ -154,13 +162,31 @@ impl Kind {
 }
 
 impl Difference {
+    /// On one line: `pi_1: charged_only_there: here not charged (declined), there 25.00 CAD captured`.
+    pub fn in_words(&self) -> String {
+        let reference = self.reference.as_deref().unwrap_or("-");
+        let kind = self.kind.as_str();
+        let (ours, theirs) = (&self.ours, &self.theirs);
+        let words = format!("{reference}: {kind}: here {ours}, there {theirs}");
+        // The platform may say anything.
+        let printable = |it: char| if it.is_control() { '?' } else { it };
+        words.chars().map(printable).collect()
+    }
+
+    /// With what to do about it.
+    pub fn to_json(&self) -> Value {
+        let mut json = json!(self);
+        json["what_to_do"] = json!(self.kind.what_to_do());
+        json
+    }
+
     pub(super) fn unreadable(payment: Option<PaymentId>, reference: String, why: &str) -> Self {
         Self {
             kind: Kind::Unreadable,
             payment,
             reference: Some(reference),
             ours: "-".to_owned(),
-            theirs: why.to_owned(),
+            theirs: why.chars().take(LONGEST_REASON).collect(),
         }
     }
 

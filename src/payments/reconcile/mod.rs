@@ -161,7 +161,7 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
 
     /// Compares everything.
     pub async fn run(&mut self) -> Result<(), Stopped> {
-        let books = Patient(self.processor.books().ok_or(Stopped::NoBooks)?);
+        let books = Patient::new(self.processor.books().ok_or(Stopped::NoBooks)?);
         let since = self.reached;
         self.compare_ours(&books).await?;
         match books.list() {
@@ -183,7 +183,11 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
                 self.compare_listed(books, time, (first, &mut part)).await?;
             }
             for row in part.payments.into_values() {
-                self.ask_about(books, &row).await?;
+                let key = AttemptKey {
+                    payment: row.payment.id,
+                    attempt: row.payment.attempt,
+                };
+                self.ask_about(books, (&row, key)).await?;
             }
             self.reached = until;
         }
@@ -337,12 +341,29 @@ impl<'a, R: FnMut(&Difference) + Send> Reconciliation<'a, R> {
             .collect())
     }
 
-    /// Asks about a payment that the platform has not listed, by the reference that is stored for it.
-    async fn ask_about(&mut self, books: &Patient<'_>, row: &StoredPayment) -> Result<(), Stopped> {
+    /// Compares one attempt of a payment, which need not be the one that the payment now has. The platform is asked once, by the
+    /// reference that is stored for the attempt; without one there is nothing to compare.
+    pub async fn attempt(&mut self, row: &StoredPayment, attempt: u32) -> Result<(), Stopped> {
+        let books = self.processor.books().ok_or(Stopped::NoBooks)?;
         let key = AttemptKey {
             payment: row.payment.id,
-            attempt: row.payment.attempt,
+            attempt,
         };
+        match self.references.known(&key.to_string()).await? {
+            Known::As(_) => {
+                let books = Patient::without_repeats(books);
+                self.ask_about(&books, (row, key)).await
+            }
+            Known::Closed | Known::Nothing => Ok(()),
+        }
+    }
+
+    /// Asks about an attempt that the platform has not listed, by the reference that is stored for it.
+    async fn ask_about(
+        &mut self,
+        books: &Patient<'_>,
+        (row, key): (&StoredPayment, AttemptKey),
+    ) -> Result<(), Stopped> {
         let theirs = match self.references.known(&key.to_string()).await? {
             Known::As(reference) => match books.charge(key, &reference).await? {
                 Ok(theirs) => theirs,

@@ -9,28 +9,47 @@ use crate::processors::books::{Books, List, NoBooks, Page, TheirCharge, TheirRef
 /// How long a call may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often a call is repeated that the platform refuses because there were too many.
-const WAITS: u32 = 8;
-
-/// How often a call that failed is repeated.
-const REPEATS: u32 = 2;
-
 /// The longest pause before a call is repeated.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A platform's record, read with patience. Reading changes nothing, so every call can be repeated.
-pub(super) struct Patient<'b>(pub &'b dyn Books);
+pub(super) struct Patient<'b> {
+    books: &'b dyn Books,
+    patience: Patience,
+}
+
+/// How often a call is repeated.
+struct Patience {
+    /// That the platform refuses because there were too many.
+    waits: u32,
+    /// That failed.
+    repeats: u32,
+}
 
 /// What was asked for, or why it cannot be expressed here.
 pub(super) type Readable<T> = Result<T, String>;
 
-impl Patient<'_> {
+impl<'b> Patient<'b> {
+    pub(super) fn new(books: &'b dyn Books) -> Self {
+        let patience = Patience::MUCH;
+        Self { books, patience }
+    }
+
+    /// For a caller that comes again later.
+    pub(super) fn without_repeats(books: &'b dyn Books) -> Self {
+        let patience = Patience::NONE;
+        Self { books, patience }
+    }
+
     pub(super) fn list(&self) -> List {
-        self.0.list()
+        self.books.list()
     }
 
     pub(super) async fn charges(&self, wanted: &Wanted) -> Result<Page, Stopped> {
-        let page = repeated(|| self.0.charges(wanted)).await?;
+        let page = self
+            .patience
+            .repeated(|| self.books.charges(wanted))
+            .await?;
         page.map_err(Stopped::Platform)
     }
 
@@ -39,7 +58,9 @@ impl Patient<'_> {
         key: AttemptKey,
         reference: &str,
     ) -> Result<Readable<Option<TheirCharge>>, Stopped> {
-        repeated(|| self.0.charge(key, reference)).await
+        self.patience
+            .repeated(|| self.books.charge(key, reference))
+            .await
     }
 
     pub(super) async fn is_of(
@@ -48,7 +69,10 @@ impl Patient<'_> {
         stored: &str,
         charge: &str,
     ) -> Result<bool, Stopped> {
-        let is_of = repeated(|| self.0.is_of(key, stored, charge)).await?;
+        let is_of = self
+            .patience
+            .repeated(|| self.books.is_of(key, stored, charge))
+            .await?;
         is_of.map_err(Stopped::Platform)
     }
 
@@ -56,49 +80,64 @@ impl Patient<'_> {
         &self,
         listed: &TheirCharge,
     ) -> Result<Readable<TheirCharge>, Stopped> {
-        repeated(|| self.0.current(listed)).await
+        self.patience.repeated(|| self.books.current(listed)).await
     }
 
     pub(super) async fn refunds(
         &self,
         charge: &TheirCharge,
     ) -> Result<Readable<Vec<TheirRefund>>, Stopped> {
-        repeated(|| self.0.refunds(charge)).await
+        self.patience.repeated(|| self.books.refunds(charge)).await
     }
 
     pub(super) async fn refund(
         &self,
         reference: &str,
     ) -> Result<Readable<Option<TheirRefund>>, Stopped> {
-        repeated(|| self.0.refund(reference)).await
+        self.patience
+            .repeated(|| self.books.refund(reference))
+            .await
     }
 }
 
-async fn repeated<T, F: Future<Output = Result<T, NoBooks>>>(
-    call: impl Fn() -> F,
-) -> Result<Readable<T>, Stopped> {
-    let (mut waits, mut repeats) = (0, 0);
-    loop {
-        let answer = tokio::time::timeout(TIME_LIMIT, call()).await;
-        let answer = answer.unwrap_or_else(|_| Err(NoBooks::Failed("it is silent".to_owned())));
-        let why = match answer {
-            Ok(answer) => return Ok(Ok(answer)),
-            Err(NoBooks::Unreadable(why)) => return Ok(Err(why)),
-            Err(why) => why,
-        };
-        let pause = match &why {
-            NoBooks::Busy { retry_after } if waits < WAITS => {
-                waits += 1;
-                retry_after.unwrap_or(Duration::from_secs(1 << waits.min(6)))
-            }
-            NoBooks::Failed(_) if repeats < REPEATS => {
-                repeats += 1;
-                Duration::from_millis(500) * repeats
-            }
-            NoBooks::Forbidden(why) => return Err(Stopped::Forbidden(why.clone())),
-            _ => return Err(Stopped::Platform(why.to_string())),
-        };
-        tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+impl Patience {
+    const MUCH: Self = Self {
+        waits: 8,
+        repeats: 2,
+    };
+
+    const NONE: Self = Self {
+        waits: 0,
+        repeats: 0,
+    };
+
+    async fn repeated<T, F: Future<Output = Result<T, NoBooks>>>(
+        &self,
+        call: impl Fn() -> F,
+    ) -> Result<Readable<T>, Stopped> {
+        let (mut waits, mut repeats) = (0, 0);
+        loop {
+            let answer = tokio::time::timeout(TIME_LIMIT, call()).await;
+            let answer = answer.unwrap_or_else(|_| Err(NoBooks::Failed("it is silent".to_owned())));
+            let why = match answer {
+                Ok(answer) => return Ok(Ok(answer)),
+                Err(NoBooks::Unreadable(why)) => return Ok(Err(why)),
+                Err(why) => why,
+            };
+            let pause = match &why {
+                NoBooks::Busy { retry_after } if waits < self.waits => {
+                    waits += 1;
+                    retry_after.unwrap_or(Duration::from_secs(1 << waits.min(6)))
+                }
+                NoBooks::Failed(_) if repeats < self.repeats => {
+                    repeats += 1;
+                    Duration::from_millis(500) * repeats
+                }
+                NoBooks::Forbidden(why) => return Err(Stopped::Forbidden(why.clone())),
+                _ => return Err(Stopped::Platform(why.to_string())),
+            };
+            tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+        }
     }
 }
 
@@ -114,7 +153,7 @@ mod tests {
     async fn after(answers: Vec<NoBooks>) -> (Result<(), String>, u64) {
         let answers = Mutex::new(answers);
         let started = Instant::now();
-        let called = repeated(|| {
+        let called = Patience::MUCH.repeated(|| {
             let next = answers.lock().unwrap().pop();
             async move { next.map_or(Ok(()), Err) }
         });

@@ -127,10 +127,14 @@ impl Books for PayPal {
             return Err(NoBooks::Unreadable(why.to_owned()));
         }
         let installation = self.installation().await.map_err(failed)?;
-        let refunds = listed(&order["purchase_units"][0]["payments"], "refunds");
+        let payments = &order["purchase_units"][0]["payments"];
+        let refunds = listed(payments, "refunds");
         let read = refunds.map(|object| refund(object, installation));
         let all: Option<Vec<TheirRefund>> = read.collect();
-        all.ok_or_else(|| NoBooks::Unreadable("one of its refunds cannot be read".to_owned()))
+        let mut all =
+            all.ok_or_else(|| NoBooks::Unreadable("one of its refunds cannot be read".to_owned()))?;
+        all.extend(taken_back(payments, &all).map_err(NoBooks::Unreadable)?);
+        Ok(all)
     }
 
     async fn refund(&self, reference: &str) -> Result<Option<TheirRefund>, NoBooks> {
@@ -296,6 +300,24 @@ fn charge(order: &str, currency: Currency, payments: &Value) -> Result<TheirChar
     }
 }
 
+/// What was returned of captures beyond their refunds: PayPal, or a bank, has taken them back.
+fn taken_back(payments: &Value, refunds: &[TheirRefund]) -> Result<Option<TheirRefund>, String> {
+    let mut captures = listed(payments, "captures").filter(|it| it["status"] == "REFUNDED");
+    let Some(capture) = captures.next() else {
+        return Ok(None);
+    };
+    let refunds = refunds.iter().filter(|it| it.state != RefundState::Failed);
+    let refunded: i64 = refunds.map(|it| it.amount).sum();
+    let amount = amount_of(capture)?.minor() - refunded;
+    let id = capture["id"].as_str().unwrap_or_default();
+    Ok((amount > 0).then(|| TheirRefund {
+        reference: id.to_owned(),
+        operation: None,
+        amount,
+        state: RefundState::Succeeded,
+    }))
+}
+
 fn amount_of(payment: &Value) -> Result<Money, String> {
     let amount = &payment["amount"];
     amount::read(amount).ok_or_else(|| format!("its amount is {amount}"))
@@ -367,5 +389,27 @@ mod tests {
         ] {
             assert!(read(&odd).is_err(), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_capture_without_enough_refunds_was_taken_back() {
+        let payments = |status| json!({"captures": [payment(status, "20.00")]});
+        let refund = |amount, state| TheirRefund {
+            reference: "0K1".to_owned(),
+            operation: None,
+            amount,
+            state,
+        };
+        let rest = |status, refunds: &[TheirRefund]| {
+            let found = taken_back(&payments(status), refunds).unwrap();
+            found.map(|it| it.amount)
+        };
+        assert_eq!(rest("REFUNDED", &[]), Some(2000));
+        assert_eq!(rest("PARTIALLY_REFUNDED", &[]), None);
+        let some = refund(500, RefundState::Succeeded);
+        let failed = refund(1500, RefundState::Failed);
+        assert_eq!(rest("REFUNDED", &[some.clone(), failed]), Some(1500));
+        let pending = refund(1500, RefundState::Pending);
+        assert_eq!(rest("REFUNDED", &[some, pending]), None);
     }
 }

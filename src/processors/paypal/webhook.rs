@@ -179,6 +179,7 @@ fn event(body: &[u8], installation: &str) -> Result<PlatformEvent, &'static str>
         "PAYMENT.CAPTURE.COMPLETED"
         | "PAYMENT.CAPTURE.DECLINED"
         | "PAYMENT.CAPTURE.DENIED"
+        | "PAYMENT.CAPTURE.REVERSED"
         | "PAYMENT.AUTHORIZATION.CREATED"
         | "PAYMENT.AUTHORIZATION.VOIDED" => attempt(resource, installation),
         "PAYMENT.CAPTURE.REFUNDED" | "PAYMENT.REFUND.PENDING" | "PAYMENT.REFUND.FAILED" => {
@@ -264,8 +265,9 @@ mod tests {
             Subject::Attempt(key)
         );
         let capture = json!({"custom_id": "ours-7-2"});
-        let subject = about("PAYMENT.CAPTURE.COMPLETED", &capture);
-        assert_eq!(subject, Subject::Attempt(key));
+        for kind in ["PAYMENT.CAPTURE.COMPLETED", "PAYMENT.CAPTURE.REVERSED"] {
+            assert_eq!(about(kind, &capture), Subject::Attempt(key));
+        }
         let other = json!({"custom_id": "theirs-7-2"});
         let subject = about("PAYMENT.CAPTURE.COMPLETED", &other);
         assert_eq!(subject, Subject::OtherInstallation);

@@ -511,7 +511,7 @@ ORDER BY processor, event_id LIMIT 10",
         sql: "
 SELECT CONCAT(processor, ' ', event_id, ' (', kind, ') about ', subject, ' ', reference), COUNT(*) OVER ()
 FROM platform_events
-WHERE state = 'waiting' AND received_at < ?
+WHERE state = 'waiting' AND difference IS NULL AND received_at < ?
 ORDER BY processor, event_id LIMIT 10",
         parameters: |now, _| vec![(now - AN_HOUR).into()],
     },

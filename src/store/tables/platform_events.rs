@@ -22,6 +22,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(2 * 60 * 60);
 /// Rows deleted in one statement.
 const DELETED_AT_ONCE: u32 = 500;
 
+/// How many events that need a person are listed of each processor.
+const MOST_LISTED: u32 = 1000;
+
 /// Length of the column `quarantined`, in characters.
 const LONGEST_REASON: usize = 255;
 
@@ -60,9 +63,20 @@ WHERE processor = ? AND state = 'waiting' AND (due_at <= ? OR due_at > ?) ORDER 
 const TAKE: &str = "
 UPDATE platform_events SET due_at = ?, tries = tries + 1 WHERE processor = ? AND event_id = ?";
 
-/// (state, due, reason, processor, event)
+/// (state, due, reason, difference, processor, event): unless a person has dismissed it meanwhile
 const END: &str = "
-UPDATE platform_events SET state = ?, due_at = ?, quarantined = ? WHERE processor = ? AND event_id = ?";
+UPDATE platform_events SET state = ?, due_at = ?, quarantined = ?, difference = ?
+WHERE processor = ? AND event_id = ? AND state = 'waiting'";
+
+/// (processor, limit) → events about which the platform says something else than we do
+const DIFFERENT: &str = "
+SELECT * FROM platform_events
+WHERE processor = ? AND state = 'waiting' AND difference IS NOT NULL ORDER BY received_at LIMIT ?";
+
+/// (due, processor, event): unless it has ended, or nothing differs any more
+const DISMISS: &str = "
+UPDATE platform_events SET state = 'done', due_at = ?, difference = NULL
+WHERE processor = ? AND event_id = ? AND state = 'waiting' AND difference IS NOT NULL";
 
 /// (processor, state, time, limit): rows that are due by then
 static DELETE: Both<&str> = Both {
@@ -81,14 +95,15 @@ const PROCESSORS: &str = "SELECT DISTINCT processor FROM platform_events";
 const WAITING: &str =
     "SELECT COUNT(*) FROM platform_events WHERE processor = ? AND state = 'waiting'";
 
-/// (processor, limit): those that were received first
+/// (processor, limit): those that were received first, and at last those that need a person
 static DELETE_OLDEST: Both<&str> = Both {
     mysql: "
-DELETE FROM platform_events WHERE processor = ? AND state = 'waiting' ORDER BY received_at LIMIT ?",
+DELETE FROM platform_events WHERE processor = ? AND state = 'waiting'
+ORDER BY difference IS NOT NULL, received_at LIMIT ?",
     sqlite: "
 DELETE FROM platform_events WHERE (processor, event_id) IN (
     SELECT processor, event_id FROM platform_events WHERE processor = ? AND state = 'waiting'
-    ORDER BY received_at LIMIT ?)",
+    ORDER BY difference IS NOT NULL, received_at LIMIT ?)",
 };
 
 const DONE: &str = "done";
@@ -122,6 +137,8 @@ pub struct WaitingEvent {
     pub received_at: Timestamp,
     /// How often it was looked at before.
     pub tries: u32,
+    /// What the platform said otherwise than we do at the last look, as JSON.
+    pub difference: Option<String>,
 }
 
 /// Events that this process has taken.
@@ -138,8 +155,10 @@ pub struct TakenEvents {
 pub enum EventEnd {
     /// It is over; its id is kept for a while.
     Done,
-    /// It is looked at again after this time.
+    /// It is looked at again after this time. What differed at an earlier look still does.
     Later(Duration),
+    /// It is looked at again after this time; until then, the platform says something else than we do: as JSON.
+    Differs(String, Duration),
     /// It cannot be processed, for this reason.
     Aside(String),
     /// Nothing here has fitted it for as long as it may wait.
@@ -159,6 +178,7 @@ impl<'r, R: Columns> FromRow<'r, R> for WaitingEvent {
             },
             received_at: utc(received_at),
             tries: u32::try_from(row.number("tries")?).unwrap_or(u32::MAX),
+            difference: row.text_or_null("difference")?,
         })
     }
 }
@@ -243,11 +263,14 @@ impl Store {
         event: &WaitingEvent,
         end: &EventEnd,
     ) -> Result<(), StoreError> {
-        let (state, delay, reason) = match end {
-            EventEnd::Done => (DONE, KEPT, None),
-            EventEnd::Later(delay) => (WAITS, *delay, None),
-            EventEnd::Aside(reason) => (ASIDE, KEPT, Some(reason.as_str())),
-            EventEnd::Unfitting => (ASIDE, KEPT, Some(UNFITTING)),
+        let (state, delay, reason, difference) = match end {
+            EventEnd::Done => (DONE, KEPT, None, None),
+            EventEnd::Later(delay) => (WAITS, *delay, None, event.difference.as_deref()),
+            EventEnd::Differs(difference, delay) => {
+                (WAITS, *delay, None, Some(difference.as_str()))
+            }
+            EventEnd::Aside(reason) => (ASIDE, KEPT, Some(reason.as_str()), None),
+            EventEnd::Unfitting => (ASIDE, KEPT, Some(UNFITTING), None),
         };
         let reason: Option<String> = reason.map(|it| it.chars().take(LONGEST_REASON).collect());
         let mut tx = self.begin().await?;
@@ -255,6 +278,7 @@ impl Store {
             state.into(),
             (tx.now() + delay).into(),
             reason.clone().into(),
+            difference.into(),
             event.processor.as_str().into(),
             event.id.as_str().into(),
         ];
@@ -266,6 +290,30 @@ impl Store {
             tracing::error!(table, row.id = event.id, reason, "a row was set aside");
         }
         Ok(())
+    }
+
+    /// The waiting events about which their platforms say something else than we do, also of processors that are not listed.
+    pub async fn different_platform_events(&self) -> Result<Vec<WaitingEvent>, StoreError> {
+        let processors: Vec<(String,)> = self.read(PROCESSORS, &[]).await?;
+        let mut different = Vec::new();
+        for (processor,) in processors {
+            let parameters = [processor.into(), MOST_LISTED.into()];
+            different.extend(self.read::<WaitingEvent>(DIFFERENT, &parameters).await?);
+        }
+        Ok(different)
+    }
+
+    /// Ends an event that [`Self::different_platform_events`] has returned; returns whether it was still one of these.
+    pub async fn dismiss_platform_event(&self, event: &WaitingEvent) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let parameters = [
+            (tx.now() + KEPT).into(),
+            event.processor.as_str().into(),
+            event.id.as_str().into(),
+        ];
+        let dismissed = tx.connection.execute(DISMISS, &parameters).await?;
+        tx.commit().await?;
+        Ok(dismissed > 0)
     }
 
     /// Deletes events that were kept for long enough, also those of processors that nobody looks after, and the oldest that

@@ -3,6 +3,7 @@
 mod agree;
 mod answers;
 mod availability;
+pub mod contradictions;
 mod described;
 mod needs_person;
 pub mod paypal;

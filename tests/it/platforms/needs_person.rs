@@ -19,7 +19,7 @@ use crate::support::process::{Process, Settings};
 use crate::tools::fixture::run_with;
 
 /// The simulated issuer alone.
-fn without_platforms() -> Processors {
+pub fn without_platforms() -> Processors {
     let options = Options {
         latency: Latency {
             mean: Duration::ZERO,

@@ -21,7 +21,7 @@ use crate::app::{Api, Backend, TestApp, becomes, eventually, eventually_within, 
 use crate::support::python;
 
 /// Asking takes so long by itself that only a webhook can be faster.
-fn slow(setup: crate::app::Setup) -> crate::app::Setup {
+pub fn slow(setup: crate::app::Setup) -> crate::app::Setup {
     setup
         .with("RETRY_INITIAL", "60s")
         .with("RETRY_MAX_INTERVAL", "60s")

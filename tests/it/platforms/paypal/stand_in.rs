@@ -240,6 +240,17 @@ impl StandIn {
         }
     }
 
+    /// A bank takes a capture back; there is no refund of it.
+    pub fn take_back(&self, payment: i64) {
+        for order in self.account().orders.values_mut() {
+            if payment_of(&order.body) == payment {
+                for capture in listed(&mut order.body, "captures") {
+                    capture["status"] = json!("REFUNDED");
+                }
+            }
+        }
+    }
+
     /// Captures of a payment that are pending end.
     pub fn decide_captures(&self, status: &str) {
         for order in self.account().orders.values_mut() {

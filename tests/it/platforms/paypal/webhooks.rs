@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 
 use axum::http::HeaderMap;
+use payment_service::domain::PaymentId;
+use payment_service::payments::needs_person;
+use payment_service::payments::reconcile::Kind;
 use payment_service::processors::Processor;
 use payment_service::processors::notifications::{Notification, NotificationRefused};
 use payment_service::processors::paypal::{PayPal, PayPalAccount};
@@ -14,6 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use super::stand_in::{Fault, GENUINE, Pays, StandIn, WEBHOOK_ID};
 use super::{account, approved, asked, is_approved, on_each, order};
 use crate::app::{Answer, Api, Setup, TestApp, becomes, eventually};
+use crate::platforms::contradictions::{age, differ};
 use crate::platforms::webhooks::all_is_due;
 
 /// Without webhooks nothing would be noticed during a test.
@@ -248,6 +252,35 @@ async fn a_dispute_at_paypal_is_shown_and_published_until_it_has_ended() {
             }
         },
     )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capture_that_is_taken_back_is_told() {
+    on_each(slow, |app, paypal| async move {
+        let api = &app.api;
+        let id = asked(api, order()).await;
+        assert!(paypal.shopper(id, Pays::Well));
+        let approved = event("WH-1", "CHECKOUT.ORDER.APPROVED", &paypal.orders(id)[0]);
+        send(api, GENUINE, &approved).await.is(200);
+        becomes(api, id, "succeeded").await;
+        let capture = paypal.orders(id)[0]["purchase_units"][0]["payments"]["captures"][0].clone();
+        let completed = event("WH-2", "PAYMENT.CAPTURE.COMPLETED", &capture);
+        send(api, GENUINE, &completed).await.is(200);
+        eventually("the event agrees", || async {
+            waiting_events(&app).await == 0
+        })
+        .await;
+        age(&app).await;
+        paypal.take_back(id);
+        let reversed = event("WH-3", "PAYMENT.CAPTURE.REVERSED", &capture);
+        send(api, GENUINE, &reversed).await.is(200);
+        let expected = (id, Kind::RefundOnlyThere, "refund of 20.00 CAD succeeded");
+        differ(&app, &[expected]).await;
+        let dismissed = needs_person::dismiss(&app.database, PaymentId(id)).await;
+        assert_eq!(dismissed.unwrap().len(), 1);
+        all_is_due(&app).await;
+    })
     .await;
 }
 

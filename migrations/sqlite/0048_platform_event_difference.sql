@@ -1,0 +1,2 @@
+-- What a payment platform says otherwise than we do about what a waiting event is about, as JSON. Null: nothing.
+ALTER TABLE platform_events ADD COLUMN difference TEXT NULL;
