@@ -21,7 +21,7 @@ use crate::payments::operations::hinted::Hinted;
 use crate::payments::operations::start::{NewOperation, OperationRefusal, StartOutcome};
 use crate::payments::reconcile::{Difference, Reconciliation, Stopped};
 use crate::processors::named::Processors;
-use crate::processors::notifications::{Found, RefundState, RefundThere, Subject};
+use crate::processors::notifications::{Claim, Found, RefundState, RefundThere, Subject};
 use crate::processors::references::References;
 use crate::processors::{AttemptKey, Processor};
 use crate::store::rows::StoredPayment;
@@ -220,7 +220,10 @@ impl PlatformEvents {
             }
         };
         match found {
-            Found::Attempt(key) => self.attempt(asked, key).await,
+            Found::Attempt(key) => {
+                let claim = platform.claim(&event.kind);
+                self.attempt(asked, key, claim).await
+            }
             Found::OurRefund {
                 payment,
                 refund,
@@ -241,21 +244,35 @@ impl PlatformEvents {
     }
 
     /// Asks at once about an attempt that waits for its shopper, and compares one that has ended.
-    async fn attempt(&self, asked: Asked<'_>, key: AttemptKey) -> Result<Handled, StoreError> {
+    async fn attempt(
+        &self,
+        asked: Asked<'_>,
+        key: AttemptKey,
+        claim: Claim,
+    ) -> Result<Handled, StoreError> {
         let Some(row) = self.payment(key.payment).await? else {
             return Ok(Handled::TooEarly);
         };
         let payment = &row.payment;
-        if payment.attempt == key.attempt {
-            if payment.status == PaymentStatus::RequiresAction && row.phase == Phase::Ask {
-                let of = (key.payment, key.attempt);
-                self.commands.shopper_returned(of, false).await?;
-                return Ok(Handled::Done);
-            }
-            // A call may be under way that ends in waiting.
-            if payment.status.has_a_try() {
-                return Ok(Handled::TooEarly);
-            }
+        let is_current = payment.attempt == key.attempt;
+        if is_current && payment.status == PaymentStatus::RequiresAction && row.phase == Phase::Ask
+        {
+            let of = (key.payment, key.attempt);
+            self.commands.shopper_returned(of, false).await?;
+            return Ok(Handled::Done);
+        }
+        // A call may be under way that ends in waiting.
+        if is_current && payment.status.has_a_try() {
+            return Ok(Handled::TooEarly);
+        }
+        // Most events only repeat what our own calls have done.
+        let is_known = if is_current {
+            claim.agrees_with(payment.status)
+        } else {
+            claim == Claim::NotCharged
+        };
+        if is_known {
+            return Ok(Handled::Done);
         }
         self.compare_with(asked, &row, key.attempt).await
     }

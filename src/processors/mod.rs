@@ -23,7 +23,7 @@ use crate::domain::{
     ActionAnswer, Answer, AttemptCloseAnswer, CaptureMethod, Card, CloseAnswer, DeclineCode, Money,
     OperationAnswer, OperationId, OperationKind, PaymentId, ReversalAnswer,
 };
-use notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
+use notifications::{Claim, Found, Notification, NotificationRefused, PlatformEvent, Subject};
 
 /// A call that charges a payment method, or holds an amount on it.
 pub struct Authorization<'a> {
@@ -253,6 +253,12 @@ pub trait Processor: Send + Sync + 'static {
     async fn look_up(&self, subject: &Subject) -> Found {
         let _ = subject;
         Found::Unknown
+    }
+
+    /// What the name of an event says about its attempt, such as `payment_intent.succeeded`. By default nothing.
+    fn claim(&self, kind: &str) -> Claim {
+        let _ = kind;
+        Claim::Other
     }
 
     /// Its own record of what it has charged, if it can be read. By default it cannot.

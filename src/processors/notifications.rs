@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Builder;
 
 use super::AttemptKey;
-use crate::domain::{DeclineCode, Money, OperationId, PaymentId, Timestamp};
+use crate::domain::{DeclineCode, Money, OperationId, PaymentId, PaymentStatus, Timestamp};
 use crate::store::EventSubject;
 
 const ATTEMPT: &str = "attempt";
@@ -103,6 +103,37 @@ pub enum NotificationRefused {
     /// It could not be verified now: the platform is to send it again.
     #[error("the webhook cannot be verified now")]
     Unavailable,
+}
+
+/// What the name of an event says about its attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It was charged.
+    Charged,
+    /// Its amount is held for a later capture.
+    Held,
+    /// Nothing was charged.
+    NotCharged,
+    /// None of these.
+    Other,
+}
+
+impl Claim {
+    /// Whether it says nothing new about an attempt of a payment with this status, so that the platform need not be asked.
+    pub fn agrees_with(self, status: PaymentStatus) -> bool {
+        use PaymentStatus::{
+            Canceled, Declined, Failed, RequiresCapture, RequiresPaymentMethod, Succeeded,
+        };
+        match self {
+            Self::Charged => status == Succeeded,
+            // It was held before it was captured.
+            Self::Held => matches!(status, RequiresCapture | Succeeded),
+            Self::NotCharged => {
+                matches!(status, Declined | Failed | Canceled | RequiresPaymentMethod)
+            }
+            Self::Other => false,
+        }
+    }
 }
 
 /// What the platform says about an event's subject.
@@ -230,5 +261,19 @@ mod tests {
             id < made("re_1", 1_700_000_001).id("stripe"),
             "sorted by time"
         );
+    }
+
+    #[test]
+    fn a_claim_agrees_only_with_what_it_says() {
+        let agrees = |claim: Claim| -> Vec<&str> {
+            let all = PaymentStatus::ALL.into_iter();
+            let agree = all.filter(|status| claim.agrees_with(*status));
+            agree.map(PaymentStatus::as_str).collect()
+        };
+        assert_eq!(agrees(Claim::Charged), ["succeeded"]);
+        assert_eq!(agrees(Claim::Held), ["requires_capture", "succeeded"]);
+        let none = ["requires_payment_method", "declined", "failed", "canceled"];
+        assert_eq!(agrees(Claim::NotCharged), none);
+        assert_eq!(agrees(Claim::Other), Vec::<&str>::new());
     }
 }

@@ -28,7 +28,9 @@ use serde_json::{Value, json};
 use super::availability::Availability;
 use super::books::Books;
 use super::keys::Keys;
-use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
+use super::notifications::{
+    Claim, Found, Notification, NotificationRefused, PlatformEvent, Subject,
+};
 use super::references::{Known, References};
 use super::unclear::{self, Unclear};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
@@ -404,6 +406,10 @@ impl Processor for PayPal {
 
     async fn look_up(&self, subject: &Subject) -> Found {
         self.find(subject).await.unwrap_or(Found::Unknown)
+    }
+
+    fn claim(&self, kind: &str) -> Claim {
+        webhook::claim(kind)
     }
 
     fn books(&self) -> Option<&dyn Books> {

@@ -15,7 +15,8 @@ use super::{PayPal, Unclear, amount, order};
 use crate::domain::{OperationId, PaymentId, Timestamp};
 use crate::processors::AttemptKey;
 use crate::processors::notifications::{
-    Found, Notification, NotificationRefused, PlatformEvent, RefundState, RefundThere, Subject,
+    Claim, Found, Notification, NotificationRefused, PlatformEvent, RefundState, RefundThere,
+    Subject,
 };
 
 /// The headers that PayPal signs, by their names in its question.
@@ -198,6 +199,18 @@ fn event(body: &[u8], installation: &str) -> Result<PlatformEvent, &'static str>
         kind: kind.collect(),
         subject: subject.unwrap_or(Subject::Unused),
     })
+}
+
+/// What the name of an event says about its attempt.
+pub(super) fn claim(kind: &str) -> Claim {
+    match kind {
+        "PAYMENT.CAPTURE.COMPLETED" => Claim::Charged,
+        "PAYMENT.AUTHORIZATION.CREATED" => Claim::Held,
+        "PAYMENT.CAPTURE.DECLINED" | "PAYMENT.CAPTURE.DENIED" | "PAYMENT.AUTHORIZATION.VOIDED" => {
+            Claim::NotCharged
+        }
+        _ => Claim::Other,
+    }
 }
 
 /// The attempt that an object names in its custom id.

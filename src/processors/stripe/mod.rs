@@ -29,7 +29,9 @@ use serde_json::Value;
 use super::availability::Availability;
 use super::books::Books;
 use super::keys::Keys;
-use super::notifications::{Found, Notification, NotificationRefused, PlatformEvent, Subject};
+use super::notifications::{
+    Claim, Found, Notification, NotificationRefused, PlatformEvent, Subject,
+};
 use super::references::{Known, References};
 use super::unclear::{self, Unclear};
 use super::{AttemptKey, Authorization, OpenedMethod, OperationCall, Processor, Unsupported};
@@ -466,6 +468,10 @@ impl Processor for Stripe {
 
     async fn look_up(&self, subject: &Subject) -> Found {
         self.find(subject).await.unwrap_or(Found::Unknown)
+    }
+
+    fn claim(&self, kind: &str) -> Claim {
+        webhook::claim(kind)
     }
 
     fn books(&self) -> Option<&dyn Books> {

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::{Stripe, signature};
 use crate::domain::PaymentId;
 use crate::processors::AttemptKey;
-use crate::processors::notifications::{Notification, NotificationRefused, PlatformEvent, Subject};
+use crate::processors::notifications::{
+    Claim, Notification, NotificationRefused, PlatformEvent, Subject,
+};
 
 /// The longest id that is stored.
 const LONGEST_ID: usize = 255;
@@ -66,6 +68,16 @@ fn event(body: &[u8], installation: &str) -> Result<PlatformEvent, &'static str>
         .take(64)
         .collect();
     Ok(PlatformEvent { id, kind, subject })
+}
+
+/// What the name of an event says about its attempt.
+pub(super) fn claim(kind: &str) -> Claim {
+    match kind {
+        "payment_intent.succeeded" => Claim::Charged,
+        "payment_intent.amount_capturable_updated" => Claim::Held,
+        "payment_intent.payment_failed" | "payment_intent.canceled" => Claim::NotCharged,
+        _ => Claim::Other,
+    }
 }
 
 /// An id that can be stored, and put into an address.

@@ -165,6 +165,15 @@ async fn a_payment_that_is_not_charged_any_more_is_told() {
         let api = &app.api;
         let id = pay(api, "pm_card_visa").await;
         becomes(api, id, "succeeded").await;
+        // The usual event says nothing new, so Stripe is not asked.
+        let intent = stripe.intents(id)[0]["id"].as_str().unwrap().to_owned();
+        let asked = stripe.requests(&intent);
+        report(api, &stripe, id, 0).await;
+        eventually("it is over", || async {
+            events(&app, "state = 'done'").await == 1
+        })
+        .await;
+        assert_eq!(stripe.requests(&intent), asked);
         stripe.change(id, |intent| {
             intent["status"] = json!("canceled");
             intent["amount_received"] = json!(0);
