@@ -52,6 +52,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60 * 60);
 /// Pause between two searches for events to delete.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
+/// The most characters of a platform's reference that are kept with a difference.
+const LONGEST_REFERENCE: usize = 255;
+
 /// How many events of one platform may wait.
 const MOST_WAITING: u64 = 100_000;
 
@@ -449,8 +452,14 @@ fn differs(event: &WaitingEvent, difference: &Difference) -> EventEnd {
             "a payment platform says something else than we do: `payments list --needs-person` lists it until that ends"
         );
     }
+    // The platform may answer with anything, and the column has an end.
+    let reference = difference.reference.as_deref();
+    let kept = Difference {
+        reference: reference.map(|it| it.chars().take(LONGEST_REFERENCE).collect()),
+        ..difference.clone()
+    };
     let delay = delay_after(event.tries).max(SETTLE);
-    EventEnd::Differs(json!(difference).to_string(), delay)
+    EventEnd::Differs(json!(kept).to_string(), delay)
 }
 
 fn delay_after(tries: u32) -> Duration {
@@ -470,6 +479,40 @@ async fn pause(about: Duration, stop: &CancellationToken) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
+    use crate::payments::reconcile::Kind;
+    use crate::store::EventSubject;
+
+    #[test]
+    fn a_difference_fits_its_column_whatever_the_platform_says() {
+        let long = "x".repeat(1 << 20);
+        let difference = Difference {
+            kind: Kind::Amount,
+            payment: Some(PaymentId(1)),
+            reference: Some(long),
+            ours: "20.00 CAD captured".to_owned(),
+            theirs: "15.00 CAD captured".to_owned(),
+        };
+        let event = WaitingEvent {
+            processor: "stripe".to_owned(),
+            id: "evt_1".to_owned(),
+            kind: "payment_intent.canceled".to_owned(),
+            subject: EventSubject {
+                kind: "attempt".to_owned(),
+                reference: "1-1".to_owned(),
+            },
+            received_at: Timestamp::UNIX_EPOCH,
+            tries: 3,
+            difference: None,
+        };
+        let EventEnd::Differs(kept, delay) = differs(&event, &difference) else {
+            panic!("it does not differ");
+        };
+        assert!(kept.len() < 1000);
+        assert_eq!(delay, SETTLE, "a person is told, so there is no hurry");
+        let kept: Difference = serde_json::from_str(&kept).unwrap();
+        assert_eq!((kept.kind, kept.ours), (Kind::Amount, difference.ours));
+    }
 
     #[test]
     fn delays_grow_to_an_hour() {
