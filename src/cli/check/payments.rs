@@ -64,7 +64,8 @@ async fn audit(config: &Config, overdue: Option<Duration>) -> Result<Audit, Box<
 
 /// What needs a person, as a broken promise.
 fn finding(cases: &[Case]) -> Finding {
-    let examples = cases.iter().take(MOST_EXAMPLES).map(Case::in_words);
+    let examples = cases.iter().take(MOST_EXAMPLES);
+    let examples = examples.map(|case| output::printable(&case.in_words()));
     Finding {
         rule: "needs_person",
         promise: "no payment, capture, void or refund at a platform needs a person",

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::Filter;
+use crate::cli::output;
 use crate::domain::{OrderId, PaymentId};
 use crate::payments::needs_person::{self, Case};
 use crate::payments::story;
@@ -41,7 +42,8 @@ pub(super) async fn list(
 pub(super) async fn dismiss(database: &Store, payment: PaymentId) -> Result<ExitCode, StoreError> {
     let dismissed = needs_person::dismiss(database, payment).await?;
     for case in &dismissed {
-        crate::outln!("dismissed: {}", case.in_words());
+        let words = output::printable(&case.in_words());
+        crate::outln!("dismissed: {words}");
     }
     if dismissed.is_empty() {
         crate::errln!(
@@ -77,7 +79,7 @@ fn as_text(row: &StoredPayment, cases: &[Case]) -> String {
         let _ = writeln!(
             text,
             "{}, {} of {}, {}. {}.",
-            case.in_words(),
+            output::printable(&case.in_words()),
             payment.amount,
             payment.client.as_str(),
             payment.status.as_str(),

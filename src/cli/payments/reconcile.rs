@@ -198,7 +198,7 @@ fn as_text(difference: &Difference) -> String {
     let payment = difference
         .payment
         .map_or_else(|| "-".to_owned(), |id| id.to_string());
-    let words = difference.in_words();
+    let words = output::printable(&difference.in_words());
     let what_to_do = sentence(difference.kind.what_to_do());
     format!("payment {payment}, {words}. {what_to_do}.")
 }

@@ -162,15 +162,12 @@ impl Kind {
 }
 
 impl Difference {
-    /// On one line: `pi_1: charged_only_there: here not charged (declined), there 25.00 CAD captured`.
+    /// In a few words, with what the platform says as it says it: `pi_1: charged_only_there: here not charged (declined), there 25.00 CAD captured`.
     pub fn in_words(&self) -> String {
         let reference = self.reference.as_deref().unwrap_or("-");
         let kind = self.kind.as_str();
         let (ours, theirs) = (&self.ours, &self.theirs);
-        let words = format!("{reference}: {kind}: here {ours}, there {theirs}");
-        // The platform may say anything.
-        let printable = |it: char| if it.is_control() { '?' } else { it };
-        words.chars().map(printable).collect()
+        format!("{reference}: {kind}: here {ours}, there {theirs}")
     }
 
     /// With what to do about it.

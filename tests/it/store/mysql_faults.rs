@@ -273,7 +273,7 @@ async fn eventually_kept(database: &Store, id: i64) -> bool {
     false
 }
 
-/// A server of its own with these arguments, and what writes to it.
+/// A private server with these arguments, and the commands of a store on it.
 async fn own_server(arguments: Vec<String>) -> (Server, Store, Commands) {
     let options = DatabaseOptions {
         arguments,
